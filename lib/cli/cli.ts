@@ -9,6 +9,7 @@ import { compress } from "./compress.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { inspect } from "./inspect.ts";
 import { replay } from "./replay.ts";
@@ -76,7 +77,7 @@ Example:
 selvedge <command> --help lists the options of a command.`,
     );
   configure(all);
-  for (const add of [init, compress, inspect, check, diff, sign, verify, replay, doctor, explain])
+  for (const add of [init, compress, importCommand, inspect, check, diff, sign, verify, replay, doctor, explain])
     configure(add(all, run));
   return all;
 }

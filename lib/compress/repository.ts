@@ -44,6 +44,12 @@ export function isFolder(path: string): boolean {
  * @throws TypeError for a folder without a graph that can be compressed; SelvedgeError `bundle-invalid` for broken JSON
  */
 export function openRepository(folder: string): Repository {
+  const repository = readFolder(folder);
+  return { ...repository, graphs: graphsOf(folder, repository.paths) };
+}
+
+/** Reads the small files of a repository; `paths` are all of its files. */
+export function readFolder(folder: string): Omit<Repository, "graphs"> & { readonly paths: readonly string[] } {
   const paths = listFiles(folder);
   const texts = new Map(
     [...filesToRead(paths), ...paths.filter((x) => x === TOKENIZER)].map((x) => [
@@ -60,7 +66,7 @@ export function openRepository(folder: string): Repository {
     licence: (existsSync(card) ? licenceOf(readFileSync(card, "utf8")) : null) ?? "unknown",
     ...{ facts, tokenizer },
     steps: stepsOf(facts, tokenizer !== undefined),
-    graphs: graphsOf(folder, paths),
+    paths,
   };
 }
 
@@ -101,12 +107,12 @@ function graphsOf(folder: string, paths: readonly string[]): { base: string; pat
  * @returns the description, and the files that it refers to
  */
 export function describeBy(
-  { name, licence, steps, tokenizer }: Repository,
+  { name, licence, steps, tokenizer }: Omit<Repository, "graphs">,
   description: Description,
 ): { readonly description: Description; readonly assets: readonly PackFile[] } {
   const names = new Set(description.inputs.map((x) => x.name));
   const inputs = description.inputs.map((input) => withSteps(input, description.inputs, steps, names));
-  const outputs = description.outputs.map((output) => withDecode(output, steps));
+  const outputs = description.outputs.map((output) => withDecode(output, steps, names));
   const assets: PackFile[] = [];
   const add = (path: string, text: string): void => void assets.push({ path, bytes: new TextEncoder().encode(text) });
   if (tokenizer !== undefined && inputs.some((x) => x.text !== undefined)) add(TOKENIZER, tokenizer);
@@ -143,8 +149,13 @@ function withSteps(
   return isFit ? { ...input, image } : input;
 }
 
-function withDecode(output: BundleOutput, { decodes, assets }: PortSteps): BundleOutput {
+function withDecode(output: BundleOutput, { decodes, assets }: PortSteps, names: ReadonlySet<string>): BundleOutput {
   const decode = decodes[output.name];
+  if (decode?.op === "pool") {
+    const { mask, ...spec } = decode;
+    const hasMask = mask !== undefined && names.has(mask);
+    return output.dims.length === 3 ? { ...output, decode: { ...spec, ...(hasMask && { mask }) } } : output;
+  }
   if (decode === undefined || output.dims.length !== 2) return output;
   const classes = "asset" in decode ? (assets[decode.asset] ?? "").split("\n").length - 1 : undefined;
   const last = output.dims[1];

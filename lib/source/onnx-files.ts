@@ -129,8 +129,13 @@ const NO_DATA = /\.(?:onnx|json|jsonl|txt|md|model|jinja|py|ya?ml|png|jpe?g|safe
  */
 export function mayHideData(graph: GraphFile, bytes: number | null, paths: readonly string[]): boolean {
   if (graph.data.length > 0 || bytes === null || bytes > GRAPH_MAX_BYTES) return false;
-  const folder = folderOf(graph.path);
-  return paths.some((x) => x.startsWith(folder) && !x.slice(folder.length).includes("/") && !NO_DATA.test(x));
+  return neighboursOf(graph, paths).length > 0;
+}
+
+/** Lists the files beside a graph that may hold its weights. */
+export function neighboursOf({ path }: GraphFile, paths: readonly string[]): string[] {
+  const folder = folderOf(path);
+  return paths.filter((x) => x.startsWith(folder) && !x.slice(folder.length).includes("/") && !NO_DATA.test(x));
 }
 
 /** Returns the folder of a path with its slash; empty for the root. */
