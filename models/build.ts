@@ -9,10 +9,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { smallestTable } from "../lib/compress/bundle/describe.ts";
-import { makeGolden } from "../lib/compress/bundle/golden.ts";
-import { syntheticInputs } from "../lib/compress/run/synthetic-inputs.ts";
-import { readModel } from "../lib/compress/onnx/model.ts";
+import { withGolden } from "../lib/compress/bundle/golden.ts";
 import { writeBundle } from "../lib/compress/bundle/pack.ts";
 import type { PackInput, PackVariant } from "../lib/compress/bundle/pack.ts";
 import { addMeasurements, MEASURED_PATH, readMeasurements } from "./measured.ts";
@@ -45,13 +42,7 @@ function fingerprint(recipe: Recipe): string {
 async function addGolden(input: PackInput, goldenDims: Recipe["goldenDims"]): Promise<PackInput> {
   const typical = { ...input.model.exampleDims, ...goldenDims };
   const variants: PackVariant[] = [];
-  for (const variant of input.variants) {
-    const bytes = variant.files[0]?.bytes ?? new Uint8Array();
-    const [feed] =
-      [...syntheticInputs(input.model.inputs, { typical, bound: smallestTable(readModel(bytes)) })][0] ?? [];
-    const golden = feed && (await makeGolden(bytes, variant.session?.wasm, feed));
-    variants.push({ ...variant, ...(golden && { golden }) });
-  }
+  for (const variant of input.variants) variants.push(await withGolden(variant, input.model.inputs, typical));
   return { ...input, variants };
 }
 

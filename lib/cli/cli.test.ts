@@ -92,6 +92,7 @@ describe("compress", () => {
     const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
     expect(bundle.variants.map((x) => x.id)).toContain("int8");
     for (const id of Object.values(report.defaults)) expect(bundle.variants.map((x) => x.id)).toContain(id);
+    expect(bundle.variants.filter((x) => x.golden === undefined).map((x) => x.id)).toEqual([]);
   });
 
   test(

@@ -1,6 +1,7 @@
 // The last step of a compression: packs the forms that passed as variants of a bundle.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { withGolden } from "./bundle/golden.ts";
 import { packBundle, writePacked } from "./bundle/pack.ts";
 import type { PackVariant } from "./bundle/pack.ts";
 import type { Variant } from "../core/bundle.ts";
@@ -44,10 +45,13 @@ async function pack(
   const variants = results.filter((x) => isKept(x.report, defaults, reports)).flatMap((x) => variantsOf(x, job));
   // Without a target that passed, a bundle would look like a result.
   if (variants.length === 0 || Object.values(defaults).every((x) => x === null)) return null;
+  const { inputs, exampleDims } = description;
+  const checked: PackVariant[] = [];
+  for (const variant of variants) checked.push(await withGolden(variant, inputs, exampleDims));
   const model = { ...description, ...(Object.keys(baseline).length > 0 && { baseline }) };
   let packed: Awaited<ReturnType<typeof packBundle>>;
   try {
-    packed = await packBundle({ model, variants, assets });
+    packed = await packBundle({ model, variants: checked, assets });
   } catch (error) {
     notes.push(`No bundle was written: ${error instanceof Error ? error.message : String(error)}`);
     return null;

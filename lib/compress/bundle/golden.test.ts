@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
+import { floatTensor } from "../onnx/tensor-proto.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
-import { floorsOf, makeGolden } from "./golden.ts";
+import { floorsOf, makeGolden, withGolden } from "./golden.ts";
 import { writeSafetensors } from "./safetensors.ts";
 
 function readHeader(bytes: Uint8Array): { header: unknown; data: Uint8Array } {
@@ -78,6 +80,21 @@ test("a variant's golden output is its output for the golden input", async () =>
   expect(new Float32Array(data.slice().buffer)).toEqual(Float32Array.of(-1, 2));
 });
 
+/** A model with y = max(x − 1, 0) on [n, 2]. */
+function gated(): { bytes: Uint8Array<ArrayBuffer>; input: BundleInput } {
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: ["n", 2] },
+    outputs: ["y"],
+    initializers: [floatTensor("one", [1], Float32Array.of(1))],
+    nodes: [
+      { opType: "Sub", input: ["x", "one"], output: ["less"] },
+      { opType: "Relu", input: ["less"], output: ["y"] },
+    ],
+  });
+  return { bytes: model.write(), input: { name: "x", dtype: "float32", dims: ["n", 2], batchAxis: 0 } };
+}
+
 const outputs = (...values: number[]): Readonly<Record<string, Tensor>> => ({
   y: { dtype: "float32", dims: [values.length], data: Float32Array.from(values) },
 });
@@ -98,4 +115,27 @@ test("an output's absolute tolerance is that of its usual values, whatever its l
 test("it is at most a thousandth of the largest value, and absent where the inputs change nothing (tool-golden)", () => {
   expect(floorsOf(outputs(3, 4), outputs(3.5, 3))["y"]).toBeCloseTo(4e-3, 9);
   expect(floorsOf(outputs(3, 4), outputs(3, 4))).toEqual({});
+});
+
+test("a detector that sees nothing in noise gets a louder golden (tool-golden)", async () => {
+  const { bytes } = gated();
+  const x: Tensor = { dtype: "float32", dims: [1, 2], data: Float32Array.of(0.5, 0.25) };
+  const golden = await makeGolden(bytes, undefined, { x });
+  const inputs = readHeader(golden?.inputs.bytes ?? new Uint8Array(8)).data;
+  const outputs = readHeader(golden?.outputs.bytes ?? new Uint8Array(8)).data;
+  expect(new Float32Array(inputs.slice().buffer)).toEqual(Float32Array.of(4, 2));
+  expect(new Float32Array(outputs.slice().buffer)).toEqual(Float32Array.of(3, 1));
+});
+
+test("a variant gets a golden of its usual sizes, or of smaller ones where those are too large (tool-golden)", async () => {
+  const { bytes, input } = gated();
+  const of = async (n: number): Promise<unknown> => {
+    const variant = { id: "f32", needs: [], files: [{ path: "m.onnx", bytes, isModel: true }] };
+    const { golden } = await withGolden(variant, [input], { n });
+    return (readHeader(golden?.inputs.bytes ?? new Uint8Array(8)).header as { x: { shape: unknown } }).x.shape;
+  };
+  expect([await of(5), await of(2 ** 20)]).toEqual([
+    [5, 2],
+    [64, 2],
+  ]);
 });

@@ -3,7 +3,11 @@
 // differently, so comparisons need a tolerance: beside a relative one, an absolute one of each output, measured by the
 // effect of the inputs' own rounding. One that is taken from the largest value would be blind where that is a mask, or one
 // huge logit.
+import type { BundleInput } from "../../core/bundle.ts";
+import { smallestTable } from "./describe.ts";
 import type { PackVariant } from "./pack.ts";
+import { readModel } from "../onnx/model.ts";
+import { syntheticInputs } from "../run/synthetic-inputs.ts";
 import type { Feed } from "../run/feeds.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { writeSafetensors } from "./safetensors.ts";
@@ -23,20 +27,58 @@ const FLOOR_MAX = 1e-3;
 /** Magnitude of a mask, which sets no scale. */
 const MASK = 1e30;
 
+/** Below this largest value an output shows too little: rounding may be as large. */
+const FAINT = 1e-3;
+/** Factors of an input, tried in turn where an output is faint: noise may give a detector nothing to see. */
+const AMPLITUDES = [1, 8, 64] as const;
+/** Size of a symbolic dim where a golden of usual sizes is too large. */
+const SMALL = 64;
+/** Number of guesses of an input's open sizes. */
+const GUESSES = 8;
+
+/** Adds to a variant the golden of a synthetic input. Returns it as it was where none can be made. */
+export async function withGolden(
+  variant: PackVariant,
+  inputs: readonly BundleInput[],
+  typical: Readonly<Record<string, number>> = {},
+): Promise<PackVariant> {
+  const bytes = variant.files[0]?.bytes ?? new Uint8Array();
+  const bound = smallestTable(readModel(bytes));
+  const small = Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, Math.min(size, SMALL)]));
+  for (const sizes of [typical, small]) {
+    let guesses = 0;
+    for (const [feed] of syntheticInputs(inputs, { typical: sizes, bound })) {
+      const golden = feed && (await makeGolden(bytes, variant.session?.wasm, feed).catch(() => null));
+      if (golden) return { ...variant, golden };
+      guesses += 1;
+      if (golden === undefined || guesses === GUESSES) break; // too large, or not to be written
+    }
+  }
+  return variant;
+}
+
 /** Makes a variant's golden files; undefined where a tensor holds strings or an output is larger than 1 MiB. */
 export async function makeGolden(
   bytes: Uint8Array,
   session: Readonly<Record<string, string>> | undefined,
   feed: Feed,
 ): Promise<PackVariant["golden"]> {
+  const inputBytes = writeSafetensors(feed);
+  if (inputBytes === null || inputBytes.length > MAX_BYTES) return undefined;
   const model = await openModel(bytes, "cpu", session);
   try {
-    const inputs = writeSafetensors(feed);
-    const answer = await model.runTensors(feed);
-    const floors = Object.entries(floorsOf(answer, await model.runTensors(nudged(feed))));
-    const metadata = Object.fromEntries(floors.map(([name, floor]) => [name, String(floor)]));
-    const outputs = inputs === null ? null : writeSafetensors(answer, metadata);
-    if (inputs === null || outputs === null || Math.max(inputs.length, outputs.length) > MAX_BYTES) return undefined;
+    const tried = AMPLITUDES.map((factor) => scaled(feed, () => factor));
+    let [input, answer] = [feed, await model.runTensors(feed)];
+    for (const louder of isFaint(answer) ? tried.slice(1) : []) {
+      const next = await model.runTensors(louder);
+      if (!isFaint(next)) [input, answer] = [louder, next];
+      if (!isFaint(answer)) break;
+    }
+    const nudged = scaled(input, (i) => 1 + (Math.imul(i, 0x9e3779b1) < 0 ? NUDGE : -NUDGE));
+    const floors = Object.entries(floorsOf(answer, await model.runTensors(nudged)));
+    const inputs = writeSafetensors(input);
+    const outputs = writeSafetensors(answer, Object.fromEntries(floors.map(([name, x]) => [name, String(x)])));
+    if (inputs === null || outputs === null || outputs.length > MAX_BYTES) return undefined;
     return {
       inputs: { path: "golden-inputs.safetensors", bytes: inputs },
       outputs: { path: "golden-outputs.safetensors", bytes: outputs },
@@ -46,13 +88,19 @@ export async function makeGolden(
   }
 }
 
-/** Returns inputs with each float32 value changed by a little, up or down. */
-function nudged(feed: Feed): Feed {
-  const nudge = (tensor: Tensor): Tensor =>
-    tensor.dtype === "float32"
-      ? { ...tensor, data: tensor.data.map((x, i) => x * (1 + ((i * 2_654_435_761) & 8 ? NUDGE : -NUDGE))) }
-      : tensor;
-  return Object.fromEntries(Object.entries(feed).map(([name, tensor]) => [name, nudge(tensor)]));
+/** Whether an output of float32 has no value that stands out from rounding, or one that is not finite. */
+function isFaint(answer: Feed): boolean {
+  return Object.values(answer).some(
+    ({ dtype, data }) =>
+      dtype === "float32" && (!data.some((x) => Math.abs(x) >= FAINT) || data.some((x) => Number.isNaN(x))),
+  );
+}
+
+/** Returns inputs with each float32 value multiplied by a factor, by its index. */
+function scaled(feed: Feed, factor: (i: number) => number): Feed {
+  const scale = (tensor: Tensor): Tensor =>
+    tensor.dtype === "float32" ? { ...tensor, data: tensor.data.map((x, i) => x * factor(i)) } : tensor;
+  return Object.fromEntries(Object.entries(feed).map(([name, tensor]) => [name, scale(tensor)]));
 }
 
 /**
