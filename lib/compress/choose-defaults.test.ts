@@ -76,7 +76,7 @@ test("a form that is larger over the wire and less accurate than another is neve
   expect(defaultFor("webgpu", [f32, int8])).toBe("f32");
   expect(isKept(int8, { webgpu: "f32" }, [f32, int8])).toBe(false);
   const near = form("int4", 20, [on("webgpu", "passed")], { brotliBytes: 29, score: 30, needs: [] });
-  const smaller = form("int8", 50, [on("webgpu", "passed")], { brotliBytes: 28.5, score: 53, needs: ["webgpu"] });
+  const smaller = form("int8", 50, [on("webgpu", "passed")], { brotliBytes: 28.5, score: 53, needs: [] });
   expect(defaultFor("webgpu", [near, smaller])).toBe("int8");
 });
 
@@ -92,4 +92,7 @@ test("a time that is not stable decides nothing", () => {
   const wild = form("int8-dynamic", 30, [{ ...on("wasm", "passed"), speedNote: "not stable here" }]);
   const int8 = form("int8", 25, [on("wasm", "passed", 1)]);
   expect(defaultFor("wasm", [f32, wild, int8])).toBe("int8");
+  // Neither does it let a form that runs on wasm alone push out one that runs everywhere.
+  const narrow = { ...wild, brotliBytes: 24.9, score: 41, needs: ["wasm"] };
+  expect(defaultFor("wasm", [f32, narrow, int8])).toBe("int8");
 });

@@ -75,7 +75,8 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
     await make(form, () => makeWithinBudget(form, job, context, sensitivity));
   }
   const mixed = mixedOf(forms, results, job);
-  if (mixed !== null && !job.isStopped()) await make(mixed, () => makeMixed(mixed, job, context, sensitivity));
+  const isWide = results.some((x) => x.report.id === "int8" && x.report.why !== undefined);
+  if (mixed !== null && !job.isStopped()) await make(mixed, () => makeMixed(mixed, job, context, sensitivity, isWide));
   await checker.close();
   return results;
 }
@@ -98,7 +99,8 @@ async function makeWithinBudget(
   const made = await makeForm(form, simple.model, given, notes);
   await out.write(`${form.id}.onnx`, [made.bytes]);
   const report = named(await evaluateForm(made, context));
-  if (report.isWithinBudget || report.isTooFewToTell === true || report.score === null) return { made, report };
+  const isMissed = report.score !== null && report.why === undefined && report.isTooFewToTell !== true;
+  if (report.isWithinBudget || !isMissed) return { made, report };
   const better =
     (await makeWithExclusions(form, simple.model, given, report, context, notes)) ??
     (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
@@ -135,12 +137,15 @@ async function makeRaised(
   context: EvaluateContext,
   { widths, score }: Pick<FormReport, "widths" | "score">,
   rows: Awaited<ReturnType<Sensitivity["rows"]>>,
+  isWide = false,
 ): Promise<Evaluated | null> {
   const { simple, feeds, references, notes, metric, onProgress } = job;
   const bits = form.id === "mixed" ? "mixed" : bitsOfName(form.id);
   if (bits === null || rows.length === 0) return null;
   const given = { feeds, isSynthetic: references.samples.isSynthetic };
-  for (const names of raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths))) {
+  const sets = raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths));
+  // What is too wide for its name may be within the budget as it is.
+  for (const names of isWide ? [new Set<string>(), ...sets] : sets) {
     if (job.isStopped()) return null;
     const count = `${names.size} of ${rows.length} weights`;
     onProgress(`making ${form.id} again, with ${count} in 16 bits`);
@@ -148,7 +153,8 @@ async function makeRaised(
     const report = await evaluateForm(made, context, { isTrial: true });
     if (!report.isWithinBudget) continue;
     const before = score === null ? "" : `; with none it had ${metric.name} ${shortNumber(score)}`;
-    notes.push(`${form.id}: ${count}, the most sensitive, are stored in 16 bits to stay within the budget${before}.`);
+    if (names.size > 0)
+      notes.push(`${form.id}: ${count}, the most sensitive, are stored in 16 bits to stay within the budget${before}.`);
     return { made, report };
   }
   return null;
@@ -170,9 +176,10 @@ async function makeMixed(
   job: Job,
   context: EvaluateContext,
   sensitivity: Sensitivity,
+  isWide: boolean,
 ): Promise<Evaluated | null> {
   const nothing = { score: null };
-  const mixed = await makeRaised(form, job, context, nothing, await sensitivity.rows());
+  const mixed = await makeRaised(form, job, context, nothing, await sensitivity.rows(), isWide);
   if (mixed !== null) await job.out.write(`${form.id}.onnx`, [mixed.made.bytes]);
   return mixed;
 }

@@ -6,7 +6,7 @@
 // this bundle; the measurement is remembered. Accuracy was validated when the bundle was packed, so the fastest variant
 // wins here. Within 15 % of it the smallest wins, in bytes over the wire, since those are downloaded; a difference of a
 // few bytes does not count. Of two variants that are alike in both, the one that every backend runs wins. A variant that
-// is larger to download and less accurate than another one, and no faster, is never chosen.
+// is larger to download and less accurate than another one, no faster, and runs in no more places, is never chosen.
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
@@ -179,7 +179,10 @@ export interface Traits<T> {
  */
 export function fastOrSmall<T>(given: readonly T[], { time, bytes, needs, score }: Traits<T>): T | undefined {
   const isWorse = (x: T, y: T): boolean =>
-    bytes(x) > bytes(y) && (score(x) ?? Infinity) < (score(y) ?? -Infinity) && time(y) <= time(x) * SIMILAR.time;
+    bytes(x) > bytes(y) &&
+    needs(y) <= needs(x) &&
+    (score(x) ?? Infinity) < (score(y) ?? -Infinity) &&
+    time(y) <= time(x) * SIMILAR.time;
   const all = given.filter((x) => !given.some((y) => isWorse(x, y)));
   const least = Math.min(...all.map(time));
   const fast = all.filter((x) => time(x) <= least * SIMILAR.time);

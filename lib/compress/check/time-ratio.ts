@@ -51,7 +51,7 @@ export async function measureRatio(
   const times = Math.max(1, Math.min(RUNS_MOST, Math.ceil(ROUND_MS / Math.max(one, 1e-3))));
   const ratios: number[] = [];
   for (let round = 0; round < ROUNDS.most && clocks.now() - started < BUDGET_MS; round++) {
-    // Who runs first changes: the second finds warmer caches, or a hotter processor.
+    // The order alternates: the second run finds warmer caches, or a hotter processor.
     const isFirst = round % 2 === 0;
     const a = await timed(isFirst ? form : reference, times);
     const b = await timed(isFirst ? reference : form, times);

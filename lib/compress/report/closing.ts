@@ -2,14 +2,14 @@
 import type { CompressReport, FormReport } from "./report.ts";
 import { SCORED_LEAST } from "../run/split.ts";
 
-/** What a metric is called in a sentence. */
+/** Names of metrics in a sentence. */
 const WORDS: Readonly<Record<string, string>> = {
   top1: "accuracy",
   sqnr: "SQNR",
   "negative-kl": "negative divergence",
 };
 
-/** Says what was gained, by the form that each target gets; null where nothing was packed. */
+/** Describes what was gained, by the form that each target gets; null where nothing was packed. */
 export function closing(report: CompressReport): string | null {
   const whole = report.forms.find((x) => x.id === "f32");
   if (whole === undefined || report.bundle === null) return null;
@@ -49,7 +49,7 @@ function scoreText({ score, lossError }: FormReport, { metric, samples }: Compre
   return `${word} ${before}${score.toFixed(digits)}${error}${where}`;
 }
 
-/** Says what to try where a target gets float32 or nothing, or too few samples decide nothing. */
+/** Lists what to try where a target gets float32 or nothing, or too few samples decide nothing. */
 export function nextSteps(report: CompressReport): string[] {
   const { forms, metric, samples, search } = report;
   const others = forms.filter((x) => x.id !== "f32");

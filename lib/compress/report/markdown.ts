@@ -131,7 +131,7 @@ export function summary(report: CompressReport): string[] {
   ];
 }
 
-/** Says where the intervals come from, and how wide the weights are stored. */
+/** Describes where the intervals come from, and how wide the weights are stored. */
 function intervals({ forms }: CompressReport): string[] {
   const methods = [...new Set(forms.flatMap((x) => x.interval?.method ?? []))];
   const names = methods.map((x) => (x === "wilson" ? "binomial (Wilson)" : "bootstrap over samples")).join(", ");

@@ -8,7 +8,7 @@ import { numbersOf } from "./session.ts";
 
 /** Metrics whose labels are classes of the first output. */
 const CLASS_METRICS: ReadonlySet<string> = new Set(["top1", "exact"]);
-/** Number of samples from which answers at chance are told from bad luck. */
+/** Number of samples from which answers at chance differ from bad luck. */
 const CHANCE_LEAST = 32;
 
 /**

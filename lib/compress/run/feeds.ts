@@ -85,7 +85,7 @@ function unflattened(wanted: readonly (number | string)[], given: readonly numbe
   return wanted.map((x) => (typeof x === "number" ? x : count / fixed));
 }
 
-/** Says how to bring axes in another order into the model's; "" where they are others. */
+/** Describes how to bring axes in another order into the model's; "" where they are others. */
 export function orderHint(wanted: readonly (number | string)[], given: readonly number[]): string {
   const ones = Math.max(0, wanted.length - given.length);
   const all = [...Array.from({ length: ones }, () => 1), ...given];

@@ -155,9 +155,7 @@ export function readLabels(path: string): number[][] {
       throw new TypeError(
         `labels: ${path} holds ${bad}; a label is the number of a class, counted from 0: store whole numbers, one class for each sample`,
       );
-    return Array.from({ length: dims[0] ?? 0 }, (_, i) =>
-      Array.from({ length }, (_, j) => Number(data[i * length + j] ?? 0)),
-    );
+    return Array.from({ length: dims[0] ?? 0 }, (_, i) => Array.from({ length }, (_, j) => data[i * length + j] ?? 0));
   }
   return readFileSync(path, "utf8")
     .split("\n")

@@ -153,7 +153,7 @@ function sizeOf(input: BundleInput, name: string, axis: number, guess: Guess, hi
 
 type Kind = "batch" | "past" | "total" | "channels" | "height" | "width" | "features" | "frames" | "sound" | "length";
 
-/** Says what an open dim counts, by its name, else by its place. */
+/** Returns what an open dim counts, by its name, else by its place. */
 function kindOf(input: BundleInput, name: string, axis: number): Kind {
   const word = name.toLowerCase();
   if (/batch|^n$|^b$/.test(word)) return "batch";

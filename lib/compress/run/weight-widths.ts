@@ -4,7 +4,7 @@ import type { Graph } from "../onnx/graph.ts";
 import { integerOf } from "../onnx/graph.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
-import type { TensorProto } from "../onnx/onnx.gen.js";
+import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { bitsOf, elementCount } from "../onnx/tensor-proto.ts";
 
 /** Shares of the weights, which sum to 1, by bits. */
@@ -19,6 +19,22 @@ export interface WeightWidths {
 export const WIDE_MOST = 0.25;
 /** Minimum number of elements of a weight; smaller tensors stay as they are in every form. */
 const LEAST_ELEMENTS = 256;
+/** Operators that read weights; a branch counts for the layers in it. Other constants, as position tables, are none. */
+const LAYERS: ReadonlySet<string> = new Set([
+  ...["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather", "Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan"],
+  ...["MatMulNBits", "GatherBlockQuantized", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"],
+  ...[
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "FusedMatMul",
+    "FusedGemm",
+    "FusedConv",
+    "Attention",
+    "QAttention",
+  ],
+]);
+/** Operators between a stored weight and the layer that reads it. */
+const RESTORED: ReadonlySet<string> = new Set(["DequantizeLinear", "Cast", "Reshape", "Transpose", "Identity"]);
 /** Operators between stored scales and their use. */
 const AFTER_SCALES: ReadonlySet<string> = new Set(["Cast", "Mul", "Reshape"]);
 
@@ -29,6 +45,7 @@ export function weightWidths(model: OnnxModel): WeightWidths {
     const scales = scalesOf(graph);
     for (const tensor of graph.proto.initializer) {
       if (scales.has(tensor.name) || tensor.dims.length < 2 || !isNumeric(tensor)) continue;
+      if (!isRead(graph, tensor.name)) continue;
       const { bits, elements } = storedAs(graph, tensor);
       if (elements >= LEAST_ELEMENTS) counts.set(bits, (counts.get(bits) ?? 0) + elements);
     }
@@ -41,6 +58,20 @@ export function weightWidths(model: OnnxModel): WeightWidths {
 /** Share of the weights that are stored in 16 bits or more. */
 export function wideShare(widths: WeightWidths): number {
   return widths[16] + widths[32];
+}
+
+/** Whether a layer reads a stored weight, as it is or restored. */
+function isRead(graph: Graph, name: string): boolean {
+  return graph.consumers(name).some((node) => {
+    const isPair = node.opType === "Add" && isSumOfBytes(graph, node);
+    if (RESTORED.has(node.opType) || isPair) return node.output.some((x) => isRead(graph, x));
+    return LAYERS.has(node.opType);
+  });
+}
+
+/** Whether an Add restores a weight from a high and a low byte (int16-pairs.ts). */
+function isSumOfBytes(graph: Graph, { input }: NodeProto): boolean {
+  return input.every((x) => graph.producer(x)?.opType === "DequantizeLinear");
 }
 
 function isNumeric({ dataType }: TensorProto): boolean {
@@ -56,10 +87,8 @@ function storedAs(graph: Graph, tensor: TensorProto): { bits: number; elements: 
   // Kernels for blocks take two values of 4 bits in a byte.
   if (user !== undefined && ["MatMulNBits", "GatherBlockQuantized"].includes(user.opType))
     return integerOf(user, "bits", 4) === 4 ? { bits: 4, elements: elements * 2 } : { bits: 8, elements };
-  const isPair = graph
-    .consumers(user?.output[0] ?? "")
-    .some((x) => x.opType === "Add" && x.input.every((y) => graph.producer(y)?.opType === "DequantizeLinear"));
-  // A high and a low byte (int16-pairs.ts): each counts for half of the values.
+  const isPair = graph.consumers(user?.output[0] ?? "").some((x) => x.opType === "Add" && isSumOfBytes(graph, x));
+  // Each byte counts for half of the values.
   return user?.opType === "DequantizeLinear" && isPair ? { bits: 16, elements: elements / 2 } : { bits: 8, elements };
 }
 
