@@ -1,12 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { classifier, seededFloats, twoLayers } from "../test-support/compress/fixtures.ts";
 import { compress } from "./compress.ts";
 import type { CompressOptions } from "./compress-options.ts";
 import type { CompressReport, FormReport } from "./report/report.ts";
-import { sqnrTally } from "./run/metric.ts";
+import { sqnrTally, winners } from "./run/metric.ts";
+import { firstFeeds, openSamples } from "./run/samples.ts";
 import { runAll } from "./run/session.ts";
 
 let folder: string;
@@ -66,6 +68,33 @@ describe("a form that runs float32's kernels once loaded", () => {
     expect(formOf(report, "int8")?.checks).toMatchObject([{ target: "wasm", verdict: "passed", speed: 1 }]);
   });
 });
+
+test(
+  "class folders are labelled samples: float32's own answers as folders give it a score of 1",
+  { timeout: 120_000 },
+  async () => {
+    const path = write("model.onnx", classifier({ channels: 3, size: 12, classes: 5 }).write());
+    const images = Array.from({ length: 36 }, (_, i) => {
+      const pixels = Uint8Array.from(seededFloats(432, 1 + i * 7_368_787), (x) => Math.round((x + 1) * 127));
+      return sharp(pixels, { raw: { width: 12, height: 12, channels: 3 } }).png();
+    });
+    mkdirSync(join(folder, "all"));
+    for (const [i, image] of images.entries()) await image.toFile(join(folder, "all", `${i}.png`));
+    const port = { name: "x", dtype: "float32", dims: [1, 3, 12, 12], batchAxis: null } as const;
+    const feeds = await firstFeeds(await openSamples(join(folder, "all"), [port], 100), 100);
+    const answers = (await runAll(path, feeds)).map((x) => winners(x)[0] ?? 0);
+    const names = readdirSync(join(folder, "all")).sort();
+    for (const [i, name] of names.entries()) {
+      mkdirSync(join(folder, "photos", String(answers[i])), { recursive: true });
+      renameSync(join(folder, "all", name), join(folder, "photos", String(answers[i]), name));
+    }
+    const out = join(folder, "out");
+    const samples = join(folder, "photos");
+    expect(new Set(answers).size).toBeGreaterThan(1);
+    const report = await compress(path, { out, samples, targets: ["wasm"], forms: [], sensitivityMs: 0 });
+    expect(report).toMatchObject({ metric: { name: "top1", reference: 1 }, samples: { n: 36, scored: 18 } });
+  },
+);
 
 describe("what does not fit is refused by name", () => {
   const image = (...dims: readonly number[]): unknown => {

@@ -15,8 +15,8 @@ export async function loadedGraph(
   return model === null ? null : describeGraph(model);
 }
 
-/** @internal Describes a graph without the values of its constants and without names. */
-export function describeGraph(model: OnnxModel): string {
+/** Describes a graph without the values of its constants and without names. */
+function describeGraph(model: OnnxModel): string {
   return [...model.graph.all()].flatMap(describeNodes).sort().join("\n");
 }
 
