@@ -6,7 +6,6 @@
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import type { ErrorDetails } from "../core/errors.ts";
 import { release } from "../rpc/free-buffer.ts";
 import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects } from "./download.ts";
@@ -18,7 +17,6 @@ import type { KnownFile } from "./known-file.ts";
 import type { Meter } from "./progress.ts";
 import type { Room } from "./room.ts";
 import { HEAD_BYTES, isText, sniff } from "./sniff.ts";
-import type { Sniffed } from "./sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { keyOf } from "./names.ts";

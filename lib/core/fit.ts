@@ -1,6 +1,6 @@
-// Whether a device has the memory for a variant, before any of it is fetched. `no` is for what can't succeed: a limit of
-// the browser or of the app is exceeded by what the model needs at least. What may succeed is `tight`; a browser
-// reports neither free memory nor, but for Chromium, the device's.
+// Whether a device has the memory for a variant, before any of it is fetched. `no`: it can't succeed, since its least need
+// exceeds a limit of the browser or of the app. Where that is uncertain it is `tight`: a browser reports neither free
+// memory nor, but for Chromium, the device's.
 import type { Variant } from "./bundle.ts";
 import type { Candidate } from "./choose-variant.ts";
 import type { DeviceFacts } from "./device.ts";
@@ -30,8 +30,9 @@ export interface MemoryWish {
   readonly holdsBlobs: boolean;
 }
 
-/** The end of a WebAssembly memory. */
+/** The end of a WebAssembly memory, which is larger than its resident part: it grows by a fifth at a time. */
 const WASM_MAX_BYTES = 2 ** 32;
+const WASM_SLACK = 1.07;
 /** Share of the device's memory up to which a load surely fits; the browser and other programs take theirs. */
 const SURE_SHARE = 1 / 4;
 /** Memory of a device that does not report it, as low as is usual. */
@@ -73,7 +74,7 @@ function checksOf(
     `its largest tensor has ${bytesText(tensorBytes)}, and ${name} of this GPU is ${bytesText(limit(name))}`;
   const deviceText = `this device has about ${bytesText(deviceBytes ?? USUAL_BYTES)}`;
   const no: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
-    [isWasm && (variant.memoryBytes?.wasm ?? leastMemory(weights)) > WASM_MAX_BYTES, "wasm-limit", wasm],
+    [isWasm && (variant.memoryBytes?.wasm ?? leastMemory(weights)) * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit("maxBufferSize"), "gpu-buffer", buffer("maxBufferSize")],
     [weights > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
     [
@@ -84,7 +85,7 @@ function checksOf(
   ];
   const binding = "maxStorageBufferBindingSize";
   const tight: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
-    [isWasm && needed > WASM_MAX_BYTES, "wasm-limit", wasm],
+    [isWasm && needed * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit(binding), "gpu-buffer", buffer(binding)],
     [memoryBytes > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
     [memoryBytes > SURE_SHARE * (deviceBytes ?? USUAL_BYTES), "device-memory", deviceText],

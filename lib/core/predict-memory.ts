@@ -7,17 +7,17 @@ import type { BundleFile } from "./bundle.ts";
 
 /** Factors on bytes of a model, and a constant. */
 const WASM = {
-  /**
-   * Weights of 16 bits and more. Kernels keep a rearranged copy of some (prepacking), and WebAssembly memory grows by a
-   * fifth at a time.
-   */
-  float: 1.5,
+  /** Weights of 32 bits and more. Kernels keep a rearranged copy of some (prepacking). */
+  float: 1.4,
+  /** float16 weights, which are converted to float32. */
+  half: 2.8,
   /** Weights of 8 bits and fewer. */
-  quantized: 1.3,
+  quantized: 1.2,
   /** The least of any model. */
-  least: 1.2,
+  least: 1.1,
   /** A graph is read into memory and parsed. */
   graph: 4,
+  /** Chunks on their way from the network, and the smallest growth. */
   freeBytes: 25e6,
 } as const;
 const WEBGPU = {
@@ -37,8 +37,10 @@ const ONE_BUFFER_MAX_BYTES = 16 * 2 ** 20;
 export interface ModelBytes {
   /** The graph, and the weights that lie in it. */
   readonly graph: number;
-  /** Weights of 16 bits and more. */
+  /** Weights of 32 bits and more. */
   readonly float: number;
+  /** float16 weights. */
+  readonly half: number;
   /** Weights of 8 bits and fewer. */
   readonly quantized: number;
   /** All weights as a GPU holds them. Default: as in the file. */
@@ -52,9 +54,10 @@ export interface Predicted {
 }
 
 /** Predicts the peak of a load in bytes: on wasm the WebAssembly memory, on WebGPU the GPU's and the page's process. */
-export function predictMemory({ graph, float, quantized, onDevice }: ModelBytes): Predicted {
-  const wasm = WASM.float * float + WASM.quantized * quantized + WASM.graph * graph + WASM.freeBytes;
-  const weights = float + quantized;
+export function predictMemory({ graph, float, half, quantized, onDevice }: ModelBytes): Predicted {
+  const held = WASM.float * float + WASM.half * half + WASM.quantized * quantized;
+  const wasm = held + WASM.graph * graph + WASM.freeBytes;
+  const weights = float + half + quantized;
   const gpu = WEBGPU.onDevice * Math.max(weights, onDevice ?? 0) + WEBGPU.page * weights;
   return { wasm: Math.round(wasm), webgpu: Math.round(gpu + WEBGPU.graph * graph + WEBGPU.freeBytes) };
 }
@@ -68,6 +71,6 @@ export function leastMemory(weightBytes: number): number {
 export function modelBytes([first, ...others]: readonly Pick<BundleFile, "bytes">[]): ModelBytes {
   const float = others.reduce((sum, x) => sum + x.bytes, 0);
   const alone = first?.bytes ?? 0;
-  if (float === 0 && alone >= ONE_BUFFER_MAX_BYTES) return { graph: 0, float: alone, quantized: 0 };
-  return { graph: alone, float, quantized: 0 };
+  if (float === 0 && alone >= ONE_BUFFER_MAX_BYTES) return { graph: 0, float: alone, half: 0, quantized: 0 };
+  return { graph: alone, float, half: 0, quantized: 0 };
 }

@@ -12,13 +12,19 @@ export function describeMemory(
   weightBytes: number,
 ): Pick<Variant, "memoryBytes" | "tensorBytes"> {
   const model = readModel(bytes);
-  const small = model.graph.proto.initializer.filter((x) => bitsOf(x.dataType) <= 8);
+  const sum = (has: (bits: number) => boolean): number =>
+    model.graph.proto.initializer.reduce((total, x) => total + (has(bitsOf(x.dataType)) ? x.rawData.length : 0), 0);
   const quantized = Math.min(
     weightBytes,
-    small.reduce((sum, x) => sum + x.rawData.length, 0),
+    sum((bits) => bits <= 8),
+  );
+  const half = Math.min(
+    weightBytes - quantized,
+    sum((bits) => bits === 16),
   );
   const tensors = deviceTensors(model);
-  const onDevice = tensors.reduce((sum, x) => sum + x, 0);
-  const memoryBytes = predictMemory({ graph: graphBytes, float: weightBytes - quantized, quantized, onDevice });
+  const onDevice = tensors.reduce((total, x) => total + x, 0);
+  const weights = { float: weightBytes - quantized - half, half, quantized };
+  const memoryBytes = predictMemory({ graph: graphBytes, ...weights, onDevice });
   return { memoryBytes, tensorBytes: tensors.reduce((a, b) => Math.max(a, b), 0) };
 }

@@ -1,0 +1,43 @@
+// Predicted memory against WebAssembly memories that were measured: 50.3 MB of weights in layers of 4 MB (float32) or
+// 2 MB (float16), ONNX Runtime Web 1.30, Chromium, JSPI build.
+import { expect, test } from "vitest";
+import { modelOf } from "../../../e2e/support/onnx-graphs.ts";
+import { describeMemory } from "./describe-memory.ts";
+
+const N = 256;
+
+/** A stack of products with weights of a type, cast to float32 where they are not. */
+function stack(dtype: "float32" | "float16" | "int8", layers: number): Uint8Array {
+  const constants: Record<string, { dtype: typeof dtype; dims: number[] }> = {};
+  const nodes = Array.from({ length: layers }, (_, i) => {
+    constants[`w${i}`] = { dtype, dims: [N, N] };
+    const x = i === 0 ? "x" : `h${i - 1}`;
+    const cast = { opType: "Cast", input: [`w${i}`], output: [`c${i}`], attributes: { to: 1 } };
+    const product = { opType: "MatMul", input: [x, dtype === "float32" ? `w${i}` : `c${i}`], output: [`h${i}`] };
+    return dtype === "float32" ? [product] : [cast, product];
+  }).flat();
+  const inputs = { x: { dtype: "float32", dims: [1, N] } } as const;
+  return modelOf({ inputs, constants, outputs: [`h${layers - 1}`], nodes }).write();
+}
+
+test.each([
+  ["float32", 72.5e6, 4],
+  ["float16", 150.5e6, 2],
+] as const)("%s: the prediction is within 1.35 of the measured memory", (dtype, measuredBytes, size) => {
+  const layers = 2;
+  const weights = layers * N * N * size;
+  const small = describeMemory(stack(dtype, layers), 0, weights).memoryBytes?.wasm ?? 0;
+  const none = describeMemory(stack(dtype, layers), 0, 0).memoryBytes?.wasm ?? 0;
+  const predicted = none + ((small - none) / weights) * 50.3e6;
+  expect(predicted / measuredBytes).toBeGreaterThan(1 / 1.35);
+  expect(predicted / measuredBytes).toBeLessThan(1.35);
+});
+
+test("weights of 8 bits count as stored on wasm, and as float32 on a GPU, which expands them while loading", () => {
+  const layers = 2;
+  const weights = layers * N * N;
+  const { memoryBytes, tensorBytes } = describeMemory(stack("int8", layers), 0, weights);
+  expect(tensorBytes).toBe(4 * N * N);
+  expect(memoryBytes?.wasm).toBe(Math.round(25e6 + 1.2 * weights));
+  expect(memoryBytes?.webgpu).toBe(Math.round(75e6 + 4.1 * weights));
+});
