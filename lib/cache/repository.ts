@@ -160,12 +160,8 @@ function parseList(url: string, text: string): unknown {
     const found = sniff(new TextEncoder().encode(text.slice(0, 1_000)));
     const what = found === null ? "is not JSON" : `is ${found.what}`;
     const message = `${url} ${what}, not a list of files: is \`host\` a Hugging Face hub? For a folder on a static host pass its URL.`;
-    throw new SelvedgeError(
-      "download-failed",
-      message,
-      { url, reason: found?.reason ?? "not-json", final: true },
-      error,
-    );
+    const details = { url, reason: found?.reason ?? "not-json" };
+    throw new SelvedgeError("bundle-invalid", message, details, error);
   }
 }
 

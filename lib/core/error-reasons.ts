@@ -152,6 +152,17 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Export the model to ONNX.",
     ],
     empty: ["The file has no bytes.", "Check how it was made and copied."],
+    "external-data": [
+      "The model's weights are in other files, which its bytes alone don't lead to.",
+      "Load the model by its URL, with its data beside it, or save it as one file.",
+    ],
+    "external-path": ["The model names weights outside of its folder.", "Save it again with its data beside it."],
+    "no-onnx": [
+      "The repository or folder holds no ONNX graph.",
+      "Take one with an `onnx/` folder, or export the model: `optimum-cli export onnx`.",
+    ],
+    "several-graphs": ["The repository has several graphs, and none is `model`.", "Name one by `file`."],
+    "no-graph": ["The repository has no graph of the name in `file`.", "Take one that the message lists."],
     onnx: ["ONNX Runtime refuses the model.", "Read the message: it names the operator or the fault."],
   },
   "wrong-result": {
@@ -185,7 +196,14 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   "bundle-invalid": {
     html: ["`bundle.json` is an HTML page.", "Check the address: servers answer unknown paths with their start page."],
     "git-lfs": ["`bundle.json` is a Git LFS pointer.", "Run `git lfs pull` before deploying."],
-    "not-json": ["`bundle.json` is not JSON.", "Check the address, or make the bundle again with `selvedge compress`."],
+    "not-json": [
+      "`bundle.json`, a repository's file, or a hub's list of files is not JSON.",
+      "Check the address, or make the bundle again with `selvedge compress`.",
+    ],
+    "no-size": [
+      "The host does not state the size of a repository's file.",
+      "Send `Content-Length`, and do not compress `.onnx` files on the fly.",
+    ],
   },
   "integrity-failed": {
     unsigned: ["Trusted keys are set and the model is not signed.", "Sign the bundle: `selvedge sign`."],

@@ -50,12 +50,18 @@ test("changes and messages are those of reasons that exist", () => {
 
 /** Causes whose message no browser test makes, and why. */
 const UNSEEN: Readonly<Record<string, string>> = {
+  "bundle-invalid no-size": "of repositories: source/source.test.ts",
   "does-not-fit device-memory": "needs a device of little memory: cache/plan.test.ts",
   "does-not-fit gpu-buffer": "needs a GPU of small buffers: cache/plan.test.ts",
   "does-not-fit memory-budget": "an option of the app, not a fault of its set-up: cache/plan.test.ts",
   "does-not-fit wasm-limit": "needs a model of gigabytes: specs/engine/memory-short.spec.ts",
   "download-failed stalled": "takes four times 20 s",
   "download-failed unreadable": "a browser loses bytes where it runs out of room",
+  "model-invalid external-data": "of bytes that name other files: cache/repository.test.ts",
+  "model-invalid external-path": "of bytes that name other files: cache/repository.test.ts",
+  "model-invalid no-graph": "of repositories: source/source.test.ts",
+  "model-invalid no-onnx": "of repositories: cache/repository.test.ts",
+  "model-invalid several-graphs": "of repositories: cache/repository.test.ts",
   "setup-failed package": "of the command line: cli/messages.txt",
   "setup-failed worker-refused": "what no other reason describes",
   "wrong-result unverified": "needs a model that fills wasm's memory",

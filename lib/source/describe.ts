@@ -147,7 +147,7 @@ function fileOf(file: RepositoryFile, path: string, { locate, name }: DescribeIn
 /** Returns the error for a file whose host does not state its size. */
 export function sizeless(repository: string, path: string): SelvedgeError {
   const message = `${repository}: the host does not state the size of ${path}, or it is 0: serve it with Content-Length and without compression.`;
-  return new SelvedgeError("download-failed", message, { path, reason: "no-size", final: true });
+  return new SelvedgeError("bundle-invalid", message, { path, reason: "no-size" });
 }
 
 /** Refuses a graph whose external data is not all there, by the numbers in the names and in config.json. */
@@ -169,7 +169,7 @@ export function missingPart(repository: string, path: string): SelvedgeError {
   return new SelvedgeError(
     "download-failed",
     `${repository} lacks ${path}, a part of the model's weights: upload it, or take another revision.`,
-    { repository, path, reason: "missing-part", final: true },
+    { repository, path, reason: "not-found", final: true },
   );
 }
 
