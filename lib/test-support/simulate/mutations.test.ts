@@ -51,8 +51,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no request is answered wrongly: a lane runs another model than requested",
     file: "pool/lane.ts",
-    from: "return this.#call(client, loaded, { modelId, items: taken }, options);",
-    to: "return this.#call(client, loaded, { modelId: 1, items: taken }, options);",
+    from: "this.#call(client, loaded, { modelId, items: sent }, options);",
+    to: "this.#call(client, loaded, { modelId: 1, items: sent }, options);",
     caught: /wrongly|simulated|not loaded|answers no more/,
     seed: 1,
   },
