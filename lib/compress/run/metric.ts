@@ -39,6 +39,8 @@ export interface Metric {
   passes(score: number, reference: number): boolean;
   /** Describes the condition of `passes`. */
   readonly budget: string;
+  /** Whether one sample may differ whatever the budget: fewer could not tell such a form from one within it. */
+  readonly mayDifferOnce?: boolean;
   /** Whether a score is the mean of per-sample scores. Default false. */
   readonly isMean?: boolean;
 }
@@ -78,7 +80,10 @@ export async function makeMetric(
     case "top1":
       return { name: "top1", start: () => meanTally(top1), passes: points, budget, isMean: true };
     case "agreement":
-      return { name: "agreement", start: agreementTally, passes: points, budget, isMean: true };
+      return {
+        ...{ name: "agreement", start: agreementTally, passes: points, isMean: true, mayDifferOnce: true },
+        budget: `${budget}, or one sample`,
+      };
     case "cosine":
       return { name: "cosine", start: () => cosineTally(use?.pooling), passes: points, budget };
     case "exact":

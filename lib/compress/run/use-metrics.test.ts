@@ -88,3 +88,9 @@ test("a drop in dB asks for the ratio of signal to error, whatever the use", asy
   const use = { metric: "kl" } as const;
   expect((await makeMetric(undefined, { hasLabels: false, use, maxDrop: "28dB" })).name).toBe("sqnr");
 });
+
+test("one sample may differ under agreement, whose budget says so; labelled answers have no such slack", async () => {
+  const agreement = await makeMetric("agreement", { hasLabels: false });
+  expect(agreement).toMatchObject({ mayDifferOnce: true, budget: "at most 2.00 % below float32, or one sample" });
+  expect((await makeMetric("top1", { hasLabels: true })).mayDifferOnce).toBeUndefined();
+});
