@@ -73,6 +73,15 @@ describe("an array is split into samples", () => {
     expect(Array.from(feeds.at(-1)?.["x"]?.data as Float32Array)[0]).toBe((count - 1) * step);
   });
 
+  test.each<[readonly (number | string)[], number[], string]>([
+    [["n", 6, 8, 3], [5, 3, 6, 8], "(1, 2, 0)"],
+    [["n", 3, "height", "width"], [5, 6, 8, 3], "(2, 0, 1)"],
+    [[1, 40, 7], [9, 7, 40], "(1, 0)"],
+  ])("with the axes of each sample in another order is refused: %j takes no %j", async (dims, shape, axes) => {
+    const given = read(write("x.npy", floats(...shape)), [input("x", dims)]);
+    await expect(given).rejects.toThrow(`np.transpose(sample, ${axes})`);
+  });
+
   test("too few for a batch, or of another size, are refused with both sizes", async () => {
     await expect(read(write("x.npy", floats(3, 4)), [input("x", [8, 4])])).rejects.toThrow(
       /takes 8 items.*there are 3/,
