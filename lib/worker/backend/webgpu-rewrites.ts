@@ -175,7 +175,7 @@ function padConvChannels<N extends RewriteNode>(graph: RewriteGraph<N>): number 
  * Whether ONNX Runtime 1.30's WebGPU kernel is wrong for a convolution, by its node and the dims of its weights. One of
  * single pixels is a product, and right.
  */
-export function isFaultyConv(conv: RewriteNode, [outputs = 0, inputs = 0, ...kernel]: readonly number[]): boolean {
+function isFaultyConv(conv: RewriteNode, [outputs = 0, inputs = 0, ...kernel]: readonly number[]): boolean {
   const isAll = (name: string, value: number): boolean =>
     conv.attribute.find((x) => x.name === name)?.ints.every((x) => Number(x) === value) ?? true;
   const isProduct = kernel.every((x) => x === 1) && isAll("strides", 1) && isAll("pads", 0);
