@@ -47,6 +47,7 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
       metric,
       maxDrop,
       bundle,
+      repository,
       image,
       classes,
       top,

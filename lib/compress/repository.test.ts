@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { classifier, seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
 import type { BundleInput } from "../core/bundle.ts";
-import { compress, compressRepository } from "./compress.ts";
+import { compress, compressRepository, planCompression } from "./compress.ts";
 import { describePorts } from "./bundle/inspect.ts";
 import { writeModelFile } from "./onnx/model-file.ts";
 import type { OnnxModel } from "./onnx/model.ts";
@@ -229,6 +229,7 @@ test("a folder's graphs are those in float32, else float16; a merged decoder sta
       .sort(),
   ).toEqual(["decoder_model_merged", "embed", "encoder_model"]);
   await expect(compress(folder, { out: join(folder, "out") })).rejects.toThrow("holds several graphs");
+  expect(await planCompression({ out: join(folder, "out"), repository: folder })).toMatchObject({ repository: folder });
 });
 
 test("a folder without a graph, or with quantized ones alone, is refused", () => {

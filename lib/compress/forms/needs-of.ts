@@ -1,5 +1,5 @@
-// What a finished model needs of a device, derived from its graph. A form's declared needs say where it is meant to
-// run; those here are what it cannot run without.
+// Derives the needs of a finished model from its graph. A form's declared needs say where it is meant to run; those
+// here are the ones that it cannot run without.
 import type { Variant } from "../../core/bundle.ts";
 import { integerOf } from "../onnx/graph.ts";
 import type { Graph } from "../onnx/graph.ts";

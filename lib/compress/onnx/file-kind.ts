@@ -1,7 +1,7 @@
 // Recognition of files that are given in place of an ONNX model, by their first bytes. The common ones are a pointer of
 // Git LFS, a download page, and a model of another framework; each has its own way out.
 
-/** What a file is, and what to do about it. */
+/** Kind of a file, and the fix. */
 interface Kind {
   readonly what: string;
   readonly fix: string;
@@ -83,7 +83,7 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-/** Says what a file that is no ONNX model is, and what to do, from its first bytes; undefined for an unknown one. */
+/** Describes a file that is no ONNX model, and the fix, from its first bytes; undefined for an unknown one. */
 export function kindOf(bytes: Uint8Array): string | undefined {
   const head = bytes.subarray(0, KIND_BYTES);
   const text = Array.from(head, (x) => String.fromCharCode(x)).join("");

@@ -102,7 +102,7 @@ function readPlaces(path: string, places: readonly Place[]): void {
   }
 }
 
-/** Says why external data ends before a tensor does: the file is a pointer or another kind, or its download stopped. */
+/** Explains why external data ends before a tensor does: the file is a pointer or another kind, or its download stopped. */
 function whyShort(
   path: string,
   file: number,

@@ -42,7 +42,7 @@ const FREE_MS = 2;
 export function costOf(events: readonly ProfileEvent[]): PlacementCost {
   const kernels = events.filter((x) => x.cat === "Node" && (x.name ?? "").endsWith("_kernel_time"));
   const runs = Math.max(1, events.filter((x) => x.name === "model_run").length);
-  const opOf = (x: ProfileEvent): string => String(x.args?.["op_name"] ?? "");
+  const opOf = (x: ProfileEvent): string => textOf(x.args?.["op_name"]);
   const isCopy = (x: ProfileEvent): boolean => opOf(x) === "MemcpyToHost" || opOf(x) === "MemcpyFromHost";
   const onCpu = kernels.filter((x) => x.args?.["provider"] === "CPUExecutionProvider" && !isCopy(x));
   const copies = kernels.filter(isCopy);
@@ -53,6 +53,10 @@ export function costOf(events: readonly ProfileEvent[]): PlacementCost {
     bytes: sum(copies, (x) => Number(x.args?.["output_size"] ?? 0)),
     cpuMs: sum(onCpu, (x) => (x.dur ?? 0) / 1000),
   };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
 /** Reads the number of waits from a log, where there is no profile: a browser's. Bytes and times are left out. */
@@ -88,7 +92,7 @@ export function estimateMs({ waits, bytes, cpuMs }: PlacementCost): number {
 }
 
 /**
- * Says why operators on the CPU cost more than a GPU can save; undefined where they do not.
+ * Explains why operators on the CPU cost more than a GPU can save; undefined where they do not.
  * @param wholeMs - time of the whole model on the CPU
  */
 export function whyTooCostly(cost: PlacementCost, wholeMs: number, operators: readonly string[]): string | undefined {

@@ -332,7 +332,7 @@ function fromJson(value: unknown, inputs: readonly Port[], readers: Readers): Fe
     !Array.isArray(value) &&
     !ArrayBuffer.isView(value) &&
     !("data" in value);
-  const read = readTexts(isNamed ? (value as Record<string, unknown>) : value, readers);
+  const read = readTexts(value, readers);
   return Object.fromEntries(
     inputs.map((input) => {
       const filled = read[input.name];

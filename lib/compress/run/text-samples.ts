@@ -27,7 +27,7 @@ export function readTexts(value: unknown, readers: Readonly<Record<string, Sampl
   const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
   const fields = isObject ? (value as Readonly<Record<string, unknown>>) : {};
   for (const [name, reader] of Object.entries(readers)) {
-    const texts = isObject
+    const texts: readonly unknown[] = isObject
       ? [[name, ...FIRST], SECOND].map((names) => names.map((x) => fields[x]).find((x) => typeof x === "string"))
       : [value].flat();
     const [first, second] = texts;

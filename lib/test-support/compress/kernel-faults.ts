@@ -11,7 +11,7 @@ import { deadlyTranspose, seededFloats, smallModel } from "./fixtures.ts";
 export interface KernelFault {
   readonly id: string;
   readonly provider: "webgpu" | "cpu";
-  /** What happens: wrong numbers without an error, or the end of the process. */
+  /** Wrong numbers without an error, or the end of the process. */
   readonly effect: "wrong" | "crash";
   /** Version of ONNX Runtime in which it was seen, and the issue where it is known. */
   readonly seen: string;
