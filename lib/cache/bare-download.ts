@@ -172,7 +172,8 @@ export class BareDownload {
         streams.push(this.#lead(body, signal));
       } else this.#hasRanges = true; // they were used for the stored part; a server that lost them is detected
       if (this.#hasRanges === true && this.#mayAskForParts)
-        while (streams.length < PARALLEL) streams.push(this.#follow(signal));
+        // A known file comes in the order of its bytes, since its hash is computed as it arrives.
+        while (streams.length < (this.#known === null ? PARALLEL : 1)) streams.push(this.#follow(signal));
       await Promise.all(streams);
     } catch (error) {
       stop.abort(error);
@@ -256,10 +257,11 @@ export class BareDownload {
     if (piece.size > 0) await this.#cut(piece);
   }
 
-  /** Fetches chunks that no stream has claimed, from the last one down. */
+  /** Fetches chunks that no stream has claimed, from the last one down; those of a known file from the first one up. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { bytes } = this.#file ?? { bytes: null };
-    for (let index = countOf(bytes ?? 0) - 1; index >= 0; index -= 1)
+    const indices = Array.from({ length: countOf(bytes ?? 0) }, (_, i) => i);
+    for (const index of this.#known === null ? indices.reverse() : indices)
       if (!this.#taken.has(index) && !this.#here.has(index)) await this.#piece(this.#take(index), signal);
   }
 

@@ -3,7 +3,7 @@
 // only once the hash matched. So an interrupted download goes on, and nothing unverified is ever used.
 //
 // WebCrypto has no hash of a stream: SHA-256 of the whole is computed in JavaScript, that of each piece by the browser.
-// Pieces that arrive out of order are read again from where they were kept.
+// Pieces of an earlier page, and those after them, are read again from where they were kept.
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { BundleChunk } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";

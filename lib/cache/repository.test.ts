@@ -150,16 +150,15 @@ describe("from a hub", () => {
   test("a moved revision is an update that fetches changed files alone", async () => {
     const store = new MemoryStore();
     const first = await load(store);
-    hub.cdn.asked = [];
+    const { signal } = new AbortController();
+    const renew = () => update(addressOf(), wishFor(), makePage(store, clock), { signal, onProgress: undefined });
     const changed = graph(600_000, 9);
     hub.commit(REPO, { ...FILES, "onnx/model.onnx": changed });
-    const second = await load(store);
-    expect(second.plan.identity).not.toBe(first.plan.identity);
-    expect(hub.cdn.asked).toEqual([]);
+    const second = await renew();
+    expect(second).toMatchObject({ isNew: true, fetchedBytes: 0 });
+    expect(second.identity).not.toBe(first.plan.identity);
     hub.commit(REPO, { ...FILES, "onnx/model_quantized.onnx": changed });
-    const { signal } = new AbortController();
-    const updated = await update(addressOf(), wishFor(), makePage(store, clock), { signal, onProgress: undefined });
-    expect(updated).toMatchObject({ isNew: true, fetchedBytes: changed.length });
+    expect(await renew()).toMatchObject({ isNew: true, fetchedBytes: changed.length });
     expect((await load(store)).hashes[0]).toBe(sha256(changed));
   });
 
@@ -412,7 +411,8 @@ describe("external data that the graph names", () => {
     expect(hub.asked.filter((x) => x.startsWith("GET"))).toEqual([]);
     const other = weights(50_000, 12);
     hub.commit(REPO, { "onnx/graph.onnx": external("sub/weights.pb"), "onnx/sub/weights.pb": other });
-    expect((await load(store, from)).hashes[1]).toBe(sha256(other));
+    // A slow machine answers too late for the hurried clock, and the stored version is used.
+    await expect.poll(async () => (await load(store, from)).hashes[1], { timeout: 20_000 }).toBe(sha256(other));
   });
 
   test("that is not there, that leaves the folder, or that bytes can't lead to, is named", async () => {
