@@ -26,8 +26,8 @@ interface Outcome {
   readonly edited: number;
 }
 
-/** Loads a model of the demo on the GPU, in a new page. */
-async function load(page: Page, name: string, variant: string, lie: Lie | null): Promise<Outcome> {
+/** Loads a variant of the demo's models on the GPU, in a new page; a bare model where `variant` is null. */
+async function load(page: Page, name: string, variant: string | null, lie: Lie | null): Promise<Outcome> {
   await makeLiar(page, lie);
   const { pages } = test.info().config.metadata as { pages: string };
   await page.goto(`${pages}/engine.html`);
@@ -39,9 +39,11 @@ async function load(page: Page, name: string, variant: string, lie: Lie | null):
       let edited = 0;
       channel.onmessage = () => (edited += 1);
       const engine = await selvedge.createEngine({ store: "memory" });
-      const model = await engine
-        .load(`/models/${name}/bundle.json`, { backend: "webgpu", variant })
-        .catch((error: unknown) => error as Selvedge.SelvedgeError);
+      const source: Parameters<Selvedge.Engine["load"]> =
+        variant === null
+          ? [`/expanded/${name}/f32.onnx`, { backend: "webgpu" }]
+          : [`/models/${name}/bundle.json`, { backend: "webgpu", variant }];
+      const model = await engine.load(...source).catch((error: unknown) => error as Selvedge.SelvedgeError);
       await new Promise((resolve) => setTimeout(resolve)); // messages of the worker
       await engine.close();
       return model instanceof Error
@@ -62,6 +64,13 @@ for (const [name, lie] of Object.entries(LIES))
     expect(pinned.message).toMatch(
       /^WebGPU f32 refused: (error [\d.e+]+ above 0\.001|"\w+" is not finite) \(golden check\)/,
     );
+  });
+
+for (const [name, lie] of Object.entries({ ...LIES, "the truth": null }))
+  test(`a bare model is compared with wasm where kernels compute ${name} (golden bare)`, async ({ page }) => {
+    const { code, message } = await load(page, "fashion-cnn", null, lie);
+    expect(code, message).toBe(lie === null ? null : "wrong-result");
+    if (lie === null) expect(message).toBe("webgpu: pinned by the caller");
   });
 
 /** The variants of the demo's bundles that may run on WebGPU; ocr-det and face take a software GPU minutes. */
