@@ -15,7 +15,7 @@ const config: KnipConfig = {
         "demo/**/main.ts",
         "e2e/**/*.spec.ts",
         // Scenarios and pages are named at run time.
-        "e2e/bench/scenarios/{compress,compress-make,delivery,overhead,scheduler-cost,scheduling,split}.ts",
+        "e2e/bench/scenarios/{compress,compress-make,delivery,memory,overhead,scheduler-cost,scheduling,split}.ts",
         "e2e/pages/*.ts",
         "e2e/pages/*/main.tsx",
         "e2e/doctor/main.ts",
