@@ -1,5 +1,5 @@
 // `selvedge/vite` in an app as users have it: the packed package in a workspace with hoisted packages, an app at its root
-// and one below, both with a worker of their own that runs an engine too. Vite 8 and 7: dev server, build, preview. The
+// and one below, both with a worker of their own that runs an engine too. Vite 5 to 8: dev server, build, preview. The
 // bytes of the wasm are counted as they travel.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { get } from "node:http";
@@ -9,6 +9,8 @@ import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import * as vite8 from "vite";
+import * as vite5 from "vite-5";
+import * as vite6 from "vite-6";
 import * as vite7 from "vite-7";
 import { doubleModel } from "../../support/double-model.ts";
 import { freshApp } from "../../support/fresh-app.ts";
@@ -48,7 +50,7 @@ const ANSWER = { page: [2, 4, 6], worker: [2, 4, 6], isIsolated: true };
 /** The app below, whose `node_modules` are those of the workspace. */
 const HOISTED = "packages/app";
 
-/** The part of Vite that both versions have in the same form. */
+/** The part of Vite that all versions have in the same form. */
 interface Vite {
   readonly name: string;
   build(options: object): Promise<unknown>;
@@ -62,6 +64,8 @@ interface Server {
 const VITES: readonly Vite[] = [
   { name: "Vite 8", ...vite8 },
   { name: "Vite 7", ...vite7 },
+  { name: "Vite 6", ...vite6 },
+  { name: "Vite 5", ...vite5 },
 ];
 
 /** Opens the app; returns its result, and the addresses of the wasm files that it fetched. */
