@@ -229,6 +229,41 @@ test.describe("the packed package, installed in a fresh app", () => {
     }
   });
 
+  test("README's first code, typed into an empty Vite app, answers from the dev server and built", async ({ page }) => {
+    const folder = mkdtempSync(join(app, "empty-"));
+    const code = snippetsOf("README.md").find((x) => x.language === "ts")?.code ?? "";
+    mkdirSync(join(folder, "public/models"), { recursive: true });
+    writeFileSync(join(folder, "index.html"), PAGE);
+    writeFileSync(join(folder, "main.ts"), code);
+    writeFileSync(join(folder, "public/models/my-model.onnx"), doubleModel());
+    const options = { root: folder, configFile: false, logLevel: "error" } as const;
+    const answerOf = async (url: string | undefined): Promise<unknown> => {
+      const wrong: string[] = [];
+      page.on("pageerror", ({ message }) => wrong.push(message));
+      page.on("console", (line) => line.type() === "error" && wrong.push(line.text()));
+      const answer = page.waitForEvent("console", { predicate: (line) => line.args().length === 3, timeout: 60_000 });
+      await page.goto(url ?? "");
+      const [outputs] = (await answer).args();
+      const y = await outputs?.evaluate((x: Record<string, { data: Float32Array }>) => [...(x["y"]?.data ?? [])]);
+      page.removeAllListeners();
+      return { y, wrong };
+    };
+    const dev = await createServer({ ...options, server: { port: 0 } });
+    try {
+      await dev.listen();
+      expect(await answerOf(dev.resolvedUrls?.local[0])).toEqual({ y: [2, 4, 6], wrong: [] });
+    } finally {
+      await dev.close();
+    }
+    await build(options);
+    const built = await preview({ ...options, preview: { port: 0 } });
+    try {
+      expect(await answerOf(built.resolvedUrls?.local[0])).toEqual({ y: [2, 4, 6], wrong: [] });
+    } finally {
+      await built.close();
+    }
+  });
+
   test("each of its entries is imported by Node without output", () => {
     const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { exports: object };
     const entries = Object.keys(exports).filter((x) => !x.endsWith(".json"));
