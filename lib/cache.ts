@@ -17,6 +17,7 @@ import { jspiFiles } from "./jspi-files.ts";
 import { resolveAddress } from "./core/resolve-source.ts";
 
 export type { StoreContents, StoredFile } from "./cache/messages.ts";
+export type { StoreKind } from "./cache/stores/store.ts";
 export type { StoredBundle } from "./cache/model-store.ts";
 export type { KeptPage } from "./offline/keep-offline.ts";
 

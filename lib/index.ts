@@ -8,6 +8,7 @@ export type { Attempt, RunInfo, RunResult, RequestSummary } from "./engine/resul
 export type { RunWhy } from "./engine/explain-run.ts";
 export type {
   AvailabilityOptions,
+  BatchingOptions,
   EngineOptions,
   HubOptions,
   LabelsOption,
@@ -20,6 +21,7 @@ export type {
   UpdateOptions,
 } from "./engine/options.ts";
 export type { ImageOption, MeanStd } from "./core/describe-model.ts";
+export type { ResultCounts, ResultsOptions } from "./engine/result-cache.ts";
 export type { Stateful } from "./engine/stateful.ts";
 export type {
   ArrayInput,
@@ -45,5 +47,27 @@ export type { Trace, TraceEvent } from "./observe/trace.ts";
 export type { Priority } from "./schedule/events.ts";
 export { isSelvedgeError, SelvedgeError } from "./core/errors.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
-export type { Assignment, Bundle, DecodeSpec, ImageSpec, PoolSpec } from "./core/bundle.ts";
-export type { Effects, HostFacts, ScriptUrl, WorkerHandle } from "./effects/effects.ts";
+export type {
+  Assignment,
+  Bundle,
+  BundleChunk,
+  BundleFile,
+  BundleFormat,
+  BundleInput,
+  BundleOutput,
+  CutSpec,
+  DecodeSpec,
+  Golden,
+  ImageSpec,
+  PadSpec,
+  PerBackend,
+  PoolSpec,
+  PortSteps,
+  ResizeSpec,
+  Score,
+  ScoreValue,
+  TextSpec,
+  Variant,
+} from "./core/bundle.ts";
+export type { Effects, HostFacts, LifeChange, ScriptUrl, WorkerHandle, WorkerSource } from "./effects/effects.ts";
+export type { PageLocks } from "./effects/web-locks.ts";

@@ -10,6 +10,21 @@ import { readEntries } from "./entries.ts";
 /** Kinds of symbols that must have a docblock; members of interfaces are API Extractor's to check (`(undocumented)` in docs/api). */
 const DOCUMENTED = ["Class", "Function", "Interface", "TypeAlias", "Variable"] as const;
 
+/** Types that signatures name and callers do not: values behind unions, messages of ONNX, parts of a trace's file. */
+const INTERNAL = [
+  "Global",
+  "PRIORITIES",
+  "WHY_CODES",
+  "Unknown",
+  "Written",
+  "Json",
+  "Graph",
+  "Read",
+  "Producer",
+  "NodeProto",
+  "TensorProto",
+] as const;
+
 /** Options of typedoc-plugin-markdown. */
 const MARKDOWN = {
   outputFileStrategy: "modules",
@@ -27,7 +42,8 @@ const MARKDOWN = {
 
 /**
  * Writes the reference of all entries; the folder is emptied first.
- * @throws Error for each warning: an exported symbol without a docblock, a link to nothing
+ * @throws Error for each warning: an exported symbol without a docblock, a type that is named and not exported, a link to
+ * nothing
  */
 export async function writeReference(root: string, folder: string): Promise<void> {
   const entries = readEntries(root);
@@ -45,7 +61,8 @@ export async function writeReference(root: string, folder: string): Promise<void
     disableSources: true,
     disableGit: true,
     requiredToBeDocumented: [...DOCUMENTED],
-    validation: { notExported: false, invalidLink: true, notDocumented: true, invalidPath: true, rewrittenLink: true },
+    intentionallyNotExported: [...INTERNAL],
+    validation: { notExported: true, invalidLink: true, notDocumented: true, invalidPath: true, rewrittenLink: true },
     logLevel: LogLevel.Warn,
     outputs: [{ name: "markdown", path: folder }],
     ...MARKDOWN,

@@ -101,6 +101,7 @@ export type DecodeSpec =
 
 /** Pooling of the vectors of a text's tokens, [batch, token, number], to one vector per text. */
 export interface PoolSpec {
+  /** The kind of pooling step. */
   readonly op: "pool";
   /** Mean over tokens, the first token, or the last one. */
   readonly mode: "mean" | "cls" | "last";
@@ -130,7 +131,9 @@ export interface CutSpec {
   readonly input: string;
   /** Axis of that input. */
   readonly inputAxis: number;
+  /** Divisor. */
   readonly per: number;
+  /** Summand, before the division. */
   readonly plus: number;
 }
 
@@ -172,8 +175,11 @@ export interface BundleChunk {
 
 /** A file of a bundle, as a list of chunks. */
 export interface BundleFile {
+  /** Name, relative to the model. */
   readonly path: string;
+  /** Size in bytes. */
   readonly bytes: number;
+  /** Its content, in order. */
   readonly chunks: readonly BundleChunk[];
 }
 
@@ -191,14 +197,19 @@ export interface Assignment {
 
 /** A number for each backend where it is known. */
 export interface PerBackend {
+  /** On WebGPU. */
   readonly webgpu?: number | undefined;
+  /** On WebAssembly. */
   readonly wasm?: number | undefined;
 }
 
 /** A measured value and its 95 % interval. */
 export interface ScoreValue {
+  /** The metric's value. */
   readonly value: number;
+  /** Lower end of its interval. */
   readonly low?: number | undefined;
+  /** Upper end of its interval. */
   readonly high?: number | undefined;
 }
 
@@ -210,11 +221,13 @@ export interface Score extends ScoreValue {
   readonly n: number;
   /** How the interval was computed: "bootstrap" or "wilson" (binomial), for another set of as many samples. */
   readonly interval?: string | undefined;
+  /** Score of the reference variant. */
   readonly reference: ScoreValue;
 }
 
 /** A known input and its expected output, as safetensors files whose tensors are named as the model's ports. */
 export interface Golden {
+  /** Inputs of the run. */
   readonly inputs: BundleFile;
   /** Computed by this variant on the CPU. */
   readonly outputs: BundleFile;
@@ -222,6 +235,7 @@ export interface Golden {
 
 /** One encoding of a bundle's model. */
 export interface Variant {
+  /** Name, such as `int8`. */
   readonly id: string;
   /**
    * Capability words, all of which must hold: `webgpu`, `wasm`, `shader-f16`, `maxBufferSize>=N` … A word that this
@@ -246,6 +260,7 @@ export interface Variant {
   readonly tensorBytes?: number | undefined;
   /** Absent where the toolchain did not measure it. */
   readonly score?: Score | undefined;
+  /** A known answer, which WebGPU must give before its first request. */
   readonly golden?: Golden | undefined;
   /** Time relative to the reference variant on the same backend, measured at packing; below 1 is faster. */
   readonly speed?: PerBackend | undefined;

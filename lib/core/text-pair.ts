@@ -6,7 +6,9 @@ const SEPARATOR = "\u{10ffff}";
 
 /** Two texts of one row. */
 export interface TextPair {
+  /** The first text. */
   readonly text: string;
+  /** The second text. */
   readonly pair: string;
 }
 

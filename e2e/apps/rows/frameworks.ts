@@ -235,11 +235,7 @@ const OTHERS: readonly Row[] = [
     ...NUXT,
     id: "nuxt-4-dev",
     title: "Nuxt 4, dev",
-    needed: '`vite: { optimizeDeps: { exclude: ["selvedge"] } }`',
-    files: {
-      ...NUXT.files,
-      "nuxt.config.js": `export default { vite: { optimizeDeps: { exclude: ["selvedge"] } } };\n`,
-    },
+    needed: "nothing",
     serve: { kind: "command", command: "nuxt dev --port {port} --host localhost --no-fork" },
   },
   {
