@@ -1,4 +1,4 @@
-// What a loader and a golden check need of each other: files, lanes, and the notes that `info.why` shows. Imported when
+// Connects a loader and a golden check: files, lanes, and the notes that `info.why` shows. Imported when
 // a variant with a golden, or a bare model, is loaded on WebGPU.
 import type { BundleFile } from "../core/bundle.ts";
 import type { Candidate } from "../core/choose-variant.ts";

@@ -17,7 +17,7 @@ type Entry = readonly [fault: string, atMs: number, passed?: readonly string[]];
 
 /** The stored result of one variant's checks. */
 export interface Remembered {
-  /** What was wrong; "" for a pass. */
+  /** Fault of a refused variant; "" for a pass. */
   readonly fault: string;
   /** The classes of shapes that passed. */
   readonly passed: readonly string[];
