@@ -1,4 +1,4 @@
-// What is known of a file before its download, and the errors for one that is no model.
+// Facts of a file before its download, and the errors for one that is no model.
 import type { BundleChunk } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorDetails } from "../core/errors.ts";
@@ -14,7 +14,7 @@ export interface KnownFile {
   readonly bytes: number;
   /** Whether its hash is stated: then the hash decides, and a server's validators need not. */
   readonly isHashed: boolean;
-  /** Whether it is a graph, whose first bytes can be told from those of other files. */
+  /** Whether it is a graph, whose first bytes differ from those of other formats. */
   readonly isGraph: boolean;
   /** Headers of each request, as `authorization`. */
   readonly headers: Readonly<Record<string, string>>;

@@ -64,7 +64,7 @@ export class Opener {
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
         memo.set(SEEN_RELEASES, mergeReleases(memo.get(SEEN_RELEASES), plan.seen));
       }
-      if (plan.mustCheck === true) this.#checkLater(String(from), options);
+      if (plan.mustCheck === true && typeof from === "string") this.#checkLater(from, options);
       if (plan.refused !== null) this.logStored(plan, plan.refused);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;

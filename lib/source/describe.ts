@@ -52,7 +52,7 @@ export interface RepositoryJson {
   readonly steps: PortSteps;
 }
 
-/** What a description is made of. */
+/** Facts and files that a description is made of. */
 export interface DescribeInput {
   readonly name: string;
   readonly version: string;
