@@ -233,7 +233,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     const folder = mkdtempSync(join(app, "empty-"));
     const code = snippetsOf("README.md").find((x) => x.language === "ts")?.code ?? "";
     mkdirSync(join(folder, "public/models"), { recursive: true });
-    writeFileSync(join(folder, "index.html"), PAGE);
+    writeFileSync(join(folder, "index.html"), `${PAGE}<link rel="icon" href="data:,">`);
     writeFileSync(join(folder, "main.ts"), code);
     writeFileSync(join(folder, "public/models/my-model.onnx"), doubleModel());
     const options = { root: folder, configFile: false, logLevel: "error" } as const;
