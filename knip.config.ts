@@ -39,6 +39,8 @@ const config: KnipConfig = {
     "@stryker-mutator/vitest-runner",
     // A plugin that reference.ts names.
     "typedoc-plugin-markdown",
+    // Found at run time by the doctor, as in a user's project.
+    "puppeteer-core",
     // Commands that verify.ts runs.
     "@arethetypeswrong/cli",
     "publint",

@@ -103,7 +103,7 @@ function textOf(error: unknown): string {
   return isSelvedgeError(error) ? `${error.code}: ${error.message}` : error.message;
 }
 
-/** Says what is wrong with a file, and what to do; null for an error of another kind. */
+/** Describes the fault of a file, and what to do; null for an error of another kind. */
 function fileText(code: string, path: string): string | null {
   switch (code) {
     case "ENOENT":

@@ -144,7 +144,7 @@ async function makeRaised(
   if (bits === null || rows.length === 0) return null;
   const given = { feeds, isSynthetic: references.samples.isSynthetic };
   const sets = raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths));
-  // What is too wide for its name may be within the budget as it is.
+  // A form that is too wide for its name may be within the budget as it is.
   for (const names of isWide ? [new Set<string>(), ...sets] : sets) {
     if (job.isStopped()) return null;
     const count = `${names.size} of ${rows.length} weights`;

@@ -317,10 +317,8 @@ export class Loader {
     if (assets.length === 0) return texts;
     const read = async (): Promise<(readonly [string, string])[]> => {
       const files = await this.#fetch(assets, { signal, onProgress: undefined });
-      return Promise.all([
-        ...Object.entries(texts),
-        ...files.map(async ({ path, data }) => [path, await data.text()] as const),
-      ]);
+      const own = await Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const));
+      return [...Object.entries(texts), ...own];
     };
     return Object.fromEntries(
       await read().catch((error: unknown) => {

@@ -354,7 +354,7 @@ export class Model {
     if (kept === null) return this.#share(inputs, feeds, asked);
     const { identity, variant, backend } = this;
     const run = (): Promise<RunResult> => this.#submit(feeds, asked);
-    // What a GPU answered before one was found to compute wrongly is not used.
+    // Answers of a GPU from before one was found to compute wrongly are not used.
     const key = `${identity} ${variant} ${backend} ${backend === "webgpu" ? effects.memo.get(REFUSED_KEY) : ""}`;
     const result = await kept.answer(key, inputs, run, { ...asked, variant });
     const { info } = result;

@@ -15,10 +15,11 @@ export function ownDescription(
   { image, labels }: Pick<LoadOptions, "image" | "labels">,
   base: string,
 ): OwnDescription {
-  const [kind] = /\.json$|\/$/.exec(typeof from === "string" ? new URL(from).pathname : "") ?? [];
+  const url = typeof from === "string" ? from : "";
+  const [kind] = /\.json$|\/$/.exec(url === "" ? "" : new URL(url).pathname) ?? [];
   if (kind !== undefined)
     throw new TypeError(
-      `${image === undefined ? "labels" : "image"}: ${String(from)} is a ${kind === "/" ? "repository" : "bundle"}, which declares its own images and labels: leave the option out, or load the .onnx`,
+      `${image === undefined ? "labels" : "image"}: ${url} is a ${kind === "/" ? "repository" : "bundle"}, which declares its own images and labels: leave the option out, or load the .onnx`,
     );
   return {
     ...(image !== undefined && { image: checkedImage(image) }),

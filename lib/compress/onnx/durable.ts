@@ -11,7 +11,7 @@ export async function writeSynced(path: string, pieces: readonly Uint8Array[]): 
         at += (await file.write(piece, at, Math.min(piece.length - at, 2 ** 30))).bytesWritten;
     await file.sync();
   } catch (error) {
-    // A failed write does not name its file: a full disk would be told without the place.
+    // A failed write does not name its file: a full disk would be reported without the place.
     if (error instanceof Error && !("path" in error)) Object.assign(error, { path });
     throw error;
   } finally {
