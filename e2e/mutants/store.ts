@@ -338,7 +338,7 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: "A text is not stored in place of a bare model.",
     file: "lib/cache/bare-download.ts",
     from: "isHead && isText(",
-    to: "!isHead && isText(",
+    to: "false && isText(",
     test: "lib/cache/bare-model.test.ts",
     title: "(store-portal)",
   },

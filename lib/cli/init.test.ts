@@ -119,7 +119,7 @@ test.each(["static", "extension"] as const)("the template %s copies the files of
   const dist = join(app, "node_modules/selvedge/dist");
   const base = "https://app.example/selvedge/";
   const namesOf = (build: "wasm" | "jspi"): string[] =>
-    Object.values<unknown>(resolveAssets(build, base, base, null)).map((url) => String(url).slice(base.length));
+    Object.values<unknown>({ ...resolveAssets(build, base, base, null) }).map((url) => String(url).slice(base.length));
   mkdirSync(dist, { recursive: true });
   const others = ["index.js", "cli.js", "worker-offline.js"];
   for (const file of ["selvedge.min.js", ...namesOf("wasm"), ...namesOf("jspi"), ...others])
