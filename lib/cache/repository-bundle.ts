@@ -33,6 +33,7 @@ const repository = v.object({
         id: text,
         needs: v.array(text),
         speed: v.object({ webgpu: v.optional(v.number()), wasm: v.optional(v.number()) }),
+        mixesRows: v.optional(v.boolean()),
         unchecked: v.optional(v.array(v.picklist(["webgpu", "wasm"]))),
         files: v.pipe(v.array(file), v.minLength(1)),
       }),

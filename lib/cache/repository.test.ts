@@ -108,7 +108,7 @@ async function errorOf(promise: Promise<unknown>): Promise<SelvedgeError> {
 describe("from a hub", () => {
   test("the encoding for this device is fetched, its steps come from the files", async () => {
     const { plan, hashes } = await load(new MemoryStore());
-    expect(plan.candidates.map((x) => x.variant.id)).toEqual(["q8"]);
+    expect(plan.candidates.map((x) => x.variant)).toMatchObject([{ id: "q8", mixesRows: true }]);
     expect(hashes).toEqual([sha256(FILES["onnx/model_quantized.onnx"]), sha256("{}")]);
     expect(plan).toMatchObject({
       name: REPO,

@@ -70,9 +70,9 @@ test("a repository becomes a bundle with its steps, its licence and its commit",
     text: { tokenizer: "tokenizer.json", maxLength: 128, mask: "attention_mask" },
   });
   expect(model.outputs[0]?.decode).toEqual({ op: "pool", mode: "mean", mask: "attention_mask" });
-  expect(variants.map((x) => [x.id, x.needs])).toEqual([
-    ["fp32", []],
-    ["q8", ["wasm"]],
+  expect(variants.map((x) => [x.id, x.needs, x.mixesRows])).toEqual([
+    ["fp32", [], undefined],
+    ["q8", ["wasm"], true],
   ]);
   expect(assets?.map((x) => x.path)).toEqual(["tokenizer.json"]);
   expect(readdirSync(join(out, "source/onnx")).sort()).toEqual(["model.onnx", "model_quantized.onnx"]);

@@ -48,7 +48,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
   const notes: string[] = [];
   const packs: PackVariant[] = [];
   let model: Description | undefined;
-  for (const { id, needs, speed, unchecked, files } of variants) {
+  for (const { id, needs, speed, unchecked, mixesRows, files } of variants) {
     if (options.dtypes?.includes(id) === false) continue;
     const path = join(source, files[0]?.url ?? "");
     onProgress(`reading ${path}`);
@@ -60,7 +60,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
       notes.push(`${id} is left out: ${other}, and a bundle has one set of inputs and outputs`);
       continue;
     }
-    packs.push(packOf(read, { id, needs, speed, ...(unchecked && { unchecked }) }));
+    packs.push(packOf(read, { id, needs, speed, ...(unchecked && { unchecked }), ...(mixesRows && { mixesRows }) }));
   }
   if (model === undefined) throw new TypeError(`dtype: ${name} has only ${variants.map((x) => x.id).join(", ")}`);
   const { description, assets } = describeBy({ ...repository, name: wordOf(name) }, model);

@@ -228,6 +228,7 @@ const variant2 = v.object({
   wireBytes: v.optional(count),
   memoryBytes: v.optional(perBackend(count)),
   tensorBytes: v.optional(count),
+  mixesRows: v.optional(v.boolean()),
   score: v.optional(
     v.object({ name, n: count, ...estimate, interval: v.optional(name), reference: v.object(estimate) }),
   ),

@@ -258,6 +258,11 @@ export interface Variant {
   readonly memoryBytes?: PerBackend | undefined;
   /** Size of the largest weight as a GPU holds it, in bytes: one buffer. */
   readonly tensorBytes?: number | undefined;
+  /**
+   * Whether a row's answer depends on the others of its batch, as where activations are quantized by the largest value of
+   * a batch. Requests are not batched then. Default: false.
+   */
+  readonly mixesRows?: boolean | undefined;
   /** Absent where the toolchain did not measure it. */
   readonly score?: Score | undefined;
   /** A known answer, which WebGPU must give before its first request. */

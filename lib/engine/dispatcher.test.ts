@@ -1,10 +1,13 @@
 // Requests and lanes that fail them, in a simulated world: which failures count as an attempt of the request, and which
 // only delay it.
 import { expect, test } from "vitest";
+import { bundleJson } from "../core/bundle-json.ts";
+import { parseBundle } from "../core/bundle-schema.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
 import type { Scene, SceneOptions } from "../test-support/simulate/fixtures.ts";
+import { TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 import type { Model } from "./model.ts";
 
 const refuse = (code: ErrorCode) => (): Promise<never> => Promise.reject(new SelvedgeError(code, "simulated"));
@@ -214,4 +217,21 @@ test("a load that runs out of memory does not limit the batch size (core-B4)", a
   expect(await ask(model, 16)).toEqual(doubled(16));
   expect(Math.max(...batches)).toBe(usual);
   expect(usual).toBeGreaterThanOrEqual(8);
+});
+
+test.each([
+  [true, 1],
+  [false, 16],
+])("requests of a variant that mixes rows are not batched: %s", async (mixesRows, largest) => {
+  const bundle = parseBundle(JSON.parse(toyBundle("m", 2, "together")));
+  const variants = bundle.variants.map((x) => ({ ...x, mixesRows }));
+  const scene = await openScene({
+    workers: 1,
+    bundles: { mixing: JSON.stringify(bundleJson({ ...bundle, variants })) },
+    files: { [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content) },
+  });
+  const model = await scene.load("mixing", { batching: { maxBatchSize: 16 } });
+  for (let i = 0; i < 20; i += 1) await scene.ask(model, 16);
+  const answers = await scene.world.finish(Promise.all(Array.from({ length: 33 }, (_, i) => scene.run(model, i))));
+  expect(Math.max(...answers.map(({ info }) => info.batchSize))).toBe(largest);
 });

@@ -14,6 +14,8 @@ const INPUT = {
   text: { tokenizer: "tokenizer.json", maxLength: 8 },
 } as const;
 
+const HOW = { inFlight: 3, mayBatch: true };
+
 /** A model whose vector of a text is [3, 4 × its length]; records the batches. */
 function parts(asked: (readonly string[])[] = []): EmbedModel {
   const run = (inputs: Inputs): Promise<RunResult> => {
@@ -28,11 +30,17 @@ function parts(asked: (readonly string[])[] = []): EmbedModel {
 test("vectors come in the order of the texts, whatever the batches", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.string({ maxLength: 40 }), { maxLength: 200 }), async (texts) => {
-      const vectors = await embedTexts(parts(), 3, texts, {});
+      const vectors = await embedTexts(parts(), HOW, texts, {});
       expect(vectors.map((x) => x[1])).toEqual(texts.map((x) => 4 * x.length));
     }),
     { numRuns: 30 },
   );
+});
+
+test("a variant that mixes rows gets each text alone", async () => {
+  const asked: (readonly string[])[] = [];
+  await embedTexts(parts(asked), { ...HOW, mayBatch: false }, ["a", "bb", "c"], {});
+  expect(asked.map((x) => x.length)).toEqual([1, 1, 1]);
 });
 
 test("a batch holds texts of similar length, within the bounds", () => {
@@ -51,8 +59,8 @@ test("a batch holds texts of similar length, within the bounds", () => {
 });
 
 test("`dims` keeps the first numbers at length 1", async () => {
-  expect(await embedTexts(parts(), 3, ["a"], { dims: 1 })).toEqual([Float32Array.of(1)]);
-  await expect(embedTexts(parts(), 3, ["a"], { dims: 0 })).rejects.toThrow(RangeError);
+  expect(await embedTexts(parts(), HOW, ["a"], { dims: 1 })).toEqual([Float32Array.of(1)]);
+  await expect(embedTexts(parts(), HOW, ["a"], { dims: 0 })).rejects.toThrow(RangeError);
 });
 
 test("a pooled output of the graph is used where no step pools", async () => {
@@ -62,7 +70,7 @@ test("a pooled output of the graph is used where no step pools", async () => {
       outputs: { sentence_embedding: { dtype: "float32", dims: [2, 2], data } },
       decoded: {},
     } as unknown as RunResult);
-  expect(await embedTexts({ ...parts(), run }, 3, ["a", "b"], {})).toEqual([
+  expect(await embedTexts({ ...parts(), run }, HOW, ["a", "b"], {})).toEqual([
     Float32Array.of(1, 2),
     Float32Array.of(3, 4),
   ]);
@@ -70,13 +78,13 @@ test("a pooled output of the graph is used where no step pools", async () => {
 
 test("a model without pooling or without texts is refused with the fix", async () => {
   const run = () => Promise.resolve({ outputs: {}, decoded: {} } as unknown as RunResult);
-  await expect(embedTexts({ ...parts(), run }, 3, ["a"], {})).rejects.toThrow(
+  await expect(embedTexts({ ...parts(), run }, HOW, ["a"], {})).rejects.toThrow(
     'declares no pooling of its tokens\' vectors: add the step "pool"',
   );
-  await expect(embedTexts({ ...parts(), inputs: [] }, 3, ["a"], {})).rejects.toThrow(
+  await expect(embedTexts({ ...parts(), inputs: [] }, HOW, ["a"], {})).rejects.toThrow(
     "takes no texts: its tokenizer.json is missing",
   );
-  await expect(embedTexts(parts(), 3, "a" as unknown as string[], {})).rejects.toThrow("expected an array of texts");
+  await expect(embedTexts(parts(), HOW, "a" as unknown as string[], {})).rejects.toThrow("expected an array of texts");
 });
 
 test("a failure stops the other batches", async () => {
@@ -86,6 +94,6 @@ test("a failure stops the other batches", async () => {
     return Promise.reject(new Error("closed"));
   };
   const texts = Array.from({ length: 400 }, (_, i) => String(i));
-  await expect(embedTexts({ ...parts(), run }, 3, texts, {})).rejects.toThrow("closed");
+  await expect(embedTexts({ ...parts(), run }, HOW, texts, {})).rejects.toThrow("closed");
   expect(asked.length).toBeLessThanOrEqual(3);
 });

@@ -194,7 +194,7 @@ export class Model {
     checkMapOptions(options);
     const { executor, effects } = this.#host;
     const atLeast = 2 * executor.pool.usual(this.backend).length;
-    const atMost = this.#canJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
+    const atMost = this.#mayJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
     const pause = (): Promise<void> =>
       new Promise((resolve) => {
         effects.setTimer(resolve, 0);
@@ -216,7 +216,7 @@ export class Model {
   ): Promise<Float32Array[]> {
     const { embedTexts } = await import("./embed.ts");
     const inFlight = 2 * this.#host.executor.pool.usual(this.backend).length;
-    return embedTexts(this, inFlight, texts, options);
+    return embedTexts(this, { inFlight, mayBatch: this.#mayJoin }, texts, options);
   }
 
   /** Frees the model on every lane. Queued requests are rejected with `closed`. */
@@ -240,6 +240,12 @@ export class Model {
     } catch {
       // The model was unloaded, or runs nowhere else: its requests report that.
     }
+  }
+
+  /** Whether requests may be batched on the current variant. */
+  get #mayJoin(): boolean {
+    const { candidates } = this.#loader.plan;
+    return this.#canJoin && !candidates.some(({ variant: { id, mixesRows } }) => mixesRows && id === this.variant);
   }
 
   #assertLoaded(): void {
@@ -334,7 +340,7 @@ export class Model {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
     const { routes, message } = this.#placed;
-    const shape = this.#canJoin && state === undefined ? guessShape(this.#accepts, feeds) : null;
+    const shape = state === undefined && this.#mayJoin ? guessShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
     const work = { routes, message, feeds, shape, batching, concurrency, asked, state };
     return this.#host.executor.dispatcher.submit(work);
