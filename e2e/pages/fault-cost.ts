@@ -44,9 +44,9 @@ async function suffer(who: Sufferer, fault: CostlyFault, patienceMs: number): Pr
   }
   // Faults of a run are requested before: a hand-written worker has all requests in its mailbox as soon as they are
   // sent.
-  if (fault !== "missing" && fault !== "kill") saboteur.harm(fault, fault !== "out-of-memory");
+  if (fault !== "missing" && fault !== "kill") saboteur.harmUsed(fault, fault !== "out-of-memory");
   const hurt = await ask(subject, grows, grows, COUNT, patienceMs, () => {
-    if (fault === "kill") saboteur.harm(fault, false);
+    if (fault === "kill") saboteur.harmUsed(fault, false);
   });
   const ms = fault === "missing" ? performance.now() - began : hurt.ms;
   const after = await ask(subject, grows, false, LATER, patienceMs);

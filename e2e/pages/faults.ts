@@ -141,7 +141,7 @@ const page: FaultsPage = {
       plain = await ask(model, [], COUNT);
     }
     if (atStart) saboteur.nextStarts.push(fault as StartFault);
-    else if (fault === "destroy" && !duringRun) saboteur.harm(fault, false);
+    else if (fault === "destroy" && !duringRun) saboteur.harmUsed(fault, false);
     const hurt = await ask(model, grows ? [7] : [], COUNT, async () => {
       while (engine.stats().requests.running < lanes) await Promise.resolve(); // until the lanes are busy
       if (!atStart && (fault !== "destroy" || duringRun)) saboteur.harmUsed(fault as Fault, duringRun);
@@ -177,7 +177,7 @@ const page: FaultsPage = {
     const backends: string[][] = [];
     let why = "";
     for (let loss = 0; loss < 2; loss += 1) {
-      saboteur.harm("destroy", true);
+      saboteur.harmUsed("destroy", true);
       await ask(model, [], 1);
       const { answers } = await ask(model, [], 3);
       backends.push(answers.map(({ info }) => info.backend));
