@@ -2,7 +2,7 @@
 // belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
 import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
 import { ask, textOf } from "./http.ts";
-import { bare, folderOf, nameOf, roleByName } from "./urls.ts";
+import { bare, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
 /** Bytes of a script or binary that are read: the largest is 9 MB. */
 const SCRIPT_LIMIT = 16 * 2 ** 20;
@@ -35,6 +35,7 @@ export async function findFiles(page: string, requested: Requested | null): Prom
   for (const wanted of finder.fromBrowser()) await finder.add(wanted);
   await finder.addScripts();
   if (!finder.has("worker")) for (const wanted of finder.named()) await finder.addNamed(wanted);
+  finder.dropRenamed();
   await finder.addSiblings();
   for (const wanted of finder.namedModels()) await finder.addNamed(wanted);
   await finder.addChunks();
@@ -84,6 +85,14 @@ class Finder {
     // Code names files that it never requests: a name alone does not prove that one is missing.
     const isTwice = [...this.files.values()].some((x) => x !== file && nameOf(x.url) === nameOf(file.url));
     if (isTwice || this.#requested !== null || file.role === "bundle") this.files.delete(bare(wanted.url));
+  }
+
+  /** Drops names in code that are not served where a bundler has written the same file under another name. */
+  dropRenamed(): void {
+    const isServed = ({ answer }: SiteFile): boolean => answer.status === 200 && !isHtml(answer);
+    const served = new Set([...this.files.values()].filter(isServed).map((x) => stemOf(x.url)));
+    for (const [key, file] of [...this.files])
+      if (file.source === "named" && !isServed(file) && served.has(stemOf(file.url) ?? "")) this.files.delete(key);
   }
 
   /** Files that the browser requested, by name, by what the page did with them, or by what they hold. */

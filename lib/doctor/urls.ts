@@ -21,6 +21,11 @@ export function roleByName(url: string): Role | null {
   return NAMES.find(([pattern]) => pattern.test(name))?.[1] ?? null;
 }
 
+/** Returns the name of one of the package's files without hash and ending; null for other files. */
+export function stemOf(url: string): string | null {
+  return /^(?:worker-(?:cache|jspi|wasm)|ort-(?:jspi|wasm)(?:-rest)?|brotli)\b/.exec(nameOf(url))?.[0] ?? null;
+}
+
 /** Returns an address without query and fragment. */
 export function bare(url: string): string {
   return url.replace(/[?#].*$/s, "");
