@@ -2,7 +2,7 @@
 import { createEngine } from "selvedge";
 import type { App } from "./site.ts";
 
-const { model, assetsBase, threads, policy, isLazy, serviceWorker } = JSON.parse(
+const { model, assetsBase, threads, policy, isLazy, isQuiet, serviceWorker } = JSON.parse(
   document.querySelector("meta[name=app]")?.getAttribute("content") ?? "{}",
 ) as App;
 
@@ -37,7 +37,7 @@ async function answer(): Promise<void> {
     });
     document.title = `answer ${[...(outputs["y"]?.data ?? [])].join(" ")}`;
   } catch (error) {
-    console.error(error);
+    if (isQuiet !== true) console.error(error);
     document.title = `failed: ${String(error)}`;
   }
 }

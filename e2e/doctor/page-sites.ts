@@ -3,7 +3,7 @@
 // of the app, two copies of the package.
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import type { Site } from "./site.ts";
-import { app, byEsbuild, copied, header, POLICY } from "./sites.ts";
+import { app, BUNDLE, byEsbuild, copied, header, POLICY } from "./sites.ts";
 import type { Broken } from "./sites.ts";
 import { hashed, unbundled } from "./twins.ts";
 
@@ -105,7 +105,19 @@ export const PAGE_SITES: readonly Broken[] = [
       return copied({ app: app({ head }), files: widget, mended });
     },
   },
+  {
+    name: "a bundle.json that begins with a comment",
+    finding: "bundle-invalid",
+    line: /bundle\.json/,
+    make: () => brokenBundle((text) => `// made by us\n${text}`),
+  },
 ];
+
+/** A bundle that is broken, on a page that shows the error in its text alone. */
+async function brokenBundle(change: (text: string) => string): Promise<Site> {
+  const site = await copied({ files: BUNDLE("/m/"), app: app({ model: "m/bundle.json", isQuiet: true }) });
+  return changed(site, /\/bundle\.json$/, (body) => Buffer.from(change(textOf(body))));
+}
 
 /** A twin of each. */
 export const PAGE_TWINS: readonly Broken[] = [
@@ -196,6 +208,12 @@ export const PAGE_TWINS: readonly Broken[] = [
       site.files.set("/src/main.js", entry(cached, linked));
       return { ...site, mended: new Map([["/src/main.js", entry(linked)]]) };
     },
+  },
+  {
+    name: "a bundle.json of a schema that comes later",
+    finding: "bundle-invalid",
+    line: /bundle\.json/,
+    make: () => brokenBundle((text) => text.replace(/selvedge\/bundle@\d/, "selvedge/bundle@9")),
   },
 ];
 

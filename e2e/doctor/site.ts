@@ -60,6 +60,8 @@ export interface App {
   head?: string;
   /** Starts the engine on a click alone. */
   isLazy?: boolean;
+  /** Shows an error in the page alone, and logs nothing. */
+  isQuiet?: boolean;
   /** Path of a service worker that the page registers, and waits for. */
   serviceWorker?: string;
 }

@@ -1,10 +1,13 @@
 // `diagnose` by requests alone, on sites that a server in this process answers.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { diagnose } from "./doctor.ts";
+import type { DoctorBrowser } from "./browser.ts";
 import type { Report } from "./doctor.ts";
+import type { BrowserEvidence, Seen } from "./evidence.ts";
 
 /** An answer of the site: its body, or its status and headers too. */
 type Given = string | Uint8Array | { readonly status?: number; readonly headers?: object; readonly body?: string };
@@ -19,7 +22,10 @@ afterEach(() => {
   server = null;
 });
 
-async function examine(files: Readonly<Record<string, Given>>): Promise<Report> {
+async function examine(
+  files: Readonly<Record<string, Given>>,
+  shown?: (url: string) => Partial<BrowserEvidence>,
+): Promise<Report> {
   const all: Readonly<Record<string, Given>> = { "/": `<script type="module" src="/main.js"></script>`, ...files };
   server = createServer((request, response) => {
     const path = request.url ?? "";
@@ -34,8 +40,39 @@ async function examine(files: Readonly<Record<string, Given>>): Promise<Report> 
   });
   await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  return diagnose(url, { project: null, browser: "no driver" });
+  return diagnose(url, { project: null, browser: shown === undefined ? "no driver" : browserOf(shown(url)) });
 }
+
+/** A browser whose evidence is given; e2e/specs/site/doctor has real ones. */
+function browserOf(shown: Partial<BrowserEvidence>): DoctorBrowser {
+  const evidence: BrowserEvidence = {
+    name: "Browser 1",
+    isSecureContext: true,
+    isIsolated: false,
+    console: [],
+    errors: [],
+    scriptErrors: [],
+    violations: [],
+    workers: [],
+    hasStarted: true,
+    seen: [],
+    resources: [],
+    wasmRefusal: null,
+    serviceWorker: null,
+    ...shown,
+  };
+  const page = {
+    read: () => Promise.resolve(evidence),
+    probe: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  return { name: evidence.name, open: () => Promise.resolve(page), close: () => Promise.resolve() };
+}
+
+/** A request that the browser made, and its status. */
+const seen = (url: string, path: string, status = 200): Seen => {
+  return { url: new URL(path, url).href, status, headers: {}, isFromServiceWorker: false };
+};
 
 const idsOf = ({ findings }: Report): string[] => findings.map((x) => `${x.severity} ${x.id}`);
 /** Hashed names as bundlers write them. */
@@ -58,4 +95,47 @@ test("a worker of the other build in place of one that is missing does not stand
   expect(idsOf(await examine({ "/main.js": main, "/a/worker-wasm-DLoQfuSz.js": "0;" }))).toEqual([
     "error worker-missing",
   ]);
+});
+
+test("a bundle.json that the engine refuses is an error, with the reason, whether the page tells it or not", async () => {
+  const good = readFileSync(new URL("../cache/frozen/schema-2/bundle.json", import.meta.url), "utf8");
+  const main = `${MARK} load("/m/bundle.json")`;
+  const find = async (body: string): Promise<Report> => {
+    const report = await examine({ "/main.js": main, "/m/bundle.json": body }, (url) => ({
+      seen: [seen(url, "/m/bundle.json")],
+    }));
+    server?.close();
+    return report;
+  };
+  for (const [body, reason] of [
+    [`// made by us\n${good}`, /not JSON/],
+    [good.replace("bundle@2", "bundle@9"), /bundle@9/],
+    [good.slice(0, good.length >> 1), /not JSON/],
+    [good.replace('"variants"', '"variant"'), /variants/],
+  ] as const) {
+    const report = await find(body);
+    const found = report.findings.filter((x) => x.id === "bundle-invalid");
+    expect(found).toMatchObject([{ severity: "error" }]);
+    expect(found[0]?.message).toMatch(reason);
+  }
+  expect((await find(good)).findings.filter((x) => x.id === "bundle-invalid")).toEqual([]);
+});
+
+test("another file of the name bundle.json is none of Selvedge's", async () => {
+  const headers = { "cache-control": "public, max-age=31536000" };
+  const files = { "/main.js": MARK, "/locales/bundle.json": { headers, body: '{"hello":"world"}' } };
+  expect(idsOf(await examine(files, (url) => ({ seen: [seen(url, "/locales/bundle.json")] })))).toEqual([]);
+});
+
+test("a note says where workers ran and no model came, and where no worker was started", async () => {
+  const files = { "/main.js": `${MARK} new URL("./worker-wasm.js", import.meta.url)`, "/model.onnx": "model" };
+  const notesOf = async (shown: (url: string) => Partial<BrowserEvidence>): Promise<string> => {
+    const { notes } = await examine(files, shown);
+    server?.close();
+    return notes.join();
+  };
+  expect(await notesOf((url) => ({ seen: [seen(url, "/main.js")] }))).toContain("no model was fetched");
+  expect(await notesOf((url) => ({ seen: [seen(url, "/model.onnx", 404)] }))).toContain("no model was fetched");
+  expect(await notesOf((url) => ({ seen: [seen(url, "/model.onnx")] }))).toBe("");
+  expect(await notesOf(() => ({ hasStarted: false }))).toContain("no worker was started");
 });

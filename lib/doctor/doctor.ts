@@ -24,7 +24,7 @@ import type { Fix } from "./fixes.ts";
 import { ask, textOf } from "./http.ts";
 import { readOwnPackage } from "./own-package.ts";
 import { recognise } from "./stack.ts";
-import { bare } from "./urls.ts";
+import { bare, roleByName } from "./urls.ts";
 
 /** The checks, in the order in which a page loads. */
 const CHECKS: readonly Check[] = [
@@ -179,11 +179,25 @@ function report(evidence: Evidence, notes: readonly string[], hints: boolean): R
   const hasEngine = files.some((x) => ENGINE.has(x.role));
   const hasSelvedge =
     hasEngine || files.some((x) => x.role === "script" && textOf(x.answer).includes("selvedge.error"));
-  const unseen =
-    hasSelvedge && !hasEngine
-      ? ["the page has selvedge, and no worker was started or named: use its feature first, or --wait longer"]
-      : [];
-  return { url, browser: browser?.name ?? null, stack, findings, notes: [...notes, ...unseen], hasSelvedge };
+  return {
+    url,
+    browser: browser?.name ?? null,
+    stack,
+    findings,
+    notes: [...notes, ...(hasSelvedge ? unseen(evidence) : [])],
+    hasSelvedge,
+  };
+}
+
+/** What the page did not do while it was watched: nothing is known of it then. */
+function unseen({ browser, files }: Evidence): string[] {
+  const more = "use its feature first, or --wait longer";
+  if (browser === null ? !files.some((x) => ENGINE.has(x.role)) : !browser.hasStarted)
+    return [`the page has selvedge, and no worker was ${browser === null ? "named" : "started"}: ${more}`];
+  const isLoaded = (browser?.seen ?? []).some(
+    ({ url, status }) => status >= 200 && status < 400 && ["model", "chunk"].includes(roleByName(url) ?? ""),
+  );
+  return browser === null || isLoaded ? [] : [`workers were started, and no model was fetched: ${more}`];
 }
 
 /** Whether an argument is an address rather than a folder. */

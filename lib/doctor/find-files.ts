@@ -2,6 +2,7 @@
 // belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
 import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
 import { ask, textOf } from "./http.ts";
+import { scriptTags, tagsOf } from "./markup.ts";
 import { bare, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
 /** Bytes of a script or binary that are read: the largest is 9 MB. */
@@ -71,7 +72,7 @@ class Finder {
       role === "document" ? null : ask(url, { headers: { ...headers, ...PACKED }, limit: 1 }),
       BINARIES.has(role) ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 }) : null,
     ]);
-    const file = { url, role: role === "script" ? roleByText(answer) : role, source, answer, packed, range };
+    const file = { url, role: roleByContent(role, answer), source, answer, packed, range };
     const made = { ...file, seen: this.#seen(url) };
     this.files.set(bare(url), made);
     if (["document", "script"].includes(made.role) && answer.status === 200) this.#texts.set(url, textOf(answer));
@@ -126,16 +127,16 @@ class Finder {
   /** Reads the page's scripts: those that it requested, else those that its document names. */
   async addScripts(): Promise<void> {
     const document = this.#texts.get(this.#page) ?? "";
-    const named = [...document.matchAll(/<(?:script|link)\b[^>]*?\b(?:src|href)=["']?([^"'\s>]+)/gi)]
-      .map(([, url = ""]) => url)
+    const linked = tagsOf(document, "link")
+      .flatMap((x) => absolute(x.get("href") ?? "", this.#page) ?? [])
       .filter((url) => /\.m?[jt]sx?(?:[?#]|$)/.test(url));
+    const named = [...scriptTags(document, this.#page).flatMap(({ url }) => url ?? []), ...linked];
     const seen = (this.#requested?.seen ?? [])
       .filter(
         ({ url, headers }) => /\.m?[jt]sx?(?:[?#]|$)/.test(url) || /javascript/.test(headers["content-type"] ?? ""),
       )
       .map(({ url }) => url);
-    const urls = [...seen, ...named.flatMap((url) => absolute(url, this.#page) ?? [])];
-    for (const url of [...new Set(urls)].slice(0, SCRIPTS_MAX))
+    for (const url of [...new Set([...seen, ...named])].slice(0, SCRIPTS_MAX))
       await this.add({ url, role: "script", source: "requested" });
     // Without a browser, scripts that scripts import are found by their names.
     if (this.#requested === null)
@@ -241,6 +242,25 @@ function isChunk(value: unknown): value is { sha256: string; bytes: number; wire
 export function isHtml(answer: Answer): boolean {
   const start = textOf({ ...answer, body: answer.body.subarray(0, 512) });
   return /^\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|script)\b/is.test(start.replace(/^\uFEFF/, ""));
+}
+
+/** Returns the role of a file once its content is known. */
+function roleByContent(role: Role, answer: Answer): Role {
+  if (role === "script") return roleByText(answer);
+  return role === "bundle" && isOtherJson(answer) ? "asset" : role;
+}
+
+/** Whether an answer is JSON, and of something else than a bundle: others call files bundle.json too. */
+function isOtherJson(answer: Answer): boolean {
+  if (answer.status !== 200 || "content-encoding" in answer.headers) return false;
+  try {
+    const json: unknown = JSON.parse(textOf(answer));
+    if (typeof json !== "object" || json === null) return true;
+    const { schema } = json as { readonly schema?: unknown };
+    return !("variants" in json) && !(typeof schema === "string" && schema.startsWith("selvedge/"));
+  } catch {
+    return false;
+  }
 }
 
 /** Recognises workers by what they hold: a bundler may have renamed them. */

@@ -33,9 +33,10 @@ export function writeText(report: Report, paint: Paint, safe: (text: string) => 
   return lines.join("\n");
 }
 
-function summary({ findings, hasSelvedge }: Report): string {
+function summary({ findings, hasSelvedge, notes }: Report): string {
   if (!hasSelvedge && findings.length === 0) return "No trace of selvedge on this page.";
-  if (findings.length === 0) return "Nothing found.";
+  if (findings.length === 0)
+    return notes.length === 0 ? "Nothing found." : "Nothing found. The notes above say what was not seen.";
   const count = (severity: Severity): string => {
     const n = findings.filter((x) => x.severity === severity).length;
     return n === 0 ? "" : `${n} ${severity}${n === 1 ? "" : "s"}`;

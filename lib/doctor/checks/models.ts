@@ -2,6 +2,7 @@
 // them.
 import { createHash } from "node:crypto";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { parseBundle } from "../../core/bundle-schema.ts";
 import type { Answer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import type { Listed } from "../find-files.ts";
@@ -24,6 +25,7 @@ const STRANGERS: readonly (readonly [string, readonly number[]])[] = [
 export const models: Check = (evidence) =>
   mergeById([
     ...filesOf(evidence, "bundle", "chunk", "model").filter(isServed).flatMap(standIn),
+    ...filesOf(evidence, "bundle").filter(isServed).flatMap(invalid),
     ...changed(evidence),
     ...filesOf(evidence, "model")
       .filter(isServed)
@@ -56,6 +58,34 @@ function standIn(file: SiteFile): Found[] {
       changes: [{ kind: "replace", url: pathOf(url), command: "cp <the .onnx file>" }],
     },
   ];
+}
+
+/** A description that the engine refuses, for the reason that the engine gives. */
+function invalid({ answer, url }: SiteFile): Found[] {
+  if (!answer.isWhole || isPointer(answer)) return [];
+  const reason = refusalOf(answer);
+  if (reason === null) return [];
+  return [
+    {
+      id: "bundle-invalid",
+      severity: "error",
+      message: `${pathOf(url)} is no bundle that selvedge reads: ${reason}`,
+      evidence: [`${url}: begins with ${JSON.stringify(textOf(answer).slice(0, 60))}, ${answer.body.byteLength} bytes`],
+      changes: [{ kind: "replace", url: pathOf(url), command: "cp <bundle.json as selvedge compress wrote it>" }],
+    },
+  ];
+}
+
+/** Returns the reason for which a bundle.json is refused; null where it is read. */
+function refusalOf({ body, headers }: Answer): string | null {
+  try {
+    const sent = decode(body, headers["content-encoding"] ?? "");
+    if (sent !== null) parseBundle(JSON.parse(new TextDecoder().decode(sent)));
+    return null;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return error instanceof SyntaxError ? `it is not JSON (${reason}).` : reason;
+  }
 }
 
 /** A chunk's name is the SHA-256 of its content: a host that decodes or rewrites it breaks the bundle. */
