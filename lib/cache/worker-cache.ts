@@ -9,6 +9,8 @@ import { serveCache } from "./serve.ts";
 
 // Each of these is missing on pages that are not secure.
 const { storage, locks } = navigator as Partial<Navigator>;
+/** Whether the page is sandboxed and so has no storage. In Firefox questions about it end such a page's worker. */
+const isSandboxed = self.origin === "null";
 
 /** Chromium's connection facts, which other browsers lack. */
 interface Connection {
@@ -41,7 +43,7 @@ serveCache(self as unknown as Endpoint, {
     return { saveData, bytesPerSecond: downlink === undefined ? null : (downlink * 1e6) / 8 };
   },
   async estimate() {
-    const { quota, usage } = (await storage?.estimate()) ?? {};
+    const { quota, usage } = (isSandboxed ? null : await storage?.estimate()) ?? {};
     return quota === undefined || usage === undefined ? null : { quota, usage };
   },
   setBrotliUrl(url) {
@@ -50,6 +52,6 @@ serveCache(self as unknown as Endpoint, {
   loadBrotli: () => brotli.load(),
   async openStore(choice) {
     if (choice === false) return null;
-    return choice === "memory" ? new MemoryStore() : openStore(() => Date.now());
+    return choice === "memory" || isSandboxed ? new MemoryStore() : openStore(() => Date.now());
   },
 });

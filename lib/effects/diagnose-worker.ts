@@ -4,6 +4,7 @@
 import { BUILD_ID } from "../core/build-id.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorDetails } from "../core/errors.ts";
+import { workerType } from "./worker-type.ts";
 import type { ScriptUrl, WorkerSource } from "./effects.ts";
 
 /** The server's answer for an address. */
@@ -218,7 +219,7 @@ async function attempt(script: ScriptUrl): Promise<Trial> {
     };
     setTimeout(settle, TRIAL_MS, false);
     try {
-      worker = new Worker(script as string, { type: "module", name: "selvedge" });
+      worker = new Worker(script as string, { type: workerType(), name: "selvedge" });
       worker.onmessage = (): void => {
         settle(true); // that it is ready
       };

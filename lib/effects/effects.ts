@@ -3,6 +3,7 @@
 // Nothing else in lib/ (code inside workers excepted) may touch these globals.
 import { adapterFacts } from "../core/device.ts";
 import { browserLocks } from "./web-locks.ts";
+import { workerType } from "./worker-type.ts";
 import type { PageLocks } from "./web-locks.ts";
 import type { AdapterFacts } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -147,8 +148,7 @@ export function browserEffects(): Effects {
     },
     random: () => Math.random(),
     fetch: (url, init) => fetch(url, init),
-    // The bundled worker is a classic script; as a module it gets the current CSP and credentials rules.
-    createWorker: (url, name) => new Worker(url as string, { type: "module", name }),
+    createWorker: (url, name) => new Worker(url as string, { type: workerType(), name }),
     sameOriginUrl: sameOriginUrls(),
     diagnose: async (source, fault) => {
       const { diagnose } = await import("./diagnose-worker.ts");
@@ -193,7 +193,8 @@ function sameOriginUrls(): (href: string) => string {
     if (origin === self.origin || !protocol.startsWith("http")) return href;
     const known = made.get(href);
     if (known !== undefined) return known;
-    const blob = new Blob([`import ${JSON.stringify(href)}`], { type: "text/javascript" });
+    const [text, type] = [JSON.stringify(href), "text/javascript"];
+    const blob = new Blob([workerType() === "module" ? `import ${text}` : `importScripts(${text})`], { type });
     const url = URL.createObjectURL(blob);
     made.set(href, url);
     return url;

@@ -35,6 +35,8 @@ const IDLE_MS = 5_000;
 const WAITED_IDLE_MS = 60_000;
 /** No bound: the caller's signal limits a download. */
 const FOREVER: number = Number.POSITIVE_INFINITY;
+/** Time without an answer after which the worker has ended, and time between questions; in ms. */
+const [SILENT_MS, ASK_MS] = [30_000, 5_000];
 
 /** Fetches the files of models. */
 export class CacheClient {
@@ -174,8 +176,18 @@ export class CacheClient {
       this.#link = null;
     };
     this.#link = link;
-    this.#tell(() => link.call("begin", FOREVER, this.#store, source.brotliUrl, [...this.#loaded.keys()]));
+    void this.#begin(link, source);
     return link;
+  }
+
+  /** Starts the worker's service. Without a lock nothing but its silence tells that it has ended: it is asked. */
+  async #begin(link: Link<CacheApi>, { brotliUrl }: CacheSource): Promise<void> {
+    try {
+      await link.call("begin", SILENT_MS, this.#store, brotliUrl, [...this.#loaded.keys()]);
+      while (!link.isWatched) await link.call("wait", SILENT_MS, ASK_MS);
+    } catch {
+      // it has ended
+    }
   }
 
   /** Notifies the worker if one is running; ignores its errors. */

@@ -11,18 +11,18 @@ import type { Effects } from "../effects/effects.ts";
 
 /**
  * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, none with null, and resolves to whether it
- * does. `settled` is called once the end would be detected, or it is known that it would not. The returned function
+ * does. `settled` is called once the end will be detected, or with false once it is known that it will not. The returned function
  * stops watching.
  */
 export function watchWorkerEnd(
   effects: Effects,
   hold: (name: string | null) => Promise<boolean>,
   ended: () => void,
-  settled: () => void,
+  settled: (isWatched: boolean) => void,
 ): () => void {
   const { locks } = effects;
   if (!locks) {
-    settled();
+    settled(false);
     return () => undefined;
   }
   let release: (() => void) | null = null;
@@ -39,11 +39,12 @@ export function watchWorkerEnd(
     void hold(name)
       .then(
         (isHeld) => {
-          if (!isHeld) return;
+          if (!isHeld) return false;
           if (release === own) withdraw = locks.wait(name, ended);
           else locks.steal(name); // the page was left meanwhile
+          return true;
         },
-        () => undefined, // the worker ended before its first message
+        () => false, // the worker ended before its first message
       )
       .then(settled);
   };

@@ -41,6 +41,8 @@ const EXAMINE_MS = 5_000;
 export class Link<Api extends Served<Api>> {
   /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
   onEnd: ((error: Error) => void) | null = null;
+  /** Whether its end is noticed at once, by a lock. */
+  isWatched = false;
   /** Called for each message that is not an answer. */
   onNotice: ((data: unknown) => void) | null = null;
 
@@ -75,14 +77,18 @@ export class Link<Api extends Served<Api>> {
       this.end(new SelvedgeError("worker-crashed", "The worker was ended from outside."));
     };
     let cancel = (): void => undefined;
-    const settled = (): void => {
+    const settled = (isWatched: boolean): void => {
+      this.isWatched = isWatched;
       cancel();
       for (const post of this.#heldBack ?? []) post();
       this.#heldBack = null;
     };
     this.#stopWatching = watchWorkerEnd(effects, hold, ended, settled);
     // Set after the call of `hold`, which may settle at once.
-    if (this.#heldBack !== null) cancel = effects.setTimer(settled, HELD_BACK_MS);
+    if (this.#heldBack !== null)
+      cancel = effects.setTimer(() => {
+        settled(false);
+      }, HELD_BACK_MS);
   }
 
   /**

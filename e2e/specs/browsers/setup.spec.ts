@@ -191,6 +191,38 @@ test("the workers on another origin, and no worker-src blob: the error names the
   expect(outcome.message).toMatch(/\(worker-src\).*worker-src blob:/);
 });
 
+const SANDBOX = { "content-security-policy": "sandbox allow-scripts" };
+
+test("a sandboxed page has no origin and no storage: the model answers from memory", async ({ page }) => {
+  const sandboxed: Rule = (path, usual) => withHeaders(path === "/" ? SANDBOX : {}, /./)(path, usual);
+  await open(page, (path, usual) => CORS(path, { ...usual, ...sandboxed(path, usual) }));
+  expect(await page.evaluate(() => self.origin)).toBe("null");
+  expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [] });
+});
+
+test("a sandboxed frame: the model answers from memory", async ({ page }) => {
+  await open(page, CORS);
+  const y = await page.evaluate(async () => {
+    const code = `
+      import { createEngine } from "${location.origin}/dist/index.js";
+      const engine = await createEngine({ backends: ["wasm"] });
+      const model = await engine.load("${location.origin}/model.onnx");
+      const { outputs } = await model.run({ x: { dtype: "float32", dims: [1], data: new Float32Array([7]) } });
+      parent.postMessage([...outputs.y.data], "*");`;
+    const frame = document.createElement("iframe");
+    frame.setAttribute("sandbox", "allow-scripts");
+    frame.srcdoc = `<script type="module">${code}</script>`;
+    const answer = new Promise((resolve) => {
+      addEventListener("message", ({ data }) => {
+        resolve(data);
+      });
+    });
+    document.body.append(frame);
+    return answer;
+  });
+  expect(y).toEqual([7]);
+});
+
 const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 const WASM: readonly [name: string, rule: Rule, code: string, reason: string, text: RegExp][] = [
   ["404", instead(/ort-.*wasm$/, MISSING), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is missing \(status 404/],

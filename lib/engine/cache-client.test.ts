@@ -1,0 +1,104 @@
+import { expect, test } from "vitest";
+import type { Effects, WorkerHandle } from "../effects/effects.ts";
+import { BUILD_ID } from "../core/build-id.ts";
+import { CacheClient } from "./cache-client.ts";
+
+/** A page without Web Locks, a clock, and a worker that answers until it is ended. */
+class World {
+  nowMs = 0;
+  isAlive = true;
+  readonly called: string[] = [];
+  readonly #timers: Set<{ atMs: number; callback: () => void }> = new Set();
+  #listener: (event: Event) => void = () => undefined;
+
+  readonly effects = {
+    now: () => this.nowMs,
+    setTimer: (callback: () => void, ms: number) => {
+      const timer = { atMs: this.nowMs + ms, callback };
+      this.#timers.add(timer);
+      return () => void this.#timers.delete(timer);
+    },
+    activated: () => Promise.resolve(),
+    locks: null,
+    onLife: () => () => undefined,
+    createWorker: () => this.#worker(),
+  } as unknown as Effects;
+
+  /** Advances the clock by so many seconds. */
+  async pass(seconds: number): Promise<void> {
+    for (let second = 0; second < seconds; second += 1) {
+      this.nowMs += 1_000;
+      for (const timer of this.#timers) {
+        if (timer.atMs > this.nowMs) continue;
+        this.#timers.delete(timer);
+        timer.callback();
+      }
+      for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    }
+  }
+
+  #worker(): WorkerHandle {
+    return {
+      postMessage: (message) => {
+        const { id, path, argumentList } = message as { id: number; path: [string]; argumentList: { value: number }[] };
+        this.called.push(path[0]);
+        const answer = (): void => {
+          if (this.isAlive) this.#send({ id, type: "RAW", value: { ok: true, value: null } });
+        };
+        if (path[0] === "begin") answer();
+        if (path[0] === "wait") this.effects.setTimer(answer, argumentList[0]?.value ?? 0);
+      },
+      addEventListener: (type, listener) => {
+        if (type !== "message") return;
+        this.#listener = listener;
+        queueMicrotask(() => {
+          this.#send({ selvedge: "ready", build: BUILD_ID });
+        });
+      },
+      removeEventListener: () => undefined,
+      terminate: () => undefined,
+    };
+  }
+
+  #send(data: unknown): void {
+    this.#listener({ data } as MessageEvent);
+  }
+}
+
+const client = (world: World): CacheClient =>
+  new CacheClient(world.effects, () => ({ href: "w.js", script: "w.js", brotliUrl: "" }), "auto");
+
+test("without locks, a call to a worker that has ended rejects within half a minute or so", async () => {
+  const world = new World();
+  let error: unknown = null;
+  client(world)
+    .manage("contents")
+    .catch((thrown: unknown) => (error = thrown));
+  await world.pass(10);
+  world.isAlive = false;
+  expect(error).toBeNull();
+  await world.pass(40);
+  expect(error).toMatchObject({ code: "worker-crashed" });
+});
+
+test("without locks, a worker that does not answer at all is given up too", async () => {
+  const world = new World();
+  world.isAlive = false;
+  let error: unknown = null;
+  client(world)
+    .manage("contents")
+    .catch((thrown: unknown) => (error = thrown));
+  await world.pass(40);
+  expect(error).toMatchObject({ code: "worker-crashed" });
+});
+
+test("without locks, a download of ten minutes goes on as long as the worker answers", async () => {
+  const world = new World();
+  let isSettled = false;
+  client(world)
+    .manage("contents")
+    .catch(() => (isSettled = true));
+  await world.pass(600);
+  expect(isSettled).toBe(false);
+  expect(world.called.filter((name) => name === "wait").length).toBeGreaterThan(50);
+});
