@@ -111,6 +111,23 @@ export const PAGE_SITES: readonly Broken[] = [
     line: /bundle\.json/,
     make: () => brokenBundle((text) => `// made by us\n${text}`),
   },
+  {
+    name: "a policy that admits another host's scripts alone",
+    finding: "csp-script",
+    isSilent: true,
+    line: /script-src 'self'/,
+    make: () =>
+      copied({
+        headers: [header("/", POLICY, "script-src https://cdn.example.com 'wasm-unsafe-eval'; worker-src 'self'")],
+      }),
+  },
+  {
+    name: "a page's script that the server calls text/plain",
+    finding: "script-type",
+    isSilent: true,
+    line: /text\/javascript/,
+    make: () => copied({ headers: [header("/main.js", "Content-Type", "text/plain")] }),
+  },
 ];
 
 /** A bundle that is broken, on a page that shows the error in its text alone. */
@@ -215,6 +232,21 @@ export const PAGE_TWINS: readonly Broken[] = [
     line: /bundle\.json/,
     make: () => brokenBundle((text) => text.replace(/selvedge\/bundle@\d/, "selvedge/bundle@9")),
   },
+  {
+    name: "a policy with 'strict-dynamic', and a script without its nonce",
+    finding: "csp-script",
+    isSilent: true,
+    line: /nonce=/,
+    make: () =>
+      copied({ headers: [header("/", POLICY, "script-src 'nonce-YWJj' 'strict-dynamic' 'wasm-unsafe-eval'")] }),
+  },
+  {
+    name: "a policy that sandboxes the page",
+    finding: "csp-sandbox",
+    isSilent: true,
+    line: /sandbox allow-same-origin/,
+    make: () => copied({ headers: [header("/", POLICY, "sandbox allow-scripts")] }),
+  },
 ];
 
 /** Sites on which nothing is wrong. */
@@ -223,6 +255,16 @@ export const PAGE_GOOD: readonly { readonly name: string; make(): Promise<Site> 
     name: "an import map with the policy's nonce",
     make: () =>
       unbundled("/selvedge/", { headers: [header("*", POLICY, `${SELF} 'nonce-Zmlyc3Q'`)] }, ` nonce="Zmlyc3Q"`),
+  },
+  {
+    name: "a script with the nonce of a strict policy, and another policy in a comment",
+    make: () => {
+      const head = `<!-- <meta http-equiv="Content-Security-Policy" content="default-src 'none'"> -->`;
+      return copied({
+        app: app({ nonce: "YWJj", head }),
+        headers: [header("/", POLICY, "script-src 'nonce-YWJj' 'strict-dynamic' 'wasm-unsafe-eval'")],
+      });
+    },
   },
   {
     name: "a service worker that leaves requests alone",

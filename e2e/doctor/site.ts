@@ -62,6 +62,8 @@ export interface App {
   isLazy?: boolean;
   /** Shows an error in the page alone, and logs nothing. */
   isQuiet?: boolean;
+  /** Nonce of the page's script. */
+  nonce?: string;
   /** Path of a service worker that the page registers, and waits for. */
   serviceWorker?: string;
 }
@@ -160,7 +162,7 @@ function page({ app, base, headers }: Site, other: string): Uint8Array {
   const content = JSON.stringify({ ...app, model: app.model.replace("{other}", other) }).replaceAll('"', "&quot;");
   const script = app.script.replace("{other}", other);
   return Buffer.from(
-    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}">${meta}${app.head ?? ""}<base href="${base}"><script type="module" crossorigin src="${script}"></script>`,
+    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}">${meta}${app.head ?? ""}<base href="${base}"><script type="module"${app.nonce === undefined ? "" : ` nonce="${app.nonce}"`} crossorigin src="${script}"></script>`,
   );
 }
 
@@ -189,6 +191,9 @@ export function mend(site: Site, change: Change): void {
     case "trusted-types":
       site.app.policy = "selvedge";
       addSources(site, { path: site.base, directive: "trusted-types", sources: ["selvedge"] });
+      return;
+    case "nonce":
+      site.app.nonce = change.nonce ?? "";
       return;
     case "secure-context":
       site.hostname = "localhost";

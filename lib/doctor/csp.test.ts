@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { admits, admitsWasm, parsePolicies } from "./csp.ts";
+import { admits, admitsScript, admitsWasm, parsePolicies } from "./csp.ts";
 import type { Policy } from "./csp.ts";
 
 const PAGE = "https://shop.example/app/";
@@ -46,4 +46,23 @@ test("any header is read", () => {
       for (const each of parsePolicies(text)) expect(typeof admits(each, "connect-src", url, PAGE)).toBe("boolean");
     }),
   );
+});
+
+test.each([
+  ["script-src 'self'", null, [], true],
+  ["default-src 'self'", null, [], true],
+  ["img-src 'none'", null, [], true],
+  ["script-src https://cdn.example.com", null, [], false],
+  ["script-src-elem 'none'; script-src 'self'", null, [], false],
+  ["script-src 'none'", null, [], false],
+  ["script-src 'nonce-a'", "a", [], true],
+  ["script-src 'nonce-a'", "b", [], false],
+  ["script-src 'self' 'nonce-a'", null, [], true],
+  ["script-src 'self' 'nonce-a' 'strict-dynamic'", null, [], false],
+  ["script-src 'nonce-a' 'strict-dynamic'", "a", [], true],
+  ["script-src 'sha256-x' 'strict-dynamic'", null, ["sha256-x"], true],
+  ["script-src 'sha256-x'", null, ["sha256-x", "sha384-y"], false],
+] as const)("%s and a script with nonce %s and integrity %j: %s", (text, nonce, hashes, expected) => {
+  const script = { url: "https://shop.example/app/main.js", nonce, hashes };
+  expect(admitsScript(policy(text), script, PAGE)).toBe(expected);
 });

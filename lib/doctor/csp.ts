@@ -57,6 +57,25 @@ export function admitsInline(policy: Policy, nonce: string | null, hashes: reado
   return !isStrict && rule.sources.some((x) => /^'unsafe-inline'$/i.test(x));
 }
 
+/** An external script as its tag has it. */
+export interface ExternalScript {
+  readonly url: string;
+  readonly nonce: string | null;
+  /** Hashes of its `integrity`. */
+  readonly hashes: readonly string[];
+}
+
+/** Whether a policy admits an external script of a page's markup: by its nonce, its hashes, or its address. */
+export function admitsScript(policy: Policy, { url, nonce, hashes }: ExternalScript, page: string): boolean {
+  const rule = governing(policy, "script-src-elem");
+  if (rule === null) return true;
+  if (nonce !== null && rule.sources.includes(`'nonce-${nonce}'`)) return true;
+  if (hashes.length > 0 && hashes.every((x) => rule.sources.includes(`'${x}'`))) return true;
+  // 'strict-dynamic' turns lists of addresses off.
+  if (rule.sources.some((x) => /^'strict-dynamic'$/i.test(x))) return false;
+  return rule.sources.some((source) => matches(source, new URL(url), new URL(page)));
+}
+
 function matches(source: string, url: URL, page: URL): boolean {
   const word = source.toLowerCase();
   if (word === "'self'") return url.origin === page.origin;

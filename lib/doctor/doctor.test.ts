@@ -139,3 +139,59 @@ test("a note says where workers ran and no model came, and where no worker was s
   expect(await notesOf((url) => ({ seen: [seen(url, "/model.onnx")] }))).toBe("");
   expect(await notesOf(() => ({ hasStarted: false }))).toContain("no worker was started");
 });
+
+test("a page whose script the browser refuses is an error, and one whose script it runs is none", async () => {
+  const main = { "/main.js": MARK };
+  const page = (
+    headers: object,
+    body = `<script type="module" src="main.js"></script>`,
+  ): Readonly<Record<string, Given>> => ({
+    ...main,
+    "/": { headers, body },
+  });
+  const csp = (value: string): object => ({ "content-security-policy": value });
+  const strict = "script-src 'nonce-a' 'strict-dynamic' 'wasm-unsafe-eval'";
+  const wasm = "'wasm-unsafe-eval'";
+  const meta = `<meta http-equiv="Content-Security-Policy" content="script-src 'none'">`;
+  const script = `<script type="module" src="main.js"></script>`;
+  for (const [files, expected] of [
+    [page(csp(`script-src https://cdn.example.com ${wasm}`)), ["error csp-script"]],
+    [page(csp(`script-src 'self' ${wasm}`)), []],
+    [page(csp(strict)), ["error csp-script"]],
+    [page(csp(strict), `<script nonce="a" type="module" src="main.js"></script>`), []],
+    [page(csp("sandbox allow-scripts")), ["error csp-sandbox"]],
+    [page(csp("sandbox allow-scripts allow-same-origin")), []],
+    [page({}, `${meta}${script}`), ["error csp-script", "error csp-wasm"]],
+    [page({}, `<!-- ${meta} -->${script}`), []],
+    [page({}, `<!-- <script type="module" src="gone.js"></script> -->${script}`), []],
+    [{ "/main.js": { headers: { "content-type": "text/plain" }, body: MARK } }, ["error script-type"]],
+  ] as const) {
+    const report = await examine(files);
+    server?.close();
+    expect([JSON.stringify(files), idsOf(report)]).toEqual([JSON.stringify(files), expected]);
+  }
+});
+
+test("scripts of the page are not judged where an engine was started, or where the browser loaded them", async () => {
+  const headers = { "content-security-policy": "script-src 'nonce-a' 'wasm-unsafe-eval'; worker-src 'self'" };
+  const files = { "/": { headers, body: `<script src="/main.js"></script>` }, "/main.js": MARK };
+  expect(idsOf(await examine(files, () => ({ hasStarted: true })))).toEqual([]);
+  server?.close();
+  expect(idsOf(await examine(files, (url) => ({ hasStarted: false, seen: [seen(url, "/main.js")] })))).toEqual([]);
+  server?.close();
+  const failure = { ...seen("http://127.0.0.1/", "/main.js", 0), failure: "csp" };
+  const refused = await examine(files, (url) => ({
+    hasStarted: false,
+    seen: [{ ...failure, url: new URL("/main.js", url).href }],
+  }));
+  expect(idsOf(refused)).toEqual(["error csp-script"]);
+});
+
+test("a script that the server has, and that did not arrive in the browser, is an error", async () => {
+  const report = await examine({ "/main.js": MARK }, (url) => ({
+    hasStarted: false,
+    seen: [{ ...seen(url, "/main.js", 0), failure: "net::ERR_BLOCKED_BY_RESPONSE" }],
+  }));
+  expect(idsOf(report)).toEqual(["error script-blocked"]);
+  expect(report.findings[0]?.message).toContain("net::ERR_BLOCKED_BY_RESPONSE");
+});

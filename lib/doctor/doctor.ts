@@ -7,6 +7,7 @@ import { cors } from "./checks/cors.ts";
 import { delivery } from "./checks/delivery.ts";
 import { engineErrors } from "./checks/engine.ts";
 import { ENGINE, isServed } from "./checks/facts.ts";
+import { externalScripts } from "./checks/external-scripts.ts";
 import { isolation } from "./checks/isolation.ts";
 import { models } from "./checks/models.ts";
 import { pageScripts } from "./checks/page-scripts.ts";
@@ -30,6 +31,7 @@ import { bare, roleByName } from "./urls.ts";
 const CHECKS: readonly Check[] = [
   secure,
   pageScripts,
+  externalScripts,
   reachable,
   types,
   isolation,

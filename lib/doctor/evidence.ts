@@ -202,6 +202,8 @@ export type Change =
   | { readonly kind: "no-fallback"; readonly paths: readonly string[] }
   | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }
   | { readonly kind: "trusted-types" }
+  /** Gives a script's tag the nonce of the policy; null where the policy has none yet. */
+  | { readonly kind: "nonce"; readonly script: string; readonly nonce: string | null }
   | { readonly kind: "secure-context" }
   /** Puts the file's real content in its place. */
   | { readonly kind: "replace"; readonly url: string; readonly command: string }

@@ -67,6 +67,11 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
         line: `${change.directive} ${change.sources.join(" ")}  (added to what it has)`,
       };
     }
+    case "nonce":
+      return {
+        where: "the page's markup, and each script of it",
+        line: `<script type="module" src="${change.script}" nonce="${change.nonce === null ? "…" : "<the nonce of this response's policy>"}">${change.nonce === null ? "  and  'nonce-…' in script-src" : ""}`,
+      };
     case "trusted-types":
       return {
         where: "createEngine, and the Content-Security-Policy: trusted-types selvedge",

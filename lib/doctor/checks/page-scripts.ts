@@ -5,6 +5,7 @@ import { admitsInline, governing } from "../csp.ts";
 import type { Policy } from "../csp.ts";
 import type { Check, Evidence, Found } from "../evidence.ts";
 import { textOf } from "../http.ts";
+import { isModule, scriptTags } from "../markup.ts";
 import { bare, pathOf } from "../urls.ts";
 import { described, documentOf, lines } from "./facts.ts";
 import { policiesOf, scriptBase, shown } from "./policy.ts";
@@ -55,12 +56,11 @@ function blockedScript({ isMap, text }: Inline, policy: Policy, evidence: Eviden
 
 /** Returns the inline import maps and module scripts of a page that name the package. */
 function inlineScripts(html: string): Inline[] {
-  return [...html.matchAll(/<script\b([^>]*)>([^]*?)<\/script\s*>/gi)].flatMap(([, attributes = "", text = ""]) => {
-    const isMap = /\btype=["']?importmap\b/i.test(attributes);
-    const isInline = !/\bsrc\s*=/i.test(attributes) && /\bselvedge\b/.test(text);
-    if (!isInline || !(isMap || /\btype=["']?module\b/i.test(attributes))) return [];
-    const nonce = /\bnonce=(?:"([^"]*)"|'([^']*)'|([^\s>]+))/i.exec(attributes);
-    return [{ isMap, nonce: nonce?.[1] ?? nonce?.[2] ?? nonce?.[3] ?? null, text }];
+  return scriptTags(html, "http://localhost/").flatMap((tag) => {
+    const { attributes, text } = tag;
+    const isMap = /^importmap$/i.test(attributes.get("type")?.trim() ?? "");
+    if (attributes.has("src") || !/\bselvedge\b/.test(text) || !(isMap || isModule(tag))) return [];
+    return [{ isMap, nonce: attributes.get("nonce") ?? null, text }];
   });
 }
 

@@ -4,6 +4,7 @@ import { admits, admitsWasm, governing, parsePolicies } from "../csp.ts";
 import type { Policy } from "../csp.ts";
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
+import { tagsOf } from "../markup.ts";
 import { pathOf } from "../urls.ts";
 import { documentOf, filesOf, header, isServed, lines, mergeById } from "./facts.ts";
 
@@ -97,12 +98,10 @@ function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
 export function policiesOf(file: SiteFile): Policy[] {
   const found = parsePolicies(header(file, "content-security-policy"));
   if (file.role !== "document") return found;
-  const metas = textOf(file.answer).matchAll(/<meta\b[^>]*http-equiv=["']?content-security-policy["']?[^>]*>/gi);
-  for (const [tag] of metas) {
-    const content = /\bcontent=(?:"([^"]*)"|'([^']*)')/i.exec(tag);
-    // A comma in markup separates nothing.
-    found.push(...parsePolicies((content?.[1] ?? content?.[2])?.replaceAll(",", " ").replaceAll("&#39;", "'")));
-  }
+  for (const tag of tagsOf(textOf(file.answer), "meta"))
+    if (tag.get("http-equiv")?.trim().toLowerCase() === "content-security-policy")
+      // A comma in markup separates nothing.
+      found.push(...parsePolicies(tag.get("content")?.replaceAll(",", " ")));
   return found;
 }
 

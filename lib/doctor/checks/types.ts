@@ -1,8 +1,10 @@
 // Types and content of scripts and binaries: browsers refuse a script of another type, and compile a binary of another
 // type only after it has arrived whole.
 import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
-import { extensionOf, folderOf, pathOf } from "../urls.ts";
-import { described, filesOf, isServed, lines, mergeById, typeOf, undeclaredCoding } from "./facts.ts";
+import { textOf } from "../http.ts";
+import { isModule, scriptTags } from "../markup.ts";
+import { bare, extensionOf, folderOf, pathOf } from "../urls.ts";
+import { described, documentOf, filesOf, isServed, lines, mergeById, typeOf, undeclaredCoding } from "./facts.ts";
 
 const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
 const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
@@ -10,14 +12,25 @@ const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 /** Finds types that browsers refuse, scripts that are none, and binaries that are no WebAssembly. */
 export const types: Check = (evidence) =>
   mergeById([
-    ...filesOf(evidence, "worker", "cache-worker").flatMap((file) => script(file, evidence)),
+    ...modulesOf(evidence).flatMap((file) => script(file, "module", evidence)),
+    ...filesOf(evidence, "worker", "cache-worker").flatMap((file) => script(file, "worker script", evidence)),
     ...filesOf(evidence, "wasm", "rest", "brotli").flatMap(binary),
   ]);
 
-function script(file: SiteFile, evidence: Evidence): Found[] {
+/** Returns the page's modules, where no engine was started; all of its scripts where the browser tells of a module. */
+function modulesOf(evidence: Evidence): readonly SiteFile[] {
+  const document = documentOf(evidence);
+  if (document === undefined || evidence.browser?.hasStarted === true) return [];
+  const tags = scriptTags(textOf(document.answer), evidence.url).filter(isModule);
+  const named = new Set(tags.flatMap(({ url }) => (url === null ? [] : [bare(url)])));
+  const isTold = lines(evidence, /module.*MIME type|MIME type.*module/i).length > 0;
+  return filesOf(evidence, "script").filter((x) => isTold || named.has(bare(x.url)));
+}
+
+function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
   const type = typeOf(file.answer);
   if (!isServed(file)) return [];
-  const content = scriptContent(file);
+  const content = file.role === "script" ? null : scriptContent(file);
   if (content !== null) return [content];
   if (SCRIPT.test(type)) return [];
   const extension = extensionOf(file.url);
@@ -25,9 +38,13 @@ function script(file: SiteFile, evidence: Evidence): Found[] {
     {
       id: "script-type",
       severity: "error",
-      message: `The worker script ${pathOf(file.url)} has the type ${type === "" ? "(none)" : type}: browsers run JavaScript types alone.`,
+      message: `The ${noun} ${pathOf(file.url)} has the type ${type === "" ? "(none)" : type}: browsers run JavaScript types alone.`,
       evidence: [described(file), ...lines(evidence, /MIME type/)],
-      changes: [{ kind: "type", extension, type: "text/javascript" }],
+      changes: [
+        extension === ""
+          ? { kind: "header", path: pathOf(file.url), name: "Content-Type", value: "text/javascript" }
+          : { kind: "type", extension, type: "text/javascript" },
+      ],
     },
   ];
 }
