@@ -183,6 +183,7 @@ export function mend(site: Site, change: Change): void {
       copy(site, change.files, change.to);
       return;
     case "no-fallback":
+    case "no-redirect":
       site.fallback = null;
       return;
     case "csp":

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { threadsIn } from "./checks/isolation.ts";
 import { diagnose } from "./doctor.ts";
 import type { DoctorBrowser } from "./browser.ts";
 import type { Report } from "./doctor.ts";
@@ -170,6 +171,56 @@ test("a page whose script the browser refuses is an error, and one whose script 
     server?.close();
     expect([JSON.stringify(files), idsOf(report)]).toEqual([JSON.stringify(files), expected]);
   }
+});
+
+test("a missing binary of another library is none of Selvedge's, and one whose name is a hash may be", async () => {
+  const headers = { "content-length": String(2 ** 21) };
+  const find = async (path: string, status: number): Promise<string[]> => {
+    const other = status === 200 ? { [path]: Buffer.concat([WASM, Buffer.alloc(2 ** 21 - 8)]) } : {};
+    const report = await examine({ "/main.js": MARK, ...other }, (url) => ({
+      seen: [{ ...seen(url, path, status), headers }],
+    }));
+    server?.close();
+    return idsOf(report);
+  };
+  expect(await find("/missing.wasm", 404)).toEqual([]);
+  expect(await find("/sql-wasm.wasm", 200)).toEqual([]);
+  expect(await find("/static/0af91c3be27d.wasm", 404)).toEqual(["error wasm-missing"]);
+  expect(await find("/static/CXeen5ls.wasm", 404)).toEqual(["error wasm-missing"]);
+  expect(await find("/ort-wasm.wasm", 404)).toEqual(["error wasm-missing"]);
+});
+
+test("a limit of requests, a login and a cut binary are named as what they are", async () => {
+  const find = async (path: string, given: Readonly<Record<string, Given>>): Promise<Report> => {
+    const report = await examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
+    server?.close();
+    return report;
+  };
+  const limited = await find("/m.onnx", { "/m.onnx": { status: 429, headers: { "retry-after": "60" } } });
+  expect(idsOf(limited)).toEqual(["error model-limited"]);
+  expect(limited.findings[0]?.message).toMatch(/too many requests.*429.*60/);
+  const html = { headers: { "content-type": "text/html" }, body: "<!doctype html><title>log in</title>" };
+  const login = await find("/m.onnx", { "/m.onnx": { status: 302, headers: { location: "/login" } }, "/login": html });
+  expect(idsOf(login)).toEqual(["error model-redirected"]);
+  expect(JSON.stringify(login.findings)).not.toContain("rewrite");
+  const cut = await find("/ort-wasm.wasm", { "/ort-wasm.wasm": Buffer.from([...WASM, 1, 100, 3, 3, 3]) });
+  expect(idsOf(cut)).toEqual(["error wasm-content"]);
+  expect(cut.findings[0]?.message).toContain("cut short");
+});
+
+test("threads are asked for where an engine's options have them, in sources and minified code", () => {
+  for (const ours of [
+    "createEngine({ threads: 4 })",
+    'await Xa({backends:["wasm"],threads:2})',
+    "(0,r.Hk)({threads:`auto`})",
+    "const options = { verbose: { a: 1 }, threads: 8 };",
+    "s.createEngine({threads:16})",
+    'x.y({assetsBase:"/a/",threads:2})',
+  ])
+    expect([ours, threadsIn(ours) !== null]).toEqual([ours, true]);
+  for (const other of ["[{threads: 4},{a:1}]", "lib.init({threads:4})", "createEngine({ threads: 1 })", "threads: 4"])
+    expect([other, threadsIn(other)]).toEqual([other, null]);
+  expect(threadsIn("[{threads: 4}]; createEngine({threads: 2})")).toBe("threads: 2");
 });
 
 test("scripts of the page are not judged where an engine was started, or where the browser loaded them", async () => {

@@ -200,6 +200,8 @@ export type Change =
   | { readonly kind: "copy"; readonly files: readonly string[]; readonly to: string }
   /** Answers 404 for files that are not there, and existing files as they are. */
   | { readonly kind: "no-fallback"; readonly paths: readonly string[] }
+  /** Answers a file by itself, where a login or another rule redirects it. */
+  | { readonly kind: "no-redirect"; readonly path: string; readonly to: string }
   | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }
   | { readonly kind: "trusted-types" }
   /** Gives a script's tag the nonce of the policy; null where the policy has none yet. */

@@ -72,7 +72,7 @@ class Finder {
       role === "document" ? null : ask(url, { headers: { ...headers, ...PACKED }, limit: 1 }),
       BINARIES.has(role) ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 }) : null,
     ]);
-    const file = { url, role: roleByContent(role, answer), source, answer, packed, range };
+    const file = { url, role: roleByContent(role, answer, url), source, answer, packed, range };
     const made = { ...file, seen: this.#seen(url) };
     this.files.set(bare(url), made);
     if (["document", "script"].includes(made.role) && answer.status === 200) this.#texts.set(url, textOf(answer));
@@ -114,7 +114,8 @@ class Finder {
         const role = roleByName(url);
         if (role !== null) return [{ url, role, source }];
         if (ours.has(bare(url))) return [{ url, role: "worker", source }];
-        if (/\.wasm$/.test(bare(url)) && (status !== 200 || failure !== undefined || isLarge(url, seen)))
+        const isFailed = status !== 200 || failure !== undefined;
+        if (/\.wasm$/.test(bare(url)) && (isFailed ? isHash(nameOf(url)) : isLarge(url, seen)))
           return [{ url, role: "wasm", source }];
         return [];
       })
@@ -245,8 +246,9 @@ export function isHtml(answer: Answer): boolean {
 }
 
 /** Returns the role of a file once its content is known. */
-function roleByContent(role: Role, answer: Answer): Role {
+function roleByContent(role: Role, answer: Answer, url: string): Role {
   if (role === "script") return roleByText(answer);
+  if (role === "wasm" && roleByName(url) === null && isOtherWasm(answer)) return "asset";
   return role === "bundle" && isOtherJson(answer) ? "asset" : role;
 }
 
@@ -276,6 +278,18 @@ function roleByText(answer: Answer): Role {
 function isLarge(url: string, seen: readonly Seen[]): boolean {
   const length = seen.find((x) => x.url === url)?.headers["content-length"];
   return length === undefined || Number(length) > 2 ** 20;
+}
+
+/** Whether a binary's name is a hash alone: others are named after what they are, and are not ONNX Runtime's. */
+function isHash(name: string): boolean {
+  const [hash = ""] = name.split(".", 1);
+  return /^[\da-f]{8,}$/.test(hash) || (/^[\w-]{8,}$/.test(hash) && /[A-Z]/.test(hash) && /[a-z\d]/.test(hash));
+}
+
+/** Whether an answer is WebAssembly, and of another library than ONNX Runtime. */
+function isOtherWasm({ body, status }: Answer): boolean {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  return status === 200 && bytes.subarray(0, 4).toString("latin1") === "\0asm" && !bytes.includes("onnxruntime");
 }
 
 function absolute(url: string, base: string): string | null {

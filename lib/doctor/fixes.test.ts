@@ -48,6 +48,14 @@ test("each change has a line for each host and bundler, which names what is chan
       }
 });
 
+test("a line for a shell has no braces, which sh does not expand", () => {
+  for (const bundler of BUNDLERS)
+    for (const change of [...CHANGES, { kind: "same-origin-files" } as const]) {
+      const { line } = fixOf(change, { stack: { host: null, bundler, isDev: false }, url: "https://x.example/" });
+      expect(line).not.toMatch(/\bcp [^;]*\{[^}]*\} /);
+    }
+});
+
 test("a header is written in the host's own syntax", () => {
   const change: Change = { kind: "header", path: "/*", name: "Cross-Origin-Embedder-Policy", value: "require-corp" };
   const lineFor = (host: Host): string =>

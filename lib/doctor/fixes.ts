@@ -40,6 +40,8 @@ const PUBLIC: Readonly<Partial<Record<Bundler, string>>> = {
 };
 
 const PACKAGE = "node_modules/selvedge/dist";
+/** Without braces, which `sh` does not expand. */
+const PACKAGE_FILES = `${PACKAGE}/worker-*.js ${PACKAGE}/*.wasm`;
 
 /** Words a change for a stack. */
 export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">): Fix {
@@ -56,6 +58,11 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
       return copyFix(change, stack);
     case "no-fallback":
       return fallbackFix(change.paths, stack.host);
+    case "no-redirect":
+      return {
+        where: "the host's login, or its redirects",
+        line: `answer ${change.path} with the file, without a redirect to ${change.to}`,
+      };
     case "csp": {
       const where =
         stack.host === null
@@ -98,7 +105,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "same-origin-files":
       return {
         where: "the page's own origin",
-        line: `cp ${PACKAGE}/{worker-*.js,*.wasm} public/selvedge/  and  createEngine({ assetsBase: "/selvedge/" })`,
+        line: `cp ${PACKAGE_FILES} public/selvedge/  and  createEngine({ assetsBase: "/selvedge/" })`,
       };
     case "one-copy":
       return {
@@ -223,9 +230,9 @@ function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): 
   if (isBundled)
     return {
       where: `the output of ${bundler}, and what is deployed of it`,
-      line: `deploy ${to} with its workers and binaries; or cp ${PACKAGE}/{worker-*.js,*.wasm} ${folder ?? "public"}/selvedge/ and createEngine({ assetsBase: "/selvedge/" })`,
+      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or cp ${PACKAGE_FILES} ${folder ?? "public"}/selvedge/ and createEngine({ assetsBase: "/selvedge/" })`,
     };
-  return { where: "after the build", line: `cp ${PACKAGE}/{worker-*.js,*.wasm} <output folder>${to}` };
+  return { where: "after the build", line: `cp ${PACKAGE_FILES} <output folder>${to}` };
 }
 
 function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "change"> {

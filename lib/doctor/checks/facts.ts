@@ -47,6 +47,24 @@ export function undeclaredCoding({ answer }: SiteFile): "gzip" | "br" | "zstd" |
   }
 }
 
+/** Whether WebAssembly ends within one of its sections. */
+export function isCutWasm({ body, isWhole, headers }: Answer): boolean {
+  if (!isWhole || "content-encoding" in headers || body.byteLength < 8) return false;
+  let at = 8;
+  while (at < body.byteLength) {
+    let size = 0;
+    let factor = 1;
+    let byte = 0x80;
+    for (at += 1; byte >= 0x80 && at < body.byteLength && factor < 2 ** 35; at += 1, factor *= 128) {
+      byte = body[at] ?? 0;
+      size += (byte & 0x7f) * factor;
+    }
+    if (byte >= 0x80) return true;
+    at += size;
+  }
+  return at > body.byteLength;
+}
+
 function isText(body: Uint8Array): boolean {
   try {
     return !new TextDecoder("utf-8", { fatal: true }).decode(body).includes("\0");

@@ -6,6 +6,8 @@ import { documentOf, filesOf, header, isServed, lines } from "./facts.ts";
 
 const COEP = "cross-origin-embedder-policy";
 const COOP = "cross-origin-opener-policy";
+/** Options that other libraries do not have. */
+const ENGINE_OPTION = /\b(?:backends|assetsBase|trustedTypesPolicy|trustedKeys|keepInMemory)\b/;
 
 /** Finds workers without the page's COEP, and threads without isolation. */
 export const isolation: Check = (evidence) => [...embedder(evidence), ...threads(evidence)];
@@ -42,9 +44,10 @@ function embedder(evidence: Evidence): Found[] {
 
 function threads(evidence: Evidence): Found[] {
   const document = documentOf(evidence);
-  const asked = filesOf(evidence, "document", "script").find(({ answer }) =>
-    /\bthreads["']?\s*:\s*(?:[2-9]|\d\d+|["']auto["'])/.test(textOf(answer)),
-  );
+  const [asked] = filesOf(evidence, "document", "script").flatMap(({ answer, url }) => {
+    const option = threadsIn(textOf(answer));
+    return option === null ? [] : [{ url, option }];
+  });
   const isIsolated =
     evidence.browser?.isIsolated ?? (isEmbedder(word(header(document, COEP))) && header(document, COOP) !== undefined);
   if (document === undefined || asked === undefined || isIsolated) return [];
@@ -58,12 +61,38 @@ function threads(evidence: Evidence): Found[] {
       severity: "warning",
       message: "The app asks for threads, and the page is not cross-origin isolated: each lane runs on one thread.",
       evidence: [
-        `${asked.url}: ${/\bthreads["']?\s*:\s*[^,}\s]+/.exec(textOf(asked.answer))?.[0] ?? "threads"}`,
+        `${asked.url}: ${asked.option}`,
         ...missing.map(([name = "", title = ""]) => `${document.url}: ${title}: ${header(document, name) ?? "(none)"}`),
       ],
       changes: missing.map(([, name = "", value = ""]) => ({ kind: "header", path: "/*", name, value })),
     },
   ];
+}
+
+/** Returns the option `threads` as code passes it to an engine; null where it does not, or only to others. */
+export function threadsIn(code: string): string | null {
+  const found = code.matchAll(/\bthreads["']?\s*:\s*(?:[2-9]\b|\d\d+|["'`]auto["'`])/g);
+  for (const { 0: option, index } of found) {
+    const start = openingBrace(code, index);
+    const before = code.slice(Math.max(0, start - 80), Math.max(0, start)).trimEnd();
+    const callee = /([\w$.]+)\($/.exec(before)?.[1];
+    // A bundler may rename createEngine, to a plain name; options may be a constant. Methods and lists are of others.
+    const isOurs =
+      callee === undefined
+        ? /(?:\)\(|[^=!<>]=|\breturn|=>\s*\()$/.test(before)
+        : !callee.includes(".") || /\bcreateEngine$/.test(callee);
+    if (isOurs || ENGINE_OPTION.test(code.slice(start, index))) return option;
+  }
+  return null;
+}
+
+/** Returns the place of the brace that opens the object around a place; -1 where there is none nearby. */
+function openingBrace(code: string, place: number): number {
+  for (let i = place - 1, depth = 0; i >= Math.max(0, place - 1_000); i -= 1) {
+    if (code[i] === "}") depth += 1;
+    if (code[i] === "{" && (depth -= 1) < 0) return i;
+  }
+  return -1;
 }
 
 function word(value: string | undefined): string {

@@ -25,7 +25,7 @@ export const reachable: Check = (evidence) => {
     });
   const found = new Map(mergeById(judged).map((x) => [x.id, x]));
   // Files of the package are served together, or not at all.
-  for (const reason of ["missing", "is-html", "forbidden", "unreachable"]) {
+  for (const reason of ["missing", "is-html", "redirected", "forbidden", "limited", "unreachable"]) {
     const [worker, wasm] = [found.get(`worker-${reason}`), found.get(`wasm-${reason}`)];
     if (worker === undefined || wasm === undefined) continue;
     const [both = worker] = mergeById([worker, { ...wasm, id: worker.id }]);
@@ -72,19 +72,9 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
       changes: [{ kind: "exclude-prebundle" }],
     };
   const name = role === "cache-worker" ? "worker" : role === "rest" ? "wasm" : role;
-  const reason = isPage
-    ? `is answered with an HTML page (status ${answer.status})`
-    : answer.status === 0
-      ? `can't be reached (${answer.error ?? "no answer"})`
-      : [401, 403].includes(answer.status)
-        ? `is refused (status ${answer.status}): the host wants a login or forbids this path`
-        : answer.status >= 500
-          ? `fails on the server (status ${answer.status}): see its log`
-          : answer.status >= 300 && answer.status < 400
-            ? `is redirected (status ${answer.status}) to where the page may not read it`
-            : `is missing (status ${answer.status})`;
+  const [kind, reason] = failureOf(file);
   return {
-    id: `${name}-${isPage ? "is-html" : answer.status === 0 ? "unreachable" : [401, 403].includes(answer.status) ? "forbidden" : "missing"}`,
+    id: `${name}-${kind}`,
     severity: "error",
     message: `${noun} ${pathOf(url)} ${reason}.`,
     evidence: shown,
@@ -92,14 +82,48 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
   };
 }
 
-function changesOf({ url, role, answer }: SiteFile, isPage: boolean, evidence: Evidence): Change[] {
-  if (answer.status >= 500) return [];
+/** Returns the kind of a failure, as ids have it, and the failure in words. */
+function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
+  const { answer } = file;
+  const { status, headers } = answer;
+  const isPage = isHtml(answer);
+  if (isPage && isElsewhere(file))
+    return [
+      "redirected",
+      `is redirected to the page ${pathOf(answer.url)}: the host wants a login, or has moved the file`,
+    ];
+  if (isPage) return ["is-html", `is answered with an HTML page (status ${status})`];
+  if (status === 0) return ["unreachable", `can't be reached (${answer.error ?? "no answer"})`];
+  if ([401, 403].includes(status))
+    return ["forbidden", `is refused (status ${status}): the host wants a login or forbids this path`];
+  if (status === 429) {
+    const wait = headers["retry-after"];
+    return [
+      "limited",
+      `is refused for too many requests (status 429${wait === undefined ? "" : `, Retry-After ${wait}`})`,
+    ];
+  }
+  if (status >= 500) return ["missing", `fails on the server (status ${status}): see its log`];
+  if (status >= 300 && status < 400)
+    return ["missing", `is redirected (status ${status}) to where the page may not read it`];
+  return ["missing", `is missing (status ${status})`];
+}
+
+/** Whether a redirect has led to another path. */
+function isElsewhere({ url, answer }: SiteFile): boolean {
+  return answer.redirects.length > 0 && pathOf(answer.url) !== pathOf(url);
+}
+
+function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[] {
+  const { url, role, answer } = file;
+  if (answer.status >= 500 || answer.status === 429) return [];
+  if (isPage && isElsewhere(file)) return [{ kind: "no-redirect", path: pathOf(url), to: pathOf(answer.url) }];
   // The package's files belong together: where one is missing, all are copied or deployed again.
   const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
   const copy: Change = { kind: "copy", files, to: pathOf(folderOf(url)) };
-  if (!isPage && answer.redirects.length === 0) return [copy];
+  if (!isPage) return [copy];
   // Old bundles have chunks without an ending, which hosts take for routes.
-  return [{ kind: "no-fallback", paths: [pathOf(url)] }, ...(evidence.hasHtmlFallback || !isPage ? [copy] : [])];
+  return [{ kind: "no-fallback", paths: [pathOf(url)] }, ...(evidence.hasHtmlFallback ? [copy] : [])];
 }
 
 /** Scripts that the page itself requested in vain: one missing module keeps the whole app from starting. */

@@ -4,7 +4,17 @@ import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import { bare, extensionOf, folderOf, pathOf } from "../urls.ts";
-import { described, documentOf, filesOf, isServed, lines, mergeById, typeOf, undeclaredCoding } from "./facts.ts";
+import {
+  described,
+  documentOf,
+  filesOf,
+  isCutWasm,
+  isServed,
+  lines,
+  mergeById,
+  typeOf,
+  undeclaredCoding,
+} from "./facts.ts";
 
 const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
 const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
@@ -88,6 +98,16 @@ function binary(file: SiteFile): Found[] {
         message: `${pathOf(file.url)} is no WebAssembly${coding === null ? "" : `: it is compressed (${coding}), without a Content-Encoding that says so`}.`,
         evidence: [`${file.url}: begins with ${hex(body)}`, described(file)],
         changes: [coding === null ? { kind: "as-stored", path: pathOf(file.url) } : encodedAs(file, coding)],
+      },
+    ];
+  if (isCutWasm(file.answer))
+    return [
+      {
+        id: "wasm-content",
+        severity: "error",
+        message: `${pathOf(file.url)} is cut short: it ends after ${body.byteLength} bytes, within a section.`,
+        evidence: [`${described(file)}, ${body.byteLength} bytes`],
+        changes: [{ kind: "copy", files: ["worker-*.js", "*.wasm"], to: pathOf(folderOf(file.url)) }],
       },
     ];
   if (type === "application/wasm") return [];
