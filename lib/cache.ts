@@ -50,6 +50,11 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   const client = new CacheClient(
     effects,
     () => {
+      if (!facts.workers) {
+        const text =
+          "The model store needs Web Workers, and there are none here. Call the store's functions in a browser.";
+        throw new SelvedgeError("setup-failed", text, { reason: "no-worker" });
+      }
       const { cacheUrl: href, brotliUrl } = assets("wasm");
       return { ...workerSource(effects, policy, href), brotliUrl };
     },

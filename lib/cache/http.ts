@@ -59,7 +59,7 @@ export async function request(
   };
   signal.addEventListener("abort", follow, { once: true });
   let size = 0;
-  let hasAnswer = false;
+  let answer: Response | null = null;
   const end = (): void => {
     signal.removeEventListener("abort", follow);
     stop.abort();
@@ -85,13 +85,13 @@ export async function request(
       end();
       if (signal.aborted) throw signal.reason;
       if (isSelvedgeError(error)) throw error;
-      throw await lostError(url, size, hasAnswer, effects, error);
+      throw await lostError(url, size, answer, effects, error);
     } finally {
       cancel();
     }
   };
   const response = await watched(effects.fetch(url, { ...init, signal: stop.signal }));
-  hasAnswer = true;
+  answer = response;
   const { status, headers } = response;
   if (!accepted.includes(status)) {
     end();
@@ -116,11 +116,16 @@ export async function request(
 async function lostError(
   url: string,
   size: number,
-  hasAnswer: boolean,
+  answer: Response | null,
   effects: NetEffects,
   error: unknown,
 ): Promise<SelvedgeError> {
-  if (hasAnswer) {
+  if (answer !== null) {
+    const encoding = answer.headers.get("content-encoding");
+    if (size === 0 && encoding !== null) {
+      const text = `${url} is not compressed as its header says (\`Content-Encoding: ${encoding}\`). Send that header only with files that are.`;
+      return new SelvedgeError("download-failed", text, { url, size, reason: "encoding" }, error);
+    }
     const text = `${url}: connection closed after ${size} bytes.`;
     return new SelvedgeError("download-failed", text, { url, size, reason: "cut" }, error);
   }

@@ -81,6 +81,11 @@ test("an unknown variant is the caller's mistake, a variant that can't run here 
   expect(isSelvedgeError(error) && error.code).toBe("no-backend");
 });
 
+test("where none of the engine's backends is there, the error says why, not what the variants need", () => {
+  const choose = (): unknown => candidates(bundle(variant("f32", 1)), device(null), [], free);
+  expect(choose).toThrow(/can't run here: none of the engine's `backends` is there.*no GPU adapter/);
+});
+
 test("each reason is reported where it holds", () => {
   const b = bundle(variant("f32", 1));
   const place = (adapter: AdapterFacts | null, backends: readonly ("webgpu" | "wasm")[], pins = free) =>

@@ -100,6 +100,11 @@ export function possible(
     const message = `${bundle.model.name} can't run on ${pinned}, which \`backend\` asks for: ${whyAbsent(pinned, device)}.`;
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, backend: pinned, reason: "pinned" });
   }
+  if (backends.length === 0) {
+    const why = (["webgpu", "wasm"] as const).map((backend) => `${backend}: ${whyAbsent(backend, device)}`).join("; ");
+    const message = `${bundle.model.name} can't run here: none of the engine's \`backends\` is there. ${why}.`;
+    throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [], reason: "pinned" });
+  }
   const wanted = pins.backend === undefined ? backends : backends.filter((x) => x === pins.backend);
   const found = (["webgpu", "wasm"] as const)
     .filter((backend) => wanted.includes(backend))

@@ -80,8 +80,16 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Allow `script-src 'self' 'wasm-unsafe-eval'`, and `connect-src` for the file's origin.",
     ],
     "wasm-unreachable": [
-      "The WebAssembly file could not be requested, or its response ended early.",
+      "The WebAssembly file could not be requested.",
       "Check that the address is reachable; from another origin it needs `Access-Control-Allow-Origin`.",
+    ],
+    "wasm-encoding": [
+      "The WebAssembly file is not compressed as the response's `Content-Encoding` says.",
+      "Send `Content-Encoding` only with the compressed file: `.wasm.br` as `br`, `.wasm.gz` as `gzip`.",
+    ],
+    "worker-redirected": [
+      "The worker script's address is redirected to another origin, from which browsers start no worker.",
+      "Serve the file itself there, or set `assetsBase` to where it is served.",
     ],
     bundler: [
       "A bundler moved the package's code away from its workers, or inlined them.",
@@ -116,6 +124,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The server answers a chunk's address with an HTML page.",
       "Deploy `chunks/` with `bundle.json`; take `chunks/` out of the rewrites to a start page.",
     ],
+    encoding: [
+      "The file is not compressed as the response's `Content-Encoding` says.",
+      "Send `Content-Encoding` only with files that are compressed so.",
+    ],
     "git-lfs": ["A chunk is a Git LFS pointer, not the file itself.", "Run `git lfs pull` before deploying."],
     cors: [
       "The file is on another origin that does not allow this one to read it.",
@@ -136,6 +148,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   "worker-crashed": {
     server: ["The server failed to serve the worker script (500 and above, 429).", "Try again later."],
     offline: ["The network was away when a worker had to be started.", "Try again when it is back."],
+    "wasm-cut": ["The response with the WebAssembly file ended early.", "Try again."],
     transient: ["The worker script did not load, and a second attempt did.", "Try again."],
   },
   "model-invalid": {

@@ -68,6 +68,7 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "csp",
   "mixed-content",
   "too-large",
+  "encoding",
   "not-stored",
 ]);
 

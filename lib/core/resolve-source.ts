@@ -43,6 +43,7 @@ export function resolveAddress(source: string | URL, base: string): string {
  */
 export function resolveSource(source: ModelSource, base: string): string | Blob {
   if (typeof source === "string" || source instanceof URL) {
+    if (source === "") throw new TypeError("source: the URL is empty; is the variable that holds it set?");
     try {
       return new URL(source, base || undefined).href;
     } catch (error) {

@@ -12,6 +12,8 @@ interface Answer {
   readonly status: number;
   /** Content-Type without parameters; empty where there is none. */
   readonly type: string;
+  /** Its address after redirects. */
+  readonly url: string;
   readonly isHtml: boolean;
   readonly hasCoep: boolean;
   /** The body, or its beginning. */
@@ -71,7 +73,7 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
     const fix = "Allow `worker-src 'self'` (or the script's origin).";
     return report("worker-csp", `the Content-Security-Policy forbids it (${directive}).`, fix);
   }
-  return unlessPolicy(answer, report);
+  return unlessPolicy(href, answer, report);
 }
 
 /** Returns the error for an answer that is no script; null where it is one. */
@@ -90,7 +92,12 @@ function contentFault(text: string): string | null {
 }
 
 /** Returns the error for a script that no policy of the page refuses. */
-async function unlessPolicy(answer: Answer | null, report: Report): Promise<SelvedgeError> {
+async function unlessPolicy(href: string, answer: Answer | null, report: Report): Promise<SelvedgeError> {
+  const target = await redirectionOf(href, answer);
+  if (target !== null) {
+    const why = `it is redirected to ${target}: browsers start no worker from another origin that way.`;
+    return report("worker-redirected", why, "Serve the file itself there, or set `assetsBase` to where it is served.");
+  }
   if (answer === null) {
     if (await isOffline()) return report("offline", "the network is away.", "Try again.", "worker-crashed");
     return report("worker-unreachable", "it could not be requested.", PATH_FIX);
@@ -165,14 +172,23 @@ function foreign(href: string, answer: Answer | null, directive: string | undefi
 async function ask(url: string, init: RequestInit): Promise<Answer | null> {
   try {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TRIAL_MS) });
-    const { status, headers } = response;
+    const { status, headers, url: final } = response;
     const type = (headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
     const text = await beginningOf(response);
     const isHtml = type === "text/html" || /^\s*<(!doctype|html)/i.test(text);
-    return { status, type, isHtml, hasCoep: headers.has("cross-origin-embedder-policy"), text };
+    return { status, type, url: final, isHtml, hasCoep: headers.has("cross-origin-embedder-policy"), text };
   } catch {
     return null;
   }
+}
+
+/** Returns the other origin that an address is redirected to, or says that it can't be read; null where it is not. */
+async function redirectionOf(href: string, answer: Answer | null): Promise<string | null> {
+  if (isElsewhere(href)) return null;
+  if (answer !== null) return isElsewhere(answer.url) ? new URL(answer.url).origin : null;
+  // An answer without CORS can't be read, but its redirection can be noticed.
+  const seen = await fetch(href, { redirect: "manual", signal: AbortSignal.timeout(TRIAL_MS) }).catch(() => null);
+  return seen?.type === "opaqueredirect" ? "an address that this page can't read" : null;
 }
 
 /** Reads a body as text up to a bound, and cancels the rest. */

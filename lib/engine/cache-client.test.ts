@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
 import { BUILD_ID } from "../core/build-id.ts";
+import { openCache } from "../cache.ts";
 import { CacheClient } from "./cache-client.ts";
 
 /** A page without Web Locks, a clock, and a worker that answers until it is ended. */
@@ -101,4 +102,11 @@ test("without locks, a download of ten minutes goes on as long as the worker ans
   await world.pass(600);
   expect(isSettled).toBe(false);
   expect(world.called.filter((name) => name === "wait").length).toBeGreaterThan(50);
+});
+
+test("in Node, where there are no workers, the model store's calls say so", async () => {
+  await expect(openCache().list()).rejects.toMatchObject({
+    code: "setup-failed",
+    details: { reason: "no-worker" },
+  });
 });

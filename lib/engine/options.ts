@@ -294,8 +294,13 @@ export function checkEngineOptions(options: EngineOptions): void {
   whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
   const { backends } = options;
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
-    throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
+    throw new TypeError(
+      `backends: expected a list of "webgpu" and "wasm", got ${backends.length === 0 ? "an empty one" : show(backends)}`,
+    );
   for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
+  const { assetsBase = "" } = options;
+  if (typeof assetsBase !== "string" && !((assetsBase as unknown) instanceof URL))
+    throw new TypeError(`assetsBase: expected a URL, got ${show(assetsBase)}`);
   if (![undefined, "auto", "memory", false].includes(options.store))
     throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
   const { trustedKeys = [] } = options;

@@ -59,13 +59,14 @@ const ANSWERS: readonly [code: string, reason: string, pattern: RegExp, reply: P
   ["download-failed", "busy", MODEL, { status: 429, headers: { "retry-after": "3600" }, body: "" }],
   ["download-failed", "cut", MODEL, { headers: { "content-length": "5000", connection: "close" }, body: STARTER }],
   ["setup-failed", "wasm-invalid", /ort-wasm\.wasm/, { headers: { "content-type": "text/plain" }, body: "lfs" }],
+  ["setup-failed", "wasm-unreachable", /ort-wasm\.wasm/, { status: 302, headers: { location: "http://127.0.0.1:1/" } }],
   [
-    "setup-failed",
-    "wasm-unreachable",
+    "worker-crashed",
+    "wasm-cut",
     /ort-wasm\.wasm/,
     { headers: { "content-type": "application/wasm", "content-length": "9000000", connection: "close" }, body: "" },
   ],
-  ["setup-failed", "worker-unreachable", /worker-wasm/, { status: 302, headers: { location: "http://127.0.0.1:1/" } }],
+  ["setup-failed", "worker-redirected", /worker-wasm/, { status: 302, headers: { location: "http://127.0.0.1:1/" } }],
 ];
 for (const [code, reason, pattern, reply] of ANSWERS)
   test(`${reason}: ${code}`, async ({ page }) => {

@@ -244,6 +244,26 @@ const WASM: readonly [name: string, rule: Rule, code: string, reason: string, te
     /^ort-wasm\.wasm is not WebAssembly, or not all of it \(1048576 bytes\)/,
   ],
   [
+    "an end before its length",
+    (path, { headers, body }) =>
+      /ort-.*wasm$/.test(path)
+        ? {
+            headers: { ...headers, "content-length": String(body.length), connection: "close" },
+            body: (body as Uint8Array).subarray(0, 2 ** 20),
+          }
+        : undefined,
+    "worker-crashed",
+    "wasm-cut",
+    /^ort-wasm\.wasm did not come whole: the response ended early/,
+  ],
+  [
+    "a Content-Encoding that it does not have",
+    withHeaders({ "content-encoding": "br" }, /ort-.*wasm$/),
+    "setup-failed",
+    "wasm-encoding",
+    /^ort-wasm\.wasm is not compressed as its header says \(`Content-Encoding: br`\)/,
+  ],
+  [
     "no 'wasm-unsafe-eval'",
     withHeaders({ "content-security-policy": "script-src 'self'" }, /^\/$|worker-/),
     "setup-failed",
@@ -429,6 +449,36 @@ test("chunks answered as HTML are named so, and no rejection stays unhandled", a
   await open(page, (path, usual) => (path === "/m/bundle.json" ? chunks(path, usual) : undefined));
   const missing = await attempt(page, { model: "/m/bundle.json" });
   expect(missing).toMatchObject({ code: "download-failed", reason: "not-found", retryable: false, unhandled: [] });
+});
+
+for (const encoding of ["gzip", "br"])
+  test(`a plain model as Content-Encoding ${encoding}: the header is named, and waiting does not help`, async ({
+    page,
+  }) => {
+    await open(page, withHeaders({ "content-encoding": encoding }, /^\/model/));
+    const outcome = await attempt(page);
+    expect(outcome).toMatchObject({ code: "download-failed", reason: "encoding", retryable: false, unhandled: [] });
+    expect(outcome.message).toContain(`Content-Encoding: ${encoding}`);
+  });
+
+test("a worker script that is redirected to another origin: the error names the origin", async ({ page }) => {
+  other.use(CORS);
+  await open(page, (path) =>
+    path.endsWith("/worker-wasm.js")
+      ? { status: 302, headers: { location: other.origin + path }, body: "" }
+      : undefined,
+  );
+  const outcome = await attempt(page);
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "worker-redirected", retryable: false, unhandled: [] });
+  expect(outcome.message).toContain(`redirected to ${other.origin}`);
+});
+
+test("WebGPU alone without a GPU: the error says why it is not there", async ({ page }) => {
+  await open(page);
+  await page.evaluate(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
+  const outcome = await attempt(page, { engine: { backends: ["webgpu"] } });
+  expect(outcome).toMatchObject({ code: "no-backend", reason: "pinned", retryable: false });
+  expect(outcome.message).toMatch(/`backends`.*webgpu: this browser (gives no GPU adapter|has no JSPI)/);
 });
 
 test("a backend that was asked for by name and is absent is named", async ({ page }) => {

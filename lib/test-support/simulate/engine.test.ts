@@ -74,7 +74,8 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 test.each<[string, unknown, RegExp]>([
   ["an unknown option", { worker: 2 }, /no option "worker", only backends, workers/],
-  ["no backends", { backends: [] }, /backends: expected a list/],
+  ["no backends", { backends: [] }, /backends: expected a list.*got an empty one/],
+  ["a number as an address", { assetsBase: 4 }, /assetsBase: expected a URL, got 4/],
   ["an unknown backend", { backends: ["cuda"] }, /backends: expected "webgpu" or "wasm", got "cuda"/],
   ["no worker", { workers: 0 }, /workers: expected a whole number from 1 to 64, got 0/],
   ["half a thread", { threads: 1.5 }, /threads: expected a whole number/],
@@ -98,16 +99,19 @@ test("load rejects an invalid source, an invalid address, and an empty file", as
   const load = (source: unknown) => world.finish(engine.load(source as string));
   await expect(load(42)).rejects.toThrow(/source: expected a URL, bytes, a Blob or a File, got 42/);
   await expect(load("http://")).rejects.toThrow(/"http:\/\/" is not a URL/);
+  await expect(load("")).rejects.toThrow(/the URL is empty.*variable/);
   await expect(load("ftp://app.test/m.onnx")).rejects.toThrow(/can't load from ftp:/);
   expect(await codeOf(load(new Uint8Array()))).toBe("model-invalid");
 });
 
-test("no WebGPU and no wasm is no-backend, with what the model needs", async () => {
+test("no WebGPU and no wasm is no-backend, and says why neither is there", async () => {
   const world = makeWorld();
   const effects = { ...world.effects, facts: { ...world.effects.facts, wasm: false } };
   const engine = await createEngine({ effects });
   expect(await codeOf(world.finish(engine.load(URL_OF_DOUBLE)))).toBe("no-backend");
-  await expect(world.finish(engine.load(URL_OF_DOUBLE))).rejects.toThrow(/double can't run here: backends: none/);
+  await expect(world.finish(engine.load(URL_OF_DOUBLE))).rejects.toThrow(
+    /double can't run here.*webgpu: .*wasm: the engine's `backends` leave it out/,
+  );
 });
 
 test("a pinned backend that is not here is no-backend, an unknown variant the caller's mistake", async () => {

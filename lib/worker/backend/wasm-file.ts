@@ -23,11 +23,7 @@ export async function compileFile(url: string, given: WebAssembly.Module | null 
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
     if (isSelvedgeError(error)) throw error;
-    // Firefox reports a file that ends early as another error than a CompileError.
-    const failure = response === null ? null : await contentFailure(url, error);
-    if (failure !== null) throw failure;
-    if (error instanceof WebAssembly.CompileError) throw error;
-    throw await networkFailure(url, error, violated);
+    throw response === null ? await networkFailure(url, error, violated) : await contentFailure(url, response, error);
   } finally {
     violated.stop();
   }
@@ -45,19 +41,44 @@ export function answerFailure(url: string, status: number, type: string): Selved
   return null;
 }
 
-/** Returns the error for a file that is no binary, or the beginning of one; null for a binary that is whole. */
-async function contentFailure(url: string, cause: unknown): Promise<SelvedgeError | null> {
-  const bytes = await fetch(url)
-    .then((response) => response.arrayBuffer())
-    .then((buffer) => new Uint8Array(buffer))
-    .catch(() => null);
-  if (bytes === null) return null;
+/**
+ * Returns the error for a file that came and was not compiled: the cause itself where the file is right, as below a
+ * policy. Firefox reports a file that ends early as another error than a CompileError.
+ */
+async function contentFailure(url: string, { headers }: Response, cause: unknown): Promise<unknown> {
+  const fail = (code: ErrorCode, reason: string, text: string): SelvedgeError =>
+    new SelvedgeError(code, `${nameOf(url)} ${text}`, { url, reason }, cause);
+  const encoding = headers.get("content-encoding");
+  const { bytes, size } = await readAgain(url);
+  if (bytes === null && size === 0 && encoding !== null) {
+    const text = `is not compressed as its header says (\`Content-Encoding: ${encoding}\`): ${url}.`;
+    return fail("setup-failed", "wasm-encoding", `${text} Send that header only with files that are.`);
+  }
   try {
-    readSections(bytes);
-    return null;
+    if (bytes !== null) readSections(bytes);
   } catch {
-    const text = `${nameOf(url)} is not WebAssembly, or not all of it (${bytes.byteLength} bytes): ${url}. ${FIX}`;
-    return new SelvedgeError("setup-failed", text, { url, reason: "wasm-invalid" }, cause);
+    const text = `is not WebAssembly, or not all of it (${size} bytes): ${url}. ${FIX}`;
+    return fail("setup-failed", "wasm-invalid", text);
+  }
+  if (bytes !== null && cause instanceof WebAssembly.CompileError) return cause;
+  return fail("worker-crashed", "wasm-cut", `did not come whole: the response ended early (${url}). Try again.`);
+}
+
+/** Fetches a file once more: its bytes, null where they end early, and their number, null where no answer comes. */
+async function readAgain(url: string): Promise<{ bytes: Uint8Array | null; size: number | null }> {
+  let size: number | null = null;
+  try {
+    const { body } = await fetch(url);
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    size = 0;
+    const reader = body?.getReader();
+    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+      parts.push(part.value);
+      size += part.value.byteLength;
+    }
+    return { bytes: new Uint8Array(await new Blob(parts).arrayBuffer()), size };
+  } catch {
+    return { bytes: null, size };
   }
 }
 
