@@ -191,7 +191,7 @@ function report(evidence: Evidence, notes: readonly string[], hints: boolean): R
   };
 }
 
-/** What the page did not do while it was watched: nothing is known of it then. */
+/** Notes on parts that the page did not start while it was watched: nothing is known of them then. */
 function unseen({ browser, files }: Evidence): string[] {
   const more = "use its feature first, or --wait longer";
   if (browser === null ? !files.some((x) => ENGINE.has(x.role)) : !browser.hasStarted)

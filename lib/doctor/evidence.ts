@@ -204,7 +204,7 @@ export type Change =
   | { readonly kind: "no-redirect"; readonly path: string; readonly to: string }
   | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }
   | { readonly kind: "trusted-types" }
-  /** Gives a script's tag the nonce of the policy; null where the policy has none yet. */
+  /** Sets the nonce of the policy on a script's tag; null where the policy has none yet. */
   | { readonly kind: "nonce"; readonly script: string; readonly nonce: string | null }
   | { readonly kind: "secure-context" }
   /** Puts the file's real content in its place. */
