@@ -237,14 +237,24 @@ test.describe("the packed package, installed in a fresh app", () => {
     writeFileSync(join(folder, "main.ts"), code);
     writeFileSync(join(folder, "public/models/my-model.onnx"), doubleModel());
     const options = { root: folder, configFile: false, logLevel: "error" } as const;
+    // Kept by the page: Firefox hands typed arrays of console lines over empty.
+    await page.addInitScript(() => {
+      const { log } = console;
+      console.log = (...words: unknown[]) => {
+        if (words.length === 3) Object.assign(window, { logged: words });
+        log(...words);
+      };
+    });
     const answerOf = async (url: string | undefined): Promise<unknown> => {
       const wrong: string[] = [];
       page.on("pageerror", ({ message }) => wrong.push(message));
       page.on("console", (line) => line.type() === "error" && wrong.push(line.text()));
-      const answer = page.waitForEvent("console", { predicate: (line) => line.args().length === 3, timeout: 60_000 });
       await page.goto(url ?? "");
-      const [outputs] = (await answer).args();
-      const y = await outputs?.evaluate((x: Record<string, { data: Float32Array }>) => [...(x["y"]?.data ?? [])]);
+      await page.waitForFunction(() => "logged" in window, null, { timeout: 60_000 });
+      const y = await page.evaluate(() => {
+        const [outputs] = Reflect.get(window, "logged") as [Record<string, { data: Float32Array }>];
+        return [...(outputs["y"]?.data ?? [])];
+      });
       page.removeAllListeners();
       return { y, wrong };
     };
