@@ -4,7 +4,7 @@
  * Requests persistent storage, which the browser does not evict; Firefox asks the user. Returns whether it was granted.
  */
 export async function persistStorage(): Promise<boolean> {
-  if (self.origin === "null") return false; // sandboxed: in Firefox the question ends a worker
+  if (globalThis.origin === "null") return false; // sandboxed: in Firefox the question ends a worker
   const { storage } = navigator as Partial<Navigator>; // missing on pages that are not secure
   try {
     return (await storage?.persisted()) === true || (await storage?.persist()) === true;
