@@ -103,7 +103,7 @@ export function possible(
   if (backends.length === 0) {
     const why = (["webgpu", "wasm"] as const).map((backend) => `${backend}: ${whyAbsent(backend, device)}`).join("; ");
     const message = `${bundle.model.name} can't run here: none of the engine's \`backends\` is there. ${why}.`;
-    throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [], reason: "pinned" });
+    throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [], reason: "no-backends" });
   }
   const wanted = pins.backend === undefined ? backends : backends.filter((x) => x === pins.backend);
   const found = (["webgpu", "wasm"] as const)

@@ -106,6 +106,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   },
   "no-backend": {
     pinned: ["The backend that was asked for by name is absent.", "Leave `backend` out, or add `wasm` to `backends`."],
+    "no-backends": [
+      "None of the engine's `backends` is in this browser: a GPU or JSPI is missing, or a policy switches WebAssembly off.",
+      "Leave `backends` out; where WebAssembly is off, show something else there: catch this code.",
+    ],
     "no-variant": ["No variant of the bundle fits the device.", "Add a variant for wasm: `selvedge compress`."],
     "old-browser": [
       "The browser is older than the oldest that is supported: Chrome and Edge 116, Firefox 124, Safari 17.4.",

@@ -43,7 +43,7 @@ for (const [name, code] of MENDED)
   });
 
 const REFUSED: readonly [name: string, code: string, reason: string][] = [
-  ["WebAssembly", "delete self.WebAssembly", "no-variant"],
+  ["WebAssembly", "delete self.WebAssembly", "no-backends"],
   [
     "WebAssembly SIMD",
     `for (const x of ["compile", "compileStreaming"])

@@ -98,14 +98,19 @@ async function networkFailure(url: string, cause: unknown, violated: Violations)
     );
   if (!navigator.onLine || !(await isReachable()))
     return fail("worker-crashed", "the network is away", { reason: "offline" });
+  // Firefox rejects a response that ends before its first byte as if there were none.
+  if (await answers(url)) return fail("worker-crashed", "the response ended early. Try again.", { reason: "wasm-cut" });
   const why = isForeign ? "it is on another origin, which must send Access-Control-Allow-Origin" : "no answer came";
   return fail("setup-failed", `${why}. ${FIX}`, { reason: "wasm-unreachable" });
 }
 
 /** Whether the worker's own origin answers; true where it has none that can be asked. */
 async function isReachable(): Promise<boolean> {
-  if (!self.location.protocol.startsWith("http")) return true;
-  return fetch(self.location.href, { method: "HEAD", cache: "no-store" }).then(
+  return !self.location.protocol.startsWith("http") || answers(self.location.href);
+}
+
+async function answers(url: string): Promise<boolean> {
+  return fetch(url, { method: "HEAD", cache: "no-store" }).then(
     () => true,
     () => false,
   );
