@@ -14,6 +14,7 @@ const file = v.object({
   bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(FILE_MAX_BYTES)),
   sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   isUnverified: v.optional(v.boolean()),
+  isBlind: v.optional(v.boolean()),
 });
 /** Steps are written by this package; a field of another type fails where it is used. */
 const steps = v.custom<PortSteps>(
@@ -33,7 +34,6 @@ const repository = v.object({
         id: text,
         needs: v.array(text),
         speed: v.object({ webgpu: v.optional(v.number()), wasm: v.optional(v.number()) }),
-        mixesRows: v.optional(v.boolean()),
         unchecked: v.optional(v.array(v.picklist(["webgpu", "wasm"]))),
         files: v.pipe(v.array(file), v.minLength(1)),
       }),

@@ -25,8 +25,8 @@ afterEach(() => {
   rmSync(out, { recursive: true, force: true });
 });
 
-/** An encoder: a row of a table for each token. */
-function encoder(scale: number): Uint8Array<ArrayBuffer> {
+/** An encoder: a row of a table for each token, in 8 bits by the largest value of the batch where it is dynamic. */
+function encoder(scale: number, isDynamic = false): Uint8Array<ArrayBuffer> {
   const ids = ["batch_size", "sequence_length"];
   return smallModel({
     opset: 13,
@@ -34,7 +34,13 @@ function encoder(scale: number): Uint8Array<ArrayBuffer> {
     types: { input_ids: TensorProto_DataType.INT64, attention_mask: TensorProto_DataType.INT64 },
     outputs: ["last_hidden_state"],
     outputDims: { last_hidden_state: [...ids, 4] },
-    nodes: [{ opType: "Gather", input: ["table", "input_ids"], output: ["last_hidden_state"] }],
+    nodes: isDynamic
+      ? [
+          { opType: "Gather", input: ["table", "input_ids"], output: ["rows"] },
+          { opType: "DynamicQuantizeLinear", input: ["rows"], output: ["q", "scale", "zero"] },
+          { opType: "DequantizeLinear", input: ["q", "scale", "zero"], output: ["last_hidden_state"] },
+        ]
+      : [{ opType: "Gather", input: ["table", "input_ids"], output: ["last_hidden_state"] }],
     initializers: [
       floatTensor(
         "table",
@@ -53,7 +59,8 @@ const FILES: RepoFiles = {
   "modules.json": JSON.stringify([{ type: "sentence_transformers.models.Pooling", path: "1_Pooling" }]),
   "1_Pooling/config.json": JSON.stringify({ pooling_mode_mean_tokens: true }),
   "onnx/model.onnx": encoder(1),
-  "onnx/model_quantized.onnx": encoder(2),
+  "onnx/model_quantized.onnx": encoder(2, true),
+  "onnx/model_int8.onnx": encoder(2),
   "onnx/model_q4.onnx": encoder(3),
 };
 
@@ -62,7 +69,11 @@ const bundleAt = (folder: string): Bundle =>
 
 test("a repository becomes a bundle with its steps, its licence and its commit", async () => {
   const commit = hub.commit("owner/Tiny_Name", FILES);
-  const { folder, notes } = await importRepository("owner/Tiny_Name", { out, host: hub.url, dtypes: ["fp32", "q8"] });
+  const { folder, notes } = await importRepository("owner/Tiny_Name", {
+    out,
+    host: hub.url,
+    dtypes: ["fp32", "int8", "q8"],
+  });
   const { model, variants, assets } = bundleAt(folder);
   expect(notes).toEqual([]);
   expect(model).toMatchObject({ name: "tiny_name", version: commit, licence: "apache-2.0" });
@@ -72,10 +83,15 @@ test("a repository becomes a bundle with its steps, its licence and its commit",
   expect(model.outputs[0]?.decode).toEqual({ op: "pool", mode: "mean", mask: "attention_mask" });
   expect(variants.map((x) => [x.id, x.needs, x.mixesRows])).toEqual([
     ["fp32", [], undefined],
+    ["int8", ["wasm"], undefined],
     ["q8", ["wasm"], true],
   ]);
   expect(assets?.map((x) => x.path)).toEqual(["tokenizer.json"]);
-  expect(readdirSync(join(out, "source/onnx")).sort()).toEqual(["model.onnx", "model_quantized.onnx"]);
+  expect(readdirSync(join(out, "source/onnx")).sort()).toEqual([
+    "model.onnx",
+    "model_int8.onnx",
+    "model_quantized.onnx",
+  ]);
 });
 
 test("files that are there are not fetched again; a folder is packed as it is", async () => {
@@ -96,7 +112,7 @@ test("wrong bytes, a gated repository, a missing encoding and a wrong name are r
   await expect(importRepository("owner/name", options)).rejects.toThrow("its host states");
   expect(readdirSync(join(out, "source/onnx"))).toEqual([]);
   await expect(importRepository("owner/name", { ...options, dtypes: ["fp16"] })).rejects.toThrow(
-    "has no fp16, only fp32, q4, q8",
+    "has no fp16, only fp32, int8, q4, q8",
   );
   await expect(importRepository("../name", options)).rejects.toThrow('expected "owner/name" or a folder');
   hub.token = "hf_secret";

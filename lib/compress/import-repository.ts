@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Port } from "../core/tensor.ts";
 import { describeRepository } from "../source/describe.ts";
 import type { RepositoryFile } from "../source/repository.ts";
+import { rowsMix } from "../worker/backend/read-rows.ts";
 import { describe } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { packBundle, writePacked } from "./bundle/pack.ts";
@@ -48,7 +49,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
   const notes: string[] = [];
   const packs: PackVariant[] = [];
   let model: Description | undefined;
-  for (const { id, needs, speed, unchecked, mixesRows, files } of variants) {
+  for (const { id, needs, speed, unchecked, files } of variants) {
     if (options.dtypes?.includes(id) === false) continue;
     const path = join(source, files[0]?.url ?? "");
     onProgress(`reading ${path}`);
@@ -60,7 +61,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
       notes.push(`${id} is left out: ${other}, and a bundle has one set of inputs and outputs`);
       continue;
     }
-    packs.push(packOf(read, { id, needs, speed, ...(unchecked && { unchecked }), ...(mixesRows && { mixesRows }) }));
+    packs.push(packOf(read, { id, needs, speed, ...(unchecked && { unchecked }) }));
   }
   if (model === undefined) throw new TypeError(`dtype: ${name} has only ${variants.map((x) => x.id).join(", ")}`);
   const { description, assets } = describeBy({ ...repository, name: wordOf(name) }, model);
@@ -71,7 +72,12 @@ export async function importRepository(from: string, options: ImportOptions): Pr
 }
 
 function packOf(model: OnnxModel, variant: Omit<PackVariant, "files">): PackVariant {
-  return { ...variant, files: [{ path: "model.onnx", bytes: model.write(), isModel: true }] };
+  const bytes = model.write();
+  return {
+    ...variant,
+    ...(rowsMix(bytes) && { mixesRows: true }),
+    files: [{ path: "model.onnx", bytes, isModel: true }],
+  };
 }
 
 function fileOf(folder: string, path: string): RepositoryFile {

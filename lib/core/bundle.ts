@@ -171,6 +171,8 @@ export interface BundleChunk {
   readonly url?: string | undefined;
   /** Whether its host states no hash: `sha256` is then of its address and validators, and the first download is trusted. */
   readonly isUnverified?: boolean | undefined;
+  /** Whether its host states no validators either: a change shows in its content alone. */
+  readonly isBlind?: boolean | undefined;
 }
 
 /** A file of a bundle, as a list of chunks. */
@@ -260,7 +262,7 @@ export interface Variant {
   readonly tensorBytes?: number | undefined;
   /**
    * Whether a row's answer depends on the others of its batch, as where activations are quantized by the largest value of
-   * a batch. Requests are not batched then. Default: false.
+   * a batch. Requests are not batched then. Default: read from the graph (mixes-rows.ts).
    */
   readonly mixesRows?: boolean | undefined;
   /** Absent where the toolchain did not measure it. */

@@ -220,13 +220,16 @@ test("a load that runs out of memory does not limit the batch size (core-B4)", a
 });
 
 test.each([
-  [true, 1],
-  [false, 16],
-])("requests of a variant that mixes rows are not batched: %s", async (mixesRows, largest) => {
+  [true, false, 1],
+  [undefined, true, 1],
+  [undefined, false, 16],
+  [false, true, 16],
+])("requests of a variant that mixes rows are not batched: bundle %s, graph %s", async (declared, read, largest) => {
   const bundle = parseBundle(JSON.parse(toyBundle("m", 2, "together")));
-  const variants = bundle.variants.map((x) => ({ ...x, mixesRows }));
+  const variants = bundle.variants.map((x) => ({ ...x, mixesRows: declared }));
   const scene = await openScene({
     workers: 1,
+    change: (toy) => ({ ...toy, load: async (...model) => ({ ...(await toy.load(...model)), mixesRows: read }) }),
     bundles: { mixing: JSON.stringify(bundleJson({ ...bundle, variants })) },
     files: { [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content) },
   });

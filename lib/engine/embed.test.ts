@@ -14,7 +14,7 @@ const INPUT = {
   text: { tokenizer: "tokenizer.json", maxLength: 8 },
 } as const;
 
-const HOW = { inFlight: 3, mayBatch: true };
+const HOW = { inFlight: 3, mayBatch: true, now: () => 0 };
 
 /** A model whose vector of a text is [3, 4 × its length]; records the batches. */
 function parts(asked: (readonly string[])[] = []): EmbedModel {
@@ -96,4 +96,24 @@ test("a failure stops the other batches", async () => {
   const texts = Array.from({ length: 400 }, (_, i) => String(i));
   await expect(embedTexts({ ...parts(), run }, HOW, texts, {})).rejects.toThrow("closed");
   expect(asked.length).toBeLessThanOrEqual(3);
+});
+
+test("a deadline is that of the call: later batches have what is left of it", async () => {
+  let nowMs = 0;
+  const left: (number | undefined)[] = [];
+  const model: EmbedModel = {
+    ...parts(),
+    run: (inputs, options) => {
+      left.push(options.deadlineMs);
+      nowMs += 400;
+      return parts().run(inputs, options);
+    },
+  };
+  await embedTexts(model, { inFlight: 1, mayBatch: false, now: () => nowMs }, ["a", "b", "c", "d"], {
+    deadlineMs: 1_000,
+  });
+  expect(left).toEqual([1_000, 600, 200, 1]);
+  left.length = 0;
+  await embedTexts(model, { ...HOW, now: () => nowMs }, ["a"], {});
+  expect(left).toEqual([undefined]);
 });

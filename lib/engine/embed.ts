@@ -13,20 +13,27 @@ export interface EmbedModel {
   run(inputs: Inputs, options: RunOptions): Promise<Pick<RunResult, "outputs" | "decoded">>;
 }
 
+/** How texts are run. */
+export interface EmbedHow {
+  readonly inFlight: number;
+  readonly mayBatch: boolean;
+  readonly now: () => number;
+}
+
 /** Bounds on a batch: rows, and characters with the padding. */
 const ROWS_MAX = 32;
 const CHARACTERS_MAX = 16_384;
 
 /**
  * Computes the vector of each text, in their order.
- * @param how - number of runs at once, and whether a run may have several texts
+ * @param how - number of runs at once, whether a run may have several texts, and the clock in ms
  * @throws TypeError for a model that takes no texts or declares no pooling, RangeError for `dims`
  */
 export async function embedTexts(
   model: EmbedModel,
-  { inFlight, mayBatch }: { readonly inFlight: number; readonly mayBatch: boolean },
+  { inFlight, mayBatch, now }: EmbedHow,
   texts: readonly string[],
-  { dims, ...options }: RunOptions & { readonly dims?: number | undefined },
+  { dims, deadlineMs, ...options }: RunOptions & { readonly dims?: number | undefined },
 ): Promise<Float32Array[]> {
   const input = model.inputs.find((x) => x.text !== undefined)?.name;
   if (input === undefined) throw new TypeError(`embed: ${model.name} takes no texts: its tokenizer.json is missing`);
@@ -37,10 +44,13 @@ export async function embedTexts(
   const vectors: Float32Array[] = [];
   const waiting = batchesOf(texts, mayBatch ? ROWS_MAX : 1).values();
   const stop = new AbortController();
+  const beganMs = now();
   const worker = async (): Promise<void> => {
     for (const rows of waiting) {
       stop.signal.throwIfAborted();
-      const ran = await model.run({ [input]: rows.map((i) => texts[i] ?? "") }, options);
+      // The deadline is that of the call, not of each run.
+      const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - (now() - beganMs)));
+      const ran = await model.run({ [input]: rows.map((i) => texts[i] ?? "") }, { ...options, deadlineMs: leftMs });
       const found = vectorsOf(ran, model.name);
       for (const [at, i] of rows.entries()) vectors[i] = shortened(found[at] ?? new Float32Array(), dims);
     }

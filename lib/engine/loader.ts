@@ -178,7 +178,8 @@ export class Loader {
       const text = `${x.backend}: fallback, since the GPU was lost or failed`;
       return this.#route(x, { code: "gpu-fallback", text });
     });
-    return { routes: [chosen, ...down], message, assignment: facts.assignment };
+    const { assignment, mixesRows } = facts;
+    return { routes: [chosen, ...down], message, assignment, mixesRows: variant.mixesRows ?? mixesRows };
   }
 
   /** Options of a fetch after the load. */

@@ -215,8 +215,9 @@ export class Model {
     options: RunOptions & { readonly dims?: number | undefined } = {},
   ): Promise<Float32Array[]> {
     const { embedTexts } = await import("./embed.ts");
-    const inFlight = 2 * this.#host.executor.pool.usual(this.backend).length;
-    return embedTexts(this, { inFlight, mayBatch: this.#mayJoin }, texts, options);
+    const { executor, effects } = this.#host;
+    const inFlight = 2 * executor.pool.usual(this.backend).length;
+    return embedTexts(this, { inFlight, mayBatch: this.#mayJoin, now: effects.now }, texts, options);
   }
 
   /** Frees the model on every lane. Queued requests are rejected with `closed`. */
@@ -244,8 +245,7 @@ export class Model {
 
   /** Whether requests may be batched on the current variant. */
   get #mayJoin(): boolean {
-    const { candidates } = this.#loader.plan;
-    return this.#canJoin && !candidates.some(({ variant: { id, mixesRows } }) => mixesRows && id === this.variant);
+    return this.#canJoin && this.#placed.mixesRows !== true;
   }
 
   #assertLoaded(): void {

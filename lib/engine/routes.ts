@@ -29,6 +29,8 @@ export interface Placed {
   readonly routes: readonly [Route, ...Route[]];
   readonly message: LoadMessage;
   readonly assignment: Assignment | null;
+  /** Whether the rows of a batch influence each other: by the bundle, else by the graph. */
+  readonly mixesRows: boolean | undefined;
 }
 
 /** A run to execute. */

@@ -73,6 +73,8 @@ export interface ModelFacts {
   readonly loadMs: number;
   /** Placement of the operators; null unless started verbose. */
   readonly assignment: Assignment | null;
+  /** Whether the rows of a batch influence each other, as its graph shows. Default false. */
+  readonly mixesRows?: boolean;
 }
 
 /**

@@ -23,6 +23,8 @@ export interface DescribedFile {
   readonly sha256: string;
   /** Whether the host states no hash, so that the first download is trusted. */
   readonly isUnverified?: true;
+  /** Whether the host states neither a hash nor a validator: a change shows in the content alone. */
+  readonly isBlind?: true;
 }
 
 /** One encoding of the model. */
@@ -33,8 +35,6 @@ export interface DescribedVariant {
   readonly needs: readonly string[];
   /** Time relative to fp32, as measured on MiniLM. */
   readonly speed: { readonly webgpu?: number; readonly wasm?: number };
-  /** Whether it quantizes activations by the largest value of a batch (core/bundle.ts). */
-  readonly mixesRows?: boolean;
   /** Backends on which it is used only when the caller names it. */
   readonly unchecked?: readonly ("webgpu" | "wasm")[];
   /** The graph, then its external data. */
@@ -73,8 +73,6 @@ export interface DescribeInput {
 interface Form {
   readonly needs: readonly string[];
   readonly speed: DescribedVariant["speed"];
-  /** Whether activations are quantized while it runs, by the largest value of a batch. */
-  readonly isDynamic?: boolean;
   /** Whether its error is large enough to need a check before it is a default. */
   readonly isCoarse?: boolean;
 }
@@ -87,9 +85,9 @@ const GPU16 = ["webgpu", "shader-f16"];
 const FORMS: Readonly<Record<string, Form>> = {
   fp32: { needs: [], speed: { webgpu: 1, wasm: 1 } },
   fp16: { needs: GPU16, speed: { webgpu: 0.7 } },
-  q8: { needs: ["wasm"], speed: { wasm: 0.5 }, isDynamic: true },
-  int8: { needs: ["wasm"], speed: { wasm: 0.5 }, isDynamic: true },
-  uint8: { needs: ["wasm"], speed: { wasm: 0.5 }, isDynamic: true },
+  q8: { needs: ["wasm"], speed: { wasm: 0.5 } },
+  int8: { needs: ["wasm"], speed: { wasm: 0.5 } },
+  uint8: { needs: ["wasm"], speed: { wasm: 0.5 } },
   q4: { needs: [], speed: { webgpu: 1, wasm: 1.4 }, isCoarse: true },
   q4f16: { needs: GPU16, speed: { webgpu: 0.75 }, isCoarse: true },
   bnb4: { needs: ["wasm"], speed: { wasm: 1.4 }, isCoarse: true },
@@ -131,7 +129,7 @@ function describeGraph(
   input: DescribeInput,
 ): DescribedVariant {
   const folder = folderOf(graph.path);
-  const { needs, speed, isDynamic = false } = FORMS[graph.dtype] ?? OTHER;
+  const { needs, speed } = FORMS[graph.dtype] ?? OTHER;
   const own = input.locations?.get(graph.path);
   if (own === undefined) checkShards(graph, input);
   const data = own?.map((x) => `${folder}${x}`) ?? graph.data;
@@ -140,7 +138,7 @@ function describeGraph(
     if (file === undefined) throw missingPart(input.name, path);
     return fileOf(file, path.slice(folder.length), input);
   });
-  return { id: graph.dtype, needs, speed, ...(isDynamic && { mixesRows: true }), files };
+  return { id: graph.dtype, needs, speed, files };
 }
 
 function fileOf(file: RepositoryFile, path: string, { locate, name }: DescribeInput): DescribedFile {

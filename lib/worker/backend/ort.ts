@@ -27,6 +27,7 @@ import { failureOf, isOutOfMemory, startFailureOf } from "./classify-error.ts";
 import { externalize } from "./externalize.ts";
 import { rewriteForWebGpu } from "./rewrite-model.ts";
 import { hasRareOperator } from "./operators.ts";
+import { rowsMix } from "./read-rows.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
 import { release } from "../../rpc/free-buffer.ts";
@@ -70,6 +71,12 @@ interface Loaded {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
   readonly states: Readonly<Record<string, string>>;
+}
+
+/** A new session, and whether the rows of a batch influence each other in its graph. */
+interface Created {
+  readonly session: Ort.InferenceSession;
+  readonly mixesRows: boolean;
 }
 
 /** A state between two runs: on the device, or in the worker's memory, by the names of its inputs. */
@@ -162,20 +169,21 @@ class OrtBackend implements Backend {
     const began = performance.now();
     await this.unload(modelId);
     this.#beginCall();
-    let session: Ort.InferenceSession;
+    let created: Created;
     try {
-      session = (await this.#createOverFile(model)) ?? (await this.#create(model));
+      created = (await this.#createOverFile(model)) ?? (await this.#create(model));
     } catch (error) {
       // The runtime's error for unreadable external data does not name the cause: so the files are read here.
       throw this.#failure((await lostOf(model.files)) ?? error, "load", model.files[0]?.path);
     }
+    const { session, mixesRows } = created;
     try {
       await this.#settleGpu("load");
       const inputs = session.inputMetadata.map((each) => portOf(each));
       const outputs = session.outputMetadata.map((each) => portOf(each));
       this.#models.set(modelId, { session, inputs, states: model.states ?? {} });
       const assignment = this.#assignment();
-      return { inputs, outputs, loadMs: performance.now() - began, assignment };
+      return { inputs, outputs, loadMs: performance.now() - began, assignment, mixesRows };
     } catch (error) {
       await session.release();
       throw error;
@@ -241,7 +249,7 @@ class OrtBackend implements Backend {
    * Creates a session whose weights ONNX Runtime reads from the model's own file; null where the file is not suited, or
    * fails other than for want of memory: then it must fail, or load, as it is.
    */
-  async #createOverFile(model: ModelFiles): Promise<Ort.InferenceSession | null> {
+  async #createOverFile(model: ModelFiles): Promise<Created | null> {
     const [first, ...others] = model.files;
     if (first === undefined || others.some(({ path }) => path === ITSELF)) return null;
     const graph = await externalize(first.data, ITSELF);
@@ -255,10 +263,11 @@ class OrtBackend implements Backend {
     }
   }
 
-  async #create({ files, session, states = {} }: ModelFiles): Promise<Ort.InferenceSession> {
+  async #create({ files, session, states = {} }: ModelFiles): Promise<Created> {
     const [first, ...others] = files;
     if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
     let bytes = new Uint8Array(await first.data.arrayBuffer());
+    const mixesRows = rowsMix(bytes);
     if (this.#device !== null) bytes = rewriteForWebGpu(bytes, this.#ort.env.versions.web ?? "") ?? bytes;
     try {
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
@@ -268,11 +277,12 @@ class OrtBackend implements Backend {
       }
       // The JSPI build reads Blobs directly; the other one copies them.
       const externalData = others.map(({ path, data }) => ({ path, data }));
-      return await this.#ort.InferenceSession.create(bytes, {
+      const created = await this.#ort.InferenceSession.create(bytes, {
         ...this.#sessionOptions(session),
         externalData,
         ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(states) }),
       });
+      return { session: created, mixesRows };
     } finally {
       release(bytes);
     }

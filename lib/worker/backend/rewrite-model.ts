@@ -1,6 +1,7 @@
 // Applies the rewrites for WebGPU (webgpu-rewrites.ts) to an ONNX file in a worker, which has no protobuf library: reads
 // the nodes of the main graph and the dims of its initializers, and writes changed nodes anew. All other fields are
 // copied byte for byte. Values that a subgraph reads count as outputs.
+import { fieldsOf, NOTHING, numbersOf, textOf, WIRE } from "./onnx-fields.ts";
 import { rewriteGraph, rewritesFor } from "./webgpu-rewrites.ts";
 import type { NewNode, RewriteNode } from "./webgpu-rewrites.ts";
 
@@ -14,16 +15,6 @@ const ATTRIBUTE_TYPE = { int: 2, ints: 7 } as const;
 const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9 } as const;
 const INT64 = 7;
 const VALUE_NAME = 1;
-
-const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
-
-/** A field of a message: its whole bytes, and its value as a number or as bytes. */
-interface Field {
-  readonly number: number;
-  readonly whole: Uint8Array;
-  readonly value: number;
-  readonly body: Uint8Array;
-}
 
 interface WireNode extends RewriteNode {
   opType: string;
@@ -142,23 +133,6 @@ function tensorOf(body: Uint8Array): { readonly name: string; readonly dims: rea
   return { name, dims };
 }
 
-/** Returns the numbers of a repeated field, packed or not. */
-function numbersOf({ body, value }: Field): number[] {
-  if (body.length === 0) return [value];
-  const numbers: number[] = [];
-  for (let at = 0; at < body.length;) {
-    const [number, end] = varintAt(body, at);
-    numbers.push(number);
-    at = end;
-  }
-  return numbers;
-}
-
-function textOf(body: Uint8Array, number: number): string {
-  for (const field of fieldsOf(body)) if (field.number === number) return text.decode(field.body);
-  return "";
-}
-
 function makeNode({ opType, input, output, attributes = {} }: NewNode): WireNode {
   const list = Object.entries(attributes).flatMap(([name, value]) => {
     const isOne = typeof value === "number";
@@ -200,41 +174,8 @@ function integers(name: string, values: readonly number[]): Uint8Array[] {
   ];
 }
 
-const NOTHING = new Uint8Array();
 const text = new TextDecoder();
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
-
-function* fieldsOf(all: Uint8Array): Generator<Field> {
-  for (let at = 0; at < all.length;) {
-    const [tag, start] = varintAt(all, at);
-    const wire = tag % 8;
-    let [end, value]: [number, number] = [start, 0];
-    let body: Uint8Array = NOTHING;
-    if (wire === WIRE.varint) [value, end] = varintAt(all, start);
-    else if (wire === WIRE.message) {
-      const [length, first] = varintAt(all, start);
-      end = first + length;
-      body = all.subarray(first, end);
-    } else if (wire === WIRE.bytes8) end += 8;
-    else if (wire === WIRE.bytes4) end += 4;
-    else throw new RangeError(`has wire type ${wire}`);
-    if (end > all.length) throw new RangeError("a field ends after its message");
-    yield { number: Math.floor(tag / 8), whole: all.subarray(at, end), value, body };
-    at = end;
-  }
-}
-
-/** Reads a varint; returns its value and the position after it. */
-function varintAt(all: Uint8Array, start: number): [value: number, end: number] {
-  let value = 0;
-  for (let at = start, scale = 1; at < start + 10; at += 1, scale *= 128) {
-    const byte = all[at];
-    if (byte === undefined) break;
-    value += (byte & 127) * scale;
-    if (byte < 128) return [value, at + 1];
-  }
-  throw new RangeError("ends within a number");
-}
 
 /** Prefixes a message with its tag and length. */
 function message(field: number, pieces: readonly Uint8Array[]): Uint8Array[] {

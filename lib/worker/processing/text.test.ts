@@ -2,34 +2,10 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { expect, test } from "vitest";
 import type { BundleInput, TextSpec } from "../../core/bundle.ts";
 import { joinPair } from "../../core/text-pair.ts";
+import { wordTokenizer } from "../../test-support/word-tokenizer.ts";
 import { createTextReaders } from "./text.ts";
 
-const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "sat"];
-const mark = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
-/** A small tokenizer like BERT's. */
-const TOKENIZER = JSON.stringify({
-  version: "1.0",
-  added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
-  normalizer: { type: "BertNormalizer", lowercase: true },
-  pre_tokenizer: { type: "BertPreTokenizer" },
-  post_processor: {
-    type: "TemplateProcessing",
-    single: [mark("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, mark("[SEP]")],
-    pair: [],
-    special_tokens: {
-      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
-      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
-    },
-  },
-  decoder: null,
-  model: {
-    type: "WordPiece",
-    unk_token: "[UNK]",
-    continuing_subword_prefix: "##",
-    max_input_chars_per_word: 100,
-    vocab: Object.fromEntries(WORDS.map((x, i) => [x, i])),
-  },
-});
+const TOKENIZER = wordTokenizer(["the", "cat", "##s", "sat"]);
 
 const ids: BundleInput = {
   name: "input_ids",
@@ -138,29 +114,10 @@ test("more of a long text is encoded where its beginning has few tokens (process
   expect(read({ ...ids, dtype: "int32" }, [sparse])?.["input_ids"]?.data).toEqual(Int32Array.of(2, 4, 5, 7, 4, 3));
 });
 
-const PAIRS = JSON.stringify({
-  ...(JSON.parse(TOKENIZER) as object),
-  post_processor: {
-    type: "TemplateProcessing",
-    single: [mark("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, mark("[SEP]")],
-    pair: [
-      mark("[CLS]"),
-      { Sequence: { id: "A", type_id: 0 } },
-      mark("[SEP]"),
-      { Sequence: { id: "B", type_id: 1 } },
-      { SpecialToken: { id: "[SEP]", type_id: 1 } },
-    ],
-    special_tokens: {
-      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
-      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
-    },
-  },
-});
-
 test("a pair becomes one row with both marks and token types, beside a single text", () => {
   const pair = String(joinPair({ text: "the cat", pair: "sat" }));
   const tensors = createTextReaders([{ ...ids, text: { ...ids.text, maxLength: 8 } as TextSpec }, ...others], {
-    "tokenizer.json": PAIRS,
+    "tokenizer.json": TOKENIZER,
   })["input_ids"]?.([pair, "sat"]);
   expect(tensors?.["input_ids"]?.data).toEqual(BigInt64Array.of(2n, 4n, 5n, 3n, 7n, 3n, 2n, 7n, 3n, 0n, 0n, 0n));
   expect(tensors?.["token_type_ids"]?.data).toEqual(BigInt64Array.of(0n, 0n, 0n, 0n, 1n, 1n, 0n, 0n, 0n, 0n, 0n, 0n));
@@ -169,7 +126,7 @@ test("a pair becomes one row with both marks and token types, beside a single te
 test("a pair that is too long loses tokens of its longer text first, and keeps the marks", () => {
   const read = (text: string, pair: string): bigint[] => {
     const spec = { ...ids, text: { ...ids.text, maxLength: 6 } as TextSpec };
-    const reader = createTextReaders([spec, ...others], { "tokenizer.json": PAIRS })["input_ids"];
+    const reader = createTextReaders([spec, ...others], { "tokenizer.json": TOKENIZER })["input_ids"];
     return [...(reader?.([String(joinPair({ text, pair }))])["input_ids"]?.data as BigInt64Array)];
   };
   expect(read("the cat sat the cat", "sat")).toEqual([2n, 4n, 5n, 3n, 7n, 3n]);
