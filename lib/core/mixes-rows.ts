@@ -100,7 +100,7 @@ function axisAfter<N extends RowNode>(
   if (axis === null) return [null];
   if (RECURRENT.has(opType)) return afterRecurrent(node, axes);
   if (joinsAlong(node, graph, axis)) return "mixed";
-  if (opType === "Gather") return afterGather(node, axes);
+  if (opType === "Gather") return afterGather(node, graph, axes);
   const moved: Readonly<Record<string, () => Axis>> = {
     Transpose: () => afterTranspose(node, axis),
     Reshape: () => afterReshape(graph.integersOf(node.input[1] ?? ""), axis),
@@ -154,13 +154,20 @@ function afterRecurrent(node: RowNode, axes: ReadonlyMap<string, Axis>): "mixed"
   return isBatchFirst ? [0, 0, 0] : [2, 1, 1];
 }
 
-/** A lookup in a table keeps the axes of the indices; one in a value with a batch moves those behind its own axis. */
-function afterGather(node: RowNode, axes: ReadonlyMap<string, Axis>): "mixed" | readonly (Axis | undefined)[] {
+/**
+ * A lookup in a table keeps the axes of the indices; one in a value with a batch moves those behind its own axis. Constant
+ * indices along the batch pick one row for all; computed ones may pick each row's own.
+ */
+function afterGather<N extends RowNode>(
+  node: N,
+  graph: RowGraph<N>,
+  axes: ReadonlyMap<string, Axis>,
+): "mixed" | readonly (Axis | undefined)[] {
   const [data, indices] = node.input.map((x) => axes.get(x));
   const along = integer(node, "axis", 0);
   if (data === undefined) return [indices == null || along < 0 ? null : along + indices];
   if (indices !== undefined || data === null) return [null];
-  if (along === data) return "mixed"; // one row for all
+  if (along === data) return graph.integersOf(node.input[1] ?? "") === undefined ? [null] : "mixed";
   return [along < data && (along >= 0 || data > 0) ? null : data];
 }
 
