@@ -14,7 +14,7 @@ const FOLDERS = {
   observe: { code: ["core"], types: ["schedule"] },
   pool: { code: ["core", "rpc"], types: ["effects"] },
   offline: { code: ["core"] },
-  engine: { code: ["core", "effects", "rpc", "schedule", "observe", "pool", "cache", "offline", "entries"] },
+  engine: { code: ["core", "effects", "rpc", "schedule", "observe", "pool", "cache", "offline", "source", "entries"] },
   worker: { code: ["core", "effects", "rpc"] },
   source: { code: ["core"] },
   cache: { code: ["core", "effects", "rpc", "source"] },

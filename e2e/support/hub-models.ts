@@ -5,43 +5,14 @@ import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../../li
 import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
 import { setDims } from "../../lib/compress/simplify/set-dims.ts";
 import type { RepoFiles } from "../../lib/test-support/hub-server.ts";
+import { SPECIAL, wordTokenizer } from "../../lib/test-support/word-tokenizer.ts";
 import { modelOf } from "./onnx-graphs.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "dog"];
-const mark = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
-
-/** A tokenizer.json of whole words, with BERT's special tokens. */
-export const TOKENIZER: string = JSON.stringify({
-  version: "1.0",
-  added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
-  normalizer: { type: "BertNormalizer", lowercase: true },
-  pre_tokenizer: { type: "BertPreTokenizer" },
-  post_processor: {
-    type: "TemplateProcessing",
-    single: [mark("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, mark("[SEP]")],
-    pair: [
-      mark("[CLS]"),
-      { Sequence: { id: "A", type_id: 0 } },
-      mark("[SEP]"),
-      { Sequence: { id: "B", type_id: 1 } },
-      mark("[SEP]"),
-    ],
-    special_tokens: {
-      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
-      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
-    },
-  },
-  decoder: null,
-  model: {
-    type: "WordPiece",
-    unk_token: "[UNK]",
-    continuing_subword_prefix: "##",
-    max_input_chars_per_word: 100,
-    vocab: Object.fromEntries(WORDS.map((x, i) => [x, i])),
-  },
-});
+const WORDS = [...SPECIAL, "good", "bad", "film", "dog"];
+/** Its ids are the places in WORDS. */
+const TOKENIZER = wordTokenizer(WORDS.slice(SPECIAL.length));
 
 const IDS = { dtype: "int64", dims: [2, 4] } as const;
 const ROWS = ["batch_size", "sequence_length"];
@@ -72,6 +43,31 @@ function textModel(): Bytes {
       { opType: "Cast", input: ["attention_mask"], output: ["mask"], attributes: { to: 1 } },
       { opType: "Unsqueeze", input: ["mask", "last"], output: ["wide"] },
       { opType: "Mul", input: ["sum", "wide"], output: ["kept"] },
+      { opType: "ReduceSum", input: ["kept", "middle"], output: ["logits"], attributes: { keepdims: 0 } },
+    ],
+  });
+  return withRows(model, ["input_ids", "attention_mask", "token_type_ids"]).write();
+}
+
+/** Weight of each word in the score of a pair. */
+const SCORES: Readonly<Record<string, number>> = { good: 2, bad: -2, dog: -0.5 };
+
+/** A cross-encoder: the sum of the scores of the second text's words. */
+function pairModel(): Bytes {
+  const model = modelOf({
+    inputs: { input_ids: IDS, attention_mask: IDS, token_type_ids: IDS },
+    constants: {
+      table: { dtype: "float32", dims: [WORDS.length, 1], values: WORDS.map((x) => SCORES[x] ?? 0) },
+      last: { dtype: "int64", dims: [1], values: [2] },
+      middle: { dtype: "int64", dims: [1], values: [1] },
+    },
+    outputs: ["logits"],
+    nodes: [
+      { opType: "Gather", input: ["table", "input_ids"], output: ["words"] },
+      { opType: "Mul", input: ["attention_mask", "token_type_ids"], output: ["second"] },
+      { opType: "Cast", input: ["second"], output: ["mask"], attributes: { to: 1 } },
+      { opType: "Unsqueeze", input: ["mask", "last"], output: ["wide"] },
+      { opType: "Mul", input: ["words", "wide"], output: ["kept"] },
       { opType: "ReduceSum", input: ["kept", "middle"], output: ["logits"], attributes: { keepdims: 0 } },
     ],
   });
@@ -139,6 +135,20 @@ export function textRepository(): RepoFiles {
     }),
     "tokenizer.json": TOKENIZER,
     "onnx/model.onnx": textModel(),
+  };
+}
+
+/** A cross-encoder with one score, the sum of SCORES. */
+export function crossEncoderRepository(): RepoFiles {
+  return {
+    "config.json": JSON.stringify({
+      architectures: ["BertForSequenceClassification"],
+      model_type: "bert",
+      num_labels: 1,
+    }),
+    "tokenizer_config.json": JSON.stringify({ model_max_length: 16 }),
+    "tokenizer.json": TOKENIZER,
+    "onnx/model.onnx": pairModel(),
   };
 }
 

@@ -14,6 +14,7 @@ import type { KnownRepository, Located, Probed, RepositoryNet } from "./reposito
 export async function openExternal(
   url: string,
   locations: readonly string[],
+  known: KnownRepository | null,
   net: RepositoryNet,
 ): Promise<RepositoryJson> {
   const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "") || "model.onnx";
@@ -21,7 +22,7 @@ export async function openExternal(
     const found = await probe(address, path, net);
     if (found === null) throw missingPart(name, path);
     if (found.bytes === null || found.bytes === 0) throw sizeless(name, path);
-    return { path, bytes: found.bytes, ...(await unverified(found.place)) };
+    return { path, bytes: found.bytes, ...(await unverified(found.place, known)) };
   };
   const files = await Promise.all([
     find(name, url),
@@ -46,7 +47,7 @@ export async function openFolder(
   const [texts, found] = await Promise.all([readTexts(base, REPOSITORY_FILES, net), probeAll(base, file, net)]);
   const { files, locations } = await followHidden(base, found, known, net);
   const located = new Map(
-    await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place)] as const)),
+    await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place, known)] as const)),
   );
   const name = decodeURIComponent(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
   if (!files.some((x) => x.path.endsWith(".onnx")))
@@ -92,7 +93,7 @@ async function followHidden(
   const follow = async (graph: GraphFile): Promise<void> => {
     // A folder has no list, so any file may lie beside the graph.
     if (!mayHideData(graph, files.get(graph.path)?.bytes ?? null, [...paths, `${folderOf(graph.path)}any`])) return;
-    const { sha256 } = await unverified((files.get(graph.path) as Probed).place);
+    const { sha256 } = await unverified((files.get(graph.path) as Probed).place, known);
     const own =
       known?.locations.get(sha256) ?? (await readLocations(new Blob([(await get(`${base}${graph.path}`, net)).bytes])));
     if (own.length === 0) return;

@@ -15,6 +15,7 @@ import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../core/signature.ts";
 import type { Signature, VerifiedClaim } from "../core/signature.ts";
 import type { BareModel } from "./bare-download.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
+import { blindIn } from "./blind-files.ts";
 import { withExternal } from "./external-data.ts";
 import { describeBare } from "./describe-bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
@@ -110,8 +111,8 @@ export async function openNewest(
   policy: Wish,
   downloader: Downloader,
   signal: AbortSignal,
+  stored: OpenedBundle | null,
 ): Promise<OpenedBundle> {
-  const stored = await storedVersion(url, policy, downloader);
   return fromServer(url, policy, downloader, signal, true, Promise.resolve(stored), false);
 }
 
@@ -216,7 +217,9 @@ async function fromServer(
     if (current === identity) later(downloader, renew);
     else await downloader.remember(json as ManifestJson, source, current);
   }
-  return { ...asked(bundle, identity, null), seen };
+  // Its files may have changed all the same, which takes a look at their content.
+  const mustCheck = blindIn(bundle).length > 0 && (await reading)?.identity === identity;
+  return { ...asked(bundle, identity, null), seen, mustCheck };
 }
 
 /**

@@ -1,6 +1,7 @@
 // Requests for the small files of a repository, from a hub or a static host, and for a file's size and validators.
 import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
+import { blindIn } from "./blind-files.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { placeOf } from "../source/describe.ts";
 import type { DescribedFile, FilePlace } from "../source/describe.ts";
@@ -27,36 +28,50 @@ export interface KnownRepository {
   readonly version: string;
   /** Paths of external data by the hash of their graph. */
   readonly locations: ReadonlyMap<string, readonly string[]>;
+  /** Blind files (source/describe.ts) by address. */
+  readonly blind: ReadonlyMap<string, Pick<DescribedFile, "sha256" | "bytes">>;
 }
 
 /** Returns what is known of a repository from its stored bundle. */
-export function knownOf({ model, variants }: Bundle): KnownRepository {
+export function knownOf(bundle: Bundle): KnownRepository {
+  const { model, variants } = bundle;
   const locations = variants.map(({ files: [graph, ...data] }) => {
     return [graph?.chunks[0]?.sha256 ?? "", data.map((x) => x.path)] as const;
   });
-  return { version: model.version, locations: new Map(locations) };
+  const blind = blindIn(bundle).map(({ url, sha256, bytes }) => [url, { sha256, bytes }] as const);
+  return { version: model.version, locations: new Map(locations), blind: new Map(blind) };
 }
 
 /** Bound on a small file. */
 const SMALL_MAX_BYTES = 8 * 1024 * 1024;
 
-/** Names a file without a stated hash by its place. */
-export async function unverified(place: FilePlace): Promise<Located> {
-  const sha256 = await sha256Hex(new TextEncoder().encode(placeOf(place)));
-  return { url: place.url, sha256, isUnverified: true };
+/**
+ * Names a file without a stated hash by its place. A blind one keeps the name that it has: its place is the same whatever
+ * it holds, and a check of its content gives another name (blind-files.ts).
+ */
+export async function unverified(place: FilePlace, known: KnownRepository | null = null): Promise<Located> {
+  const { url, oid = null, etag = null, lastModified = null } = place;
+  const isBlind = oid === null && etag === null && lastModified === null;
+  const own = isBlind ? known?.blind.get(url) : undefined;
+  const sha256 =
+    own !== undefined && own.bytes === place.bytes
+      ? own.sha256
+      : await sha256Hex(new TextEncoder().encode(placeOf(place)));
+  return { url, sha256, isUnverified: true, ...(isBlind && { isBlind }) };
 }
 
-/** Fetches small files; one that is not there is left out. */
+/** Fetches small files; one whose error counts as missing is left out. */
 export async function readTexts(
   base: string,
   paths: readonly string[],
   net: RepositoryNet,
+  isLeftOut: (error: unknown) => boolean = isMissing,
 ): Promise<Map<string, string>> {
   const texts = new Map<string, string>();
   const read = async (path: string): Promise<void> => {
     const url = `${base}${path}`;
     const found = await get(url, net).catch((error: unknown) => {
-      if (isMissing(error)) return null;
+      if (isLeftOut(error)) return null;
       throw error;
     });
     if (found === null) return;
@@ -124,7 +139,7 @@ export async function get(url: string, net: RepositoryNet): Promise<Got> {
   );
 }
 
-/** Whether a host answered that it has no such file; some static hosts say 403 for that. */
+/** Whether a static host answered that it has no such file; some say 403 for that. */
 export function isMissing(error: unknown): boolean {
   return isSelvedgeError(error) && [403, 404, 410].includes(Number(error.details["status"]));
 }

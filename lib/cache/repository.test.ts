@@ -108,7 +108,7 @@ async function errorOf(promise: Promise<unknown>): Promise<SelvedgeError> {
 describe("from a hub", () => {
   test("the encoding for this device is fetched, its steps come from the files", async () => {
     const { plan, hashes } = await load(new MemoryStore());
-    expect(plan.candidates.map((x) => x.variant)).toMatchObject([{ id: "q8", mixesRows: true }]);
+    expect(plan.candidates.map((x) => x.variant)).toMatchObject([{ id: "q8" }]);
     expect(hashes).toEqual([sha256(FILES["onnx/model_quantized.onnx"]), sha256("{}")]);
     expect(plan).toMatchObject({
       name: REPO,
@@ -299,6 +299,14 @@ describe("from a hub", () => {
     expect((await errorOf(load(null))).message).toContain(text);
   });
 
+  test("a gated repository whose list is public names the fix", async () => {
+    hub.fault = (path) => (path.includes("/resolve/") ? { kind: "status", status: 403 } : null);
+    const error = await errorOf(load(null, addressOf(), { token: "hf_other" }));
+    expect(error.message).toBe(
+      `owner/name is gated: accept its terms at ${hub.url}/owner/name, and pass \`token\`, a function that returns an access token of that account with read access.`,
+    );
+  });
+
   test("a busy hub is asked again", async () => {
     hub.fault = (path, nth) =>
       path.includes("/tree/") && nth === 0 ? { kind: "status", status: 429, headers: { "retry-after": "1" } } : null;
@@ -346,6 +354,28 @@ describe("from a folder", () => {
       isNew: true,
     });
     expect((await load(store, hub.folder(REPO))).hashes[0]).toBe(sha256(changed));
+  });
+
+  test("a change of the same size shows without a validator too, once the content is compared", async () => {
+    hub.hasValidators = false;
+    const store = new MemoryStore();
+    const first = await load(store, hub.folder(REPO));
+    expect(first.plan.mustCheck).toBe(false);
+    const { signal } = new AbortController();
+    const check = () =>
+      update(hub.folder(REPO), wishFor({ update: "later" }), makePage(store, clock), { signal, onProgress: undefined });
+    hub.asked = [];
+    const again = await load(store, hub.folder(REPO));
+    expect(again.plan).toMatchObject({ identity: first.plan.identity, mustCheck: true });
+    expect(hub.asked.filter((x) => x.startsWith("GET") && x.includes(".onnx"))).toEqual([]);
+    expect(await check()).toMatchObject({ isNew: false, fetchedBytes: 0 });
+    const changed = graph(SMALL, 8);
+    hub.commit(REPO, { ...FILES, "onnx/model_quantized.onnx": changed });
+    expect((await load(store, hub.folder(REPO))).hashes[0]).toBe(first.hashes[0]);
+    expect(await check()).toMatchObject({ isNew: true, fetchedBytes: SMALL });
+    const last = await load(store, hub.folder(REPO));
+    expect(last.hashes[0]).toBe(sha256(changed));
+    expect(await check()).toMatchObject({ identity: last.plan.identity, isNew: false, fetchedBytes: 0 });
   });
 
   test("external data and a graph at the top are found", async () => {

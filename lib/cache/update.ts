@@ -2,6 +2,7 @@
 // not stored yet. Unchanged chunks are not fetched, since chunks are named by their hashes. A bare model is fetched whole.
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { openNewest, storedVersion } from "./open.ts";
+import { renameChanged } from "./blind-files.ts";
 import { fetchBare } from "./bare-model.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";
@@ -18,14 +19,14 @@ export async function update(
   { signal, onProgress }: DownloadOptions,
 ): Promise<Updated> {
   const isBare = !new URL(url).pathname.endsWith(".json") && !isRepository(url);
-  const before = isBare
-    ? (await downloader.shelf?.source(url).catch(() => null))?.identity
-    : (await storedVersion(url, wish, downloader))?.identity;
+  const stored = isBare ? null : await storedVersion(url, wish, downloader);
+  const before = isBare ? (await downloader.shelf?.source(url).catch(() => null))?.identity : stored?.identity;
   // A background update is skipped where the user saves data.
   if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
     return { identity: before, isNew: false, fetchedBytes: 0 };
   if (isBare) return updateBare(url, before, downloader, { signal, onProgress });
-  const opened = await openNewest(url, wish, downloader, signal);
+  const known = stored === null ? null : await renameChanged(stored, wish, downloader, signal);
+  const opened = await openNewest(url, wish, downloader, signal, known);
   const { candidates, settled, assets, format } = plan(opened, wish);
   const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
   const files = [...wanted.flatMap((x) => x.variant.files), ...assets];

@@ -7,12 +7,13 @@ import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SelvedgeError } from "../core/errors.ts";
 import { chooseGraphs, listGraphs, mayHideData, neighboursOf } from "../source/onnx-files.ts";
-import { filesToRead, readTree, TOKENIZER } from "../source/repository.ts";
+import { explainHub, listFiles, readCommit } from "../source/hub.ts";
+import type { GetText } from "../source/hub.ts";
+import { filesUrl, HUB, isRepositoryName } from "../source/hub-address.ts";
+import { filesToRead, TOKENIZER } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
 
-/** The Hugging Face hub. */
-const HUB = "https://huggingface.co";
-const PAGES_MAX = 20;
+const HOW = "set --token-env to a variable with an access token";
 
 /** Options of a download. */
 export interface FetchRepositoryOptions {
@@ -36,52 +37,43 @@ export interface FetchRepositoryOptions {
  * @throws SelvedgeError `download-failed` with the fix, `integrity-failed` for wrong bytes, `model-invalid` without a graph
  */
 export async function fetchRepository(repo: string, folder: string, options: FetchRepositoryOptions): Promise<string> {
-  if (!/^[\w.-]+(?:\/[\w.-]+)?$/.test(repo) || repo.split("/").some((x) => x === "." || x === ".."))
-    throw new TypeError(`repository: expected "owner/name" or a folder, got "${repo}"`);
-  const { revision = "main", onProgress = () => undefined } = options;
+  if (!isRepositoryName(repo)) throw new TypeError(`repository: expected "owner/name" or a folder, got "${repo}"`);
+  const { revision = "main" } = options;
   const host = (options.host ?? HUB).replace(/\/+$/, "");
-  const { files, commit } = await listFiles(host, repo, revision, options);
-  const wanted = wantedFiles(files, repo, options);
-  for (const file of wanted) {
+  const hub = { host, repo, revision };
+  const get: GetText = async (url) => {
+    const response = await ask(url, options);
+    return { text: await response.text(), headers: response.headers };
+  };
+  try {
+    const commit = (await readCommit(hub, get)) ?? "";
+    const at = commit === "" ? revision : commit;
+    await fetchFiles(
+      filesUrl(host, repo, at),
+      folder,
+      wantedFiles(await listFiles({ ...hub, revision: at }, get), repo, options),
+      options,
+    );
+    return commit;
+  } catch (error) {
+    throw explainHub(error, hub, { hasToken: options.token !== undefined, how: HOW });
+  }
+}
+
+/** Fetches files into a folder; one that is there with the right hash is kept. */
+async function fetchFiles(
+  base: string,
+  folder: string,
+  files: readonly RepositoryFile[],
+  options: FetchRepositoryOptions,
+): Promise<void> {
+  const { onProgress = () => undefined } = options;
+  for (const file of files) {
     const path = join(folder, file.path);
     if (file.sha256 !== null && existsSync(path) && (await hashOf(path)) === file.sha256) continue;
     onProgress(`fetching ${file.path}${file.bytes === null ? "" : ` (${file.bytes} bytes)`}`);
-    const name = file.path.split("/").map(encodeURIComponent).join("/");
-    await fetchFile(
-      `${host}/${repo}/resolve/${encodeURIComponent(commit || revision)}/${name}`,
-      path,
-      file,
-      repo,
-      options,
-    );
+    await fetchFile(`${base}${file.path.split("/").map(encodeURIComponent).join("/")}`, path, file, options);
   }
-  return commit;
-}
-
-/** Lists a repository's files at its commit. */
-async function listFiles(
-  host: string,
-  repo: string,
-  revision: string,
-  options: FetchRepositoryOptions,
-): Promise<{ files: RepositoryFile[]; commit: string }> {
-  const files: RepositoryFile[] = [];
-  let commit = /^[0-9a-f]{40}$/.test(revision) ? revision : "";
-  if (commit === "") {
-    const url = `${host}/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
-    const json = (await (await ask(url, repo, options)).json()) as unknown;
-    const sha: unknown = typeof json === "object" && json !== null ? Reflect.get(json, "sha") : null;
-    if (typeof sha === "string" && /^[0-9a-f]{40}$/.test(sha)) commit = sha;
-  }
-  let url: string | null = `${host}/api/models/${repo}/tree/${encodeURIComponent(commit || revision)}?recursive=1`;
-  for (let page = 0; url !== null && page < PAGES_MAX; page += 1) {
-    const response: Response = await ask(url, repo, options);
-    files.push(...readTree((await response.json()) as unknown));
-    const next = /<([^>]+)>;\s*rel="next"/.exec(response.headers.get("link") ?? "")?.[1];
-    const following: URL | null = next === undefined ? null : new URL(next, url);
-    url = following !== null && following.origin === new URL(host).origin ? following.href : null;
-  }
-  return { files, commit };
 }
 
 /** Chooses the small files of the layout, the model card, and the graphs with their data. */
@@ -104,24 +96,17 @@ function wantedFiles(
   return [...new Set(wanted)].flatMap((path) => byPath.get(path) ?? []);
 }
 
-/** Sends a request; explains a status that is no success. */
-async function ask(url: string, repo: string, { token, signal }: FetchRepositoryOptions): Promise<Response> {
+/** Sends a request; rejects where its status is no success. */
+async function ask(url: string, { token, signal }: FetchRepositoryOptions): Promise<Response> {
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const response = await fetch(url, { headers, ...(signal && { signal }) }).catch((error: unknown) => {
+    if (signal?.aborted === true) throw signal.reason;
     throw new SelvedgeError("download-failed", `${url} could not be fetched.`, { url, reason: "unreachable" }, error);
   });
   const { status } = response;
   if (response.ok) return response;
   await response.body?.cancel();
-  const fixes: Readonly<Record<number, string>> = {
-    401: `${repo} is private or gated, or does not exist: check the name, or set --token-env to a variable with an access token.`,
-    403: `${repo} is gated: accept its terms on the hub, and use a token of that account.`,
-    404: `${repo} has no such revision or file: ${url}`,
-  };
-  throw new SelvedgeError("download-failed", fixes[status] ?? `${url} answered with status ${status}.`, {
-    url,
-    status,
-  });
+  throw new SelvedgeError("download-failed", `${url} answered with status ${status}.`, { url, status });
 }
 
 /** Writes a file beside its place, and moves it there once its hash matched. */
@@ -129,10 +114,9 @@ async function fetchFile(
   url: string,
   path: string,
   { sha256, bytes }: RepositoryFile,
-  repo: string,
   options: FetchRepositoryOptions,
 ): Promise<void> {
-  const response = await ask(url, repo, options);
+  const response = await ask(url, options);
   await mkdir(dirname(path), { recursive: true });
   const partial = `${path}.partial`;
   const hash = createHash("sha256");

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { SPECIAL, wordTokenizer } from "../test-support/word-tokenizer.ts";
 import { classifier, seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
 import type { BundleInput } from "../core/bundle.ts";
 import { compress, compressRepository, planCompression } from "./compress.ts";
@@ -31,32 +32,8 @@ function put(files: Readonly<Record<string, string | object | Uint8Array>>): voi
   }
 }
 
-const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "blue", "cat", "dog", "eats", "fish", "green", "house"];
-const mark = (id: string, type = 0): object => ({ SpecialToken: { id, type_id: type } });
-const part = (id: "A" | "B", type: number): object => ({ Sequence: { id, type_id: type } });
-const TOKENIZER = {
-  version: "1.0",
-  added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
-  normalizer: { type: "BertNormalizer", lowercase: true },
-  pre_tokenizer: { type: "BertPreTokenizer" },
-  post_processor: {
-    type: "TemplateProcessing",
-    single: [mark("[CLS]"), part("A", 0), mark("[SEP]")],
-    pair: [mark("[CLS]"), part("A", 0), mark("[SEP]"), part("B", 1), mark("[SEP]", 1)],
-    special_tokens: {
-      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
-      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
-    },
-  },
-  decoder: null,
-  model: {
-    type: "WordPiece",
-    unk_token: "[UNK]",
-    continuing_subword_prefix: "##",
-    max_input_chars_per_word: 100,
-    vocab: Object.fromEntries(WORDS.map((x, i) => [x, i])),
-  },
-};
+const WORDS = [...SPECIAL, "a", "blue", "cat", "dog", "eats", "fish", "green", "house"];
+const TOKENIZER = wordTokenizer(WORDS.slice(SPECIAL.length));
 const CONFIG = {
   model_type: "bert",
   architectures: ["BertForSequenceClassification"],
@@ -161,12 +138,7 @@ test.each([
   ["ids.jsonl", '{"input_ids":[[2,7,3]],"attention_mask":[[1,1,1]]}', [2, 7, 3], [0, 0, 0]],
 ] as const)("%s becomes token ids and types", async (name, content, ids, types) => {
   put({ [name]: content });
-  const samples = await openSamples(
-    join(folder, name),
-    PORTS,
-    9,
-    sampleReaders(PORTS, { t: JSON.stringify(TOKENIZER) }),
-  );
+  const samples = await openSamples(join(folder, name), PORTS, 9, sampleReaders(PORTS, { t: TOKENIZER }));
   for await (const feed of samples.each()) {
     expect(Array.from(feed["input_ids"]?.data as BigInt64Array, Number)).toEqual(ids);
     expect(Array.from(feed["token_type_ids"]?.data as BigInt64Array, Number)).toEqual(types);
@@ -176,7 +148,7 @@ test.each([
 
 test("a pair that is too long is cut to the model's length, and keeps both texts", async () => {
   put({ "pairs.tsv": `${"a blue cat eats fish ".repeat(9)}\tgreen house\n` });
-  const readers = sampleReaders(PORTS, { t: JSON.stringify(TOKENIZER) });
+  const readers = sampleReaders(PORTS, { t: TOKENIZER });
   const samples = await openSamples(join(folder, "pairs.tsv"), PORTS, 9, readers);
   for await (const feed of samples.each()) {
     const ids = Array.from(feed["input_ids"]?.data as BigInt64Array, Number);

@@ -2,10 +2,9 @@
 // repository is loaded: the page's script has no room for it.
 import { show } from "../core/check-inputs.ts";
 import type { RepositorySource } from "../core/resolve-source.ts";
+import { filesUrl, HUB, isRepositoryName } from "../source/hub-address.ts";
 import type { HubOptions, LoadOptions, SourceOptions } from "./options.ts";
 
-/** The Hugging Face hub: the only address outside of the page's own that the package has. */
-const HUB = "https://huggingface.co";
 const FIELDS = ["repo", "revision", "host", "token", "dtype", "file"];
 
 /**
@@ -22,8 +21,7 @@ export function resolveRepository(
   if (other !== undefined) throw new TypeError(`source: there is no field "${other}", only ${FIELDS.join(", ")}`);
   const { repo, revision = "main", dtype, file } = source;
   const { host = hub.host ?? HUB, token = hub.token } = source;
-  if (typeof repo !== "string" || !/^[\w.-]+(?:\/[\w.-]+)?$/.test(repo) || /(?:^|\/)\.{1,2}(?:\/|$)/.test(repo))
-    throw new TypeError(`repo: expected "owner/name", got ${show(repo)}`);
+  if (!isRepositoryName(repo)) throw new TypeError(`repo: expected "owner/name", got ${show(repo)}`);
   if (typeof revision !== "string" || !/^[\w./-]+$/.test(revision) || revision.split("/").includes(".."))
     throw new TypeError(`revision: expected a branch, a tag or a commit, got ${show(revision)}`);
   for (const [name, value] of Object.entries({ dtype, file }))
@@ -32,7 +30,7 @@ export function resolveRepository(
   if (token !== undefined && typeof token !== "function")
     throw new TypeError("token: expected a function that returns the token, so that it is asked for when it is needed");
   const fields = new URLSearchParams({ repo, ...(file !== undefined && { file }) });
-  const address = `${hostOf(host, base)}/${repo}/resolve/${encodeURIComponent(revision)}/#${fields.toString()}`;
+  const address = `${filesUrl(hostOf(host, base), repo, revision)}#${fields.toString()}`;
   return [address, { ...options, variant: options.variant ?? dtype, token }];
 }
 

@@ -40,6 +40,8 @@ export class HubServer {
   token: string | null = null;
   /** Number of files on a page of a list. */
   pageSize = 1_000;
+  /** Whether folders are served with an ETag. */
+  hasValidators = true;
   /** Whether other origins may read its answers. */
   hasCors = true;
   readonly #repos: Map<string, Repo> = new Map();
@@ -183,7 +185,7 @@ export class HubServer {
     const files = repo?.commits.get(repo.revisions.get("main") ?? "");
     const bytes = files?.get(parts.join("/"));
     if (bytes === undefined) response.writeHead(404).end("not here");
-    else send(request, response, bytes, `"${sha256(bytes).slice(0, 12)}"`);
+    else send(request, response, bytes, this.hasValidators ? `"${sha256(bytes).slice(0, 12)}"` : null);
   }
 }
 

@@ -143,7 +143,7 @@ test("pairs of texts have token types of their own", async ({ page }) => {
   const answer = await ask(page, { source, inputs: { input_ids: [pair, "good film"] } });
   expect(answer.error).toBeNull();
   const [a = 0, b = 0, c = 0] = scores([2, 4, 3, 6, 3]);
-  expectClose(answer.outputs["logits"], [a + 5, b, c - 5, ...scores(FILM)]);
+  expectClose(answer.outputs["logits"], [a + 10, b, c - 10, ...scores(FILM)]);
 });
 
 test("the second visit comes from the store, and so does one without the hub", async ({ page }) => {
