@@ -60,4 +60,9 @@ export default [
     limit: "2 kB",
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["react", "selvedge"] }),
   },
+  {
+    ...part("bindings/ai-sdk.js"),
+    name: "AI SDK models, gzip",
+    limit: "1.5 kB",
+  },
 ];

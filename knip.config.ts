@@ -35,6 +35,8 @@ const config: KnipConfig = {
   ignoreExportsUsedInFile: true,
   ignoreBinaries: ["apt-get", "mkfifo"],
   ignoreDependencies: [
+    // Bundled into the page of a test.
+    "ai",
     // A plugin that auto.ts names.
     "@stryker-mutator/vitest-runner",
     // A plugin that reference.ts names.

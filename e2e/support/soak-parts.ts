@@ -50,6 +50,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(
     ["chromium", "firefox"].map((browser) => [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]]),
   ),
+  minilm: ["engine/minilm"],
   webkit: ["--project=webkit"],
   leak: ["--project=own-browser", "engine/leak"],
   life: ["--project=own-browser", "engine/page-lifecycle", "storage/prerender"],
@@ -62,7 +63,9 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   ),
   package: ["site/package", "storage/offline"],
   consumers: [
-    ...["entries", "consumers", "react", "testing", "vite", "from-ort", "reference"].map((x) => `site/${x}.spec`),
+    ...["entries", "consumers", "react", "testing", "vite", "from-ort", "from-transformers", "ai-sdk", "reference"].map(
+      (x) => `site/${x}.spec`,
+    ),
     "browsers/minimum",
   ],
   doctor: ["--project=own-browser", "site/doctor"],

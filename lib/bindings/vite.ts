@@ -103,6 +103,7 @@ const PAGE_ENTRIES: readonly string[] = [
   "selvedge/cache",
   "selvedge/service-worker",
   "selvedge/react",
+  "selvedge/ai-sdk",
   "selvedge/wasm",
   "selvedge/min",
   "selvedge/testing",

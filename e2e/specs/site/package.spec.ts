@@ -85,7 +85,7 @@ const SNIPPETS = {
   ...{ jsx: "react-jsx", types: ["node"], skipLibCheck: true, allowImportingTsExtensions: true },
 };
 /** Packages that the documentation's code imports beside selvedge. */
-const BESIDE = ["vite", "@types/react", "@types/node", "onnxruntime-web"];
+const BESIDE = ["vite", "@types/react", "@types/node", "onnxruntime-web", "@huggingface/transformers", "ai"];
 const DECLARED = `declare module "svelte" {
   export function onMount(run: () => unknown): void;
 }
@@ -109,6 +109,7 @@ function writeSnippets(app: string): void {
   writeFileSync(join(folder, "modules.d.ts"), DECLARED);
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: SNIPPETS }));
   mkdirSync(join(app, "node_modules/@types"), { recursive: true });
+  mkdirSync(join(app, "node_modules/@huggingface"), { recursive: true });
   for (const name of BESIDE) symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
 }
 
