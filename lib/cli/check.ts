@@ -7,6 +7,7 @@ import type { Check } from "../compress/check/check.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
+import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
 import type { Run } from "./cli.ts";
@@ -42,15 +43,24 @@ export function check(program: Command, run: Run): Command {
 }
 
 async function runCheck(path: string, values: Values): Promise<number> {
+  const scratch = new Scratch();
+  try {
+    return await checkModel(path, values, scratch);
+  } finally {
+    await scratch.close();
+  }
+}
+
+async function checkModel(path: string, values: Values, scratch: Scratch): Promise<number> {
   requirePackages(["onnxruntime-node", ...(values.browser === undefined ? [] : ["playwright-core"])]);
   const model = readModelFile(path);
-  const bytes = model.write();
   const feeds = await feedsFor(path, model, values);
-  const expected = await runAll(bytes, feeds);
+  const written = await writeModel(model, scratch);
+  const expected = await runAll(written.source, feeds);
   const form = { id: "f32", needs: [] } as const;
   const { browser, targets = TARGETS } = values;
-  const checker = new Checker(bytes, feeds, browser && { browser, model: await describe(model, path, values.bundle) });
-  const checks = await checker.check({ form, model, bytes, expected }, targets);
+  const checker = new Checker(written.source, feeds, browser && { browser, model: await describe(model, path, values.bundle) });
+  const checks = await checker.check({ form, ...written, expected }, targets);
   await checker.close();
   for (const result of checks) print(lineOf(result));
   if (checks.some((x) => x.verdict === "failed")) return 2;

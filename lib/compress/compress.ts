@@ -12,6 +12,7 @@ import { formsFor, TARGETS } from "./forms/forms.ts";
 import { listForms } from "./list-forms.ts";
 import { makeForms, secondsSince } from "./make-form.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { LARGE_BYTES, rawLength } from "./onnx/stored-bytes.ts";
 import { packForms } from "./pack-forms.ts";
 import { readSource } from "./read-source.ts";
 import { isFolder, openRepository } from "./repository.ts";
@@ -72,7 +73,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
   try {
     return await compressSource(path, source, started);
   } finally {
-    await source.close();
+    await source.scratch.close();
   }
 }
 
@@ -149,6 +150,10 @@ async function writeReports(out: OutFolder, report: CompressReport): Promise<voi
 async function sensitivityOf({ simple, feeds, options, notes, ...job }: Job): Promise<CompressReport["sensitivity"]> {
   const { sensitivityMs = SENSITIVITY.ms, signal } = options;
   if (sensitivityMs === 0 || job.isStopped() || feeds.length === 0) return [];
+  if (simple.byteLength >= LARGE_BYTES) {
+    notes.push("The sensitivity of the weights was not measured: the model is larger than 128 MiB.");
+    return [];
+  }
   job.onProgress(`measuring the sensitivity of each weight, ${Math.ceil(sensitivityMs / 1000)} s at most`);
   try {
     return await measureSensitivity(simple.model, feeds.slice(0, SENSITIVITY.feeds), {
@@ -165,7 +170,7 @@ async function sensitivityOf({ simple, feeds, options, notes, ...job }: Job): Pr
 
 function largest({ graph }: OnnxModel): CompressReport["tensors"] {
   return graph.proto.initializer
-    .map(({ name, rawData }) => ({ name, bytes: rawData.length }))
+    .map((x) => ({ name: x.name, bytes: rawLength(x) }))
     .sort((a, b) => b.bytes - a.bytes)
     .slice(0, 20);
 }

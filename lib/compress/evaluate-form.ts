@@ -1,11 +1,14 @@
 // Evaluates one form: its score over the samples, whether it meets its budget, its transfer size, and the check of each
 // target.
-import { brotliCompress, constants } from "node:zlib";
-import { promisify } from "node:util";
+import { pipeline } from "node:stream/promises";
+import { constants, createBrotliCompress } from "node:zlib";
 import { CHECK_FEEDS } from "./check/check.ts";
 import type { Checker } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
 import type { MadeForm, Target } from "./forms/forms.ts";
+import { modelPieces } from "./onnx/encode.ts";
+import type { OnnxModel } from "./onnx/model.ts";
+import { partsOf } from "./onnx/stored-bytes.ts";
 import { sqnrTally } from "./run/metric.ts";
 import { isTooFew, scoreHeldOut } from "./run/interval.ts";
 import type { HeldOut } from "./run/interval.ts";
@@ -16,8 +19,6 @@ import { openModel } from "./run/session.ts";
 import { positionsOf } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
 import { weightWidths } from "./run/weight-widths.ts";
-
-const brotli = promisify(brotliCompress);
 
 /** Inputs of an evaluation. */
 export interface EvaluateContext {
@@ -43,14 +44,14 @@ export async function evaluateForm(
   on: EvaluateContext,
   { isTrial = false }: { readonly isTrial?: boolean } = {},
 ): Promise<Omit<FormReport, "seconds">> {
-  const { form, model, bytes } = made;
+  const { form, model, byteLength } = made;
   const targets = form.targets.filter((x) => on.targets.includes(x));
   const common = {
     id: form.id,
     file: `${form.id}.onnx`,
     needs: form.needs,
-    bytes: bytes.length,
-    brotliBytes: await wireBytes(bytes),
+    bytes: byteLength,
+    brotliBytes: await wireBytes(model),
     deviceBytes: targets.some((x) => x !== "wasm") ? deviceBytes(model) : null,
     widths: weightWidths(model),
   };
@@ -91,10 +92,10 @@ interface Measurement {
 
 /** Scores a form over the held-out samples, one at a time; also returns its first outputs, to check backends against. */
 async function measure(
-  { form, bytes }: MadeForm,
+  { form, source }: MadeForm,
   { references, labels, metric, referenceTally, split, signal, onProgress }: EvaluateContext,
 ): Promise<Measurement> {
-  const model = await openModel(bytes, "cpu", form.session?.wasm ?? {});
+  const model = await openModel(source, "cpu", form.session?.wasm ?? {});
   const [tally, ratio, first]: [ReturnType<Metric["start"]>, ReturnType<typeof sqnrTally>, Outputs[]] = [
     metric.start(),
     sqnrTally(),
@@ -134,7 +135,11 @@ export function every(ms: number, tell: (count: number) => void): (count: number
  * Compressed size with a fast brotli setting, as a host that compresses on the fly sends it; within a few percent of
  * the best.
  */
-async function wireBytes(bytes: Uint8Array): Promise<number> {
+async function wireBytes({ proto }: OnnxModel): Promise<number> {
   const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 };
-  return (await brotli(bytes, { params })).length;
+  const compressed = createBrotliCompress({ params });
+  let length = 0;
+  compressed.on("data", (part: Uint8Array) => (length += part.length));
+  await pipeline(partsOf(modelPieces(proto)), compressed);
+  return length;
 }

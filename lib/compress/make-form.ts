@@ -11,8 +11,9 @@ import type { Feed } from "./run/feeds.ts";
 import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
 import { needsOf } from "./forms/needs-of.ts";
 import { nameDims } from "./simplify/name-dims.ts";
-import { writeModel } from "./onnx/model.ts";
-import type { OnnxModel, WrittenModel } from "./onnx/model.ts";
+import type { OnnxModel } from "./onnx/model.ts";
+import { writeModel } from "./onnx/written-model.ts";
+import type { Scratch, WrittenModel } from "./onnx/written-model.ts";
 import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
@@ -43,13 +44,15 @@ export interface FormResult {
 /** Inputs for making forms. */
 export interface Given extends MakeOptions {
   readonly feeds: readonly Feed[];
+  /** Where a large form is written. */
+  readonly scratch: Scratch;
 }
 
 /** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
 export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
   const { simple, description, checked, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
-  const checker = new Checker(simple.bytes, checked, browser && { browser, model: description });
+  const checker = new Checker(simple.source, checked, browser && { browser, model: description });
   const context: EvaluateContext = { ...job, checker, signal };
   const sensitivity = new Sensitivity(simple.model, feeds, signal);
   const results: FormResult[] = [];
@@ -94,10 +97,10 @@ async function makeWithinBudget(
   context: EvaluateContext,
   sensitivity: Sensitivity,
 ): Promise<Evaluated> {
-  const { simple, feeds, references, notes, out } = job;
-  const given = { feeds, isSynthetic: references.samples.isSynthetic };
+  const { simple, feeds, references, notes, out, scratch } = job;
+  const given = { feeds, scratch, isSynthetic: references.samples.isSynthetic };
   const made = await makeForm(form, simple.model, given, notes);
-  await out.write(`${form.id}.onnx`, [made.bytes]);
+  await out.writeModel(`${form.id}.onnx`, made.model);
   const report = named(await evaluateForm(made, context));
   const isMissed = report.score !== null && report.why === undefined && report.isTooFewToTell !== true;
   if (report.isWithinBudget || !isMissed) return { made, report };
@@ -105,7 +108,7 @@ async function makeWithinBudget(
     (await makeWithExclusions(form, simple.model, given, report, context, notes)) ??
     (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
   if (better === null) return { made, report };
-  await out.write(`${form.id}.onnx`, [better.made.bytes]);
+  await out.writeModel(`${form.id}.onnx`, better.made.model);
   return { ...better, report: named(better.report) };
 }
 
@@ -139,10 +142,10 @@ async function makeRaised(
   rows: Awaited<ReturnType<Sensitivity["rows"]>>,
   isWide = false,
 ): Promise<Evaluated | null> {
-  const { simple, feeds, references, notes, metric, onProgress } = job;
+  const { simple, feeds, references, notes, metric, scratch, onProgress } = job;
   const bits = form.id === "mixed" ? "mixed" : bitsOfName(form.id);
   if (bits === null || rows.length === 0) return null;
-  const given = { feeds, isSynthetic: references.samples.isSynthetic };
+  const given = { feeds, scratch, isSynthetic: references.samples.isSynthetic };
   const sets = raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths));
   // A form that is too wide for its name may be within the budget as it is.
   for (const names of isWide ? [new Set<string>(), ...sets] : sets) {
@@ -180,7 +183,7 @@ async function makeMixed(
 ): Promise<Evaluated | null> {
   const nothing = { score: null };
   const mixed = await makeRaised(form, job, context, nothing, await sensitivity.rows(), isWide);
-  if (mixed !== null) await job.out.write(`${form.id}.onnx`, [mixed.made.bytes]);
+  if (mixed !== null) await job.out.writeModel(`${form.id}.onnx`, mixed.made.model);
   return mixed;
 }
 
@@ -223,7 +226,7 @@ async function makeWithExclusions(
 export async function makeForm(base: Form, simple: OnnxModel, given: Given, notes: string[]): Promise<MadeForm> {
   const made = await makeModel(base, simple, given, notes);
   const form = { ...base, needs: needsOf(made.model, base.needs) };
-  const ahead = form.needs.includes("wasm") ? await optimizeAhead(made, form.session?.wasm) : null;
+  const ahead = form.needs.includes("wasm") ? await optimizeAhead(made, given.scratch, form.session?.wasm) : null;
   if (ahead === null) return { form, ...made };
   const { session, ...optimized } = ahead;
   return { form: { ...form, session: { ...form.session, wasm: session } }, ...optimized };
@@ -232,25 +235,25 @@ export async function makeForm(base: Form, simple: OnnxModel, given: Given, note
 async function makeModel(
   form: Form,
   simple: OnnxModel,
-  { feeds, ...options }: Given,
+  { feeds, scratch, ...options }: Given,
   notes: string[],
 ): Promise<WrittenModel> {
   const model = simple.copy();
   try {
     await form.make(model, feeds, options);
-    return await written(model, feeds);
+    return await written(model, feeds, scratch);
   } catch (error) {
     if (feeds.length === 0) throw error;
     const plain = simple.copy();
     await form.make(plain, [], { ...options, isSynthetic: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
-    return written(plain, feeds);
+    return written(plain, feeds, scratch);
   }
 }
 
-async function written(model: OnnxModel, feeds: readonly Feed[]): Promise<WrittenModel> {
+async function written(model: OnnxModel, feeds: readonly Feed[], scratch: Scratch): Promise<WrittenModel> {
   await nameDims(model, feeds);
-  return writeModel(model);
+  return writeModel(model, scratch);
 }
 
 function notMade(id: string, error: unknown): Omit<FormReport, "seconds"> {

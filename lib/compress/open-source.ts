@@ -1,21 +1,21 @@
 // Opens the model file of a compression: refuses a quantized one, and brings one of another float type up to float32.
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { readModelAndFiles, writeModelFile } from "./onnx/model-file.ts";
+import { readModelAndFiles } from "./onnx/model-file.ts";
 import type { ModelAndFiles } from "./onnx/model-file.ts";
 import { quantizedOperators } from "./onnx/quantized-source.ts";
+import { LARGE_BYTES } from "./onnx/stored-bytes.ts";
+import { Scratch, writeModel } from "./onnx/written-model.ts";
 import { widenFloats } from "./simplify/widen-floats.ts";
 
 /** A model ready for compression. */
 export interface OpenedModel extends ModelAndFiles {
-  /** Path of a file that runs as `model` does: the given one, or the widened model's in a temporary folder. */
+  /** Path of a file that runs as `model` does: the given one, or one in a temporary folder. */
   readonly runnable: string;
   /** Notes for the report. */
   readonly notes: readonly string[];
-  /** Removes the temporary folder. */
-  close(): Promise<void>;
+  /** The temporary folder. */
+  readonly scratch: Scratch;
 }
 
 /**
@@ -27,14 +27,17 @@ export async function openSource(path: string): Promise<OpenedModel> {
   const quantized = quantizedOperators(model);
   if (quantized !== undefined) throw new TypeError(`model: ${refusal(path, quantized)}`);
   const types = await widenFloats(model);
-  if (types.length === 0) return { model, files, runnable: path, notes: [], close: () => Promise.resolve() };
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-source-"));
-  const runnable = join(folder, basename(path));
-  await writeModelFile(runnable, model);
+  const scratch = new Scratch();
+  // ONNX Runtime maps external data; of a large file it would hold a copy beside its own.
+  const isWhole = files.length === 0 && model.byteLength >= LARGE_BYTES;
+  if (types.length === 0 && !isWhole) return { model, files, runnable: path, notes: [], scratch };
+  const { source, model: moved } = await writeModel(model, scratch, 0);
+  const opened = { model: moved, files, runnable: source as string, scratch };
+  if (types.length === 0) return { ...opened, notes: [] };
   const notes = [
     `The model computes in ${types.join(" and ")}. It was brought up to float32, inputs and outputs included, and the forms are compared with that.`,
   ];
-  return { model, files, runnable, notes, close: () => rm(folder, { recursive: true, force: true }) };
+  return { ...opened, notes };
 }
 
 /** Names of float32 models beside a quantized one, in hubs' layouts. */

@@ -13,7 +13,9 @@ import { formsFor, TARGETS } from "./forms/forms.ts";
 import type { Form, Target } from "./forms/forms.ts";
 import { maskedForm } from "./forms/prune-forms.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import type { Scratch } from "./onnx/written-model.ts";
 import { openSource } from "./open-source.ts";
+import type { OpenedModel } from "./open-source.ts";
 import { classFolders, classLabels } from "./run/class-folders.ts";
 import type { Feed } from "./run/feeds.ts";
 import { makeMetric, readLabels } from "./run/metric.ts";
@@ -68,8 +70,8 @@ export interface Source {
   readonly checked: readonly Feed[];
   /** Notes for the report; every step adds its own. */
   readonly notes: string[];
-  /** Removes what reading left in a temporary folder. */
-  close(): Promise<void>;
+  /** Holds large models until the compression ends. */
+  readonly scratch: Scratch;
   isStopped(): boolean;
   onProgress(line: string): void;
 }
@@ -79,7 +81,7 @@ export interface Source {
  * @throws SelvedgeError `model-invalid`; TypeError for a wrong option.
  */
 export async function readSource(path: string, options: CompressOptions): Promise<Source> {
-  const { signal, onProgress = () => undefined, targets = TARGETS } = options;
+  const { onProgress = () => undefined, targets = TARGETS } = options;
   const notes: string[] = [];
   const forms = [...formsFor(targets, options.forms)];
   if (options.mask !== undefined) forms.push(maskedForm(options.mask, notes));
@@ -94,8 +96,32 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const own = readOwnOptions(options);
   requirePackages(packagesFor(options));
   onProgress(`reading ${path}`);
-  const { model, files, runnable, notes: readNotes, close } = await openSource(path);
-  notes.push(...readNotes);
+  const opened = await openSource(path);
+  notes.push(...opened.notes);
+  try {
+    return await readOpened(path, options, opened, { forms, own, given, notes });
+  } catch (error) {
+    await opened.scratch.close();
+    throw error;
+  }
+}
+
+/** What the options say, before a model was read. */
+interface Stated {
+  readonly forms: readonly Form[];
+  readonly own: ReturnType<typeof readOwnOptions>;
+  /** Labels of a file. */
+  readonly given: Source["labels"];
+  readonly notes: string[];
+}
+
+async function readOpened(
+  path: string,
+  options: CompressOptions,
+  { model, files, runnable, scratch }: OpenedModel,
+  { forms, own, given, notes }: Stated,
+): Promise<Source> {
+  const { signal, onProgress = () => undefined, targets = TARGETS } = options;
   const out = await openOut(options, [path, ...files], forms);
   const { description: described, assets } = await describeWith(model, path, options, own);
   const labels = given ?? labelsByFolder(options, described, assets);
@@ -123,7 +149,7 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const outputs = withObservedDims(described.outputs, model, await references.first(), notes);
   return {
     ...{ path: runnable, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
-    ...{ feeds, fitted, checked, split, referenceScore, referenceTally, notes, close, isStopped, onProgress },
+    ...{ feeds, fitted, checked, split, referenceScore, referenceTally, notes, scratch, isStopped, onProgress },
     description: withTypical({ ...described, outputs }, feeds[0]),
   };
 }

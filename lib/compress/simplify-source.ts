@@ -2,8 +2,8 @@
 // the outputs.
 import { withBatchAxis } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
-import { writeModel } from "./onnx/model.ts";
-import type { WrittenModel } from "./onnx/model.ts";
+import { writeModel } from "./onnx/written-model.ts";
+import type { ModelSource, WrittenModel } from "./onnx/written-model.ts";
 import type { Source } from "./read-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { sqnr } from "./run/metric.ts";
@@ -27,17 +27,17 @@ export interface Job extends Source {
 /** Simplifies the model, and finds out whether the result takes several samples at once. */
 export async function simplifySource(source: Source): Promise<Job> {
   source.onProgress("simplifying");
-  if (source.isStopped()) return { ...source, simple: writeModel(source.model) };
+  if (source.isStopped()) return { ...source, simple: await writeModel(source.model, source.scratch) };
   const simple = await simplified(source);
   if (source.options.bundle !== undefined) return { ...source, simple };
   return {
     ...source,
     simple,
-    description: await batchable(source.description, simple.bytes, [...source.feeds.slice(0, 8), ...source.checked]),
+    description: await batchable(source.description, simple.source, [...source.feeds.slice(0, 8), ...source.checked]),
   };
 }
 
-async function simplified({ path, model: original, targets, feeds, notes }: Source): Promise<WrittenModel> {
+async function simplified({ path, model: original, targets, feeds, notes, scratch }: Source): Promise<WrittenModel> {
   try {
     const model = original.copy().transform(dropInitializerInputs(), simplify());
     const isForGpu = targets.some((x) => x !== "wasm");
@@ -45,9 +45,9 @@ async function simplified({ path, model: original, targets, feeds, notes }: Sour
     if (isForGpu) model.transform(splitLogSoftmax(), legalize(rewritten));
     await foldKnown(model);
     if (isForGpu) model.transform(narrowIds());
-    const written = writeModel(model);
+    const written = await writeModel(model, scratch);
     const few = feeds.slice(0, 4);
-    const [was, now] = [await runAll(path, few), await runAll(written.bytes, few)];
+    const [was, now] = [await runAll(path, few), await runAll(written.source, few)];
     const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
     if (few.length === 0 || ratio >= SIMPLIFIED_DB) {
       notes.push(...rewritten);
@@ -60,11 +60,15 @@ async function simplified({ path, model: original, targets, feeds, notes }: Sour
     const reason = error instanceof Error ? error.message : String(error);
     notes.push(`The model could not be simplified (${reason}), so the forms are made from the original model.`);
   }
-  return writeModel(original);
+  return writeModel(original, scratch);
 }
 
-async function batchable(described: Description, bytes: Uint8Array, feeds: readonly Feed[]): Promise<Description> {
-  const model = await openModel(bytes, "cpu");
+async function batchable(
+  described: Description,
+  source: ModelSource,
+  feeds: readonly Feed[],
+): Promise<Description> {
+  const model = await openModel(source, "cpu");
   try {
     return await withBatchAxis(described, feeds, model);
   } finally {

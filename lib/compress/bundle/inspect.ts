@@ -5,6 +5,7 @@ import { inferValues } from "../run/infer-values.ts";
 import { sqnr } from "../run/metric.ts";
 import type { Outputs } from "../run/metric.ts";
 import type { OnnxModel } from "../onnx/model.ts";
+import { rawLength } from "../onnx/stored-bytes.ts";
 
 /** Lists versions, inputs, outputs, operators and the largest tensors of a model. */
 export function inspect(model: OnnxModel): string {
@@ -16,7 +17,7 @@ export function inspect(model: OnnxModel): string {
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   const operators = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${count}`);
-  const largest = [...graph.proto.initializer].sort((a, b) => b.rawData.length - a.rawData.length).slice(0, 10);
+  const largest = [...graph.proto.initializer].sort((a, b) => rawLength(b) - rawLength(a)).slice(0, 10);
   const sets = proto.opsetImport.map((x) => `${x.domain === "" ? "ai.onnx" : x.domain} ${x.version}`);
   const shape = (value: (typeof graph.proto.input)[number]): string => {
     const type = value.type?.value;
@@ -29,7 +30,7 @@ export function inspect(model: OnnxModel): string {
     `outputs: ${graph.proto.output.map(shape).join(", ")}`,
     `operators: ${operators.join(", ")}`,
     `bytes: ${model.byteLength}`,
-    ...largest.map((x) => `  ${x.name} [${x.dims.join(", ")}] ${x.rawData.length} bytes`),
+    ...largest.map((x) => `  ${x.name} [${x.dims.join(", ")}] ${rawLength(x)} bytes`),
   ].join("\n");
 }
 

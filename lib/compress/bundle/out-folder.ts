@@ -4,7 +4,9 @@
 import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
-import { writeWhole } from "../onnx/model-file.ts";
+import type { OnnxModel } from "../onnx/model.ts";
+import { writeModelFile, writeWhole } from "../onnx/model-file.ts";
+import type { Piece } from "../onnx/stored-bytes.ts";
 
 /** A folder to write results to, with the files that must stay as they are. */
 export class OutFolder {
@@ -37,9 +39,15 @@ export class OutFolder {
    * Writes a file of the folder, whole or not at all.
    * @throws TypeError where that is an input
    */
-  async write(name: string, pieces: readonly Uint8Array[]): Promise<void> {
+  async write(name: string, pieces: readonly Piece[]): Promise<void> {
     this.check([name]);
     await writeWhole(join(this.path, name), pieces);
+  }
+
+  /** Writes a model, past 2 GB with its weights in a file beside. */
+  async writeModel(name: string, model: OnnxModel): Promise<void> {
+    this.check([name]);
+    await writeModelFile(join(this.path, name), model);
   }
 
   /** The folder, or the nearest one above it that exists, must be a folder that can be written to. */

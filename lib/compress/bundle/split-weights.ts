@@ -5,13 +5,14 @@
 // Vectors of int64 and int32 stay in the graph: shape inference reads sizes, axes and indices from the initializers of
 // Reshape, Slice, Split and the like, and ONNX Runtime refuses to load a model where one of those is external ("Cannot
 // parse data from external tensors"). `checkSplit` proves by a load that a split model is what ONNX Runtime takes.
-import { clearField } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../../core/errors.ts";
 import { decodeModel, readModel } from "../onnx/model.ts";
-import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "../onnx/onnx.gen.js";
+import { TensorProto_DataLocation, TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { loadError } from "../run/session.ts";
 import { joinPieces } from "../onnx/encode.ts";
+import { alignedPieces, clearPlace, setPlace } from "../onnx/external-data.ts";
+import { rawLength, rawPiece } from "../onnx/stored-bytes.ts";
 
 /** Tensors from this size on are stored apart. */
 const APART_MIN_BYTES = 1024;
@@ -32,18 +33,10 @@ export interface SplitModel {
 /** Splits a model; `location` is the path of the weights, relative to the graph. */
 export function splitWeights(bytes: Uint8Array, location: string): SplitModel {
   const model = readModel(bytes);
-  const pieces: Uint8Array[] = [];
-  const borders: number[] = [];
-  let at = 0;
-  for (const tensor of model.graph.proto.initializer) {
-    const raw = tensor.rawData;
-    if (raw.length < APART_MIN_BYTES || mayBeShape(tensor)) continue;
-    const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
-    pieces.push(new Uint8Array(gap), raw);
-    borders.push(at + gap);
-    setPlace(tensor, { location, offset: at + gap, length: raw.length });
-    at += gap + raw.length;
-  }
+  const apart = model.graph.proto.initializer.filter((x) => rawLength(x) >= APART_MIN_BYTES && !mayBeShape(x));
+  const { pieces, offsets: borders } = alignedPieces(apart.map(rawPiece), ALIGN_BYTES);
+  for (const [i, tensor] of apart.entries())
+    setPlace(tensor, { location, offset: borders[i] ?? 0, length: rawLength(tensor) });
   if (borders.length === 0) return { graph: new Uint8Array(bytes), weights: null, borders };
   return { graph: model.write(), weights: joinPieces(pieces), borders };
 }
@@ -64,9 +57,10 @@ export async function checkSplit(bytes: Uint8Array, location: string, { graph, w
   );
 }
 
-function mayBeShape({ dataType, dims, rawData }: TensorProto): boolean {
+function mayBeShape(tensor: TensorProto): boolean {
+  const { dataType, dims } = tensor;
   const isIndex = dataType === TensorProto_DataType.INT64 || dataType === TensorProto_DataType.INT32;
-  return isIndex && dims.length <= 1 && rawData.length <= SHAPE_MAX_BYTES;
+  return isIndex && dims.length <= 1 && rawLength(tensor) <= SHAPE_MAX_BYTES;
 }
 
 /**
@@ -83,19 +77,7 @@ export function joinWeights(graph: Uint8Array, weights: Uint8Array): Uint8Array<
       throw new SelvedgeError("model-invalid", `the tensor "${tensor.name}" lies outside its file`, {
         tensor: tensor.name,
       });
-    tensor.rawData = weights.subarray(start, start + length);
-    clearField(tensor, TensorProtoSchema.field.dataLocation);
-    tensor.externalData = [];
+    clearPlace(tensor, weights.subarray(start, start + length));
   }
   return model.write();
-}
-
-function setPlace(tensor: TensorProto, place: { location: string; offset: number; length: number }): void {
-  tensor.rawData = new Uint8Array();
-  tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
-  tensor.externalData = Object.entries(place).map(([key, value]) => ({
-    $typeName: "onnx.StringStringEntryProto" as const,
-    key,
-    value: String(value),
-  }));
 }

@@ -3,6 +3,7 @@
 import { assignmentFromLog } from "../../core/assignment-log.ts";
 import type { Assignment } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
 import { runInChildProcess } from "../run/child-process.ts";
 import type { ChildProcessRun } from "../run/child-process.ts";
 
@@ -14,11 +15,11 @@ const PROVIDERS = { webgpu: "webgpu", wasm: "cpu" } as const;
  * @throws SelvedgeError `no-backend` where the model could not be loaded on that backend.
  */
 export async function assignmentInNode(
-  bytes: Uint8Array,
+  source: ModelSource,
   backend: "webgpu" | "wasm",
   session: Readonly<Record<string, string>> = {},
 ): Promise<Assignment> {
-  return assignmentOf(await runInChildProcess(bytes, PROVIDERS[backend], session), backend);
+  return assignmentOf(await runInChildProcess(source, PROVIDERS[backend], session), backend);
 }
 
 /**

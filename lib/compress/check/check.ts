@@ -12,13 +12,14 @@ import type { Form, Target } from "../forms/forms.ts";
 import { sqnr } from "../run/metric.ts";
 import type { Outputs } from "../run/metric.ts";
 import { packBundle } from "../bundle/pack.ts";
-import type { WrittenModel } from "../onnx/model.ts";
+import { Scratch, writeModel } from "../onnx/written-model.ts";
+import type { ModelSource, WrittenModel } from "../onnx/written-model.ts";
 import { costFromLog, costOf, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
 import type { PlacementCost } from "../run/placement-cost.ts";
 import { openModel, runAll } from "../run/session.ts";
 import { loadedGraph } from "./loaded-graph.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
-import { measureRatio } from "./time-ratio.ts";
+import { measureRatio, PROCESS_CLOCKS } from "./time-ratio.ts";
 import type { Feed } from "../run/feeds.ts";
 
 /**
@@ -77,43 +78,46 @@ interface Again {
  * save. Runs the form once more for it, with node names, which forms do not have.
  */
 async function withoutShapes(
-  { model, bytes, form }: CheckInput,
+  { model, source, form }: CheckInput,
   feed: Feed | undefined,
   counted: Assignment,
-  again: (named: Uint8Array<ArrayBuffer>) => Promise<Again>,
+  scratch: Scratch,
+  again: (named: WrittenModel) => Promise<Again>,
 ): Promise<{ assignment: Assignment; why?: string | undefined }> {
   if (counted.cpu === 0) return { assignment: counted };
   const named = model.copy();
   const known = nameShapeNodes(named);
-  const { log, cost } = await again(named.write());
+  const { log, cost } = await again(await writeModel(named, scratch));
   const strays = straysFromLog(log).filter((x) => !known.has(x.node));
   const shape = counted.shape + counted.cpu - strays.length;
   const assignment = { ...counted, shape, cpu: strays.length };
   if (strays.length === 0 || feed === undefined) return { assignment };
   const operators = strays.map((x) => x.operator);
-  return { assignment, why: whyTooCostly(cost, await timeOnCpu(bytes, feed, form.session?.wasm), operators) };
+  return { assignment, why: whyTooCostly(cost, await timeOnCpu(source, feed, form.session?.wasm), operators) };
 }
 
 /** Checks forms of one model. */
 export class Checker {
   /** The float32 form, once it was checked; before, the model that it is made of. */
-  #reference: Uint8Array;
+  #reference: ModelSource;
   readonly #feeds: readonly Feed[];
   readonly #where: InBrowser | undefined;
+  readonly #scratch = new Scratch();
   #browser: Promise<CheckBrowser> | null = null;
   #adapter: Promise<boolean> | null = null;
   /** The graph that a load of float32 leaves. */
   #loaded: Promise<string | null> | null = null;
 
   /** Takes the float32 form to compare latency with, the samples, and the browser to check in, if any. */
-  constructor(reference: Uint8Array, feeds: readonly Feed[], where?: InBrowser) {
+  constructor(reference: ModelSource, feeds: readonly Feed[], where?: InBrowser) {
     this.#reference = reference;
     this.#feeds = feeds.slice(0, CHECK_FEEDS);
     this.#where = where;
   }
 
-  /** Closes the browser, if one was started. */
+  /** Closes the browser, if one was started, and removes temporary files. */
   async close(): Promise<void> {
+    await this.#scratch.close();
     await this.#browser?.then(
       (x) => x.close(),
       () => undefined,
@@ -151,32 +155,32 @@ export class Checker {
   }
 
   async #onWasm(input: CheckInput): Promise<Check> {
-    const { bytes, form } = input;
+    const { source, form } = input;
     const extra = form.session?.wasm ?? {};
-    const assignment = await assignmentInNode(bytes, "wasm", extra);
-    const outputs = await runAll(bytes, this.#feeds, { place: "wasm", extra });
+    const assignment = await assignmentInNode(source, "wasm", extra);
+    const outputs = await runAll(source, this.#feeds, { place: "wasm", extra });
     const parityDb = parity(outputs, input.expected);
     const told = { target: "wasm", assignment, parityDb } as const;
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs on wasm deviate: SQNR ${parityDb.toFixed(1)} dB` };
-    return { ...told, ...(await this.#time(form, bytes)), verdict: "passed" };
+    return { ...told, ...(await this.#time(form, source)), verdict: "passed" };
   }
 
   async #onWebGpu(input: CheckInput, target: Target): Promise<Check> {
-    const { bytes, form } = input;
+    const { source, form } = input;
     this.#adapter ??= hasAdapter();
     if (!(await this.#adapter)) return { target, verdict: "unchecked", why: "this machine has no WebGPU adapter" };
     const feeds = this.#feeds;
-    const run = await runInChildProcess(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
+    const run = await runInChildProcess(source, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
     const counted = assignmentOf(run, "webgpu");
-    const again = async (named: Uint8Array<ArrayBuffer>): Promise<Again> => {
+    const again = async (named: WrittenModel): Promise<Again> => {
       const enough = { count: 1, ms: 0, isProfiled: true };
       const session = form.session?.webgpu ?? {};
-      const { exit, log, profile } = await runInChildProcess(named, "webgpu", session, feeds.slice(0, 1), enough);
+      const { exit, log, profile } = await runInChildProcess(named.source, "webgpu", session, feeds.slice(0, 1), enough);
       if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
       return { log: log.split("\n"), cost: costOf(profile) };
     };
-    const { assignment, why } = await withoutShapes(input, feeds[0], counted, again);
+    const { assignment, why } = await withoutShapes(input, feeds[0], counted, this.#scratch, again);
     const parityDb = worstParity(run.outputs, input.expected);
     const told = { target, assignment, parityDb };
     const off = `its outputs on WebGPU deviate: SQNR ${parityDb.toFixed(1)} dB`;
@@ -193,44 +197,45 @@ export class Checker {
     if (backend === "webgpu" && !(await this.#adapter))
       return { target, verdict: "unchecked", why: `${started.name} has no WebGPU on this machine` };
     const { id, needs, session } = input.form;
-    const run = async (bytes: Uint8Array): Promise<BrowserRun> => {
-      const files = [{ path: "model.onnx", bytes: new Uint8Array(bytes), isModel: true }];
+    const run = async (written: WrittenModel): Promise<BrowserRun> => {
+      const files = [{ path: "model.onnx", bytes: written.model.write(), isModel: true }];
       const variant = { id, needs, ...(session && { session }), files };
       const bundle = await packBundle({ model, variants: [variant] }, { compress: false });
       return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS.count));
     };
-    const { assignment: counted, outputs } = await run(input.bytes);
+    const { assignment: counted, outputs } = await run(input);
     const where = `on ${backend} in ${started.name}`;
     if (counted === null)
       return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
-    const again = async (named: Uint8Array): Promise<Again> => {
+    const again = async (named: WrittenModel): Promise<Again> => {
       const { log } = await run(named);
       return { log, cost: costFromLog(log) };
     };
-    const { assignment, why } = await withoutShapes(input, this.#feeds[0], counted, again);
+    const { assignment, why } = await withoutShapes(input, this.#feeds[0], counted, this.#scratch, again);
     const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
     const told = { target, assignment, parityDb };
     if (why !== undefined) return { ...told, verdict: "failed", why: `${why}, ${where}` };
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs deviate ${where}: SQNR ${parityDb.toFixed(1)} dB` };
     if (backend === "webgpu") return { ...told, verdict: "passed" };
-    return { ...told, ...(await this.#time(input.form, input.bytes)), verdict: "passed" };
+    return { ...told, ...(await this.#time(input.form, input.source)), verdict: "passed" };
   }
 
   /** Returns the latency of a form relative to float32 on wasm: 1 where both run the same kernels. */
-  async #time({ id, session }: CheckInput["form"], bytes: Uint8Array): Promise<Pick<Check, "speed" | "speedNote">> {
+  async #time({ id, session }: CheckInput["form"], source: ModelSource): Promise<Pick<Check, "speed" | "speedNote">> {
     const [feed] = this.#feeds;
-    if (id === "f32") [this.#reference, this.#loaded] = [bytes, null];
+    if (id === "f32") [this.#reference, this.#loaded] = [source, null];
     if (id === "f32" || feed === undefined) return { speed: 1 };
     const extra = session?.wasm ?? {};
     this.#loaded ??= loadedGraph(this.#reference);
     const loaded = await this.#loaded;
-    if (loaded !== null && (await loadedGraph(bytes, extra)) === loaded) return { speed: 1 };
-    const models = [await openModel(bytes, "wasm", extra), await openModel(this.#reference, "wasm")] as const;
+    if (loaded !== null && (await loadedGraph(source, extra)) === loaded) return { speed: 1 };
+    const models = [await openModel(source, "wasm", extra), await openModel(this.#reference, "wasm")] as const;
     try {
       const [form, reference] = models.map((x) => () => x.run(feed));
       if (form === undefined || reference === undefined) return { speed: 1 };
-      const measured = await measureRatio(form, reference);
+      const busy = (): number => PROCESS_CLOCKS.busy() + models.reduce((sum, x) => sum + x.busyMs(), 0);
+      const measured = await measureRatio(form, reference, { ...PROCESS_CLOCKS, busy });
       return "ratio" in measured ? { speed: measured.ratio } : { speedNote: measured.why };
     } finally {
       for (const model of models) await model.release();

@@ -1,18 +1,18 @@
 // Whether a form runs the same kernels as float32 once it is loaded: weights behind DequantizeLinear or Cast are folded
 // while loading, and what is left may be float32's graph. Such a form takes float32's time by construction, and no
 // measurement can say it better.
-import { loadedModel } from "../simplify/ort-optimize.ts";
+import { afterLoading } from "../simplify/ort-optimize.ts";
 import type { Graph } from "../onnx/graph.ts";
 import type { AttributeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
 
 /** Describes the graph that a load leaves: operators, attributes, and types and dims of constants; null if unknown. */
 export async function loadedGraph(
-  bytes: Uint8Array,
+  source: ModelSource,
   session: Readonly<Record<string, string>> = {},
 ): Promise<string | null> {
-  const model = await loadedModel(bytes, session);
-  return model === null ? null : describeGraph(model);
+  return afterLoading(source, session, describeGraph);
 }
 
 /** Describes a graph without the values of its constants and without names. */

@@ -4,7 +4,8 @@ import type { Form, FormId } from "./forms.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import { totalMacs } from "../run/macs.ts";
 import { maskWeights, parseMask } from "../prune/mask-weights.ts";
-import type { OnnxModel, WrittenModel } from "../onnx/model.ts";
+import type { OnnxModel } from "../onnx/model.ts";
+import type { WrittenModel } from "../onnx/written-model.ts";
 import { Pruner } from "../prune/pruner.ts";
 import type { PrunedGroup, PruneOptions, PruneShares } from "../prune/pruner.ts";
 import type { Feed } from "../run/feeds.ts";
@@ -44,7 +45,7 @@ export async function pruneForms(
 ): Promise<{ forms: Form[]; outcome: PruneOutcome | null }> {
   const nothing = { forms: [], outcome: null };
   try {
-    const pruner = await Pruner.open(simple.bytes, isSynthetic ? [] : feeds, feeds[0], request);
+    const pruner = await Pruner.open(simple.model.write(), isSynthetic ? [] : feeds, feeds[0], request);
     const { model, groups } = await pruner.prune(request);
     if (groups.every((x) => x.removed === 0)) {
       notes.push(

@@ -1,12 +1,14 @@
 // Writes that survive a power loss: a file's bytes and a folder's entries are flushed to disk before a rename makes
 // them visible. Otherwise a file system may keep the rename and lose the bytes.
 import { open } from "node:fs/promises";
+import { partsOf } from "./stored-bytes.ts";
+import type { Piece } from "./stored-bytes.ts";
 
 /** Writes a new file from pieces and flushes it to disk. */
-export async function writeSynced(path: string, pieces: readonly Uint8Array[]): Promise<void> {
+export async function writeSynced(path: string, pieces: readonly Piece[]): Promise<void> {
   const file = await open(path, "wx");
   try {
-    for (const piece of pieces)
+    for (const piece of partsOf(pieces))
       for (let at = 0; at < piece.length;)
         at += (await file.write(piece, at, Math.min(piece.length - at, 2 ** 30))).bytesWritten;
     await file.sync();

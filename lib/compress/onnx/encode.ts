@@ -1,4 +1,4 @@
-// Serializes a model as a list of pieces, in which the weights are views: concatenating them once is the only copy, and
+// Serializes a model as a list of pieces, in which the weights are views, or ranges of files: concatenating them once is the only copy, and
 // writing them to a file needs none. The protobuf library concatenates at every level of nesting, which triples the
 // memory of a large model.
 //
@@ -8,39 +8,42 @@ import { create, isFieldSet, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
+import { partsOf, rawLength, rawPiece } from "./stored-bytes.ts";
+import type { Piece } from "./stored-bytes.ts";
+import { varint } from "./varint.ts";
 
 /** Tensors below this size are serialized by the library. */
 const LARGE_BYTES = 4096;
 const LENGTH_DELIMITED = 2;
 
 /** Returns the serialized model, in pieces. */
-export function modelPieces(model: ModelProto): Uint8Array[] {
+export function modelPieces(model: ModelProto): Piece[] {
   return around(ModelProtoSchema, model, "graph", () => (model.graph === undefined ? [] : [graphPieces(model.graph)]));
 }
 
 /** Concatenates pieces. */
-export function joinPieces(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+export function joinPieces(pieces: readonly Piece[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(countBytes(pieces));
   let at = 0;
-  for (const piece of pieces) {
-    joined.set(piece, at);
-    at += piece.length;
+  for (const part of partsOf(pieces)) {
+    joined.set(part, at);
+    at += part.length;
   }
   return joined;
 }
 
 /** Returns the total size of pieces in bytes. */
-export function countBytes(pieces: readonly Uint8Array[]): number {
+export function countBytes(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, x) => sum + x.length, 0);
 }
 
-function graphPieces(graph: GraphProto): Uint8Array[] {
+function graphPieces(graph: GraphProto): Piece[] {
   return around(GraphProtoSchema, graph, "initializer", () => graph.initializer.map(tensorPieces));
 }
 
-function tensorPieces(tensor: TensorProto): Uint8Array[] {
-  if (tensor.rawData.length < LARGE_BYTES) return [toBinary(TensorProtoSchema, tensor)];
-  return around(TensorProtoSchema, tensor, "rawData", () => [[tensor.rawData]]);
+function tensorPieces(tensor: TensorProto): Piece[] {
+  if (rawLength(tensor) < LARGE_BYTES) return [toBinary(TensorProtoSchema, tensor)];
+  return around(TensorProtoSchema, tensor, "rawData", () => [[rawPiece(tensor)]]);
 }
 
 /** Serializes a message with one field given as pieces, an item per occurrence. */
@@ -48,8 +51,8 @@ function around<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
   name: string,
-  items: () => readonly (readonly Uint8Array[])[],
-): Uint8Array[] {
+  items: () => readonly (readonly Piece[])[],
+): Piece[] {
   const large = schema.fields.find((x) => x.localName === name);
   if (large === undefined) throw new Error(`${schema.typeName} has no field ${name}`);
   const [before, after] = [create(schema), create(schema)];
@@ -60,7 +63,7 @@ function around<Desc extends DescMessage>(
     part[field.localName] = from[field.localName];
   }
   if (message.$unknown !== undefined) after.$unknown = message.$unknown;
-  const pieces: Uint8Array[] = [toBinary(schema, before)];
+  const pieces: Piece[] = [toBinary(schema, before)];
   for (const item of items()) {
     pieces.push(Uint8Array.from([...varint((large.number << 3) | LENGTH_DELIMITED), ...varint(countBytes(item))]));
     // No spread into push(): a model may have more initializers than a call may have arguments.
@@ -68,12 +71,4 @@ function around<Desc extends DescMessage>(
   }
   pieces.push(toBinary(schema, after));
   return pieces;
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
-  bytes.push(rest);
-  return bytes;
 }

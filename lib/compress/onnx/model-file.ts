@@ -2,10 +2,10 @@
 //
 // External data is read from the model's own folder only: a location that is absolute, climbs, or leads out through a
 // link is refused, as are ranges past the end or that overlap. A tensor's values are read once, directly into memory of
-// their own, so that files past 2 GB work; afterwards the model equals one that came in a single file.
-import { clearField } from "@bufbuild/protobuf";
+// their own; those of a large model stay on disk, and are read when a step needs them. Afterwards the model equals one
+// that came in a single file.
 import { createHash, randomUUID } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realpathSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, realpathSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, sep } from "node:path";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
@@ -13,18 +13,20 @@ import { syncFolder, writeSynced } from "./durable.ts";
 import { KIND_BYTES, kindOf } from "./file-kind.ts";
 import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
-import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
+import { readLight, STORED_MIN_BYTES } from "./light-file.ts";
+import { fill, LARGE_BYTES, partsOf, rawLength, rawPiece, setRaw, StoredBytes } from "./stored-bytes.ts";
+import type { Piece } from "./stored-bytes.ts";
+import { TensorProto_DataLocation, TensorProto_DataType } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
 import { tensorsIn } from "./tensors-in.ts";
 import { byteCount } from "./tensor-proto.ts";
 import { countBytes, modelPieces } from "./encode.ts";
+import { alignedPieces, clearPlace, setPlace } from "./external-data.ts";
 
 /** Protobuf's limit is 2 GB; a larger model must store its weights externally. */
 const INLINE_MAX_BYTES = 2 ** 31 - 1;
 /** Weights of at least this size are written as external data, if any are. */
 const EXTERNAL_MIN_BYTES = 1024;
-/** Aligns each tensor to a page, so that a runtime can map it. */
-const ALIGN_BYTES = 4096;
 
 /** A model, and the paths of its external data files. */
 export interface ModelAndFiles {
@@ -33,7 +35,8 @@ export interface ModelAndFiles {
 }
 
 /**
- * Reads a model file and its external data.
+ * Reads a model file and its external data. The weights of a model of 128 MiB and more stay on disk: its files must not
+ * change while the model is in use.
  * @throws SelvedgeError `model-invalid`, naming the file and the place; `details.path` is the file.
  */
 export function readModelFile(path: string): OnnxModel {
@@ -51,7 +54,7 @@ export function readModelAndFiles(path: string): ModelAndFiles {
 }
 
 function readParts(path: string): ModelAndFiles {
-  const model = decodeModel(readBytes(path));
+  const model = readGraph(path);
   const folder = realpathSync(dirname(path));
   const places = new Map<string, Place[]>();
   for (const { tensor } of tensorsIn(model.proto)) {
@@ -61,9 +64,10 @@ function readParts(path: string): ModelAndFiles {
     others.push({ tensor, start, end: start + length });
     places.set(file, others);
   }
+  const bytes = [...places.values()].flat().reduce((sum, x) => sum + x.end - x.start, 0);
   for (const [file, inside] of places) {
     checkApart(inside);
-    readPlaces(file, inside);
+    readPlaces(file, inside, bytes >= LARGE_BYTES);
   }
   checkModel(model);
   return { model, files: [...places.keys()] };
@@ -86,16 +90,14 @@ export function checkApart(places: readonly Place[]): void {
   }
 }
 
-function readPlaces(path: string, places: readonly Place[]): void {
+function readPlaces(path: string, places: readonly Place[], isLarge: boolean): void {
   const file = openFile(path);
   try {
     const { size } = fstatSync(file);
     for (const { tensor, start, end } of places) {
       if (end > size) throw invalid(tensor, whyShort(path, file, { start, end, size }));
-      tensor.rawData = new Uint8Array(end - start);
-      fill(file, tensor.rawData, start);
-      clearField(tensor, TensorProtoSchema.field.dataLocation);
-      tensor.externalData = [];
+      const place = new StoredBytes(path, start, end - start);
+      clearPlace(tensor, isLarge && place.length >= STORED_MIN_BYTES ? place : place.read());
     }
   } finally {
     closeSync(file);
@@ -132,47 +134,30 @@ export async function writeModelFile(
   options: { external?: boolean } = {},
 ): Promise<number> {
   const { graph } = model.proto;
-  const weights = graph?.initializer.reduce((sum, x) => sum + x.rawData.length, 0) ?? 0;
+  const weights = graph?.initializer.reduce((sum, x) => sum + rawLength(x), 0) ?? 0;
   if (!(options.external ?? weights > INLINE_MAX_BYTES - 2 ** 26)) return writeWhole(path, modelPieces(model.proto));
-  const outside = (graph?.initializer ?? []).filter((x) => x.rawData.length >= EXTERNAL_MIN_BYTES);
-  const values = outside.map((x) => x.rawData);
+  const outside = (graph?.initializer ?? []).filter((x) => rawLength(x) >= EXTERNAL_MIN_BYTES);
+  const values = outside.map(rawPiece);
   const dataPath = `${path}.${hashOf(values).slice(0, 16)}.data`;
-  const pieces: Uint8Array[] = [];
-  let at = 0;
+  const { pieces, offsets } = alignedPieces(values);
   try {
-    for (const [i, tensor] of outside.entries()) {
-      const raw = values[i] ?? new Uint8Array();
-      const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
-      pieces.push(new Uint8Array(gap), raw);
-      const place = { location: basename(dataPath), offset: String(at + gap), length: String(raw.length) };
-      at += gap + raw.length;
-      tensor.rawData = new Uint8Array();
-      tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
-      tensor.externalData = Object.entries(place).map(([key, value]) => ({
-        $typeName: "onnx.StringStringEntryProto" as const,
-        key,
-        value,
-      }));
-    }
+    for (const [i, tensor] of outside.entries())
+      setPlace(tensor, { location: basename(dataPath), offset: offsets[i] ?? 0, length: values[i]?.length ?? 0 });
     const data = await writeWhole(dataPath, pieces);
     return data + (await writeWhole(path, modelPieces(model.proto)));
   } finally {
-    for (const [i, tensor] of outside.entries()) {
-      tensor.rawData = values[i] ?? new Uint8Array();
-      clearField(tensor, TensorProtoSchema.field.dataLocation);
-      tensor.externalData = [];
-    }
+    for (const [i, tensor] of outside.entries()) clearPlace(tensor, values[i] ?? new Uint8Array());
   }
 }
 
-function hashOf(pieces: readonly Uint8Array[]): string {
+function hashOf(pieces: readonly Piece[]): string {
   const hash = createHash("sha256");
-  for (const piece of pieces) hash.update(piece);
+  for (const part of partsOf(pieces)) hash.update(part);
   return hash.digest("hex");
 }
 
 /** Writes a temporary file, flushes it to disk and renames it into place; returns its size in bytes. */
-export async function writeWhole(path: string, pieces: readonly Uint8Array[]): Promise<number> {
+export async function writeWhole(path: string, pieces: readonly Piece[]): Promise<number> {
   await mkdir(dirname(path), { recursive: true });
   const fresh = join(dirname(path), `.${basename(path)}.new-${randomUUID()}`);
   try {
@@ -185,15 +170,24 @@ export async function writeWhole(path: string, pieces: readonly Uint8Array[]): P
   return countBytes(pieces);
 }
 
-function readBytes(path: string): Uint8Array<ArrayBuffer> {
+function readGraph(path: string): OnnxModel {
   const file = openFile(path);
   try {
     const { size } = fstatSync(file);
     if (size > INLINE_MAX_BYTES)
       throw new SelvedgeError("model-invalid", `${path} exceeds 2 GB, the limit of an ONNX file`, { path });
+    const light = size < LARGE_BYTES ? null : readLight(path, file, size);
+    if (light !== null) {
+      const model = decodeModel(light.bytes);
+      for (const [i, tensor] of model.graph.proto.initializer.entries()) {
+        const stored = light.stored.get(i);
+        if (stored !== undefined) setRaw(tensor, stored);
+      }
+      return model;
+    }
     const bytes = new Uint8Array(size);
     fill(file, bytes, 0);
-    return bytes;
+    return decodeModel(bytes);
   } finally {
     closeSync(file);
   }
@@ -205,14 +199,6 @@ function openFile(path: string): number {
   if (fstatSync(file).isFile()) return file;
   closeSync(file);
   throw new SelvedgeError("model-invalid", `${path} is not a regular file`, { path });
-}
-
-function fill(file: number, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.length;) {
-    const read = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), position + at);
-    if (read === 0) throw new SelvedgeError("model-invalid", "the file was truncated while it was read");
-    at += read;
-  }
 }
 
 /** Reads the location of a tensor's external data, and refuses any place but the model's own folder. */

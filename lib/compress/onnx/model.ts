@@ -9,9 +9,10 @@ import { SelvedgeError, isSelvedgeError } from "../../core/errors.ts";
 import { kindOf } from "./file-kind.ts";
 import { Graph, subgraphs } from "./graph.ts";
 import { ModelProtoSchema, OperatorSetIdProtoSchema } from "./onnx.gen.js";
-import type { GraphProto, ModelProto, NodeProto } from "./onnx.gen.js";
+import type { GraphProto, ModelProto, NodeProto, TensorProto } from "./onnx.gen.js";
 import { sortNodes } from "./sort-nodes.ts";
 import { labelOf, tensorsIn } from "./tensors-in.ts";
+import { setRaw, storedOf } from "./stored-bytes.ts";
 import { checkTensor } from "./tensor-proto.ts";
 import { countBytes, joinPieces, modelPieces } from "./encode.ts";
 
@@ -77,23 +78,16 @@ export class OnnxModel {
   }
 }
 
-/** A finished model and the bytes that it was written as. Neither is changed: a transform takes a copy of the model. */
-export interface WrittenModel {
-  readonly model: OnnxModel;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
-
-/** Writes a finished model, once for all that load it. */
-export function writeModel(model: OnnxModel): WrittenModel {
-  return { model, bytes: model.write() };
-}
-
 /** Copies a message of the protobuf library, except for bytes: its prototype holds the defaults of unset fields. */
 function copyMessage<T>(value: T): T {
   if (Array.isArray(value)) return value.map(copyMessage) as T;
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
   const copy = Object.create(Object.getPrototypeOf(value) as object) as Record<string, unknown>;
-  for (const [key, part] of Object.entries(value)) copy[key] = copyMessage<unknown>(part);
+  const stored = storedOf(value);
+  const from = value as Readonly<Record<string, unknown>>;
+  for (const key of Object.keys(value))
+    if (stored === undefined || key !== "rawData") copy[key] = copyMessage<unknown>(from[key]);
+  if (stored !== undefined) setRaw(copy as unknown as TensorProto, stored);
   return copy as T;
 }
 

@@ -1,10 +1,11 @@
 // Reads and makes TensorProto values: the one place that handles raw_data against the typed fields, byte order (ONNX is
-// little-endian, and so is every machine that this runs on), and alignment: raw_data is a view into the file, copied
+// little-endian, and so is every machine that this runs on), and alignment: raw_data is a view into the file, or read from it, and copied
 // only where it is not aligned for a typed array.
 import { create } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../../core/errors.ts";
 import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
+import { rawLength } from "./stored-bytes.ts";
 
 /** Bits of one element of each ONNX type that has a fixed size. */
 const BITS: ReadonlyMap<number, number> = new Map([
@@ -54,16 +55,17 @@ export function checkTensor(tensor: TensorProto, where: string): void {
     fail("keeps its values in another file: read the model by its path");
   if (tensor.segment !== undefined) fail("is a segment of a larger tensor, which no runtime reads");
   const count = checkedCount(tensor, where);
-  const { floatData, int32Data, int64Data, doubleData, uint64Data, stringData, rawData } = tensor;
+  const { floatData, int32Data, int64Data, doubleData, uint64Data, stringData } = tensor;
+  const rawBytes = rawLength(tensor);
   const lengths = [floatData, int32Data, int64Data, doubleData, uint64Data, stringData].map((x) => x.length);
-  const filled = lengths.filter((x) => x > 0).length + (rawData.length > 0 ? 1 : 0);
+  const filled = lengths.filter((x) => x > 0).length + (rawBytes > 0 ? 1 : 0);
   if (filled > 1) fail("holds its values twice, in raw_data and in a typed field");
   const bits = BITS.get(tensor.dataType);
   if (tensor.dataType !== TensorProto_DataType.STRING && bits === undefined)
     fail(`has the unknown element type ${tensor.dataType}`);
-  if (rawData.length > 0 || filled === 0) {
-    if (bits === undefined ? count > 0 : rawData.length !== Math.ceil((count * bits) / 8))
-      fail(`holds ${rawData.length} bytes, which does not fit its dims [${tensor.dims.join(", ")}]`);
+  if (rawBytes > 0 || filled === 0) {
+    if (bits === undefined ? count > 0 : rawBytes !== Math.ceil((count * bits) / 8))
+      fail(`holds ${rawBytes} bytes, which does not fit its dims [${tensor.dims.join(", ")}]`);
   } else {
     const complex = tensor.dataType === TensorProto_DataType.COMPLEX64 || bits === 128;
     const length = Math.max(...lengths);
@@ -99,8 +101,9 @@ function checkedCount(tensor: TensorProto, where: string): number {
 /** Reads a float32 tensor; the array may be a view into the file and must not be written to. */
 export function floatsOf(tensor: TensorProto): Float32Array {
   if (tensor.dataType !== TensorProto_DataType.FLOAT) throw wrongType(tensor, "float32");
-  if (tensor.rawData.length === 0) return Float32Array.from(tensor.floatData);
-  const { buffer, byteOffset, length } = aligned(tensor.rawData, 4);
+  const raw = tensor.rawData;
+  if (raw.length === 0) return Float32Array.from(tensor.floatData);
+  const { buffer, byteOffset, length } = aligned(raw, 4);
   return new Float32Array(buffer, byteOffset, length / 4);
 }
 

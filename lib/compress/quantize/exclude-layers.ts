@@ -13,6 +13,7 @@ import { sqnr } from "../run/metric.ts";
 import type { Outputs } from "../run/metric.ts";
 import { TensorProto_DataType, ValueInfoProtoSchema } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
+import { Scratch, writeModel } from "../onnx/written-model.ts";
 import { dynamicWeightOf, QUANTIZE_DYNAMIC_DEFAULTS } from "./quantize-dynamic.ts";
 import { openModel } from "../run/session.ts";
 
@@ -62,7 +63,9 @@ export async function measureLayerErrors(
   for (const { flag } of layers.values()) graph.proto.input.push(flagInput(flag));
   graph.changed();
   const total = [...layers.values()].reduce((sum, x) => sum + x.macs, 0);
-  const loaded = await openModel(model.write(), "cpu");
+  const scratch = new Scratch();
+  const { source } = await writeModel(model, scratch);
+  const loaded = await openModel(source, "cpu");
   try {
     const run = async (quantized: string | null): Promise<Outputs[]> => {
       const flags = [...layers].map(([name, { flag }]) => [flag, flagTensor(name === quantized)] as const);
@@ -82,6 +85,7 @@ export async function measureLayerErrors(
     return errors;
   } finally {
     await loaded.release();
+    await scratch.close();
   }
 }
 

@@ -10,6 +10,7 @@ import { ARRAY_TYPES } from "../../core/tensor.ts";
 import type { Dtype, Tensor } from "../../core/tensor.ts";
 import type { Feed } from "./feeds.ts";
 import { makeNode } from "../onnx/graph.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { ModelProtoSchema } from "../onnx/onnx.gen.js";
 import { findPackage } from "./optional-peers.ts";
@@ -26,7 +27,7 @@ const TIMEOUT_MS = 120_000;
  */
 const RUN = `
 const { readFileSync, writeFileSync, writeSync } = require("node:fs");
-const [path, folder, provider, extra, enough] = process.argv.slice(1);
+const [path, folder, provider, extra, enough, model] = process.argv.slice(1);
 const end = (code) => {
   writeFileSync(folder + "/exit", String(code));
   process.kill(process.pid, "SIGKILL");
@@ -35,7 +36,7 @@ const runtime = require(path);
 const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array };
 (async () => {
   const { count, ms, isProfiled } = JSON.parse(enough);
-  const session = await runtime.InferenceSession.create(folder + "/model.onnx", {
+  const session = await runtime.InferenceSession.create(model, {
     executionProviders: [provider], logSeverityLevel: 0, logVerbosityLevel: 0, extra: JSON.parse(extra),
     ...(isProfiled && { enableProfiling: true, profileFilePrefix: folder + "/profile" }),
   });
@@ -84,7 +85,7 @@ export interface Enough {
 
 /** Loads a model in a child process with a verbose log and runs it on some of the feeds; by default on all. */
 export async function runInChildProcess(
-  bytes: Uint8Array,
+  source: ModelSource,
   provider: "webgpu" | "cpu",
   session: Readonly<Record<string, string>>,
   feeds: readonly Feed[] = [],
@@ -93,7 +94,8 @@ export async function runInChildProcess(
   const runtime = findPackage("onnxruntime-node");
   const folder = await mkdtemp(join(tmpdir(), "selvedge-run-"));
   try {
-    await writeFile(join(folder, "model.onnx"), bytes);
+    const model = typeof source === "string" ? source : join(folder, "model.onnx");
+    if (typeof source !== "string") await writeFile(model, source);
     await writeFile(join(folder, "feeds.json"), JSON.stringify(await writeFeeds(folder, feeds)));
     const { isLate, log } = await start([
       "-e",
@@ -102,6 +104,7 @@ export async function runInChildProcess(
       folder,
       provider,
       ...[session, enough].map((x) => JSON.stringify(x)),
+      model,
     ]);
     const told = await readFile(join(folder, "exit"), "utf8").catch(() => null);
     const exit = told === null ? null : Number(told);

@@ -1,12 +1,7 @@
 // Type and shape inference by ONNX Runtime: the type and dims of each value of the main graph, and the values of nodes
 // that depend on constants alone. It knows every operator; tables of our own would be a second, poorer runtime.
 import { create } from "@bufbuild/protobuf";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { InferenceSession } from "onnxruntime-node";
 import { SelvedgeError } from "../../core/errors.ts";
-import { writeModelFile } from "../onnx/model-file.ts";
 import {
   TensorProto_DataType,
   TensorProtoSchema,
@@ -18,10 +13,12 @@ import {
 } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto, ValueInfoProto } from "../onnx/onnx.gen.js";
 import { OnnxModel } from "../onnx/model.ts";
+import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { subgraphs, uses } from "../onnx/graph.ts";
 import { rankOf } from "../onnx/rank.ts";
-import { loadRuntime } from "./optional-peers.ts";
+import { openSession } from "./ort-session.ts";
+import type { OrtSession } from "./ort-session.ts";
 import { elementCount, floatsOf, integersOf } from "../onnx/tensor-proto.ts";
 
 /** Inferred type and dims of a value. */
@@ -46,11 +43,6 @@ const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
  */
 const GROWTH_MAX_ELEMENTS = 1024;
 const GROWTH_MAX_SHARE = 0.01;
-/**
- * Models of this size are passed to ONNX Runtime as a file, whose weights it maps: as bytes they would be held twice
- * more.
- */
-const ON_DISK_BYTES = 2 ** 27;
 /** Models from this size on are inferred without their weights. */
 const LIGHT_BYTES = 2 ** 24;
 /** Minimum size of a weight; constants that define dims are smaller. */
@@ -211,11 +203,11 @@ async function compute(
     },
   });
   const results = new Map<string, TensorProto>();
-  let session: InferenceSession | undefined;
+  let session: OrtSession | undefined;
   try {
     session = await openWith(part, []);
     for (const [name, value] of Object.entries(await session.run({}))) {
-      const dataType = FOLDED_TYPES.get(value.type);
+      const dataType = FOLDED_TYPES.get(value.dtype);
       if (dataType === undefined || !ArrayBuffer.isView(value.data)) continue;
       const { buffer, byteOffset, byteLength } = value.data;
       const rawData = new Uint8Array(buffer, byteOffset, byteLength).slice();
@@ -231,25 +223,28 @@ async function compute(
 }
 
 /** @internal Opens a model, unoptimized, with more of its values as outputs. */
-export async function openWith(model: OnnxModel, names: readonly string[]): Promise<InferenceSession> {
-  const { InferenceSession: Session } = await loadRuntime();
+export async function openWith(model: OnnxModel, names: readonly string[]): Promise<OrtSession> {
   const { proto } = model.graph;
   const outputs = proto.output;
   const options = { graphOptimizationLevel: "disabled", logSeverityLevel: 4 } as const;
   proto.output = [...outputs, ...names.map(untyped)];
-  let folder: string | undefined;
+  const scratch = new Scratch();
   try {
-    if (model.byteLength < ON_DISK_BYTES) return await Session.create(model.write(), options);
-    folder = await mkdtemp(join(tmpdir(), "selvedge-"));
-    const path = join(folder, "model.onnx");
-    await writeModelFile(path, model, { external: true });
-    return await Session.create(path, options);
+    const { source } = await writeModel(model, scratch);
+    const session = await openSession(source, "cpu", options);
+    return {
+      ...session,
+      async release() {
+        await session.release();
+        await scratch.close();
+      },
+    };
   } catch (error) {
+    await scratch.close();
     const reason = error instanceof Error ? error.message : String(error);
     throw new SelvedgeError("model-invalid", `ONNX Runtime does not load the model: ${reason}`, {}, error);
   } finally {
     proto.output = outputs;
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 

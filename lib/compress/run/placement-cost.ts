@@ -4,6 +4,7 @@
 // presence of such an operator.
 
 import { placementsFromLog } from "../../core/assignment-log.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
 import type { Feed } from "./feeds.ts";
 import { openModel } from "./session.ts";
 
@@ -67,11 +68,11 @@ export function costFromLog(log: readonly string[]): PlacementCost {
 
 /** Measures one run of a model on the CPU, on one thread, in milliseconds: the shortest of three, after one to warm up. */
 export async function timeOnCpu(
-  bytes: Uint8Array,
+  source: ModelSource,
   feed: Feed,
   session: Readonly<Record<string, string>> = {},
 ): Promise<number> {
-  const model = await openModel(bytes, "cpu", session);
+  const model = await openModel(source, "cpu", session);
   try {
     await model.run(feed);
     let least = Infinity;

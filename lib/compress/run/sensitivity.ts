@@ -10,6 +10,7 @@ import { TensorProto_DataType, ValueInfoProtoSchema } from "../onnx/onnx.gen.js"
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
 import { openModel } from "./session.ts";
+import { LARGE_BYTES, rawLength } from "../onnx/stored-bytes.ts";
 import { floatsOf } from "../onnx/tensor-proto.ts";
 
 const OPERATORS: ReadonlySet<string> = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"]);
@@ -28,7 +29,8 @@ export interface SensitivityRow {
 
 /**
  * Measures the sensitivity of the outputs to each weight, the largest weights first, within the time limit; for 8 and 4
- * bits by default. Ratios that were not requested are Infinity.
+ * bits by default. Ratios that were not requested are Infinity. From 128 MiB of weights on it is estimated from the
+ * weights alone.
  */
 export async function measureSensitivity(
   original: OnnxModel,
@@ -54,6 +56,8 @@ export async function measureSensitivity(
     if (user !== undefined && isFloat && count >= LEAST_ELEMENTS) weights.set(tensor.name, { tensor, user });
   }
   if (weights.size === 0 || feeds.length === 0) return [];
+  const total = [...weights.values()].reduce((sum, { tensor }) => sum + rawLength(tensor), 0);
+  if (total >= LARGE_BYTES) return estimateSensitivity([...weights.values()], bits);
   proto.initializer = proto.initializer.filter((x) => !weights.has(x.name));
   const declared = new Set(proto.input.map((x) => x.name));
   for (const { tensor } of weights.values()) if (!declared.has(tensor.name)) proto.input.push(inputLike(tensor));
@@ -64,14 +68,14 @@ export async function measureSensitivity(
     const reference: Outputs[] = [];
     for (const feed of feeds) reference.push(await loaded.run({ ...whole, ...feed }));
     const errorOf = async (tensor: TensorProto, user: NodeProto, bits: number): Promise<number> => {
-      const now = { ...whole, [tensor.name]: tensorLike(tensor, rounded(tensor, user, bits)) };
+      const now = { ...whole, [tensor.name]: tensorLike(tensor, rounded(floatsOf(tensor), tensor.dims.map(Number), user, bits)) };
       const pairs: { outputs: Outputs; reference: Outputs }[] = [];
       for (const [i, feed] of feeds.entries())
         pairs.push({ outputs: await loaded.run({ ...now, ...feed }), reference: reference[i] ?? {} });
       return sqnr(pairs);
     };
     const rows: SensitivityRow[] = [];
-    const bySize = [...weights.values()].sort((a, b) => b.tensor.rawData.length - a.tensor.rawData.length);
+    const bySize = [...weights.values()].sort((a, b) => rawLength(b.tensor) - rawLength(a.tensor));
     for (const { tensor, user } of bySize) {
       if (performance.now() > ends || options.signal?.aborted === true) break;
       const [int8Db = Infinity, int4Db = Infinity] = [
@@ -86,10 +90,30 @@ export async function measureSensitivity(
   }
 }
 
+/**
+ * Estimates the sensitivity to weights that are too many to be inputs: the error of each weight itself, and not of what
+ * the model makes of it. One weight is in memory at a time.
+ */
+function estimateSensitivity(
+  weights: readonly { readonly tensor: TensorProto; readonly user: NodeProto }[],
+  bits: readonly (4 | 8)[],
+): SensitivityRow[] {
+  const rows = weights.map(({ tensor, user }): SensitivityRow => {
+    const values = floatsOf(tensor);
+    const dims = tensor.dims.map(Number);
+    const errorOf = (width: 4 | 8): number => {
+      if (!bits.includes(width)) return Infinity;
+      const outputs = { w: { dims, data: rounded(values, dims, user, width) } };
+      return sqnr([{ outputs, reference: { w: { dims, data: values } } }]);
+    };
+    const { name } = tensor;
+    return { name, operator: user.opType, bytes: values.byteLength, int8Db: errorOf(8), int4Db: errorOf(4) };
+  });
+  return rows.sort((a, b) => a.int4Db - b.int4Db);
+}
+
 /** Rounds a weight to so many bits, with a scale per output channel. */
-function rounded(tensor: TensorProto, user: NodeProto, bits: number): Float32Array {
-  const dims = tensor.dims.map(Number);
-  const values = floatsOf(tensor);
+function rounded(values: Float32Array, dims: readonly number[], user: NodeProto, bits: number): Float32Array {
   const axis = channelAxis(user, dims.length);
   const [channels, inner] = [dims[axis] ?? 1, dims.slice(axis + 1).reduce((a, b) => a * b, 1)];
   const peaks = new Float32Array(channels);

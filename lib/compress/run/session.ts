@@ -1,25 +1,21 @@
 // Runs a model on one backend in Node: onnxruntime-node's CPU as the reference, its WebGPU, or the same WebAssembly
 // build that browsers run.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { InferenceSession } from "onnxruntime-node";
 import type { Tensor } from "../../core/tensor.ts";
 import { float16Value } from "../onnx/float16.ts";
-import { writeModelFile } from "../onnx/model-file.ts";
-import { decodeModel } from "../onnx/model.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { loadRuntime } from "./optional-peers.ts";
+import { openSession } from "./ort-session.ts";
+import type { Place } from "./ort-session.ts";
 import type { Feed } from "./samples.ts";
-
-/** Where a model runs. */
-export type Place = "cpu" | "webgpu" | "wasm";
 
 /** A loaded model. */
 export interface LoadedModel {
   run(feed: Feed): Promise<Outputs>;
   /** Runs the model and returns its outputs in their own types. */
   runTensors(feed: Feed): Promise<Record<string, Tensor>>;
+  /** Processor time of the model's own process, in milliseconds; 0 where it runs in this one. */
+  busyMs(): number;
   release(): Promise<void>;
 }
 
@@ -31,92 +27,36 @@ const UNSAFE = "MatmulTransposeFusion";
 /** Session entry with ONNX Runtime passes to disable, separated by ;. */
 export const DISABLED = "optimization.disable_specified_optimizers";
 
-/** Models of this size are passed to ONNX Runtime as a file. */
-const ON_DISK_BYTES = 2 ** 27;
-
-const spent = { ms: 0 };
-
-/** Returns the total time in milliseconds that this process has waited for ONNX Runtime to load and run models. */
-export function ortMs(): number {
-  return spent.ms;
-}
-
-async function timed<T>(work: Promise<T>): Promise<T> {
-  const started = performance.now();
-  try {
-    return await work;
-  } finally {
-    spent.ms += performance.now() - started;
-  }
-}
-
 /**
  * Loads a model, from its bytes or its path, on one thread, with ONNX Runtime session entries such as
  * `session.disable_quant_qdq`.
  */
 export async function openModel(
-  source: Uint8Array | string,
+  source: ModelSource,
   place: Place,
   extra: Readonly<Record<string, string>> = {},
 ): Promise<LoadedModel> {
-  // Loaded on first use: it is larger than the rest of the toolchain.
-  const runtime = place === "wasm" ? await (await import("./web-runtime.ts")).startWebRuntime() : await loadRuntime();
-  const options = {
-    executionProviders: [place],
+  const session = await openSession(source, place, {
     logSeverityLevel: 4,
     intraOpNumThreads: 1,
     extra: place === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
-  } as const;
-  const create = async (from: Uint8Array | string): Promise<InferenceSession> =>
-    timed(runtime.InferenceSession.create(from as Uint8Array, options));
-  const isLarge = place !== "wasm" && typeof source !== "string" && source.length >= ON_DISK_BYTES;
-  const session = isLarge ? await createFromDisk(source, create) : await create(source);
-  const runRaw = async (feed: Feed): ReturnType<typeof session.run> => {
-    const tensors = Object.entries(feed).map(
-      ([name, { dtype, dims, data }]) =>
-        [name, new runtime.Tensor(dtype as "float32", data as Float32Array, dims)] as const,
-    );
-    return timed(session.run(Object.fromEntries(tensors)));
-  };
+  });
   return {
-    async runTensors(feed) {
-      const results = Object.entries(await runRaw(feed));
-      return Object.fromEntries(
-        results.map(([name, { type, dims, data }]) => [name, { dtype: type, dims, data } as Tensor]),
-      );
-    },
+    runTensors: (feed) => session.run(feed),
     async run(feed) {
-      const results = await runRaw(feed);
       const outputs: Record<string, Outputs[string]> = {};
-      for (const [name, { type, dims, data }] of Object.entries(results))
-        outputs[name] = { dims, data: numbersOf(type, data) };
+      for (const [name, { dtype, dims, data }] of Object.entries(await session.run(feed)))
+        outputs[name] = { dims, data: numbersOf(dtype, data) };
       return outputs;
     },
+    busyMs: () => session.busyMs,
     release: () => session.release(),
   };
 }
 
-/**
- * Creates a session over a file with external data, which ONNX Runtime maps: from one buffer it would parse one copy of
- * the weights, and keep another.
- */
-async function createFromDisk(
-  bytes: Uint8Array,
-  create: (path: string) => Promise<InferenceSession>,
-): Promise<InferenceSession> {
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-session-"));
-  try {
-    const path = join(folder, "model.onnx");
-    await writeModelFile(path, decodeModel(bytes), { external: true });
-    return await create(path);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
 /** Runs a model on every feed; by default on onnxruntime-node's CPU. */
 export async function runAll(
-  source: Uint8Array | string,
+  source: ModelSource,
   feeds: readonly Feed[],
   { place = "cpu", extra = {} }: { readonly place?: Place; readonly extra?: Readonly<Record<string, string>> } = {},
 ): Promise<Outputs[]> {
@@ -141,7 +81,7 @@ export async function loadError(
   const { InferenceSession } = await loadRuntime();
   const options = { logSeverityLevel: 4, intraOpNumThreads: 1, graphOptimizationLevel: "disabled" } as const;
   try {
-    const session = await timed(InferenceSession.create(graph, { ...options, externalData }));
+    const session = await InferenceSession.create(graph, { ...options, externalData });
     await session.release();
     return null;
   } catch (error) {

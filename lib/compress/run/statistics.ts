@@ -5,7 +5,6 @@ import type { Graph, NodeSpec } from "../onnx/graph.ts";
 import { makeNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
-import { loadRuntime } from "./optional-peers.ts";
 import type { Feed } from "./samples.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 
@@ -169,16 +168,11 @@ export async function observe(
     const taps = tap();
     const names = taps.flatMap((x) => x.outputs);
     if (names.length === 0) return;
-    const { Tensor } = await loadRuntime();
     const session = await openWith(model, names);
     try {
       for await (const feed of feeds) {
         if (isEnough()) break;
-        const tensors = Object.entries(feed).map(
-          ([name, { dtype, dims, data }]) =>
-            [name, new Tensor(dtype as "float32", data as Float32Array, dims)] as const,
-        );
-        const results = await session.run(Object.fromEntries(tensors), names);
+        const results = await session.run(feed, names);
         for (const { outputs, take } of taps) take(outputs.map((x) => numbers(results[x]?.data)));
       }
     } finally {

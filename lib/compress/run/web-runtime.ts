@@ -13,6 +13,9 @@ import { NO_BINARY, shareModule } from "../../worker/backend/shared-module.ts";
 /** ONNX Runtime Web, as its entry for WebAssembly exports it. */
 export type WebRuntime = typeof ort;
 
+/** Address of this module, for a process of its own. */
+export const WEB_RUNTIME: string = import.meta.url;
+
 let started: Promise<WebRuntime> | null = null;
 
 /** Starts ONNX Runtime's WebAssembly on one thread, once in a process. */

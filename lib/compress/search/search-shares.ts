@@ -4,7 +4,7 @@
 import type { Feed } from "../run/feeds.ts";
 import { totalMacs } from "../run/macs.ts";
 import { sqnr } from "../run/metric.ts";
-import type { WrittenModel } from "../onnx/model.ts";
+import type { WrittenModel } from "../onnx/written-model.ts";
 import type { Pruner } from "../prune/pruner.ts";
 import { runAll } from "../run/session.ts";
 
@@ -34,8 +34,8 @@ export async function measureCosts(
 ): Promise<GroupCost[]> {
   const [feed] = feeds;
   if (feed === undefined) return [];
-  const reference = await runAll(simple.bytes, feeds);
-  const whole = { bytes: simple.bytes.length, macs: Math.max(1, await totalMacs(simple.model, feed)) };
+  const reference = await runAll(simple.source, feeds);
+  const whole = { bytes: simple.byteLength, macs: Math.max(1, await totalMacs(simple.model, feed)) };
   const costs: GroupCost[] = [...known];
   for (const { id, kind } of pruner.groups) {
     if (isLate()) break;

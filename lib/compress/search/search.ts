@@ -13,7 +13,7 @@ import { writeWhole } from "../onnx/model-file.ts";
 import { formsFor } from "../forms/forms.ts";
 import type { Form, Target } from "../forms/forms.ts";
 import { totalMacs } from "../run/macs.ts";
-import type { WrittenModel } from "../onnx/model.ts";
+import type { WrittenModel } from "../onnx/written-model.ts";
 import { formOn } from "../forms/prune-forms.ts";
 import { Pruner } from "../prune/pruner.ts";
 import { judge } from "./search-score.ts";
@@ -21,7 +21,7 @@ import type { Judge, Verdict } from "./search-score.ts";
 import { measureCosts, PRICES, sharesAt } from "./search-shares.ts";
 import type { GroupCost } from "./search-shares.ts";
 import { measureSensitivity } from "../run/sensitivity.ts";
-import { ortMs } from "../run/session.ts";
+import { ortMs } from "../run/ort-session.ts";
 import type { Split } from "../run/split.ts";
 
 /** Inputs of a search. */
@@ -114,7 +114,7 @@ class Search {
     this.#split = input.split ?? { isFitted: (i) => i < half, isScored: (i) => i >= half || half === n };
     const { feeds } = input;
     this.#probes = feeds.length < 2 ? feeds : feeds.slice(-Math.min(PROBES, Math.ceil(feeds.length / 4)));
-    const hash = createHash("sha256").update(input.simple.bytes);
+    const hash = createHash("sha256").update(input.simple.model.write());
     hash.update(
       JSON.stringify([n, half, input.split !== undefined, input.metric.name, input.metric.budget, input.isSynthetic]),
     );
@@ -127,7 +127,7 @@ class Search {
     try {
       // Not on the probes: a reconstruction with more units than samples would fit those as if nothing were lost.
       const fitted = feeds.length < 2 ? feeds : feeds.slice(0, -this.#probes.length);
-      this.#pruner = await Pruner.open(simple.bytes, isSynthetic ? [] : fitted, feeds[0]);
+      this.#pruner = await Pruner.open(simple.model.write(), isSynthetic ? [] : fitted, feeds[0]);
     } catch (error) {
       onProgress(`search: nothing is pruned (${error instanceof Error ? error.message : String(error)})`);
     }

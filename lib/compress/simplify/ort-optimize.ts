@@ -10,12 +10,14 @@
 //
 // In a child process: ONNX Runtime 1.30 crashes in a pass on a float16 model (session.ts).
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readModel, writeModel } from "../onnx/model.ts";
-import type { OnnxModel, Transform, WrittenModel } from "../onnx/model.ts";
+import type { OnnxModel, Transform } from "../onnx/model.ts";
+import { readModelFile, writeModelFile } from "../onnx/model-file.ts";
+import { writeModel } from "../onnx/written-model.ts";
+import type { ModelSource, Scratch, WrittenModel } from "../onnx/written-model.ts";
 import { packConstants, widenConstants } from "./pack-constants.ts";
 import { loadRuntime } from "../run/optional-peers.ts";
 import { DISABLED } from "../run/session.ts";
@@ -90,11 +92,12 @@ const RUN = `
 const [path, folder, job] = process.argv.slice(1);
 const { InferenceSession } = require(path);
 const [from, to, extra] = JSON.parse(job);
+const { resolve } = require("node:path");
 const options = {
-  executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: folder + "/" + to,
+  executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: resolve(folder, to),
   logSeverityLevel: 4, extra,
 };
-InferenceSession.create(folder + "/" + from, options).then((x) => x.release()).catch(() => process.exit(1));
+InferenceSession.create(resolve(folder, from), options).then((x) => x.release()).catch(() => process.exit(1));
 `;
 
 /**
@@ -103,7 +106,8 @@ InferenceSession.create(folder + "/" + from, options).then((x) => x.release()).c
  * @throws SelvedgeError where onnxruntime-node is missing
  */
 export async function optimizeAhead(
-  { model, bytes }: WrittenModel,
+  { model, source, byteLength }: WrittenModel,
+  scratch: Scratch,
   session: Readonly<Record<string, string>> = {},
 ): Promise<Ahead | null> {
   await loadRuntime();
@@ -112,39 +116,45 @@ export async function optimizeAhead(
     [DISABLED]: [session[DISABLED] ?? [], names].flat().join(";"),
   });
   const folder = await mkdtemp(join(tmpdir(), "selvedge-ahead-"));
-  const read = async (name: string): Promise<OnnxModel> =>
-    readModel(new Uint8Array(await readFile(join(folder, name))));
+  const read = (name: string): OnnxModel => readModelFile(join(folder, name));
   try {
-    await writeFile(join(folder, "form"), bytes);
-    if (!(await run(folder, ["form", "loaded", session]))) return null;
-    const loaded = await read("loaded");
+    if (!(await run(folder, [await onDisk(source, join(folder, "form")), "loaded", session]))) return null;
+    const loaded = read("loaded");
     const folded = tidied(loaded);
-    if (folded.bytes.length <= bytes.length * FOLDED_GROWTH) return { ...folded, session: without(PASSES) };
+    if (folded.byteLength <= byteLength * FOLDED_GROWTH)
+      return { ...(await writeModel(folded, scratch)), session: without(PASSES) };
     const wide = model.copy();
     const { length } = wide.graph.nodes;
-    await writeFile(join(folder, "wide"), wide.transform(widenConstants()).write());
+    await writeModelFile(join(folder, "wide"), wide.transform(widenConstants()));
     if (!(await run(folder, ["wide", "passed", without([FOLDING])]))) return null;
     const isNarrow = wide.graph.nodes.length < length;
-    const ahead = tidied(await read("passed"), ...(isNarrow ? [packConstants(NARROWED)] : []));
-    if (ahead.bytes.length > bytes.length * GROWTH) return null;
-    await writeFile(join(folder, "ahead"), ahead.bytes);
-    if (!(await run(folder, ["ahead", "both", without(PASSES)]))) return null;
-    return operatorsOf(await read("both")) === operatorsOf(loaded) ? { ...ahead, session: without(PASSES) } : null;
+    const passed = tidied(read("passed"), ...(isNarrow ? [packConstants(NARROWED)] : []));
+    if (passed.byteLength > byteLength * GROWTH) return null;
+    const ahead = await writeModel(passed, scratch);
+    if (!(await run(folder, [await onDisk(ahead.source, join(folder, "ahead")), "both", without(PASSES)]))) return null;
+    return operatorsOf(read("both")) === operatorsOf(loaded) ? { ...ahead, session: without(PASSES) } : null;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Returns the model as ONNX Runtime's CPU provider leaves it after loading; null where it does not load. */
-export async function loadedModel(
-  bytes: Uint8Array,
+/** Returns the path of what ONNX Runtime loads: `path`, where bytes are written to. */
+async function onDisk(source: ModelSource, path: string): Promise<string> {
+  if (typeof source === "string") return source;
+  await writeFile(path, source);
+  return path;
+}
+
+/** Passes on the model as ONNX Runtime's CPU provider leaves it after loading; returns null where it does not load. */
+export async function afterLoading<T>(
+  source: ModelSource,
   session: Readonly<Record<string, string>>,
-): Promise<OnnxModel | null> {
+  use: (model: OnnxModel) => T,
+): Promise<T | null> {
   const folder = await mkdtemp(join(tmpdir(), "selvedge-loaded-"));
   try {
-    await writeFile(join(folder, "form"), bytes);
-    if (!(await run(folder, ["form", "loaded", session]))) return null;
-    return readModel(new Uint8Array(await readFile(join(folder, "loaded"))));
+    if (!(await run(folder, [await onDisk(source, join(folder, "form")), "loaded", session]))) return null;
+    return use(readModelFile(join(folder, "loaded")));
   } catch {
     // Past 2 GB the written model has no file format.
     return null;
@@ -154,13 +164,13 @@ export async function loadedModel(
 }
 
 /**
- * Removes the names of nodes and writes the model. Recorded shapes of values are kept: they make a load a third faster
+ * Removes the names of nodes. Recorded shapes of values are kept: they make a load a third faster
  * (name-dims.ts).
  */
-function tidied(model: OnnxModel, ...transforms: Transform[]): WrittenModel {
+function tidied(model: OnnxModel, ...transforms: Transform[]): OnnxModel {
   model.transform(...transforms);
   for (const node of model.graph.nodes) [node.name, node.docString] = ["", ""];
-  return writeModel(model);
+  return model;
 }
 
 /** Loads a file of the folder with session entries and writes the optimized model to another. */

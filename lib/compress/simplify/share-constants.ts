@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Graph } from "../onnx/graph.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
+import { rawLength } from "../onnx/stored-bytes.ts";
 
 /** Minimum size in bytes: sharing smaller constants saves almost nothing. */
 const LEAST_BYTES = 64;
@@ -17,7 +18,7 @@ export function shareConstants(): Transform {
 function shareIn(graph: Graph, outer: ReadonlyMap<string, string>): void {
   const known = new Map(outer);
   for (const tensor of [...graph.proto.initializer]) {
-    if (tensor.rawData.length < LEAST_BYTES || graph.constant(tensor.name) !== tensor) continue;
+    if (rawLength(tensor) < LEAST_BYTES || graph.constant(tensor.name) !== tensor) continue;
     const key = keyOf(tensor);
     const same = known.get(key);
     if (same === undefined) known.set(key, tensor.name);

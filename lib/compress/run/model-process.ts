@@ -1,0 +1,187 @@
+// Loads and runs a large model in a process of its own. Its memory is returned whole when the model is released, which
+// WebAssembly's never is, and a model that the machine cannot hold ends that process alone.
+import { fork } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { InferenceSession } from "onnxruntime-node";
+import type { Tensor } from "../../core/tensor.ts";
+import { readModelAndFiles } from "../onnx/model-file.ts";
+import type { Feed } from "./feeds.ts";
+import { findPackage } from "./optional-peers.ts";
+
+/**
+ * Script of the process. Its arguments name the runtime: the path of onnxruntime-node, or the address of the module that
+ * starts ONNX Runtime's WebAssembly. A file is read in parts: Node reads at most 2 GiB at once.
+ */
+const RUN = `
+const { closeSync, fstatSync, openSync, readSync } = require("node:fs");
+const [kind, runtime] = process.argv.slice(2);
+const readFile = (path) => {
+  const file = openSync(path, "r");
+  const bytes = new Uint8Array(fstatSync(file).size);
+  for (let at = 0; at < bytes.length;) at += readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
+  closeSync(file);
+  return bytes;
+};
+let ort, session;
+const own = (data) =>
+  ArrayBuffer.isView(data) && data.byteLength < data.buffer.byteLength ? data.slice() : data;
+const calls = {
+  async open({ path, options, files }) {
+    ort = kind === "wasm" ? await (await import(runtime)).startWebRuntime() : require(runtime);
+    const externalData = files.map(({ location, file }) => ({ path: location, data: readFile(file) }));
+    session = await (kind === "wasm"
+      ? ort.InferenceSession.create(readFile(path), { ...options, ...(files.length > 0 && { externalData }) })
+      : ort.InferenceSession.create(path, options));
+    return { inputs: session.inputMetadata, outputs: session.outputMetadata };
+  },
+  async run({ feed, names }) {
+    const tensors = Object.entries(feed).map(([name, { dtype, dims, data }]) => [name, new ort.Tensor(dtype, data, dims)]);
+    const results = await session.run(Object.fromEntries(tensors), names);
+    return Object.entries(results).map(([name, { type, dims, data }]) => [name, { dtype: type, dims, data: own(data) }]);
+  },
+};
+process.on("message", async ({ id, call, ...given }) => {
+  let answer;
+  try {
+    answer = { result: await calls[call](given) };
+  } catch (error) {
+    answer = { error: error instanceof Error ? error.message : String(error) };
+  }
+  const { user, system } = process.cpuUsage();
+  process.send({ id, busyMs: (user + system) / 1000, ...answer });
+});
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+`;
+
+/** Metadata of a session's inputs or outputs. */
+export type Ports = InferenceSession["inputMetadata"];
+
+/** What a process answers. */
+interface Answer {
+  readonly id: number;
+  /** Processor time of the process so far. */
+  readonly busyMs: number;
+  readonly result?: unknown;
+  readonly error?: string;
+}
+
+interface Waiting {
+  resolve(result: unknown): void;
+  reject(reason: Error): void;
+}
+
+/** A model that is loaded in a process of its own. */
+export class ModelProcess {
+  readonly #child: ChildProcess;
+  readonly #script: string;
+  readonly #waiting: Map<number, Waiting> = new Map();
+  #calls = 0;
+  #busyMs = 0;
+  #ports: { readonly inputs: Ports; readonly outputs: Ports } = { inputs: [], outputs: [] };
+
+  private constructor(kind: "node" | "wasm", runtime: string) {
+    this.#script = mkdtempSync(join(tmpdir(), "selvedge-process-"));
+    const path = join(this.#script, "run.cjs");
+    writeFileSync(path, RUN);
+    // A module of the sources is TypeScript, which the development dependency tsx loads.
+    const loader = /\.ts$/.test(runtime) ? createRequire(import.meta.url).resolve("tsx") : null;
+    const execArgv = loader === null ? [] : ["--import", pathToFileURL(loader).href];
+    this.#child = fork(path, [kind, runtime], { execArgv, serialization: "advanced", stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    this.#child.on("message", (answer: Answer) => {
+      this.#take(answer);
+    });
+    this.#child.on("error", (error) => {
+      this.#fail(error);
+    });
+    this.#child.on("exit", (code, signal) => {
+      this.#fail(new Error(`the process that ran the model ended (${signal ?? String(code)}): memory may be short`));
+    });
+  }
+
+  /** Loads the model of a file, and of external data beside it. */
+  static async open(path: string, place: "cpu" | "webgpu" | "wasm", options: object): Promise<ModelProcess> {
+    const isWasm = place === "wasm";
+    const runtime = isWasm ? (await import("./web-runtime.ts")).WEB_RUNTIME : findPackage("onnxruntime-node");
+    const files = isWasm ? readModelAndFiles(path).files : [];
+    const opened = new ModelProcess(isWasm ? "wasm" : "node", runtime);
+    try {
+      const located = files.map((file) => ({ location: relative(dirname(path), file), file }));
+      opened.#ports = (await opened.#call("open", { path, options, files: located })) as typeof opened.#ports;
+      return opened;
+    } catch (error) {
+      await opened.release();
+      throw error;
+    }
+  }
+
+  /** Metadata of the inputs. */
+  get inputMetadata(): Ports {
+    return this.#ports.inputs;
+  }
+
+  /** Metadata of the outputs. */
+  get outputMetadata(): Ports {
+    return this.#ports.outputs;
+  }
+
+  /** Processor time of the process so far, in milliseconds. */
+  get busyMs(): number {
+    return this.#busyMs;
+  }
+
+  /** Runs the model; returns all outputs, or those named. */
+  async run(feed: Feed, names?: readonly string[]): Promise<Record<string, Tensor>> {
+    const results = (await this.#call("run", { feed: compact(feed), names })) as [string, Tensor][];
+    return Object.fromEntries(results);
+  }
+
+  /** Ends the process. */
+  release(): Promise<void> {
+    const isGone = this.#child.exitCode !== null || this.#child.signalCode !== null;
+    const gone = new Promise<void>((resolve) => {
+      if (isGone || this.#child.pid === undefined) resolve();
+      else this.#child.once("exit", () => { resolve(); });
+    });
+    this.#child.kill("SIGKILL");
+    rmSync(this.#script, { recursive: true, force: true });
+    return gone;
+  }
+
+  #call(call: "open" | "run", given: object): Promise<unknown> {
+    const id = this.#calls++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#child.send({ id, call, ...given }, (error) => {
+        if (error !== null) this.#fail(error);
+      });
+    });
+  }
+
+  #take({ id, busyMs, result, error }: Answer): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    this.#busyMs = busyMs;
+    if (error === undefined) waiting?.resolve(result);
+    else waiting?.reject(new Error(error));
+  }
+
+  #fail(reason: Error): void {
+    for (const { reject } of this.#waiting.values()) reject(reason);
+    this.#waiting.clear();
+  }
+}
+
+/** Copies arrays that are parts of larger buffers: a message would hold the whole buffer. */
+function compact(feed: Feed): Feed {
+  const own = (tensor: Tensor): Tensor => {
+    const { data } = tensor;
+    const isPart = ArrayBuffer.isView(data) && data.byteLength < data.buffer.byteLength;
+    return isPart ? ({ ...tensor, data: data.slice() } as Tensor) : tensor;
+  };
+  return Object.fromEntries(Object.entries(feed).map(([name, tensor]) => [name, own(tensor)]));
+}
