@@ -6,6 +6,7 @@ import { formsFor } from "../lib/compress/forms/forms.ts";
 import type { Form, FormId } from "../lib/compress/forms/forms.ts";
 import { makeForm } from "../lib/compress/make-form.ts";
 import type { OnnxModel } from "../lib/compress/onnx/model.ts";
+import { Scratch } from "../lib/compress/onnx/written-model.ts";
 import type { PackInput, PackVariant } from "../lib/compress/bundle/pack.ts";
 
 /** Recipe of a bundle. */
@@ -53,7 +54,11 @@ async function makeVariant(
   model: OnnxModel,
   isLeft: (name: string) => boolean = () => false,
 ): Promise<PackVariant> {
-  const { form, bytes } = await makeForm(asked, model, { feeds: [], isSynthetic: true, isLeft }, []);
+  const scratch = new Scratch();
+  const given = { feeds: [], scratch, isSynthetic: true, isLeft };
+  const { form, model: made } = await makeForm(asked, model, given, []);
+  const bytes = made.write();
+  await scratch.close();
   const { id, needs, session } = form;
   const files = [{ path: "model.onnx", bytes, isModel: true }];
   return { id, needs, ...(session && { session }), files };

@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readModel, writeModel } from "../lib/compress/onnx/model.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
 import { References } from "../lib/compress/run/references.ts";
 import { firstFeeds } from "../lib/compress/run/samples.ts";
 import type { SearchOutcome } from "../lib/compress/search/search.ts";
@@ -43,12 +43,14 @@ for (const recipe of RECIPES) {
   const input = await recipe.build();
   const source = input.variants.find((x) => x.id === "f32")?.files[0]?.bytes;
   if (source === undefined) throw new Error(`${recipe.name} has no variant f32`);
-  const simple = writeModel(readModel(source).transform(simplify()));
+  const model = readModel(source).transform(simplify());
+  const bytes = model.write();
+  const simple = { model, source: bytes, byteLength: bytes.length };
   const folder = join(import.meta.dirname, "dist/search", recipe.name);
   mkdirSync(folder, { recursive: true });
   const path = join(folder, "model.onnx");
-  writeFileSync(path, simple.bytes);
-  const { samples, seen, metric, labels } = await searchTask(input, simple.bytes, Number(values.samples));
+  writeFileSync(path, bytes);
+  const { samples, seen, metric, labels } = await searchTask(input, bytes, Number(values.samples));
   const { outcome } = await search({
     references: new References(path, samples),
     metric,
@@ -64,7 +66,7 @@ for (const recipe of RECIPES) {
   });
   const { candidates, chosen, uniform, isCutShort, seconds, ortSeconds, peakBytes } = outcome;
   results[recipe.name] = {
-    ...{ metric: metric.name, float32Bytes: simple.bytes.length, tried: candidates.length },
+    ...{ metric: metric.name, float32Bytes: bytes.length, tried: candidates.length },
     ...{ uniform, chosen, isCutShort, seconds, ortSeconds, peakBytes },
   };
   writeFileSync(PATH, `${JSON.stringify(results, null, 2)}\n`);

@@ -364,3 +364,43 @@ test("inspect, check and diff speak of a model", { timeout: 60_000 }, async () =
   expect(await main(["check", path, "--targets", "wasm"])).toBe(0);
   expect(said).toMatch(/wasm: passed; 3 operators there, 0 of shapes and 0 others on the CPU/);
 });
+
+describe("diff", () => {
+  const unlike = (name: string, model: OnnxModel): string => {
+    const path = join(folder, name);
+    writeFileSync(path, model.write());
+    return path;
+  };
+  const relu = (input: string, dims: readonly (number | string)[], output = "y", type?: number): OnnxModel =>
+    smallModel({
+      opset: 17,
+      inputs: { [input]: dims },
+      outputs: [output],
+      nodes: [{ opType: "Relu", input: [input], output: [output] }],
+      ...(type !== undefined && { types: { [input]: type, [output]: type } }),
+    });
+
+  test.each([
+    ["another input", relu("z", ["n", 8]), /b\.onnx has the input "z", which .*a\.onnx has not: its inputs are "x"/],
+    ["another type", relu("x", ["n", 8], "y", TensorProto_DataType.FLOAT16), /"x" is float32 in .* and float16 in/],
+    ["other dims", relu("x", ["n", 9]), /"x" has dims \[n, 8\] in .*a\.onnx and \[n, 9\] in .*b\.onnx/],
+    ["no output in common", relu("x", ["n", 8], "z"), /no output in common: .* has "y", .* has "z"/],
+  ])("models that cannot be compared are named with the reason: %s", async (_, other, message) => {
+    const [a, b] = [unlike("a.onnx", relu("x", ["n", 8])), unlike("b.onnx", other)];
+    expect(await main(["diff", a, b])).toBe(1);
+    expect(said).toMatch(message);
+  });
+
+  test("a model that fails on the inputs is named", async () => {
+    const reshape = smallModel({
+      opset: 17,
+      inputs: { x: ["n", 8] },
+      outputs: ["y"],
+      nodes: [{ opType: "Reshape", input: ["x", "to"], output: ["y"] }],
+      initializers: [int64Tensor("to", [1], [7])],
+    });
+    const [a, b] = [unlike("a.onnx", relu("x", ["n", 8])), unlike("b.onnx", reshape)];
+    expect(await main(["diff", a, b])).toBe(1);
+    expect(said).toMatch(/diff: .*b\.onnx does not run on the inputs: /);
+  });
+});

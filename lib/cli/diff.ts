@@ -1,7 +1,10 @@
 // `selvedge diff`.
 import type { Command } from "commander";
-import { compare } from "../compress/bundle/inspect.ts";
+import { whyUnlike } from "../compress/bundle/compare-ports.ts";
+import { compare, describePorts } from "../compress/bundle/inspect.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
+import type { Feed } from "../compress/run/feeds.ts";
+import type { Outputs } from "../compress/run/metric.ts";
 import { runAll } from "../compress/run/session.ts";
 import type { Run } from "./cli.ts";
 import { feedsFor, limitOption, samplesOption, shapeOption } from "./options.ts";
@@ -26,9 +29,25 @@ export function diff(program: Command, _run: Run): Command {
     .addOption(shapeOption())
     .addHelpText("after", "\nExample:\n  npx selvedge diff model.onnx dist/model/int8.onnx")
     .action(async (a: string, b: string, { samples, limit, shape }: Values) => {
-      const feeds = await feedsFor(a, readModelFile(a), { samples, limit, shape });
-      const pair = [await runAll(a, feeds), await runAll(b, feeds)] as const;
+      const models = [readModelFile(a), readModelFile(b)] as const;
+      const why = whyUnlike(
+        { path: a, ...(await describePorts(models[0])) },
+        { path: b, ...(await describePorts(models[1])) },
+      );
+      if (why !== undefined) throw new TypeError(`diff: ${why}`);
+      const feeds = await feedsFor(a, models[0], { samples, limit, shape });
+      const pair = [await runOn(a, feeds), await runOn(b, feeds)] as const;
       print(`over ${feeds.length} ${samples === undefined ? "synthesized inputs" : "samples"}:`);
       for (const line of compare(...pair)) print(line);
     });
+}
+
+/** Runs a model on all inputs; an error names the model. */
+async function runOn(path: string, feeds: readonly Feed[]): Promise<Outputs[]> {
+  try {
+    return await runAll(path, feeds);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TypeError(`diff: ${path} does not run on the inputs: ${reason}`, { cause: error });
+  }
 }

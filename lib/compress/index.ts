@@ -21,7 +21,7 @@ export type { LayerMoments, Moments, MomentsOptions } from "./run/input-moments.
 export { readModel, tensorBorders } from "./onnx/model.ts";
 export type { OnnxModel, Transform } from "./onnx/model.ts";
 export { packBundle, writeBundle, writePacked } from "./bundle/pack.ts";
-export type { PackFile, PackInput, PackVariant, Packed, PackedBundle } from "./bundle/pack.ts";
+export type { PackFile, PackInput, PackModel, PackVariant, Packed, PackedBundle } from "./bundle/pack.ts";
 export { packConstants } from "./simplify/pack-constants.ts";
 export type { PackConstantsOptions } from "./simplify/pack-constants.ts";
 export { removeUnused } from "./simplify/remove-unused.ts";

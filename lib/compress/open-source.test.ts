@@ -79,7 +79,7 @@ test.each([
   const [whole = []] = await runModel(twoLayers(SIZES).write(), { x });
   const [now = []] = await runModel(opened.model.write(), { x });
   expect(decibels(whole, now)).toBeGreaterThan({ float16: 60, bfloat16: 40, float64: 120 }[type]);
-  await opened.close();
+  await opened.scratch.close();
 });
 
 test("a float32 source is opened as it is", async () => {

@@ -1,14 +1,15 @@
 // The last step of a compression: packs the forms that passed as variants of a bundle.
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { withGolden } from "./bundle/golden.ts";
-import { packBundle, writePacked } from "./bundle/pack.ts";
-import type { PackVariant } from "./bundle/pack.ts";
+import { writeBundle } from "./bundle/pack.ts";
+import type { Packed, PackModel, PackVariant } from "./bundle/pack.ts";
 import type { Variant } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import { defaultFor, isKept, uncheckedOn } from "./choose-defaults.ts";
 import type { Target } from "./forms/forms.ts";
 import type { FormResult } from "./make-form.ts";
 import type { CompressReport, FormReport } from "./report/report.ts";
+import { readModelFile } from "./onnx/model-file.ts";
 import { makeScore } from "./run/score.ts";
 import type { Job } from "./simplify-source.ts";
 
@@ -46,36 +47,37 @@ async function pack(
   // Without a target that passed, a bundle would look like a result.
   if (variants.length === 0 || Object.values(defaults).every((x) => x === null)) return null;
   const { inputs, exampleDims } = description;
-  const checked: PackVariant[] = [];
+  const checked: PackVariant<PackModel>[] = [];
   for (const variant of variants) checked.push(await withGolden(variant, inputs, exampleDims));
   const model = { ...description, ...(Object.keys(baseline).length > 0 && { baseline }) };
-  let packed: Awaited<ReturnType<typeof packBundle>>;
+  let packed: Packed;
   try {
-    packed = await packBundle({ model, variants: checked, assets });
+    packed = await writeBundle(join(out.path, "bundle"), { model, variants: checked, assets });
   } catch (error) {
-    notes.push(`No bundle was written: ${error instanceof Error ? error.message : String(error)}`);
+    if (!isSelvedgeError(error)) throw error;
+    notes.push(`No bundle was written: ${error.message}`);
     return null;
   }
-  const { bundle, identity, chunkBytes, wireBytes } = await writePacked(join(out.path, "bundle"), packed);
+  const { bundle, identity, chunkBytes, wireBytes } = packed;
   const ids = variants.map((x) => x.id);
   return { bundle: { identity, variants: ids, bytes: chunkBytes, wireBytes }, variants: bundle.variants };
 }
 
 /** Describes a form as a variant; none where it could not be made. */
-function variantsOf({ made, report }: FormResult, { metric, referenceScore, split, out }: Job): PackVariant[] {
+function variantsOf({ made, report }: FormResult, { metric, referenceScore, split, out }: Job): PackVariant<PackModel>[] {
   if (made === null) return [];
   const { form } = made;
-  const bytes = new Uint8Array(readFileSync(join(out.path, report.file)));
+  const model = readModelFile(join(out.path, report.file));
   const at = (target: Target): FormReport["checks"][number] | undefined =>
     report.checks.find((x) => x.target === target);
   const webgpu = (at("webgpu") ?? at("webgpu-f16"))?.assignment;
   const wasm = at("wasm");
   const unchecked = uncheckedOn(report, form.needs);
-  const variant: PackVariant = {
+  const variant: PackVariant<PackModel> = {
     id: form.id,
     needs: form.needs,
     ...(form.session === undefined ? {} : { session: form.session }),
-    files: [{ path: "model.onnx", bytes, isModel: true }],
+    files: [{ path: "model.onnx", model }],
     ...(report.score !== null &&
       referenceScore !== null && {
         score: makeScore(

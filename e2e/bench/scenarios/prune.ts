@@ -11,7 +11,8 @@ import { totalMacs } from "../../../lib/compress/run/macs.ts";
 import { makeMetric } from "../../../lib/compress/run/metric.ts";
 import type { Outputs } from "../../../lib/compress/run/metric.ts";
 import { readModel } from "../../../lib/compress/onnx/model.ts";
-import type { OnnxModel, WrittenModel } from "../../../lib/compress/onnx/model.ts";
+import type { OnnxModel } from "../../../lib/compress/onnx/model.ts";
+import type { WrittenModel } from "../../../lib/compress/onnx/written-model.ts";
 import { Pruner } from "../../../lib/compress/prune/pruner.ts";
 import type { PruneOptions, PruneShares } from "../../../lib/compress/prune/pruner.ts";
 import { References } from "../../../lib/compress/run/references.ts";
@@ -121,7 +122,7 @@ function simple(model: OnnxModel): Uint8Array<ArrayBuffer> {
 }
 
 function written(bytes: Uint8Array<ArrayBuffer>): WrittenModel {
-  return { model: readModel(bytes), bytes };
+  return { model: readModel(bytes), source: bytes, byteLength: bytes.length };
 }
 
 function inputOf({ bytes }: Pruned): string {

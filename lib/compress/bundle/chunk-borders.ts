@@ -23,36 +23,47 @@ const SEEN = 64;
  * possible. The chunks are views.
  */
 export function cutChunks(bytes: Bytes, borders: readonly number[] = [], max: number = CHUNK_MAX_BYTES): Bytes[] {
-  const starts = [0, ...borders.filter((x, i) => x > 0 && x < bytes.length && x !== borders[i - 1])];
-  const chunks: Bytes[] = [];
+  const seen = (from: number, to: number): Bytes => bytes.subarray(from, to);
+  return chunkRanges(bytes.length, seen, borders, max).map(([from, to]) => seen(from, to));
+}
+
+/** Returns where the chunks of a file of `length` bytes begin and end; `read` reads a part of it. */
+export function chunkRanges(
+  length: number,
+  read: (from: number, to: number) => Uint8Array,
+  borders: readonly number[] = [],
+  max: number = CHUNK_MAX_BYTES,
+): [from: number, to: number][] {
+  const starts = [0, ...borders.filter((x, i) => x > 0 && x < length && x !== borders[i - 1])];
+  const chunks: [number, number][] = [];
   const cut = (from: number, to: number): void => {
     // Relative to the tensor's own start, so that preceding content does not move its cuts.
-    for (let at = from; at < to; at += max) chunks.push(bytes.subarray(at, Math.min(at + max, to)));
+    for (let at = from; at < to; at += max) chunks.push([at, Math.min(at + max, to)]);
   };
   let from = 0;
   let wasLarge = false;
   for (const [i, start] of starts.entries()) {
-    const end = starts[i + 1] ?? bytes.length;
+    const end = starts[i + 1] ?? length;
     const isLarge = end - start >= max * LARGE;
     const isEnd =
       isLarge ||
       wasLarge ||
       end - from > max ||
-      (start - from >= max * LEAST && fingerprint(bytes, start) % ONE_IN === 0);
+      (start - from >= max * LEAST && fingerprint(read(start, Math.min(start + SEEN, length))) % ONE_IN === 0);
     if (start > from && isEnd) {
       cut(from, start);
       from = start;
     }
     wasLarge = isLarge;
   }
-  cut(from, bytes.length);
+  cut(from, length);
   return chunks;
 }
 
 /** Hashes the bytes after a border (FNV-1a). */
-function fingerprint(bytes: Bytes, at: number): number {
+function fingerprint(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
-  for (const byte of bytes.subarray(at, at + SEEN)) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   // The low bits alone are weakly mixed.
   return (hash ^ (hash >>> 15)) >>> 0;
 }

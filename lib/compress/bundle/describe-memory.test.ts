@@ -2,12 +2,13 @@
 // Chromium 156, ONNX Runtime Web 1.30, JSPI build; for float16 the WebAssembly memory alone is known.
 import { expect, test } from "vitest";
 import { modelOf } from "../../../e2e/support/onnx-graphs.ts";
+import type { OnnxModel } from "../onnx/model.ts";
 import { describeMemory } from "./describe-memory.ts";
 
 const N = 256;
 
 /** A stack of products with weights of a type, cast to float32 where they are not. */
-function stack(dtype: "float32" | "float16" | "int8", layers: number): Uint8Array {
+function stack(dtype: "float32" | "float16" | "int8", layers: number): OnnxModel {
   const constants: Record<string, { dtype: typeof dtype; dims: number[] }> = {};
   const nodes = Array.from({ length: layers }, (_, i) => {
     constants[`w${i}`] = { dtype, dims: [N, N] };
@@ -17,7 +18,7 @@ function stack(dtype: "float32" | "float16" | "int8", layers: number): Uint8Arra
     return dtype === "float32" ? [product] : [cast, product];
   }).flat();
   const inputs = { x: { dtype: "float32", dims: [1, N] } } as const;
-  return modelOf({ inputs, constants, outputs: [`h${layers - 1}`], nodes }).write();
+  return modelOf({ inputs, constants, outputs: [`h${layers - 1}`], nodes });
 }
 
 test.each([

@@ -2,17 +2,16 @@
 import type { Variant } from "../../core/bundle.ts";
 import { predictMemory } from "../../core/predict-memory.ts";
 import { deviceTensors } from "../check/device-bytes.ts";
-import { readModel } from "../onnx/model.ts";
+import type { OnnxModel } from "../onnx/model.ts";
 import { rawLength } from "../onnx/stored-bytes.ts";
 import { bitsOf } from "../onnx/tensor-proto.ts";
 
-/** Predicts the memory of a model in one file, whose weights a bundle stores apart. */
+/** Predicts the memory of a model whose weights a bundle stores apart. */
 export function describeMemory(
-  bytes: Uint8Array,
+  model: OnnxModel,
   graphBytes: number,
   weightBytes: number,
 ): Pick<Variant, "memoryBytes" | "tensorBytes"> {
-  const model = readModel(bytes);
   const sum = (has: (bits: number) => boolean): number =>
     model.graph.proto.initializer.reduce((total, x) => total + (has(bitsOf(x.dataType)) ? rawLength(x) : 0), 0);
   const quantized = Math.min(

@@ -5,8 +5,11 @@
 // huge logit.
 import type { BundleInput } from "../../core/bundle.ts";
 import { smallestTable } from "./describe.ts";
-import type { PackVariant } from "./pack.ts";
+import { modelOf } from "./pack.ts";
+import type { PackFile, PackModel, PackVariant } from "./pack.ts";
 import { readModel } from "../onnx/model.ts";
+import { Scratch, writeModel } from "../onnx/written-model.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
 import { syntheticInputs } from "../run/synthetic-inputs.ts";
 import type { Feed } from "../run/feeds.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -37,35 +40,52 @@ const SMALL = 64;
 const GUESSES = 8;
 
 /** Adds to a variant the golden of a synthetic input. Returns it as it was where none can be made. */
-export async function withGolden(
-  variant: PackVariant,
+export async function withGolden<File extends PackFile | PackModel>(
+  variant: PackVariant<File>,
   inputs: readonly BundleInput[],
   typical: Readonly<Record<string, number>> = {},
-): Promise<PackVariant> {
-  const bytes = variant.files[0]?.bytes ?? new Uint8Array();
-  const bound = smallestTable(readModel(bytes));
+): Promise<PackVariant<File>> {
+  const [file] = variant.files;
+  if (file === undefined) return variant;
+  const scratch = new Scratch();
+  try {
+    const model = modelOf(file) ?? readModel("bytes" in file ? file.bytes : new Uint8Array());
+    const { source } = await writeModel(model, scratch);
+    return { ...variant, ...(await goldenOf(source, smallestTable(model), variant, inputs, typical)) };
+  } finally {
+    await scratch.close();
+  }
+}
+
+async function goldenOf(
+  source: ModelSource,
+  bound: number,
+  { session }: Pick<PackVariant, "session">,
+  inputs: readonly BundleInput[],
+  typical: Readonly<Record<string, number>>,
+): Promise<Pick<PackVariant, "golden">> {
   const small = Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, Math.min(size, SMALL)]));
   for (const sizes of [typical, small]) {
     let guesses = 0;
     for (const [feed] of syntheticInputs(inputs, { typical: sizes, bound })) {
-      const golden = feed && (await makeGolden(bytes, variant.session?.wasm, feed).catch(() => null));
-      if (golden) return { ...variant, golden };
+      const golden = feed && (await makeGolden(source, session?.wasm, feed).catch(() => null));
+      if (golden) return { golden };
       guesses += 1;
       if (golden === undefined || guesses === GUESSES) break; // too large, or not to be written
     }
   }
-  return variant;
+  return {};
 }
 
 /** Makes a variant's golden files; undefined where a tensor holds strings or an output is larger than 1 MiB. */
 export async function makeGolden(
-  bytes: Uint8Array,
+  source: ModelSource,
   session: Readonly<Record<string, string>> | undefined,
   feed: Feed,
 ): Promise<PackVariant["golden"]> {
   const inputBytes = writeSafetensors(feed);
   if (inputBytes === null || inputBytes.length > MAX_BYTES) return undefined;
-  const model = await openModel(bytes, "cpu", session);
+  const model = await openModel(source, "cpu", session);
   try {
     const tried = AMPLITUDES.map((factor) => scaled(feed, () => factor));
     let [input, answer] = [feed, await model.runTensors(feed)];

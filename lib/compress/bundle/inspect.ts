@@ -58,6 +58,7 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
 export function compare(first: readonly Outputs[], second: readonly Outputs[]): string[] {
   const names = Object.keys(first[0] ?? {});
   return names.map((name) => {
+    if (second[0]?.[name] === undefined) return `${name}  in the first model alone`;
     let largest = 0;
     const pairs = first.map((x, i) => {
       const [reference, now] = [x[name], second[i]?.[name]];

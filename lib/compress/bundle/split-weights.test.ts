@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { InferenceSession } from "onnxruntime-node";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "../onnx/onnx.gen.js";
 import type { TensorProto } from "../onnx/onnx.gen.js";
@@ -9,6 +9,9 @@ import { decodeModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { packBundle } from "./pack.ts";
 import { checkSplit, joinWeights, splitWeights } from "./split-weights.ts";
+import type { SplitModel } from "./split-weights.ts";
+import { StoredBytes } from "../onnx/stored-bytes.ts";
+import { Scratch } from "../onnx/written-model.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 const LOCATION = "model.onnx.data";
@@ -40,6 +43,15 @@ function splitter(count: number): OnnxModel {
   });
 }
 
+const scratch = new Scratch();
+afterAll(() => scratch.close());
+
+/** Splits a model whose weights fit into memory. */
+async function splitOf(model: OnnxModel): Promise<SplitModel & { readonly weights: Uint8Array<ArrayBuffer> }> {
+  const { graph, weights, borders } = await splitWeights(model, LOCATION, scratch);
+  return { graph, weights: weights instanceof StoredBytes || weights === null ? new Uint8Array() : weights, borders };
+}
+
 /** Names the tensors of a graph that are external. */
 const externalIn = (graph: Uint8Array): string[] =>
   decodeModel(graph)
@@ -47,20 +59,21 @@ const externalIn = (graph: Uint8Array): string[] =>
     .map((x) => x.name);
 
 test("vectors that shape inference reads stay in the graph, so that the split model loads (tool-split)", async () => {
-  const bytes = splitter(200).write();
-  const split = splitWeights(bytes, LOCATION);
+  const model = splitter(200);
+  const split = await splitOf(model);
   expect(externalIn(split.graph)).toEqual(["w"]);
-  const externalData = [{ path: LOCATION, data: split.weights ?? new Uint8Array() }];
+  const externalData = [{ path: LOCATION, data: split.weights }];
   const session = await InferenceSession.create(split.graph, { logSeverityLevel: 4, externalData });
   await session.release();
-  await checkSplit(bytes, LOCATION, split);
-  expect(joinWeights(split.graph, split.weights ?? new Uint8Array())).toEqual(bytes);
+  await checkSplit(model, LOCATION, split, scratch);
+  expect(joinWeights(split.graph, split.weights)).toEqual(model.write());
 });
 
-test("integers stay where they have at most one axis and 64 kB; all else from 1 kB on is external (tool-split)", () => {
+test("integers stay where they have at most one axis and 64 kB; all else from 1 kB on is external (tool-split)", async () => {
   const types = fc.constantFrom(INT64, INT32, UINT8, TensorProto_DataType.FLOAT);
-  fc.assert(
-    fc.property(types, fc.constantFrom(0, 1, 2), fc.constantFrom(8, 1_016, 1_024, 65_536, 65_544), (type, rank, n) => {
+  const sizes = fc.constantFrom(8, 1_016, 1_024, 65_536, 65_544);
+  await fc.assert(
+    fc.asyncProperty(types, fc.constantFrom(0, 1, 2), sizes, async (type, rank, n) => {
       const width = type === INT64 ? 8 : type === UINT8 ? 1 : 4;
       const count = rank === 0 ? 1 : n / width;
       const dims = [[], [count], [1, count]][rank] ?? [];
@@ -75,19 +88,19 @@ test("integers stay where they have at most one axis and 64 kB; all else from 1 
       const isIndex = type === INT64 || type === INT32;
       const bytes = count * width;
       const isExternal = bytes >= 1_024 && !(isIndex && rank <= 1 && bytes <= 65_536);
-      expect(externalIn(splitWeights(model.write(), LOCATION).graph)).toEqual(isExternal ? ["t"] : []);
+      expect(externalIn((await splitOf(model)).graph)).toEqual(isExternal ? ["t"] : []);
     }),
   );
 });
 
 test("a model that ONNX Runtime loads in one file alone is refused before it is published (tool-split-load)", async () => {
   // 8,193 sizes of 8 bytes: more than stays in the graph.
-  const bytes = splitter(8_193).write();
+  const whole = splitter(8_193);
   const message = /does not load the model with its weights in a separate file, "model.onnx.data": .*external tensors/;
-  await expect(checkSplit(bytes, LOCATION, splitWeights(bytes, LOCATION))).rejects.toThrow(message);
+  await expect(checkSplit(whole, LOCATION, await splitOf(whole), scratch)).rejects.toThrow(message);
   const ports = { name: "x", dtype: "float32", dims: [8_193], batchAxis: null } as const;
   const model = { name: "m", version: "1", licence: "MIT", inputs: [ports], outputs: [{ ...ports, name: "y" }] };
-  const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes, isModel: true }] }];
+  const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model: whole }] }];
   await expect(packBundle({ model, variants })).rejects.toMatchObject({ code: "model-invalid" });
 });
 
@@ -100,5 +113,5 @@ test("a model that does not load in one file either is left to the checks of its
     initializers: [floatTensor("w", [32, 32], seededFloats(1_024))],
   });
   const bytes = model.write();
-  await checkSplit(bytes, LOCATION, splitWeights(bytes, LOCATION));
+  await checkSplit(model, LOCATION, await splitOf(model), scratch);
 });

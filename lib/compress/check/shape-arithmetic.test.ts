@@ -1,10 +1,9 @@
 import { expect, test } from "vitest";
 import { runInChildProcess } from "../run/child-process.ts";
 import { Checker } from "./check.ts";
-import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { inMemory, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { formsFor } from "../forms/forms.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
-import { writeModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
@@ -59,11 +58,11 @@ test.each([
   ["places", 0],
   ["numbers", 2],
 ] as const)("a mask of %s has %i operators on the CPU, which cost too little to refuse it", async (from, cpu) => {
-  const { model, bytes } = writeModel(compared(from));
-  const { outputs } = await runInChildProcess(bytes, "cpu", {}, [feed]);
-  const checker = new Checker(bytes, [feed]);
+  const written = inMemory(compared(from));
+  const { outputs } = await runInChildProcess(written.source, "cpu", {}, [feed]);
+  const checker = new Checker(written.source, [feed]);
   const [form] = formsFor(["webgpu"], ["f32"]);
-  const [check] = await checker.check({ form: form!, model, bytes, expected: outputs }, ["webgpu"]);
+  const [check] = await checker.check({ form: form!, ...written, expected: outputs }, ["webgpu"]);
   await checker.close();
   expect(check?.verdict).toBe("passed");
   expect(check?.assignment?.cpu).toBe(cpu);

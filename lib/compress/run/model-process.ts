@@ -61,6 +61,11 @@ process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 /** Metadata of a session's inputs or outputs. */
 export type Ports = InferenceSession["inputMetadata"];
 
+interface BothPorts {
+  readonly inputs: Ports;
+  readonly outputs: Ports;
+}
+
 /** What a process answers. */
 interface Answer {
   readonly id: number;
@@ -82,7 +87,7 @@ export class ModelProcess {
   readonly #waiting: Map<number, Waiting> = new Map();
   #calls = 0;
   #busyMs = 0;
-  #ports: { readonly inputs: Ports; readonly outputs: Ports } = { inputs: [], outputs: [] };
+  #ports: BothPorts = { inputs: [], outputs: [] };
 
   private constructor(kind: "node" | "wasm", runtime: string) {
     this.#script = mkdtempSync(join(tmpdir(), "selvedge-process-"));
@@ -111,7 +116,7 @@ export class ModelProcess {
     const opened = new ModelProcess(isWasm ? "wasm" : "node", runtime);
     try {
       const located = files.map((file) => ({ location: relative(dirname(path), file), file }));
-      opened.#ports = (await opened.#call("open", { path, options, files: located })) as typeof opened.#ports;
+      opened.#ports = (await opened.#call("open", { path, options, files: located })) as BothPorts;
       return opened;
     } catch (error) {
       await opened.release();

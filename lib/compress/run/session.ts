@@ -4,7 +4,6 @@ import type { Tensor } from "../../core/tensor.ts";
 import { float16Value } from "../onnx/float16.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
-import { loadRuntime } from "./optional-peers.ts";
 import { openSession } from "./ort-session.ts";
 import type { Place } from "./ort-session.ts";
 import type { Feed } from "./samples.ts";
@@ -75,13 +74,12 @@ export async function runAll(
  * @returns the error where it does not load, else null
  */
 export async function loadError(
-  graph: Uint8Array,
+  source: ModelSource,
   externalData: readonly { readonly path: string; readonly data: Uint8Array }[] = [],
 ): Promise<Error | null> {
-  const { InferenceSession } = await loadRuntime();
   const options = { logSeverityLevel: 4, intraOpNumThreads: 1, graphOptimizationLevel: "disabled" } as const;
   try {
-    const session = await InferenceSession.create(graph, { ...options, externalData });
+    const session = await openSession(source, "cpu", { ...options, ...(externalData.length > 0 && { externalData }) });
     await session.release();
     return null;
   } catch (error) {

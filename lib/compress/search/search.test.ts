@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { inMemory, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { makeMetric } from "../run/metric.ts";
 import { readModel } from "../onnx/model.ts";
 import { References } from "../run/references.ts";
@@ -45,7 +45,7 @@ async function run(folder: string, maxDrop: string, budgetMs: number, rows = 8) 
     references: new References(path, samplesOf(feeds)),
     metric: await makeMetric("sqnr", { maxDrop, hasLabels: false }),
     labels: undefined,
-    simple: { model: readModel(bytes), bytes },
+    simple: inMemory(readModel(bytes)),
     feeds: feeds.slice(0, 20),
     isSynthetic: false,
     targets: ["wasm"],

@@ -15,6 +15,7 @@ import {
 } from "../../compress/onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../../compress/onnx/onnx.gen.js";
 import { OnnxModel } from "../../compress/onnx/model.ts";
+import type { WrittenModel } from "../../compress/onnx/written-model.ts";
 import { floatTensor } from "../../compress/onnx/tensor-proto.ts";
 
 /** Parts of a small model; all values are float32 unless `types` says otherwise. */
@@ -64,6 +65,12 @@ export function smallModel({
       },
     }),
   );
+}
+
+/** Returns a model with its bytes, as one that is written into memory. */
+export function inMemory(model: OnnxModel): WrittenModel & { readonly source: Uint8Array<ArrayBuffer> } {
+  const source = model.write();
+  return { model, source, byteLength: source.length };
 }
 
 /** Adds a branch to an If, which reads values of the graph around it. */

@@ -1,0 +1,73 @@
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { runAll } from "../run/session.ts";
+import type { OnnxModel } from "./model.ts";
+import { readModelFile, writeModelFile } from "./model-file.ts";
+import { rawLength, storedOf } from "./stored-bytes.ts";
+import { floatsOf, floatTensor } from "./tensor-proto.ts";
+import { Scratch, writeModel } from "./written-model.ts";
+
+let scratch: Scratch;
+let folder: string;
+beforeEach(() => {
+  scratch = new Scratch();
+  folder = mkdtempSync(join(tmpdir(), "selvedge-written-"));
+});
+afterEach(async () => {
+  await scratch.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const N = 160;
+const model = (): OnnxModel =>
+  smallModel({
+    opset: 17,
+    inputs: { x: [1, N] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "a"], output: ["z"] },
+      { opType: "MatMul", input: ["z", "b"], output: ["y"] },
+    ],
+    initializers: [floatTensor("a", [N, N], seededFloats(N * N, 1)), floatTensor("b", [N, N], seededFloats(N * N, 2))],
+  });
+const feed = { x: { dtype: "float32", dims: [1, N], data: seededFloats(N, 3) } } as const;
+
+test("a large model is written to a file that runs alike, and reads its weights from there", async () => {
+  const whole = model();
+  const written = await writeModel(whole, scratch, 0);
+  expect(await runAll(written.source, [feed])).toEqual(await runAll(whole.write(), [feed]));
+  expect(written.model.graph.proto.initializer.map((x) => [storedOf(x) !== undefined, rawLength(x)])).toEqual([
+    [true, N * N * 4],
+    [true, N * N * 4],
+  ]);
+  expect(Buffer.compare(written.model.write(), whole.write())).toBe(0);
+});
+
+test("weights that lie in a file are linked, not written again, and a changed one is", async () => {
+  const path = join(folder, "model.onnx");
+  await writeModelFile(path, model(), { external: true });
+  const [data = ""] = readdirSync(folder).filter((x) => x.endsWith(".data"));
+  const first = await writeModel((await writeModel(readModelFile(path), scratch, 0)).model, scratch, 0);
+  const changed = first.model.copy();
+  const [a, b] = changed.graph.proto.initializer;
+  if (a !== undefined) a.rawData = new Uint8Array(seededFloats(N * N, 9).buffer);
+  const second = await writeModel(changed, scratch, 0);
+  const [c, d] = second.model.graph.proto.initializer;
+  expect(d && storedOf(d)?.path).toBe(b && storedOf(b)?.path);
+  expect(c && floatsOf(c)).toEqual(seededFloats(N * N, 9));
+  // Two models share the second weight: three weights on disk, not four.
+  const temporary = await scratch.folder();
+  const sizes = readdirSync(temporary).map((x) => statSync(join(temporary, x)).size);
+  expect(sizes.filter((x) => x >= N * N * 4).length).toBe(2);
+  expect(dirname(second.source as string)).toBe(temporary);
+  expect(data).not.toBe("");
+});
+
+test("the temporary folder goes with the compression", async () => {
+  const { source } = await writeModel(model(), scratch, 0);
+  await scratch.close();
+  expect(statSync(dirname(source as string), { throwIfNoEntry: false })).toBeUndefined();
+});

@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { writeModelFile } from "../onnx/model-file.ts";
+import { floatTensor } from "../onnx/tensor-proto.ts";
+import { ModelProcess } from "./model-process.ts";
+import { openSession } from "./ort-session.ts";
+
+const N = 64;
+const folder = mkdtempSync(join(tmpdir(), "selvedge-process-test-"));
+const path = join(folder, "model.onnx");
+const model = smallModel({
+  opset: 17,
+  inputs: { x: ["n", N] },
+  outputs: ["y"],
+  nodes: [{ opType: "MatMul", input: ["x", "w"], output: ["y"] }],
+  initializers: [floatTensor("w", [N, N], seededFloats(N * N, 1))],
+});
+beforeAll(async () => {
+  await writeModelFile(path, model, { external: true });
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+// A part of a larger buffer: the rest must not be sent.
+const feed = { x: { dtype: "float32", dims: [2, N], data: seededFloats(8 * N, 2).subarray(N, 3 * N) } } as const;
+
+test.each(["cpu", "wasm"] as const)(
+  "a model with external data runs in a process of its own as in this one: %s",
+  async (place) => {
+    const options = { executionProviders: [place], logSeverityLevel: 4 } as const;
+    const here = await openSession(model.write(), place, { logSeverityLevel: 4 });
+    const there = await ModelProcess.open(path, place, options);
+    try {
+      const expected = await here.run(feed);
+      expect(await there.run(feed)).toEqual(expected);
+      expect(await there.run(feed, ["y"])).toEqual(expected);
+      expect(there.inputMetadata.map((x) => x.name)).toEqual(["x"]);
+      expect(there.busyMs).toBeGreaterThan(0);
+      await expect(there.run({})).rejects.toThrow(/x/);
+      expect(await there.run(feed)).toEqual(expected);
+    } finally {
+      await there.release();
+      await here.release();
+    }
+  },
+  60_000,
+);
+
+test("a process that ends takes its calls with it, and says so", async () => {
+  const opened = await ModelProcess.open(path, "cpu", { executionProviders: ["cpu"], logSeverityLevel: 4 });
+  const call = opened.run(feed);
+  await Promise.all([expect(call).rejects.toThrow("the process that ran the model ended (SIGKILL)"), opened.release()]);
+  await expect(opened.run(feed)).rejects.toThrow(/ended|closed/i);
+});
+
+test("a file that does not load is refused with ONNX Runtime's reason", async () => {
+  const options = { executionProviders: ["cpu"], logSeverityLevel: 4 };
+  await expect(ModelProcess.open(join(folder, "none.onnx"), "cpu", options)).rejects.toThrow(/none\.onnx/);
+});
