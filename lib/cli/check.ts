@@ -59,7 +59,11 @@ async function checkModel(path: string, values: Values, scratch: Scratch): Promi
   const expected = await runAll(written.source, feeds);
   const form = { id: "f32", needs: [] } as const;
   const { browser, targets = TARGETS } = values;
-  const checker = new Checker(written.source, feeds, browser && { browser, model: await describe(model, path, values.bundle) });
+  const checker = new Checker(
+    written.source,
+    feeds,
+    browser && { browser, model: await describe(model, path, values.bundle) },
+  );
   const checks = await checker.check({ form, ...written, expected }, targets);
   await checker.close();
   for (const result of checks) print(lineOf(result));

@@ -64,7 +64,10 @@ async function pack(
 }
 
 /** Describes a form as a variant; none where it could not be made. */
-function variantsOf({ made, report }: FormResult, { metric, referenceScore, split, out }: Job): PackVariant<PackModel>[] {
+function variantsOf(
+  { made, report }: FormResult,
+  { metric, referenceScore, split, out }: Job,
+): PackVariant<PackModel>[] {
   if (made === null) return [];
   const { form } = made;
   const model = readModelFile(join(out.path, report.file));

@@ -63,11 +63,7 @@ async function simplified({ path, model: original, targets, feeds, notes, scratc
   return writeModel(original, scratch);
 }
 
-async function batchable(
-  described: Description,
-  source: ModelSource,
-  feeds: readonly Feed[],
-): Promise<Description> {
+async function batchable(described: Description, source: ModelSource, feeds: readonly Feed[]): Promise<Description> {
   const model = await openModel(source, "cpu");
   try {
     return await withBatchAxis(described, feeds, model);

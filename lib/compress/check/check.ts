@@ -176,7 +176,13 @@ export class Checker {
     const again = async (named: WrittenModel): Promise<Again> => {
       const enough = { count: 1, ms: 0, isProfiled: true };
       const session = form.session?.webgpu ?? {};
-      const { exit, log, profile } = await runInChildProcess(named.source, "webgpu", session, feeds.slice(0, 1), enough);
+      const { exit, log, profile } = await runInChildProcess(
+        named.source,
+        "webgpu",
+        session,
+        feeds.slice(0, 1),
+        enough,
+      );
       if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
       return { log: log.split("\n"), cost: costOf(profile) };
     };

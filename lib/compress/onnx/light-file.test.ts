@@ -37,7 +37,10 @@ function modelWith(sizes: readonly number[], text: string): OnnxModel {
     inputs: { x: [1] },
     outputs: ["y"],
     nodes: [{ opType: "Identity", input: ["x"], output: ["y"] }],
-    initializers: sizes.flatMap((n, i) => [floatTensor(`t${i}`, [n], seededFloats(n, i + 1)), int64Tensor(`i${i}`, [1], [i])]),
+    initializers: sizes.flatMap((n, i) => [
+      floatTensor(`t${i}`, [n], seededFloats(n, i + 1)),
+      int64Tensor(`i${i}`, [1], [i]),
+    ]),
   });
   model.proto.docString = text;
   model.proto.metadataProps = [create(StringStringEntryProtoSchema, { key: "k", value: text })];

@@ -76,8 +76,7 @@ async function moveWeights({ graph }: OnnxModel, folder: string, path: string): 
   if (moving.length === 0) return;
   const { pieces, offsets } = alignedPieces(moving.map(rawPiece));
   await writeSynced(path, pieces);
-  for (const [i, tensor] of moving.entries())
-    setRaw(tensor, new StoredBytes(path, offsets[i] ?? 0, rawLength(tensor)));
+  for (const [i, tensor] of moving.entries()) setRaw(tensor, new StoredBytes(path, offsets[i] ?? 0, rawLength(tensor)));
 }
 
 /** Links a file into a folder; null where it lies on another file system, or the system refuses. */

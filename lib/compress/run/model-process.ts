@@ -96,7 +96,11 @@ export class ModelProcess {
     // A module of the sources is TypeScript, which the development dependency tsx loads.
     const loader = /\.ts$/.test(runtime) ? createRequire(import.meta.url).resolve("tsx") : null;
     const execArgv = loader === null ? [] : ["--import", pathToFileURL(loader).href];
-    this.#child = fork(path, [kind, runtime], { execArgv, serialization: "advanced", stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    this.#child = fork(path, [kind, runtime], {
+      execArgv,
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
     this.#child.on("message", (answer: Answer) => {
       this.#take(answer);
     });
@@ -150,7 +154,10 @@ export class ModelProcess {
     const isGone = this.#child.exitCode !== null || this.#child.signalCode !== null;
     const gone = new Promise<void>((resolve) => {
       if (isGone || this.#child.pid === undefined) resolve();
-      else this.#child.once("exit", () => { resolve(); });
+      else
+        this.#child.once("exit", () => {
+          resolve();
+        });
     });
     this.#child.kill("SIGKILL");
     rmSync(this.#script, { recursive: true, force: true });

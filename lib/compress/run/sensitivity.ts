@@ -68,7 +68,10 @@ export async function measureSensitivity(
     const reference: Outputs[] = [];
     for (const feed of feeds) reference.push(await loaded.run({ ...whole, ...feed }));
     const errorOf = async (tensor: TensorProto, user: NodeProto, bits: number): Promise<number> => {
-      const now = { ...whole, [tensor.name]: tensorLike(tensor, rounded(floatsOf(tensor), tensor.dims.map(Number), user, bits)) };
+      const now = {
+        ...whole,
+        [tensor.name]: tensorLike(tensor, rounded(floatsOf(tensor), tensor.dims.map(Number), user, bits)),
+      };
       const pairs: { outputs: Outputs; reference: Outputs }[] = [];
       for (const [i, feed] of feeds.entries())
         pairs.push({ outputs: await loaded.run({ ...now, ...feed }), reference: reference[i] ?? {} });

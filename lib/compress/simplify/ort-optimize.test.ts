@@ -167,7 +167,10 @@ function fusedOnceFolded(): OnnxModel {
 test.each([
   ["whose passes need what is folded", inMemory(fusedOnceFolded())],
   ["that takes ONNX Runtime down", inMemory(deadlyTranspose())],
-  ["that ONNX Runtime cannot read", { model: deadlyTranspose(), source: new TextEncoder().encode("<!doctype html>"), byteLength: 15 }],
+  [
+    "that ONNX Runtime cannot read",
+    { model: deadlyTranspose(), source: new TextEncoder().encode("<!doctype html>"), byteLength: 15 },
+  ],
 ])("a form %s stays as it is", async (_, form) => {
   expect(await aheadOf(form, FOLD)).toBeNull();
 });
