@@ -5,7 +5,7 @@ import { fill, StoredBytes } from "./stored-bytes.ts";
 import { varint } from "./varint.ts";
 
 /** Initializers below this size are read with the graph. */
-export const STORED_MIN_BYTES = 2 ** 16;
+export const STORED_MIN_BYTES: number = 2 ** 16;
 /** Bytes that are read at once. */
 const WINDOW_BYTES = 2 ** 16;
 const LENGTH_DELIMITED = 2;

@@ -5,7 +5,7 @@ import { SelvedgeError } from "../../core/errors.ts";
 import type { TensorProto } from "./onnx.gen.js";
 
 /** Size in bytes from which a model's weights stay on disk, and it runs in a process of its own. */
-export const LARGE_BYTES = 2 ** 27;
+export const LARGE_BYTES: number = 2 ** 27;
 /** Bytes that are read at once where a range is copied. */
 const PART_BYTES = 2 ** 24;
 

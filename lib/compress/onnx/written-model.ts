@@ -46,7 +46,11 @@ export class Scratch {
 }
 
 /** Writes a finished model, once for all that load it: a large one to `scratch`. */
-export async function writeModel(model: OnnxModel, scratch: Scratch, least = LARGE_BYTES): Promise<WrittenModel> {
+export async function writeModel(
+  model: OnnxModel,
+  scratch: Scratch,
+  least: number = LARGE_BYTES,
+): Promise<WrittenModel> {
   const { byteLength } = model;
   if (byteLength < least) return { model, source: model.write(), byteLength };
   const folder = await scratch.folder();
