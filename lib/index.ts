@@ -69,5 +69,13 @@ export type {
   TextSpec,
   Variant,
 } from "./core/bundle.ts";
-export type { Effects, HostFacts, LifeChange, ScriptUrl, WorkerHandle, WorkerSource } from "./effects/effects.ts";
+export type {
+  Effects,
+  FetchWatch,
+  HostFacts,
+  LifeChange,
+  ScriptUrl,
+  WorkerHandle,
+  WorkerSource,
+} from "./effects/effects.ts";
 export type { PageLocks } from "./effects/web-locks.ts";

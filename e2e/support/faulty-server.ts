@@ -1,7 +1,7 @@
 // A server that misbehaves on purpose, for the tests of the package's own errors: dist/ under /dist/, one small model, and
 // a page without anything in it. A rule may replace any answer, or change its headers.
 import { createServer } from "node:http";
-import type { RequestListener } from "node:http";
+import type { RequestListener, ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
@@ -23,6 +23,10 @@ export interface Reply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array | string;
+  /** Bytes after which nothing more is sent, and the connection stays open; 0: not even the headers. Default: none. */
+  readonly stopsAfter?: number;
+  /** Bytes per second. Default: all at once. */
+  readonly bytesPerSecond?: number;
 }
 
 /** Changes answers: gets the path and the usual answer, and returns the one to send. */
@@ -57,9 +61,13 @@ export async function serveFaulty({ isSecure = false } = {}): Promise<FaultyServ
     const path = new URL(request.url ?? "/", "http://x").pathname;
     requested.push(path);
     const usual = usualReply(path);
-    const { status, headers, body } = { ...usual, ...rule(path, usual) };
+    const { status, headers, body, stopsAfter, bytesPerSecond } = { ...usual, ...rule(path, usual) };
+    if (stopsAfter === 0) return;
     response.writeHead(status, { "cache-control": "no-store", ...headers });
-    response.end(request.method === "HEAD" ? undefined : body);
+    if (request.method === "HEAD") response.end();
+    else if (stopsAfter !== undefined) response.write(body.slice(0, stopsAfter));
+    else if (bytesPerSecond !== undefined) trickle(response, body, bytesPerSecond);
+    else response.end(body);
   };
   const server = isSecure ? createSecureServer(await certificate(), listener) : createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
@@ -80,6 +88,21 @@ export async function serveFaulty({ isSecure = false } = {}): Promise<FaultyServ
         server.closeAllConnections();
       }),
   };
+}
+
+/** Sends a body in parts, four a second. */
+function trickle(response: ServerResponse, body: Uint8Array | string, bytesPerSecond: number): void {
+  const size = Math.ceil(bytesPerSecond / 4);
+  const send = (at: number): void => {
+    if (response.destroyed) return;
+    if (at + size >= body.length) {
+      response.end(body.slice(at));
+      return;
+    }
+    response.write(body.slice(at, at + size));
+    setTimeout(send, 250, at + size);
+  };
+  send(0);
 }
 
 async function certificate(): Promise<{ key: string; cert: string }> {

@@ -7,6 +7,7 @@
 import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import { SILENT_MS, WatchedFetch } from "../rpc/watched-fetch.ts";
 import type { BrotliDecoder } from "./expand.ts";
 
 /** Starts the decoder from the bytes of its WebAssembly. */
@@ -61,11 +62,15 @@ async function fetchBrotli(url: string): Promise<BrotliDecoder> {
     );
   let response: Response;
   let bytes: ArrayBuffer;
+  const watched = new WatchedFetch();
   try {
-    response = await fetch(url);
+    response = await watched.fetch(url);
     bytes = await response.arrayBuffer();
   } catch (error) {
+    if (watched.isStalled) throw fail("download-failed", "stalled", `no data for ${SILENT_MS / 1_000} s.`, error);
     throw fail("download-failed", "unreachable", "the request failed.", error);
+  } finally {
+    watched.end();
   }
   const { ok, status, headers } = response;
   if (status >= 500 || status === 429) throw fail("download-failed", "server", `status ${status}.`);

@@ -152,6 +152,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   "worker-crashed": {
     server: ["The server failed to serve the worker script (500 and above, 429).", "Try again later."],
     offline: ["The network was away when a worker had to be started.", "Try again when it is back."],
+    "wasm-stalled": [
+      "The server accepts the request for the WebAssembly file, and sends nothing for 20 s.",
+      "Try again; look at the server, or at a proxy before it.",
+    ],
     "wasm-cut": ["The response with the WebAssembly file ended early.", "Try again."],
     transient: ["The worker script did not load, and a second attempt did.", "Try again."],
   },

@@ -28,6 +28,15 @@ export interface WorkerSource {
   readonly script: ScriptUrl;
 }
 
+/** Watch over a fetch, which aborts it where no bytes arrive. */
+export interface FetchWatch {
+  readonly signal: AbortSignal;
+  /** Restarts the bound, since bytes have arrived. */
+  readonly renew: () => void;
+  /** Ends the watch. */
+  readonly stop: () => void;
+}
+
 /** The engine's effects on the world. */
 export interface Effects {
   /** Monotonic time in milliseconds. */
@@ -53,8 +62,13 @@ export interface Effects {
    * where nothing is wrong with its script. Rejects where the code for that can't be fetched, either.
    */
   diagnose?(source: WorkerSource | null, fault?: unknown): Promise<SelvedgeError | null>;
-  /** Compiles WebAssembly while it is fetched, off this thread; rejects where the page can't, or not in time. */
-  compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
+  /** Shows an error that a caller receives to `selvedge doctor`, where that has opened the page; throws it again. */
+  readonly rethrow?: (error: unknown) => never;
+  /**
+   * Compiles WebAssembly while it is fetched, off this thread; renews the watch as bytes arrive, and stops it after the
+   * last one. Rejects where the page can't, and once the signal is aborted.
+   */
+  compileWasm(url: string, watch: FetchWatch): Promise<WebAssembly.Module>;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
   probeGpu(): Promise<AdapterFacts | null>;
   /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
@@ -154,15 +168,21 @@ export function browserEffects(): Effects {
       const { diagnose } = await import("./diagnose-worker.ts");
       return diagnose(source, fault);
     },
-    compileWasm: async (url, boundMs) => {
-      const response = await fetch(url, { signal: AbortSignal.timeout(boundMs) });
-      const type = response.headers.get("content-type") ?? "";
-      if (/^application\/wasm\b/.test(type)) return WebAssembly.compileStreaming(response);
-      const wasm = await WebAssembly.compile(await response.arrayBuffer());
-      globalThis.console.warn(
-        `selvedge: ${url} is served as "${type}": as application/wasm it compiles while it loads`,
-      );
-      return wasm;
+    rethrow: (error) => {
+      (Reflect.get(globalThis, Symbol.for("selvedge.doctor")) as ((error: unknown) => void) | undefined)?.(error);
+      throw error;
+    },
+    compileWasm: async (url, watch) => {
+      const response = await fetch(url, watch);
+      // A copy: browsers cache the compiled code of the network's own response alone.
+      void response
+        .clone()
+        .body?.pipeTo(new WritableStream({ write: watch.renew }))
+        .then(watch.stop, () => undefined);
+      if (/^application\/wasm\b/.test(response.headers.get("content-type") ?? ""))
+        return WebAssembly.compileStreaming(response);
+      const { compileUntyped } = await import("./compile-untyped.ts");
+      return compileUntyped(url, response);
     },
     probeGpu,
     activated,

@@ -10,6 +10,7 @@ import {
   FIRST_BOUND_MS,
   RUN_BOUND_MIN_MS,
   runBound,
+  SILENT_BOUND_MS,
   START_BOUND_MIN_MS,
   START_BOUND_MS,
 } from "./call-timeouts.ts";
@@ -348,8 +349,7 @@ export class Lane {
     const { wasmUrl, restUrl } = wasmUrls();
     const client = new WorkerClient(effects, source());
     client.onLog = this.#options.onLog;
-    client.onRest = async () =>
-      restUrl === wasmUrl ? null : shareRest(compiled, () => effects.compileWasm(restUrl, START_BOUND_MS));
+    client.onRest = async () => (restUrl === wasmUrl ? null : shareRest(compiled, () => this.#compile(restUrl)));
     client.onLinked = (rest) => {
       keepRest(compiled, rest);
     };
@@ -360,7 +360,7 @@ export class Lane {
     this.#starts += 1;
     const clock = startClock(effects);
     try {
-      compiled.modules ??= effects.compileWasm(wasmUrl, START_BOUND_MS).then(
+      compiled.modules ??= this.#compile(wasmUrl).then(
         (first) => ({ first, rest: null }),
         () => null,
       );
@@ -384,6 +384,24 @@ export class Lane {
     } finally {
       clock.stop();
     }
+  }
+
+  /** Compiles a binary on the page; gives up once no byte has arrived for long. */
+  #compile(url: string): Promise<WebAssembly.Module> {
+    const { effects } = this.#options;
+    const controller = new AbortController();
+    const { signal } = controller;
+    const watchdog = new Watchdog(effects, SILENT_BOUND_MS);
+    watchdog.onExpire = () => {
+      controller.abort();
+    };
+    watchdog.begin();
+    const renew = watchdog.renew.bind(watchdog);
+    const stop = watchdog.stop.bind(watchdog);
+    return effects.compileWasm(url, { signal, renew, stop }).finally(() => {
+      stop();
+      controller.abort(); // what is still coming is not wanted any more
+    });
   }
 
   #forget(client: WorkerClient, error: Error): void {

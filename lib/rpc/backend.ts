@@ -124,8 +124,8 @@ export interface Backend {
   onThread?: ((port: MessagePort) => void) | null;
   /** Called when a model needs the second part of the wasm binary, with the port for the answer: it, or null. */
   onRest?: ((port: MessagePort) => void) | null;
-  /** Called before the backend blocks to fetch the second part during a call. */
+  /** Called before the backend fetches a part of the binary itself: that takes as long as the line does. */
   onLinking?: (() => void) | null;
-  /** Called after that, with the second part; null where it did not load. */
+  /** Called after that, with the second part where it has come during a call; else null. */
   onLinked?: ((rest: WebAssembly.Module | null) => void) | null;
 }

@@ -282,6 +282,43 @@ for (const [name, rule, code, reason, text] of WASM)
     expect(lines.filter((line) => /wasm streaming|Aborted|instantiat/i.test(line))).toEqual([]);
   });
 
+const SILENT: readonly [name: string, stopsAfter: number][] = [
+  ["never answers", 0],
+  ["stops after 64 kB", 65_536],
+];
+for (const [name, stopsAfter] of SILENT)
+  test(`the request of the wasm is accepted, and the server ${name}: wasm-stalled, after half a minute`, async ({
+    page,
+  }) => {
+    await open(page, (path) => (/ort-.*wasm$/.test(path) ? { stopsAfter } : undefined));
+    const startMs = performance.now();
+    const outcome = await attempt(page);
+    expect(outcome).toMatchObject({ code: "worker-crashed", reason: "wasm-stalled", retryable: true, unhandled: [] });
+    expect(outcome.message).toMatch(/^ort-wasm\.wasm stalled: no data for 20 s/);
+    expect(performance.now() - startMs).toBeLessThan(45_000);
+  });
+
+test("a wasm that comes slowly is no fault, however long it takes, and is fetched once", async ({ page }) => {
+  await open(page, (path, { body }) =>
+    /ort-wasm\.wasm$/.test(path) ? { bytesPerSecond: body.length / 14 } : undefined,
+  );
+  expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [] });
+  expect(server.requested.filter((path) => path.endsWith("ort-wasm.wasm"))).toHaveLength(1);
+});
+
+test("a wasm that comes slowly to the worker is no fault: the page's policy keeps the page from compiling", async ({
+  page,
+}) => {
+  const rules: Rule = (path, usual) => {
+    if (path === "/")
+      return { headers: { ...usual.headers, "content-security-policy": "script-src 'self' 'unsafe-inline'" } };
+    return /ort-wasm\.wasm$/.test(path) ? { bytesPerSecond: usual.body.length / 24 } : undefined;
+  };
+  await open(page, rules);
+  const outcome = await attempt(page, { engine: { callTimeoutMs: 15_000 } });
+  expect(outcome).toMatchObject({ y: [7], unhandled: [] });
+});
+
 test("a wasm with a wrong type is fetched once, and the console says so once", async ({ page }) => {
   const warned: string[] = [];
   page.on("console", (line) => {

@@ -22,7 +22,7 @@ import type {
   WasmModules,
 } from "../../rpc/backend.ts";
 import { loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
-import { compileFile } from "./wasm-file.ts";
+import { compileFile, isStall } from "./wasm-file.ts";
 import { failureOf, isOutOfMemory, startFailureOf } from "./classify-error.ts";
 import { externalize } from "./externalize.ts";
 import { rewriteForWebGpu } from "./rewrite-model.ts";
@@ -138,14 +138,12 @@ class OrtBackend implements Backend {
     let { first, rest } = options.modules ?? { first: null, rest: null };
     try {
       this.#restUrl = restUrl === wasmUrl ? null : restUrl;
-      const compiled = compileFile(wasmUrl, first);
-      if (threads > 1) {
-        // Each thread has its own instance and can't wait for the second part.
-        const both = await Promise.all([compiled, this.#restUrl === null ? compiled : compileFile(restUrl, rest)]);
-        rest = both[1];
-        askForThreads(rest, (port) => this.onThread?.(port));
-      }
-      first = await compiled;
+      // Each thread has its own instance and can't wait for the second part.
+      const needsBoth = threads > 1 && this.#restUrl !== null;
+      const missing = first === null || (needsBoth && rest === null);
+      const fetching = Promise.all([compileFile(wasmUrl, first), needsBoth ? compileFile(restUrl, rest) : rest]);
+      [first, rest] = await (missing ? this.#unwatched(fetching) : fetching);
+      if (threads > 1) askForThreads(rest ?? first, (port) => this.onThread?.(port));
       this.#rest ??= rest;
       shareModule(first, () => this.#rest ?? this.#linkAtOnce(restUrl));
       env.wasm.wasmBinary = NO_BINARY;
@@ -273,7 +271,7 @@ class OrtBackend implements Backend {
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
         const url = this.#restUrl;
         // If both fail, the call of the missing function reports why.
-        this.#rest ??= (await this.#askForRest()) ?? (await compileFile(url).catch(() => null));
+        this.#rest ??= (await this.#askForRest()) ?? (await this.#fetchRest(url));
       }
       // The JSPI build reads Blobs directly; the other one copies them.
       const externalData = others.map(({ path, data }) => ({ path, data }));
@@ -285,6 +283,24 @@ class OrtBackend implements Backend {
       return { session: created, mixesRows };
     } finally {
       release(bytes);
+    }
+  }
+
+  /** Fetches the second part; null where that fails, unless the server is silent: the call would wait for it again. */
+  #fetchRest(url: string): Promise<WebAssembly.Module | null> {
+    return this.#unwatched(compileFile(url)).catch((error: unknown) => {
+      if (isStall(error)) throw error;
+      return null;
+    });
+  }
+
+  /** Has the page's watchdogs paused during a fetch, which has a watch of its own: a slow line takes its time. */
+  async #unwatched<T>(fetching: Promise<T>): Promise<T> {
+    this.onLinking?.();
+    try {
+      return await fetching;
+    } finally {
+      this.onLinked?.(null);
     }
   }
 

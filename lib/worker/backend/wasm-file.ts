@@ -2,6 +2,7 @@
 // Content-Type, or a page in its place, three times, and report it in the console. Here the answer tells the cause.
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
+import { SILENT_MS, WatchedFetch } from "../../rpc/watched-fetch.ts";
 import { readSections } from "./sections.ts";
 
 const FIX = "Serve all of the package's dist files side by side, or set `assetsBase` to where they are.";
@@ -13,9 +14,10 @@ const FIX = "Serve all of the package's dist files side by side, or set `assetsB
 export async function compileFile(url: string, given: WebAssembly.Module | null = null): Promise<WebAssembly.Module> {
   if (given !== null) return given;
   const violated = watchPolicy();
+  const watched = new WatchedFetch();
   let response: Response | null = null;
   try {
-    response = await fetch(url);
+    response = await watched.fetch(url);
     const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
     const refused = answerFailure(url, response.status, type);
     if (refused !== null) throw refused;
@@ -23,10 +25,22 @@ export async function compileFile(url: string, given: WebAssembly.Module | null 
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
     if (isSelvedgeError(error)) throw error;
+    if (watched.isStalled) throw stallFailure(url, error);
     throw response === null ? await networkFailure(url, error, violated) : await contentFailure(url, response, error);
   } finally {
+    watched.end();
     violated.stop();
   }
+}
+
+function stallFailure(url: string, cause: unknown): SelvedgeError {
+  const text = `${nameOf(url)} stalled: no data for ${SILENT_MS / 1_000} s (${url}). Try again.`;
+  return new SelvedgeError("worker-crashed", text, { url, reason: "wasm-stalled" }, cause);
+}
+
+/** Whether the error is that of a server that accepts requests for the file and sends nothing. */
+export function isStall(error: unknown): boolean {
+  return isSelvedgeError(error) && error.details["reason"] === "wasm-stalled";
 }
 
 /** Returns the error for a server's answer that can't be the file; null where it may be. */
@@ -66,9 +80,10 @@ async function contentFailure(url: string, { headers }: Response, cause: unknown
 
 /** Fetches a file once more: its bytes, null where they end early, and their number, null where no answer comes. */
 async function readAgain(url: string): Promise<{ bytes: Uint8Array | null; size: number | null }> {
+  const watched = new WatchedFetch();
   let size: number | null = null;
   try {
-    const { body } = await fetch(url);
+    const { body } = await watched.fetch(url);
     const parts: Uint8Array<ArrayBuffer>[] = [];
     size = 0;
     const reader = body?.getReader();
@@ -79,6 +94,8 @@ async function readAgain(url: string): Promise<{ bytes: Uint8Array | null; size:
     return { bytes: new Uint8Array(await new Blob(parts).arrayBuffer()), size };
   } catch {
     return { bytes: null, size };
+  } finally {
+    watched.end();
   }
 }
 
@@ -110,7 +127,7 @@ async function isReachable(): Promise<boolean> {
 }
 
 async function answers(url: string): Promise<boolean> {
-  return fetch(url, { method: "HEAD", cache: "no-store" }).then(
+  return fetch(url, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(SILENT_MS) }).then(
     () => true,
     () => false,
   );
