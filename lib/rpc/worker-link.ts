@@ -198,7 +198,9 @@ export class Link<Api extends Served<Api>> {
     const pending = this.#pending.get(data.id);
     if (pending === undefined) return;
     if (data.type === "RAW") pending.answer(data.value as Reply<unknown>);
-    else pending.fail(new SelvedgeError("internal", "The worker's answer could not be sent.", {}, data.value));
+    // All that a worker answers can be copied, as long as there is memory.
+    else
+      pending.fail(new SelvedgeError("out-of-memory", "The worker's answer is too large to be sent.", {}, data.value));
   }
 
   #checkBuild(first: Partial<WorkerReady>): void {

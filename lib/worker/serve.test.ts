@@ -16,11 +16,19 @@ const START: StartOptions = { backend: "wasm", wasmUrl: "", restUrl: "", threads
 const BOUND_MS = 10_000;
 const open: MessagePort[] = [];
 
-/** A page and a worker that share only a channel. */
-function connect(backend: Backend): WorkerClient {
+/** A page and a worker that share only a channel; `onAnswer` gets the buffers of each message of the worker. */
+function connect(backend: Backend, onAnswer: (moved: readonly Transferable[]) => void = () => undefined): WorkerClient {
   const { port1, port2 } = new MessageChannel();
   open.push(port1, port2);
-  serve(backend, port1);
+  serve(backend, {
+    postMessage(value: unknown, moved: Transferable[] = []) {
+      onAnswer(moved);
+      port1.postMessage(value, moved);
+    },
+    addEventListener: port1.addEventListener.bind(port1),
+    removeEventListener: port1.removeEventListener.bind(port1),
+    start: port1.start.bind(port1),
+  });
   port2.start();
   const worker = Object.assign(port2, { terminate: () => undefined }) as unknown as WorkerHandle;
   const effects: Partial<Effects> = {
@@ -55,6 +63,42 @@ function message(
 function floats(dims: number[], values: number[]): Feeds {
   return { tensors: { x: { dtype: "float32", dims, data: new Float32Array(values) } }, others: null };
 }
+
+/** Outputs that say to be larger than any buffer. */
+function huge(): Backend {
+  const backend = createReferenceBackend();
+  return {
+    ...backend,
+    run: async (...call) => {
+      const outputs = await backend.run(...call);
+      for (const { data } of Object.values(outputs)) Object.defineProperty(data, "byteLength", { value: 2 ** 53 - 8 });
+      return outputs;
+    },
+  };
+}
+
+describe("outputs that no browser can send", () => {
+  test("a buffer that can't be allocated is out-of-memory, with the bytes, and the worker serves on", async () => {
+    const client = connect(huge());
+    await client.start(START, BOUND_MS);
+    await client.load(message(identityModel("float32")), BOUND_MS);
+    const error = await client.run({ modelId: 1, items: [floats([1], [5])] }, BOUND_MS).catch((x: unknown) => x);
+    expect(error).toMatchObject({ code: "out-of-memory", details: { bytes: 2 ** 53 - 8 } });
+    expect(String(error)).toMatch(/9007199254740984 bytes.*fewer rows/);
+    await expect(client.unload(1, BOUND_MS)).resolves.toBe(null);
+  });
+
+  test("a message that can't be copied is out-of-memory", async () => {
+    const client = connect(createReferenceBackend(), (moved) => {
+      if (moved.length > 0) throw new DOMException("no room", "DataCloneError");
+    });
+    await client.start(START, BOUND_MS);
+    await client.load(message(identityModel("float32")), BOUND_MS);
+    const error = await client.run({ modelId: 1, items: [floats([1], [5])] }, BOUND_MS).catch((x: unknown) => x);
+    expect(error).toMatchObject({ code: "out-of-memory" });
+    expect(String(error)).toMatch(/answer is too large to be sent/);
+  });
+});
 
 describe("a backend behind the thread line", () => {
   test.each(CONFORMANCE)("$name", async ({ run }) => {

@@ -4,6 +4,7 @@ import * as Comlink from "comlink";
 import { BUILD_ID } from "../core/build-id.ts";
 import type { WorkerReady } from "../core/build-id.ts";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";
+import { isOutOfMemory } from "./backend/classify-error.ts";
 import { createNextTask } from "./backend/next-task.ts";
 import { lockHolder } from "../effects/web-locks.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -16,7 +17,7 @@ import type { Reply } from "../rpc/reply.ts";
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
-import type { LoadMessage, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
+import type { LoadMessage, Ran, RanItem, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
 import { run } from "./run-batch.ts";
 import type { ServedModel } from "./run-batch.ts";
 import { sendRan, takeRun } from "../rpc/pack-batch.ts";
@@ -73,11 +74,13 @@ export function serve(
       }),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
-      inOrder(async () => run(backend, served(models, message.modelId), takeRun(message), now)).then((answer) => {
-        if (!answer.ok) return answer;
-        const { ran, moved } = sendRan(answer.value);
-        return Comlink.transfer({ ok: true, value: ran }, moved);
-      }),
+      inOrder(async () => pack(await run(backend, served(models, message.modelId), takeRun(message), now))).then(
+        (answer) => {
+          if (!answer.ok) return answer;
+          const { ran, moved } = answer.value;
+          return Comlink.transfer({ ok: true, value: ran }, moved);
+        },
+      ),
     unload: (modelId) =>
       inOrder(async () => {
         forget(models, modelId);
@@ -91,6 +94,23 @@ export function serve(
       }),
   };
   Comlink.expose(api, endpoint);
+}
+
+/** Packs results; a browser refuses a buffer of more than some gigabytes. */
+function pack(ran: Ran): ReturnType<typeof sendRan> {
+  try {
+    return sendRan(ran);
+  } catch (error) {
+    if (!isOutOfMemory(error)) throw error;
+    const bytes = ran.items.reduce((sum, item) => sum + (item.ok ? sizeOf(item.value) : 0), 0);
+    const text = `The outputs are too large to be sent: ${bytes} bytes. Run fewer rows at once, or a model with smaller outputs.`;
+    throw new SelvedgeError("out-of-memory", text, { bytes }, error);
+  }
+}
+
+function sizeOf({ outputs }: RanItem): number {
+  const sizes = Object.values(outputs).map(({ data }) => ("byteLength" in data ? data.byteLength : 0));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 async function load(
