@@ -174,7 +174,7 @@ export interface LoadOptions {
 /** Options of `engine.update`: those of a load that decide which version is stored, and how. */
 export type UpdateOptions = Pick<
   LoadOptions,
-  "onProgress" | "onSaveData" | "signal" | "backend" | "variant" | "identity" | "name"
+  "onProgress" | "onSaveData" | "signal" | "backend" | "variant" | "identity" | "name" | "keepInMemory"
 >;
 
 /** Labels of a bare model, with how they are applied. */

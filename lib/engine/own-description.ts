@@ -1,10 +1,10 @@
-// Checks and resolves an app's own description of a bare model. Imported when `load` has `image` or `labels`: the page's
-// script has no room for it.
+// Checks and resolves an app's own description of a bare model, and the options of an update, which has none. Imported
+// when `load` has `image` or `labels`, and by `update`: the page's script has no room for it.
 import { show } from "../core/check-inputs.ts";
 import { IMAGE_NORMALIZE } from "../core/describe-model.ts";
 import { resolveAddress } from "../core/resolve-source.ts";
 import type { OwnDescription } from "../cache/messages.ts";
-import type { LabelsOption, LoadOptions } from "./options.ts";
+import type { LabelsOption, LoadOptions, UpdateOptions } from "./options.ts";
 
 /**
  * Returns the description in the form that the fetch worker takes, with the address of the labels absolute.
@@ -27,15 +27,19 @@ export function ownDescription(
   };
 }
 
+/** Options that `engine.update` takes; the others of a load describe a model that is not made there. */
+const UPDATE_OPTIONS: ReadonlySet<string> = new Set<keyof UpdateOptions>([
+  ...(["onProgress", "onSaveData", "signal", "backend", "variant", "identity", "name", "keepInMemory"] as const),
+]);
+
 /**
- * Refuses a description where no model is made: by `engine.update`, which stores files.
- * @throws TypeError where there is one
+ * Refuses options that `engine.update` would ignore; undefined ones may stay.
+ * @throws TypeError that names the option
  */
-export function refuseDescription({ image, labels }: Partial<Record<"image" | "labels", unknown>>): void {
-  if (image === undefined && labels === undefined) return;
-  throw new TypeError(
-    `update: ${image === undefined ? "labels" : "image"} is an option of load: pass it there, and leave it out here`,
-  );
+export function checkUpdateOptions(options: UpdateOptions): void {
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined && !UPDATE_OPTIONS.has(name))
+      throw new TypeError(`update: ${name} is an option of load: pass it there, and leave it out here`);
 }
 
 function checkedImage(image: NonNullable<LoadOptions["image"]>): NonNullable<OwnDescription["image"]> {

@@ -6,11 +6,12 @@ import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
 import { answersOf } from "../../engine/map-answers.ts";
+import { checkUpdateOptions } from "../../engine/own-description.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
 import { Stateful } from "../../engine/stateful.ts";
 
 // A bare import would be dropped, as one without side effects.
-void [assess, Comparer, checkGpu, hasHalfWeights, answersOf, recordTrace, Stateful];
+void [assess, Comparer, checkGpu, hasHalfWeights, answersOf, checkUpdateOptions, recordTrace, Stateful];
 let pending = 0;
 
 /** Whether such work is pending. */
