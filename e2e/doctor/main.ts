@@ -2,7 +2,7 @@
 import { createEngine } from "selvedge";
 import type { App } from "./site.ts";
 
-const { model, assetsBase, threads, policy, isLazy, isQuiet, serviceWorker } = JSON.parse(
+const { model, load, assetsBase, threads, policy, isLazy, isQuiet, serviceWorker } = JSON.parse(
   document.querySelector("meta[name=app]")?.getAttribute("content") ?? "{}",
 ) as App;
 
@@ -26,7 +26,7 @@ async function answer(): Promise<void> {
     const trustedTypesPolicy =
       policy === undefined ? undefined : trustedTypes?.createPolicy(policy, { createScriptURL: (url) => url });
     const engine = await createEngine({ backends: ["wasm"], assetsBase, threads, trustedTypesPolicy });
-    const loaded = await engine.load(new URL(model, document.baseURI).href);
+    const loaded = await engine.load(new URL(model, document.baseURI).href, load);
     if (!model.endsWith(".onnx")) {
       document.title = "loaded";
       return;

@@ -2,7 +2,8 @@
 // tools: scripts that a policy blocks or that can't be parsed, workers that are compressed without a word, service workers
 // of the app, two copies of the package.
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import type { Site } from "./site.ts";
+import { makeSite } from "./site.ts";
+import type { HeaderRule, Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, copied, header, POLICY } from "./sites.ts";
 import type { Broken } from "./sites.ts";
 import { hashed, unbundled } from "./twins.ts";
@@ -128,7 +129,65 @@ export const PAGE_SITES: readonly Broken[] = [
     line: /text\/javascript/,
     make: () => copied({ headers: [header("/main.js", "Content-Type", "text/plain")] }),
   },
+  {
+    name: "a policy that sandboxes the page without its scripts",
+    finding: "csp-sandbox",
+    isSilent: true,
+    line: /sandbox allow-scripts/,
+    make: () => copied({ headers: [header("/", POLICY, "sandbox allow-same-origin allow-forms")] }),
+  },
+  {
+    name: "a script on another origin without CORS",
+    finding: "script-blocked",
+    isSilent: true,
+    line: /Access-Control-Allow-Origin: http:\/\/127\.0\.0\.1:\d+/,
+    make: async () => scriptElsewhere(await byEsbuild(), "main.js", []),
+  },
+  {
+    name: "a model that the host refuses for too many requests",
+    finding: "model-limited",
+    line: /limit of requests.*\/model\.onnx/,
+    make: () => copied({ limited: /\.onnx$/, app: app({ isQuiet: true }) }),
+  },
+  {
+    name: "a model that is redirected to a login",
+    finding: "model-redirected",
+    line: /\/model\.onnx with the file, without a redirect to \/login/,
+    make: () => copied({ login: /\.onnx$/, app: app({ isQuiet: true }) }),
+  },
+  {
+    name: "a binary that was cut short",
+    finding: "wasm-content",
+    line: /cp node_modules\/selvedge\/dist/,
+    make: async () => changed(await copied(), /\/ort-wasm\.wasm$/, (body) => body.subarray(0, 2 ** 20)),
+  },
+  {
+    name: "binaries whose requests the server never answers",
+    finding: "wasm-unreachable",
+    isSilent: true,
+    line: /proxy before it: answer requests of \/ort-.*no answer in 10 s/,
+    make: () => copied({ silent: /\/ort-.*\.wasm$/ }),
+  },
+  {
+    name: "a model that ONNX Runtime refuses, which the page shows in its text alone",
+    finding: "engine-error",
+    line: /^$/,
+    evidence: /SelvedgeError code model-invalid, reason onnx[^]*npx selvedge explain model-invalid/,
+    mendApp: restore,
+    make: async () => changed(await copied({ app: app({ isQuiet: true }) }), /\.onnx$/, (body) => body.subarray(0, -9)),
+  },
 ];
+
+/** Puts the right content in the place of all that is wrong. */
+function restore(site: Site): void {
+  for (const [path, body] of site.store) site.files.set(path, body);
+}
+
+/** A page whose script is on another origin; the workers are on its own. */
+function scriptElsewhere(files: Map<string, Uint8Array>, script: string, headers: HeaderRule[]): Promise<Site> {
+  const other = makeSite({ app: app(), files, headers });
+  return copied({ app: app({ script: `{other}/${script}`, assetsBase: "/" }), other });
+}
 
 /** A bundle that is broken, on a page that shows the error in its text alone. */
 async function brokenBundle(change: (text: string) => string): Promise<Site> {
@@ -246,6 +305,76 @@ export const PAGE_TWINS: readonly Broken[] = [
     isSilent: true,
     line: /sandbox allow-same-origin/,
     make: () => copied({ headers: [header("/", POLICY, "sandbox allow-scripts")] }),
+  },
+  {
+    name: "a script whose host allows another origin to read it, behind nginx",
+    finding: "script-blocked",
+    isSilent: true,
+    line: /Access-Control-Allow-Origin/,
+    make: async () =>
+      scriptElsewhere(await byEsbuild({ path: "/assets/app-3f9c2d1b.js" }), "assets/app-3f9c2d1b.js", [
+        header("*", "Access-Control-Allow-Origin", "https://www.example.com"),
+        header("*", "Server", "nginx/1.27.3"),
+      ]),
+  },
+  {
+    name: "chunks that Cloudflare refuses for too many requests",
+    finding: "chunk-limited",
+    line: /limit of requests.*\/shop\/m\/chunks\//,
+    make: () =>
+      hashed({
+        base: "/shop/",
+        options: { model: "m/bundle.json", isQuiet: true },
+        files: BUNDLE("/shop/m/"),
+        limited: /\/chunks\//,
+        headers: [header("*", "Server", "cloudflare")],
+      }),
+  },
+  {
+    name: "a bundle below a sub-path that is redirected to a login, on Vercel",
+    finding: "bundle-redirected",
+    line: /\/app\/m\/bundle\.json with the file/,
+    make: () =>
+      hashed({
+        base: "/app/",
+        options: { model: "m/bundle.json", isQuiet: true },
+        files: BUNDLE("/app/m/"),
+        login: /\/m\//,
+        headers: [header("*", "X-Vercel-Id", "fra1::x")],
+      }),
+  },
+  {
+    name: "a hashed binary that was cut short on its way to Netlify",
+    finding: "wasm-content",
+    line: /deploy|cp /,
+    make: async () =>
+      changed(
+        await hashed({ base: "/", headers: [header("*", "X-Nf-Request-Id", "01J")] }),
+        /\/ort-wasm-(?!rest)[^/]*\.wasm$/,
+        (body) => body.subarray(0, body.length >> 2),
+      ),
+  },
+  {
+    name: "hashed binaries that hang behind Caddy",
+    finding: "wasm-unreachable",
+    isSilent: true,
+    line: /answer requests of \/shop\/assets\/ort-.*no answer in 10 s/,
+    make: () => hashed({ base: "/shop/", headers: [header("*", "Server", "Caddy")], silent: /\.wasm$/ }),
+  },
+  {
+    name: "a bundle of another version than the app asks for, in Vite's output, which the page shows in its text alone",
+    finding: "engine-error",
+    line: /^$/,
+    evidence: /SelvedgeError code integrity-failed, reason other-version[^]*npx selvedge explain integrity-failed/,
+    mendApp: (site) => {
+      delete site.app.load;
+    },
+    make: () =>
+      hashed({
+        base: "/shop/",
+        options: { model: "m/bundle.json", isQuiet: true, load: { identity: "0".repeat(64) } },
+        files: BUNDLE("/shop/m/"),
+      }),
   },
 ];
 

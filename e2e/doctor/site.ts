@@ -30,6 +30,12 @@ export interface Site {
   readonly types: Record<string, string>;
   /** Paths that are answered with the page: null for none, those that match, or those that are missing. */
   fallback: RegExp | "missing" | null;
+  /** Paths that are redirected to a page, as by a login; null for none. */
+  login: RegExp | null;
+  /** Paths that are refused for too many requests; null for none. */
+  limited: RegExp | null;
+  /** Paths whose requests are accepted and never answered; null for none. */
+  silent: RegExp | null;
   /** Types that are sent by gzip to whom accepts it. */
   readonly compress: Set<string>;
   /** Changes content on its way. */
@@ -58,6 +64,8 @@ export interface App {
   policy?: string;
   /** More markup of the page's head. */
   head?: string;
+  /** Options of the load. */
+  load?: Readonly<Record<string, unknown>>;
   /** Starts the engine on a click alone. */
   isLazy?: boolean;
   /** Shows an error in the page alone, and logs nothing. */
@@ -84,6 +92,9 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     headers: [],
     types: { ...TYPES },
     fallback: null,
+    login: null,
+    limited: null,
+    silent: null,
     compress: new Set(),
     transform: null,
     validators: true,
@@ -125,6 +136,19 @@ export async function serveSite(site: Site, port = 0): Promise<Served> {
 
 function answer(site: Site, other: string, request: IncomingMessage, response: ServerResponse): void {
   const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  if (site.silent?.test(pathname) === true) return;
+  if (site.limited?.test(pathname) === true) {
+    response.writeHead(429, { "Retry-After": "3600", "Content-Type": "text/plain" }).end("too many requests");
+    return;
+  }
+  if (site.login?.test(pathname) === true) {
+    response.writeHead(302, { Location: `${site.base}login` }).end();
+    return;
+  }
+  if (pathname === `${site.base}login`) {
+    response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><title>log in</title>");
+    return;
+  }
   const isPage = pathname === site.base;
   const file = isPage ? page(site, other) : site.files.get(pathname);
   const isFallback =
@@ -183,8 +207,16 @@ export function mend(site: Site, change: Change): void {
       copy(site, change.files, change.to);
       return;
     case "no-fallback":
-    case "no-redirect":
       site.fallback = null;
+      return;
+    case "no-redirect":
+      site.fallback = site.login = null;
+      return;
+    case "answer":
+      site.silent = null;
+      return;
+    case "no-limit":
+      site.limited = null;
       return;
     case "csp":
       addSources(site, change);

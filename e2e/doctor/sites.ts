@@ -30,6 +30,10 @@ export interface Broken {
   readonly isSilent?: true;
   /** Word that the fix must contain. */
   readonly line: RegExp;
+  /** Word that the evidence must contain. */
+  readonly evidence?: RegExp;
+  /** Makes the page work, where the fix is the app's own and no change names it. */
+  readonly mendApp?: (site: Site) => void;
   make(): Promise<Site>;
 }
 

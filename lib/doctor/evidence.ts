@@ -82,11 +82,16 @@ export interface Violation {
   readonly isReportOnly: boolean;
 }
 
-/** An error of the engine that the page logged or left unhandled. */
+/** An error that the engine reported to the page. */
 export interface EngineError {
+  /** Code of a SelvedgeError; for another error, its name. */
   readonly code: string;
   readonly message: string;
   readonly reason: string | null;
+  /** Command that explains it; null where it has none. */
+  readonly help: string | null;
+  /** Whether the page caught it and wrote it to no console. */
+  readonly isHandled: boolean;
 }
 
 /** A syntax error of a script, as the page's `error` event has it. */
@@ -200,6 +205,10 @@ export type Change =
   | { readonly kind: "copy"; readonly files: readonly string[]; readonly to: string }
   /** Answers 404 for files that are not there, and existing files as they are. */
   | { readonly kind: "no-fallback"; readonly paths: readonly string[] }
+  /** Has the server, or a proxy before it, answer requests of a file. */
+  | { readonly kind: "answer"; readonly path: string; readonly reason: string }
+  /** Raises the host's limit of requests. */
+  | { readonly kind: "no-limit"; readonly path: string }
   /** Answers a file by itself, where a login or another rule redirects it. */
   | { readonly kind: "no-redirect"; readonly path: string; readonly to: string }
   | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }

@@ -69,8 +69,10 @@ class Finder {
     const limit = SCRIPT_LIMIT;
     const answer = await ask(url, { headers, limit });
     const [packed, range] = await Promise.all([
-      role === "document" ? null : ask(url, { headers: { ...headers, ...PACKED }, limit: 1 }),
-      BINARIES.has(role) ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 }) : null,
+      role === "document" || answer.status === 0 ? null : ask(url, { headers: { ...headers, ...PACKED }, limit: 1 }),
+      BINARIES.has(role) && answer.status !== 0
+        ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 })
+        : null,
     ]);
     const file = { url, role: roleByContent(role, answer, url), source, answer, packed, range };
     const made = { ...file, seen: this.#seen(url) };

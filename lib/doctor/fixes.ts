@@ -63,6 +63,16 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
         where: "the host's login, or its redirects",
         line: `answer ${change.path} with the file, without a redirect to ${change.to}`,
       };
+    case "answer":
+      return {
+        where: "the server, or a proxy before it",
+        line: `answer requests of ${change.path}  (${change.reason}; its log says more)`,
+      };
+    case "no-limit":
+      return {
+        where: "the host's limit of requests, or its protection against bots",
+        line: `raise it for ${change.path}: a page with models requests dozens of files at once`,
+      };
     case "csp": {
       const where =
         stack.host === null

@@ -3,17 +3,34 @@
 
 /** Name of the observer in the page. */
 export const OBSERVER = "__selvedgeDoctor";
+/** The observations; none in a page that may run no scripts. */
+const SEEN = `(globalThis.${OBSERVER} ?? { workers: [], violations: [], errors: [], scriptErrors: [] })`;
 
 /** Records workers, violations of the content security policy, errors of the engine, and syntax errors of scripts. */
 export const OBSERVE = `(() => {
   const MARK = Symbol.for("selvedge.error");
   const seen = { workers: [], violations: [], errors: [], scriptErrors: [] };
-  const note = (value) => {
-    if (typeof value !== "object" || value === null || !(MARK in value)) return;
-    const { code, message, details } = value;
+  const known = new WeakMap();
+  const entry = (value, isHandled) => {
+    const { code, name, message, details, help } = value;
     const reason = details && typeof details.reason === "string" ? details.reason : null;
-    seen.errors.push({ code: String(code), message: String(message), reason });
+    const shown = { code: String(code || name), message: String(message), reason, help: help || null, isHandled };
+    known.set(value, shown);
+    seen.errors.push(shown);
   };
+  const note = (value) => {
+    if (typeof value !== "object" || value === null) return;
+    const before = known.get(value);
+    if (before) before.isHandled = false;
+    else if (MARK in value) entry(value, false);
+  };
+  // The package calls it with each error that a call of the page rejects with, whatever the page does with it.
+  Object.defineProperty(globalThis, Symbol.for("selvedge.doctor"), {
+    value: (error) => {
+      const isError = typeof error === "object" && error !== null && !known.has(error);
+      if (isError && (MARK in error || error instanceof TypeError || error instanceof RangeError)) entry(error, true);
+    },
+  });
   addEventListener("error", (event) => {
     note(event.error);
     if (event.error instanceof SyntaxError && event.filename)
@@ -78,8 +95,8 @@ export const READ = `(async () => {
     worker = navigator.serviceWorker && navigator.serviceWorker.controller;
   } catch {} // a sandboxed document
   return JSON.stringify({
-    ...globalThis.${OBSERVER},
-    hasStarted: globalThis.${OBSERVER}.workers.some((x) => x.name === "selvedge"),
+    ...${SEEN},
+    hasStarted: ${SEEN}.workers.some((x) => x.name === "selvedge"),
     isSecureContext: globalThis.isSecureContext,
     isIsolated: globalThis.crossOriginIsolated === true,
     resources: performance.getEntriesByType("resource").map((entry) => entry.name),
@@ -90,7 +107,7 @@ export const READ = `(async () => {
 
 /** Whether an engine was started and has not failed. */
 export const IS_PENDING = `(() => {
-  const { workers, errors } = globalThis.${OBSERVER};
+  const { workers, errors } = ${SEEN};
   return workers.some((x) => x.name === "selvedge" && x.hasSpoken) && errors.length === 0;
 })()`;
 

@@ -61,7 +61,7 @@ const broken = [...SITES, ...PAGE_SITES, ...TWINS, ...PAGE_TWINS].filter((_, i) 
 
 const ANSWER = /^(?:answer 11 22 33|loaded)$/;
 
-for (const { name, finding, severity = "error", isSilent = false, line, make } of broken)
+for (const { name, finding, severity = "error", isSilent = false, line, evidence = /./, mendApp, make } of broken)
   test(`finds ${name}, and the fix that it names makes the page work`, async () => {
     const site = await make();
     const served = await serveSite(site);
@@ -69,17 +69,35 @@ for (const { name, finding, severity = "error", isSilent = false, line, make } o
       const report = await examine(served.url);
       expect(idsOf(report)).toEqual([`${severity} ${finding}`]);
       const [found] = report.findings;
-      expect(found?.evidence.length).toBeGreaterThan(0);
+      expect(found?.evidence.join("\n")).toMatch(evidence);
       expect(found?.fixes.map((x) => `${x.where}: ${x.line}`).join("\n")).toMatch(line);
       if (severity === "error")
         expect(await titleOf(served.url, site, isSilent)).toMatch(isSilent ? /^app$/ : /^failed/);
       for (const { change } of found?.fixes ?? []) mend(site, change);
+      mendApp?.(site);
       expect(await titleOf(served.url, site)).toMatch(ANSWER);
       expect(idsOf(await examine(served.url))).toEqual([]);
     } finally {
       served.close();
     }
   });
+
+test("an error of this device that the page handles is a warning, and what the page cancels is nothing", async () => {
+  const site = await SITES[0]!.make();
+  const load = { backend: "webgpu" };
+  const served = await serveSite({
+    ...site,
+    files: new Map([...site.files, ...site.store]),
+    app: { ...site.app, load, isQuiet: true },
+  });
+  try {
+    const { findings } = await examine(served.url);
+    expect(findings.map((x) => `${x.severity} ${x.id}`)).toEqual(["warning engine-error"]);
+    expect(findings[0]?.message).toMatch(/no-backend, which the page handles: /);
+  } finally {
+    served.close();
+  }
+});
 
 test("finds nothing on the demo's pages, and on what it serves of a built folder", async () => {
   const { baseURL = "" } = test.info().project.use;

@@ -95,8 +95,9 @@ function sandboxed(document: SiteFile, evidence: Evidence): Found[] {
 function failed({ url, file, tag }: Entry, evidence: Evidence): Found[] {
   if (file === undefined || !isServed(file) || file.seen?.failure === undefined) return [];
   const isRead = isModule(tag) || tag.attributes.has("crossorigin");
-  const lacksCors = isRead && isForeign(file, evidence) && !("access-control-allow-origin" in file.answer.headers);
   const { origin } = new URL(evidence.url);
+  const allowed = file.answer.headers["access-control-allow-origin"] ?? "";
+  const lacksCors = isRead && isForeign(file, evidence) && !["*", origin].includes(allowed);
   return [
     {
       id: "script-blocked",

@@ -116,7 +116,9 @@ function isElsewhere({ url, answer }: SiteFile): boolean {
 
 function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[] {
   const { url, role, answer } = file;
-  if (answer.status >= 500 || answer.status === 429) return [];
+  if (answer.status === 429) return [{ kind: "no-limit", path: pathOf(url) }];
+  if (answer.status === 0) return [{ kind: "answer", path: pathOf(url), reason: answer.error ?? "no answer" }];
+  if (answer.status >= 500) return [];
   if (isPage && isElsewhere(file)) return [{ kind: "no-redirect", path: pathOf(url), to: pathOf(answer.url) }];
   // The package's files belong together: where one is missing, all are copied or deployed again.
   const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
