@@ -12,6 +12,7 @@ import type { DeviceFacts } from "../core/device.ts";
 import { browserEffects } from "../effects/effects.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { EngineStats } from "./engine-stats.ts";
+import { AsyncDisposes, endByUsing } from "../core/disposing.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { Executor } from "./executor.ts";
 import { LazyResults } from "./lazy-results.ts";
@@ -48,7 +49,7 @@ const NO_WEBGPU = '"selvedge/wasm" has no "webgpu"; import createEngine from "se
 /** Makes an engine; `createEngine` of the package's entries. */
 export function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
   const effects = (options as EngineOptions | null)?.effects ?? browserEffects();
-  const engine = make(effects, options, jspiFiles);
+  const engine = make(effects, options, jspiFiles).catch(effects.rethrow);
   // Otherwise Node ends a server whose modules create an engine that nobody uses there.
   if (!effects.facts.workers) engine.catch(() => undefined);
   return engine;
@@ -71,8 +72,8 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   return new Engine(effects, options, { cores, isolated, secure, jspi, memoryBytes, gpu }, jspiFiles);
 }
 
-/** A pool of workers with models on it; made by `createEngine`. */
-export class Engine {
+/** A pool of workers with models on it; made by `createEngine`. `await using` closes it where the browser has that. */
+export class Engine extends AsyncDisposes {
   /** Facts about the device, as far as the browser reports them. */
   readonly device: DeviceFacts;
   readonly #host: LoadHost;
@@ -85,6 +86,7 @@ export class Engine {
 
   /** Not for callers: `createEngine` makes engines. */
   constructor(effects: Effects, options: EngineOptions, device: DeviceFacts, jspiFiles: JspiFiles) {
+    super();
     this.device = device;
     this.#startMs = effects.now();
     this.#isWasmAlone = jspiFiles === null;
@@ -126,8 +128,7 @@ export class Engine {
       models: new Set(),
     };
     if (devtools) void this.#drawTracks();
-    if (Symbol.asyncDispose !== undefined)
-      Object.defineProperty(this, Symbol.asyncDispose, { value: () => this.close() });
+    endByUsing(this, "asyncDispose", () => this.close());
   }
 
   /**
@@ -140,7 +141,11 @@ export class Engine {
    * @example
    * const model = await engine.load("/models/ocr-rec/bundle.json", { onProgress: (p) => show(p.loadedBytes) });
    */
-  async load(source: ModelSource | RepositorySource, options: LoadOptions = {}): Promise<Model> {
+  load(source: ModelSource | RepositorySource, options: LoadOptions = {}): Promise<Model> {
+    return this.#begin(source, options).catch(this.#host.effects.rethrow);
+  }
+
+  async #begin(source: ModelSource | RepositorySource, options: LoadOptions): Promise<Model> {
     checkLoadOptions(options);
     this.#assertOpen();
     if (this.#isWasmAlone && options.backend === "webgpu")
@@ -184,13 +189,17 @@ export class Engine {
   /**
    * Stores the newest version of a bundle for later loads and fetches only the chunks that changed; loaded models stay
    * as they are. Before a first load it fetches all chunks, as a prefetch.
-   * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`; TypeError for `image` and
-   * `labels`, which are options of a load
+   * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`; TypeError for options that
+   * a load alone has, such as `batching`
    */
-  async update(source: string | URL | RepositorySource, options: UpdateOptions = {}): Promise<Updated> {
+  update(source: string | URL | RepositorySource, options: UpdateOptions = {}): Promise<Updated> {
+    return this.#update(source, options).catch(this.#host.effects.rethrow);
+  }
+
+  async #update(source: string | URL | RepositorySource, options: UpdateOptions): Promise<Updated> {
     checkLoadOptions(options);
     this.#assertOpen();
-    if ("image" in options || "labels" in options) (await import("./own-description.ts")).refuseDescription(options);
+    (await import("./own-description.ts")).checkUpdateOptions(options);
     const [from, asked] = await this.#resolve(source, options, resolveAddress);
     const signal = eitherOf(options.signal, this.#stop.signal);
     await this.#askOnSaveData(from, asked, signal);

@@ -14,6 +14,7 @@ import type { Placed } from "./routes.ts";
 import type { Executor } from "./executor.ts";
 import { REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
 import type { Effects } from "../effects/effects.ts";
+import { Disposes, endByUsing } from "../core/disposing.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { whyKept, whyShared } from "./explain-run.ts";
 import { Flights } from "./coalesce.ts";
@@ -48,8 +49,8 @@ export interface ModelHost {
   readonly models: Set<Model>;
 }
 
-/** A loaded model; made by `engine.load`. */
-export class Model {
+/** A loaded model; made by `engine.load`. `using` and `await using` unload it where the browser has them. */
+export class Model extends Disposes {
   readonly #host: ModelHost;
   readonly #loader: Loader;
   readonly #accepts: Accepts;
@@ -80,6 +81,7 @@ export class Model {
     placing: Placing,
     state: typeof Stateful | null,
   ) {
+    super();
     this.#host = host;
     this.#state = state;
     this.#loader = loader;
@@ -100,6 +102,9 @@ export class Model {
       this.#placed = placed;
     });
     loader.onRefused = (error) => void this.#leaveGpu(error);
+    endByUsing(this, "dispose", () => {
+      this.unload();
+    });
   }
 
   /** Name from the bundle, or the file's. */
@@ -293,6 +298,7 @@ export class Model {
       const isRejected = code === "overloaded" || code === "deadline-exceeded";
       const outcome = isCancelled ? "cancelled" : isRejected ? "rejected" : "failed";
       this.#settled(priority, options, effects.now() - startMs, outcome, code, null);
+      effects.rethrow?.(error);
       throw error;
     };
     // No async function: it would add two promises for each request, and some microseconds in Firefox.

@@ -8,6 +8,7 @@
 // Imported by loads of models that have a state (load-plan.ts).
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import type { Asked } from "./asked.ts";
+import { Disposes, endByUsing } from "../core/disposing.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Executor } from "./executor.ts";
@@ -44,7 +45,7 @@ export interface StatefulParts {
 }
 
 /** A recurrent state; made by `model.stateful`. */
-export class Stateful {
+export class Stateful extends Disposes {
   readonly #parts: StatefulParts;
   readonly #accepts: Accepts;
   /** The state's own inputs. */
@@ -60,6 +61,7 @@ export class Stateful {
   /** Not for callers: `model.stateful` makes states. */
   /** @internal */
   constructor(options: StatefulOptions, parts: StatefulParts) {
+    super();
     checkStatefulOptions(options);
     const { ports, images } = parts.accepts;
     const { executor, plan } = parts;
@@ -71,12 +73,9 @@ export class Stateful {
     const own = ports.filter(({ name }) => names.has(name));
     this.#own = own;
     this.#checkpoint = firstState(own, options.initial, plan.typical);
-    if (Symbol.dispose !== undefined)
-      Object.defineProperty(this, Symbol.dispose, {
-        value: () => {
-          this.close();
-        },
-      });
+    endByUsing(this, "dispose", () => {
+      this.close();
+    });
   }
 
   /**
