@@ -40,6 +40,9 @@ const MARKDOWN = {
   propertyMembersFormat: "table",
 };
 
+/** Members of mapped types, which can't have a docblock of their own: those of their classes tell of `using`. */
+const OF_BASES = ["Engine.[asyncDispose]", "Model.[dispose]", "Stateful.[dispose]"].map((x) => `selvedge.${x}`);
+
 /**
  * Writes the reference of all entries; the folder is emptied first.
  * @throws Error for each warning: an exported symbol without a docblock, a type that is named and not exported, a link to
@@ -61,6 +64,7 @@ export async function writeReference(root: string, folder: string): Promise<void
     disableSources: true,
     disableGit: true,
     requiredToBeDocumented: [...DOCUMENTED],
+    intentionallyNotDocumented: [...OF_BASES],
     intentionallyNotExported: [...INTERNAL],
     validation: { notExported: true, invalidLink: true, notDocumented: true, invalidPath: true, rewrittenLink: true },
     logLevel: LogLevel.Warn,

@@ -35,7 +35,8 @@ export async function compileFile(url: string, given: WebAssembly.Module | null 
 
 function stallFailure(url: string, cause: unknown): SelvedgeError {
   const text = `${nameOf(url)} stalled: no data for ${SILENT_MS / 1_000} s (${url}). Try again.`;
-  return new SelvedgeError("worker-crashed", text, { url, reason: "wasm-stalled" }, cause);
+  // With a cause, as a watchdog's error: a load that would wait for it again is not repeated.
+  return new SelvedgeError("worker-crashed", text, { url, reason: "wasm-stalled", cause: "stalled" }, cause);
 }
 
 /** Whether the error is that of a server that accepts requests for the file and sends nothing. */
