@@ -8,12 +8,16 @@ import type { FaultsPage } from "../../pages/faults.ts";
 
 const TENTHS = 10;
 const RUNS = 10;
-/** Heap growth allowed from the first tenth to the last: code that is compiled later. In a soak 100 bytes per run. */
-const GROWTH_BYTES = slice(600_000, 900_000);
+/**
+ * Heap growth allowed from the first tenth to the last. In Chromium, which runs without compilers here, 20 to 65 kB were
+ * measured, and 100 kB in a soak, nearly all within its first 200 rounds; in Firefox code is compiled later.
+ */
+const GROWTH_BYTES = { Chromium: slice(120_000, 200_000), Firefox: slice(600_000, 900_000) };
 
 const BROWSERS = { Chromium: weighedChromium, Firefox: weighedFirefox };
 
-for (const [name, start] of Object.entries(BROWSERS)) {
+for (const name of ["Chromium", "Firefox"] as const) {
+  const start = BROWSERS[name];
   for (const backend of ["wasm", "webgpu"] as const) {
     // A run on Firefox's WebGPU takes a tick of 100 ms, so a tenth of the rounds must do there.
     const isSlow = name === "Firefox" && backend === "webgpu";
@@ -42,7 +46,7 @@ for (const [name, start] of Object.entries(BROWSERS)) {
         const { heapBytes: firstBytes, ...firstHeld } = first;
         expect(last).toMatchObject({ ...firstHeld, models: 0 });
         expect(firstBytes).toBeGreaterThan(0);
-        expect(last.heapBytes).toBeLessThanOrEqual(firstBytes + GROWTH_BYTES);
+        expect(last.heapBytes).toBeLessThanOrEqual(firstBytes + GROWTH_BYTES[name]);
         expect(await ask(page, "rest")).toBe(0);
       } finally {
         await weighed.close();
