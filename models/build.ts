@@ -42,7 +42,7 @@ function fingerprint(recipe: Recipe): string {
 async function addGolden(input: PackInput, goldenDims: Recipe["goldenDims"]): Promise<PackInput> {
   const typical = { ...input.model.exampleDims, ...goldenDims };
   const variants: PackVariant[] = [];
-  for (const variant of input.variants) variants.push(await withGolden(variant, input.model.inputs, typical));
+  for (const variant of input.variants) variants.push(await withGolden(variant, input.model, typical));
   return { ...input, variants };
 }
 

@@ -8,6 +8,7 @@ const KEPT = "lib/test-support/simulate/kept.test.ts";
 const RESULTS = "lib/engine/result-cache.test.ts";
 const PICTURES = "lib/test-support/simulate/pictures.test.ts";
 const GOLDEN = "lib/engine/golden-check.test.ts";
+const ANSWERS = "lib/engine/known-answers.test.ts";
 const MARKERS = "lib/engine/crash-markers.test.ts";
 
 /** Known faults of placement, one edit each. */
@@ -486,7 +487,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "golden finite",
     breaks: "NaN and infinity pass the golden check",
-    file: "lib/engine/compare-outputs.ts",
+    file: "lib/core/compare-outputs.ts",
     from: "if (!Number.isFinite(value)) return null;",
     to: "if (!Number.isFinite(value)) continue;",
     test: GOLDEN,
@@ -495,7 +496,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "golden dims",
     breaks: "other dims of an output pass the golden check",
-    file: "lib/engine/compare-outputs.ts",
+    file: "lib/core/compare-outputs.ts",
     from: "if (String(output.dims) !== String(reference.dims))",
     to: "if (output.dims.length !== reference.dims.length)",
     test: GOLDEN,
@@ -559,8 +560,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "golden shape",
     breaks: "a request of another shape than the golden's is answered without a comparison with wasm",
     file: "lib/engine/golden-check.ts",
-    from: "return this.#faultOf(own, expected);",
-    to: "return null;",
+    from: "if (fault !== null) return fault;",
+    to: "",
     test: GOLDEN,
     title: "(golden shape)",
   },
@@ -572,6 +573,51 @@ export const MUTANTS: readonly Mutant[] = [
     to: "this.#passed = new Set();",
     test: GOLDEN,
     title: "(golden batch memo)",
+  },
+  {
+    fault: "golden image",
+    breaks: "an image is classed by no size where its size after resizing depends on it",
+    file: "lib/engine/shape-class.ts",
+    from: "return dims?.[name] ?? feeds",
+    to: "return feeds",
+    test: ANSWERS,
+    title: "(golden image)",
+  },
+  {
+    fault: "golden state",
+    breaks: "the second step of a golden begins with no state",
+    file: "lib/engine/golden-check.ts",
+    from: "this.#known.after(last, known.feeds)",
+    to: "known.feeds",
+    test: ANSWERS,
+    title: "(golden state)",
+  },
+  {
+    fault: "golden state step",
+    breaks: "a step of a state is answered although its size was never checked",
+    file: "lib/pool/lane.ts",
+    from: "const ran = await checked(await step(taken, isCheckpoint));",
+    to: "const ran = await step(taken, isCheckpoint);",
+    test: ANSWERS,
+    title: "(golden state)",
+  },
+  {
+    fault: "golden next run",
+    breaks: "the golden's run with large values is not compared",
+    file: "lib/engine/golden-check.ts",
+    from: "for (const known of golden) {",
+    to: "for (const known of golden.slice(0, 1)) {",
+    test: ANSWERS,
+    title: "(golden next run)",
+  },
+  {
+    fault: "golden random",
+    breaks: "random values count as wrong",
+    file: "lib/core/compare-outputs.ts",
+    from: " || random?.includes(name) === true",
+    to: "",
+    test: ANSWERS,
+    title: "(golden random)",
   },
   {
     fault: "golden next",

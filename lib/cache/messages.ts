@@ -1,6 +1,6 @@
 // The thread line to the worker that fetches models, as types of messages. Downloads, hashing and validation of a
 // bundle run there, so that they cost neither the page's thread nor its first bytes of script.
-import type { BundleFile, BundleFormat, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
+import type { BundleFile, BundleFormat, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
 import type { Candidate, Pins, Placement } from "../core/choose-variant.ts";
 import type { Fit, MemoryWish } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
@@ -128,7 +128,7 @@ export interface Plan {
   /** Assets that the app gave with a bare model, by path. */
   readonly texts?: Readonly<Record<string, string>> | undefined;
   /** The bundle's declared inputs and outputs; null for a bare model, whose ports are known once it is loaded. */
-  readonly declared: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } | null;
+  readonly declared: { readonly inputs: readonly Port[]; readonly outputs: readonly BundleOutput[] } | null;
   /** Conversions of images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
   /** Decoding of outputs, by output name. */

@@ -1,12 +1,16 @@
 // `selvedge check`.
 import type { Command } from "commander";
 import { describe } from "../compress/bundle/describe.ts";
+import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
 import type { BrowserName } from "../compress/check/browser.ts";
+import { checkGolden } from "../compress/check/check-golden.ts";
+import type { GoldenVerdict } from "../compress/check/check-golden.ts";
 import { Checker } from "../compress/check/check.ts";
 import type { Check } from "../compress/check/check.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
+import { randomOutputs } from "../compress/onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
@@ -21,6 +25,7 @@ interface Values {
   readonly shape?: readonly string[];
   readonly browser?: BrowserName;
   readonly bundle?: string;
+  readonly golden?: boolean;
 }
 
 /** Adds the command. */
@@ -28,18 +33,58 @@ export function check(program: Command, run: Run): Command {
   return program
     .command("check")
     .summary("where a model runs, and whether it answers the same there")
-    .description("Runs a model on each target: where its operators are placed, and whether it answers as on the CPU.")
-    .argument("<model>", "path of an .onnx file")
+    .description(
+      "Runs a model on each target: where its operators are placed, and whether it answers as on the CPU. With --golden: whether a bundle's variants give its known answers.",
+    )
+    .argument("<model>", "path of an .onnx file; with --golden of the folder of a bundle")
     .addOption(targetsOption())
     .addOption(samplesOption())
     .addOption(limitOption("use the first n samples (64 by default)"))
     .addOption(shapeOption())
     .addOption(browserOption())
     .option("--bundle <path>", "a bundle.json that describes the inputs, with --browser")
+    .option("--golden", "compare the variants of a bundle with its known answers")
     .addHelpText("after", "\nExit codes: 0 passed; 1 failed to run; 2 a check failed; 3 a target could not be checked.")
     .action(async (path: string, values: Values) => {
-      run.exitCode = await runCheck(path, values);
+      run.exitCode = await (values.golden === true ? runGolden(path, values) : runCheck(path, values));
     });
+}
+
+async function runGolden(path: string, { targets = TARGETS, browser }: Values): Promise<number> {
+  if (browser !== undefined)
+    throw new TypeError(
+      "--golden runs in Node; a page compares by itself, and says so in info.why: leave --browser out",
+    );
+  const folder = bundleFolder(path);
+  if (folder === null) throw new TypeError(`--golden needs the folder of a bundle, got ${path}`);
+  requirePackages(["onnxruntime-node"]);
+  const backends = [...new Set(targets.map((x) => (x === "wasm" ? x : "webgpu")))];
+  const verdicts = await checkGolden(folder, backends);
+  for (const one of verdicts) print(goldenLine(one));
+  const [{ random } = { random: [] }] = verdicts;
+  warnRandom(random);
+  return codeOf(verdicts);
+}
+
+function goldenLine({ variant, target, verdict, why, outputs }: GoldenVerdict): string {
+  const errors = outputs.flatMap(({ name, error, tolerance }) =>
+    error === null ? [] : [`${name} error ${error.toExponential(1)} of ${tolerance}`],
+  );
+  return `${variant} on ${target}: ${[verdict, ...(why === undefined ? [] : [why]), ...errors].join("; ")}`;
+}
+
+function warnRandom(names: readonly string[]): void {
+  if (names.length === 0) return;
+  const list = names.map((x) => `"${x}"`).join(", ");
+  print(
+    `warning: ${list} ${names.length === 1 ? "is" : "are"} random: no check compares the values, so a GPU that computes them wrongly is not found`,
+  );
+}
+
+/** Returns the exit code for verdicts. */
+function codeOf(verdicts: readonly Pick<Check, "verdict">[]): number {
+  if (verdicts.some((x) => x.verdict === "failed")) return 2;
+  return verdicts.some((x) => x.verdict === "unchecked") ? 3 : 0;
 }
 
 async function runCheck(path: string, values: Values): Promise<number> {
@@ -67,8 +112,8 @@ async function checkModel(path: string, values: Values, scratch: Scratch): Promi
   const checks = await checker.check({ form, ...written, expected }, targets);
   await checker.close();
   for (const result of checks) print(lineOf(result));
-  if (checks.some((x) => x.verdict === "failed")) return 2;
-  return checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
+  warnRandom(randomOutputs(model));
+  return codeOf(checks);
 }
 
 function lineOf({ target, verdict, why, assignment, parityDb }: Check): string {

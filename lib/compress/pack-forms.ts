@@ -46,10 +46,9 @@ async function pack(
   const variants = results.filter((x) => isKept(x.report, defaults, reports)).flatMap((x) => variantsOf(x, job));
   // Without a target that passed, a bundle would look like a result.
   if (variants.length === 0 || Object.values(defaults).every((x) => x === null)) return null;
-  const { inputs, exampleDims } = description;
-  const checked: PackVariant<PackModel>[] = [];
-  for (const variant of variants) checked.push(await withGolden(variant, inputs, exampleDims));
   const model = { ...description, ...(Object.keys(baseline).length > 0 && { baseline }) };
+  const checked: PackVariant<PackModel>[] = [];
+  for (const variant of variants) checked.push(await withGolden(variant, model, model.exampleDims));
   let packed: Packed;
   try {
     packed = await writeBundle(join(out.path, "bundle"), { model, variants: checked, assets });

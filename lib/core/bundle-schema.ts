@@ -4,7 +4,7 @@
 // step, element type or asset encoding excludes the whole model (`Bundle.unknown`), which cache/plan.ts refuses to run;
 // an unknown backend in `unchecked` is ignored.
 import * as v from "valibot";
-import { BUNDLE_MAX_BYTES, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES, filesOf, wireBytesOf } from "./bundle.ts";
+import { BUNDLE_MAX_BYTES, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES, filesOf, goldenFiles, wireBytesOf } from "./bundle.ts";
 import type {
   Bundle,
   BundleChunk,
@@ -183,7 +183,7 @@ function from2({ model, variants, assets = [] }: Bundle2): Bundle {
  */
 function withWire({ unchecked, ...variant }: VariantJson): Variant {
   const { session = {}, files, golden } = variant;
-  const own = golden === undefined ? files : [...files, golden.inputs, golden.outputs];
+  const own = [...files, ...goldenFiles(golden)];
   const encodings = unknownEncodings(own.flatMap((x) => x.chunks)).map((x) => `encoding:${x}`);
   const entries = Object.values(session).flatMap((x) => Object.keys(x ?? {}));
   const unknown = entries.filter((x) => !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);

@@ -222,6 +222,7 @@ const variant = {
   assignment: v.optional(perBackend(v.object({ device: count, shape: count, cpu: count, copies: count }))),
 };
 const estimate = { value: finite, low: v.optional(finite), high: v.optional(finite) };
+const goldenRun = { inputs: fileOf(chunk2), outputs: fileOf(chunk2) };
 const variant2 = v.object({
   ...variant,
   files: filesOf(chunk2),
@@ -232,7 +233,9 @@ const variant2 = v.object({
   score: v.optional(
     v.object({ name, n: count, ...estimate, interval: v.optional(name), reference: v.object(estimate) }),
   ),
-  golden: v.optional(v.object({ inputs: fileOf(chunk2), outputs: fileOf(chunk2) })),
+  golden: v.optional(
+    v.object({ ...goldenRun, next: v.optional(v.pipe(v.array(v.object(goldenRun)), v.maxLength(16))) }),
+  ),
 });
 const variant1 = v.object({
   ...variant,
@@ -331,7 +334,13 @@ export function bundle2(published: boolean): v.GenericSchema<unknown, Bundle2> {
       ...model,
       inputs: ports(v.object({ ...port2, preprocess: steps(PREPROCESS), pad: v.optional(pad) })),
       outputs: ports(
-        v.object({ ...port2, feeds: v.optional(name), postprocess: steps(POSTPROCESS), cut: v.optional(cut) }),
+        v.object({
+          ...port2,
+          feeds: v.optional(name),
+          postprocess: steps(POSTPROCESS),
+          cut: v.optional(cut),
+          isRandom: v.optional(v.boolean()),
+        }),
       ),
       exampleDims,
     }),

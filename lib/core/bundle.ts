@@ -155,6 +155,8 @@ export interface BundleOutput extends Port {
   readonly decode?: DecodeSpec | undefined;
   /** Present where padding an input makes this output longer. */
   readonly cut?: CutSpec | undefined;
+  /** Whether two runs with the same inputs differ, as by random numbers or the time. Default: false. */
+  readonly isRandom?: boolean | undefined;
 }
 
 /** A chunk of a file: `chunks/<sha256>.bin` beside bundle.json, in an encoding that every host serves unchanged. */
@@ -228,11 +230,17 @@ export interface Score extends ScoreValue {
 }
 
 /** A known input and its expected output, as safetensors files whose tensors are named as the model's ports. */
-export interface Golden {
+export interface GoldenRun<File = BundleFile> {
   /** Inputs of the run. */
-  readonly inputs: BundleFile;
+  readonly inputs: File;
   /** Computed by this variant on the CPU. */
-  readonly outputs: BundleFile;
+  readonly outputs: File;
+}
+
+/** The known answers of a variant. */
+export interface Golden<File = BundleFile> extends GoldenRun<File> {
+  /** Further runs in their order; a recurrent state that the inputs of one lack is what the run before it left. */
+  readonly next?: readonly GoldenRun<File>[] | undefined;
 }
 
 /** One encoding of a bundle's model. */
@@ -344,8 +352,13 @@ export function wireBytesOf(chunk: BundleChunk): number {
 
 /** Lists the files of a bundle: each variant's with its golden files, then the assets. */
 export function filesOf({ variants, assets = [] }: Pick<Bundle, "variants" | "assets">): readonly BundleFile[] {
-  const golden = (x: Variant): BundleFile[] => (x.golden === undefined ? [] : [x.golden.inputs, x.golden.outputs]);
-  return [...variants.flatMap((x) => [...x.files, ...golden(x)]), ...assets];
+  return [...variants.flatMap((x) => [...x.files, ...goldenFiles(x.golden)]), ...assets];
+}
+
+/** Lists the files of a golden: the inputs and outputs of each run. */
+export function goldenFiles<File>(golden: Golden<File> | undefined): readonly File[] {
+  if (golden === undefined) return [];
+  return [golden, ...(golden.next ?? [])].flatMap(({ inputs, outputs }) => [inputs, outputs]);
 }
 
 /**

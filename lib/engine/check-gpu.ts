@@ -1,5 +1,6 @@
 // Connects a loader and a golden check: files, lanes, and the notes that `info.why` shows. Imported when
 // a variant with a golden, or a bare model, is loaded on WebGPU.
+import { goldenFiles } from "../core/bundle.ts";
 import type { BundleFile } from "../core/bundle.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -62,8 +63,9 @@ export async function checkGpu(subject: Subject): Promise<AnswerCheck> {
     (await fetch(files)).map(({ data }) => data);
   const check = new GoldenCheck({
     ...{ effects, gpu: device.gpu, identity: plan().identity, variant, typical: plan().typical },
-    shapes: () => ({ ports: subject.inputs(), images: plan().images }),
-    read: golden === undefined ? null : () => blobs([golden.inputs, golden.outputs]),
+    random: plan().declared?.outputs.flatMap(({ name, isRandom }) => (isRandom === true ? [name] : [])) ?? [],
+    shapes: () => ({ ports: subject.inputs(), states: plan().states }),
+    read: golden === undefined ? null : () => blobs(goldenFiles(golden)),
     model: async () => (await blobs(variant.files))[0] ?? new Blob(),
     allowsUnverified: options.allowUnverified === true,
     run: (backend, items) => probe(subject, { backend, variant }, items),

@@ -10,18 +10,16 @@
 //
 // Results are stored (check-memo.ts), so that later pages run nothing more.
 import type { AdapterFacts } from "../core/device.ts";
-import type { BackendName } from "../rpc/backend.ts";
 import { CheckMemo } from "./check-memo.ts";
-import { faultOf, readTensors } from "./compare-outputs.ts";
-import type { Bounds, Tensors } from "./compare-outputs.ts";
+import { faultOf } from "../core/compare-outputs.ts";
+import type { Bounds, Tensors } from "../core/compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { KnownAnswers } from "./known-answers.ts";
+import type { AnswerParts } from "./known-answers.ts";
 import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
-import { classOf, fixedDims, widestOf } from "./shape-class.ts";
-import type { Answered, Shapes } from "./shape-class.ts";
-import { seededTensor, typicalFeeds } from "./typical-feeds.ts";
-import type { NumericDtype } from "../core/tensor.ts";
-import type { Variant } from "../core/bundle.ts";
+import { classOf, widestOf } from "./shape-class.ts";
+import type { Answered } from "./shape-class.ts";
 
 /** Time of use after which the golden runs again, in ms, and how long after a batch the engine is seen to be idle. */
 export const REPEAT_MS = 3_600_000;
@@ -34,29 +32,18 @@ const BATCHES: Bounds = { integersOff: 0.01 };
 const NOTHING: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
 
 /** Collaborators of a check, and what it is about. */
-export interface CheckParts {
+export interface CheckParts extends AnswerParts {
   readonly effects: Effects;
   /** Facts of the adapter; null where they are unknown. */
   readonly gpu: AdapterFacts | null;
   /** Identity of the bundle. */
   readonly identity: string;
-  readonly variant: Variant;
-  /** Returns the model's ports and its conversions of images. */
-  readonly shapes: () => Shapes;
-  /** Fetches the golden's inputs and outputs; null for a variant without a golden, whose answer wasm makes here. */
-  readonly read: (() => Promise<readonly Blob[]>) | null;
+  /** Names of outputs that are declared random. */
+  readonly random: readonly string[];
   /** Reads the model's own file. */
   readonly model: () => Promise<Blob>;
-  /** A typical size for each symbolic dim. */
-  readonly typical: Readonly<Record<string, number>>;
-  /** Whether a variant without a golden runs where wasm can't. */
-  readonly allowsUnverified: boolean;
-  /** Runs requests of the variant on a lane of a backend, loading it there first; null where there is no such lane. */
-  readonly run: (backend: BackendName, items: () => readonly Feeds[]) => Promise<Ran | null>;
   /** Whether no request is queued or running. */
   readonly isIdle: () => boolean;
-  /** Called with the reason where answers can't be checked; null once they were. */
-  readonly onUnchecked: (why: string | null) => void;
   /** Called once, when the GPU has computed wrongly. */
   readonly onRefused: (error: SelvedgeError) => void;
 }
@@ -64,6 +51,7 @@ export interface CheckParts {
 /** Checks the answers of one variant on the GPU. */
 export class GoldenCheck implements AnswerCheck {
   readonly #parts: CheckParts;
+  readonly #known: KnownAnswers;
   readonly #memo: CheckMemo;
   #refused: SelvedgeError | null = null;
   /** Classes of shapes that passed, and those that could not be checked on this page. */
@@ -71,14 +59,8 @@ export class GoldenCheck implements AnswerCheck {
   readonly #unchecked: Set<string> = new Set();
   /** Comparisons in progress, by class. */
   readonly #running: Map<string, Promise<void>> = new Map();
-  /** Wasm's answer for a variant without a golden; null before, and where sizes are known by requests alone. */
-  #made: Answered | null = null;
-  /** Whether wasm can't run the variant, and the caller allows that. */
-  #isAlone = false;
   /** Whether the variant computes in float16; null until a comparison depends on it. */
   #isHalf: boolean | null;
-  /** The golden's inputs and outputs; null until they are needed. */
-  #files: Promise<readonly Blob[]> | null = null;
   #checkedMs: number;
   #isRepeatDue = false;
 
@@ -86,6 +68,7 @@ export class GoldenCheck implements AnswerCheck {
     const { effects, gpu, identity, variant } = parts;
     const device = [gpu?.vendor, gpu?.architecture, gpu?.description, effects.facts.browser].join("|");
     this.#parts = parts;
+    this.#known = new KnownAnswers(parts);
     this.#memo = new CheckMemo(effects, `${identity}/${variant.id}/${device}`);
     this.#checkedMs = effects.now();
     this.#isHalf = variant.needs.includes("shader-f16") || (parts.read === null ? null : false);
@@ -99,31 +82,11 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /**
-   * Makes the known answer of a variant without a golden, before the GPU loads it: wasm's, to pseudo-random inputs.
-   * Where sizes are known by requests alone, their first ones are compared instead.
+   * Makes the known answer of a variant without a golden, before the GPU loads it, unless it passed before.
    * @throws SelvedgeError `wrong-result` where wasm can't run the variant, unless the caller allows that
    */
   async prepare(): Promise<void> {
-    const { read, run, shapes, typical, allowsUnverified, variant } = this.#parts;
-    if (read !== null || this.#memo.recall() !== null) return;
-    let feeds: Feeds | null = null;
-    const items = (): readonly Feeds[] => {
-      feeds = seededFeeds(shapes().ports, typical);
-      return feeds === null ? [] : [feeds];
-    };
-    try {
-      const ran = await run("wasm", items);
-      if (ran === null) this.#parts.onUnchecked("there is no WebAssembly to compare with");
-      const [reply] = ran?.items ?? [];
-      if (reply?.ok === true && feeds !== null) this.#made = { feeds, outputs: reply.value.outputs };
-    } catch (error) {
-      const code = isSelvedgeError(error) ? error.code : null;
-      if (code === null || code === "closed") throw error;
-      if (code === "internal") return; // its operators refuse these inputs
-      if (!allowsUnverified) throw unverified(variant.id, code);
-      this.#isAlone = true;
-      this.#parts.onUnchecked(`wasm can't run it (${code})`);
-    }
+    if (this.#parts.read === null && this.#memo.recall() === null) await this.#known.make();
   }
 
   /**
@@ -147,7 +110,7 @@ export class GoldenCheck implements AnswerCheck {
     this.#repeatLater();
     const batch = items.flatMap((feeds, i): Answered[] => {
       const reply = ran.items[i];
-      return reply?.ok === true ? [{ feeds, outputs: reply.value.outputs }] : [];
+      return reply?.ok === true ? [{ feeds, outputs: reply.value.outputs, dims: ran.dims?.[i] ?? null }] : [];
     });
     // As many runs as requests: none were batched.
     const groups = ran.runs < items.length ? [batch] : batch.map((one) => [one]);
@@ -186,7 +149,7 @@ export class GoldenCheck implements AnswerCheck {
     const all = widestOf(this.#parts.shapes(), batch); // a padded request has another answer alone
     const [first] = all as readonly [Answered];
     const [outputs = {}] = await outputsOf(run, [first.feeds]);
-    const alone = [{ feeds: first.feeds, outputs }];
+    const alone = [{ ...first, outputs }];
     await this.#once(alone, () => this.#compareOne(alone[0] as Answered, run));
     const half = Math.ceil(all.length / 2);
     const expected = [...(await this.#apart(all.slice(0, half), run)), ...(await this.#apart(all.slice(half), run))];
@@ -194,7 +157,7 @@ export class GoldenCheck implements AnswerCheck {
       const fault = await this.#faultOf(one.outputs, expected[i] ?? {});
       if (fault === null) continue;
       // A model that mixes its rows, as one that quantises by the largest value of a batch, does so on wasm too.
-      const onWasm = await this.#onWasm(batch.map(({ feeds }) => feeds));
+      const onWasm = await this.#known.onWasm(batch.map(({ feeds }) => feeds));
       const mixed = onWasm?.[batch.indexOf(one)];
       return mixed !== undefined && (await this.#faultOf(one.outputs, mixed)) === null
         ? null
@@ -215,55 +178,38 @@ export class GoldenCheck implements AnswerCheck {
     return [...(await this.#apart(batch.slice(0, half), run)), ...(await this.#apart(batch.slice(half), run))];
   }
 
-  /** Compares one request with wasm. An image is replaced by a tensor of its size, since each backend resizes itself. */
-  async #compareOne({ feeds, outputs }: Answered, run: RunItems): Promise<string | null> {
-    const { images, ports } = this.#parts.shapes();
-    const same = withoutImages(feeds, images, ports);
-    const [expected] = (same && (await this.#onWasm([same]))) ?? [];
-    if (same === null || expected === undefined) {
-      this.#unchecked.add(this.#classOf([{ feeds, outputs }]));
-      if (!this.#isAlone) this.#parts.onUnchecked("a shape could not be compared with wasm");
+  /** Compares one request with wasm, and the step after it where the model has a state. */
+  async #compareOne(one: Answered, run: RunItems): Promise<string | null> {
+    const same = this.#known.alike(one);
+    const onWasm = async (feeds: Feeds): Promise<Tensors | undefined> => (await this.#known.onWasm([feeds]))?.[0];
+    const expected = same && (await this.#known.steps(same, onWasm));
+    if (same === null || expected === null) {
+      this.#unchecked.add(this.#classOf([one]));
+      if (!this.#known.isAlone) this.#parts.onUnchecked("a shape could not be compared with wasm");
       return null;
     }
-    const [own = {}] = same === feeds ? [outputs] : await outputsOf(run, [same]);
-    return this.#faultOf(own, expected);
-  }
-
-  /** Returns wasm's outputs; null where it can't run the variant. */
-  async #onWasm(items: readonly Feeds[]): Promise<readonly Tensors[] | null> {
-    const ran = this.#isAlone ? null : await this.#parts.run("wasm", () => items).catch(() => null);
-    return ran?.items.map((item) => (item.ok ? item.value.outputs : {})) ?? null;
+    const onGpu = async (feeds: Feeds): Promise<Tensors | undefined> => (await outputsOf(run, [feeds]))[0];
+    const own = same === one.feeds ? [one.outputs] : await this.#known.steps(same, onGpu);
+    for (const [i, outputs] of expected.entries()) {
+      const fault = await this.#faultOf(own?.[i] ?? {}, outputs);
+      if (fault !== null) return fault;
+    }
+    return null;
   }
 
   /** Compares the golden's outputs. Returns why they could not be, or null where they are right. */
   async #runGolden(run: RunItems): Promise<string | null> {
-    const golden = await this.#golden();
+    const golden = await this.#known.golden();
     if (typeof golden === "string") return golden;
-    const { feeds, outputs: expected, floors } = golden;
-    const [outputs = {}] = await outputsOf(run, [feeds]);
-    const fault = await this.#faultOf(outputs, expected, { floors });
-    if (fault !== null) throw this.#refuse(fault);
-    this.#passed.add(this.#classOf([{ feeds, outputs }]));
+    let last: Tensors = {};
+    for (const known of golden) {
+      [last = {}] = await outputsOf(run, [this.#known.after(last, known.feeds)]);
+      const fault = await this.#faultOf(last, known.outputs, known);
+      if (fault !== null) throw this.#refuse(fault);
+      this.#passed.add(this.#classOf([known]));
+    }
     this.#memo.remember({ fault: "", passed: [...this.#passed] });
     return null;
-  }
-
-  /** Returns the golden, or why there is none. */
-  async #golden(): Promise<(Answered & Bounds) | string> {
-    const { read } = this.#parts;
-    if (read === null) return this.#made ?? "it has no golden";
-    this.#files ??= read();
-    const golden = await this.#files.then(
-      (files) => Promise.all(files.map(readTensors)),
-      () => null,
-    );
-    if (golden === null) {
-      this.#files = null;
-      return "the golden files could not be fetched";
-    }
-    const [inputs = null, outputs = null] = golden;
-    if (inputs === null || outputs === null) return "the golden files can't be read";
-    return { feeds: { tensors: inputs.tensors, others: null }, outputs: outputs.tensors, floors: outputs.numbers };
   }
 
   #repeatLater(): void {
@@ -299,7 +245,8 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   async #faultOf(outputs: Tensors, expected: Tensors, bounds: Bounds = BATCHES): Promise<string | null> {
-    const fault = faultOf(outputs, expected, this.#isHalf === true, bounds);
+    const { random } = this.#parts;
+    const fault = faultOf(outputs, expected, this.#isHalf === true, { ...bounds, random });
     if (fault === null || this.#isHalf !== null) return fault;
     const { hasHalfWeights } = await import("./half-weights.ts");
     this.#isHalf = await this.#parts.model().then(hasHalfWeights, () => false);
@@ -314,41 +261,8 @@ async function outputsOf(run: RunItems, items: readonly Feeds[]): Promise<readon
   return ran.items.map((item) => (item.ok ? item.value.outputs : {}));
 }
 
-/** Returns pseudo-random inputs of typical sizes, the same each time; null where a size is not known. */
-function seededFeeds(ports: Shapes["ports"], typical: Readonly<Record<string, number>>): Feeds | null {
-  const zeros = typicalFeeds(ports, typical);
-  if (zeros === null || ports.length === 0) return null;
-  const tensors = Object.entries(zeros.tensors).map(([name, { dtype, dims }]) => [
-    name,
-    seededTensor(dtype as NumericDtype, dims),
-  ]);
-  return { tensors: Object.fromEntries(tensors) as Tensors, others: null };
-}
-
-/** Returns inputs with a tensor in place of each image; null where its size depends on the image. */
-function withoutImages(feeds: Feeds, images: Shapes["images"], ports: Shapes["ports"]): Feeds | null {
-  const names = Object.entries(feeds.others ?? {}).filter(([, { kind }]) => kind === "image");
-  if (names.length === 0) return feeds;
-  const tensors = { ...feeds.tensors };
-  const others = { ...feeds.others };
-  for (const [name] of names) {
-    const dims = fixedDims(images[name]);
-    const dtype = ports.find((port) => port.name === name)?.dtype;
-    if (dims === null || dtype === undefined || dtype === "string") return null;
-    tensors[name] = seededTensor(dtype, dims);
-    Reflect.deleteProperty(others, name);
-  }
-  return { tensors, others: Object.keys(others).length === 0 ? null : others };
-}
-
 function refusal(variant: string, fault: string): SelvedgeError {
   const sentence = `WebGPU ${variant} refused: ${fault} (golden check)`;
   const message = `${sentence}. This GPU computes it wrongly: leave \`backend\` out, or name another variant.`;
   return new SelvedgeError("wrong-result", message, { reason: "golden", variant, refusal: sentence });
-}
-
-function unverified(variant: string, code: string): SelvedgeError {
-  const sentence = `WebGPU ${variant} refused: unverified, since it has no golden and wasm can't run it (${code})`;
-  const message = `${sentence}. Pass \`allowUnverified: true\` to \`load\` to run it on this GPU unchecked, or compress it to a bundle.`;
-  return new SelvedgeError("wrong-result", message, { reason: "unverified", variant, refusal: sentence });
 }

@@ -153,13 +153,13 @@ export class Lane {
       const taken = typeof items === "function" ? items() : items;
       if (taken.length === 0) return NOTHING_RAN;
       if (!isStaged) onPhase?.("running");
-      if (state === undefined) {
-        const send: RunItems = (sent) => this.#call(client, loaded, { modelId, items: sent }, options);
-        const ran = await send(taken);
+      const send: RunItems = (sent) => this.#call(client, loaded, { modelId, items: sent }, options);
+      const checked = async (ran: Ran): Promise<Ran> => {
         const checking = isProbe ? null : (model.check?.answered(taken, ran, send) ?? null);
         if (checking !== null) await checking;
         return ran;
-      }
+      };
+      if (state === undefined) return checked(await send(taken));
       let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
       loaded.states.delete(state.id); // until it has finished: a failed step leaves no state to continue from
       const { id: stateId, isCheckpoint } = state;
@@ -169,7 +169,7 @@ export class Lane {
         return this.#call(client, loaded, message, { boundMs });
       };
       for (const past of restore === null ? [] : state.since) await step([past], false);
-      const ran = await step(taken, isCheckpoint);
+      const ran = await checked(await step(taken, isCheckpoint));
       loaded.states.set(stateId, state.mark);
       return ran;
     };

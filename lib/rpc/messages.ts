@@ -98,6 +98,11 @@ export interface Ran {
   readonly runs: number;
   /** Whether batching is useful: false once the model proved unable to run requests together. */
   readonly canJoin: boolean;
+  /**
+   * Dims of the tensors of each request by input, those of its images and texts among them; null for one that failed.
+   * Absent where no request has an image or a text.
+   */
+  readonly dims?: readonly (Readonly<Record<string, readonly number[]>> | null)[] | undefined;
   /** Time of images to tensors. */
   readonly preprocessMs: number;
   /** Time of the backend's runs alone, with concatenation and splitting. */

@@ -209,7 +209,8 @@ function isDrawn(parts: Parts): boolean {
   return Object.values(parts).some((part) => "draw" in part);
 }
 
-function dimsOf(parts: Parts): Record<string, readonly number[]> {
+/** Returns the dims of an item by input. */
+export function dimsOf(parts: Parts): Record<string, readonly number[]> {
   return Object.fromEntries(Object.entries(parts).map(([name, { dims }]) => [name, dims]));
 }
 

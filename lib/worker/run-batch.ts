@@ -11,7 +11,7 @@ import { prepareImage } from "./processing/prepare.ts";
 import type { TextReader } from "./processing/text.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { Dtype, Tensor } from "../core/tensor.ts";
-import { drawn, runBatch } from "./join-batch.ts";
+import { dimsOf, drawn, runBatch } from "./join-batch.ts";
 import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
 import type { Decoded, Feeds, Ran, RanItem, RunMessage, RawInput, StillImage, WireImage } from "../rpc/messages.ts";
 
@@ -38,6 +38,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
     failed.set(feeds, error);
   };
   const answers = new Map<Feeds, RanItem>();
+  const dims = message.items.some(({ others }) => others !== null) ? new Map<Feeds, ReturnType<typeof dimsOf>>() : null;
   let [runs, preprocessMs, runMs, decodeMs] = [0, 0, 0, 0];
   for (let at = 0, fromMs = now(); at < message.items.length; fromMs = now()) {
     const ready = new Map<Feeds, Parts>();
@@ -46,6 +47,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
       try {
         const parts = feeds.others === null ? feeds.tensors : await prepare(model, feeds.tensors, feeds.others);
         ready.set(feeds, parts);
+        dims?.set(feeds, dimsOf(parts));
         for (const part of Object.values(parts)) if ("draw" in part) held += part.heldBytes;
       } catch (error) {
         fail(feeds, error);
@@ -69,7 +71,10 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
     const value = answers.get(feeds);
     return value === undefined ? { ok: false, error: toWireError(failed.get(feeds)) } : { ok: true, value };
   });
-  return { items, runs, canJoin: model.batching.canJoin, preprocessMs, runMs, decodeMs };
+  return {
+    ...{ items, runs, canJoin: model.batching.canJoin, preprocessMs, runMs, decodeMs },
+    dims: dims === null ? undefined : message.items.map((feeds) => dims.get(feeds) ?? null),
+  };
 }
 
 async function compute(

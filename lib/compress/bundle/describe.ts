@@ -9,6 +9,7 @@ import type { Feed } from "../run/feeds.ts";
 import { describePorts } from "./inspect.ts";
 import type { Outputs } from "../run/metric.ts";
 import type { OnnxModel } from "../onnx/model.ts";
+import { randomOutputs } from "../onnx/random-outputs.ts";
 import type { PackFile } from "./pack.ts";
 import { readBundleFile } from "./read-bundle.ts";
 import type { LoadedModel } from "../run/session.ts";
@@ -24,6 +25,7 @@ export type Description = Bundle["model"];
 export async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Description> {
   if (bundle !== undefined) return described(bundle);
   const { inputs, outputs } = await describePorts(model);
+  const random = randomOutputs(model);
   const word = basename(path, ".onnx")
     .toLowerCase()
     .replace(/[^a-z0-9._-]+/g, "-")
@@ -33,7 +35,7 @@ export async function describe(model: OnnxModel, path: string, bundle: string | 
     version: "1",
     licence: "unknown",
     inputs,
-    outputs,
+    outputs: outputs.map((x) => (random.includes(x.name) ? { ...x, isRandom: true } : x)),
   };
 }
 

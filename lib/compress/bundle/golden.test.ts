@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { BundleInput } from "../../core/bundle.ts";
+import type { Bundle, BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
 import { floorsOf, makeGolden, withGolden } from "./golden.ts";
+import type { PackVariant } from "./pack.ts";
 import { writeSafetensors } from "./safetensors.ts";
 
 function readHeader(bytes: Uint8Array): { header: unknown; data: Uint8Array } {
@@ -131,11 +132,54 @@ test("a variant gets a golden of its usual sizes, or of smaller ones where those
   const { bytes, input } = gated();
   const of = async (n: number): Promise<unknown> => {
     const variant = { id: "f32", needs: [], files: [{ path: "m.onnx", bytes, isModel: true }] };
-    const { golden } = await withGolden(variant, [input], { n });
+    const { golden } = await withGolden(variant, { inputs: [input], outputs: [] }, { n });
     return (readHeader(golden?.inputs.bytes ?? new Uint8Array(8)).header as { x: { shape: unknown } }).x.shape;
   };
   expect([await of(5), await of(2 ** 20)]).toEqual([
     [5, 2],
     [64, 2],
   ]);
+});
+
+/** Returns the inputs of each run of a golden as numbers, by name. */
+function inputsOf(golden: PackVariant["golden"]): Record<string, number[]>[] {
+  return [golden, ...(golden?.next ?? [])].map((run) => {
+    const { header, data } = readHeader(run?.inputs.bytes ?? new Uint8Array(8));
+    const entries = Object.entries(header as Record<string, { data_offsets: [number, number] }>);
+    return Object.fromEntries(
+      entries.map(([name, { data_offsets: range }]) => [name, [...new Float32Array(data.slice(...range).buffer)]]),
+    );
+  });
+}
+
+test("the golden of a model with a state is two steps, the second without the state that the first left (tool-golden)", async () => {
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: [1, 2], s: [1, 2] },
+    outputs: ["y", "n"],
+    nodes: [
+      { opType: "Add", input: ["x", "s"], output: ["y"] },
+      { opType: "Mul", input: ["y", "y"], output: ["n"] },
+    ],
+  });
+  const row = (...values: number[]): Tensor => ({ dtype: "float32", dims: [1, 2], data: Float32Array.from(values) });
+  const golden = await makeGolden(model.write(), undefined, { x: row(1, 2), s: row(0.5, -1) }, { states: { n: "s" } });
+  expect(inputsOf(golden)).toEqual([{ x: [1, 2], s: [0.5, -1] }, { x: [1, 2] }]);
+  const { data } = readHeader(golden?.next?.[0]?.outputs.bytes ?? new Uint8Array(8));
+  expect([...new Float32Array(data.slice().buffer)]).toEqual([3.25, 3, 3.25 ** 2, 9]); // s = (2.25, 1)
+});
+
+test("the golden of a float16 variant has a run with inputs as large as the samples' largest (tool-golden)", async () => {
+  const { bytes, input } = gated();
+  const variant = { id: "f16", needs: ["shader-f16"], files: [{ path: "m.onnx", bytes, isModel: true }] };
+  const model = { inputs: [input], outputs: [] };
+  const largest = async (baseline?: Bundle["model"]["baseline"]): Promise<number[]> => {
+    const { golden } = await withGolden(variant, { ...model, baseline }, { n: 3 });
+    return inputsOf(golden).map(({ x = [] }) => Math.max(...x.map(Math.abs)));
+  };
+  const [usual, large] = await largest({ x: { min: -700, max: 300 } });
+  expect(usual).toBeLessThan(100);
+  expect(large).toBeCloseTo(700, 2);
+  const { golden } = await withGolden({ ...variant, needs: [] }, model, { n: 3 });
+  expect(golden?.next).toBeUndefined();
 });

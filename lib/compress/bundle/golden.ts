@@ -1,9 +1,10 @@
-// A variant's golden input and output: one sample, and this variant's output for it on onnxruntime-node's CPU. A device
-// with a different output computes wrongly. The output is from one machine: another CPU may round the last bits
+// A variant's golden: synthetic inputs, and this variant's outputs for them on onnxruntime-node's CPU; of a recurrent state
+// two steps, of a float16 variant also inputs as large as the samples' largest. A device with a different output computes
+// wrongly. The output is from one machine: another CPU may round the last bits
 // differently, so comparisons need a tolerance: beside a relative one, an absolute one of each output, measured by the
 // effect of the inputs' own rounding. One that is taken from the largest value would be blind where that is a mask, or one
 // huge logit.
-import type { BundleInput } from "../../core/bundle.ts";
+import type { Bundle, GoldenRun } from "../../core/bundle.ts";
 import { smallestTable } from "./describe.ts";
 import { modelOf } from "./pack.ts";
 import type { PackFile, PackModel, PackVariant } from "./pack.ts";
@@ -33,7 +34,9 @@ const MASK = 1e30;
 /** Below this largest value an output shows too little: rounding may be as large. */
 const FAINT = 1e-3;
 /** Factors of an input, tried in turn where an output is faint: noise may give a detector nothing to see. */
-const AMPLITUDES = [1, 8, 64] as const;
+const AMPLITUDES = [8, 64] as const;
+/** Magnitude of a large input where no samples say it: normalized images and features reach three to four. */
+const LARGE = 4;
 /** Size of a symbolic dim where a golden of usual sizes is too large. */
 const SMALL = 64;
 /** Number of guesses of an input's open sizes. */
@@ -42,7 +45,7 @@ const GUESSES = 8;
 /** Adds to a variant the golden of a synthetic input. Returns it as it was where none can be made. */
 export async function withGolden<File extends PackFile | PackModel>(
   variant: PackVariant<File>,
-  inputs: readonly BundleInput[],
+  description: Pick<Bundle["model"], "inputs" | "outputs" | "baseline">,
   typical: Readonly<Record<string, number>> = {},
 ): Promise<PackVariant<File>> {
   const [file] = variant.files;
@@ -51,7 +54,7 @@ export async function withGolden<File extends PackFile | PackModel>(
   try {
     const model = modelOf(file) ?? readModel("bytes" in file ? file.bytes : new Uint8Array());
     const { source } = await writeModel(model, scratch);
-    return { ...variant, ...(await goldenOf(source, smallestTable(model), variant, inputs, typical)) };
+    return { ...variant, ...(await goldenOf(source, smallestTable(model), variant, description, typical)) };
   } finally {
     await scratch.close();
   }
@@ -60,15 +63,17 @@ export async function withGolden<File extends PackFile | PackModel>(
 async function goldenOf(
   source: ModelSource,
   bound: number,
-  { session }: Pick<PackVariant, "session">,
-  inputs: readonly BundleInput[],
+  { session, needs }: Pick<PackVariant, "session" | "needs">,
+  description: Pick<Bundle["model"], "inputs" | "outputs" | "baseline">,
   typical: Readonly<Record<string, number>>,
 ): Promise<Pick<PackVariant, "golden">> {
   const small = Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, Math.min(size, SMALL)]));
+  const largest = needs.includes("shader-f16") ? largestOf(description) : null;
+  const more = { states: statesOf(description), largest };
   for (const sizes of [typical, small]) {
     let guesses = 0;
-    for (const [feed] of syntheticInputs(inputs, { typical: sizes, bound })) {
-      const golden = feed && (await makeGolden(source, session?.wasm, feed).catch(() => null));
+    for (const [feed] of syntheticInputs(description.inputs, { typical: sizes, bound })) {
+      const golden = feed && (await makeGolden(source, session?.wasm, feed, more).catch(() => null));
       if (golden) return { golden };
       guesses += 1;
       if (golden === undefined || guesses === GUESSES) break; // too large, or not to be written
@@ -77,35 +82,111 @@ async function goldenOf(
   return {};
 }
 
+/** Further runs of a golden. */
+interface More {
+  /** The input that each output feeds at the next step: a second step is one of the runs. Default: none. */
+  readonly states?: Readonly<Record<string, string>>;
+  /** Largest magnitude of each input, for a run with values as large; null for none. Default: null. */
+  readonly largest?: Readonly<Record<string, number>> | null;
+}
+
 /** Makes a variant's golden files; undefined where a tensor holds strings or an output is larger than 1 MiB. */
 export async function makeGolden(
   source: ModelSource,
   session: Readonly<Record<string, string>> | undefined,
   feed: Feed,
+  { states = {}, largest = null }: More = {},
 ): Promise<PackVariant["golden"]> {
-  const inputBytes = writeSafetensors(feed);
-  if (inputBytes === null || inputBytes.length > MAX_BYTES) return undefined;
   const model = await openModel(source, "cpu", session);
+  const run = async (input: Feed): Promise<Feed> => model.runTensors(input);
   try {
-    const tried = AMPLITUDES.map((factor) => scaled(feed, () => factor));
-    let [input, answer] = [feed, await model.runTensors(feed)];
-    for (const louder of isFaint(answer) ? tried.slice(1) : []) {
-      const next = await model.runTensors(louder);
-      if (!isFaint(next)) [input, answer] = [louder, next];
-      if (!isFaint(answer)) break;
+    const [input, answer] = await loudEnough(feed, run);
+    const runs = [await filesOf("golden", input, answer, run)];
+    if (Object.keys(states).length > 0) {
+      const own = new Set(Object.values(states));
+      const others = Object.fromEntries(Object.entries(input).filter(([name]) => !own.has(name)));
+      const left = Object.entries(states).map(([output, state]) => [state, answer[output] as Tensor] as const);
+      const full = { ...others, ...Object.fromEntries(left) };
+      runs.push(await filesOf("golden-step", others, await run(full), async (nudged) => run({ ...full, ...nudged })));
     }
-    const nudged = scaled(input, (i) => 1 + (Math.imul(i, 0x9e3779b1) < 0 ? NUDGE : -NUDGE));
-    const floors = Object.entries(floorsOf(answer, await model.runTensors(nudged)));
-    const inputs = writeSafetensors(input);
-    const outputs = writeSafetensors(answer, Object.fromEntries(floors.map(([name, x]) => [name, String(x)])));
-    if (inputs === null || outputs === null || outputs.length > MAX_BYTES) return undefined;
-    return {
-      inputs: { path: "golden-inputs.safetensors", bytes: inputs },
-      outputs: { path: "golden-outputs.safetensors", bytes: outputs },
-    };
+    const loud = largest === null ? null : enlarged(input, largest);
+    const loudAnswer = loud && (await run(loud));
+    if (loud && isFinite(loudAnswer ?? {})) runs.push(await filesOf("golden-large", loud, loudAnswer ?? {}, run));
+    const [first, ...next] = runs.filter((x) => x !== null);
+    if (first === undefined || runs[0] === null) return undefined;
+    return next.length === 0 ? first : { ...first, next };
   } finally {
     await model.release();
   }
+}
+
+/** Returns an input with an answer that stands out from rounding, and the answer. */
+async function loudEnough(feed: Feed, run: (feed: Feed) => Promise<Feed>): Promise<readonly [Feed, Feed]> {
+  let [input, answer] = [feed, await run(feed)];
+  for (const factor of AMPLITUDES) {
+    if (!isFaint(answer)) break;
+    const louder = scaled(feed, () => factor);
+    const next = await run(louder);
+    if (!isFaint(next)) [input, answer] = [louder, next];
+  }
+  return [input, answer];
+}
+
+/** Returns the files of a run with its answer and the absolute tolerances of it; null where they can't be written. */
+async function filesOf(
+  name: string,
+  input: Feed,
+  answer: Feed,
+  run: (feed: Feed) => Promise<Feed>,
+): Promise<GoldenRun<PackFile> | null> {
+  const inputs = writeSafetensors(input);
+  if (inputs === null || inputs.length > MAX_BYTES) return null;
+  const nudged = scaled(input, (i) => 1 + (Math.imul(i, 0x9e3779b1) < 0 ? NUDGE : -NUDGE));
+  const floors = Object.entries(floorsOf(answer, await run(nudged)));
+  const outputs = writeSafetensors(answer, Object.fromEntries(floors.map(([port, x]) => [port, String(x)])));
+  if (outputs === null || outputs.length > MAX_BYTES) return null;
+  return {
+    inputs: { path: `${name}-inputs.safetensors`, bytes: inputs },
+    outputs: { path: `${name}-outputs.safetensors`, bytes: outputs },
+  };
+}
+
+/** Returns the input that each output feeds at the next step. */
+export function statesOf({ outputs }: Pick<Bundle["model"], "outputs">): Readonly<Record<string, string>> {
+  return Object.fromEntries(outputs.flatMap(({ name, feeds }) => (feeds === undefined ? [] : [[name, feeds]])));
+}
+
+/** Returns the largest magnitude of each input over the samples, where these were summarized. */
+function largestOf({ inputs, baseline = {} }: Pick<Bundle["model"], "inputs" | "baseline">): Record<string, number> {
+  return Object.fromEntries(
+    inputs.map(({ name }) => {
+      const { min, max } = baseline[name] ?? {};
+      const known = Math.max(Math.abs(Number(min)), Math.abs(Number(max)));
+      return [name, known > 0 ? known : LARGE];
+    }),
+  );
+}
+
+/** Returns inputs whose float32 values reach the largest magnitudes; null where they do already. */
+function enlarged(feed: Feed, largest: Readonly<Record<string, number>>): Feed | null {
+  let isLarger = false;
+  const entries = Object.entries(feed).map(([name, tensor]): [string, Tensor] => {
+    if (tensor.dtype !== "float32") return [name, tensor];
+    const factor = (largest[name] ?? 0) / tensor.data.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
+    if (!(factor > 1 && factor < Infinity)) return [name, tensor];
+    isLarger = true;
+    return [name, { ...tensor, data: tensor.data.map((x) => x * factor) }];
+  });
+  return isLarger ? Object.fromEntries(entries) : null;
+}
+
+/** Whether all values are finite: inputs beyond what the reference computes say nothing about a GPU. */
+function isFinite(answer: Feed): boolean {
+  return Object.values(answer).every(
+    ({ dtype, data }) =>
+      (dtype !== "float32" || data.every(Number.isFinite)) &&
+      (dtype !== "float16" || data.every((bits) => (bits & 0x7c00) !== 0x7c00)),
+  );
 }
 
 /** Whether an output of float32 has no value that stands out from rounding, or one that is not finite. */

@@ -8,8 +8,16 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants } from "node:zlib";
 import { parseBundle } from "../../core/bundle-schema.ts";
-import { bundleIdentity, canonicalJson, chunkPath, filesOf, sha256Hex, wireBytesOf } from "../../core/bundle.ts";
-import type { Bundle, BundleChunk, BundleFile, BundleJson, Golden, Variant } from "../../core/bundle.ts";
+import {
+  bundleIdentity,
+  canonicalJson,
+  chunkPath,
+  filesOf,
+  goldenFiles,
+  sha256Hex,
+  wireBytesOf,
+} from "../../core/bundle.ts";
+import type { Bundle, BundleChunk, BundleFile, BundleJson, Golden, GoldenRun, Variant } from "../../core/bundle.ts";
 import { bundleJson } from "../../core/bundle-json.ts";
 import { chunkRanges } from "./chunk-borders.ts";
 import { writeSynced } from "../onnx/durable.ts";
@@ -45,7 +53,7 @@ export type PackVariant<File extends PackFile | PackModel = PackFile> = Omit<
   "files" | "golden" | "wireBytes"
 > & {
   readonly files: readonly File[];
-  readonly golden?: Readonly<Record<keyof Golden, PackFile>> | undefined;
+  readonly golden?: Golden<PackFile> | undefined;
 };
 
 /** All that a bundle is made of. */
@@ -179,8 +187,7 @@ async function packInto(
     for (const variant of input.variants) variants.push(await withWeightsApart(variant, scratch));
     const assets = input.assets ?? [];
     const cutter = new Cutter();
-    const golden = (x: KnownVariant): PackFile[] => (x.golden === undefined ? [] : [x.golden.inputs, x.golden.outputs]);
-    await cutter.cut([...variants.flatMap((x) => [...x.files, ...golden(x)]), ...assets]);
+    await cutter.cut([...variants.flatMap((x) => [...x.files, ...goldenFiles(x.golden)]), ...assets]);
     const describe = (stored: ReadonlyMap<string, number>): BundleJson =>
       describeBundle(input.model, variants, assets, (file) => cutter.describe(file, stored));
     // Checked before minutes are spent on compression.
@@ -205,7 +212,9 @@ function describeBundle(
       const described = files.map(one);
       const chunks = new Map(described.flatMap((x) => x.chunks).map((x) => [x.sha256, wireBytesOf(x)]));
       const wireBytes = [...chunks.values()].reduce((sum, x) => sum + x, 0);
-      const known = golden && { golden: { inputs: one(golden.inputs), outputs: one(golden.outputs) } };
+      const run = (x: GoldenRun<PackFile>): GoldenRun => ({ inputs: one(x.inputs), outputs: one(x.outputs) });
+      const next = golden?.next && { next: golden.next.map(run) };
+      const known = golden && { golden: { ...run(golden), ...next } };
       return { ...variant, files: described, wireBytes, ...known };
     }),
     assets: assets.map(one),

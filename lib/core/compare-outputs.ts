@@ -1,6 +1,6 @@
 // Comparison of a GPU's outputs with known ones, and the files that hold known ones.
-import { ARRAY_TYPES } from "../core/tensor.ts";
-import type { NumericDtype, Tensor } from "../core/tensor.ts";
+import { ARRAY_TYPES } from "./tensor.ts";
+import type { NumericDtype, Tensor } from "./tensor.ts";
 
 /** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
 const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
@@ -30,6 +30,8 @@ export type Tensors = Readonly<Record<string, Tensor>>;
 
 /** Bounds of a comparison beside the relative one. */
 export interface Bounds {
+  /** Names of outputs whose values are random: only their dims are compared. Default: none. */
+  readonly random?: readonly string[] | undefined;
   /** Share of an integer output's elements that may differ. Default: they count as numbers. */
   readonly integersOff?: number | undefined;
   /**
@@ -39,27 +41,63 @@ export interface Bounds {
   readonly floors?: Readonly<Record<string, number>> | undefined;
 }
 
+/** The comparison of one output. */
+export interface Compared {
+  readonly name: string;
+  /** What is wrong; null where nothing is. */
+  readonly fault: string | null;
+  /** Error as a share of the reference; null where it has none: an output that was not compared as numbers. */
+  readonly error: number | null;
+  /** Bound on the error. */
+  readonly tolerance: number;
+}
+
 /** Returns what is wrong with outputs in comparison to the expected ones; null where nothing is. */
 export function faultOf(outputs: Tensors, expected: Tensors, isHalf: boolean, bounds: Bounds = {}): string | null {
-  const { integersOff, floors } = bounds;
-  for (const [name, reference] of Object.entries(expected)) {
-    const output = outputs[name];
-    if (output === undefined) return `no output "${name}"`;
-    if (String(output.dims) !== String(reference.dims))
-      return `"${name}" has dims ${output.dims.join("×")} in place of ${reference.dims.join("×")}`;
-    if (reference.dtype === "string") continue;
-    if (integersOff !== undefined && !reference.dtype.startsWith("float")) {
-      const off = Array.prototype.filter.call(reference.data, (x, i) => x !== output.data[i]).length;
-      if (off > integersOff * reference.data.length) return `"${name}" differs in ${off} of ${reference.data.length}`;
-      continue;
-    }
-    const tolerance = isHalf || reference.dtype === "float16" ? TOLERANCE.float16 : TOLERANCE.float32;
-    const floor = tolerance === TOLERANCE.float32 ? floors?.[name] : undefined;
-    const error = errorOf(numbersOf(output), numbersOf(reference), floor);
-    if (error === null) return `"${name}" is not finite`;
-    if (error > tolerance) return `error ${Number(error.toPrecision(2))} above ${tolerance}`;
-  }
+  for (const { fault } of compare(outputs, expected, isHalf, bounds)) if (fault !== null) return fault;
   return null;
+}
+
+/** Iterates over the comparisons of outputs with the expected ones. */
+export function* compare(
+  outputs: Tensors,
+  expected: Tensors,
+  isHalf: boolean,
+  bounds: Bounds = {},
+): Generator<Compared> {
+  for (const [name, reference] of Object.entries(expected)) {
+    const isCoarse = isHalf || reference.dtype === "float16";
+    const tolerance = isCoarse ? TOLERANCE.float16 : TOLERANCE.float32;
+    const floor = isCoarse ? undefined : bounds.floors?.[name];
+    const [fault, error = null] = compareOne(name, outputs[name], reference, { ...bounds, tolerance, floor });
+    yield { name, fault, error, tolerance };
+  }
+}
+
+type OneBounds = Pick<Bounds, "random" | "integersOff"> & {
+  readonly tolerance: number;
+  readonly floor: number | undefined;
+};
+
+function compareOne(
+  name: string,
+  output: Tensor | undefined,
+  reference: Tensor,
+  { random, integersOff, tolerance, floor }: OneBounds,
+): readonly [fault: string | null, error?: number | null] {
+  if (output === undefined) return [`no output "${name}"`];
+  if (String(output.dims) !== String(reference.dims))
+    return [`"${name}" has dims ${output.dims.join("×")} in place of ${reference.dims.join("×")}`];
+  if (reference.dtype === "string" || random?.includes(name) === true) return [null];
+  if (integersOff !== undefined && !reference.dtype.startsWith("float")) {
+    const off = Array.prototype.filter.call(reference.data, (x, i) => x !== output.data[i]).length;
+    return [
+      off > integersOff * reference.data.length ? `"${name}" differs in ${off} of ${reference.data.length}` : null,
+    ];
+  }
+  const error = errorOf(numbersOf(output), numbersOf(reference), floor);
+  if (error === null) return [`"${name}" is not finite`];
+  return [error > tolerance ? `error ${Number(error.toPrecision(2))} above ${tolerance}` : null, error];
 }
 
 /**

@@ -1,0 +1,66 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { faultOf } from "./compare-outputs.ts";
+import type { Tensors } from "./compare-outputs.ts";
+import type { Tensor } from "./tensor.ts";
+
+const floats = (...values: number[]): Tensor => ({
+  dtype: "float32",
+  dims: [1, values.length],
+  data: Float32Array.from(values),
+});
+
+describe("the comparison", () => {
+  const value = fc.double({ min: -1e6, max: 1e6, noNaN: true });
+  const tensor = (...values: number[]): Tensors => ({ y: floats(...values) });
+
+  test("accepts what differs by less than the tolerance of the largest reference, and nothing that differs by more", () => {
+    fc.assert(
+      fc.property(fc.array(value, { minLength: 2, maxLength: 9 }), fc.nat(), (values, at) => {
+        const scale = Math.max(...values.map(Math.abs));
+        fc.pre(scale > 1e-2);
+        const off = (by: number): Tensors => tensor(...values.map((x, i) => (i === at % values.length ? x + by : x)));
+        const isRefused = (outputs: Tensors, isHalf: boolean): boolean =>
+          faultOf(outputs, tensor(...values), isHalf) !== null;
+        expect(isRefused(off(0.9e-3 * scale), false)).toBe(false);
+        expect(isRefused(off(1.1e-3 * scale), false)).toBe(true);
+        expect(isRefused(off(1.9e-2 * scale), true)).toBe(false);
+        expect(isRefused(off(2.1e-2 * scale), true)).toBe(true);
+      }),
+    );
+  });
+
+  test("is not blinded by a mask, nor by a reference that is not finite", () => {
+    const expected = tensor(-3.4e38, -Infinity, 1);
+    expect(faultOf(tensor(-3.4e38, -3e38, 1), expected, false)).toBeNull();
+    expect(faultOf(tensor(-3.4e38, -Infinity, 1.01), expected, false)).toBe("error 0.01 above 0.001");
+    expect(faultOf(tensor(-3.3e38, -Infinity, 1), expected, false)).toContain("above 0.001");
+  });
+
+  test("is not blinded by one huge value where the toolchain gives a floor", () => {
+    const expected = tensor(1e6, 1, -0.5);
+    const floors = { y: 1e-4 };
+    const fault = (...values: number[]): string | null => faultOf(tensor(...values), expected, false, { floors });
+    expect(faultOf(tensor(1e6, 3, -0.5), expected, false)).toBeNull();
+    expect(fault(1e6, 3, -0.5)).toContain("above 0.001");
+    expect(fault(1e6, 1.01, -0.5)).toContain("above 0.001");
+    expect(fault(1.002e6, 1, -0.5)).toContain("above 0.001");
+    expect(fault(1.0009e6, 1.0009, -0.5004)).toBeNull();
+  });
+
+  test("accepts zeros where the reference is zeros, and refuses an output that is absent", () => {
+    expect(faultOf(tensor(0, 0), tensor(0, 0), false)).toBeNull();
+    expect(faultOf(tensor(0, 1e-3), tensor(0, 0), false)).not.toBeNull();
+    expect(faultOf({}, tensor(0, 0), false)).toBe('no output "y"');
+  });
+
+  test("reads float16 and int64", () => {
+    const half: Tensor = { dtype: "float16", dims: [3], data: Uint16Array.of(0x3c00, 0xc000, 0x0001) };
+    expect(faultOf({ y: { ...half, data: Uint16Array.of(0x3c10, 0xc000, 0) } }, { y: half }, false)).toBeNull();
+    expect(faultOf({ y: { ...half, data: Uint16Array.of(0x7c00, 0xc000, 0) } }, { y: half }, false)).toContain(
+      "finite",
+    );
+    const whole: Tensor = { dtype: "int64", dims: [2], data: BigInt64Array.of(7n, 2n) };
+    expect(faultOf({ y: { ...whole, data: BigInt64Array.of(7n, 3n) } }, { y: whole }, false)).toContain("error 0.14");
+  });
+});
