@@ -14,6 +14,9 @@ const WORDS = [...SPECIAL, "good", "bad", "film", "dog"];
 /** Its ids are the places in WORDS. */
 const TOKENIZER = wordTokenizer(WORDS.slice(SPECIAL.length));
 
+/** Names of the special tokens, as tokenizer_config.json has them. */
+const MARKS = { pad_token: "[PAD]", unk_token: "[UNK]", cls_token: "[CLS]", sep_token: "[SEP]" };
+
 const IDS = { dtype: "int64", dims: [2, 4] } as const;
 const ROWS = ["batch_size", "sequence_length"];
 /** Numbers of a word's vector. */
@@ -130,6 +133,7 @@ export function textRepository(): RepoFiles {
     }),
     // It names no token types, which the graph wants.
     "tokenizer_config.json": JSON.stringify({
+      ...MARKS,
       model_max_length: 16,
       model_input_names: ["input_ids", "attention_mask"],
     }),
@@ -146,7 +150,7 @@ export function crossEncoderRepository(): RepoFiles {
       model_type: "bert",
       num_labels: 1,
     }),
-    "tokenizer_config.json": JSON.stringify({ model_max_length: 16 }),
+    "tokenizer_config.json": JSON.stringify({ ...MARKS, model_max_length: 16 }),
     "tokenizer.json": TOKENIZER,
     "onnx/model.onnx": pairModel(),
   };
@@ -177,7 +181,7 @@ export function encoderRepository(
   const { graph, data } = encoderModel(names);
   return {
     "config.json": JSON.stringify({ architectures: ["BertModel"], model_type: "bert", hidden_size: WIDTH }),
-    "tokenizer_config.json": JSON.stringify({ model_max_length: 16 }),
+    "tokenizer_config.json": JSON.stringify({ ...MARKS, model_max_length: 16 }),
     "tokenizer.json": TOKENIZER,
     "modules.json": JSON.stringify([
       { idx: 0, type: "sentence_transformers.models.Transformer", path: "" },
