@@ -2,6 +2,7 @@
 import type { Endpoint } from "comlink";
 import { BrotliLoader } from "./brotli.ts";
 import { completeCrypto } from "./insecure-context.ts";
+import { isOpaque } from "../effects/opaque-origin.ts";
 import { causeOf } from "./network-evidence.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { openStore } from "./stores/open-store.ts";
@@ -9,8 +10,6 @@ import { serveCache } from "./serve.ts";
 
 // Each of these is missing on pages that are not secure.
 const { storage, locks } = navigator as Partial<Navigator>;
-/** Whether the page is sandboxed and so has no storage. In Firefox questions about it end such a page's worker. */
-const isSandboxed = self.origin === "null";
 
 /** Chromium's connection facts, which other browsers lack. */
 interface Connection {
@@ -43,7 +42,7 @@ serveCache(self as unknown as Endpoint, {
     return { saveData, bytesPerSecond: downlink === undefined ? null : (downlink * 1e6) / 8 };
   },
   async estimate() {
-    const { quota, usage } = (isSandboxed ? null : await storage?.estimate()) ?? {};
+    const { quota, usage } = (isOpaque() ? null : await storage?.estimate()) ?? {};
     return quota === undefined || usage === undefined ? null : { quota, usage };
   },
   setBrotliUrl(url) {
@@ -52,6 +51,6 @@ serveCache(self as unknown as Endpoint, {
   loadBrotli: () => brotli.load(),
   async openStore(choice) {
     if (choice === false) return null;
-    return choice === "memory" || isSandboxed ? new MemoryStore() : openStore(() => Date.now());
+    return choice === "memory" || isOpaque() ? new MemoryStore() : openStore(() => Date.now());
   },
 });

@@ -4,7 +4,7 @@
 import { BUILD_ID } from "../core/build-id.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorDetails } from "../core/errors.ts";
-import { workerType } from "./worker-type.ts";
+import { workerType } from "./opaque-origin.ts";
 import type { ScriptUrl, WorkerSource } from "./effects.ts";
 
 /** The server's answer for an address. */

@@ -3,7 +3,7 @@
 // Nothing else in lib/ (code inside workers excepted) may touch these globals.
 import { adapterFacts } from "../core/device.ts";
 import { browserLocks } from "./web-locks.ts";
-import { workerType } from "./worker-type.ts";
+import { workerType } from "./opaque-origin.ts";
 import type { PageLocks } from "./web-locks.ts";
 import type { AdapterFacts } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";

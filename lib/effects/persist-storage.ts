@@ -1,10 +1,11 @@
 // Requests for persistent storage, which only a page, not a worker, may make.
+import { isOpaque } from "./opaque-origin.ts";
 
 /**
  * Requests persistent storage, which the browser does not evict; Firefox asks the user. Returns whether it was granted.
  */
 export async function persistStorage(): Promise<boolean> {
-  if (globalThis.origin === "null") return false; // sandboxed: in Firefox the question ends a worker
+  if (isOpaque()) return false;
   const { storage } = navigator as Partial<Navigator>; // missing on pages that are not secure
   try {
     return (await storage?.persisted()) === true || (await storage?.persist()) === true;
