@@ -9,8 +9,8 @@ import type { Coding } from "./precompress.ts";
 /** A handler of requests, as Vite's servers take it. */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 
-/** Place of a build. */
-interface Place {
+/** Folder and base path of a build. */
+interface BuildFolder {
   readonly root: string;
   readonly base: string;
   readonly build: { readonly outDir: string };
@@ -36,7 +36,7 @@ export function chooseCoding(header: string | undefined, codings: readonly Codin
 }
 
 /** Sends the compressed copy of a built file, where the browser accepts one. */
-export function sendPrecompressed({ root, base, build }: Place, codings: readonly Coding[]): Handler {
+export function sendPrecompressed({ root, base, build }: BuildFolder, codings: readonly Coding[]): Handler {
   const folder = resolve(root, build.outDir);
   const prefix = new URL(base, "http://localhost/").pathname;
   const redirect = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {

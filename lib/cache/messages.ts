@@ -1,7 +1,7 @@
 // The thread line to the worker that fetches models, as types of messages. Downloads, hashing and validation of a
 // bundle run there, so that they cost neither the page's thread nor its first bytes of script.
 import type { BundleFile, BundleFormat, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
-import type { Candidate, Pins, Placement } from "../core/choose-variant.ts";
+import type { Candidate, Pins, BackendChoice } from "../core/choose-variant.ts";
 import type { Fit, MemoryWish } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
 import type { BackendName, DeviceFacts } from "../core/device.ts";
@@ -145,7 +145,7 @@ export interface Plan {
   /** Further variants for WebGPU in the order of preference, for the case that the first computes wrongly here. */
   readonly spares: readonly Candidate[];
   /** The backend, where facts suffice to decide; null where it must be measured. */
-  readonly settled: Placement | null;
+  readonly settled: BackendChoice | null;
   /** The reason for passing over the best candidate: it crashed a page, or may not fit in memory; null without one. */
   readonly spared: Why | null;
   /** Signed releases that were seen, this one included, for the page to keep; null without trusted keys. */

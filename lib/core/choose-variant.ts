@@ -23,7 +23,7 @@ export interface Candidate {
 }
 
 /** Where a model runs, and why. */
-export interface Placement {
+export interface BackendChoice {
   readonly backend: BackendName;
   readonly why: Why;
 }
@@ -200,29 +200,29 @@ export function fastOrSmall<T>(given: readonly T[], { time, bytes, needs, score 
 }
 
 /** Decides between WebGPU and wasm without measuring; null where a measurement is needed. */
-export function settled(found: readonly Candidate[], device: DeviceFacts, pins: Pins): Placement | null {
+export function settled(found: readonly Candidate[], device: DeviceFacts, pins: Pins): BackendChoice | null {
   const backend = found.length === 1 ? found[0]?.backend : undefined;
-  if (backend !== undefined && pins.backend !== undefined) return place(backend, "pinned", "pinned by the caller");
+  if (backend !== undefined && pins.backend !== undefined) return choose(backend, "pinned", "pinned by the caller");
   if (backend === "wasm")
-    return place(
+    return choose(
       "wasm",
       "webgpu-missing",
       device.gpu === null ? "WebGPU is not available" : "no variant runs on this GPU",
     );
-  if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant runs on WebAssembly");
+  if (backend === "webgpu") return choose("webgpu", "wasm-missing", "no variant runs on WebAssembly");
   if (device.gpu?.software !== true) return null;
   const { vendor, architecture, description } = device.gpu;
   const name = [vendor, architecture, description].filter((x) => x !== "").join(" ");
-  return place("wasm", "software-adapter", `the GPU is a software adapter (${name})`);
+  return choose("wasm", "software-adapter", `the GPU is a software adapter (${name})`);
 }
 
 /** Decides between WebGPU and wasm by measurements; `cause` is the error code of a failed one. */
-export function decide({ wasm, webgpu }: Measured, cause?: string): Placement {
+export function decide({ wasm, webgpu }: Measured, cause?: string): BackendChoice {
   const failed = `failed when it was tried${cause === undefined ? "" : ` (${cause})`}`;
-  if (webgpu === null) return place("wasm", "webgpu-failed", `WebGPU ${failed}`);
-  if (wasm === null) return place("webgpu", "wasm-failed", `wasm ${failed}`);
+  if (webgpu === null) return choose("wasm", "webgpu-failed", `WebGPU ${failed}`);
+  if (wasm === null) return choose("webgpu", "wasm-failed", `wasm ${failed}`);
   const numbers = `webgpu ${webgpu.toFixed(1)} ms, wasm ${wasm.toFixed(1)} ms for a typical input`;
-  return webgpu < wasm * WIN ? place("webgpu", "measured-faster", numbers) : place("wasm", "measured-slower", numbers);
+  return webgpu < wasm * WIN ? choose("webgpu", "measured-faster", numbers) : choose("wasm", "measured-slower", numbers);
 }
 
 /** Returns the reason for passing over a candidate that crashed a page. */
@@ -230,7 +230,7 @@ export function whySpared({ backend, variant }: Candidate): Why {
   return { code: "crashed-before", text: `a page crashed while it loaded ${variant.id} on ${backend}` };
 }
 
-function place(backend: BackendName, code: WhyCode, text: string): Placement {
+function choose(backend: BackendName, code: WhyCode, text: string): BackendChoice {
   return { backend, why: { code, text: `${backend}: ${text}` } };
 }
 

@@ -2,7 +2,7 @@
 // `downloading`, `available`), with the numbers behind them. The fetch worker estimates the cost
 // (cache/estimate-cost.ts); this file combines its report with the measurements of this device.
 import type { Look } from "../cache/messages.ts";
-import type { Placement } from "../core/choose-variant.ts";
+import type { BackendChoice } from "../core/choose-variant.ts";
 import type { LoadHost } from "./load-plan.ts";
 import { BACKENDS, known, oneOf, whole } from "./options.ts";
 import type { AvailabilityOptions, SourceOptions } from "./options.ts";
@@ -46,17 +46,17 @@ export function checkAvailabilityOptions(options: AvailabilityOptions): void {
 
 /** Estimates the cost of a model at an address. */
 export async function assess(
-  { opener, placer, executor }: LoadHost,
+  { opener, chooser, executor }: LoadHost,
   from: string,
   options: AvailabilityOptions & SourceOptions,
   signal: AbortSignal,
 ): Promise<Availability> {
   const look = await opener.look(from, options, signal);
   const { plan } = look;
-  const { placement = null, ms = null } = plan === null ? {} : await placer.expect(plan);
-  const at = plan?.candidates.find((x) => x.backend === placement?.backend);
+  const { choice = null, ms = null } = plan === null ? {} : await chooser.expect(plan);
+  const at = plan?.candidates.find((x) => x.backend === choice?.backend);
   const learnt = plan && at && executor.dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
-  return combine(look, placement, learnt ?? ms, options.deadlineMs);
+  return combine(look, choice, learnt ?? ms, options.deadlineMs);
 }
 
 /** Asks the app's `onSaveData` before a model is fetched. Throws an `AbortError` where it declines. */
@@ -72,14 +72,14 @@ export async function askOnSaveData(
   throw new DOMException("Save-Data is on and onSaveData declined, so nothing was fetched.", "AbortError");
 }
 
-/** Combines the fetch worker's report with measurements; `placement` is null where it must still be measured. */
+/** Combines the fetch worker's report with measurements; `choice` is null where it must still be measured. */
 function combine(
   { plan, costs, failed, unfit, freeBytes, bytesPerSecond, saveData }: Look,
-  placement: Placement | null,
+  choice: BackendChoice | null,
   expectedMs: number | null,
   deadlineMs: number | undefined,
 ): Availability {
-  const wanted = placement === null ? costs : costs.filter((x) => x.backend === placement.backend);
+  const wanted = choice === null ? costs : costs.filter((x) => x.backend === choice.backend);
   const sum = (pick: (x: (typeof costs)[number]) => number | null): number | null =>
     wanted.reduce<number | null>((total, x) => {
       const bytes = pick(x);
@@ -96,7 +96,7 @@ function combine(
     state: failed !== null ? "unavailable" : reach,
     why: failed,
     variants: (plan?.candidates ?? [])
-      .filter((x) => placement === null || x.backend === placement.backend)
+      .filter((x) => choice === null || x.backend === choice.backend)
       .map((x) => x.variant.id),
     bytes: sum((x) => x.bytes),
     bytesToFetch,

@@ -1,28 +1,28 @@
-// The backend on which a model runs. Facts alone place most models (choose-variant.ts); what measures the others is
+// The backend on which a model runs. Facts alone decide it for most models (choose-variant.ts); what measures the others is
 // imported when a page has two backends.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Comparer } from "./choose-backend.ts";
-import type { Candidate, Placement } from "../core/choose-variant.ts";
+import type { Candidate, BackendChoice } from "../core/choose-variant.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Loader } from "./loader.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { Why } from "../core/reasons.ts";
 
 /** A variant on a backend, and the reason for it. */
-export type Chosen = Placement & Candidate;
+export type ChosenCandidate = BackendChoice & Candidate;
 
 /** Decision on where a model runs. */
-export interface Placing {
-  readonly placement: Chosen;
+export interface BackendDecision {
+  readonly choice: ChosenCandidate;
   /** When a request's inputs are to be measured: `first` with the next request, `later` after a delay, else null. */
   readonly measure: "first" | "later" | null;
   /** A measurement that outlasts the wait of a load, including the load on the GPU; null where there is none. */
-  readonly measuring: Promise<Placing> | null;
+  readonly measuring: Promise<BackendDecision> | null;
 }
 
 /** Chooses backends for the models of one engine. */
-export class Placer {
+export class BackendChooser {
   readonly #make: (comparer: typeof Comparer) => Comparer;
   #comparer: Promise<Comparer> | null = null;
 
@@ -36,18 +36,18 @@ export class Placer {
   }
 
   /** Decides where a model runs. Rejects where no backend can load it. */
-  async place(loader: Loader): Promise<Placing> {
+  async choose(loader: Loader): Promise<BackendDecision> {
     const { settled } = loader.plan;
-    return settled === null ? (await this.#open()).place(loader) : placedAt(loader, settled);
+    return settled === null ? (await this.#open()).choose(loader) : decisionFor(loader, settled);
   }
 
   /** Returns the backend of a model, as far as it is known without a trial, and the time of a typical request there. */
-  async expect(plan: Plan): Promise<{ placement: Placement | null; ms: number | null }> {
+  async expect(plan: Plan): Promise<{ choice: BackendChoice | null; ms: number | null }> {
     return (await this.#open()).expect(plan);
   }
 
   /** Measures both backends with the same inputs, once no other model is being measured, and stores the result. */
-  async measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+  async measure(loader: Loader, feeds: Feeds): Promise<BackendDecision> {
     return (await this.#open()).measure(loader, feeds);
   }
 
@@ -62,10 +62,10 @@ export class Placer {
   }
 }
 
-/** Places a model where `placement` says, with nothing left to measure. */
-export function placedAt({ plan }: Loader, placement: Placement): Placing {
-  const { variant } = candidateIn(plan, placement.backend);
-  return { placement: { ...placement, variant }, measure: null, measuring: null };
+/** Returns the decision for a choice with nothing left to measure. */
+export function decisionFor({ plan }: Loader, choice: BackendChoice): BackendDecision {
+  const { variant } = candidateIn(plan, choice.backend);
+  return { choice: { ...choice, variant }, measure: null, measuring: null };
 }
 
 /**

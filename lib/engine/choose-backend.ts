@@ -1,5 +1,5 @@
 // Chooses the backend of a model for which facts do not suffice (choose-variant.ts), by measuring both backends
-// (measure-backend.ts), one model at a time. Stores the numbers for later pages. Imported by placing.ts.
+// (measure-backend.ts), one model at a time. Stores the numbers for later pages. Imported by backend-chooser.ts.
 //
 // Stored are numbers, for a month, and errors that blame the model on that backend, for a day; of this release alone
 // (version.ts). Any other failure (a lost or barred GPU, a download, a crashed worker, a closed engine) says nothing
@@ -8,7 +8,7 @@ import { inTime } from "../core/abort.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { Plan } from "../cache/messages.ts";
 import { decide } from "../core/choose-variant.ts";
-import type { Candidate, Measured, Placement } from "../core/choose-variant.ts";
+import type { Candidate, Measured, BackendChoice } from "../core/choose-variant.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -20,8 +20,8 @@ import type { Known } from "./measurements.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
-import { candidateIn, placedAt, whyRefused } from "./placing.ts";
-import type { Placing } from "./placing.ts";
+import { candidateIn, decisionFor, whyRefused } from "./backend-chooser.ts";
+import type { BackendDecision } from "./backend-chooser.ts";
 import { typicalFeeds } from "./typical-feeds.ts";
 import { watch } from "../rpc/watchdog.ts";
 
@@ -58,46 +58,46 @@ export class Comparer {
   }
 
   /** Decides where a model runs that facts alone do not place. Rejects where no backend can load it. */
-  async place(loader: Loader): Promise<Placing> {
+  async choose(loader: Loader): Promise<BackendDecision> {
     const { plan } = loader;
     const known = this.#measurements.recall(plan);
-    const expected = placementOf(known);
+    const expected = choiceOf(known);
     if (expected !== null) {
       this.#tell(plan, known);
       const error = await this.#load(loader, expected.backend);
-      return error === null ? placedAt(loader, expected) : this.#elsewhere(loader, expected.backend, error);
+      return error === null ? decisionFor(loader, expected) : this.#elsewhere(loader, expected.backend, error);
     }
     const error = await this.#load(loader, "wasm");
     if (error !== null) return this.#elsewhere(loader, "wasm", error);
     const feeds = typicalFeeds(loader.inputs, plan.typical);
-    if (feeds === null) return { ...placedAt(loader, NOT_MEASURED), measure: "first" };
+    if (feeds === null) return { ...decisionFor(loader, NOT_MEASURED), measure: "first" };
     const failed = await this.#attempt(loader, () => loader.fetch(candidateOf(loader, "webgpu")));
     if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
     const measuring = this.#compare(loader, feeds);
     // The GPU's lane may be compiling another model's shaders for minutes, and other models may be measured first.
     const measured = await this.#inTime(measuring, LOAD_WAIT_MS);
-    return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
+    return measured ?? { ...decisionFor(loader, NOT_MEASURED), measuring };
   }
 
   /** Returns the backend of a model, as far as it is known without a trial, and the time of a typical request there. */
-  expect(plan: Plan): { placement: Placement | null; ms: number | null } {
+  expect(plan: Plan): { choice: BackendChoice | null; ms: number | null } {
     const known = this.#measurements.recall(plan);
-    const placement = plan.settled ?? placementOf(known);
-    const ms = placement === null ? null : known[placement.backend];
-    return { placement, ms: typeof ms === "number" ? ms : null };
+    const choice = plan.settled ?? choiceOf(known);
+    const ms = choice === null ? null : known[choice.backend];
+    return { choice, ms: typeof ms === "number" ? ms : null };
   }
 
   /** Loads a model on the GPU as well, then measures both backends. */
-  async #compare(loader: Loader, feeds: Feeds): Promise<Placing> {
+  async #compare(loader: Loader, feeds: Feeds): Promise<BackendDecision> {
     const failed = await this.#load(loader, "webgpu");
     if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
     // Another variant than planned, which an earlier page has measured, where the GPU computes that one wrongly.
-    const known = placementOf(this.#measurements.recall(loader.plan));
-    return known === null ? this.measure(loader, feeds) : placedAt(loader, known);
+    const known = choiceOf(this.#measurements.recall(loader.plan));
+    return known === null ? this.measure(loader, feeds) : decisionFor(loader, known);
   }
 
   /** Measures both backends with the same inputs, once no other model is being measured, and stores the result. */
-  measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+  measure(loader: Loader, feeds: Feeds): Promise<BackendDecision> {
     const turn = this.#last;
     const mine = turn.then(() => this.#measure(loader, feeds));
     const over = mine.catch(() => null);
@@ -105,7 +105,7 @@ export class Comparer {
     return mine;
   }
 
-  async #measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+  async #measure(loader: Loader, feeds: Feeds): Promise<BackendDecision> {
     const wasm = await this.#probe(loader, "wasm", feeds);
     // A wasm run of many seconds continues in parallel: the GPU is compared with its elapsed time.
     let ms = await this.#inTime(wasm.ms, PROBE_BUDGET_MS).catch(asError);
@@ -129,7 +129,7 @@ export class Comparer {
     }
   }
 
-  #settle(loader: Loader, measured: Readonly<Record<BackendName, number | Error>>): Placing {
+  #settle(loader: Loader, measured: Readonly<Record<BackendName, number | Error>>): BackendDecision {
     const { plan } = loader;
     const known: Known = { wasm: knownOf(measured.wasm), webgpu: knownOf(measured.webgpu) };
     this.#measurements.remember(plan, known);
@@ -137,12 +137,12 @@ export class Comparer {
     const numbers: Measured = { wasm: numberOf(measured.wasm), webgpu: numberOf(measured.webgpu) };
     const error = [measured.webgpu, measured.wasm].find((x) => typeof x !== "number");
     const isSpoiled = error !== undefined && !isBlaming(error) && !STAYS.has(codeOf(error) as ErrorCode);
-    const placement = error === undefined ? decide(numbers) : decideAfter(error, numbers);
-    return { ...placedAt(loader, placement), measure: isSpoiled ? "later" : null };
+    const choice = error === undefined ? decide(numbers) : decideAfter(error, numbers);
+    return { ...decisionFor(loader, choice), measure: isSpoiled ? "later" : null };
   }
 
   /** Places a model on the backend other than the failed one. Rejects with that error where it can't run there. */
-  async #elsewhere(loader: Loader, failed: BackendName, error: SelvedgeError): Promise<Placing> {
+  async #elsewhere(loader: Loader, failed: BackendName, error: SelvedgeError): Promise<BackendDecision> {
     const other = failed === "wasm" ? "webgpu" : "wasm";
     const failure = await this.#load(loader, other);
     // A GPU that can't be checked without wasm: its error says how it may run all the same.
@@ -150,7 +150,7 @@ export class Comparer {
     this.#measurements.remember(loader.plan, { [failed]: knownOf(error) });
     const measured: Measured = { wasm: 0, webgpu: 0, [failed]: null };
     const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";
-    return { ...placedAt(loader, decideAfter(error, measured)), measure };
+    return { ...decisionFor(loader, decideAfter(error, measured)), measure };
   }
 
   /** Loads a model on a backend. Returns the error after which the other backend is tried, or null on success. */
@@ -182,13 +182,13 @@ export class Comparer {
   }
 }
 
-const NOT_MEASURED: Placement = {
+const NOT_MEASURED: BackendChoice = {
   backend: "wasm",
   why: { code: "not-measured", text: "wasm: not measured yet" },
 };
 
 /** Decides by the stored measurements; null where they do not suffice. */
-function placementOf({ wasm, webgpu }: Known): Placement | null {
+function choiceOf({ wasm, webgpu }: Known): BackendChoice | null {
   if (typeof wasm === "number" && typeof webgpu === "number") return decide({ wasm, webgpu });
   // Both failed, or one is unknown: must be measured.
   if (typeof webgpu === "string" && typeof wasm !== "string") return decide({ wasm: wasm ?? 0, webgpu: null }, webgpu);
@@ -196,9 +196,9 @@ function placementOf({ wasm, webgpu }: Known): Placement | null {
 }
 
 /** Decides after an error of one backend. */
-function decideAfter(error: Error, measured: Measured): Placement {
-  const placement = decide(measured, codeOf(error) ?? error.name);
-  return isSelvedgeError(error) && error.code === "wrong-result" ? { ...placement, why: whyRefused(error) } : placement;
+function decideAfter(error: Error, measured: Measured): BackendChoice {
+  const choice = decide(measured, codeOf(error) ?? error.name);
+  return isSelvedgeError(error) && error.code === "wrong-result" ? { ...choice, why: whyRefused(error) } : choice;
 }
 
 function candidateOf({ plan }: Loader, backend: BackendName): Candidate {

@@ -17,15 +17,15 @@ export function drawTracks(
     spans?.note(event, now, decisions);
   });
   spans = new Spans(saved, performance.now(), {
-    batch: ({ lane, place, ids, startMs, endMs, state }) => {
+    batch: ({ lane, route, ids, startMs, endMs, state }) => {
       const color = state === "failed" ? "error" : "primary";
-      draw(`${nameOf(place.modelId)} ×${ids.length}`, startMs, endMs, lane, color, { requests: ids.join(" ") });
+      draw(`${nameOf(route.modelId)} ×${ids.length}`, startMs, endMs, lane, color, { requests: ids.join(" ") });
     },
     request: ({ step, startMs, endMs, outcome, tries }) => {
       const isBad = outcome !== "done" && outcome !== "cancelled";
       const color = isBad ? "error" : (COLOURS[step.priority] ?? "primary");
       const track = ["interactive", "normal", "background"][step.priority] ?? "requests";
-      draw(`${nameOf(step.places[0].modelId)}: ${outcome}`, startMs, endMs, track, color, { tries: String(tries) });
+      draw(`${nameOf(step.routes[0].modelId)}: ${outcome}`, startMs, endMs, track, color, { tries: String(tries) });
     },
   });
   return () => {

@@ -14,7 +14,7 @@ import type { Feeds, Ran, RanItem } from "../rpc/messages.ts";
 import { toResult } from "./result.ts";
 import type { Attempt, RunResult } from "./result.ts";
 import { keyOf, messageFor } from "./routes.ts";
-import type { Route, Work } from "./routes.ts";
+import type { ModelRoute, Work } from "./routes.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Decision, Priority, SchedulerEvent } from "../schedule/events.ts";
@@ -218,15 +218,15 @@ export class Dispatcher {
     else this.#warm(decision, lane);
   }
 
-  #warm({ id, place }: Decision & { type: "warm" }, lane: Lane): void {
+  #warm({ id, route }: Decision & { type: "warm" }, lane: Lane): void {
     const step = this.#steps.get(id);
     if (step === undefined) return; // rejected meanwhile
     let phase: Phase | null = null;
     const onPhase = (next: Phase): void => {
       phase = next;
     };
-    lane.load(messageFor(step, place), onPhase).catch(() => {
-      this.#barFrom(lane, phase, place.modelId);
+    lane.load(messageFor(step, route), onPhase).catch(() => {
+      this.#barFrom(lane, phase, route.modelId);
     });
   }
 
@@ -235,7 +235,7 @@ export class Dispatcher {
     this.#tell({ type: "unavailable", lane, modelId: phase === "starting" ? null : modelId, untilMs: null });
   }
 
-  #start({ ids, batch, place, why }: Decision & { type: "start" }, lane: Lane): void {
+  #start({ ids, batch, route, why }: Decision & { type: "start" }, lane: Lane): void {
     const now = this.#effects.now();
     const steps = ids.map((id) => this.#steps.get(id) as Step);
     for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
@@ -251,7 +251,7 @@ export class Dispatcher {
       return;
     }
     const running: Running = {
-      ...{ lane, modelId: place.modelId, steps, batch, why },
+      ...{ lane, modelId: route.modelId, steps, batch, why },
       ...{ withdrawn: new Set(), startMs: null, phase: null },
     };
     this.#running.set(batch, running);
@@ -263,7 +263,7 @@ export class Dispatcher {
       running.startMs ??= this.#effects.now();
       running.phase = phase;
     };
-    lane.run(messageFor(first, place), take, { state: first.work.state, onPhase }).then(
+    lane.run(messageFor(first, route), take, { state: first.work.state, onPhase }).then(
       (ran) => {
         this.#ended(running, ran, null);
       },
@@ -329,13 +329,13 @@ export class Dispatcher {
     const { lane, why: start } = running;
     const { queuedMs, attempts, work, arrivedMs } = step;
     attempts.push(this.#attemptOf(running, null));
-    const own = work.routes[step.route] as Route;
+    const own = work.routes[step.route] as ModelRoute;
     const isOwn = own.backend === lane.backend;
     const route = isOwn ? own : (work.routes.find(({ backend }) => backend === lane.backend) ?? own);
-    // The reason of the placement also holds where another lane was only faster; `start` explains that. Where the GPU
+    // The reason of the route also holds where another lane was only faster; `start` explains that. Where the GPU
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
-    const placed = isBarred ? route.why : own.why;
+    const routeWhy = isBarred ? route.why : own.why;
     const lateMs = this.#effects.now() - arrivedMs - work.asked.deadlineMs;
     this.#leave(step);
     // A state that moved leaves a copy on its old lane, which nothing else would free.
@@ -344,7 +344,7 @@ export class Dispatcher {
       for (const other of this.#lanes)
         if (other !== lane && [...other.held.values()].some(({ states }) => states.has(stateId)))
           other.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
-    step.resolve(toResult({ item, ran, route, placed, start, queuedMs, attempts, lateMs }));
+    step.resolve(toResult({ item, ran, route, routeWhy, start, queuedMs, attempts, lateMs }));
   }
 
   /**
@@ -376,7 +376,7 @@ export class Dispatcher {
   #stepDown(step: Step): void {
     step.route += 1;
     step.isBetween = true;
-    const route = step.work.routes[step.route] as Route;
+    const route = step.work.routes[step.route] as ModelRoute;
     route.message().then(
       (message) => {
         step.message = message;

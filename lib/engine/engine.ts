@@ -34,7 +34,7 @@ import type {
   TraceOptions,
   UpdateOptions,
 } from "./options.ts";
-import { Placer } from "./placing.ts";
+import { BackendChooser } from "./backend-chooser.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import { resolveAddress, resolveSource } from "../core/resolve-source.ts";
 import type { ModelSource, RepositorySource } from "../core/resolve-source.ts";
@@ -117,7 +117,7 @@ export class Engine extends AsyncDisposes {
         copiesBlobs: jspiFiles === null || !device.jspi,
         holdsBlobs: store !== "auto",
       }),
-      placer: new Placer(
+      chooser: new BackendChooser(
         (Comparer) =>
           new Comparer(effects, device, threads, closed, (identity, { variant, backend }, ms) => {
             executor.dispatcher.measured(identity, variant.id, backend, ms);

@@ -9,8 +9,8 @@ const start: StartWhy = {
   ...{ lane: "earliest-finish", inMs: 32, other: "wasm-1", otherInMs: 80.4 },
   ...{ batch: "batched", waitedMs: 1.8, apartMs: 44, togetherMs: 22 },
 };
-const placed = { code: "software-adapter", text: "wasm: the GPU is a software adapter" } as const;
-const grounds = { placed, start, lane: "wasm-0", count: 4, failures: [], lateMs: 0 };
+const routeWhy = { code: "software-adapter", text: "wasm: the GPU is a software adapter" } as const;
+const grounds = { routeWhy, start, lane: "wasm-0", count: 4, failures: [], lateMs: 0 };
 
 test("one sentence has every reason with its numbers, and the first gives the code", () => {
   const { code, text, reasons } = explain(grounds);

@@ -15,7 +15,7 @@ export interface RunWhy {
 
 /** Facts from which the reasons are written. */
 export interface Grounds {
-  readonly placed: Why;
+  readonly routeWhy: Why;
   readonly start: StartWhy;
   readonly lane: string;
   readonly count: number;
@@ -26,8 +26,8 @@ export interface Grounds {
 }
 
 /** Returns the reasons for where and how a request ran. */
-export function explain({ placed, start, lane, count, failures, lateMs }: Grounds): RunWhy {
-  const reasons = [placed];
+export function explain({ routeWhy, start, lane, count, failures, lateMs }: Grounds): RunWhy {
+  const reasons = [routeWhy];
   if (failures.length > 0) {
     const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
     reasons.push({ code: "retried", text: `retried: ${attempts.join(", ")}` });

@@ -23,11 +23,11 @@ export async function loadModel(
   options: SourceOptions,
   download: FetchOptions,
 ): Promise<Model> {
-  const { opener, executor, placer } = host;
+  const { opener, executor, chooser } = host;
   const backends = options.backend === undefined ? host.backends : [options.backend];
   // With one backend, its worker and WebAssembly load in parallel to the bundle; with two, what measures them.
   if (backends.length === 1) executor.pool.warm(backends[0] as BackendName, typeof from === "string" ? 0 : from.size);
-  else placer.prepare();
+  else chooser.prepare();
   const plan = await opener.open(from, options, download);
   try {
     return await loadFitting(host, plan, from, options, download);
@@ -79,11 +79,11 @@ async function loadPlan(
     // Fetched beside the weights, by models that have a state.
     const state = Object.keys(plan.states).length > 0 ? import("./stateful.ts") : null;
     state?.catch(() => undefined); // awaited below
-    const placing = await host.placer.place(loader);
-    const { placement } = placing;
-    const placed = await loader.placed(plan.spared === null ? placement : { ...placement, why: plan.spared });
+    const decision = await host.chooser.choose(loader);
+    const { choice } = decision;
+    const routes = await loader.routesOf(plan.spared === null ? choice : { ...choice, why: plan.spared });
     download.signal.throwIfAborted();
-    const model = new Model(host, loader, options, placed, placing, (await state)?.Stateful ?? null);
+    const model = new Model(host, loader, options, routes, decision, (await state)?.Stateful ?? null);
     host.models.add(model);
     return model;
   } catch (error) {

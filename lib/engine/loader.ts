@@ -5,14 +5,14 @@ import type { BundleFile } from "../core/bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { CheckNotes } from "./check-gpu.ts";
 import type { Plan } from "../cache/messages.ts";
-import type { Candidate, Placement } from "../core/choose-variant.ts";
+import type { Candidate, BackendChoice } from "../core/choose-variant.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Executor } from "./executor.ts";
 import type { Opener } from "./opener.ts";
 import type { SourceOptions } from "./options.ts";
 import { keyOf } from "./routes.ts";
-import type { Placed, Route } from "./routes.ts";
+import type { ModelRoutes, ModelRoute } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
@@ -163,16 +163,16 @@ export class Loader {
     return { candidate, message, lane, facts, assertWanted };
   }
 
-  /** Loads a model as placed and returns its routes; the other candidates become its fallbacks. */
-  async placed(placement: Placement & Candidate): Promise<Placed> {
-    const { candidate, message, facts } = await this.on(placement);
+  /** Loads a model on the chosen backend and returns its routes; the other candidates become its fallbacks. */
+  async routesOf(choice: BackendChoice & Candidate): Promise<ModelRoutes> {
+    const { candidate, message, facts } = await this.on(choice);
     this.#download = this.#later;
     const { backend, variant } = candidate;
-    const chosen = this.#route(candidate, placement.why);
+    const chosen = this.#route(candidate, choice.why);
     // The only fallback is from the GPU to wasm: wasm can't be lost, and a model that fails on wasm gains nothing from
     // a GPU.
     const others = backend === "webgpu" ? this.#plan.candidates.filter((x) => x.backend !== backend) : [];
-    const down = others.map((x): Route => {
+    const down = others.map((x): ModelRoute => {
       // Same weights: this costs nothing, and a lane of the other backend can then help out.
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
       const text = `${x.backend}: fallback, since the GPU was lost or failed`;
@@ -191,7 +191,7 @@ export class Loader {
     if (this.#isEnded) throw new SelvedgeError("closed", `The model "${this.#plan.name}" is unloaded.`);
   }
 
-  #route(candidate: Candidate, why: Route["why"]): Route {
+  #route(candidate: Candidate, why: ModelRoute["why"]): ModelRoute {
     const { backend, variant } = candidate;
     const here = (): LoadMessage | null => this.#here.get(nameOf(candidate)) ?? null;
     const key = keyOf(this.#plan.identity, variant.id, backend);

@@ -2,9 +2,9 @@
 // again later, where an outside cause spoiled a measurement. choose-backend.ts decides what is measured and evaluates
 // it.
 import type { Loader } from "./loader.ts";
-import type { Placer, Placing } from "./placing.ts";
+import type { BackendChooser, BackendDecision } from "./backend-chooser.ts";
 import type { Feeds } from "../rpc/messages.ts";
-import type { Placed } from "./routes.ts";
+import type { ModelRoutes } from "./routes.ts";
 
 /**
  * How long a model stays where an outside cause placed it before it is measured again, in ms: as long as a GPU is
@@ -15,23 +15,23 @@ export const AGAIN_MS = 120_000;
 /** Pending measurements of a model. */
 export class Measuring {
   readonly #now: () => number;
-  readonly #placer: Placer;
+  readonly #chooser: BackendChooser;
   readonly #loader: Loader;
-  readonly #onPlaced: (placed: Placed) => void;
+  readonly #onRoutes: (routes: ModelRoutes) => void;
   /** When the next measurement is due; Infinity where there is none. */
   #fromMs = Infinity;
 
   /** Schedules what the load left to measure; follows a measurement that outlasts the load. */
-  constructor(now: () => number, placer: Placer, loader: Loader, placing: Placing, onPlaced: (placed: Placed) => void) {
+  constructor(now: () => number, chooser: BackendChooser, loader: Loader, decision: BackendDecision, onRoutes: (routes: ModelRoutes) => void) {
     this.#now = now;
-    this.#placer = placer;
+    this.#chooser = chooser;
     this.#loader = loader;
-    this.#onPlaced = onPlaced;
-    this.follow(placing);
+    this.#onRoutes = onRoutes;
+    this.follow(decision);
   }
 
-  /** Schedules what a placement left to measure; follows a measurement that outlasts it. */
-  follow({ measure, measuring }: Placing): void {
+  /** Schedules what a choice left to measure; follows a measurement that outlasts it. */
+  follow({ measure, measuring }: BackendDecision): void {
     if (measure !== null) this.after(measure === "first" ? 0 : AGAIN_MS);
     if (measuring !== null) void this.#adopt(measuring);
   }
@@ -50,15 +50,15 @@ export class Measuring {
 
   /** Measures with a request's inputs and applies the result. Never rejects. */
   measure(feeds: Feeds): Promise<void> {
-    return this.#adopt(this.#placer.measure(this.#loader, feeds));
+    return this.#adopt(this.#chooser.measure(this.#loader, feeds));
   }
 
   /** Applies the result of a measurement. Measures later where it failed, or where an outside cause spoiled it. */
-  async #adopt(measuring: Promise<Placing>): Promise<void> {
+  async #adopt(measuring: Promise<BackendDecision>): Promise<void> {
     let mustRepeat = true;
     try {
-      const { placement, measure } = await measuring;
-      this.#onPlaced(await this.#loader.placed(placement));
+      const { choice, measure } = await measuring;
+      this.#onRoutes(await this.#loader.routesOf(choice));
       mustRepeat = measure !== null;
     } catch {
       // The model stays where it is.

@@ -7,10 +7,10 @@ import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { LazyResults } from "./lazy-results.ts";
 import type { Loader } from "./loader.ts";
-import { whyRefused } from "./placing.ts";
-import type { Placer, Placing } from "./placing.ts";
+import { whyRefused } from "./backend-chooser.ts";
+import type { BackendChooser, BackendDecision } from "./backend-chooser.ts";
 import type { Why } from "../core/reasons.ts";
-import type { Placed } from "./routes.ts";
+import type { ModelRoutes } from "./routes.ts";
 import type { Executor } from "./executor.ts";
 import { REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
 import type { Effects } from "../effects/effects.ts";
@@ -40,7 +40,7 @@ import type { Port, Tensor } from "../core/tensor.ts";
 export interface ModelHost {
   readonly effects: Effects;
   readonly executor: Executor;
-  readonly placer: Placer;
+  readonly chooser: BackendChooser;
   readonly counters: Counters<Priority>;
   /** Receives every request as it is settled; null without `observe`. */
   readonly observe: ((settled: RequestSummary) => void) | null;
@@ -59,7 +59,7 @@ export class Model extends Disposes {
   readonly #concurrency: number;
   /** Whether answers are cached by default. */
   readonly #cache: boolean;
-  #placed: Placed;
+  #routes: ModelRoutes;
   readonly #measuring: Measuring;
   /** Inputs of an answered request with which the model is being measured. */
   readonly #inUse: Set<Feeds> = new Set();
@@ -77,8 +77,8 @@ export class Model extends Disposes {
     host: ModelHost,
     loader: Loader,
     options: LoadOptions,
-    placed: Placed,
-    placing: Placing,
+    routes: ModelRoutes,
+    decision: BackendDecision,
     state: typeof Stateful | null,
   ) {
     super();
@@ -97,9 +97,9 @@ export class Model extends Disposes {
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#concurrency = concurrency;
     this.#cache = cache;
-    this.#placed = placed;
-    this.#measuring = new Measuring(host.effects.now, host.placer, loader, placing, (placed) => {
-      this.#placed = placed;
+    this.#current = routes;
+    this.#measuring = new Measuring(host.effects.now, host.chooser, loader, decision, (routes) => {
+      this.#current = routes;
     });
     loader.onRefused = (error) => void this.#leaveGpu(error);
     endByUsing(this, "dispose", () => {
@@ -129,22 +129,22 @@ export class Model extends Disposes {
 
   /** The backend that currently runs the model. */
   get backend(): BackendName {
-    return this.#placed.routes[0].backend;
+    return this.#current.routes[0].backend;
   }
 
   /** The variant that currently runs. */
   get variant(): string {
-    return this.#placed.routes[0].variant;
+    return this.#current.routes[0].variant;
   }
 
   /** Reason for the current backend. */
   get why(): Why {
-    return this.#placed.routes[0].why;
+    return this.#current.routes[0].why;
   }
 
   /** Number of operators per execution provider; null unless the engine was created `verbose`. */
   get assignment(): Assignment | null {
-    return this.#placed.assignment;
+    return this.#current.assignment;
   }
 
   /**
@@ -233,16 +233,16 @@ export class Model extends Disposes {
     this.#loader.end(this.#unloadedError());
   }
 
-  /** Moves to the next variant for the GPU, as placed anew, or to wasm, after the GPU computed a wrong answer. */
+  /** Moves to the next variant for the GPU, as chosen anew, or to wasm, after the GPU computed a wrong answer. */
   async #leaveGpu(error: SelvedgeError): Promise<void> {
     const { plan } = this.#loader;
     const wasm = plan.candidates.find(({ backend }) => backend === "wasm");
     try {
       if (plan.spares.length > 0) {
-        const placing = await this.#host.placer.place(this.#loader);
-        this.#placed = await this.#loader.placed(placing.placement);
-        this.#measuring.follow(placing);
-      } else if (wasm !== undefined) this.#placed = await this.#loader.placed({ ...wasm, why: whyRefused(error) });
+        const decision = await this.#host.chooser.choose(this.#loader);
+        this.#current = await this.#loader.routesOf(decision.choice);
+        this.#measuring.follow(decision);
+      } else if (wasm !== undefined) this.#current = await this.#loader.routesOf({ ...wasm, why: whyRefused(error) });
     } catch {
       // The model was unloaded, or runs nowhere else: its requests report that.
     }
@@ -345,7 +345,7 @@ export class Model extends Disposes {
   #dispatch(feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
-    const { routes, message } = this.#placed;
+    const { routes, message } = this.#current;
     const shape = state === undefined && this.#mayJoin ? guessShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
     const work = { routes, message, feeds, shape, batching, concurrency, asked, state };

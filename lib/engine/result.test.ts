@@ -16,7 +16,7 @@ function done(look: () => void): Done {
     item,
     ran: { items: [{ ok: true, value: item }], runs: 1, canJoin: true, preprocessMs: 1, runMs: 2, decodeMs: 3 },
     route: { backend: "wasm", variant: "int8" },
-    placed: { code: "measured", text: "wasm: measured" } as unknown as Done["placed"],
+    routeWhy: { code: "measured", text: "wasm: measured" } as unknown as Done["routeWhy"],
     start: { lane: "only-lane", batch: "alone" } as unknown as Done["start"],
     queuedMs: 4,
     attempts: [{ lane: "wasm-0", backend: "wasm", ms: 5, error: null }],

@@ -97,8 +97,8 @@ export interface Done {
   /** The batch that it was part of. */
   readonly ran: Ran;
   readonly route: { readonly backend: BackendName; readonly variant: string };
-  /** Reason for its own route. */
-  readonly placed: Why;
+  /** Reason for the route. */
+  readonly routeWhy: Why;
   /** Reason for its lane and its batch. */
   readonly start: StartWhy;
   readonly queuedMs: number;
@@ -136,7 +136,7 @@ class Info implements RunInfo {
   declare readonly why: RunWhy;
   readonly #grounds: Grounds;
 
-  constructor({ ran, route, placed, start, queuedMs, attempts, lateMs }: Done) {
+  constructor({ ran, route, routeWhy, start, queuedMs, attempts, lateMs }: Done) {
     const count = ran.items.length;
     this.backend = route.backend;
     this.variant = route.variant;
@@ -148,7 +148,7 @@ class Info implements RunInfo {
     this.decodeMs = ran.decodeMs;
     this.attempts = attempts.length;
     this.history = attempts;
-    this.#grounds = { placed, start, lane: this.lane, count, failures: attempts.slice(0, -1), lateMs };
+    this.#grounds = { routeWhy, start, lane: this.lane, count, failures: attempts.slice(0, -1), lateMs };
     Object.defineProperty(this, "why", Info.#WHY);
   }
 }

@@ -6,12 +6,12 @@ import type { Asked } from "./asked.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "../rpc/messages.ts";
 import type { Attempt } from "./result.ts";
-import type { Batching, Place } from "../schedule/events.ts";
+import type { Batching, Route } from "../schedule/events.ts";
 import type { Shape } from "../core/batch-shape.ts";
 import type { Why } from "../core/reasons.ts";
 
-/** A way to execute a model: a variant on a backend. */
-export interface Route {
+/** A route of a model before its weights have come: a variant on a backend, its reason, and what loads it. */
+export interface ModelRoute {
   readonly backend: BackendName;
   readonly variant: string;
   /** Key of its estimates (`keyOf`). */
@@ -23,10 +23,10 @@ export interface Route {
   readonly here: () => LoadMessage | null;
 }
 
-/** Current placement of a model. Changes when the model has been measured. */
-export interface Placed {
+/** Current routes of a model. They change when the model has been measured. */
+export interface ModelRoutes {
   /** Its routes: the chosen one first, then the fallbacks. */
-  readonly routes: readonly [Route, ...Route[]];
+  readonly routes: readonly [ModelRoute, ...ModelRoute[]];
   readonly message: LoadMessage;
   readonly assignment: Assignment | null;
   /** Whether the rows of a batch influence each other: by the bundle, else by the graph. */
@@ -36,7 +36,7 @@ export interface Placed {
 /** A run to execute. */
 export interface Work {
   /** Its routes: the chosen one first, then the fallbacks. */
-  readonly routes: readonly Route[];
+  readonly routes: readonly ModelRoute[];
   /** The first route's message; its files are already fetched. */
   readonly message: LoadMessage;
   readonly feeds: Feeds;
@@ -64,24 +64,24 @@ interface Routed {
  * Returns where a step may run: on its route, and on the fallbacks whose weights are already fetched. A step that
  * failed once keeps to its route, and so does one of a state, which stays on one lane.
  */
-export function placesOf({ work, route, message, attempts }: Routed): [Place, ...Place[]] {
+export function routesOf({ work, route, message, attempts }: Routed): [Route, ...Route[]] {
   const { routes, state } = work;
-  const places: [Place, ...Place[]] = [placeOf(routes[route] as Route, message)];
-  if (state !== undefined || attempts.length > 0) return places;
+  const found: [Route, ...Route[]] = [routeOf(routes[route] as ModelRoute, message)];
+  if (state !== undefined || attempts.length > 0) return found;
   for (let i = route + 1; i < routes.length; i += 1) {
-    const other = routes[i] as Route;
+    const other = routes[i] as ModelRoute;
     const here = other.here();
-    if (here !== null) places.push(placeOf(other, here));
+    if (here !== null) found.push(routeOf(other, here));
   }
-  return places;
+  return found;
 }
 
-function placeOf({ backend, key }: Route, { modelId }: LoadMessage): Place {
+function routeOf({ backend, key }: ModelRoute, { modelId }: LoadMessage): Route {
   return { backend, modelId, key };
 }
 
 /** Returns the message with which a lane loads the model of a step. */
-export function messageFor({ work, message }: Routed, { backend, modelId }: Place): LoadMessage {
+export function messageFor({ work, message }: Routed, { backend, modelId }: Route): LoadMessage {
   if (message.modelId === modelId) return message;
   return work.routes.find((route) => route.backend === backend)?.here() ?? message;
 }

@@ -7,7 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
-import { whyRefused } from "./placing.ts";
+import { whyRefused } from "./backend-chooser.ts";
 import { explain, whyKept, whyShared } from "./explain-run.ts";
 
 const LANES = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;
@@ -73,8 +73,8 @@ function memoryShort(): string {
 
 /** Reasons of a run, as `info.why` has them. */
 function runs(): (readonly [code: string, text: string | undefined])[] {
-  const placed = { code: "measured-slower", text: "" } as const;
-  const grounds = { placed, start: START, lane: "wasm-0", count: 4, failures: [], lateMs: 0 };
+  const routeWhy = { code: "measured-slower", text: "" } as const;
+  const grounds = { routeWhy, start: START, lane: "wasm-0", count: 4, failures: [], lateMs: 0 };
   const failures = [{ lane: "webgpu-0", ms: 120.2, error: "device-lost" }];
   const all = explain({ ...grounds, failures, lateMs: 3.14 }).reasons;
   return [

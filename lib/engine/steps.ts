@@ -4,7 +4,7 @@ import type { Lane } from "../pool/lane.ts";
 import type { Phase } from "../pool/lane-options.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 import type { Attempt, RunResult } from "./result.ts";
-import { placesOf } from "./routes.ts";
+import { routesOf } from "./routes.ts";
 import type { Work } from "./routes.ts";
 import type { Decision, SchedulerEvent, StartWhy } from "../schedule/events.ts";
 
@@ -53,7 +53,7 @@ export function arrivalOf(step: Step): (SchedulerEvent & { type: "arrived" })["s
   const isAlone = step.isAlone || work.state !== undefined;
   return {
     id: step.id,
-    places: placesOf(step),
+    routes: routesOf(step),
     priority,
     arrivedMs,
     dueMs,
@@ -88,7 +88,7 @@ export function isHeldBeside(
   const others = lanes.filter((other) => other !== lane && other.kind === "usual");
   const coming = [...running].filter((x) => others.includes(x.lane));
   return steps.every((step) =>
-    placesOf(step).some(
+    routesOf(step).some(
       ({ modelId }) =>
         coming.some((x) => x.modelId === modelId) ||
         others.some(({ held }) => held.get(modelId)?.isReady === true && held.get(modelId)?.isLeaving === false),

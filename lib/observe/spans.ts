@@ -1,14 +1,14 @@
 // Spans of batches (on their lane) and of requests (from call to end), derived from the scheduler's events and
 // decisions. Incremental, so it serves both a trace written afterwards and tracks drawn live. It knows no more than the
 // scheduler: a staged batch counts as started when the lane became free.
-import type { Decision, Place, SchedulerEvent, StartWhy, Step } from "../schedule/events.ts";
+import type { Decision, Route, SchedulerEvent, StartWhy, Step } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** A batch on a lane. Times in ms. */
 export interface BatchSpan {
   readonly lane: string;
   readonly batch: number;
-  readonly place: Place;
+  readonly route: Route;
   readonly ids: readonly number[];
   readonly startMs: number;
   readonly endMs: number;
@@ -61,8 +61,8 @@ export class Spans {
     this.#onRequest = on.request;
     for (const { steps } of saved.queue.groups) for (const [step] of steps) this.#open(step);
     for (const [lane, batches] of saved.batches)
-      for (const { id, place, ids } of batches) {
-        this.#begin({ lane, batch: id, place, ids, expectedMs: null, why: null, sinceMs: nowMs });
+      for (const { id, route, ids } of batches) {
+        this.#begin({ lane, batch: id, route, ids, expectedMs: null, why: null, sinceMs: nowMs });
         this.#running += ids.length;
       }
   }
@@ -84,8 +84,8 @@ export class Spans {
         this.#close(decision.id, nowMs, "refused");
       } else if (decision.type === "withdraw") this.#withdraw(decision.lane, decision.batch, decision.ids);
       else if (decision.type === "start") {
-        const { lane, batch, place, ids, ms, why } = decision;
-        this.#begin({ lane, batch, place, ids, expectedMs: ms, why, sinceMs: nowMs });
+        const { lane, batch, route, ids, ms, why } = decision;
+        this.#begin({ lane, batch, route, ids, expectedMs: ms, why, sinceMs: nowMs });
         for (const id of ids) {
           const request = this.#requests.get(id);
           if (request === undefined) continue;

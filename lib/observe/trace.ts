@@ -49,7 +49,7 @@ export interface Trace {
 /** Data of a replay in serialised form. */
 export interface Written {
   /** Schema version of this part. */
-  readonly schema: "selvedge/trace@2";
+  readonly schema: "selvedge/trace@3";
   /** Start and end of the record, in ms of the engine's clock. */
   readonly startMs: number;
   /** See `startMs`. */
@@ -131,7 +131,7 @@ export function toTrace(recording: Recording, about: About): Trace {
     traceEvents: events.all,
     displayTimeUnit: "ms",
     selvedge: {
-      schema: "selvedge/trace@2",
+      schema: "selvedge/trace@3",
       startMs,
       endMs,
       isCut,
@@ -173,16 +173,16 @@ class Events {
   }
 
   batch(span: BatchSpan, tid: number): void {
-    const { place, ids, startMs, endMs, expectedMs, ranMs, state, why, batch } = span;
-    const name = `${this.#nameOf(place.modelId)}${ids.length > 1 ? ` ×${ids.length}` : ""}`;
+    const { route, ids, startMs, endMs, expectedMs, ranMs, state, why, batch } = span;
+    const name = `${this.#nameOf(route.modelId)}${ids.length > 1 ? ` ×${ids.length}` : ""}`;
     const [ts, dur] = [this.#us(startMs), this.#us(endMs) - this.#us(startMs)];
-    const args = { batch, requests: ids, expectedMs, ranMs, state, key: place.key, why: write(why) };
+    const args = { batch, requests: ids, expectedMs, ranMs, state, key: route.key, why: write(why) };
     this.all.push({ name, ph: "X", cat: `batch,${state}`, ts, dur, pid: PID, tid, args });
   }
 
   request({ step, startMs, endMs, outcome, startedMs, tries }: RequestSpan, inputs: Json | undefined): void {
     const priority = PRIORITIES[step.priority] ?? "";
-    const name = `${this.#nameOf(step.places[0].modelId)} (${priority})`;
+    const name = `${this.#nameOf(step.routes[0].modelId)} (${priority})`;
     const own = { name, cat: "request", pid: PID, tid: REQUESTS, id: String(step.id) } as const;
     const { dueMs, rows, caller, arrivedMs } = step;
     const deadlineMs = dueMs === Infinity ? null : dueMs - arrivedMs;

@@ -4,7 +4,7 @@ import type { LaneKind } from "../core/device.ts";
 import { quantile } from "../core/quantile.ts";
 import type { Told } from "../observe/trace.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
-import type { Place } from "../schedule/events.ts";
+import type { Route } from "../schedule/events.ts";
 import type { TraceFile } from "./file.ts";
 
 /** Cost of one batch: the time its lane is busy, and the part that was reported as time in the worker. */
@@ -14,7 +14,7 @@ export interface Cost {
 }
 
 interface Begun {
-  readonly place: Place;
+  readonly route: Route;
   readonly rows: number;
   readonly atMs: number;
   readonly isCold: boolean;
@@ -49,7 +49,7 @@ export class Costs {
   }
 
   /** Returns the cost of the next batch of this many rows. */
-  next({ key, modelId }: Place, kind: LaneKind, rows: number): Cost {
+  next({ key, modelId }: Route, kind: LaneKind, rows: number): Cost {
     const sizes = [kind, ...KINDS].map((x) => this.#samples.get(keyOf(key, x))).find((x) => x !== undefined);
     if (sizes === undefined) {
       this.unknown.add(modelId);
@@ -86,8 +86,8 @@ export class Costs {
       if (event.ms === null || event.ms === Infinity) this.failures += 1;
       else if (batch?.isCold === false) {
         const { kind = "usual" } = lanes.find(({ id }) => id === event.lane) ?? {};
-        const sizes = this.#samples.get(keyOf(batch.place.key, kind)) ?? new Map<number, Cost[]>();
-        this.#samples.set(keyOf(batch.place.key, kind), sizes);
+        const sizes = this.#samples.get(keyOf(batch.route.key, kind)) ?? new Map<number, Cost[]>();
+        this.#samples.set(keyOf(batch.route.key, kind), sizes);
         const samples = sizes.get(batch.rows) ?? [];
         sizes.set(batch.rows, samples);
         samples.push({ laneMs: now - beganMs, ranMs: event.ms });
@@ -95,9 +95,9 @@ export class Costs {
     }
     for (const x of decisions) {
       if (x.type !== "start") continue;
-      const isCold = lanes.find(({ id }) => id === x.lane)?.held.has(x.place.modelId) !== true;
+      const isCold = lanes.find(({ id }) => id === x.lane)?.held.has(x.route.modelId) !== true;
       const count = x.ids.reduce((sum, id) => sum + (rows.get(id) ?? 1), 0);
-      begun.set(`${x.lane} ${x.batch}`, { place: x.place, rows: count, atMs: now, isCold });
+      begun.set(`${x.lane} ${x.batch}`, { route: x.route, rows: count, atMs: now, isCold });
     }
   }
 

@@ -18,7 +18,9 @@ export interface TraceFile {
   readonly told: readonly Told[];
 }
 
-const SCHEMAS = ["selvedge/trace@1", "selvedge/trace@2"] as const;
+const SCHEMAS = ["selvedge/trace@1", "selvedge/trace@2", "selvedge/trace@3"] as const;
+/** Keys that versions 1 and 2 have, with their names since. */
+const RENAMED: Readonly<Record<string, string>> = { place: "route", places: "routes" };
 const MAX_EVENTS = 1_000_000;
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(1e12));
 /** A time in the future; it may be Infinity. */
@@ -28,7 +30,7 @@ const id = v.pipe(v.number(), v.safeInteger());
 const word = v.pipe(v.string(), v.maxLength(1_000));
 const rows = v.pipe(id, v.minValue(1), v.maxValue(2 ** 20));
 
-const place = v.looseObject({ backend: word, modelId: id, key: word });
+const route = v.looseObject({ backend: word, modelId: id, key: word });
 const batching = v.looseObject({
   maxBatchSize: rows,
   maxQueueDelayMs: ms,
@@ -36,7 +38,7 @@ const batching = v.looseObject({
 });
 const step = v.looseObject({
   id,
-  places: v.pipe(v.tupleWithRest([place], place), v.maxLength(16)),
+  routes: v.pipe(v.tupleWithRest([route], route), v.maxLength(16)),
   priority: v.pipe(id, v.minValue(0), v.maxValue(2)),
   arrivedMs: ms,
   dueMs: due,
@@ -80,15 +82,15 @@ const lane = v.pipe(
 );
 /** Decisions are only compared, and searched for starts. */
 const decision = v.variant("type", [
-  v.looseObject({ type: v.literal("start"), batch: id, lane: word, place, ids: v.array(id), ms: cost }),
+  v.looseObject({ type: v.literal("start"), batch: id, lane: word, route, ids: v.array(id), ms: cost }),
   v.looseObject({ type: v.literal("reject"), id, code: v.picklist(["deadline-exceeded", "overloaded"]) }),
   v.looseObject({ type: v.literal("withdraw"), lane: word, batch: id, ids: v.array(id) }),
-  v.looseObject({ type: v.literal("warm"), lane: word, id, place }),
+  v.looseObject({ type: v.literal("warm"), lane: word, id, route }),
   v.looseObject({ type: v.literal("end"), lane: word }),
 ]);
 const batch = v.looseObject({
   id,
-  place,
+  route,
   key: word,
   rows,
   shape: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)))),
@@ -168,8 +170,9 @@ export function readTrace(text: string): TraceFile {
   }
   const schema = (value as { readonly schema?: unknown }).schema;
   if (!v.is(v.picklist(SCHEMAS), schema))
-    throw new TypeError(`its schema is ${JSON.stringify(schema)}, and this version reads ${SCHEMAS.join(" and ")}`);
-  const result = v.safeParse(file, value, { abortEarly: true });
+    throw new TypeError(`its schema is ${JSON.stringify(schema)}, and this version reads ${SCHEMAS.join(", ")}`);
+  const current = schema === "selvedge/trace@3" ? value : renameKeys(value);
+  const result = v.safeParse(file, current, { abortEarly: true });
   if (!result.success) {
     const [issue] = result.issues;
     throw new TypeError(`selvedge.${v.getDotPath(issue) ?? ""}: ${issue.message}`);
@@ -188,6 +191,14 @@ export function readTrace(text: string): TraceFile {
     saved: result.output.saved,
     told: told as unknown as readonly Told[],
   };
+}
+
+/** Returns a value of an older version with the names of this one. */
+function renameKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(renameKeys);
+  if (value instanceof Map) return new Map([...value].map(([key, each]) => [key, renameKeys(each)]));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [RENAMED[key] ?? key, renameKeys(each)]));
 }
 
 /** Returns Selvedge's part of the file. */

@@ -48,7 +48,7 @@ type Lane = Omit<LaneView, "isOpen" | "held"> & {
 interface Running {
   readonly batch: number;
   steps: readonly Step[];
-  readonly place: Step["places"][0];
+  readonly route: Step["routes"][0];
   /** When it ends and which duration it reports; null until it begins. */
   readonly recordedEnd: { readonly atMs: number; readonly ms: number | null } | null;
   endMs: number;
@@ -98,11 +98,11 @@ class Play {
     for (const [lane, batches] of saved.batches)
       this.#running.set(
         lane,
-        batches.map(({ id, place, ms, startMs }) => {
+        batches.map(({ id, route, ms, startMs }) => {
           const end = trace.told.find(({ event: x }) => x.type === "ended" && x.lane === lane && x.batch === id);
           const told = end?.event.type === "ended" ? end.event.ms : ms;
           const recordedEnd = { atMs: Math.max(trace.startMs, end?.now ?? startMs + ms), ms: told };
-          return { batch: id, steps: [], place, recordedEnd, endMs: recordedEnd.atMs, ranMs: told };
+          return { batch: id, steps: [], route, recordedEnd, endMs: recordedEnd.atMs, ranMs: told };
         }),
       );
     this.#coming = this.#arrivals(happened, change);
@@ -202,7 +202,7 @@ class Play {
     else if (decision.type === "end") this.#kill(lane);
     else {
       lane.isOpen = false;
-      const { modelId } = decision.place;
+      const { modelId } = decision.route;
       const ms = this.#costs.load(modelId);
       this.#later.push({
         atMs: this.#now + ms,
@@ -215,11 +215,11 @@ class Play {
     }
   }
 
-  #start({ batch, place, ids }: Decision & { readonly type: "start" }, lane: Lane): void {
+  #start({ batch, route, ids }: Decision & { readonly type: "start" }, lane: Lane): void {
     const running = this.#running.get(lane.id) ?? [];
     this.#running.set(lane.id, running);
     const steps = ids.flatMap((id) => this.#steps.get(id) ?? []);
-    running.push({ batch, steps, place, recordedEnd: null, endMs: Infinity, ranMs: null });
+    running.push({ batch, steps, route, recordedEnd: null, endMs: Infinity, ranMs: null });
     if (running.length === 1) this.#begin(lane);
   }
 
@@ -230,30 +230,30 @@ class Play {
       first.endMs = Math.max(this.#now, first.recordedEnd.atMs);
       return;
     }
-    const { place, steps } = first;
+    const { route, steps } = first;
     let loadMs = 0;
-    if (!lane.held.has(place.modelId)) {
-      loadMs = this.#costs.load(place.modelId);
-      lane.held.set(place.modelId, { states: new Map() });
+    if (!lane.held.has(route.modelId)) {
+      loadMs = this.#costs.load(route.modelId);
+      lane.held.set(route.modelId, { states: new Map() });
       this.#later.push({
         atMs: this.#now + loadMs,
         act: () => {
-          this.#tell({ type: "loaded", modelId: place.modelId, ms: loadMs, lane: lane.id });
+          this.#tell({ type: "loaded", modelId: route.modelId, ms: loadMs, lane: lane.id });
         },
       });
     }
     const rows = steps.reduce((sum, step) => sum + step.rows, 0);
-    const { laneMs, ranMs } = this.#costs.next(place, lane.kind, Math.max(1, rows));
+    const { laneMs, ranMs } = this.#costs.next(route, lane.kind, Math.max(1, rows));
     first.endMs = this.#now + loadMs + laneMs;
     first.ranMs = ranMs;
   }
 
   #end(laneId: string): void {
     const running = this.#running.get(laneId) as Running[];
-    const { batch, steps, ranMs, place } = running.shift() as Running;
+    const { batch, steps, ranMs, route } = running.shift() as Running;
     const lane = this.#lanes.find(({ id }) => id === laneId) as Lane;
     for (const { id, state } of steps)
-      if (state !== undefined) lane.held.get(place.modelId)?.states.set(state.id, this.#marks.get(id) ?? -id);
+      if (state !== undefined) lane.held.get(route.modelId)?.states.set(state.id, this.#marks.get(id) ?? -id);
     this.#tell({ type: "ended", lane: laneId, batch, ms: ranMs });
     for (const { id } of steps) this.#settled(id);
     this.#begin(lane);

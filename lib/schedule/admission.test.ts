@@ -143,7 +143,7 @@ test("a step that seems too slow is tried on one lane, not on all idle ones (cor
 });
 
 describe("a fast backend with slow fallback lanes", () => {
-  const places = [
+  const routes = [
     { backend: "webgpu", modelId: 1, key: "gpu" },
     { backend: "wasm", modelId: 2, key: "cpu" },
   ] as const;
@@ -156,7 +156,7 @@ describe("a fast backend with slow fallback lanes", () => {
       if (isKnown) stage.estimate.learn("cpu", 1, slowMs);
     }
     for (let i = 0; i < 300; i += 1)
-      stage.arrives(step(i, { places: hasFallback ? places : [places[0]], ...within(i * 33, deadlineMs) }));
+      stage.arrives(step(i, { routes: hasFallback ? routes : [routes[0]], ...within(i * 33, deadlineMs) }));
     stage.play();
     const { onTime, late } = count(stage, (id) => id * 33 + deadlineMs);
     const atOnce = [...stage.rejected].filter(([id, { atMs }]) => atMs === id * 33).length;
@@ -188,7 +188,7 @@ describe("a fast backend with slow fallback lanes", () => {
       const stage = new Stage([...gpu, lane("wasm-0", [2])], () => 2_000);
       for (let i = 0; i < 3; i += 1) stage.estimate.learn("cpu", 1, 2_000);
       stage.tell({ type: "unavailable", lane: "webgpu-0", modelId: null, untilMs: 1e6 });
-      for (let i = 0; i < 300; i += 1) stage.arrives(step(i, { places, ...within(i * 200, 500) }));
+      for (let i = 0; i < 300; i += 1) stage.arrives(step(i, { routes, ...within(i * 200, 500) }));
       stage.play();
       const atOnce = [...stage.rejected].filter(([id, { atMs }]) => atMs === id * 200).length;
       expect(stage.fates.size).toBeGreaterThan(0); // trials
@@ -206,7 +206,7 @@ describe("a fast backend with slow fallback lanes", () => {
         stage.estimate.learn("cpu", 1, 3_000);
         if (isKnown) stage.estimate.learn("gpu", 1, 20);
       }
-      for (let i = 0; i < 100; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 500) }));
+      for (let i = 0; i < 100; i += 1) stage.arrives(step(i, { routes, ...within(i * 1_000, 500) }));
       stage.play(50_000);
       expect(stage.fates.size).toBeGreaterThan(45);
       gpu.isOpen = true;
@@ -222,16 +222,16 @@ describe("a fast backend with slow fallback lanes", () => {
     const wide = lane("webgpu-1", [1], { backend: "webgpu", kind: "wide" });
     const stage = new Stage([gpu, wide, lane("wasm-0", [2])], () => 50);
     for (let i = 0; i < 16; i += 1) stage.estimate.learn("cpu", 1, 3_000);
-    for (let i = 0; i < 50; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 500) }));
+    for (let i = 0; i < 50; i += 1) stage.arrives(step(i, { routes, ...within(i * 1_000, 500) }));
     stage.play();
     expect(stage.fates.size).toBeGreaterThan(45);
   });
 
-  test("an idle preferred place is tried, not the slower one with the earlier estimate (core-A2 barred)", () => {
+  test("an idle preferred route is tried, not the slower one with the earlier estimate (core-A2 barred)", () => {
     const lanes = [lane("webgpu-0", [], { backend: "webgpu" }), lane("wasm-0", [2])];
     const stage = new Stage(lanes, (model) => (model === 1 ? 20 : 400));
     for (let i = 0; i < 3; i += 1) stage.estimate.learn("cpu", 1, 400);
-    for (let i = 0; i < 20; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 200) }));
+    for (let i = 0; i < 20; i += 1) stage.arrives(step(i, { routes, ...within(i * 1_000, 200) }));
     stage.play();
     expect(new Set([...stage.fates.values()].map((x) => x.lane))).toEqual(new Set(["webgpu-0"]));
     expect(stage.fates.size).toBe(20);
@@ -268,9 +268,9 @@ describe("a deadline that can't be met", () => {
 
   test("keeps batches short for a while only where its model never succeeds (core-A6 failing)", () => {
     const stage = new Stage([lane("wasm-0")], (_, rows) => 18 + 2 * rows);
-    const places = [{ backend: "webgpu", modelId: 2, key: "m2" }] as const; // no lane can run it
+    const routes = [{ backend: "webgpu", modelId: 2, key: "m2" }] as const; // no lane can run it
     stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
-    for (let i = 0; i < 60; i += 1) stage.arrives(step(10_000 + i, { places, ...within(i * 1_000, 50) }));
+    for (let i = 0; i < 60; i += 1) stage.arrives(step(10_000 + i, { routes, ...within(i * 1_000, 50) }));
     for (let i = 0; i < 1_500; i += 1)
       stage.arrives(step(i, { shape: "a", arrivedMs: 1_000 * (i < 500 ? 1 : 30) + 500 }));
     stage.play(1e5);
@@ -301,7 +301,7 @@ describe("a deadline that can't be met", () => {
 
 describe("a better lane that must load the model first", () => {
   function play(everyMs: number, count: number): string[] {
-    const places = [
+    const routes = [
       { backend: "webgpu", modelId: 1, key: "gpu" },
       { backend: "wasm", modelId: 2, key: "cpu" },
     ] as const;
@@ -318,7 +318,7 @@ describe("a better lane that must load the model first", () => {
             gpu.held.set(1, { states: new Map() });
           });
     };
-    for (let i = 0; i < count; i += 1) stage.arrives(step(i, { places, arrivedMs: i * everyMs }));
+    for (let i = 0; i < count; i += 1) stage.arrives(step(i, { routes, arrivedMs: i * everyMs }));
     stage.play();
     return Array.from({ length: count }, (_, i) => stage.fates.get(i)?.lane ?? "");
   }

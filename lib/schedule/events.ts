@@ -8,8 +8,8 @@ export const PRIORITIES = ["interactive", "normal", "background"] as const;
 /** Priority of a request. */
 export type Priority = (typeof PRIORITIES)[number];
 
-/** A model on a backend, on which a step can be executed. */
-export interface Place {
+/** A variant on a backend that is loaded there or can be: where a step may run. */
+export interface Route {
   readonly backend: string;
   /** The id under which lanes know the model. */
   readonly modelId: number;
@@ -28,7 +28,7 @@ export interface Batching {
 }
 
 /** The recurrent state that a step continues. */
-export interface StatePlace {
+export interface StateMark {
   readonly id: number;
   /** The mark of the previous step. */
   readonly after: number;
@@ -37,8 +37,8 @@ export interface StatePlace {
 /** A step as it arrives. Its id gives the order of arrival; a step that is retried keeps it. */
 export interface Step {
   readonly id: number;
-  /** Places where it may run, the preferred one first. */
-  readonly places: readonly [Place, ...Place[]];
+  /** Routes on which it may run, the preferred one first. */
+  readonly routes: readonly [Route, ...Route[]];
   /** 0 is interactive, 1 normal, 2 background. */
   readonly priority: number;
   readonly arrivedMs: number;
@@ -58,7 +58,7 @@ export interface Step {
   /** Whether cancelling it may end the lane's worker. */
   readonly preempt: boolean;
   /** The recurrent state of the step; else undefined. */
-  readonly state?: StatePlace | undefined;
+  readonly state?: StateMark | undefined;
 }
 
 /** A lane as the scheduler sees it. */
@@ -120,7 +120,7 @@ export type Decision =
       readonly type: "start";
       readonly batch: number;
       readonly lane: string;
-      readonly place: Place;
+      readonly route: Route;
       readonly ids: readonly number[];
       /** Estimated duration of the batch, in ms. */
       readonly ms: number;
@@ -140,6 +140,6 @@ export type Decision =
    */
   | { readonly type: "withdraw"; readonly lane: string; readonly batch: number; readonly ids: readonly number[] }
   /** Load the model of a queued step onto an idle lane. */
-  | { readonly type: "warm"; readonly lane: string; readonly id: number; readonly place: Place }
+  | { readonly type: "warm"; readonly lane: string; readonly id: number; readonly route: Route }
   /** End the worker of a lane: nothing that it runs is needed any more. */
   | { readonly type: "end"; readonly lane: string };

@@ -39,11 +39,11 @@ test("lane-full: the fast lane holds two batches, so the slow one finishes first
     stage.estimate.learn("fast", 1, 10);
     stage.estimate.learn("slow", 1, 35);
   }
-  const places = [
+  const routes = [
     { backend: "webgpu", modelId: 1, key: "fast" },
     { backend: "wasm", modelId: 1, key: "slow" },
   ] as const;
-  for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { places }));
+  for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { routes }));
   stage.play();
   expect(starts(stage).map(({ why }) => why.lane)).toContain("lane-queue-full");
 });

@@ -1,12 +1,12 @@
 // The scheduler's model of lanes: what each runs and has staged, the load time of models, and when a model ran last.
 // Derives where a step may run and when it would finish there. Independent of the queue.
 import type { Estimate } from "./cost-estimate.ts";
-import type { LaneView, Place, SchedulerEvent, Step } from "./events.ts";
+import type { LaneView, Route, SchedulerEvent, Step } from "./events.ts";
 
 /** Steps that run together on a lane, or are staged there. */
 export interface Batch {
   readonly id: number;
-  readonly place: Place;
+  readonly route: Route;
   readonly key: string;
   readonly rows: number;
   /** Batch key of its steps, null where they run alone; not in older traces. */
@@ -28,7 +28,7 @@ export interface Batch {
 /** A lane on which a step may run, and its estimated finish there. */
 export interface Chance {
   readonly lane: LaneView;
-  readonly place: Place;
+  readonly route: Route;
   readonly key: string;
   /** When the lane is free. */
   readonly freeMs: number;
@@ -190,7 +190,7 @@ export class Lanes {
     this.#batches.set(lane, [...this.on(lane), batch]);
     // Until its end is known it counts as late.
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
-    this.note(batch.place.key, now);
+    this.note(batch.route.key, now);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -203,29 +203,29 @@ export class Lanes {
     if (next !== undefined) {
       next.startMs = now;
       // Its lane has to load the model again where the worker, or the load that it waited for, failed.
-      next.isLoading = lanes.find((x) => x.id === lane)?.held.has(next.place.modelId) === false;
+      next.isLoading = lanes.find((x) => x.id === lane)?.held.has(next.route.modelId) === false;
     }
     if (batch === undefined) return;
-    const { key, place, rows, shape = null, isTrial = false } = batch;
-    this.note(place.key, now);
+    const { key, route, rows, shape = null, isTrial = false } = batch;
+    this.note(route.key, now);
     if (isTrial) this.#endTrial(batch, ms, now);
     // A single row that ran out of memory is no evidence about batches.
     if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
     if (ms === null || ms === Infinity) {
-      if (key.endsWith(WIDE)) this.bar(lane, place.modelId, now + WIDE_FAILED_MS, now);
+      if (key.endsWith(WIDE)) this.bar(lane, route.modelId, now + WIDE_FAILED_MS, now);
       return;
     }
     this.#bars.delete(lane);
-    this.#bars.delete(`${lane} ${place.modelId}`);
+    this.#bars.delete(`${lane} ${route.modelId}`);
   }
 
   /** Adjusts the budget of trials, and the back-off of the model, to the outcome of a trial. */
-  #endTrial({ place, ms: expectedMs, startMs, steps }: Batch, ms: number | null, now: number): void {
+  #endTrial({ route, ms: expectedMs, startMs, steps }: Batch, ms: number | null, now: number): void {
     const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
     const isOnTime = ms !== null && steps.size > 0 && !isVain;
     this.#owedMs += TRIAL_TIMES * ((isOnTime ? 0 : Math.max(0, now - startMs)) - expectedMs);
-    if (isOnTime) this.#vain.delete(place.key);
-    else if (ms !== null && isVain) remember(this.#vain, place.key, (this.#vain.get(place.key) ?? 0) + 1);
+    if (isOnTime) this.#vain.delete(route.key);
+    else if (ms !== null && isVain) remember(this.#vain, route.key, (this.#vain.get(route.key) ?? 0) + 1);
   }
 
   /** Records that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
@@ -248,7 +248,7 @@ export class Lanes {
   loaded(modelId: number, ms: number, lane: string | undefined): void {
     remember(this.#loadMs, modelId, ms);
     for (const [id, batches] of this.#batches)
-      for (const batch of batches) if (batch.place.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
+      for (const batch of batches) if (batch.route.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
   }
 
   /** Records the time of one row, measured when the backend was chosen. */
@@ -257,7 +257,7 @@ export class Lanes {
   }
 
   /** Returns the load time of a model. */
-  loadOf({ modelId }: Place): number {
+  loadOf({ modelId }: Route): number {
     return this.#loadMs.get(modelId) ?? LOAD_MS;
   }
 
@@ -272,38 +272,38 @@ export class Lanes {
   }
 
   /**
-   * Returns the minimum time of a step over its places; 0 where it is to be tried. A fallback counts once its cost is
+   * Returns the minimum time of a step over its routes; 0 where it is to be tried. A fallback counts once its cost is
    * known.
    */
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
-    const places = this.#usable(step, now, lanes);
-    return Math.min(...places.map(({ key }) => this.#estimate.ms(key, step.rows) ?? Infinity));
+    const routes = this.#usable(step, now, lanes);
+    return Math.min(...routes.map(({ key }) => this.#estimate.ms(key, step.rows) ?? Infinity));
   }
 
   /**
-   * Returns the place where a step is to be tried whatever its estimate: its first usable one, where nothing is known
+   * Returns the route where a step is to be tried whatever its estimate: its first usable one, where nothing is known
    * of its cost, or nothing recent.
    */
-  trial(step: Step, now: number, lanes: readonly LaneView[]): Place | undefined {
-    const [place] = this.#usable(step, now, lanes);
-    const { key, backend } = place;
+  trial(step: Step, now: number, lanes: readonly LaneView[]): Route | undefined {
+    const [route] = this.#usable(step, now, lanes);
+    const { key, backend } = route;
     const ms = this.#estimate.ms(key, step.rows);
-    if (ms === undefined) return place;
+    if (ms === undefined) return route;
     let isIdle = false;
     for (const lane of lanes) {
       const batches = this.on(lane.id);
       const [first] = batches;
       isIdle ||= first === undefined && lane.backend === backend && isUsual({ lane }) && lane.isOpen;
       // Its cost will be known soon.
-      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.place.key === key)) return undefined;
+      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return undefined;
     }
     const vain = this.#vain.get(key) ?? 0;
     if (!this.#mayTry(key, now)) return undefined;
-    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return place;
+    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return route;
     const times = isIdle ? Math.min(STALE_TIMES, 2 ** vain) : STALE_TIMES;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
-    return this.sinceMs(key, now) > staleMs ? place : undefined;
+    return this.sinceMs(key, now) > staleMs ? route : undefined;
   }
 
   /** Whether the budget of trials allows one more; first of the model that ran least recently. */
@@ -312,14 +312,14 @@ export class Lanes {
     return this.#owedMs - now <= STALE_MAX_MS - behindMs;
   }
 
-  /** Returns the places of a step that have an open lane that works; all of them where none has. */
-  #usable({ places }: Step, now: number, lanes: readonly LaneView[]): Step["places"] {
-    const [first, ...others] = places.filter(({ backend, modelId }) =>
+  /** Returns the routes of a step that have an open lane that works; all of them where none has. */
+  #usable({ routes }: Step, now: number, lanes: readonly LaneView[]): Step["routes"] {
+    const [first, ...others] = routes.filter(({ backend, modelId }) =>
       lanes.some(
         (lane) => lane.backend === backend && lane.isOpen && isUsual({ lane }) && !this.isBarred(lane.id, modelId, now),
       ),
     );
-    return first === undefined ? places : [first, ...others];
+    return first === undefined ? routes : [first, ...others];
   }
 
   /** Whether nothing runs or is staged anywhere. */
@@ -349,23 +349,23 @@ export class Lanes {
 
   /** Returns every lane on which a step may run. */
   chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
-    const { places, rows, state, concurrency } = step;
+    const { routes, rows, state, concurrency } = step;
     let found: Chance[] = [];
     for (const lane of lanes) {
-      const place = places.find(({ backend }) => backend === lane.backend);
-      if (place === undefined) continue;
+      const route = routes.find(({ backend }) => backend === lane.backend);
+      if (route === undefined) continue;
       const batches = this.on(lane.id);
-      const key = lane.kind === "usual" ? place.key : `${place.key} ${lane.kind}`;
-      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(place.key, rows) ?? UNKNOWN_MS;
-      const isCold = !lane.held.has(place.modelId) && !batches.some((x) => x.place.modelId === place.modelId);
-      const loadMs = isCold ? this.loadOf(place) : 0;
+      const key = lane.kind === "usual" ? route.key : `${route.key} ${lane.kind}`;
+      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows) ?? UNKNOWN_MS;
+      const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
+      const loadMs = isCold ? this.loadOf(route) : 0;
       let freeMs = now;
       for (const batch of batches) freeMs = endOf(batch, freeMs);
       const endMs = freeMs + loadMs + ms;
-      found.push({ lane, place, key, freeMs, ms, endMs, isCold, loadMs, batches });
+      found.push({ lane, route, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
     // Failing lanes are left out where another one works.
-    const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.place.modelId, now);
+    const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.route.modelId, now);
     if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
       // The lane that holds the state of the previous step; else, since it must be rebuilt anyway, the lane with the
@@ -427,20 +427,20 @@ export function costOf({ endMs, loadMs }: Chance): number {
 
 /** Returns the lane that holds a step's recurrent state as of the previous step; empty where there is none. */
 export function homeOf(step: Step, lanes: readonly LaneView[]): string {
-  const { state, places } = step;
+  const { state, routes } = step;
   if (state === undefined) return "";
-  const isKept = (lane: LaneView) => (place: Place) =>
-    place.backend === lane.backend && stateOf(step, { lane, place }) === state.after;
-  return lanes.find((lane) => places.some(isKept(lane)))?.id ?? "";
+  const isKept = (lane: LaneView) => (route: Route) =>
+    route.backend === lane.backend && stateOf(step, { lane, route }) === state.after;
+  return lanes.find((lane) => routes.some(isKept(lane)))?.id ?? "";
 }
 
 /** Returns the mark of a state's last step on a lane. */
-export function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
-  return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);
+export function stateOf({ state }: Step, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
+  return lane.held.get(route.modelId)?.states.get(state?.id ?? -1);
 }
 
-function runs({ batches, place }: Chance): boolean {
-  return batches.some((batch) => batch.place.modelId === place.modelId);
+function runs({ batches, route }: Chance): boolean {
+  return batches.some((batch) => batch.route.modelId === route.modelId);
 }
 
 function countStates({ lane: { held } }: Chance): number {

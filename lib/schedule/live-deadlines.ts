@@ -66,17 +66,17 @@ export class Urgency {
     if (now > this.#untilMs) this.#shortestMs = Infinity;
   }
 
-  /** Records the deadline of an accepted step, unless no place can meet it: then nothing is kept short for it. */
-  note({ dueMs, arrivedMs, places, rows }: Step, now: number): void {
+  /** Records the deadline of an accepted step, unless no route can meet it: then nothing is kept short for it. */
+  note({ dueMs, arrivedMs, routes, rows }: Step, now: number): void {
     const lengthMs = dueMs - arrivedMs;
     if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;
-    const isMet = places.some(({ key }) => {
+    const isMet = routes.some(({ key }) => {
       const ms = this.#estimate.ms(key, rows);
       return ms === undefined ? this.#isNew(key, now) : ms <= lengthMs;
     });
     if (!isMet) return;
     this.#shortestMs = lengthMs;
-    this.#key = places[0].key;
+    this.#key = routes[0].key;
     this.#untilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
   }
 

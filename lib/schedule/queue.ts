@@ -319,8 +319,8 @@ export class Queue {
   }
 
   #findGroup(step: Step, home: string, now: number): Group {
-    const { places, shape, priority, caller, dueMs } = step;
-    const models = places.map((x) => x.modelId).join("+");
+    const { routes, shape, priority, caller, dueMs } = step;
+    const models = routes.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
     const hasDue = dueMs < Infinity;
     const key = `${together} ${priority} ${caller} ${hasDue} ${home}`;
@@ -350,8 +350,8 @@ export class Queue {
   }
 }
 
-function classKey({ places, caller, state }: Pick<Step, "places" | "caller" | "state">, home: string): string {
-  return `${places.map((x) => x.modelId).join("+")} ${state === undefined ? caller : `states ${home}`}`;
+function classKey({ routes, caller, state }: Pick<Step, "routes" | "caller" | "state">, home: string): string {
+  return `${routes.map((x) => x.modelId).join("+")} ${state === undefined ? caller : `states ${home}`}`;
 }
 
 /** Whether two steps belong to one group. */
@@ -361,8 +361,8 @@ function isAlike(a: Step, b: Step): boolean {
     a.priority === b.priority &&
     a.caller === b.caller &&
     a.dueMs < Infinity === b.dueMs < Infinity &&
-    a.places.length === b.places.length &&
-    a.places.every(({ modelId, backend }, i) => modelId === b.places[i]?.modelId && backend === b.places[i]?.backend)
+    a.routes.length === b.routes.length &&
+    a.routes.every(({ modelId, backend }, i) => modelId === b.routes[i]?.modelId && backend === b.routes[i]?.backend)
   );
 }
 

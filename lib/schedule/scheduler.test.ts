@@ -108,7 +108,7 @@ describe("batches", () => {
         for (const decision of stage.decisions) {
           if (decision.type !== "start") continue;
           const together = decision.ids.map((id) => steps[id]!);
-          expect(new Set(together.map((x) => `${x.places[0].modelId} ${x.shape}`)).size).toBe(1);
+          expect(new Set(together.map((x) => `${x.routes[0].modelId} ${x.shape}`)).size).toBe(1);
           expect(together.length).toBeLessThanOrEqual(together[0]?.shape === null ? 1 : maxBatchSize);
         }
         // And each step is either run once or rejected, never both or neither.
@@ -281,7 +281,7 @@ describe("lanes", () => {
 
   test("a slow lane gets work only when that finishes sooner", () => {
     const lanes = [lane("webgpu-0", [1], { backend: "webgpu" }), lane("wasm-0", [2])];
-    const places = [
+    const routes = [
       { backend: "webgpu", modelId: 1, key: "m1 webgpu" },
       { backend: "wasm", modelId: 2, key: "m1 wasm" },
     ] as const;
@@ -290,8 +290,8 @@ describe("lanes", () => {
       stage.estimate.learn("m1 webgpu", 1, 10);
       stage.estimate.learn("m1 wasm", 1, 100);
     }
-    for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { places: [...places] }));
-    for (let i = 6; i < 40; i += 1) stage.arrives(step(i, { places: [...places], ...at(1_000) }));
+    for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { routes: [...routes] }));
+    for (let i = 6; i < 40; i += 1) stage.arrives(step(i, { routes: [...routes], ...at(1_000) }));
     stage.play();
     const slow = [...stage.fates].filter(([, x]) => x.lane === "wasm-0").map(([id]) => id);
     expect(slow.filter((id) => id < 6)).toEqual([]);

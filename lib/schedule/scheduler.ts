@@ -196,8 +196,8 @@ export class Scheduler {
   }
 
   #enqueue(step: Step, now: number, lanes: readonly LaneView[]): void {
-    const { places, rows, shape, batching, dueMs } = step;
-    const [{ key }] = places;
+    const { routes, rows, shape, batching, dueMs } = step;
+    const [{ key }] = routes;
     const together =
       shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize, shape, now));
     const costMs = ((this.#estimate.ms(key, together) ?? 0) * rows) / together;
@@ -216,7 +216,7 @@ export class Scheduler {
         running.isLoading !== true &&
         this.#estimate.ms(running.key, 1) !== undefined &&
         this.#queue.size > 0 &&
-        endOf(running, now) - now > this.#lanes.loadOf(running.place)
+        endOf(running, now) - now > this.#lanes.loadOf(running.route)
       )
         out.push({ type: "end", lane });
     }
@@ -331,7 +331,7 @@ export class Scheduler {
 
   /**
    * Picks the lane with the earliest finish for a step, or another lane for a later step of its group; undefined where
-   * the step has to wait. On the place whose key is `tried` it runs whatever its estimate.
+   * the step has to wait. On the route whose key is `tried` it runs whatever its estimate.
    */
   #choose(
     waiting: Waiting,
@@ -356,7 +356,7 @@ export class Scheduler {
       if (!hasRoom) return undefined;
       const first = this.#fitting(waiting, best, tried);
       if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
-      const idle = soonest(usual.filter((x) => x.place.key === tried && x.batches.length === 0));
+      const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
       if (idle === undefined || !this.#urgency.leavesRoom(step, idle, chances, now)) return undefined;
       return { waiting, chance: idle, latestMs: Infinity };
     }
@@ -374,8 +374,8 @@ export class Scheduler {
    */
   #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
     const { step, group } = waiting;
-    const { key, endMs, ms, place } = chance;
-    if (place.key === tried) return waiting;
+    const { key, endMs, ms, route } = chance;
+    if (route.key === tried) return waiting;
     const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
     const startMs = endMs - ms;
     // If the high quantile fits none, the first that is in time by the median.
@@ -423,11 +423,11 @@ export class Scheduler {
     return this.#queue.size <= waiting && this.#lanes.areIdle;
   }
 
-  #warm({ id }: Step, { lane, place }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
-    const what = lane.id + place.key;
-    if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.isBarred(lane.id, place.modelId, now)) return;
+  #warm({ id }: Step, { lane, route }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
+    const what = lane.id + route.key;
+    if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.isBarred(lane.id, route.modelId, now)) return;
     this.#lanes.note(what, now);
-    out.push({ type: "warm", lane: lane.id, id, place });
+    out.push({ type: "warm", lane: lane.id, id, route });
   }
 
   /**
@@ -453,22 +453,22 @@ export class Scheduler {
   }
 
   #start(pick: LanePick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
-    const { lane, place, key, isCold, freeMs } = pick.chance;
+    const { lane, route, key, isCold, freeMs } = pick.chance;
     const { batchMs } = this.#urgency;
     const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, chances, batchMs, now });
     const { step, steps, rows, preempt, why } = formed;
     let { ms } = formed;
-    if (isCold) ms += this.#lanes.loadOf(place);
+    if (isCold) ms += this.#lanes.loadOf(route);
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
-    const isKnown = place.key === tried && this.#estimate.ms(key, rows) !== undefined;
+    const isKnown = route.key === tried && this.#estimate.ms(key, rows) !== undefined;
     const isTrial = isKnown && [...steps.values()].some((x) => x.dueMs < freeMs + ms);
     const { shape } = step;
     const isLoading = isCold;
-    const batch: Batch = { id, place, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial };
+    const batch: Batch = { id, route, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial };
     this.#lanes.add(lane.id, batch, now);
-    out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...steps.keys()], ms, why });
-    this.#warmBetter({ step, chances, backend: place.backend, rows, endMs: freeMs + ms }, now, out);
+    out.push({ type: "start", batch: id, lane: lane.id, route, ids: [...steps.keys()], ms, why });
+    this.#warmBetter({ step, chances, backend: route.backend, rows, endMs: freeMs + ms }, now, out);
   }
 
   /**
@@ -479,14 +479,14 @@ export class Scheduler {
   #warmBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
     for (const cold of chances) {
       if (!cold.isCold || cold.batches.length > 0 || !isUsual(cold)) continue;
-      const { place, freeMs, ms } = cold;
-      const isBetter = place.backend === step.places[0].backend && place.backend !== backend;
-      const warmMs = this.#estimate.ms(place.key, rows) ?? (isBetter ? 0 : ms);
+      const { route, freeMs, ms } = cold;
+      const isBetter = route.backend === step.routes[0].backend && route.backend !== backend;
+      const warmMs = this.#estimate.ms(route.key, rows) ?? (isBetter ? 0 : ms);
       const lostMs = endMs - freeMs - warmMs;
       if (lostMs <= 0) continue;
-      const wastedMs = (this.#wastedMs.get(place.modelId) ?? 0) + lostMs;
-      const isEnough = wastedMs > this.#lanes.loadOf(place);
-      remember(this.#wastedMs, place.modelId, isEnough ? 0 : wastedMs);
+      const wastedMs = (this.#wastedMs.get(route.modelId) ?? 0) + lostMs;
+      const isEnough = wastedMs > this.#lanes.loadOf(route);
+      remember(this.#wastedMs, route.modelId, isEnough ? 0 : wastedMs);
       if (isEnough) this.#warm(step, cold, now, out);
       return;
     }

@@ -31,7 +31,7 @@ export function step(id: number, change: Partial<Omit<Step, "id">> & { readonly 
   const { model = 1, ...rest } = change;
   return {
     id,
-    places: [{ backend: "wasm", modelId: model, key: `m${model}` }],
+    routes: [{ backend: "wasm", modelId: model, key: `m${model}` }],
     priority: 1,
     arrivedMs: 0,
     dueMs: Infinity,
@@ -141,28 +141,28 @@ export class Stage {
     else if (decision.type === "start") this.#start(decision);
   }
 
-  #start({ batch, lane: id, place, ids }: Decision & { type: "start" }): void {
+  #start({ batch, lane: id, route, ids }: Decision & { type: "start" }): void {
     const on = this.lanes.find((x) => x.id === id) as StageLane;
     const free = this.#busy.get(id);
     const startMs = Math.max(this.now, free ?? 0);
     const rows = ids.length;
-    const ms = this.#cost(place.modelId, rows, id);
+    const ms = this.#cost(route.modelId, rows, id);
     if (ms === null) {
       this.at(startMs, () => {
-        this.tell({ type: "unavailable", lane: id, modelId: place.modelId, untilMs: null });
+        this.tell({ type: "unavailable", lane: id, modelId: route.modelId, untilMs: null });
         this.tell({ type: "ended", lane: id, batch, ms: null });
         for (const one of ids) this.tell({ type: "arrived", step: this.#steps.get(one) as Step, isAgain: true });
         this.#soon();
       });
       return;
     }
-    const isCold = !on.held.has(place.modelId);
+    const isCold = !on.held.has(route.modelId);
     const loadMs = isCold ? (this.load?.(id) ?? 0) : 0;
     const beginMs = startMs + loadMs;
     const endMs = beginMs + ms;
     if (isCold) {
-      on.held.set(place.modelId, { states: new Map() });
-      const told = { modelId: place.modelId, ms: this.load === null ? 300 : loadMs, lane: id };
+      on.held.set(route.modelId, { states: new Map() });
+      const told = { modelId: route.modelId, ms: this.load === null ? 300 : loadMs, lane: id };
       if (beginMs <= this.now) this.tell({ type: "loaded", ...told });
       else
         this.at(beginMs, () => {

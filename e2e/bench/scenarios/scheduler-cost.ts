@@ -50,7 +50,7 @@ function fill(length: number): () => number {
     const modelId = 1 + (id % 3);
     const step: Step = {
       id,
-      places: [{ backend: "wasm", modelId, key: `m${modelId}` }],
+      routes: [{ backend: "wasm", modelId, key: `m${modelId}` }],
       priority: id % 3,
       arrivedMs: now,
       dueMs: id % 2 === 0 ? now + 1e9 : Infinity,

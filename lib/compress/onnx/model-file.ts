@@ -56,7 +56,7 @@ export function readModelAndFiles(path: string): ModelAndFiles {
 function readParts(path: string): ModelAndFiles {
   const model = readGraph(path);
   const folder = realpathSync(dirname(path));
-  const places = new Map<string, Place[]>();
+  const places = new Map<string, Extent[]>();
   for (const { tensor } of tensorsIn(model.proto)) {
     if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
     const { file, start, length } = placeOf(tensor, folder);
@@ -74,15 +74,15 @@ function readParts(path: string): ModelAndFiles {
 }
 
 /** A tensor's byte range in an external data file. */
-export interface Place {
+export interface Extent {
   readonly tensor: TensorProto;
   readonly start: number;
   readonly end: number;
 }
 
 /** Refuses overlapping ranges of one file, before any of them is read; exported for its test. */
-export function checkApart(places: readonly Place[]): void {
-  let before: Place | undefined;
+export function checkApart(places: readonly Extent[]): void {
+  let before: Extent | undefined;
   for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start)) {
     if (before !== undefined && place.start < before.end)
       throw invalid(place.tensor, `overlaps the external data of "${before.tensor.name}"`);
@@ -90,7 +90,7 @@ export function checkApart(places: readonly Place[]): void {
   }
 }
 
-function readPlaces(path: string, places: readonly Place[], isLarge: boolean): void {
+function readPlaces(path: string, places: readonly Extent[], isLarge: boolean): void {
   const file = openFile(path);
   try {
     const { size } = fstatSync(file);

@@ -2,7 +2,7 @@
 // specifies, times are read from clocks of its resolution, and decisions take effect at once.
 import { Estimate } from "../../schedule/cost-estimate.ts";
 import { Scheduler } from "../../schedule/scheduler.ts";
-import type { Decision, LaneView, Place, SchedulerEvent } from "../../schedule/events.ts";
+import type { Decision, LaneView, Route, SchedulerEvent } from "../../schedule/events.ts";
 import { Random } from "../random.ts";
 import { batchMs } from "./workload.ts";
 import type { Job, Run, Workload } from "./workload.ts";
@@ -115,14 +115,14 @@ class Drive {
     const { models, lanes } = this.#workload;
     const { msOn, maxRows } = models[model] as Workload["models"][number];
     const backends = [...new Set(lanes)].filter((x) => msOn[x] !== undefined);
-    const places = backends.map((backend): Place => ({ backend, modelId: model, key: keyOf(model, backend) }));
+    const routes = backends.map((backend): Route => ({ backend, modelId: model, key: keyOf(model, backend) }));
     const arrivedMs = this.#read(this.#now);
     this.#tell({
       type: "arrived",
       isAgain: false,
       step: {
         id,
-        places: places as [Place, ...Place[]],
+        routes: routes as [Route, ...Route[]],
         priority: 1,
         arrivedMs,
         dueMs: arrivedMs + (dueMs - atMs),

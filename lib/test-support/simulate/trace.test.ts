@@ -147,7 +147,7 @@ describe("a trace", () => {
     const tracing = engine.trace({ seconds: 600 });
     await new Promise((resolve) => setImmediate(resolve));
     await engine.close();
-    expect((await tracing).selvedge.schema).toBe("selvedge/trace@2");
+    expect((await tracing).selvedge.schema).toBe("selvedge/trace@3");
     expect(await engine.trace({ seconds: 1 }).catch((error: unknown) => isSelvedgeError(error) && error.code)).toBe(
       "closed",
     );
@@ -163,15 +163,20 @@ describe("a replay", () => {
     }
   });
 
-  test("reads traces that predate wide lanes", () => {
-    const old = JSON.stringify(trace)
+  test("reads traces of older versions: before routes had that name, and before wide lanes", () => {
+    const second = JSON.stringify(trace)
+      .replace('"schema":"selvedge/trace@3"', '"schema":"selvedge/trace@2"')
+      .replace(/"route(s?)":/g, '"place$1":');
+    const first = second
       .replace('"schema":"selvedge/trace@2"', '"schema":"selvedge/trace@1"')
       .replace(/"(alone|passed)":\d+,/g, "")
       .replace(/"kind":"(usual|express)"/g, (_, kind) => `"isExpress":${kind === "express"}`);
-    expect(old).not.toMatch(/trace@2|"alone"|"kind":"usual"/);
-    const { again } = replayTrace(readTrace(old), null);
-    expect(again.difference).toBeNull();
-    expect(again.decisions).toBeGreaterThan(100);
+    expect(first).not.toMatch(/trace@[23]|"routes?":|"alone"|"kind":"usual"/);
+    for (const old of [first, second]) {
+      const { again } = replayTrace(readTrace(old), null);
+      expect(again.difference).toBeNull();
+      expect(again.decisions).toBeGreaterThan(100);
+    }
   });
 
   test("returns the first event with a different decision", () => {
@@ -259,8 +264,8 @@ describe("selvedge replay", () => {
     ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /the part "selvedge" is missing/],
     [
       "of another version",
-      () => broken((x) => (x["schema"] = "selvedge/trace@3")),
-      /its schema is "selvedge\/trace@3"/,
+      () => broken((x) => (x["schema"] = "selvedge/trace@4")),
+      /its schema is "selvedge\/trace@4"/,
     ],
     [
       "without an estimate",
