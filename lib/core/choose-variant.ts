@@ -222,7 +222,9 @@ export function decide({ wasm, webgpu }: Measured, cause?: string): BackendChoic
   if (webgpu === null) return choose("wasm", "webgpu-failed", `WebGPU ${failed}`);
   if (wasm === null) return choose("webgpu", "wasm-failed", `wasm ${failed}`);
   const numbers = `webgpu ${webgpu.toFixed(1)} ms, wasm ${wasm.toFixed(1)} ms for a typical input`;
-  return webgpu < wasm * WIN ? choose("webgpu", "measured-faster", numbers) : choose("wasm", "measured-slower", numbers);
+  return webgpu < wasm * WIN
+    ? choose("webgpu", "measured-faster", numbers)
+    : choose("wasm", "measured-slower", numbers);
 }
 
 /** Returns the reason for passing over a candidate that crashed a page. */

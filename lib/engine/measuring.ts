@@ -22,7 +22,13 @@ export class Measuring {
   #fromMs = Infinity;
 
   /** Schedules what the load left to measure; follows a measurement that outlasts the load. */
-  constructor(now: () => number, chooser: BackendChooser, loader: Loader, decision: BackendDecision, onRoutes: (routes: ModelRoutes) => void) {
+  constructor(
+    now: () => number,
+    chooser: BackendChooser,
+    loader: Loader,
+    decision: BackendDecision,
+    onRoutes: (routes: ModelRoutes) => void,
+  ) {
     this.#now = now;
     this.#chooser = chooser;
     this.#loader = loader;
