@@ -79,7 +79,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A2 barred",
     breaks: "a backend that can't be used counts as one of unknown cost",
     file: "lib/schedule/lane-state.ts",
-    from: "isUsual({ lane }) && !this.isBarred(lane.id, modelId, now)",
+    from: "isUsual({ lane }) && !this.backOffs.has(lane.id, modelId, now)",
     to: "isUsual({ lane }) && modelId !== now",
     test: ADMISSION,
     title: "(core-A2 barred)",
@@ -87,7 +87,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A2 barred",
     breaks: "a backend of unknown cost is not tried where another one seems sooner",
-    file: "lib/schedule/scheduler.ts",
+    file: "lib/schedule/choose-lane.ts",
     from: "x.route.key === tried && x.batches.length === 0",
     to: "x.route.key === null",
     test: ADMISSION,
@@ -104,7 +104,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A2",
     breaks: "a lane starts what it can't finish in time",
-    file: "lib/schedule/scheduler.ts",
+    file: "lib/schedule/choose-lane.ts",
     from: "if (route.key === tried) return waiting;",
     to: 'if (route.key !== "") return waiting;',
     test: ADMISSION,
@@ -162,7 +162,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B5",
     breaks: "single requests on a slower backend never make the better one load the model",
-    file: "lib/schedule/scheduler.ts",
+    file: "lib/schedule/warm-ups.ts",
     from: "if (lostMs <= 0) continue;",
     to: "if (lostMs <= 0 || endMs === freeMs + 99) continue;",
     test: ADMISSION,
@@ -186,9 +186,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A5",
     breaks: "a lane that fails is retried once a second, however often it failed",
-    file: "lib/schedule/lane-state.ts",
-    from: "Math.min(2 * before.ms, BAR_MAX_MS)",
-    to: "BAR_MIN_MS",
+    file: "lib/schedule/back-offs.ts",
+    from: "Math.min(2 * before.ms, MAX_MS)",
+    to: "MIN_MS",
     test: FAULTS,
   },
   {
@@ -237,7 +237,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A6 aged",
     breaks: "requests that have aged past others are held back for their deadlines",
-    file: "lib/schedule/scheduler.ts",
+    file: "lib/schedule/choose-lane.ts",
     from: "const hasRoom = level < priority || ",
     to: "const hasRoom = level < priority - 9 || ",
     test: "lib/schedule/scheduler.test.ts",
@@ -246,8 +246,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A5 warm",
     breaks: "a barred lane is asked to preload the model",
-    file: "lib/schedule/scheduler.ts",
-    from: "if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.isBarred(lane.id, route.modelId, now)) return;",
+    file: "lib/schedule/warm-ups.ts",
+    from: "if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.backOffs.has(lane.id, route.modelId, now)) return;",
     to: "if (this.#lanes.sinceMs(what, now) < everyMs) return;",
     test: FAULTS,
     title: "(core-A5 warm)",
@@ -273,7 +273,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B10 load",
     breaks: "each slow load has another lane load the model too",
-    file: "lib/schedule/lane-state.ts",
+    file: "lib/schedule/chance.ts",
     from: "(!x.isCold || now - loading.startMs > LOAD_STALLED_MS)",
     to: "x.endMs > 0",
     test: FAULTS,
@@ -399,7 +399,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "sched-company",
     breaks: "a full batch of several callers or priorities waits for more",
-    file: "lib/schedule/scheduler.ts",
+    file: "lib/schedule/choose-lane.ts",
     from: "this.#queue.count(group) * rows >= wanted",
     to: "group.steps.size * rows >= wanted",
     test: "lib/schedule/groups.test.ts",

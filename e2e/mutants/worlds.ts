@@ -45,7 +45,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B5",
     breaks: "world of a lost GPU: single requests never make it load the model again",
-    file: "lib/schedule/scheduler.ts",
+    file: "lib/schedule/warm-ups.ts",
     from: "if (lostMs <= 0) continue;",
     to: "if (lostMs >= 0) continue;",
     test: WORLDS,

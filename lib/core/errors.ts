@@ -99,6 +99,11 @@ export class SelvedgeError extends Error {
   }
 }
 
+/** Returns the code of a SelvedgeError; null for any other value. */
+export function codeOf(error: unknown): ErrorCode | null {
+  return isSelvedgeError(error) ? error.code : null;
+}
+
 /** Whether a value is a SelvedgeError, from this copy of the package or another. */
 export function isSelvedgeError(value: unknown): value is SelvedgeError {
   return typeof value === "object" && value !== null && MARK in value;

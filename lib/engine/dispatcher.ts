@@ -4,8 +4,7 @@
 // failed.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Effects } from "../effects/effects.ts";
-import { fromWireError, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import type { ErrorCode } from "../core/errors.ts";
+import { codeOf, fromWireError, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { GpuLedger } from "../pool/gpu-loss-ledger.ts";
 import type { Counters } from "../observe/counters.ts";
@@ -24,6 +23,7 @@ import type { SavedScheduler, Settings } from "../schedule/scheduler.ts";
 import { arrivalOf, isHeldBeside, refusalOf } from "./steps.ts";
 import type { Running, Step } from "./steps.ts";
 import { Table } from "../core/id-map.ts";
+import { WakeTimer } from "./wake-timer.ts";
 
 /** Receives each event that the scheduler handled, and its decisions. */
 export type Watcher = NonNullable<Scheduler["onEvent"]>;
@@ -52,8 +52,7 @@ export class Dispatcher {
   #nextId = 1;
   #closed: Error | null = null;
   #isPumping = false;
-  #cancelWake: (() => void) | null = null;
-  #wakeMs = Infinity;
+  readonly #timer: WakeTimer;
   #savedMs = 0;
 
   constructor(
@@ -69,6 +68,9 @@ export class Dispatcher {
     this.#counters = counters;
     this.#estimate = new Estimate(effects.memo.get(MEMO_KEY));
     this.#scheduler = new Scheduler(settings, this.#estimate);
+    this.#timer = new WakeTimer(effects, () => {
+      this.pump();
+    });
   }
 
   /** Number of queued and of running steps. */
@@ -146,7 +148,7 @@ export class Dispatcher {
     void Promise.resolve().then(() => {
       this.#isPumping = false;
       this.#tell({ type: "tick" });
-      this.#setWake();
+      this.#timer.set(this.#scheduler.wakeMs);
     });
   }
 
@@ -172,7 +174,7 @@ export class Dispatcher {
   close(): void {
     this.#closed = new SelvedgeError("closed", "The engine is closed.");
     for (const step of [...this.#steps.values()]) this.#reject(step, this.#closed);
-    this.#cancelWake?.();
+    this.#timer.stop();
     this.#save();
   }
 
@@ -389,23 +391,8 @@ export class Dispatcher {
     );
   }
 
-  #setWake(): void {
-    const { wakeMs } = this.#scheduler;
-    if (wakeMs >= this.#wakeMs) return; // a timer that fires too early only checks and sets another
-    this.#cancelWake?.();
-    this.#wakeMs = wakeMs;
-    this.#cancelWake = this.#effects.setTimer(() => {
-      this.#wakeMs = Infinity;
-      this.pump();
-    }, wakeMs - this.#effects.now());
-  }
-
   #save(): void {
     this.#savedMs = this.#effects.now();
     this.#effects.memo.set(MEMO_KEY, this.#estimate.save());
   }
-}
-
-function codeOf(error: unknown): ErrorCode | null {
-  return isSelvedgeError(error) ? error.code : null;
 }

@@ -8,7 +8,7 @@ import { isSmall } from "../core/device.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { Effects } from "../effects/effects.ts";
-import { isSelvedgeError } from "../core/errors.ts";
+import { codeOf } from "../core/errors.ts";
 import { followLife } from "./page-lifecycle.ts";
 import type { Counters } from "../observe/counters.ts";
 import type { EngineOptions } from "./options.ts";
@@ -128,7 +128,7 @@ export class Executor implements LaneEvents {
   }
 
   crashed(error: Error): void {
-    if (isSelvedgeError(error) && error.code === "device-lost") this.#ledger.note();
+    if (codeOf(error) === "device-lost") this.#ledger.note();
   }
 
   freed(): void {

@@ -15,7 +15,7 @@ import type { Executor } from "./executor.ts";
 import { REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
 import type { Effects } from "../effects/effects.ts";
 import { Disposes, endByUsing } from "../core/disposing.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { codeOf, SelvedgeError } from "../core/errors.ts";
 import { whyKept, whyShared } from "./explain-run.ts";
 import { Flights } from "./coalesce.ts";
 import { guessShape } from "./batch-key.ts";
@@ -59,7 +59,7 @@ export class Model extends Disposes {
   readonly #concurrency: number;
   /** Whether answers are cached by default. */
   readonly #cache: boolean;
-  #routes: ModelRoutes;
+  #current: ModelRoutes;
   readonly #measuring: Measuring;
   /** Inputs of an answered request with which the model is being measured. */
   readonly #inUse: Set<Feeds> = new Set();
@@ -293,7 +293,7 @@ export class Model extends Disposes {
       return result;
     };
     const failed = (error: unknown): never => {
-      const code = isSelvedgeError(error) ? error.code : null;
+      const code = codeOf(error);
       const isCancelled = signal?.aborted === true && error === signal.reason && code === null;
       const isRejected = code === "overloaded" || code === "deadline-exceeded";
       const outcome = isCancelled ? "cancelled" : isRejected ? "rejected" : "failed";

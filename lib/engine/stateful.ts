@@ -9,7 +9,7 @@
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import type { Asked } from "./asked.ts";
 import { Disposes, endByUsing } from "../core/disposing.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Executor } from "./executor.ts";
 import type { Plan } from "../cache/messages.ts";
@@ -118,7 +118,7 @@ export class Stateful extends Disposes {
       // A rejected step did not begin.
       if (isCallers || (isSelvedgeError(error) && REFUSED.includes(error.code))) throw error;
       const text = `The state of "${this.#parts.plan.name}" is lost: ${String(error)}`;
-      const lost = new SelvedgeError("state-lost", text, { cause: isSelvedgeError(error) ? error.code : null }, error);
+      const lost = new SelvedgeError("state-lost", text, { cause: codeOf(error) }, error);
       this.#end(lost);
       throw lost;
     }

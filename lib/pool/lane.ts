@@ -3,7 +3,7 @@
 // executes its calls in order; lib/schedule decides what runs where and when.
 import type { BackendFacts, BackendName, ModelFacts } from "../rpc/backend.ts";
 import type { LaneKind } from "../core/device.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { codeOf, SelvedgeError } from "../core/errors.ts";
 import {
   CHECK_BOUND_MS,
   countElements,
@@ -333,7 +333,7 @@ export class Lane {
   #startEither(): Promise<WorkerClient> {
     return this.#start().catch((error: unknown) => {
       const { builds } = this.#options;
-      if (this.#build === builds.usual || (isSelvedgeError(error) && error.code === "closed")) throw error;
+      if (this.#build === builds.usual || codeOf(error) === "closed") throw error;
       this.#build = builds.large = builds.usual;
       return this.#start();
     });
@@ -407,7 +407,7 @@ export class Lane {
   #forget(client: WorkerClient, error: Error): void {
     if (this.#client !== client) return;
     // An idle worker, or one whose work was cancelled, is ended on purpose; the loss of a device always counts.
-    const code = isSelvedgeError(error) ? error.code : null;
+    const code = codeOf(error);
     if ((code === "device-lost" || (this.#outstanding > 0 && code !== "closed")) && !this.#closed) {
       this.#crashes += 1;
       this.#options.events.crashed(error);

@@ -3,8 +3,8 @@
 import type { Estimate } from "./cost-estimate.ts";
 import type { StartWhy, Step } from "./events.ts";
 import { whyStart } from "./explain-start.ts";
-import { stateOf } from "./lane-state.ts";
-import type { Chance } from "./lane-state.ts";
+import { stateOf } from "./chance.ts";
+import type { Chance } from "./chance.ts";
 import type { Queue, Waiting } from "./queue.ts";
 
 /** A lane that was picked for a step. */

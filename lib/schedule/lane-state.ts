@@ -1,47 +1,11 @@
 // The scheduler's model of lanes: what each runs and has staged, the load time of models, and when a model ran last.
 // Derives where a step may run and when it would finish there. Independent of the queue.
+import { BackOffs } from "./back-offs.ts";
+import type { BackOff } from "./back-offs.ts";
+import { endOf, isUsual, runs, countStates, stalledMs, stateOf } from "./chance.ts";
+import type { Batch, Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { LaneView, Route, SchedulerEvent, Step } from "./events.ts";
-
-/** Steps that run together on a lane, or are staged there. */
-export interface Batch {
-  readonly id: number;
-  readonly route: Route;
-  readonly key: string;
-  readonly rows: number;
-  /** Batch key of its steps, null where they run alone; not in older traces. */
-  readonly shape?: string | null | undefined;
-  /** Its estimated duration. */
-  readonly ms: number;
-  /** When it began, or is expected to begin where it is staged. */
-  startMs: number;
-  /** Its steps by id, without those that were cancelled or withdrawn. */
-  readonly steps: Map<number, Step>;
-  /** Whether all of its steps allow a cancel to end the lane's worker. */
-  readonly preempt: boolean;
-  /** Whether its lane is still loading the model for it, or has to; not in older traces. */
-  isLoading?: boolean | undefined;
-  /** Whether it is a trial, of a step that was not expected to meet its deadline; not in older traces. */
-  readonly isTrial?: boolean | undefined;
-}
-
-/** A lane on which a step may run, and its estimated finish there. */
-export interface Chance {
-  readonly lane: LaneView;
-  readonly route: Route;
-  readonly key: string;
-  /** When the lane is free. */
-  readonly freeMs: number;
-  /** Time of the step there, without loading its model. */
-  readonly ms: number;
-  readonly endMs: number;
-  /** Whether the model must be loaded first: neither the lane nor its batches have it. */
-  readonly isCold: boolean;
-  /** Time of that load; 0 where the model is loaded, or comes with a batch of the lane. */
-  readonly loadMs: number;
-  /** Batches of the lane: none, one, or one and a staged one. */
-  readonly batches: readonly Batch[];
-}
 
 /** Saved state of lanes. */
 export interface SavedLanes {
@@ -50,7 +14,7 @@ export interface SavedLanes {
   readonly loadMs: ReadonlyMap<number, number>;
   readonly passed: number;
   /** Not in older traces. */
-  readonly bars?: ReadonlyMap<string, Bar> | undefined;
+  readonly bars?: ReadonlyMap<string, BackOff> | undefined;
   readonly vain?: ReadonlyMap<string, number> | undefined;
   readonly owedMs?: number | undefined;
 }
@@ -60,12 +24,6 @@ type SavedBatch = Omit<Batch, "steps"> & {
   readonly ids: readonly number[];
   readonly steps?: readonly Step[] | undefined;
 };
-
-/** Until when a lane gets no work of a kind, and the length of that back-off. */
-interface Bar {
-  readonly untilMs: number;
-  readonly ms: number;
-}
 
 /** Suffix in the estimate for the cost of a model on the express lane, beside other lanes. */
 export const EXPRESS = " express";
@@ -87,8 +45,6 @@ const FORGET_STEPS = 256;
 /** Assumed cost of an unknown model, and of an unknown load: the third concurrent request opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
-/** Two workers that start at once on two cores were measured to take half as long again as one. */
-const LOAD_PART = 0.25;
 /**
  * A model that did not run for so long, or for so many times its run time, is tried rather than rejected: its estimate
  * may be out of date. At the latest after a minute. Where a lane is idle it is tried sooner, like a half-open circuit
@@ -103,16 +59,6 @@ const STALE_MAX_MS = 60_000;
  * in advance.
  */
 const TRIAL_TIMES = 10;
-/**
- * How long a lane that could not start, or not load a model, gets no such work: doubled each time, up to the second.
- */
-const BAR_MIN_MS = 1_000;
-const BAR_MAX_MS = 60_000;
-/** A run is stalled after so many times its estimate, and at least so long. */
-const STALLED_TIMES = 4;
-const STALLED_MIN_MS = 1_000;
-/** A load that takes longer is stalled: another lane loads the model too, at any cost in memory. */
-const LOAD_STALLED_MS = 20_000;
 /** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
@@ -128,8 +74,8 @@ export class Lanes {
   /** Time to load a model, including the start of a worker, by its id. */
   #loadMs: Map<number, number> = new Map();
 
-  /** Back-offs by lane, or by lane and model. */
-  readonly #bars: Map<string, Bar> = new Map();
+  /** Lanes that could not start, or not load a model. */
+  readonly backOffs: BackOffs = new BackOffs();
   /** Number of consecutive late trials of a model, by its key. */
   #vain: Map<string, number> = new Map();
   /** When the late trials of all models are compensated by the time since. */
@@ -147,18 +93,18 @@ export class Lanes {
       return { ...batch, ids: [...steps.keys()], steps: [...steps.values()] };
     };
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
-    const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), new Map(this.#bars)];
+    const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), this.backOffs.save()];
     return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain), owedMs: this.#owedMs };
   }
 
   /** Restores a snapshot. */
-  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>(), vain, owedMs = 0 }: SavedLanes): void {
+  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, BackOff>(), vain, owedMs = 0 }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
         held.map(({ ids: _, steps = [], ...batch }) => ({ ...batch, steps: new Map(steps.map((x) => [x.id, x])) })),
       );
-    for (const [what, bar] of bars) this.#bars.set(what, bar);
+    this.backOffs.restore(bars);
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
     this.#vain = new Map(vain);
@@ -212,11 +158,10 @@ export class Lanes {
     // A single row that ran out of memory is no evidence about batches.
     if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
     if (ms === null || ms === Infinity) {
-      if (key.endsWith(WIDE)) this.bar(lane, route.modelId, now + WIDE_FAILED_MS, now);
+      if (key.endsWith(WIDE)) this.backOffs.add(lane, route.modelId, now + WIDE_FAILED_MS, now);
       return;
     }
-    this.#bars.delete(lane);
-    this.#bars.delete(`${lane} ${route.modelId}`);
+    this.backOffs.clear(lane, route.modelId);
   }
 
   /** Adjusts the budget of trials, and the back-off of the model, to the outcome of a trial. */
@@ -226,22 +171,6 @@ export class Lanes {
     this.#owedMs += TRIAL_TIMES * ((isOnTime ? 0 : Math.max(0, now - startMs)) - expectedMs);
     if (isOnTime) this.#vain.delete(route.key);
     else if (ms !== null && isVain) remember(this.#vain, route.key, (this.#vain.get(route.key) ?? 0) + 1);
-  }
-
-  /** Records that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
-  bar(lane: string, modelId: number | null, untilMs: number | null, now: number): void {
-    for (const [what, bar] of this.#bars) if (bar.untilMs + BAR_MAX_MS < now) this.#bars.delete(what);
-    const what = modelId === null ? lane : `${lane} ${modelId}`;
-    const before = this.#bars.get(what);
-    // Of several concurrent failures only the first counts.
-    if (untilMs === null && before !== undefined && before.untilMs > now) return;
-    const ms = before === undefined ? BAR_MIN_MS : Math.min(2 * before.ms, BAR_MAX_MS);
-    this.#bars.set(what, { untilMs: untilMs ?? now + ms, ms });
-  }
-
-  /** Whether a lane recently could not start, or not load a model. */
-  isBarred(id: string, modelId: number, now: number): boolean {
-    return this.#bars.size > 0 && [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
   }
 
   /** Records the load time of a model on a lane. */
@@ -316,7 +245,8 @@ export class Lanes {
   #usable({ routes }: Step, now: number, lanes: readonly LaneView[]): Step["routes"] {
     const [first, ...others] = routes.filter(({ backend, modelId }) =>
       lanes.some(
-        (lane) => lane.backend === backend && lane.isOpen && isUsual({ lane }) && !this.isBarred(lane.id, modelId, now),
+        (lane) =>
+          lane.backend === backend && lane.isOpen && isUsual({ lane }) && !this.backOffs.has(lane.id, modelId, now),
       ),
     );
     return first === undefined ? routes : [first, ...others];
@@ -365,8 +295,8 @@ export class Lanes {
       found.push({ lane, route, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
     // Failing lanes are left out where another one works.
-    const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.route.modelId, now);
-    if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
+    const isWell = (x: Chance): boolean => !this.backOffs.has(x.lane.id, x.route.modelId, now);
+    if (this.backOffs.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
       // The lane that holds the state of the previous step; else, since it must be rebuilt anyway, the lane with the
       // fewest states.
@@ -385,66 +315,4 @@ export function remember<K>(map: Map<K, number>, key: K, value: number): void {
   map.delete(key);
   map.set(key, value);
   if (map.size > REMEMBERED) map.delete(map.keys().next().value as K);
-}
-
-/** Until when a batch may run before it counts as stalled. */
-export function stalledMs({ startMs, ms }: Batch): number {
-  return startMs + Math.max(STALLED_TIMES * ms, STALLED_MIN_MS);
-}
-
-/** Whether a step of a batch whose lane is still loading its model would finish sooner on another lane. */
-export function isSooner(x: Chance, loading: Batch, now: number): boolean {
-  return costOf(x) < endOf(loading, now) && (!x.isCold || now - loading.startMs > LOAD_STALLED_MS);
-}
-
-/** Whether a lane is neither the express lane nor the wide one. */
-export function isUsual({ lane: { kind } }: { readonly lane: Pick<LaneView, "kind"> }): boolean {
-  return kind === "usual";
-}
-
-/** Estimated end of a batch that begins at `fromMs` at the latest; an overdue one takes part of its time again. */
-export function endOf({ startMs, ms }: Batch, fromMs: number): number {
-  const beganMs = Math.min(startMs, fromMs);
-  return beganMs + ms >= fromMs ? beganMs + ms : fromMs + (fromMs - beganMs) / 4;
-}
-
-/**
- * Returns the lane with the earliest finish; among equal ones the one with the least work. A lane that loads slows
- * those that run or load in parallel, so it must be earlier by a part of the load.
- */
-export function soonest(chances: readonly Chance[]): Chance | undefined {
-  let best: Chance | undefined;
-  for (const chance of chances)
-    if (best === undefined || (costOf(chance) - costOf(best) || chance.batches.length - best.batches.length) < 0)
-      best = chance;
-  return best;
-}
-
-/** Estimated finish of a step on a lane, plus a part of the load time there. */
-export function costOf({ endMs, loadMs }: Chance): number {
-  return endMs + LOAD_PART * loadMs;
-}
-
-/** Returns the lane that holds a step's recurrent state as of the previous step; empty where there is none. */
-export function homeOf(step: Step, lanes: readonly LaneView[]): string {
-  const { state, routes } = step;
-  if (state === undefined) return "";
-  const isKept = (lane: LaneView) => (route: Route) =>
-    route.backend === lane.backend && stateOf(step, { lane, route }) === state.after;
-  return lanes.find((lane) => routes.some(isKept(lane)))?.id ?? "";
-}
-
-/** Returns the mark of a state's last step on a lane. */
-export function stateOf({ state }: Step, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
-  return lane.held.get(route.modelId)?.states.get(state?.id ?? -1);
-}
-
-function runs({ batches, route }: Chance): boolean {
-  return batches.some((batch) => batch.route.modelId === route.modelId);
-}
-
-function countStates({ lane: { held } }: Chance): number {
-  let count = 0;
-  for (const { states } of held.values()) count += states.size;
-  return count;
 }

@@ -2,7 +2,7 @@
 // short, long runs are not staged, and a lane is kept free for short ones.
 import type { Estimate } from "./cost-estimate.ts";
 import { EXPRESS, remember } from "./lane-state.ts";
-import type { Chance } from "./lane-state.ts";
+import type { Chance } from "./chance.ts";
 import type { Step } from "./events.ts";
 
 /** Short deadlines count as live for so many times their length, and at least so long. */

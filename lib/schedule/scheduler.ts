@@ -21,26 +21,19 @@
 // seen for a while, and threads were measured to pay, such a step runs on the wide lane, with a thread per core; as
 // soon as there is other work all steps go to the usual lanes.
 import { Estimate } from "./cost-estimate.ts";
-import {
-  costOf,
-  endOf,
-  homeOf,
-  isSooner,
-  isUsual,
-  Lanes,
-  remember,
-  soonest,
-  stalledMs,
-  UNKNOWN_MS,
-} from "./lane-state.ts";
-import type { Batch, Chance, SavedLanes } from "./lane-state.ts";
+import { endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
+import type { Batch, Chance } from "./chance.ts";
+import { isTaken, LaneChooser } from "./choose-lane.ts";
+import { Lanes } from "./lane-state.ts";
+import type { SavedLanes } from "./lane-state.ts";
 import type { Decision, LaneView, SchedulerEvent, Step } from "./events.ts";
 import { Queue } from "./queue.ts";
-import type { Class, SavedQueue, Waiting } from "./queue.ts";
+import type { Class, SavedQueue } from "./queue.ts";
 import { formBatch } from "./form-batch.ts";
 import type { LanePick } from "./form-batch.ts";
 import { Urgency } from "./live-deadlines.ts";
 import type { SavedUrgency } from "./live-deadlines.ts";
+import { WarmUps } from "./warm-ups.ts";
 
 /** Settings of a scheduler. */
 export interface Settings {
@@ -63,30 +56,18 @@ export interface SavedScheduler extends SavedLanes {
   readonly wakeMs: number;
 }
 
-/** A batch that was started, to compare with lanes that might have been faster. */
-interface Started {
-  readonly step: Step;
-  readonly chances: readonly Chance[];
-  /** Backend on which it was started. */
-  readonly backend: Chance["lane"]["backend"];
-  readonly rows: number;
-  /** Its estimated end. */
-  readonly endMs: number;
-}
-
-/** A batch that could still grow is staged only this long before its lane is free. */
-const STAGE_MS = 5;
 /** How often a stalled load is compared with other lanes where no other event occurs. */
 const RECHECK_MS = 1_000;
-/** Minimum time between two commands to a lane to load a model: the lane may not be able to. */
-const WARM_MS = 10_000;
 /**
  * Number of groups of a class, none of which can start now, that a tick checks: those behind them wait for the next
  * tick. Recurrent states that wait for different lanes are in different classes, so that none hides others whose lane
  * is idle.
  */
 const LOOK = 8;
-/** The same for the wide lane, longer: it is an optimization, and may lack the memory for the model. */
+/**
+ * Minimum time between two commands to the wide lane to load a model: long, since it is an optimization, and may lack
+ * the memory for the model.
+ */
 const WARM_WIDE_MS = 60_000;
 /** After this many consecutive starts with no other work queued or running, work counts as a single stream. */
 const ALONE_STARTS = 8;
@@ -104,8 +85,8 @@ export class Scheduler {
   readonly #queue: Queue;
   readonly #lanes: Lanes;
   readonly #urgency: Urgency;
-  /** Work of a model that was staged while a lane without the model was idle, in ms. */
-  #wastedMs: Map<number, number> = new Map();
+  readonly #warmUps: WarmUps;
+  readonly #chooser: LaneChooser;
   #nextBatch = 1;
   /** Number of consecutive starts with no other work queued or running. */
   #alone = 0;
@@ -116,6 +97,8 @@ export class Scheduler {
     this.#queue = new Queue(settings.agingMs);
     this.#lanes = new Lanes(estimate);
     this.#urgency = new Urgency(estimate);
+    this.#warmUps = new WarmUps(estimate, this.#lanes);
+    this.#chooser = new LaneChooser(estimate, this.#queue, this.#urgency, this.#warmUps);
   }
 
   /** Restores a snapshot. */
@@ -125,7 +108,7 @@ export class Scheduler {
     scheduler.#queue.restore(queue);
     scheduler.#lanes.restore(saved);
     scheduler.#urgency.restore(short);
-    scheduler.#wastedMs = new Map(wastedMs);
+    scheduler.#warmUps.restore(wastedMs);
     scheduler.#nextBatch = nextBatch;
     scheduler.#alone = alone;
     scheduler.wakeMs = wakeMs;
@@ -140,7 +123,7 @@ export class Scheduler {
       runs: this.#estimate.runs,
       queue: this.#queue.save(),
       ...this.#lanes.save(),
-      wastedMs: new Map(this.#wastedMs),
+      wastedMs: this.#warmUps.save(),
       nextBatch: this.#nextBatch,
       alone: this.#alone,
       short: this.#urgency.save(),
@@ -169,7 +152,7 @@ export class Scheduler {
     else if (type === "cancelled") this.#cancel(event.id, now, out);
     else if (type === "ended") this.#lanes.end(event, now, lanes);
     else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms, event.lane);
-    else if (type === "unavailable") this.#lanes.bar(event.lane, event.modelId, event.untilMs, now);
+    else if (type === "unavailable") this.#lanes.backOffs.add(event.lane, event.modelId, event.untilMs, now);
     else if (type === "measured") this.#lanes.measured(event.key, event.ms);
     else this.#tick(now, lanes, out);
     this.onEvent?.(event, now, lanes, out);
@@ -238,16 +221,18 @@ export class Scheduler {
       const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.has(lane));
       const chances = this.#lanes.chances(step, now, open);
       const tried = this.#lanes.trial(step, now, lanes)?.key;
-      const pick = this.#choose(next, chances, tried, now, out);
-      const untilMs = pick === undefined ? now : this.#waitsUntil(pick.waiting, pick.chance, now);
+      const pick = this.#chooser.choose(next, chances, tried, now, out);
+      const untilMs = pick === undefined ? now : this.#chooser.waitsUntil(pick.waiting, pick.chance, now);
       if (pick !== undefined && untilMs <= now) {
         this.#start(this.#widen(step, pick, chances, now, out), chances, tried, now, out);
         continue;
       }
-      // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
-      if (pick !== undefined)
+      if (pick !== undefined) {
+        this.#wakeAt(untilMs);
+        // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
         for (const x of chances)
           if (isTaken(step, x, now) || (x === pick.chance && x.batches.length > 0)) kept.add(x.lane);
+      }
       // A group that only waits for others to join hides none.
       if (pick?.chance.batches.length === 0) {
         this.#queue.rest(group, untilMs);
@@ -330,80 +315,6 @@ export class Scheduler {
   }
 
   /**
-   * Picks the lane with the earliest finish for a step, or another lane for a later step of its group; undefined where
-   * the step has to wait. On the route whose key is `tried` it runs whatever its estimate.
-   */
-  #choose(
-    waiting: Waiting,
-    chances: readonly Chance[],
-    tried: string | undefined,
-    now: number,
-    out: Decision[],
-  ): LanePick | undefined {
-    const { step } = waiting;
-    const usual = chances.filter(isUsual);
-    const best = soonest(usual);
-    // The finish on a full lane is unknown: more urgent work may come in between.
-    const isFull = (best?.batches.length ?? 2) > 1;
-    const express = this.#express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
-    if (express?.isCold === false && express.batches.length < 2)
-      return { waiting, chance: express, latestMs: Infinity };
-    if (best === undefined) return undefined;
-    // Work that has aged past others is not held back for their deadlines.
-    const { level, priority } = waiting.group;
-    const hasRoom = level < priority || this.#urgency.leavesRoom(step, best, chances, now);
-    if (!isFull && !isTaken(step, best, now)) {
-      if (!hasRoom) return undefined;
-      const first = this.#fitting(waiting, best, tried);
-      if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
-      const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
-      if (idle === undefined || !this.#urgency.leavesRoom(step, idle, chances, now)) return undefined;
-      return { waiting, chance: idle, latestMs: Infinity };
-    }
-    // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
-    const latestMs = best.endMs + this.#restMs(waiting, best, now);
-    const other = soonest(usual.filter((x) => x.batches.length < 2 && !isTaken(step, x, now) && costOf(x) < latestMs));
-    const behind = other && this.#fitting(waiting, other, tried);
-    if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
-      return { waiting: behind, chance: other, latestMs };
-    return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
-  }
-
-  /**
-   * Returns the first step of a group that a lane finishes in time; the first of all where its cost is to be measured.
-   */
-  #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
-    const { step, group } = waiting;
-    const { key, endMs, ms, route } = chance;
-    if (route.key === tried) return waiting;
-    const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
-    const startMs = endMs - ms;
-    // If the high quantile fits none, the first that is in time by the median.
-    return group.steps.at(group.steps.from(startMs + highMs)) ?? group.steps.at(group.steps.from(startMs + ms));
-  }
-
-  /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
-  #restMs({ step, group }: Waiting, { key, ms }: Chance, now: number): number {
-    const rows = (group.steps.size - 1) * step.rows;
-    if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
-    const most = Math.min(step.batching.maxBatchSize, rows);
-    const together = Math.max(1, this.#estimate.rows(key, most, step.shape, now));
-    return (rows / together) * (this.#estimate.ms(key, together) ?? ms);
-  }
-
-  /**
-   * Returns the express lane where a step is short enough for it and would be late elsewhere; starts its worker if
-   * needed.
-   */
-  #express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
-    if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
-    const express = chances.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
-    if (express === undefined || endMs <= express.endMs) return undefined;
-    if (express.isCold) this.#warm(step, express, now, out);
-    return express;
-  }
-
-  /**
    * Moves a step of a single stream to the wide lane where that pays; where the model is not loaded there, loads it.
    */
   #widen(step: Step, pick: LanePick, chances: readonly Chance[], now: number, out: Decision[]): LanePick {
@@ -414,42 +325,13 @@ export class Scheduler {
     const wide = chances.find(({ lane }) => lane.kind === "wide" && lane.backend === chance.lane.backend);
     if (wide === undefined || !isUsual(chance) || !this.#lanes.isForWide(step, chance, wide, now)) return pick;
     if (!wide.isCold) return { ...pick, chance: wide, latestMs: Infinity };
-    this.#warm(step, wide, now, out, WARM_WIDE_MS);
+    this.#warmUps.start(step, wide, now, out, WARM_WIDE_MS);
     return pick;
   }
 
   /** Whether nothing runs or is staged, and at most so many steps are queued. */
   #isQuiet(waiting: number): boolean {
     return this.#queue.size <= waiting && this.#lanes.areIdle;
-  }
-
-  #warm({ id }: Step, { lane, route }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
-    const what = lane.id + route.key;
-    if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.isBarred(lane.id, route.modelId, now)) return;
-    this.#lanes.note(what, now);
-    out.push({ type: "warm", lane: lane.id, id, route });
-  }
-
-  /**
-   * Returns until when a step waits for others, 0 where it does not: on a free lane as long as the model allows, on a
-   * busy one until it is nearly free.
-   */
-  #waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
-    const { key, freeMs, batches } = chance;
-    const { rows, shape, batching, arrivedMs, dueMs } = step;
-    const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
-    if (untilMs <= now) return 0;
-    // A step with an earlier deadline may arrive until then.
-    if (isTaken(step, chance, now)) {
-      this.#wakeAt(untilMs);
-      return untilMs;
-    }
-    if (shape === null) return 0;
-    const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
-    const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
-    if (this.#queue.count(group) * rows >= wanted || endMs > dueMs) return 0;
-    this.#wakeAt(untilMs);
-    return untilMs;
   }
 
   #start(pick: LanePick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
@@ -468,28 +350,7 @@ export class Scheduler {
     const batch: Batch = { id, route, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial };
     this.#lanes.add(lane.id, batch, now);
     out.push({ type: "start", batch: id, lane: lane.id, route, ids: [...steps.keys()], ms, why });
-    this.#warmBetter({ step, chances, backend: route.backend, rows, endMs: freeMs + ms }, now, out);
-  }
-
-  /**
-   * Makes an idle lane without the model load it, once the time lost for lack of it exceeds the load time: batches that
-   * ended later than they would have there, behind others or on a slower backend. The estimate of a preferred backend
-   * that was never measured is 0; that of a lane of the same backend is this one's.
-   */
-  #warmBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
-    for (const cold of chances) {
-      if (!cold.isCold || cold.batches.length > 0 || !isUsual(cold)) continue;
-      const { route, freeMs, ms } = cold;
-      const isBetter = route.backend === step.routes[0].backend && route.backend !== backend;
-      const warmMs = this.#estimate.ms(route.key, rows) ?? (isBetter ? 0 : ms);
-      const lostMs = endMs - freeMs - warmMs;
-      if (lostMs <= 0) continue;
-      const wastedMs = (this.#wastedMs.get(route.modelId) ?? 0) + lostMs;
-      const isEnough = wastedMs > this.#lanes.loadOf(route);
-      remember(this.#wastedMs, route.modelId, isEnough ? 0 : wastedMs);
-      if (isEnough) this.#warm(step, cold, now, out);
-      return;
-    }
+    this.#warmUps.startBetter({ step, chances, backend: route.backend, rows, endMs: freeMs + ms }, now, out);
   }
 
   /** Returns the earliest estimated finish of a step, after the work on lanes and all more urgent queued work. */
@@ -500,14 +361,6 @@ export class Scheduler {
     if (usual.length === 0) return now;
     const endMs =
       Math.min(...usual.map((x) => x.endMs)) + this.#queue.aheadMs(step, homeOf(step, lanes), now) / usual.length;
-    return this.#express(step, chances, endMs, now, out)?.endMs ?? endMs;
+    return this.#chooser.express(step, chances, endMs, now, out)?.endMs ?? endMs;
   }
-}
-
-/**
- * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one with an earlier deadline
- * may arrive.
- */
-function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
-  return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
 }

@@ -146,7 +146,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: "the same events are decided the same way: chance decides between lanes",
-    file: "schedule/lane-state.ts",
+    file: "schedule/chance.ts",
     from: "costOf(chance) - costOf(best) || chance.batches.length",
     to: "costOf(chance) - costOf(best) || Math.random() - 0.5 || chance.batches.length",
     caught: /differ on replay/,

@@ -1,0 +1,53 @@
+// Back-offs: lanes that could not start, or not load a model, get no such work for a time that doubles with each
+// failure.
+
+/** Until when a lane gets no work of a kind, and the length of that back-off. */
+export interface BackOff {
+  readonly untilMs: number;
+  readonly ms: number;
+}
+
+const MIN_MS = 1_000;
+const MAX_MS = 60_000;
+
+/** Keeps the back-offs by lane, or by lane and model. */
+export class BackOffs {
+  readonly #known: Map<string, BackOff> = new Map();
+
+  /** Returns a snapshot. */
+  save(): Map<string, BackOff> {
+    return new Map(this.#known);
+  }
+
+  /** Restores a snapshot. */
+  restore(saved: ReadonlyMap<string, BackOff>): void {
+    for (const [what, each] of saved) this.#known.set(what, each);
+  }
+
+  /** Number of back-offs, those that are over included. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Records that a lane can't start (`modelId` null) or not load a model, until a time; null for one that grows. */
+  add(lane: string, modelId: number | null, untilMs: number | null, now: number): void {
+    for (const [what, each] of this.#known) if (each.untilMs + MAX_MS < now) this.#known.delete(what);
+    const what = modelId === null ? lane : `${lane} ${modelId}`;
+    const before = this.#known.get(what);
+    // Of several concurrent failures only the first counts.
+    if (untilMs === null && before !== undefined && before.untilMs > now) return;
+    const ms = before === undefined ? MIN_MS : Math.min(2 * before.ms, MAX_MS);
+    this.#known.set(what, { untilMs: untilMs ?? now + ms, ms });
+  }
+
+  /** Whether a lane recently could not start, or not load a model. */
+  has(lane: string, modelId: number, now: number): boolean {
+    return this.size > 0 && [lane, `${lane} ${modelId}`].some((what) => (this.#known.get(what)?.untilMs ?? 0) > now);
+  }
+
+  /** Ends the back-offs of a lane on which a model ran. */
+  clear(lane: string, modelId: number): void {
+    this.#known.delete(lane);
+    this.#known.delete(`${lane} ${modelId}`);
+  }
+}

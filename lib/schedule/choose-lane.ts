@@ -1,0 +1,128 @@
+// Chooses the lane on which a step starts, and until when it waits there for others to join it.
+import { costOf, isUsual, soonest } from "./chance.ts";
+import type { Chance } from "./chance.ts";
+import type { Estimate } from "./cost-estimate.ts";
+import type { Decision, Step } from "./events.ts";
+import type { LanePick } from "./form-batch.ts";
+import { UNKNOWN_MS } from "./lane-state.ts";
+import type { Urgency } from "./live-deadlines.ts";
+import type { Queue, Waiting } from "./queue.ts";
+import type { WarmUps } from "./warm-ups.ts";
+
+/** A batch that could still grow is staged only this long before its lane is free. */
+const STAGE_MS = 5;
+
+/** Chooses lanes by their estimated finish. */
+export class LaneChooser {
+  readonly #estimate: Estimate;
+  readonly #queue: Queue;
+  readonly #urgency: Urgency;
+  readonly #warmUps: WarmUps;
+
+  constructor(estimate: Estimate, queue: Queue, urgency: Urgency, warmUps: WarmUps) {
+    this.#estimate = estimate;
+    this.#queue = queue;
+    this.#urgency = urgency;
+    this.#warmUps = warmUps;
+  }
+
+  /**
+   * Picks the lane with the earliest finish for a step, or another lane for a later step of its group; undefined where
+   * the step has to wait. On the route whose key is `tried` it runs whatever its estimate.
+   */
+  choose(
+    waiting: Waiting,
+    chances: readonly Chance[],
+    tried: string | undefined,
+    now: number,
+    out: Decision[],
+  ): LanePick | undefined {
+    const { step } = waiting;
+    const usual = chances.filter(isUsual);
+    const best = soonest(usual);
+    // The finish on a full lane is unknown: more urgent work may come in between.
+    const isFull = (best?.batches.length ?? 2) > 1;
+    const express = this.express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
+    if (express?.isCold === false && express.batches.length < 2)
+      return { waiting, chance: express, latestMs: Infinity };
+    if (best === undefined) return undefined;
+    // Work that has aged past others is not held back for their deadlines.
+    const { level, priority } = waiting.group;
+    const hasRoom = level < priority || this.#urgency.leavesRoom(step, best, chances, now);
+    if (!isFull && !isTaken(step, best, now)) {
+      if (!hasRoom) return undefined;
+      const first = this.#fitting(waiting, best, tried);
+      if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
+      const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
+      if (idle === undefined || !this.#urgency.leavesRoom(step, idle, chances, now)) return undefined;
+      return { waiting, chance: idle, latestMs: Infinity };
+    }
+    // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
+    const latestMs = best.endMs + this.#restMs(waiting, best, now);
+    const other = soonest(usual.filter((x) => x.batches.length < 2 && !isTaken(step, x, now) && costOf(x) < latestMs));
+    const behind = other && this.#fitting(waiting, other, tried);
+    if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
+      return { waiting: behind, chance: other, latestMs };
+    return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
+  }
+
+  /**
+   * Returns the first step of a group that a lane finishes in time; the first of all where its cost is to be measured.
+   */
+  #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
+    const { step, group } = waiting;
+    const { key, endMs, ms, route } = chance;
+    if (route.key === tried) return waiting;
+    const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
+    const startMs = endMs - ms;
+    // If the high quantile fits none, the first that is in time by the median.
+    return group.steps.at(group.steps.from(startMs + highMs)) ?? group.steps.at(group.steps.from(startMs + ms));
+  }
+
+  /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
+  #restMs({ step, group }: Waiting, { key, ms }: Chance, now: number): number {
+    const rows = (group.steps.size - 1) * step.rows;
+    if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
+    const most = Math.min(step.batching.maxBatchSize, rows);
+    const together = Math.max(1, this.#estimate.rows(key, most, step.shape, now));
+    return (rows / together) * (this.#estimate.ms(key, together) ?? ms);
+  }
+
+  /**
+   * Returns the express lane where a step is short enough for it and would be late elsewhere; starts its worker if
+   * needed.
+   */
+  express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
+    if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
+    const express = chances.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
+    if (express === undefined || endMs <= express.endMs) return undefined;
+    if (express.isCold) this.#warmUps.start(step, express, now, out);
+    return express;
+  }
+
+  /**
+   * Returns until when a step waits for others, 0 where it does not: on a free lane as long as the model allows, on a
+   * busy one until it is nearly free.
+   */
+  waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
+    const { key, freeMs, batches } = chance;
+    const { rows, shape, batching, arrivedMs, dueMs } = step;
+    const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
+    if (untilMs <= now) return 0;
+    // A step with an earlier deadline may arrive until then.
+    if (isTaken(step, chance, now)) return untilMs;
+    if (shape === null) return 0;
+    const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
+    const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
+    if (this.#queue.count(group) * rows >= wanted || endMs > dueMs) return 0;
+    return untilMs;
+  }
+}
+
+/**
+ * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one with an earlier deadline
+ * may arrive.
+ */
+export function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
+  return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
+}

@@ -1,0 +1,73 @@
+// Loads of models onto lanes ahead of the work: of lanes that would have finished it sooner, had they held the model.
+import type { Chance } from "./chance.ts";
+import { isUsual } from "./chance.ts";
+import type { Estimate } from "./cost-estimate.ts";
+import type { Decision, Step } from "./events.ts";
+import { remember } from "./lane-state.ts";
+import type { Lanes } from "./lane-state.ts";
+
+/** A batch that was started, to compare with lanes that might have been faster. */
+export interface Started {
+  readonly step: Step;
+  readonly chances: readonly Chance[];
+  /** Backend on which it was started. */
+  readonly backend: Chance["lane"]["backend"];
+  readonly rows: number;
+  /** Its estimated end. */
+  readonly endMs: number;
+}
+
+/** Minimum time between two commands to a lane to load a model: the lane may not be able to. */
+const WARM_MS = 10_000;
+
+/** Decides when lanes load models ahead of the work. */
+export class WarmUps {
+  readonly #estimate: Estimate;
+  readonly #lanes: Lanes;
+  /** Work of a model that was staged while a lane without the model was idle, in ms. */
+  #wastedMs: Map<number, number> = new Map();
+
+  constructor(estimate: Estimate, lanes: Lanes) {
+    this.#estimate = estimate;
+    this.#lanes = lanes;
+  }
+
+  /** Returns a snapshot. */
+  save(): Map<number, number> {
+    return new Map(this.#wastedMs);
+  }
+
+  /** Restores a snapshot. */
+  restore(wastedMs: ReadonlyMap<number, number>): void {
+    this.#wastedMs = new Map(wastedMs);
+  }
+
+  /** Loads the model of a queued step onto a lane, unless that was tried recently or the lane is not able to. */
+  start({ id }: Step, { lane, route }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
+    const what = lane.id + route.key;
+    if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.backOffs.has(lane.id, route.modelId, now)) return;
+    this.#lanes.note(what, now);
+    out.push({ type: "warm", lane: lane.id, id, route });
+  }
+
+  /**
+   * Makes an idle lane without the model load it, once the time lost for lack of it exceeds the load time: batches that
+   * ended later than they would have there, behind others or on a slower backend. The estimate of a preferred backend
+   * that was never measured is 0; that of a lane of the same backend is this one's.
+   */
+  startBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
+    for (const cold of chances) {
+      if (!cold.isCold || cold.batches.length > 0 || !isUsual(cold)) continue;
+      const { route, freeMs, ms } = cold;
+      const isBetter = route.backend === step.routes[0].backend && route.backend !== backend;
+      const warmMs = this.#estimate.ms(route.key, rows) ?? (isBetter ? 0 : ms);
+      const lostMs = endMs - freeMs - warmMs;
+      if (lostMs <= 0) continue;
+      const wastedMs = (this.#wastedMs.get(route.modelId) ?? 0) + lostMs;
+      const isEnough = wastedMs > this.#lanes.loadOf(route);
+      remember(this.#wastedMs, route.modelId, isEnough ? 0 : wastedMs);
+      if (isEnough) this.start(step, cold, now, out);
+      return;
+    }
+  }
+}
