@@ -11,7 +11,7 @@ import { decide } from "../core/choose-variant.ts";
 import type { Candidate, Measured, BackendChoice } from "../core/choose-variant.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
-import { isSelvedgeError } from "../core/errors.ts";
+import { codeOf, isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Loader } from "./loader.ts";
@@ -182,7 +182,8 @@ export class Comparer {
   }
 }
 
-const NOT_MEASURED: BackendChoice = {
+/** Choice until both backends are measured. */
+export const NOT_MEASURED: BackendChoice = {
   backend: "wasm",
   why: { code: "not-measured", text: "wasm: not measured yet" },
 };
@@ -207,10 +208,6 @@ function candidateOf({ plan }: Loader, backend: BackendName): Candidate {
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
-}
-
-function codeOf(error: unknown): ErrorCode | null {
-  return isSelvedgeError(error) ? error.code : null;
 }
 
 function isBlaming(error: unknown): boolean {

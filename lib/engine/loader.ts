@@ -11,7 +11,7 @@ import type { Effects } from "../effects/effects.ts";
 import type { Executor } from "./executor.ts";
 import type { Opener } from "./opener.ts";
 import type { SourceOptions } from "./options.ts";
-import { keyOf } from "./routes.ts";
+import { keyOf, whyFallback } from "./routes.ts";
 import type { ModelRoutes, ModelRoute } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
@@ -175,8 +175,7 @@ export class Loader {
     const down = others.map((x): ModelRoute => {
       // Same weights: this costs nothing, and a lane of the other backend can then help out.
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
-      const text = `${x.backend}: fallback, since the GPU was lost or failed`;
-      return this.#route(x, { code: "gpu-fallback", text });
+      return this.#route(x, whyFallback(x.backend));
     });
     const { assignment, mixesRows } = facts;
     return { routes: [chosen, ...down], message, assignment, mixesRows: variant.mixesRows ?? mixesRows };

@@ -90,3 +90,8 @@ export function messageFor({ work, message }: Routed, { backend, modelId }: Rout
 export function keyOf(identity: string, variant: string, backend: BackendName): string {
   return `${identity} ${variant} ${backend}`;
 }
+
+/** Returns the reason for a fallback from the GPU. */
+export function whyFallback(backend: BackendName): Why {
+  return { code: "gpu-fallback", text: `${backend}: fallback, since the GPU was lost or failed` };
+}

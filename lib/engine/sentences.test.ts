@@ -8,7 +8,9 @@ import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
 import { whyRefused } from "./backend-chooser.ts";
+import { NOT_MEASURED } from "./choose-backend.ts";
 import { explain, whyKept, whyShared } from "./explain-run.ts";
+import { whyFallback } from "./routes.ts";
 
 const LANES = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;
 const BATCHES = [
@@ -51,11 +53,13 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["webgpu-missing", place(null, ["wasm"])],
     ["wasm-missing", place(GPU, ["webgpu"])],
     ["software-adapter", place({ ...GPU, software: true }, ["webgpu", "wasm"])],
+    ["not-measured", NOT_MEASURED.why.text],
     ["measured-faster", measured(30, 3)],
     ["measured-slower", measured(30, 29.9)],
     ["webgpu-failed", measured(30, null, "device-lost")],
     ["wasm-failed", measured(null, 5, "out-of-memory")],
     ["golden-failed", whyRefused(REFUSED).text],
+    ["gpu-fallback", whyFallback("wasm").text],
     ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
     ["memory-short", memoryShort()],
   ];
@@ -91,8 +95,9 @@ test("every code has its meaning and its sentence, which read without the code",
   const sentences = [...placements(), ...runs()];
   const lines = Object.entries(WHY_CODES).map(([code, meaning]) => {
     const text = sentences.find(([x]) => x === code)?.[1];
-    return `${code}\n  ${meaning}\n${text === undefined ? "" : `  “${text}”\n`}`;
+    return `${code}\n  ${meaning}\n  “${text}”\n`;
   });
+  expect(sentences.map(([code]) => code).sort()).toEqual(Object.keys(WHY_CODES).sort());
   expect(sentences.filter(([, text]) => text === undefined || /undefined|NaN/.test(text))).toEqual([]);
   await expect(lines.join("\n")).toMatchFileSnapshot("sentences.txt");
 });
