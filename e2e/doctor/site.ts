@@ -1,12 +1,11 @@
 // A small site with a server of its own, described by data: what it holds, how it is served, and what is wrong with it.
 // `mend` applies a change that the doctor names, whatever the change is, so that a fix is proved by the page.
-import { createServer } from "node:http";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Change } from "../../lib/doctor/evidence.ts";
+import { pathOf, startServer } from "../../lib/compress/check/local-server.ts";
 import { ROOT } from "../support/prepare.ts";
 
 const DIST = join(ROOT, "dist");
@@ -110,32 +109,30 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
 export interface Served {
   /** Address of the page; changes with the host name. */
   readonly url: string;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Serves a site, and its other origin. */
 export async function serveSite(site: Site, port = 0): Promise<Served> {
   const other = site.other === null ? null : await serveSite(site.other);
   const origin = other === null ? "" : new URL(other.url).origin;
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     answer(site, origin, request, response);
-  });
-  await new Promise<void>((resolve) => server.listen(port, "0.0.0.0", resolve));
-  const { port: taken } = server.address() as AddressInfo;
+  };
+  const server = await startServer(listener, { port, host: "0.0.0.0" });
   return {
     get url() {
-      return `http://${site.hostname}:${taken}${site.base}`;
+      return `http://${site.hostname}:${server.port}${site.base}`;
     },
-    close: () => {
-      other?.close();
-      server.closeAllConnections();
-      server.close();
+    close: async () => {
+      await other?.close();
+      await server.close();
     },
   };
 }
 
 function answer(site: Site, other: string, request: IncomingMessage, response: ServerResponse): void {
-  const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  const pathname = pathOf(request);
   if (site.silent?.test(pathname) === true) return;
   if (site.limited?.test(pathname) === true) {
     response.writeHead(429, { "Retry-After": "3600", "Content-Type": "text/plain" }).end("too many requests");

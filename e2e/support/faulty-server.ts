@@ -1,22 +1,14 @@
 // A server that misbehaves on purpose, for the tests of the package's own errors: dist/ under /dist/, one small model, and
 // a page without anything in it. A rule may replace any answer, or change its headers.
-import { createServer } from "node:http";
-import type { RequestListener, ServerResponse } from "node:http";
-import { createServer as createSecureServer } from "node:https";
+import type { ServerResponse } from "node:http";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { getCertificate } from "@vitejs/plugin-basic-ssl";
+import { contentTypeOf, pathOf, startServer } from "../../lib/compress/check/local-server.ts";
+import type { LocalServer } from "../../lib/compress/check/local-server.ts";
 import { STARTER } from "../../lib/worker/backend/identity-model.ts";
 import { ROOT } from "./prepare.ts";
-
-const TYPES: Readonly<Record<string, string>> = {
-  ".js": "text/javascript",
-  ".wasm": "application/wasm",
-  ".json": "application/json",
-  ".html": "text/html",
-};
 
 /** An answer. */
 export interface Reply {
@@ -33,15 +25,11 @@ export interface Reply {
 export type Rule = (path: string, usual: Reply) => Partial<Reply> | undefined;
 
 /** A running server. */
-export interface FaultyServer {
-  readonly port: number;
-  /** `http://127.0.0.1:port`, or https. */
-  readonly origin: string;
+export interface FaultyServer extends LocalServer {
   /** Paths that were requested, in order. */
   readonly requested: string[];
   /** Sets what it does from now on. */
   use(rule: Rule): void;
-  close(): Promise<void>;
 }
 
 /** An answer in place of a file: an HTML page, as of single-page apps. */
@@ -57,8 +45,9 @@ export const MISSING: Partial<Reply> = { status: 404, headers: { "content-type":
 export async function serveFaulty({ isSecure = false } = {}): Promise<FaultyServer> {
   let rule: Rule = () => undefined;
   const requested: string[] = [];
-  const listener: RequestListener = (request, response) => {
-    const path = new URL(request.url ?? "/", "http://x").pathname;
+  const options = { host: "0.0.0.0", ...(isSecure && { tls: await certificate() }) };
+  const server = await startServer((request, response) => {
+    const path = pathOf(request);
     requested.push(path);
     const usual = usualReply(path);
     const { status, headers, body, stopsAfter, bytesPerSecond } = { ...usual, ...rule(path, usual) };
@@ -68,25 +57,14 @@ export async function serveFaulty({ isSecure = false } = {}): Promise<FaultyServ
     else if (stopsAfter !== undefined) response.write(body.slice(0, stopsAfter));
     else if (bytesPerSecond !== undefined) trickle(response, body, bytesPerSecond);
     else response.end(body);
-  };
-  const server = isSecure ? createSecureServer(await certificate(), listener) : createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
-  const { port } = server.address() as AddressInfo;
+  }, options);
   return {
-    port,
-    origin: `${isSecure ? "https" : "http"}://127.0.0.1:${port}`,
+    ...server,
     requested,
     use(next) {
       rule = next;
       requested.length = 0;
     },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => {
-          resolve();
-        });
-        server.closeAllConnections();
-      }),
   };
 }
 
@@ -123,6 +101,5 @@ function usualReply(path: string): Reply {
   const file = join(ROOT, path);
   if (!path.startsWith("/dist/") || path.includes("..") || !existsSync(file))
     return { status: 404, headers: { "content-type": "text/plain" }, body: "not found" };
-  const type = TYPES[extname(path)] ?? "application/octet-stream";
-  return { status: 200, headers: { "content-type": type }, body: readFileSync(file) };
+  return { status: 200, headers: { "content-type": contentTypeOf(path) }, body: readFileSync(file) };
 }

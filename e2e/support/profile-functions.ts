@@ -9,15 +9,14 @@
 // of ONNX Runtime Web, which the build refuses until this has run.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { chromium } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
 import { build } from "esbuild";
 import { format, resolveConfig } from "prettier";
+import { startServer } from "../../lib/compress/check/local-server.ts";
+import type { LocalServer } from "../../lib/compress/check/local-server.ts";
 import type { BackendName } from "../../lib/rpc/backend.ts";
 import { operatorName } from "../../lib/worker/backend/operators.ts";
 import { USUAL_OPERATORS } from "../../lib/worker/backend/usual-operators.ts";
@@ -53,7 +52,7 @@ async function bundleWorker(name: Build): Promise<Uint8Array> {
   return outputFiles[0]?.contents ?? new Uint8Array();
 }
 
-async function serveCases(): Promise<{ server: Server; address: string }> {
+async function serveCases(): Promise<LocalServer> {
   const files = new Map<string, readonly [type: string, bytes: string | Uint8Array]>([
     ["/", ["text/html", "<!doctype html><title>Usual functions</title>"]],
   ]);
@@ -61,7 +60,7 @@ async function serveCases(): Promise<{ server: Server; address: string }> {
     files.set(`/worker-${name}.js`, ["text/javascript", await bundleWorker(name as Build)]);
     files.set(`/ort-${name}.wasm`, ["application/wasm", markWasm(readFileSync(join(ORT, file)))]);
   }
-  const server = createServer(({ url = "/" }, response) => {
+  return startServer(({ url = "/" }, response) => {
     const [, number] = /^\/case\/(\d+)$/.exec(url) ?? [];
     const [type, bytes] =
       number === undefined
@@ -69,8 +68,6 @@ async function serveCases(): Promise<{ server: Server; address: string }> {
         : ["application/json", JSON.stringify(wireOf(makeCase(Number(number))))];
     response.writeHead(200, { "content-type": type }).end(bytes);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { server, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` };
 }
 
 /** Makes a case; null where its variant does not exist or can't be written. */
@@ -188,10 +185,10 @@ function write(name: Build, ran: ReadonlySet<number>): void {
   console.log(`${path}: ${functions} functions`);
 }
 
-const { server, address } = await serveCases();
+const server = await serveCases();
 const browser = await chromium.launch(chromiumLaunch());
 const operators = new Set<string>();
-for (const name of Object.keys(BUILDS) as Build[]) write(name, await profile(browser, address, name, operators));
+for (const name of Object.keys(BUILDS) as Build[]) write(name, await profile(browser, server.origin, name, operators));
 await writeOperators(operators);
 await browser.close();
-server.close();
+await server.close();

@@ -2,10 +2,9 @@
 // models, and a server that notes the order of requests and can withhold the second part. With SELVEDGE_DIST it serves
 // another build.
 import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { build } from "esbuild";
+import { contentTypeOf, pathOf, startServer } from "../../lib/compress/check/local-server.ts";
 import { int64Tensor } from "../../lib/compress/onnx/tensor-proto.ts";
 import { buildGraph } from "../../models/graph.ts";
 import { ROOT } from "./prepare.ts";
@@ -30,7 +29,6 @@ globalThis.app = {
     return app.engine.stats().lanes.filter(({ runs }) => runs > 0).length;
   },
 };`;
-const TYPES: Readonly<Record<string, string>> = { ".js": "text/javascript", ".wasm": "application/wasm" };
 const REST = /-rest\.wasm$/;
 const DIST = process.env["SELVEDGE_DIST"] ?? "dist";
 /** Whether the build that is served has one part. */
@@ -76,7 +74,7 @@ export interface SplitSite {
   restAt(): number;
   /** Counts the requests for the second part. */
   restCount(): number;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Starts the site. */
@@ -97,15 +95,15 @@ export async function startSplitSite(): Promise<SplitSite> {
     "/answered": "",
   };
   const asked: string[] = [];
-  const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  const server = await startServer((request, response) => {
+    const pathname = pathOf(request);
     asked.push(pathname);
     const isRest = REST.test(pathname);
     const isFirst = pathname.endsWith("ort-wasm.wasm");
     const body =
       own[pathname] ?? (pathname.startsWith("/dist/") ? distFile(pathname.slice(6), site.isUnforeseen) : null);
     response.writeHead(body === null || (isRest && site.isMissing) ? 404 : 200, {
-      "content-type": TYPES[extname(pathname)] ?? (pathname === "/" ? "text/html" : "application/octet-stream"),
+      "content-type": contentTypeOf(pathname === "/" ? "page.html" : pathname),
       "cross-origin-opener-policy": "same-origin",
       "cross-origin-embedder-policy": "require-corp",
     });
@@ -115,9 +113,8 @@ export async function startSplitSite(): Promise<SplitSite> {
     };
     setTimeout(end, isRest ? site.restMs : 0);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const site: SplitSite = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `${server.origin}/`,
     asked,
     isMissing: false,
     isUnforeseen: false,
@@ -125,10 +122,7 @@ export async function startSplitSite(): Promise<SplitSite> {
     isFirstHeld: false,
     restAt: () => asked.findIndex((path) => REST.test(path)),
     restCount: () => asked.filter((path) => REST.test(path)).length,
-    close() {
-      server.close();
-      server.closeAllConnections();
-    },
+    close: () => server.close(),
   };
   return site;
 }

@@ -71,7 +71,7 @@ async function examine(target: string, { browser: path, wait, hints = false }: V
     return await diagnose(served?.url ?? target, options);
   } finally {
     if (typeof browser !== "string") await browser.close();
-    served?.close();
+    await served?.close();
   }
 }
 

@@ -1,38 +1,40 @@
-// A static server for a built folder: right types, no rewriting, no headers of its own, so that the files themselves are
-// judged and no host is.
+// A static server for a built folder: right types, no rewriting, and no headers but those asked for, so that the files
+// themselves are judged and no host is.
 import { createReadStream, statSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname } from "node:path";
 import { fileAt } from "../compress/check/file-at.ts";
+import { contentTypeOf, pathOf, startServer } from "../compress/check/local-server.ts";
 
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".css": "text/css",
-  ".json": "application/json",
-  ".wasm": "application/wasm",
-  ".svg": "image/svg+xml",
-  ".png": "image/png",
-  ".jpg": "image/jpeg",
-  ".txt": "text/plain; charset=utf-8",
-};
+/** A folder that is served. */
+export interface ServedFolder {
+  /** Its address, with a slash at the end. */
+  readonly url: string;
+  close(): Promise<void>;
+}
 
-/** Serves a folder on this machine's loopback address. */
-export async function serveFolder(folder: string): Promise<{ readonly url: string; close(): void }> {
-  const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
-    const index = pathname.endsWith("/") ? `${pathname}index.html` : pathname;
-    const path = fileAt(folder, index) ?? fileAt(folder, `${pathname}.html`);
+/**
+ * Serves a folder on this machine's loopback address: `index.html` for a folder, `x.html` for `x`, else 404.
+ * @param options.base path under which the folder is served, with slashes at both ends; default `/`
+ * @param options.headers headers of every answer
+ */
+export async function serveFolder(
+  folder: string,
+  options: { readonly base?: string; readonly headers?: Readonly<Record<string, string>> } = {},
+): Promise<ServedFolder> {
+  const { base = "/", headers = {} } = options;
+  const { origin, close } = await startServer((request, response) => {
+    const pathname = pathOf(request);
+    const inside = pathname.startsWith(base) ? pathname.slice(base.length - 1) : "";
+    const index = inside.endsWith("/") ? `${inside}index.html` : inside;
+    const path = fileAt(folder, index) ?? fileAt(folder, `${inside}.html`);
     if (path === null) {
-      response.writeHead(404, { "content-type": "text/plain" });
+      response.writeHead(404, { ...headers, "content-type": "text/plain" });
       response.end("not found");
       return;
     }
     const { size, mtimeMs } = statSync(path);
     response.writeHead(200, {
-      "content-type": TYPES[extname(path)] ?? "application/octet-stream",
+      ...headers,
+      "content-type": contentTypeOf(path),
       "content-length": size,
       etag: `"${size}-${Math.round(mtimeMs)}"`,
       "cache-control": "no-cache",
@@ -41,13 +43,5 @@ export async function serveFolder(folder: string): Promise<{ readonly url: strin
       .on("error", () => response.destroy())
       .pipe(response);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const close = (): void => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close };
+  return { url: `${origin}${base}`, close };
 }

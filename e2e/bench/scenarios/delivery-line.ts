@@ -2,13 +2,13 @@
 //
 // Scripts and wasm are sent with gzip, as by a static host. Chunks and a bare `.onnx` are sent unchanged: hosts
 // compress neither, and chunks are stored with brotli.
-import { createServer } from "node:http";
-import type { Server, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { extname, join } from "node:path";
-import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { wireBytesOf } from "../../../lib/core/bundle.ts";
 import type { BundleChunk } from "../../../lib/core/bundle.ts";
 import { parseBundle } from "../../../lib/core/bundle-schema.ts";
@@ -160,17 +160,9 @@ async function buildWithoutHash(outfile: string): Promise<void> {
   });
 }
 
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".wasm": "application/wasm",
-  ".json": "application/json",
-};
-
 /** A simulated line. */
 export interface Line {
-  readonly server: Server;
+  readonly server: LocalServer;
   /** Receives the reports of its pages. */
   readonly visits: Visits;
   /** Returns the URL of a page. */
@@ -212,9 +204,9 @@ export async function openLine(): Promise<Line> {
     sending -= 1;
   };
   const visits = new Visits();
-  const server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     if (visits.take(request, response)) return;
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const pathname = pathOf(request);
     const path = join(FOLDER, decodeURIComponent(pathname));
     if (!path.startsWith(FOLDER) || !existsSync(path) || extname(pathname) === "." || pathname.endsWith("/")) {
       response.writeHead(404).end();
@@ -227,7 +219,7 @@ export async function openLine(): Promise<Line> {
     const from = isPacked ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
     const body = whole.subarray(from);
     response.writeHead(from > 0 ? 206 : 200, {
-      "content-type": TYPES[extname(pathname)] ?? "application/octet-stream",
+      "content-type": contentTypeOf(pathname),
       "content-length": body.length,
       vary: "accept-encoding",
       ...(isPacked ? { "content-encoding": "gzip" } : {}),
@@ -237,11 +229,10 @@ export async function openLine(): Promise<Line> {
     });
     void send(body, isWeights, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     server,
     visits,
-    address: (page) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/${NAMES.indexOf(page)}/index.html`,
+    address: (page) => `${server.origin}/${NAMES.indexOf(page)}/index.html`,
     weightBytes: () => weightBytes,
     async idle() {
       while (sending > 0) await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));

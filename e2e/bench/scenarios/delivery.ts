@@ -150,6 +150,6 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     };
   } finally {
     for (const context of contexts.values()) await context.close();
-    line.server.close();
+    await line.server.close();
   }
 }

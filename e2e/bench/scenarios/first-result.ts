@@ -1,13 +1,12 @@
 // Part of `overhead`: time from the address bar to the first result, with a cold and with a warm cache, beside
 // onnxruntime-web's default import. The pages are static and bundled, as they would ship, from a server that allows
 // caching and counts the bytes of code that it sends.
-import { createServer } from "node:http";
-import type { Server } from "node:http";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { extname, join } from "node:path";
-import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { build } from "esbuild";
 import type { BrowserContext } from "@playwright/test";
+import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
@@ -95,7 +94,7 @@ export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
     };
   } finally {
     for (const context of contexts.values()) await context.close();
-    server.close();
+    await server.close();
   }
 }
 
@@ -131,22 +130,15 @@ async function bundlePages(): Promise<void> {
   await cp(MODEL, join(FOLDER, "model.onnx"));
 }
 
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".wasm": "application/wasm",
-};
-
-async function serve(): Promise<{ server: Server; visits: Visits; url: string; sent: () => number }> {
+async function serve(): Promise<{ server: LocalServer; visits: Visits; url: string; sent: () => number }> {
   let sent = 0;
   const visits = new Visits();
-  const server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     if (visits.take(request, response)) return;
-    const path = new URL(request.url ?? "/", "http://localhost").pathname;
+    const path = pathOf(request);
     readFile(join(FOLDER, path)).then(
       (bytes) => {
-        const type = TYPES[extname(path)] ?? "application/octet-stream";
+        const type = contentTypeOf(path);
         if (/javascript|wasm/.test(type)) sent += bytes.byteLength;
         response.writeHead(200, {
           "content-type": type,
@@ -158,6 +150,5 @@ async function serve(): Promise<{ server: Server; visits: Visits; url: string; s
       () => response.writeHead(404).end(),
     );
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { server, visits, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sent: () => sent };
+  return { server, visits, url: server.origin, sent: () => sent };
 }

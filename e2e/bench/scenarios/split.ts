@@ -5,12 +5,12 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { modelOf } from "../../support/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
@@ -66,8 +66,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
           rounds: bench.rounds(10),
         };
     } finally {
-      served.server.close();
-      served.server.closeAllConnections();
+      await served.server.close();
     }
   }
 }
@@ -124,14 +123,11 @@ function rareModel(): Uint8Array {
   return modelOf({ inputs, outputs: ["y"], nodes, opset: 17 }).write();
 }
 
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".wasm": "application/wasm",
-};
+/** Files that are sent compressed. */
+const PACKABLE = /\.(?:html|js|wasm)$/;
 
 interface Served {
-  readonly server: Server;
+  readonly server: LocalServer;
   readonly visits: Visits;
   readonly url: string;
   /** The encoding of the binary that was sent last. */
@@ -155,9 +151,9 @@ async function serve({ bytesPerMs, latencyMs }: (typeof LINES)[keyof typeof LINE
     }
     response.end();
   };
-  const server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     if (visits.take(request, response)) return;
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const pathname = pathOf(request);
     const path = join(FOLDER, pathname);
     if (!path.startsWith(FOLDER) || extname(path) === "" || !existsSync(path)) {
       response.writeHead(404).end();
@@ -166,21 +162,19 @@ async function serve({ bytesPerMs, latencyMs }: (typeof LINES)[keyof typeof LINE
     const { body, coding } = packedFile(path, request);
     if (pathname.endsWith(".wasm")) encoding = coding;
     response.writeHead(200, {
-      "content-type": TYPES[extname(path)] ?? "application/octet-stream",
+      "content-type": contentTypeOf(path),
       "content-length": body.length,
       ...(coding === "identity" ? {} : { "content-encoding": coding }),
       "cache-control": "public, max-age=3600",
     });
     void send(body, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { server, visits, url, encoding: () => encoding };
+  return { server, visits, url: server.origin, encoding: () => encoding };
 }
 
 /** Reads a file, compressed as the browser asks for it. */
 function packedFile(path: string, request: IncomingMessage): { body: Uint8Array; coding: string } {
-  if (TYPES[extname(path)] === undefined) return { body: readFileSync(path), coding: "identity" };
+  if (!PACKABLE.test(path)) return { body: readFileSync(path), coding: "identity" };
   const coding = /\bbr\b/.test(request.headers["accept-encoding"] ?? "") ? "br" : "gzip";
   return { body: pack(path, coding), coding };
 }

@@ -75,7 +75,7 @@ for (const row of HOSTS)
           else expect(headers["content-encoding"], name).toBeUndefined();
         }
       } finally {
-        await server.stop();
+        await server.close();
       }
     } finally {
       removeApp(app);

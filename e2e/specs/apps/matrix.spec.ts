@@ -27,7 +27,7 @@ async function readIn(row: Row, app: string, page: Page): Promise<Shown> {
   try {
     return await readAt(page, new URL(row.path ?? "./", server.url).href, withAxe);
   } finally {
-    await server.stop();
+    await server.close();
   }
 }
 

@@ -1,12 +1,11 @@
 // The first part of ONNX Runtime's split binary (lib/build/split.ts) is enough for common operators, on both builds: models
 // that its profile does not know (held-out-models.ts) are loaded and run, and none may have the second part fetched.
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { build } from "esbuild";
+import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { heldOut } from "../../support/held-out-models.ts";
 import { bytesOf } from "../../support/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
@@ -25,12 +24,10 @@ globalThis.app = {
   },
 };`;
 const DIST = process.env["SELVEDGE_DIST"] ?? "dist";
-const TYPES: Readonly<Record<string, string>> = { ".js": "text/javascript", ".wasm": "application/wasm" };
 const models = heldOut();
 
-let server: Server;
+let server: LocalServer;
 let asked: string[] = [];
-let address = "";
 
 test.beforeAll(async () => {
   const { outputFiles } = await build({
@@ -40,8 +37,8 @@ test.beforeAll(async () => {
     write: false,
     format: "esm",
   });
-  server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  server = await startServer((request, response) => {
+    const pathname = pathOf(request);
     asked.push(pathname);
     const [, number] = /^\/(\d+)\.onnx$/.exec(pathname) ?? [];
     let body: string | Uint8Array = "";
@@ -49,16 +46,11 @@ test.beforeAll(async () => {
     else if (pathname === "/app.js") body = outputFiles[0]?.contents ?? "";
     else if (number !== undefined) body = models[Number(number)]?.bytes ?? "";
     else if (pathname.startsWith("/dist/")) body = readFileSync(join(ROOT, DIST, pathname.slice(6)));
-    response.writeHead(200, { "content-type": TYPES[extname(pathname)] ?? "text/html" }).end(body);
+    response.writeHead(200, { "content-type": contentTypeOf(pathname === "/" ? "page.html" : pathname) }).end(body);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 });
 
-test.afterAll(() => {
-  server.close();
-  server.closeAllConnections();
-});
+test.afterAll(() => server.close());
 
 test("there are models of 60 operators and more", () => {
   expect(new Set(models.map(({ title }) => title.split(" ")[0])).size).toBeGreaterThanOrEqual(60);
@@ -69,7 +61,7 @@ for (const [name, backends] of [
   ["jspi", ["webgpu", "wasm"]],
 ] as const)
   test(`none of the common operators has the second part fetched by the build ${name}`, async ({ page }) => {
-    await page.goto(address);
+    await page.goto(server.origin);
     await page.waitForFunction("globalThis.app !== undefined");
     asked = [];
     const fetching: string[] = [];

@@ -13,9 +13,7 @@ test.beforeEach(async ({ page }) => {
   await page.waitForFunction("globalThis.app !== undefined");
 });
 
-test.afterEach(() => {
-  site.close();
-});
+test.afterEach(() => site.close());
 
 const answer = (page: Page, path: string, rows = 1, options: object = {}): Promise<number[]> =>
   page.evaluate(`app.answer(${JSON.stringify(path)}, ${rows}, ${JSON.stringify(options)})`);

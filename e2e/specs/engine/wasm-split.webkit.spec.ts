@@ -16,6 +16,6 @@ for (const isUnforeseen of [false, true])
       expect(await webkit.run("return app.answer('/rare.onnx', 1)")).toEqual(RARE);
       expect(site.restCount()).toBe(isWhole ? 0 : 1);
     } finally {
-      site.close();
+      await site.close();
     }
   });

@@ -78,7 +78,7 @@ for (const { name, finding, severity = "error", isSilent = false, line, evidence
       expect(await titleOf(served.url, site)).toMatch(ANSWER);
       expect(idsOf(await examine(served.url))).toEqual([]);
     } finally {
-      served.close();
+      await served.close();
     }
   });
 
@@ -107,7 +107,7 @@ test("finds nothing on the demo's pages, and on what it serves of a built folder
   try {
     expect(idsOf(await examine(new URL("ocr/", served.url).href))).toEqual([]);
   } finally {
-    served.close();
+    await served.close();
   }
 });
 
@@ -119,7 +119,7 @@ test("names the faults that requests alone show where there is no browser", asyn
     expect(idsOf(report)).toEqual(["error csp-wasm"]);
     expect(report.notes).toEqual(["no driver"]);
   } finally {
-    served.close();
+    await served.close();
   }
 });
 
@@ -134,7 +134,7 @@ test("finds by Puppeteer what it finds by Playwright, and nothing on a site with
     try {
       return idsOf(await diagnose(served.url, { project: null, browser: started }));
     } finally {
-      served.close();
+      await served.close();
     }
   };
   try {
@@ -159,6 +159,6 @@ for (const { name, make } of [...GOOD, ...PAGE_GOOD])
       expect(report.hasSelvedge).toBe(true);
       expect(await titleOf(served.url, site)).toMatch(ANSWER);
     } finally {
-      served.close();
+      await served.close();
     }
   });

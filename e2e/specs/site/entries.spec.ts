@@ -1,14 +1,13 @@
 // The entries that are the main one in another form: `selvedge/wasm`, whose build by Vite holds no WebGPU files, and the
 // single file, by an import map and no build.
-import { createReadStream, existsSync, readdirSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { build as esbuild } from "esbuild";
 import { build, preview } from "vite";
 import { readEntries } from "../../../lib/build/entries.ts";
+import { serveFolder } from "../../../lib/doctor/serve-folder.ts";
 import { doubleModel } from "../../support/double-model.ts";
 import { freshApp } from "../../support/fresh-app.ts";
 import type { FreshApp } from "../../support/fresh-app.ts";
@@ -95,48 +94,21 @@ test.describe("entries", () => {
   });
 
   test("one file serves an import map, with two scripts instead of dozens", async ({ page }) => {
-    const { url, close } = await serveFiles(app.folder);
+    const { url, close } = await serveFolder(app.folder);
     const scripts: string[] = [];
     page.on("request", (request) => {
       if (request.resourceType() === "script" && !/worker-/.test(request.url())) scripts.push(request.url());
     });
     try {
-      const answer = await answerAt(page, `${url}/one.html`);
+      const answer = await answerAt(page, `${url}one.html`);
       expect(answer).toMatchObject({ data: [2, 4, 6], backend: "wasm" });
       expect(scripts.map((x) => x.slice(x.lastIndexOf("/") + 1)).sort()).toEqual(["main.js", "selvedge.min.js"]);
       scripts.length = 0;
-      await answerAt(page, `${url}/many.html`);
+      await answerAt(page, `${url}many.html`);
       expect(scripts.length).toBeGreaterThan(30);
       console.log(`import map: 2 scripts by the single file, ${scripts.length} by index.js`);
     } finally {
-      close();
+      await close();
     }
   });
 });
-
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".wasm": "application/wasm",
-};
-
-/** Serves a folder as it is. */
-async function serveFiles(folder: string): Promise<{ url: string; close: () => void }> {
-  const server = createServer((request, response) => {
-    const path = join(folder, new URL(request.url ?? "/", "http://localhost").pathname);
-    if (!existsSync(path)) {
-      response.writeHead(404).end();
-      return;
-    }
-    response.setHeader("content-type", TYPES[extname(path)] ?? "application/octet-stream");
-    createReadStream(path).pipe(response);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
-}

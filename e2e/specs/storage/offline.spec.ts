@@ -1,21 +1,13 @@
 // A page without a network: with the ready-made service worker, isolated, with its model stored. The server is closed,
 // and the page still starts and answers. An app of its own, in one script and with a policy, served from here.
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { build } from "esbuild";
+import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
 import { startDelivery } from "../../support/delivery-server.ts";
 import { ROOT } from "../../support/prepare.ts";
-
-const TYPES: Readonly<Record<string, string>> = {
-  "": "text/html; charset=utf-8",
-  ".js": "text/javascript",
-  ".wasm": "application/wasm",
-};
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -43,7 +35,7 @@ interface Site {
   readonly asked: string[];
   /** Replaces the response to every file, or drops requests, if it is set. */
   trick: { readonly status: number; readonly body: string } | "silence" | null;
-  close(): void;
+  close(): Promise<void>;
 }
 
 let site: Site;
@@ -52,9 +44,7 @@ test.beforeEach(async () => {
   site = await serveApp();
 });
 
-test.afterEach(() => {
-  site.close();
-});
+test.afterEach(() => site.close());
 
 async function serveApp(): Promise<Site> {
   const { outputFiles } = await build({
@@ -72,8 +62,8 @@ async function serveApp(): Promise<Site> {
     "/deaf.js": "// a service worker that stores nothing",
   };
   const asked: string[] = [];
-  const server: Server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  const { origin, close } = await startServer((request, response) => {
+    const pathname = pathOf(request);
     asked.push(pathname);
     const { trick } = site;
     if (trick === "silence") return;
@@ -82,17 +72,11 @@ async function serveApp(): Promise<Site> {
     response.setHeader("cache-control", "no-cache"); // or an offline start could come from there
     const body = own[pathname] ?? (/^\/dist\/[a-z-]+\.(js|wasm)$/.test(pathname) ? fileAt(pathname) : null);
     response.writeHead(trick?.status ?? (body === null ? 404 : 200), {
-      "content-type": trick === null ? (TYPES[extname(pathname)] ?? "") : "text/html",
+      "content-type": contentTypeOf(trick === null && pathname !== "/" ? pathname : "page.html"),
     });
     response.end(trick?.body ?? body ?? "");
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  const close = (): void => {
-    server.close();
-    server.closeAllConnections();
-  };
-  return { url: `http://127.0.0.1:${port}`, asked, trick: null, close };
+  return { url: origin, asked, trick: null, close };
 }
 
 function fileAt(pathname: string): Uint8Array {
@@ -125,7 +109,7 @@ test("a page under the service worker starts and answers without a network", asy
     ]);
 
     server.close();
-    site.close();
+    await site.close();
     site.asked.length = 0;
     server.asked = [];
     await open(page);
@@ -150,7 +134,7 @@ test("WebAssembly is compiled while it streams, from the stored copy too", async
   await open(page);
   const { kept } = await keepPage(page);
   const wasm = kept.find((path) => path.endsWith(".wasm"));
-  site.close();
+  await site.close();
   await open(page);
   const compile = `WebAssembly.compileStreaming(fetch("${wasm}")).then((x) => WebAssembly.Module.exports(x).length > 0)`;
   expect(await page.evaluate(compile)).toBe(true);
@@ -167,7 +151,7 @@ test("a newer page is shown where there is a network, and no failure takes the p
   site.trick = { status: 200, body: newer };
   await page.goto(site.url);
   expect(await page.title()).toBe("Newer");
-  site.close();
+  await site.close();
   await open(page);
   expect(await page.title()).toBe("Newer");
 });
@@ -195,7 +179,7 @@ test("forgetPage removes every copy, and with its address the service worker too
   expect(await page.evaluate(state)).toEqual([false, 0]);
   expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true); // the check above recreated the cache
   expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(false);
-  site.close();
+  await site.close();
   await expect(page.goto(site.url)).rejects.toThrow();
 });
 

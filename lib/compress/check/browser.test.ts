@@ -4,24 +4,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { serve } from "./browser.ts";
+import type { LocalServer } from "./local-server.ts";
 
 let dist: string;
-let server: { close(): void };
-let url: string;
+let server: LocalServer;
 beforeEach(async () => {
   dist = mkdtempSync(join(tmpdir(), "selvedge-dist-"));
   writeFileSync(join(dist, "index.js"), "export {};");
-  [server, url] = await serve(dist, new Map([["/bundle/bundle.json", new TextEncoder().encode("{}")]]));
+  server = await serve(dist, new Map([["/bundle/bundle.json", new TextEncoder().encode("{}")]]));
 });
-afterEach(() => {
-  server.close();
+afterEach(async () => {
+  await server.close();
   rmSync(dist, { recursive: true });
 });
 
 /** Sends a raw request line and returns the response's status. */
 const statusOf = (target: string): Promise<string> =>
   new Promise((resolve, reject) => {
-    const socket = connect(Number(new URL(url).port), "127.0.0.1", () => {
+    const socket = connect(server.port, "127.0.0.1", () => {
       socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
     });
     socket.once("data", (data) => resolve(data.toString().split(" ")[1] ?? ""));
@@ -38,7 +38,7 @@ test.each(["/dist/%", "/%E0%A4%A", "//", "/dist/..%2f..%2fetc/passwd", "/dist/",
 );
 
 test("serves the page, the package and the files in memory", async () => {
-  expect(await (await fetch(url)).text()).toContain("/dist/index.js");
-  expect((await fetch(new URL("/dist/index.js", url))).headers.get("content-type")).toBe("text/javascript");
-  expect(await (await fetch(new URL("/bundle/bundle.json", url))).json()).toEqual({});
+  expect(await (await fetch(server.origin)).text()).toContain("/dist/index.js");
+  expect((await fetch(new URL("/dist/index.js", server.origin))).headers.get("content-type")).toBe("text/javascript");
+  expect(await (await fetch(new URL("/bundle/bundle.json", server.origin))).json()).toEqual({});
 });

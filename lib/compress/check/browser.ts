@@ -2,15 +2,15 @@
 // machine, and runs it; node placement is read from ONNX Runtime's log. The browser is driven by playwright-core, an
 // optional package. The caller names the browser; SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX gives its path.
 import { createReadStream, existsSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { canonicalJson } from "../../core/bundle.ts";
 import type { Assignment } from "../../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import type { Feed } from "../run/feeds.ts";
 import { fileAt } from "./file-at.ts";
+import { contentTypeOf, pathOf, startServer } from "./local-server.ts";
+import type { LocalServer } from "./local-server.ts";
 import type { Outputs } from "../run/metric.ts";
 import type { PackedBundle } from "../bundle/pack.ts";
 import { loadPlaywright } from "../run/optional-peers.ts";
@@ -31,11 +31,6 @@ export interface BrowserRun {
 const PATHS: Readonly<Record<BrowserName, readonly string[]>> = {
   chromium: ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"],
   firefox: ["/usr/bin/firefox-esr", "/usr/bin/firefox"],
-};
-const TYPES: Readonly<Record<string, string>> = {
-  ".js": "text/javascript",
-  ".json": "application/json",
-  ".wasm": "application/wasm",
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>check</title>
 <script type="module">import * as selvedge from "/dist/index.js"; globalThis.selvedge = selvedge;</script>`;
@@ -153,17 +148,17 @@ async function openPage(browser: BrowserName) {
   const dist = distFolder();
   const playwright = await loadPlaywright();
   const files = new Map<string, Uint8Array>();
-  const [server, url] = await serve(dist, files);
+  const server = await serve(dist, files);
   try {
     const started = await playwright[browser].launch(launchOf(browser));
     const close = async (): Promise<void> => {
       await started.close();
-      server.close();
+      await server.close();
     };
     try {
       const page = await started.newPage();
       page.setDefaultTimeout(TIMEOUT_MS);
-      await page.goto(url);
+      await page.goto(`${server.origin}/`);
       await page.waitForFunction("globalThis.selvedge !== undefined");
       return { page, close, files, name: `${browser} ${started.version()}` };
     } catch (error) {
@@ -171,7 +166,7 @@ async function openPage(browser: BrowserName) {
       throw error;
     }
   } catch (error) {
-    server.close();
+    await server.close();
     throw error;
   }
 }
@@ -202,17 +197,14 @@ function launchOf(browser: BrowserName): Record<string, unknown> {
 }
 
 /** Serves the built package and the current in-memory files, to this server's own page only. */
-export async function serve(
-  dist: string,
-  files: ReadonlyMap<string, Uint8Array>,
-): Promise<[server: { close(): void }, url: string]> {
-  const server = createServer((request, response) => {
-    const pathname = pathOf(request.url ?? "/");
+export function serve(dist: string, files: ReadonlyMap<string, Uint8Array>): Promise<LocalServer> {
+  return startServer((request, response) => {
+    const pathname = pathOf(request);
     response.setHeader("cross-origin-opener-policy", "same-origin");
     response.setHeader("cross-origin-embedder-policy", "require-corp");
     response.setHeader("cross-origin-resource-policy", "same-origin");
     response.setHeader("cache-control", "no-store");
-    response.setHeader("content-type", pathname === "/" ? "text/html; charset=utf-8" : typeOf(pathname));
+    response.setHeader("content-type", contentTypeOf(pathname === "/" ? "page.html" : pathname));
     const held = pathname === "/" ? PAGE : files.get(pathname);
     if (held !== undefined) {
       response.end(held);
@@ -228,19 +220,4 @@ export async function serve(
       .on("error", () => response.destroy())
       .pipe(response);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return [server, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`];
-}
-
-/** Parses the path of a request; any program on this machine may send an invalid URL. */
-function pathOf(url: string): string {
-  try {
-    return new URL(url, "http://localhost").pathname;
-  } catch {
-    return "";
-  }
-}
-
-function typeOf(pathname: string): string {
-  return TYPES[extname(pathname)] ?? "application/octet-stream";
 }
