@@ -250,7 +250,7 @@ export class Model extends Disposes {
 
   /** Whether requests may be batched on the current variant. */
   get #mayJoin(): boolean {
-    return this.#canJoin && this.#placed.mixesRows !== true;
+    return this.#canJoin && this.#current.mixesRows !== true;
   }
 
   #assertLoaded(): void {
