@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { parseBundle } from "../core/bundle-schema.ts";
 import { compress } from "./compress.ts";
 import type { Feed } from "./run/feeds.ts";
-import { seededFloats, twoLayers } from "../test-support/compress/fixtures.ts";
+import { seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
 import { sqnrTally } from "./run/metric.ts";
 import { openModel } from "./run/session.ts";
 
@@ -47,3 +48,25 @@ test("a pruned model is fitted to half of the samples, and generalizes to others
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test.each([
+  [0, true],
+  [1, undefined],
+] as const)(
+  "a variant whose rows influence each other says so: softmax along axis %i",
+  async (axis, mixesRows) => {
+    const folder = mkdtempSync(join(tmpdir(), "selvedge-compress-"));
+    try {
+      const path = join(folder, "model.onnx");
+      const nodes = [{ opType: "Softmax", input: ["x"], output: ["y"], attributes: { axis } }];
+      writeFileSync(path, smallModel({ opset: 13, inputs: { x: ["n", 8] }, outputs: ["y"], nodes }).write());
+      const out = join(folder, "out");
+      await compress(path, { out, targets: ["wasm"], forms: [], sensitivityMs: 0 });
+      const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+      expect(bundle.variants.map((x) => x.mixesRows)).toEqual([mixesRows]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);

@@ -5,15 +5,15 @@ import { join } from "node:path";
 import type { Port } from "../core/tensor.ts";
 import { describeRepository } from "../source/describe.ts";
 import type { RepositoryFile } from "../source/repository.ts";
-import { rowsMix } from "../worker/backend/read-rows.ts";
 import { describe } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
-import { packBundle, writePacked } from "./bundle/pack.ts";
-import type { Packed, PackVariant } from "./bundle/pack.ts";
+import { writeBundle } from "./bundle/pack.ts";
+import type { Packed, PackModel, PackVariant } from "./bundle/pack.ts";
 import { fetchRepository } from "./fetch-repository.ts";
 import type { FetchRepositoryOptions } from "./fetch-repository.ts";
 import { readModelFile } from "./onnx/model-file.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { modelMixesRows } from "./onnx/rows-mix.ts";
 import { describeBy, isFolder, readFolder } from "./repository.ts";
 
 /** Options of an import. */
@@ -47,7 +47,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
     locate: ({ path }) => ({ url: path, sha256: "" }),
   });
   const notes: string[] = [];
-  const packs: PackVariant[] = [];
+  const packs: PackVariant<PackModel>[] = [];
   let model: Description | undefined;
   for (const { id, needs, speed, unchecked, files } of variants) {
     if (options.dtypes?.includes(id) === false) continue;
@@ -66,18 +66,13 @@ export async function importRepository(from: string, options: ImportOptions): Pr
   if (model === undefined) throw new TypeError(`dtype: ${name} has only ${variants.map((x) => x.id).join(", ")}`);
   const { description, assets } = describeBy({ ...repository, name: wordOf(name) }, model);
   onProgress("packing");
-  const packed = await packBundle({ model: { ...description, version: commit || "1" }, variants: packs, assets });
   const folder = join(out, "bundle");
-  return { ...(await writePacked(folder, packed)), folder, notes };
+  const input = { model: { ...description, version: commit || "1" }, variants: packs, assets };
+  return { ...(await writeBundle(folder, input)), folder, notes };
 }
 
-function packOf(model: OnnxModel, variant: Omit<PackVariant, "files">): PackVariant {
-  const bytes = model.write();
-  return {
-    ...variant,
-    ...(rowsMix(bytes) && { mixesRows: true }),
-    files: [{ path: "model.onnx", bytes, isModel: true }],
-  };
+function packOf(model: OnnxModel, variant: Omit<PackVariant, "files">): PackVariant<PackModel> {
+  return { ...variant, ...(modelMixesRows(model) && { mixesRows: true }), files: [{ path: "model.onnx", model }] };
 }
 
 function fileOf(folder: string, path: string): RepositoryFile {

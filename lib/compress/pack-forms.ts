@@ -10,6 +10,7 @@ import type { Target } from "./forms/forms.ts";
 import type { FormResult } from "./make-form.ts";
 import type { CompressReport, FormReport } from "./report/report.ts";
 import { readModelFile } from "./onnx/model-file.ts";
+import { modelMixesRows } from "./onnx/rows-mix.ts";
 import { makeScore } from "./run/score.ts";
 import type { Job } from "./simplify-source.ts";
 
@@ -79,6 +80,7 @@ function variantsOf(
     id: form.id,
     needs: form.needs,
     ...(form.session === undefined ? {} : { session: form.session }),
+    ...(modelMixesRows(model) && { mixesRows: true }),
     files: [{ path: "model.onnx", model }],
     ...(report.score !== null &&
       referenceScore !== null && {

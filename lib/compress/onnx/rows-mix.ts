@@ -1,0 +1,41 @@
+// Whether the rows of a batch influence each other in a decoded model, by the rules that the page applies to a file.
+import { mixesRows } from "../../core/mixes-rows.ts";
+import { subgraphs } from "./graph.ts";
+import type { OnnxModel } from "./model.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { FunctionProto, NodeProto, ValueInfoProto } from "./onnx.gen.js";
+import { elementCount, integersOf } from "./tensor-proto.ts";
+
+/** Bound on the elements of a constant that is read: axes and shapes are short. */
+const ELEMENTS_MAX = 64;
+
+/** Whether a row's answer depends on the other rows of its batch. */
+export function modelMixesRows({ proto, graph, opset }: OnnxModel): boolean {
+  const names = new Set(graph.proto.initializer.map((x) => x.name));
+  const functions = new Map(proto.functions.map((x) => [`${x.domain}:${x.name}`, x]));
+  return mixesRows<NodeProto>({
+    opset,
+    batched: graph.proto.input.filter((x) => isOpen(x) && !names.has(x.name)).map((x) => x.name),
+    nodes: graph.nodes,
+    integersOf: (name) => {
+      const tensor = graph.constant(name);
+      const { INT32, INT64 } = TensorProto_DataType;
+      const isInteger = tensor?.dataType === INT32 || tensor?.dataType === INT64;
+      return isInteger && elementCount(tensor) <= ELEMENTS_MAX ? integersOf(tensor) : undefined;
+    },
+    innerNodes: (node) => innerNodes(node, functions),
+  });
+}
+
+/** Lists the nodes of a node's subgraphs, or of the function that it calls, at any depth of subgraphs. */
+function innerNodes(node: NodeProto, functions: ReadonlyMap<string, FunctionProto>): NodeProto[] {
+  const nodes = functions.get(`${node.domain}:${node.opType}`)?.node ?? subgraphs(node).flatMap((x) => x.node);
+  const none = new Map<string, FunctionProto>();
+  return nodes.flatMap((x) => [x, ...innerNodes(x, none)]);
+}
+
+/** Whether the first dim of an input has no size. */
+function isOpen({ type }: ValueInfoProto): boolean {
+  const [dim] = type?.value.case === "tensorType" ? (type.value.value.shape?.dim ?? []) : [];
+  return dim !== undefined && !(dim.value.case === "dimValue" && dim.value.value > 0n);
+}
