@@ -2,8 +2,9 @@
 // stored (MatMulNBits, GatherBlockQuantized): on WebGPU they stay small in GPU memory too.
 //
 // A table that is both looked up and multiplied by (tied embeddings) is stored once. Other weights, such as those of
-// convolutions, have no such kernel and are left to quantizeWeights. Data is uint8 with a `bits` attribute: with uint4
-// data and no zero points WebGPU's GatherBlockQuantized computes wrong results (ONNX Runtime 1.30).
+// convolutions, have no such kernel and are left to quantizeWeights. Data is uint8 with a `bits` attribute, which both
+// kernels take and which needs no operator set 21, as tensors of uint4 do; WebGPU's GatherBlockQuantized of ONNX Runtime
+// 1.30 computes the same of both.
 import { packBlocks } from "./block-layout.ts";
 import type { Blocks } from "./block-layout.ts";
 import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
