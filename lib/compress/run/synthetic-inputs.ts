@@ -4,6 +4,7 @@
 // sums of other dims, a past that starts empty, channels, masks, positions.
 import type { BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
+import type { InputSizes } from "../../source/input-sizes.ts";
 import { countOf, valuesOf } from "./feeds.ts";
 import type { Feed } from "./feeds.ts";
 
@@ -25,18 +26,7 @@ export interface Hints {
   /** The same by the name of the input: the rows of the table that it indexes, or the size of the vocabulary. */
   readonly bounds?: Readonly<Record<string, number>>;
   /** Sizes that files beside the model state. */
-  readonly sizes?: ModelSizes;
-}
-
-/** Sizes that a model's configuration states. */
-export interface ModelSizes {
-  readonly channels?: number;
-  readonly height?: number;
-  readonly width?: number;
-  /** Mel bins of a spectrogram. */
-  readonly features?: number;
-  /** Frames of a spectrogram. */
-  readonly frames?: number;
+  readonly sizes?: InputSizes;
 }
 
 /** One guess of what is open. */

@@ -39,7 +39,19 @@ test("the use follows from the pooling file, else from the logits", () => {
   expect(useOf(join(folder, "elsewhere", "deep", "model.onnx"), hidden)).toBeNull();
   writeFileSync(join(folder, "1_Pooling", "config.json"), '{"pooling_mode_cls_token": true}');
   expect(useOf(path, hidden)).toEqual({ metric: "cosine", pooling: "cls" });
-  rmSync(join(folder, "1_Pooling"), { recursive: true });
+  writeFileSync(join(folder, "1_Pooling", "config.json"), '{"pooling_mode_max_tokens": true}');
+  expect(useOf(path, hidden)).toEqual({ metric: "cosine", pooling: "max" });
+  writeFileSync(join(folder, "1_Pooling", "config.json"), "{");
+  expect(() => useOf(path, hidden)).toThrow(/1_Pooling.config\.json is not JSON/);
+  // modules.json names another folder, whose file counts.
+  mkdirSync(join(folder, "2_Pooling"));
+  writeFileSync(join(folder, "2_Pooling", "config.json"), '{"pooling_mode": "lasttoken"}');
+  writeFileSync(
+    join(folder, "modules.json"),
+    '[{"type": "sentence_transformers.models.Pooling", "path": "2_Pooling"}]',
+  );
+  expect(useOf(path, hidden)).toEqual({ metric: "cosine", pooling: "last" });
+  for (const name of ["1_Pooling", "2_Pooling", "modules.json"]) rmSync(join(folder, name), { recursive: true });
   expect(useOf(path, [output("logits", ["batch", 10])])).toEqual({ metric: "agreement" });
   expect(useOf(path, [output("logits", ["batch", "length", 32_000]), output("present.0.key", [1, 2, 3, 4])])).toEqual({
     metric: "kl",

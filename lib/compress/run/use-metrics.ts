@@ -1,10 +1,11 @@
 // Metrics that fit a model's use, each against the float32 model: agreement of the best class for classifiers,
 // Kullback-Leibler divergence for the logits of language models, cosine of pooled outputs for embeddings. The ratio of
 // signal to error over raw hidden states refuses forms that lose nothing in such a use.
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { BundleOutput } from "../../core/bundle.ts";
+import { poolingPath, readSentence } from "../../source/sentence.ts";
 import type { Measured, Outputs, Tally } from "./metric.ts";
+import { readBeside } from "./read-beside.ts";
 import { meanTally, sumTally } from "./tally.ts";
 
 /** How the outputs of the tokens become one embedding. */
@@ -17,29 +18,21 @@ export interface Use {
 }
 
 /**
- * Finds out what a model is used for: embeddings, where a `1_Pooling/config.json` (sentence-transformers) lies beside it
- * or one folder up; else by an output named "logits". Null where neither tells.
+ * Finds out what a model is used for: embeddings, where the pooling file of sentence-transformers lies beside it or one
+ * folder up; else by an output named "logits". Null where neither tells.
  */
 export function useOf(path: string, outputs: readonly BundleOutput[]): Use | null {
-  const folders = [dirname(path), dirname(dirname(path))];
-  const config = folders.map((x) => join(x, "1_Pooling", "config.json")).find((x) => existsSync(x));
-  if (config !== undefined) return { metric: "cosine", pooling: poolingOf(config) };
+  const modules = readBeside(path, "modules.json");
+  const pooling = readBeside(path, poolingPath(modules) ?? join("1_Pooling", "config.json"));
+  const sentence = readSentence({ modules, pooling, length: null, prompts: null });
+  if (sentence !== null) {
+    const isMax = /^(pooling_mode_)?max/.test(sentence.unsupported ?? "");
+    return { metric: "cosine", pooling: sentence.pooling ?? (isMax ? "max" : "mean") };
+  }
   const logits = outputs.find((x) => /logits/i.test(x.name));
   if (logits === undefined) return null;
   if (logits.dims.length === 3) return { metric: "kl" };
   return logits.dims.length === 2 ? { metric: "agreement" } : null;
-}
-
-function poolingOf(path: string): Pooling {
-  let config: Record<string, unknown>;
-  try {
-    config = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
-  } catch (error) {
-    throw new TypeError(`metric: ${path} cannot be read as JSON; name a metric with --metric`, { cause: error });
-  }
-  if (config["pooling_mode_cls_token"] === true) return "cls";
-  if (config["pooling_mode_max_tokens"] === true) return "max";
-  return config["pooling_mode_lasttoken"] === true ? "last" : "mean";
 }
 
 /** Starts the share of positions whose best class is float32's; positions of padding do not count. */
