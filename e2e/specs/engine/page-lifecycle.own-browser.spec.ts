@@ -30,7 +30,8 @@ for (const [name, launch] of Object.entries(BROWSERS)) {
         await expect.poll(() => page.url(), { timeout: 240_000 }).toMatch(/\?done$/);
         const lived = JSON.parse((await page.evaluate(() => localStorage.getItem("life"))) ?? "null") as Lived;
         await keep(test.info(), { ...lived, failed: lived.failed.join(), backend, in: name });
-        expect(lived).toMatchObject({ restored: ROUNDS, failed: [], restarts: 0, sent: lived.right });
+        const why = `the browser's reasons for not restoring the page (notRestoredReasons): ${lived.reasons || "none"}`;
+        expect(lived, why).toMatchObject({ restored: ROUNDS, failed: [], restarts: 0, sent: lived.right });
       } finally {
         await browser.close();
       }
