@@ -21,6 +21,7 @@ const onDemand = [
   "./embed.js",
   "../core/release-record.js",
 ];
+const remoteOnDemand = ["./infer.js", "./json-tensors.js", "./failure-text.js"];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
 const part = (path) => ({
   name: `Loaded when it is asked for: ${path}, gzip`,
@@ -56,6 +57,18 @@ export default [
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
   part("engine/embed.js"),
+  {
+    ...part("remote/index.js"),
+    name: "Client of inference servers, gzip",
+    modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: remoteOnDemand }),
+  },
+  {
+    ...part("remote/infer.js"),
+    name: "Tensors of inference servers, loaded with a model's metadata, gzip",
+    modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: remoteOnDemand }),
+  },
+  part("remote/json-tensors.js"),
+  part("remote/failure-text.js"),
   {
     ...part("bindings/react.js"),
     name: "React hooks, gzip",

@@ -17,6 +17,7 @@ const FOLDERS = {
   engine: { code: ["core", "effects", "rpc", "schedule", "observe", "pool", "cache", "offline", "source", "entries"] },
   worker: { code: ["core", "effects", "rpc"] },
   source: { code: ["core"] },
+  remote: { code: ["core", "effects"] },
   cache: { code: ["core", "effects", "rpc", "source"] },
   replay: { code: ["core", "schedule", "observe"] },
   compress: { code: ["core", "worker", "source"], types: ["rpc"] },

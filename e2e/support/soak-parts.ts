@@ -62,6 +62,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       ["apps/matrix", "apps/hosts", `--project=${browser}`],
     ]),
   ),
+  remote: ["--project=chromium", "remote/engines"],
   package: ["site/package", "storage/offline"],
   consumers: [
     ...["entries", "consumers", "react", "testing", "vite", "from-ort", "from-transformers", "ai-sdk", "reference"].map(

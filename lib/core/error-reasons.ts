@@ -226,6 +226,45 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Send `Content-Length`, and do not compress `.onnx` files on the fly.",
     ],
   },
+  "remote-failed": {
+    unreachable: [
+      "The inference server gave no answer: it is away, closed the connection, redirects, or can't be reached by name or certificate.",
+      "Check the address and that the server runs; redirects are not followed.",
+    ],
+    cors: [
+      "The inference server is up, and the browser may not read its answer: no CORS headers.",
+      "Serve it on the page's origin through a proxy (Triton has no CORS headers); on KServe and MLServer allow the origin, and look for the error of a status 500 in the server's log, whose answer has none.",
+    ],
+    cut: ["The connection was closed before the end of the answer.", "Try again."],
+    timeout: [
+      "No complete answer came in `timeoutMs` or `attemptTimeoutMs`.",
+      "Raise them for slow models; look whether the server is overloaded.",
+    ],
+    busy: ["The server asks to wait (408, 425, 429, 503).", "Try again later, or add servers."],
+    server: ["A proxy or the server failed (502 and above).", "Try again later."],
+    failed: [
+      "The server failed on this request (500). Servers answer so to requests that they don't understand, too.",
+      "Read the message and the server's log.",
+    ],
+    denied: ["The server wants credentials (401, 403, 407).", "Return a valid token from `headers`."],
+    "not-found": [
+      "The server has no such model or version (404, 410), or the address is not that of the server.",
+      "Check `endpoints`, the model's name and its version.",
+    ],
+    refused: [
+      "The server refuses the request (another status of 400 to 499, or 501: KServe has no versions).",
+      "Read the message.",
+    ],
+    "bad-reply": [
+      "The answer breaks the protocol, or is of another model, version, type or shape than was asked for.",
+      "Read the message; after a new deployment connect to the model again.",
+    ],
+    "too-large": ["The answer exceeds `maxReplyBytes`.", "Ask for fewer outputs, or raise it."],
+    "no-binary": [
+      "The model takes BF16, which only the binary tensor extension carries, and the server lacks it.",
+      "Serve the model with float32 inputs, or on Triton.",
+    ],
+  },
   "integrity-failed": {
     unsigned: ["Trusted keys are set and the model is not signed.", "Sign the bundle: `selvedge sign`."],
     malformed: ["`signature.json` does not match its schema.", "Sign the bundle again."],
@@ -244,9 +283,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
 };
 
 /** Causes that pass by waiting. */
-const WAIT: ReadonlySet<string> = new Set(
-  ["server", "busy", "stalled", "cut", "offline", "unreachable", "unreadable"].map((x) => `download-failed ${x}`),
-);
+const WAIT: ReadonlySet<string> = new Set([
+  ...["server", "busy", "stalled", "cut", "offline", "unreachable", "unreadable"].map((x) => `download-failed ${x}`),
+  ...["server", "busy", "timeout", "cut", "unreachable"].map((x) => `remote-failed ${x}`),
+]);
 
 /** Lists every cause that has a word, grouped by code. */
 export const ERROR_REASONS: readonly ErrorReason[] = Object.entries(TABLE).flatMap(([code, reasons]) =>

@@ -57,7 +57,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   "remote-failed",
 ]);
 
-/** Reasons of `download-failed` that waiting does not change; error-reasons.ts describes each. */
+/** Reasons that waiting does not change; error-reasons.ts describes each. */
 const PERMANENT: ReadonlySet<unknown> = new Set([
   "not-found",
   "denied",
@@ -70,6 +70,9 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "too-large",
   "encoding",
   "not-stored",
+  "failed",
+  "bad-reply",
+  "no-binary",
 ]);
 
 /** A value that `structuredClone` copies and JSON can show. */

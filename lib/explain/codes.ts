@@ -73,7 +73,11 @@ export const CODES: Readonly<Record<ErrorCode, CodeText>> = {
     cause: "The request could not be, or was not, done within its `deadlineMs`.",
     fix: 'A longer `deadlineMs`, or `onLate: "finish"`.',
   },
-  "remote-failed": { cause: "A server that computes failed. Not used yet.", fix: "Nothing to do." },
+  "remote-failed": {
+    cause:
+      "An inference server (`selvedge/remote`) gave no valid answer; `details.url`, `details.reason`, `details.status`, `details.attempts`.",
+    fix: "By reason: some pass by waiting, others need a change. The message has the server's own words.",
+  },
   closed: {
     cause: "The engine, the model or the state was closed before or while the call was made.",
     fix: "Close after the last answer; catch this code where a page may leave in the middle.",

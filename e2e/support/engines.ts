@@ -1,0 +1,214 @@
+// Starts real inference servers for tests: NVIDIA Triton, KServe and MLServer, from PyPI with the pins of e2e/servers,
+// on 127.0.0.1, on processors. Each is installed once, into a virtual environment in e2e/.cache that its pins name.
+import { execFileSync, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { ROOT } from "./prepare.ts";
+
+const SERVERS = join(ROOT, "e2e/servers");
+const CACHE = join(ROOT, "e2e/.cache/servers");
+
+/** Name of an engine. */
+export type EngineName = "triton" | "kserve" | "mlserver";
+
+/** A running engine. */
+export interface RunningEngine {
+  readonly url: string;
+  readonly pid: number;
+  /** Ends it with a signal and waits until its process is gone. */
+  stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
+}
+
+/** Models to serve: the bytes of each ONNX file by name. `bf16` is added on Triton. */
+export type Models = Readonly<Record<string, Uint8Array>>;
+
+/**
+ * Finds a Python that the engines run on. Triton's wheel needs NumPy 1, which there is for CPython 3.10 to 3.12.
+ * @throws Error that says what is missing
+ */
+function findPython(): string {
+  const seen: string[] = [];
+  for (const name of ["python3.11", "python3.12", "python3.10", "python3"]) {
+    try {
+      const code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2], sys.executable)";
+      const [version = "", path = ""] = execFileSync(name, ["-c", code], { encoding: "utf8", stdio: "pipe" })
+        .trim()
+        .split(" ");
+      if (/^3\.1[0-2]$/.test(version)) return path;
+      seen.push(`${name} is ${version}`);
+    } catch {
+      seen.push(`${name} is missing, or has no venv`);
+    }
+  }
+  throw new Error(`The servers need CPython 3.10 to 3.12 with venv: ${seen.join(", ")}.`);
+}
+
+/** Installs an engine, unless it is; returns the path of its virtual environment. */
+export function installEngine(name: EngineName): string {
+  const python = findPython();
+  const pins = readFileSync(join(SERVERS, `${name}.txt`));
+  const key = createHash("sha256").update(pins).update(python).digest("hex").slice(0, 12);
+  const venv = join(CACHE, `${name}-${key}`);
+  const done = join(venv, "installed");
+  if (existsSync(done)) return venv;
+  rmSync(venv, { recursive: true, force: true });
+  mkdirSync(CACHE, { recursive: true });
+  const run = (file: string, args: readonly string[]): void => {
+    execFileSync(file, args, { stdio: ["ignore", "ignore", "inherit"], timeout: 600_000 });
+  };
+  run(python, ["-m", "venv", venv]);
+  const options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-q"];
+  run(join(venv, "bin/pip"), ["install", ...options, "-r", join(SERVERS, `${name}.txt`)]);
+  if (name === "triton") placeStub(venv);
+  writeFileSync(done, "");
+  return venv;
+}
+
+const evaluate = (venv: string, code: string): string =>
+  execFileSync(join(venv, "bin/python"), ["-c", `import sys, sysconfig; print(${code})`], { encoding: "utf8" }).trim();
+
+const siteOf = (venv: string): string => evaluate(venv, "sysconfig.get_paths()['purelib']");
+
+/** Puts the python backend's program for this version of Python where Triton looks for it. */
+function placeStub(venv: string): void {
+  const server = join(siteOf(venv), "pytriton/tritonserver");
+  const stub = "triton_python_backend_stub";
+  const version = evaluate(venv, "'%d.%d' % sys.version_info[:2]");
+  copyFileSync(join(server, "python_backend_stubs", version, stub), join(server, "backends/python", stub));
+}
+
+/** Starts an engine on a port, with a folder of its own for its files, and waits until its models are ready. */
+export async function startEngine(
+  name: EngineName,
+  models: Models,
+  folder: string,
+  port: number,
+): Promise<RunningEngine> {
+  const venv = installEngine(name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const { file, args, env } = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
+  const child = spawn(file, args, { cwd: folder, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (part: Buffer) => {
+      output = (output + part.toString()).slice(-4_000);
+    });
+  const url = `http://127.0.0.1:${port}`;
+  const names = [...Object.keys(models), ...(name === "triton" ? ["bf16"] : [])];
+  for (let tries = 0; !(await areReady(url, names)); tries += 1) {
+    if (child.exitCode !== null || tries > 600) {
+      child.kill("SIGKILL");
+      throw new Error(`${name} did not start: ${output}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return { url, pid: child.pid ?? 0, stop: (signal) => end(child, signal) };
+}
+
+async function areReady(url: string, names: readonly string[]): Promise<boolean> {
+  for (const name of names) {
+    const response = await fetch(`${url}/v2/models/${name}/ready`).catch(() => null);
+    await response?.arrayBuffer();
+    if (response?.status !== 200) return false;
+  }
+  return true;
+}
+
+async function end(child: ChildProcess, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill(signal);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  await gone;
+  clearTimeout(timer);
+}
+
+/** Returns a port that nothing listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+interface Command {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+type Prepare = (venv: string, models: Models, folder: string, port: number, otherPort: number) => Command;
+
+const CONFIG = 'backend: "python"\ninstance_group [ { count: 1 kind: KIND_CPU } ]\n';
+const BF16 =
+  'max_batch_size: 0\ninput [ { name: "x" data_type: TYPE_BF16 dims: [ -1 ] } ]\noutput [ { name: "y" data_type: TYPE_BF16 dims: [ -1 ] } ]\n';
+
+const triton: Prepare = (venv, models, folder, port, otherPort) => {
+  const add = (name: string, config: string, model: string, onnx: Uint8Array | null): void => {
+    const version = join(folder, name, "1");
+    mkdirSync(version, { recursive: true });
+    writeFileSync(join(folder, name, "config.pbtxt"), config);
+    copyFileSync(join(SERVERS, model), join(version, "model.py"));
+    copyFileSync(join(SERVERS, "onnx_session.py"), join(version, "onnx_session.py"));
+    if (onnx !== null) writeFileSync(join(version, "model.onnx"), onnx);
+  };
+  for (const [name, onnx] of Object.entries(models)) add(name, CONFIG, "triton_model.py", onnx);
+  add("bf16", CONFIG + BF16, "triton_bf16.py", null);
+  const site = siteOf(venv);
+  const server = join(site, "pytriton/tritonserver");
+  const options = {
+    "model-repository": folder,
+    "backend-directory": join(server, "backends"),
+    "http-address": "127.0.0.1",
+    "http-port": String(port),
+    "allow-grpc": "false",
+    "metrics-address": "127.0.0.1",
+    "metrics-port": String(otherPort),
+    "exit-timeout-secs": "10",
+  };
+  return {
+    file: join(server, "bin/tritonserver"),
+    args: Object.entries(options).map(([key, value]) => `--${key}=${value}`),
+    env: {
+      // The stub needs the library of exactly this Python, and the wheel's own ones.
+      LD_LIBRARY_PATH: `${site}/nvidia_pytriton.libs:${evaluate(venv, "sysconfig.get_config_var('LIBDIR')")}`,
+      // The embedded interpreter finds the environment by the first python3 on the path.
+      PATH: `${venv}/bin:${process.env["PATH"] ?? ""}`,
+    },
+  };
+};
+
+const kserve: Prepare = (venv, models, folder, port) => {
+  for (const [name, onnx] of Object.entries(models)) writeFileSync(join(folder, `${name}.onnx`), onnx);
+  const options = [`--http_port=${port}`, "--enable_grpc=false", "--enable_latency_logging=false"];
+  return {
+    file: join(venv, "bin/python"),
+    args: ["-W", "ignore", join(SERVERS, "kserve_server.py"), folder, ...options],
+    env: {},
+  };
+};
+
+const mlserver: Prepare = (venv, models, folder, port, otherPort) => {
+  const settings = {
+    debug: false,
+    host: "127.0.0.1",
+    http_port: port,
+    grpc_port: otherPort,
+    metrics_port: otherPort + 1,
+    parallel_workers: 0,
+  };
+  writeFileSync(join(folder, "settings.json"), JSON.stringify(settings));
+  for (const [name, onnx] of Object.entries(models)) {
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, "model.onnx"), onnx);
+    const own = { name, implementation: "mlserver_model.OnnxModel", parameters: { uri: "./model.onnx", version: "1" } };
+    writeFileSync(join(folder, name, "model-settings.json"), JSON.stringify(own));
+  }
+  return { file: join(venv, "bin/mlserver"), args: ["start", folder], env: { PYTHONPATH: SERVERS } };
+};

@@ -1,0 +1,125 @@
+// One HTTP request to a server: sent, bounded in time and size, its failure classified. Knows nothing of tensors, other
+// servers or retries. The only place of this folder where bytes leave.
+import { untilAborted } from "../core/abort.ts";
+import type { NetworkEffects } from "../effects/network.ts";
+import { Failure, failureOf } from "./failure.ts";
+
+/** A request to one server. */
+export interface HttpRequest {
+  readonly method: "GET" | "POST";
+  readonly url: string;
+  readonly headers: Headers;
+  readonly body?: Uint8Array<ArrayBuffer>;
+}
+
+/** A reply with status 200. */
+export interface HttpReply {
+  readonly headers: Headers;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Bounds of a request. */
+export interface Bounds {
+  /** Cancels the request; its reason is thrown unchanged. */
+  readonly signal: AbortSignal;
+  /** Time for the whole reply, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Size of the largest reply, in bytes. */
+  readonly maxReplyBytes: number;
+}
+
+/** Bytes of an error's body that are read: MLServer has sent 100 MB, which echo the request. */
+const ERROR_BYTES = 16_384;
+
+/** Sends a request. @throws Failure; the signal's reason */
+export async function exchange(effects: NetworkEffects, request: HttpRequest, bounds: Bounds): Promise<HttpReply> {
+  const { signal, timeoutMs } = bounds;
+  signal.throwIfAborted();
+  const stop = new AbortController();
+  const follow = (): void => {
+    stop.abort(signal.reason);
+  };
+  signal.addEventListener("abort", follow);
+  const cancelTimer = effects.setTimer(() => {
+    stop.abort(new Failure(`no complete reply within ${timeoutMs} ms`, { reason: "timeout" }));
+  }, timeoutMs);
+  try {
+    return await send(effects, request, bounds, stop.signal);
+  } finally {
+    cancelTimer();
+    signal.removeEventListener("abort", follow);
+    // Ends a body that was not read to its end.
+    stop.abort();
+  }
+}
+
+async function send(
+  effects: NetworkEffects,
+  { url, ...rest }: HttpRequest,
+  { maxReplyBytes }: Bounds,
+  signal: AbortSignal,
+): Promise<HttpReply> {
+  // A redirect would take inputs and tokens to a place that the app did not name.
+  const init: RequestInit = { ...rest, signal, redirect: "error", cache: "no-store" };
+  const response = await orFailure(effects.fetch(url, init), signal, (cause) => {
+    const text = "no reply: the server is away, closed the connection, redirects, or sends no CORS headers";
+    return new Failure(text, { reason: "unreachable", cause });
+  });
+  const { status, headers } = response;
+  const isGood = status === 200;
+  const body = readBody(response, isGood ? maxReplyBytes : ERROR_BYTES, signal);
+  if (!isGood) {
+    const words = await body
+      .then(async ({ bytes }) => (await import("./failure-text.ts")).wordsOf(bytes))
+      .catch(() => "");
+    // The caller's abort and the time limit count more than the status.
+    if (signal.aborted) throw signal.reason;
+    throw failureOf(status, headers.get("retry-after"), words);
+  }
+  const { bytes, isWhole } = await body;
+  if (!isWhole) {
+    const text = `the reply exceeds maxReplyBytes ${maxReplyBytes}`;
+    throw new Failure(text, { reason: "too-large", status });
+  }
+  return { headers, bytes };
+}
+
+/** Reads a body up to a size. */
+async function readBody(
+  { body, headers }: Response,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; isWhole: boolean }> {
+  // Of a compressed body the length is another one; a hint either way.
+  const hint = Math.min(maxBytes, Number(headers.get("content-length") ?? 0) || 0);
+  let bytes = new Uint8Array(hint);
+  let size = 0;
+  const reader = body?.getReader();
+  while (reader !== undefined) {
+    const { done, value } = await orFailure(reader.read(), signal, (cause) => {
+      const text = `connection closed after ${size} bytes of the reply`;
+      return new Failure(text, { reason: "cut", cause });
+    });
+    if (done) break;
+    const part = value.subarray(0, maxBytes - size);
+    if (size + part.length > bytes.length) {
+      const larger = new Uint8Array(Math.min(maxBytes, Math.max(65_536, 2 * (size + part.length))));
+      larger.set(bytes.subarray(0, size));
+      bytes = larger;
+    }
+    bytes.set(part, size);
+    size += part.length;
+    if (part.length < value.length) return { bytes: bytes.subarray(0, size), isWhole: false };
+  }
+  return { bytes: bytes.subarray(0, size), isWhole: true };
+}
+
+/** Waits for the network; its own error becomes a Failure, an abort keeps its reason. */
+async function orFailure<T>(wait: Promise<T>, signal: AbortSignal, toFailure: (cause: unknown) => Failure): Promise<T> {
+  try {
+    return await untilAborted(wait, signal);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw toFailure(error);
+  }
+}

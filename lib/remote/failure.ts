@@ -1,0 +1,104 @@
+// Failures of requests to servers, and what each means for a retry and for the server's circuit breaker. Servers answer
+// a client's own fault with 400, 404, 422 and also 500. failure-text.ts has the words.
+import { SelvedgeError } from "../core/errors.ts";
+import type { Outcome } from "./endpoints.ts";
+
+/** Cause of a failed request, as `details.reason` of the error `remote-failed`. */
+export type RemoteReason =
+  | "unreachable"
+  | "cors"
+  | "cut"
+  | "timeout"
+  | "busy"
+  | "server"
+  | "failed"
+  | "denied"
+  | "not-found"
+  | "refused"
+  | "bad-reply"
+  | "too-large"
+  | "no-binary";
+
+/** How often a request is sent in all where it keeps failing for a reason: as often as allowed, twice, or once. */
+const SENDS: Readonly<Record<RemoteReason, number>> = {
+  unreachable: Infinity,
+  cut: Infinity,
+  timeout: Infinity,
+  busy: Infinity,
+  server: Infinity,
+  // Another server may be right, and a new token may be accepted; but no wait changes these.
+  cors: 2,
+  denied: 2,
+  "bad-reply": 2,
+  failed: 1,
+  "not-found": 1,
+  refused: 1,
+  "too-large": 1,
+  "no-binary": 1,
+};
+
+/** A reply that breaks the protocol, or is not what was asked for. */
+export class ReplyError extends Error {}
+
+/** Facts of a failed attempt. */
+export interface FailureFacts {
+  readonly reason: RemoteReason;
+  /** Status of the reply; absent where none came. */
+  readonly status?: number;
+  /** Wait that the server asked for; absent where it did not. */
+  readonly waitMs?: number;
+  readonly cause?: unknown;
+}
+
+/** A failed attempt. */
+export class Failure extends Error {
+  readonly reason: RemoteReason;
+  readonly status: number | null;
+  /** Wait that the server asked for; 0 where it did not. */
+  readonly waitMs: number;
+
+  constructor(message: string, { reason, status, waitMs, cause }: FailureFacts) {
+    super(message, { cause });
+    this.reason = reason;
+    this.status = status ?? null;
+    this.waitMs = waitMs ?? 0;
+  }
+
+  /** Sends that are allowed in all. */
+  get sends(): number {
+    return SENDS[this.reason];
+  }
+
+  /** Outcome for the server's breaker. */
+  get outcome(): Outcome {
+    if (/^(unreachable|cut|timeout|server|bad-reply)$/.test(this.reason)) return "failed";
+    if (this.reason === "busy" && this.waitMs === 0) return "failed";
+    return this.status === null ? "neutral" : "answered";
+  }
+
+  /** Returns the error for the caller. */
+  toError(url: string, attempts: number): SelvedgeError {
+    const times = attempts > 1 ? ` (${attempts} attempts)` : "";
+    const details = { reason: this.reason, url, attempts, ...(this.status !== null && { status: this.status }) };
+    return new SelvedgeError("remote-failed", `${url}: ${this.message}${times}.`, details, this.cause);
+  }
+}
+
+/** The longest Retry-After that is followed. */
+const RETRY_AFTER_MAX_MS = 60_000;
+
+/** Returns the failure that a status other than 200 means; `words` are the server's own. */
+export function failureOf(status: number, retryAfter: string | null, words: string): Failure {
+  const seconds = Number(retryAfter);
+  const waitMs = seconds > 0 ? Math.min(RETRY_AFTER_MAX_MS, seconds * 1_000) : 0;
+  return new Failure(`status ${status}${words}`, { reason: reasonOf(status), status, waitMs });
+}
+
+function reasonOf(status: number): RemoteReason {
+  if ([408, 425, 429, 503].includes(status)) return "busy";
+  if ([401, 403, 407].includes(status)) return "denied";
+  if (status === 404 || status === 410) return "not-found";
+  if (status === 500) return "failed";
+  if (status < 400) return "bad-reply";
+  return status > 501 ? "server" : "refused";
+}

@@ -1,0 +1,246 @@
+// `selvedge/remote`: a client of servers that speak the Open Inference Protocol, version 2, over HTTP: NVIDIA Triton,
+// KServe, MLServer. Loaded by those who import it, and runs in browsers, workers and Node. Sends nothing before a call.
+import { show } from "../core/check-inputs.ts";
+import { networkEffects } from "../effects/network.ts";
+import type { NetworkEffects } from "../effects/network.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { call, closedError, RetryBudget } from "./call.ts";
+import type { CallContext } from "./call.ts";
+import { Endpoints } from "./endpoints.ts";
+import type { Endpoint } from "./endpoints.ts";
+import { exchange } from "./exchange.ts";
+import type { HttpRequest } from "./exchange.ts";
+import { Failure } from "./failure.ts";
+import type { infer, InferContext, InferOptions, InferResult } from "./infer.ts";
+import type { ModelMetadata } from "./metadata.ts";
+import { decodeText, parse, readServerMetadata } from "./plain-json.ts";
+import type { ServerMetadata } from "./plain-json.ts";
+
+export { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+export type { ErrorCode, ErrorDetails } from "../core/errors.ts";
+export type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
+export type { NetworkEffects } from "../effects/network.ts";
+export type { Datatype } from "./datatypes.ts";
+export type { InferInfo, InferOptions, InferResult } from "./infer.ts";
+export type { ModelMetadata, RemotePort } from "./metadata.ts";
+export type { ServerMetadata } from "./plain-json.ts";
+
+/** Options of `connectRemote`. */
+export interface RemoteOptions {
+  /** Base addresses of servers with the same models, such as `https://infer.example`; relative ones where there is a page. */
+  readonly endpoints: readonly string[];
+  /** Returns headers for a request, such as Authorization; called before each attempt. Default: none. */
+  readonly headers?: ((endpoint: string) => HeadersInit | Promise<HeadersInit>) | undefined;
+  /** Whether tensors are sent as bytes. Default: "auto", unless the server refuses the first request. */
+  readonly binary?: "auto" | "always" | "never" | undefined;
+  /** Compresses requests with gzip, which KServe refuses. Default: false. */
+  readonly gzip?: boolean | undefined;
+  /** Time for a call with all its attempts, in milliseconds. Default: 30,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Time for one attempt, in milliseconds. Default: 15,000. */
+  readonly attemptTimeoutMs?: number | undefined;
+  /** Attempts of a call, the first one included. Default: 8. */
+  readonly attempts?: number | undefined;
+  /** Retries a second that all calls of this client share. Default: 10. */
+  readonly retriesPerSecond?: number | undefined;
+  /** Largest reply that is read, in bytes. Default: 256 MiB. */
+  readonly maxReplyBytes?: number | undefined;
+  /** Replaces network and clock, for tests. Default: the browser's or Node's. */
+  readonly effects?: NetworkEffects | undefined;
+}
+
+/** Defaults of RemoteOptions. */
+const DEFAULTS = {
+  binary: "auto",
+  gzip: false,
+  timeoutMs: 30_000,
+  attemptTimeoutMs: 15_000,
+  attempts: 8,
+  retriesPerSecond: 10,
+  maxReplyBytes: 256 * 1024 * 1024,
+} as const;
+
+/** Options of a call that reads metadata. */
+export interface CallOptions {
+  /** Cancels the call, which rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Time for all attempts, in milliseconds. Default: the client's. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** State of one server. */
+export interface EndpointHealth {
+  /** Base address of the server. */
+  readonly endpoint: string;
+  /** Whether the server runs. */
+  readonly isLive: boolean;
+  /** Whether the server, or the model that was asked about, answers requests. */
+  readonly isReady: boolean;
+}
+
+/**
+ * Creates a client of servers; sends nothing yet.
+ * @throws TypeError, RangeError for a wrong option
+ * @example
+ * const remote = connectRemote({ endpoints: ["https://infer.example"] });
+ * const model = await remote.model("fashion-mlp");
+ * const { outputs } = await model.infer({ image: { dtype: "float32", dims: [1, 1, 28, 28], data } });
+ */
+export function connectRemote(options: RemoteOptions): RemoteClient {
+  const effects = options.effects ?? networkEffects();
+  return new RemoteClient(options, effects);
+}
+
+/** A client of one or more servers with the same models. */
+export class RemoteClient {
+  readonly #context: CallContext;
+  readonly #infer: Omit<InferContext, "model" | "path" | "version">;
+  readonly #closed = new AbortController();
+
+  /** @internal */
+  constructor(options: RemoteOptions, effects: NetworkEffects) {
+    const { headers = () => ({}), ...rest } = options;
+    const set = { ...DEFAULTS, ...withoutUndefined(rest) };
+    for (const name of ["timeoutMs", "attemptTimeoutMs", "attempts", "retriesPerSecond", "maxReplyBytes"] as const)
+      if (typeof set[name] !== "number" || !(set[name] > 0))
+        throw new RangeError(`${name}: expected a number above 0, got ${show(set[name])}`);
+    if (!["auto", "always", "never"].includes(set.binary))
+      throw new TypeError(`binary: expected "auto", "always" or "never", got ${show(set.binary)}`);
+    if (typeof headers !== "function") throw new TypeError(`headers: expected a function, got ${show(headers)}`);
+    const endpoints = new Endpoints(addressesOf(options.endpoints, effects.baseUrl), effects);
+    for (const endpoint of endpoints.all) endpoint.isBinary = { auto: null, always: true, never: false }[set.binary];
+    this.#context = {
+      effects,
+      endpoints,
+      budget: new RetryBudget(set.retriesPerSecond),
+      closed: this.#closed.signal,
+      attempts: set.attempts,
+      timeoutMs: set.timeoutMs,
+      attemptTimeoutMs: set.attemptTimeoutMs,
+      maxReplyBytes: set.maxReplyBytes,
+    };
+    const own = async ({ url }: Endpoint): Promise<Headers> =>
+      Promise.resolve(headers(url)).then((x) => new Headers(x));
+    this.#infer = { effects, headers: own, gzip: set.gzip, call: (each) => call(this.#context, each) };
+  }
+
+  /** Reads a server's metadata. @throws SelvedgeError `remote-failed`, `closed` */
+  async metadata(options: CallOptions = {}): Promise<ServerMetadata> {
+    return this.#read("/v2", readServerMetadata, options);
+  }
+
+  /** Asks each server, once, whether it is live and whether it, or a model, is ready. Rejects only when aborted or closed. */
+  async health(model?: string, { signal, timeoutMs }: CallOptions = {}): Promise<EndpointHealth[]> {
+    const { effects, endpoints, closed, ...bounds } = this.#context;
+    const either = AbortSignal.any([closed, ...(signal === undefined ? [] : [signal])]);
+    const ready = model === undefined ? "/v2/health/ready" : `${pathOf(model)}/ready`;
+    const ask = async (endpoint: Endpoint, path: string): Promise<boolean> => {
+      try {
+        const limits = { ...bounds, signal: either, timeoutMs: timeoutMs ?? bounds.attemptTimeoutMs };
+        await exchange(effects, await this.#get(endpoint, path), limits);
+        return true;
+      } catch (error) {
+        if (error instanceof Failure) return false;
+        throw error;
+      }
+    };
+    return Promise.all(
+      endpoints.all.map(async (endpoint) => {
+        const [isLive, isReady] = await Promise.all([ask(endpoint, "/v2/health/live"), ask(endpoint, ready)]);
+        return { endpoint: endpoint.url, isLive, isReady };
+      }),
+    );
+  }
+
+  /**
+   * Reads a model's metadata, by which its requests are checked before they are sent.
+   * @throws SelvedgeError `remote-failed`, `closed`; TypeError for a name or version that no path can have
+   */
+  async model(
+    name: string,
+    options: CallOptions & { readonly version?: string | undefined } = {},
+  ): Promise<RemoteModel> {
+    const path = pathOf(name, options.version);
+    // Fetched while the server answers.
+    const loading = import("./infer.ts");
+    const read = async (value: unknown): Promise<ModelMetadata> => (await loading).readModelMetadata(value);
+    const [{ infer }, found] = await Promise.all([loading, this.#read(path, read, options)]);
+    const model = { ...found, name };
+    return new RemoteModel({ ...this.#infer, model, path, version: options.version }, infer);
+  }
+
+  /** Rejects pending calls with `closed` and cancels their requests. */
+  close(): void {
+    this.#closed.abort(closedError());
+  }
+
+  async #get(endpoint: Endpoint, path: string): Promise<HttpRequest> {
+    return { method: "GET", url: endpoint.url + path, headers: await this.#infer.headers(endpoint) };
+  }
+
+  async #read<T>(
+    path: string,
+    read: (value: unknown) => T | Promise<T>,
+    { signal, timeoutMs }: CallOptions,
+  ): Promise<T> {
+    const { value } = await call(this.#context, {
+      signal,
+      timeoutMs,
+      request: (endpoint) => this.#get(endpoint, path),
+      read: ({ bytes }) => read(parse(decodeText(bytes, "the reply"))),
+    });
+    return value;
+  }
+}
+
+/** A model on servers. */
+export class RemoteModel {
+  /** The model as the server declares it. */
+  readonly metadata: ModelMetadata;
+  readonly #context: InferContext;
+  readonly #infer: typeof infer;
+
+  /** @internal */
+  constructor(context: InferContext, run: typeof infer) {
+    this.metadata = context.model;
+    this.#context = context;
+    this.#infer = run;
+  }
+
+  /**
+   * Runs the model on a server.
+   * @throws TypeError, RangeError for inputs that the model does not take, before anything is sent; SelvedgeError
+   * `remote-failed`, `closed`; the signal's reason
+   */
+  async infer(inputs: Readonly<Record<string, Tensor>>, options: InferOptions = {}): Promise<InferResult> {
+    return this.#infer(this.#context, inputs, options);
+  }
+}
+
+/** Returns a model's path. A name of dots would be another path. */
+function pathOf(name: string, version?: string): string {
+  for (const [option, value] of [
+    ["model", name],
+    ["version", version ?? "1"],
+  ])
+    if (typeof value !== "string" || /^\.{0,2}$/.test(value))
+      throw new TypeError(`${option}: expected a name, got ${show(value)}`);
+  return `/v2/models/${encodeURIComponent(name)}${version === undefined ? "" : `/versions/${encodeURIComponent(version)}`}`;
+}
+
+function addressesOf(endpoints: readonly string[], base: string | undefined): string[] {
+  if (!Array.isArray(endpoints) || endpoints.length === 0)
+    throw new TypeError(`endpoints: expected a list of addresses, got ${show(endpoints)}`);
+  return endpoints.map((each: unknown) => {
+    const url = typeof each === "string" && URL.canParse(each, base) ? new URL(each, base) : null;
+    if (url === null || !/^https?:$/.test(url.protocol) || url.username + url.password + url.search + url.hash !== "")
+      throw new TypeError(`endpoints: expected http(s) addresses without user, query and fragment, got ${show(each)}`);
+    return url.href.replace(/\/+$/, "");
+  });
+}
+
+function withoutUndefined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, x]) => x !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,52 @@
+// Replies in JSON without tensors.
+import { ReplyError } from "./failure.ts";
+
+/** Name, version and extensions of a server. */
+export interface ServerMetadata {
+  /** Name of the engine, as it states it. */
+  readonly name: string;
+  /** Version of the engine, as it states it. */
+  readonly version: string;
+  /** Extensions that it lists. KServe has the binary extension and does not list it. */
+  readonly extensions: readonly string[];
+}
+
+/** Reads a server's metadata. @throws ReplyError */
+export function readServerMetadata(value: unknown): ServerMetadata {
+  const { name, version, extensions } = asObject(value, "the server's metadata");
+  return { name: textOf(name) ?? "", version: textOf(version) ?? "", extensions: texts(extensions) };
+}
+
+/** Parses JSON. @throws ReplyError */
+export function parse(text: string, parser: (text: string) => unknown = JSON.parse): unknown {
+  try {
+    return parser(text);
+  } catch {
+    throw new ReplyError("the reply is not JSON");
+  }
+}
+
+/** Decodes UTF-8. @throws ReplyError */
+export function decodeText(bytes: Uint8Array, at: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new ReplyError(`${at} is not UTF-8 text`);
+  }
+}
+
+/** Returns a value as an object. @throws ReplyError */
+export function asObject(value: unknown, at: string): Readonly<Record<string, unknown>> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new ReplyError(`${at} is not a JSON object`);
+}
+
+/** Returns a name or a version as text; null where there is none. */
+export function textOf(value: unknown): string | null {
+  return typeof value === "string" || typeof value === "number" ? String(value) : null;
+}
+
+/** Returns a list as texts; an empty one where there is none. */
+export function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
