@@ -109,8 +109,10 @@ function formsOf(request: InferRequest): (asBytes: boolean) => Promise<EncodedRe
   let text: EncodedRequest | null = null;
   return async (asBytes) => {
     if (asBytes) return (bytes ??= encodeRequest(request, null));
-    if (request.inputs.some((x) => x.datatype === "BF16"))
-      throw new Failure("BF16 tensors need the binary extension, which the server lacks", { reason: "no-binary" });
+    if (request.inputs.some((x) => x.datatype === "BF16")) {
+      const text = "BF16 tensors need the binary extension, which the server lacks";
+      throw new Failure(text, { reason: "no-binary" });
+    }
     const json = await import("./json-tensors.ts");
     return (text ??= encodeRequest(request, json));
   };
