@@ -51,6 +51,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ["chromium", "firefox"].map((browser) => [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]]),
   ),
   minilm: ["engine/minilm"],
+  architectures: ["engine/architectures"],
   "lies-halves": ["--project=own-browser", "engine/golden-halves"],
   webkit: ["--project=webkit"],
   leak: ["--project=own-browser", "engine/leak"],

@@ -1,0 +1,142 @@
+// Exported models of common architectures, with generated weights, from a local hub: the same tensors in give the outputs
+// of Python's onnxruntime. In the soak alone: the exporter needs PyTorch, which is installed into a folder of the cache
+// unless SELVEDGE_PYTHON names a Python that has the packages of e2e/support/architectures.txt.
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import type * as Selvedge from "selvedge";
+import { HubServer } from "../../../lib/test-support/hub-server.ts";
+import type { RepoFiles } from "../../../lib/test-support/hub-server.ts";
+import { ROOT } from "../../support/prepare.ts";
+import { isSoak, keep } from "../../support/slice.ts";
+
+/** Bounds on max|Δ| / max|reference|, by encoding: rounding of activations differs where they are quantized. */
+const BOUNDS: Readonly<Record<string, number>> = { fp32: 1e-4, q4: 1e-4, q8: 5e-2 };
+const CACHE = join(ROOT, "e2e/.cache");
+const NAMES = [
+  ...["text-classifier", "token-classifier", "cross-encoder", "fill-mask", "distilbert", "mpnet"],
+  ...["vit", "mobilenet", "convnext", "detr", "yolos", "segformer", "whisper"],
+];
+
+/** A tensor as architectures.py writes it. */
+interface Told {
+  readonly dtype: string;
+  readonly dims: readonly number[];
+  /** Its bytes in base64. */
+  readonly data: string;
+}
+
+interface Case {
+  readonly repo: string;
+  readonly file: string;
+  readonly dtype: string;
+  readonly feeds: Readonly<Record<string, Told>>;
+  readonly outputs: Readonly<Record<string, Told>>;
+}
+
+let hub: HubServer;
+let cases: readonly Case[] = [];
+
+test.beforeAll(async () => {
+  test.setTimeout(1_800_000);
+  hub = await HubServer.start();
+  if (!isSoak) return;
+  const folder = join(CACHE, "architectures");
+  if (!existsSync(join(folder, "cases.json")))
+    execFileSync(python(), [join(ROOT, "e2e/support/architectures.py"), folder], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+  cases = JSON.parse(readFileSync(join(folder, "cases.json"), "utf8")) as readonly Case[];
+  for (const name of NAMES) hub.commit(`owner/${name}`, filesIn(join(folder, name)));
+});
+
+test.afterAll(() => {
+  hub.close();
+});
+
+/** Returns a Python with the exporter. */
+function python(): string {
+  const given = process.env["SELVEDGE_PYTHON"];
+  if (given !== undefined) return given;
+  const own = join(CACHE, "python");
+  const path = join(own, "bin/python");
+  if (existsSync(path)) return path;
+  execFileSync("python3", ["-m", "venv", own]);
+  const list = join(ROOT, "e2e/support/architectures.txt");
+  execFileSync(path, ["-m", "pip", "install", "--quiet", "-r", list], { stdio: ["ignore", "ignore", "inherit"] });
+  return path;
+}
+
+function filesIn(folder: string): RepoFiles {
+  const found = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((x) => x.isFile());
+  return Object.fromEntries(
+    found.map(({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      return [path.slice(folder.length + 1), new Uint8Array(readFileSync(path))];
+    }),
+  );
+}
+
+interface Ran {
+  readonly outputs: Readonly<Record<string, readonly number[]>>;
+  readonly backend: string;
+  readonly why: string;
+}
+
+/** Loads a graph by its repository's name and runs it. */
+function run(page: Page, host: string, backend: "wasm" | "webgpu", given: Case): Promise<Ran> {
+  return page.evaluate(
+    async ({ host, backend, given }) => {
+      const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+      const TYPES = {
+        float32: Float32Array,
+        int64: BigInt64Array,
+        int32: Int32Array,
+        bool: Uint8Array,
+      };
+      const engine = await createEngine({ backends: [backend], workers: 1 });
+      try {
+        const { repo, dtype, file } = given;
+        const model = await engine.load({ repo: `owner/${repo}`, host, dtype, file }, { backend });
+        const inputs = Object.entries(given.feeds).map(([name, { dtype, dims, data }]) => {
+          const bytes = Uint8Array.from(atob(data), (x) => x.charCodeAt(0));
+          const values = new TYPES[dtype as keyof typeof TYPES](bytes.buffer);
+          return [name, { dtype, dims, data: values } as Selvedge.TensorInput] as const;
+        });
+        const { outputs, info } = await model.run(Object.fromEntries(inputs));
+        const numbers = Object.entries(outputs).map(([name, { data }]) => [name, Array.from(data, Number)] as const);
+        return { outputs: Object.fromEntries(numbers), backend: info.backend, why: info.why.text };
+      } finally {
+        await engine.close();
+      }
+    },
+    { host, backend, given },
+  );
+}
+
+const most = (list: readonly number[]): number => list.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
+
+for (const backend of ["wasm", "webgpu"] as const)
+  for (const name of isSoak ? NAMES : [])
+    test(`${name} on ${backend} gives the outputs of Python's onnxruntime`, async ({ page }, info) => {
+      const { pages } = info.config.metadata as { pages: string };
+      await page.goto(`${pages}/engine.html`);
+      await page.waitForFunction("globalThis.selvedge !== undefined");
+      // Products of activations in 8 bits have no kernels on WebGPU.
+      const own = cases.filter((x) => x.repo === name && (backend === "wasm" || x.dtype !== "q8"));
+      expect(own.length).toBeGreaterThan(0);
+      for (const each of own) {
+        const found = await run(page, hub.url, backend, each);
+        expect(found.backend, found.why).toBe(backend);
+        for (const [output, { data }] of Object.entries(each.outputs)) {
+          const reference = [...new Float32Array(new Uint8Array(Buffer.from(data, "base64")).buffer)];
+          const values = found.outputs[output] ?? [];
+          expect(values, output).toHaveLength(reference.length);
+          const ratio = most(values.map((x, i) => x - (reference[i] ?? 0))) / most(reference);
+          await keep(info, { name, backend, dtype: each.dtype, output, ratio });
+          expect(ratio, `${each.dtype} ${output}`).toBeLessThan(BOUNDS[each.dtype] ?? 0);
+        }
+      }
+    });
