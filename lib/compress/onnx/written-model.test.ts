@@ -1,6 +1,9 @@
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { runAll } from "../run/session.ts";
@@ -65,6 +68,19 @@ test("weights that lie in a file are linked, not written again, and a changed on
   expect(dirname(second.source as string)).toBe(temporary);
   expect(data).not.toBe("");
 });
+
+test("a process that exits early removes its temporary folder", async () => {
+  const written = new URL("./written-model.ts", import.meta.url).href;
+  const script = `const { Scratch } = await import(${JSON.stringify(written)});
+    process.stdout.write(await new Scratch().folder());
+    process.exit();`;
+  const path = join(folder, "exit.mjs");
+  writeFileSync(path, script);
+  const loader = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  const left = execFileSync(process.execPath, ["--import", loader, path], { encoding: "utf8" });
+  expect(left).toContain("selvedge-models-");
+  expect(statSync(left, { throwIfNoEntry: false })).toBeUndefined();
+}, 60_000);
 
 test("the temporary folder goes with the compression", async () => {
   const { source } = await writeModel(model(), scratch, 0);

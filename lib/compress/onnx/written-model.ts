@@ -2,6 +2,7 @@
 // weights as external data, which ONNX Runtime maps. There the model that is handed on reads its weights from that file,
 // so memory holds none. A weight that lies in a file already is not written again where that file can be linked to.
 import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { link, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -31,16 +32,27 @@ const LINK_ALIGN_BYTES = 64;
 /** A temporary folder for large models, made when it is first needed. */
 export class Scratch {
   #folder: Promise<string> | null = null;
+  #remove: (() => void) | null = null;
 
-  /** Returns the folder. */
+  /** Returns the folder; a process that exits removes it too. */
   folder(): Promise<string> {
-    return (this.#folder ??= mkdtemp(join(tmpdir(), "selvedge-models-")));
+    return (this.#folder ??= this.#create());
+  }
+
+  async #create(): Promise<string> {
+    const folder = await mkdtemp(join(tmpdir(), "selvedge-models-"));
+    this.#remove = () => {
+      rmSync(folder, { recursive: true, force: true });
+    };
+    process.once("exit", this.#remove);
+    return folder;
   }
 
   /** Removes the folder; models that were written there cannot be used any more. */
   async close(): Promise<void> {
     const folder = await this.#folder;
     this.#folder = null;
+    if (this.#remove !== null) process.off("exit", this.#remove);
     if (folder !== null) await rm(folder, { recursive: true, force: true });
   }
 }
