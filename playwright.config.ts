@@ -1,12 +1,17 @@
 // Browser tests: Chromium and Firefox by Playwright, WebKitGTK by WebDriver inside tests of the `webkit` project. Two at a
 // time, since much of a test waits; one in the soak, which judges times, on machines of two cores that draw WebGPU too.
 import { defineConfig } from "@playwright/test";
-import { chromiumLaunch, firefoxLaunch } from "./e2e/support/browsers.ts";
+import { chromiumAdapter, chromiumLaunch, firefoxLaunch } from "./e2e/support/browsers.ts";
 import { isSoak } from "./e2e/support/slice.ts";
 
 const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
 const PAGES_PORT = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43118);
 const { channel, ...firefox } = firefoxLaunch();
+
+/** Suites of WebGPU, which the soak also runs in Chromium on SwiftShader. */
+const GPU_SUITES = ["backend", "golden", "compressed", "batches", "external-data", "operators"].map(
+  (x) => `engine/${x}.spec.ts`,
+);
 
 /** Tests that are run once, not in each of the browsers that Playwright drives. */
 const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
@@ -41,8 +46,8 @@ export default defineConfig({
     {
       name: "chromium",
       testIgnore: BY_THEMSELVES,
-      // Tests that take SwiftShader a minute, and Firefox's software GPU seconds, run in the soak.
-      ...(isSoak ? {} : { grepInvert: /@swiftshader/ }),
+      // Tests that take SwiftShader a minute, and lavapipe seconds, run on SwiftShader in the soak alone.
+      ...(isSoak || chromiumAdapter() === "lavapipe" ? {} : { grepInvert: /@swiftshader/ }),
       use: { browserName: "chromium", launchOptions: chromiumLaunch() },
     },
     {
@@ -52,6 +57,15 @@ export default defineConfig({
       grepInvert: /@chromium/,
       use: { browserName: "firefox", ...(channel === undefined ? {} : { channel }), launchOptions: firefox },
     },
+    ...(isSoak
+      ? [
+          {
+            name: "swiftshader",
+            testMatch: GPU_SUITES.map((x) => `**/${x}`),
+            use: { browserName: "chromium" as const, launchOptions: chromiumLaunch("swiftshader") },
+          },
+        ]
+      : []),
     { name: "webkit", testMatch: "*.webkit.spec.ts" },
     // Tests that compare browsers start them themselves.
     { name: "own-browser", testMatch: "*.own-browser.spec.ts" },

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureBrowsers } from "./support/browsers.ts";
+import { ensureLavapipe } from "./support/lavapipe/lavapipe.ts";
 import { commit } from "./support/origin.ts";
 import { prepare, ROOT } from "./support/prepare.ts";
 import { isSoak, slice } from "./support/slice.ts";
@@ -99,6 +100,8 @@ function runBrowsers(names: readonly string[]): Outcome {
 }
 
 ensureBrowsers();
+/** In the gate, tests without float16 on the GPU are a failure. */
+const isAdapterMissing = await ensureLavapipe();
 prepare();
 mkdirSync(REPORTS, { recursive: true });
 const suites = process.argv.slice(2);
@@ -110,7 +113,8 @@ if (isWanted("simulation")) outcomes.push(runSimulation());
 if (suites.includes("mutants-auto")) outcomes.push(runAutoMutants());
 if (isWanted("mutants")) outcomes.push(runMutants());
 if (suites.length === 0 || inBrowsers.length > 0) outcomes.push(runBrowsers(inBrowsers));
-const { passed, failed } = addCounts(...outcomes.map(({ counts }) => counts));
+const counts = outcomes.map((x) => x.counts);
+const { passed, failed } = addCounts(...counts, { passed: 0, failed: Number(isAdapterMissing) });
 const measured = outcomes.flatMap((x) => x.measured);
 writeFileSync(join(REPORTS, "outcome.json"), JSON.stringify({ passed, failed, measured }));
 const slow = isSoak

@@ -1,10 +1,11 @@
 // The tests' requirements on a machine, in one place: the three browsers, their paths, the flags and preferences that
-// enable WebGPU, and their installation. Chromium runs WebGPU on SwiftShader, Firefox on Mesa's lavapipe; WebKitGTK has
-// none.
+// enable WebGPU, and their installation. Chromium and Firefox run WebGPU on Mesa's lavapipe, Chromium on SwiftShader where
+// that does not work (lavapipe/lavapipe.ts); WebKitGTK has none.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chromium } from "@playwright/test";
 import type { LaunchOptions } from "@playwright/test";
+import { LAVAPIPE_ARGS, lavapipeChromium } from "./lavapipe/lavapipe.ts";
 
 /** Names a browser of the tests. */
 export type BrowserName = "chromium" | "firefox" | "webkit";
@@ -20,14 +21,24 @@ export const BROWSER_PATHS = {
   xvfb: "/usr/bin/xvfb-run",
 } as const;
 
+/** Software adapters of Chromium's WebGPU. */
+export type ChromiumAdapter = "lavapipe" | "swiftshader";
+
+/** Returns the adapter of Chromium's WebGPU in the tests. */
+export function chromiumAdapter(): ChromiumAdapter {
+  return lavapipeChromium() === null ? "swiftshader" : "lavapipe";
+}
+
 /** Returns Playwright's options for Chromium with WebGPU on a software adapter, headless. */
-export function chromiumLaunch(): LaunchOptions {
+export function chromiumLaunch(adapter: ChromiumAdapter = chromiumAdapter()): LaunchOptions {
+  const lavapipe = adapter === "lavapipe" ? lavapipeChromium() : null;
+  const path = lavapipe ?? (existsSync(BROWSER_PATHS.chromium) ? BROWSER_PATHS.chromium : null);
   return {
-    ...(existsSync(BROWSER_PATHS.chromium) ? { executablePath: BROWSER_PATHS.chromium } : {}),
+    ...(path === null ? {} : { executablePath: path }),
     headless: true,
     args: [
       "--enable-unsafe-webgpu",
-      "--use-webgpu-adapter=swiftshader",
+      ...(lavapipe === null ? ["--use-webgpu-adapter=swiftshader"] : LAVAPIPE_ARGS),
       "--disable-quic",
       "--no-first-run",
       "--disable-background-networking",
@@ -67,6 +78,9 @@ const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
   // Speech synthesis for the sound tests.
   { path: "/usr/bin/espeak-ng", debian: "espeak-ng" },
   { path: "/usr/share/vulkan/icd.d/lvp_icd.json", debian: "mesa-vulkan-drivers" },
+  // The compiler and the C library's headers, for Chromium on lavapipe.
+  { path: "/usr/bin/cc", debian: "gcc" },
+  { path: "/usr/include/string.h", debian: "libc6-dev" },
   // ONNX's own test cases, for the toolchain's reader.
   { path: "/usr/share/libonnx-testdata/data", debian: "libonnx-testdata" },
 ];

@@ -1,6 +1,7 @@
 // Detects a browser's features, in the page and in a worker. Written as the text of an async function's body, since
 // WebDriver and Playwright both take that. `expectedFeatures` lists the known features of each browser of the tests: a
 // browser that lost one is misconfigured, and its tests would silently test something else.
+import { chromiumAdapter } from "./browsers.ts";
 import type { BrowserName } from "./browsers.ts";
 
 /** Features of one realm; `adapter` is the adapter's own name if it has WebGPU. */
@@ -94,7 +95,8 @@ export function expectedFeatures(browser: BrowserName): {
 } {
   switch (browser) {
     case "chromium": {
-      const all = { ...EVERYWHERE, webgpu: true, device: true, opfs: true };
+      const shaderF16 = chromiumAdapter() === "lavapipe";
+      const all = { ...EVERYWHERE, webgpu: true, device: true, shaderF16, opfs: true };
       return { page: all, worker: { ...all, syncHandle: true } };
     }
     case "firefox": {

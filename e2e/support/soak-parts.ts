@@ -39,6 +39,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "large-model",
     "memory-short",
     "golden.spec",
+    "half",
     "backend-choice",
     "compressed",
     "hidden-tab",
@@ -46,7 +47,10 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "wasm-split",
     "operators",
     "threads",
-  ].map((x) => `engine/${x}`),
+  ]
+    .map((x) => `engine/${x}`)
+    .concat("--project=chromium", "--project=firefox"),
+  swiftshader: ["--project=swiftshader"],
   ...Object.fromEntries(
     ["chromium", "firefox"].map((browser) => [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]]),
   ),
@@ -56,7 +60,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   webkit: ["--project=webkit"],
   leak: ["--project=own-browser", "engine/leak"],
   life: ["--project=own-browser", "engine/page-lifecycle", "storage/prerender"],
-  memory: ["--project=own-browser", "engine/memory"],
+  memory: ["--project=own-browser", "engine/memory.own", "engine/memory-limit"],
   ...Object.fromEntries(
     ["chromium", "firefox"].map((browser) => [
       `apps-${browser}`,

@@ -56,7 +56,7 @@ export function isSmall({ memoryBytes }: Pick<DeviceFacts, "memoryBytes">): bool
 }
 
 /** Names of known software adapters; browsers do not all set `isFallbackAdapter`. */
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|microsoft basic render|\bwarp\b/i;
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|mesa software|microsoft basic render|\bwarp\b/i;
 
 /**
  * Reads the facts of an adapter.

@@ -7,8 +7,9 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium, firefox } from "@playwright/test";
 import type { Browser, BrowserContext } from "@playwright/test";
-import { chromiumLaunch, ensureBrowsers, firefoxLaunch } from "../../support/browsers.ts";
+import { chromiumAdapter, chromiumLaunch, ensureBrowsers, firefoxLaunch } from "../../support/browsers.ts";
 import { Random } from "../../../lib/test-support/random.ts";
+import { ensureLavapipe } from "../../support/lavapipe/lavapipe.ts";
 import { commit, machine, versions } from "../../support/origin.ts";
 import { prepare, ROOT } from "../../support/prepare.ts";
 import { servePages } from "../../support/server.ts";
@@ -71,6 +72,7 @@ if (values.help || name === undefined || browsers.length === 0) {
   process.exit(values.help ? 0 : 2);
 }
 if (ensureBrowsers().length > 0) process.exit(1);
+await ensureLavapipe();
 // If the system divides its cores among sessions and not threads, two threads get no more of a busy machine than one.
 const [load = 0] = loadavg();
 if (load > cpus().length)
@@ -107,7 +109,7 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
       date: new Date().toISOString(),
       machine: machine(),
       browser: `${browserName} ${browser.version()}`,
-      adapter: browserName === "chromium" ? "swiftshader (software)" : "lavapipe (software)",
+      adapter: `${browserName === "chromium" ? chromiumAdapter() : "lavapipe"} (software)`,
       versions: versions(),
     };
     const rounds = (usual: number): number =>

@@ -10,5 +10,5 @@ test("the browser still has every feature that the tests rely on", async ({ page
   const expected = expectedFeatures(browserName);
   expect(features.page).toMatchObject(expected.page);
   expect(features.worker).toMatchObject(expected.worker);
-  expect(features.worker.adapter).toMatch(/swiftshader|llvmpipe|lavapipe|^\s*$/i);
+  expect(features.worker.adapter).toMatch(/swiftshader|llvmpipe|lavapipe|mesa software|^\s*$/i);
 });
