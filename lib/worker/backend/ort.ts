@@ -25,6 +25,7 @@ import { loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
 import { compileFile, isStall } from "./wasm-file.ts";
 import { failureOf, isOutOfMemory, startFailureOf } from "./classify-error.ts";
 import { externalize } from "./externalize.ts";
+import { weightsFirst } from "./order-nodes.ts";
 import { rewriteForWebGpu } from "./rewrite-model.ts";
 import { hasRareOperator } from "./operators.ts";
 import { rowsMix } from "./read-rows.ts";
@@ -267,6 +268,7 @@ class OrtBackend implements Backend {
     let bytes = new Uint8Array(await first.data.arrayBuffer());
     const mixesRows = rowsMix(bytes);
     if (this.#device !== null) bytes = rewriteForWebGpu(bytes, this.#ort.env.versions.web ?? "") ?? bytes;
+    bytes = weightsFirst(bytes) ?? bytes;
     try {
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
         const url = this.#restUrl;

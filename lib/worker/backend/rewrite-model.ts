@@ -6,9 +6,11 @@ import { rewriteGraph, rewritesFor } from "./webgpu-rewrites.ts";
 import type { NewNode, RewriteNode } from "./webgpu-rewrites.ts";
 
 /** Field numbers in onnx.proto. */
-const MODEL = { graph: 7, opsetImport: 8 } as const;
+/** Fields of a model. */
+export const MODEL = { graph: 7, opsetImport: 8 } as const;
 const OPSET = { domain: 1, version: 2 } as const;
-const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
+/** Field numbers of a graph. */
+export const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
 const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, doc: 6, domain: 7 } as const;
 const ATTRIBUTE = { name: 1, i: 3, graph: 6, ints: 8, graphs: 11, type: 20 } as const;
 const ATTRIBUTE_TYPE = { int: 2, ints: 7 } as const;
@@ -16,7 +18,8 @@ const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9 } as const;
 const INT64 = 7;
 const VALUE_NAME = 1;
 
-interface WireNode extends RewriteNode {
+/** A node of a file. */
+export interface WireNode extends RewriteNode {
   opType: string;
   /** Its bytes in the file; empty for a new one. */
   readonly whole: Uint8Array;
@@ -89,7 +92,8 @@ function opsetOf(body: Uint8Array): number {
   return domain === "" || domain === "ai.onnx" ? version : 0;
 }
 
-function nodeOf(whole: Uint8Array, body: Uint8Array, captured: Set<string>): WireNode {
+/** Reads a node; adds the names that its subgraphs read to a set. */
+export function nodeOf(whole: Uint8Array, body: Uint8Array, captured: Set<string>): WireNode {
   const [input, output, kept]: [string[], string[], Uint8Array[]] = [[], [], []];
   const attribute: { name: string; i: bigint; ints: readonly bigint[] }[] = [];
   let [opType, domain] = ["", ""];
@@ -124,7 +128,8 @@ function addReads(graph: Uint8Array, names: Set<string>): void {
     else if (number === GRAPH.output) names.add(textOf(body, VALUE_NAME));
 }
 
-function tensorOf(body: Uint8Array): { readonly name: string; readonly dims: readonly number[] } {
+/** Reads the name and the dims of an initializer. */
+export function tensorOf(body: Uint8Array): { readonly name: string; readonly dims: readonly number[] } {
   const dims: number[] = [];
   let name = "";
   for (const field of fieldsOf(body))
@@ -178,7 +183,7 @@ const text = new TextDecoder();
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
 
 /** Prefixes a message with its tag and length. */
-function message(field: number, pieces: readonly Uint8Array[]): Uint8Array[] {
+export function message(field: number, pieces: readonly Uint8Array[]): Uint8Array[] {
   const length = pieces.reduce((sum, x) => sum + x.length, 0);
   return [Uint8Array.from([...varint(field * 8 + WIRE.message), ...varint(length)]), ...pieces];
 }
@@ -195,7 +200,8 @@ function varint(value: number): number[] {
   return [...list, left];
 }
 
-function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/** Concatenates pieces. */
+export function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(pieces.reduce((sum, x) => sum + x.length, 0));
   let at = 0;
   for (const piece of pieces) {
