@@ -123,6 +123,14 @@ test("copies of the weights count: of a build that copies them, and of a page wi
   expect(bytesIn({ copiesBlobs: true, holdsBlobs: true })).toBe(390e6);
 });
 
+test("models that other tabs hold make a load uncertain, and the reason says so", () => {
+  const fit = (elsewhereBytes: number) =>
+    planOf([variant("f32", 100e6)], { memory: { ...memory, elsewhereBytes } }).candidates[0]?.fit;
+  expect(fit(0)?.fits).toBe("yes");
+  expect(fit(1 * GB)).toMatchObject({ fits: "tight", memoryBytes: 190e6, reason: "device-memory" });
+  expect(fit(1 * GB)?.why).toContain("and other tabs of this site hold models of 1 GB");
+});
+
 test("after a crash a smaller variant is taken; a larger one only where there is no other", () => {
   const variants = [variant("f32", 400e6), variant("int8", 100e6), variant("int4", 50e6, { speed: { wasm: 3 } })];
   const [f32, int8, int4] = variants.map((x) => ({ backend: "wasm" as const, variant: x }));
@@ -131,6 +139,21 @@ test("after a crash a smaller variant is taken; a larger one only where there is
   expect(after.spared?.code).toBe("crashed-before");
   expect(ids(planOf(variants, { crashed: [int4 as never] }))).toEqual(["wasm:int8"]);
   expect(planOf(variants, { crashed: [f32, int8, int4] as never }).candidates[0]?.fit?.fits).toBe("tight");
+});
+
+test("the best variant of less memory is named for a run that has none left, where nothing is pinned", () => {
+  const variants = [
+    variant("f32", 400e6),
+    variant("int8", 100e6, { speed: { wasm: 2 } }),
+    variant("int4", 50e6, { speed: { wasm: 4 } }),
+  ];
+  expect(planOf(variants).smaller?.variant).toMatchObject({
+    id: "int8",
+    session: { wasm: { "session.disable_prepacking": "1" } },
+  });
+  expect(planOf(variants, BOTH).smaller?.backend).toBe("wasm");
+  expect(planOf(variants, { pins: { backend: undefined, variant: "f32" } }).smaller).toBeNull();
+  expect(planOf([variants[2] as Variant]).smaller).toBeNull();
 });
 
 test("a variant that ran out of memory, and larger ones, are not tried again", () => {

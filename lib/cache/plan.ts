@@ -25,7 +25,7 @@ export function plan(
   const { device, pins } = wish;
   if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
   const { name, inputs, outputs, exampleDims: typical = {} } = bundle.model;
-  const { found, spares, spared } = choose(bundle, wish);
+  const { found, spares, smaller, spared } = choose(bundle, wish);
   const images: Record<string, ImageSpec> = {};
   const decodes: Record<string, DecodeSpec> = {};
   const states: Record<string, string> = {};
@@ -52,6 +52,7 @@ export function plan(
     assets: bundle.assets ?? [],
     candidates: found,
     spares,
+    smaller,
     settled: settled(found, device, pins),
     spared,
     seen,
@@ -62,7 +63,7 @@ export function plan(
 }
 
 /** Candidates of a plan, and the reason for passing over better ones. */
-type Choice = Pick<Plan, "spares" | "spared"> & { readonly found: readonly Judged[] };
+type Choice = Pick<Plan, "spares" | "smaller" | "spared"> & { readonly found: readonly Judged[] };
 
 /** Chooses the best candidates that fit. */
 function choose(bundle: Bundle, wish: Wish): Choice {
@@ -74,11 +75,17 @@ function choose(bundle: Bundle, wish: Wish): Choice {
   const passed = bestOf(all).filter((x) => !best.includes(x));
   const died = passed.find((x) => isIn(wish.crashed, x));
   const found = best.map((x) => (isShort(x, wish) ? withoutPrepacking(x) : x));
-  const spares = sparesOf(
-    fitting.filter((x) => !isIn(wish.crashed, x)),
-    found,
-  );
-  return { found, spares, spared: died === undefined ? whyShort(passed, best, wish) : whySpared(died) };
+  const others = fitting.filter((x) => !isIn(wish.crashed, x));
+  const spares = sparesOf(others, found);
+  const smaller = smallerOf(others, found, wish);
+  return { found, spares, smaller, spared: died === undefined ? whyShort(passed, best, wish) : whySpared(died) };
+}
+
+/** Returns the best variant that takes less memory than the one on wasm, for a run that has no memory left. */
+function smallerOf(all: readonly Judged[], found: readonly Judged[], wish: Wish): Judged | null {
+  const chosen = found.find((x) => x.backend === "wasm");
+  const [smaller] = bestOf(all.filter((x) => x.backend === "wasm" && !isAsLarge([chosen ?? x], x, wish)));
+  return smaller === undefined ? null : withoutPrepacking(smaller);
 }
 
 /** Returns the reason for passing over a variant that may not fit, or for loading one in the least memory. */

@@ -126,6 +126,23 @@ describe("loads at once", () => {
     }
   });
 
+  test("a tab knows the bytes of the models that other tabs have loaded, until they are unloaded", async () => {
+    const [p, q] = [await serve("p", 1), await serve("q", 2)];
+    const [tabA, tabB, tabC] = [tab(), tab(), tab()];
+    await load(tabA, p);
+    await load(tabB, p);
+    await load(tabB, q);
+    const elsewhere = (): Promise<number[]> => Promise.all([tabA, tabB, tabC].map((x) => x.uses.bytesElsewhere()));
+    const bytes = CHUNK * CHUNKS;
+    expect(await elsewhere()).toEqual([2 * bytes, bytes, 3 * bytes]);
+    tabB.uses.unloaded(p.identity);
+    await turns();
+    expect(await elsewhere()).toEqual([bytes, bytes, 2 * bytes]);
+    tabB.leave();
+    await turns();
+    expect(await elsewhere()).toEqual([0, bytes, bytes]);
+  });
+
   test("a loaded model is not evicted for another one, in this tab or in another (store-A2)", async () => {
     const [p, q, r] = [await serve("p", 1), await serve("q", 2), await serve("r", 3)];
     disk.quotaBytes = 1.5 * MODEL;
@@ -145,15 +162,16 @@ describe("loads at once", () => {
     const p = await serve("p", 1);
     const engine = tab();
     await load(engine, p);
-    expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
+    const own = [`selvedge/used/${p.identity}`, `selvedge/used/bytes/${CHUNK * CHUNKS}/${p.identity}`];
+    expect(locks.held()).toEqual(own);
     const given = [() => engine.leave(), () => engine.leaving(), () => undefined];
     for (const give of given) {
       give();
       await turns();
-      expect(locks.held()).toHaveLength(give === given[2] ? 1 : 0);
+      expect(locks.held()).toHaveLength(give === given[2] ? own.length : 0);
       engine.back();
       await turns();
-      expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
+      expect(locks.held()).toEqual(own);
     }
     engine.uses.unloaded(p.identity);
     await turns();

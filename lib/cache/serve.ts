@@ -12,7 +12,7 @@ import { look } from "./estimate-cost.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
-import type { CacheApi, Progress, ProgressNotice, StoreChoice } from "./messages.ts";
+import type { CacheApi, Progress, ProgressNotice, StoreChoice, Wish } from "./messages.ts";
 import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
@@ -78,8 +78,13 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
         return null;
       }),
     open: (ticket, from, wish) =>
-      track(ticket, async (downloader, options) => plan(await open(from, wish, downloader, options), wish)),
-    look: (ticket, from, wish) => track(ticket, (downloader, { signal }) => look(from, wish, downloader, signal)),
+      track(ticket, async (downloader, options) =>
+        plan(await open(from, wish, downloader, options), await withOthers(wish, downloader)),
+      ),
+    look: (ticket, from, wish) =>
+      track(ticket, async (downloader, { signal }) =>
+        look(from, await withOthers(wish, downloader), downloader, signal),
+      ),
     update: (ticket, from, wish) => track(ticket, (downloader, options) => update(from, wish, downloader, options)),
     files: (ticket, bundle, files) =>
       track(ticket, (downloader, options) => downloader.files(bundle, files, { ...options, token: bundle.token })),
@@ -112,4 +117,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       }),
   };
   Comlink.expose(api, endpoint);
+}
+
+/** Adds what other tabs hold in memory. */
+async function withOthers(wish: Wish, { uses }: Downloader): Promise<Wish> {
+  return { ...wish, memory: { ...wish.memory, elsewhereBytes: await uses.bytesElsewhere() } };
 }

@@ -28,6 +28,8 @@ export interface MemoryWish {
   readonly copiesBlobs: boolean;
   /** Whether fetched files are kept in memory, for want of a store. */
   readonly holdsBlobs: boolean;
+  /** Weights of the models that other tabs of this origin have loaded. Default 0. */
+  readonly elsewhereBytes?: number;
 }
 
 /** The end of a WebAssembly memory, which is larger than its resident part: it grows by a fifth at a time. */
@@ -61,7 +63,7 @@ function checksOf(
   { backend, variant }: Candidate,
   memoryBytes: number,
   { memoryBytes: deviceBytes, gpu }: DeviceFacts,
-  { budgetBytes }: MemoryWish,
+  { budgetBytes, elsewhereBytes = 0 }: MemoryWish,
 ): { readonly no: readonly Check[]; readonly tight: readonly Check[] } {
   const isWasm = backend === "wasm";
   const weights = weightBytes(variant);
@@ -73,6 +75,8 @@ function checksOf(
   const buffer = (name: string): string =>
     `its largest tensor has ${bytesText(tensorBytes)}, and ${name} of this GPU is ${bytesText(limit(name))}`;
   const deviceText = `this device has about ${bytesText(deviceBytes ?? USUAL_BYTES)}`;
+  const others =
+    elsewhereBytes === 0 ? "" : `, and other tabs of this site hold models of ${bytesText(elsewhereBytes)}`;
   const no: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
     [isWasm && (variant.memoryBytes?.wasm ?? leastMemory(weights)) * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit("maxBufferSize"), "gpu-buffer", buffer("maxBufferSize")],
@@ -88,7 +92,7 @@ function checksOf(
     [isWasm && needed * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit(binding), "gpu-buffer", buffer(binding)],
     [memoryBytes > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
-    [memoryBytes > SURE_SHARE * (deviceBytes ?? USUAL_BYTES), "device-memory", deviceText],
+    [memoryBytes + elsewhereBytes > SURE_SHARE * (deviceBytes ?? USUAL_BYTES), "device-memory", deviceText + others],
   ];
   return { no, tight };
 }

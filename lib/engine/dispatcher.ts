@@ -340,6 +340,7 @@ export class Dispatcher {
     const routeWhy = isBarred ? route.why : own.why;
     const lateMs = this.#effects.now() - arrivedMs - work.asked.deadlineMs;
     this.#leave(step);
+    own.promote?.();
     // A state that moved leaves a copy on its old lane, which nothing else would free.
     const stateId = work.state?.id;
     if (stateId !== undefined)
@@ -356,15 +357,18 @@ export class Dispatcher {
   #recover(step: Step, lane: Lane, error: unknown, wasBatch: boolean): void {
     step.isAlone ||= wasBatch;
     // Where the lane was only faster than its own route, it is not retried there.
-    const isElsewhere = lane.backend !== step.work.routes[step.route]?.backend;
+    const { routes } = step.work;
+    const isElsewhere = lane.backend !== routes[step.route]?.backend;
+    const next = routes[step.route + 1];
+    const code = codeOf(error);
     const recovery = recover({
-      code: codeOf(error),
+      code,
       backend: lane.backend,
       isHung: isSelvedgeError(error) && error.details["cause"] === "watchdog",
       attempts: step.attempts.length,
       attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
       gpuAllowed: this.#ledger.allowed,
-      hasFallback: isElsewhere || step.route + 1 < step.work.routes.length,
+      hasFallback: isElsewhere || (next !== undefined && (next.promote === undefined || code === "out-of-memory")),
     });
     if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {
       this.#reject(step, error);

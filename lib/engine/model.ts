@@ -102,6 +102,9 @@ export class Model extends Disposes {
       this.#current = routes;
     });
     loader.onRefused = (error) => void this.#leaveGpu(error);
+    loader.onSmaller = (routes) => {
+      this.#current = routes;
+    };
     endByUsing(this, "dispose", () => {
       this.unload();
     });

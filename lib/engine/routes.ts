@@ -21,6 +21,11 @@ export interface ModelRoute {
   readonly message: () => Promise<LoadMessage>;
   /** Returns the same message where its files are already fetched; else null. */
   readonly here: () => LoadMessage | null;
+  /**
+   * Makes it the model's first. Only the route of a smaller variant has it, which is taken where the one before it has no
+   * memory for a run.
+   */
+  readonly promote?: () => void;
 }
 
 /** Current routes of a model. They change when the model has been measured. */
@@ -70,7 +75,7 @@ export function routesOf({ work, route, message, attempts }: Routed): [Route, ..
   if (state !== undefined || attempts.length > 0) return found;
   for (let i = route + 1; i < routes.length; i += 1) {
     const other = routes[i] as ModelRoute;
-    const here = other.here();
+    const here = other.promote === undefined ? other.here() : null;
     if (here !== null) found.push(routeOf(other, here));
   }
   return found;

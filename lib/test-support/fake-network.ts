@@ -191,7 +191,7 @@ export class SharedLocks implements Locks {
 
   /** Returns the names that are held. */
   held(): string[] {
-    return [...this.#queues].filter(([, queue]) => queue.some((x) => x.isHeld)).map(([name]) => name);
+    return [...this.#queues].flatMap(([name, queue]) => queue.filter((x) => x.isHeld).map(() => name));
   }
 
   #grant(queue: readonly { shared: boolean; start: () => void; isHeld: boolean }[]): void {

@@ -1,6 +1,7 @@
 // Out of memory, in the simulated world.
 import { expect, test } from "vitest";
 import { createEngine } from "../../create-engine.ts";
+import type { Model } from "../../engine/model.ts";
 import { Random } from "../random.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import { openScene } from "./fixtures.ts";
@@ -82,6 +83,47 @@ test("a load that runs out of memory ends its worker, and a smaller variant is l
   expect(JSON.stringify(info.why)).toContain("memory-short");
   // Pinned, there is no other.
   await expect(load("two", { variant: "f32" })).rejects.toMatchObject({ code: "out-of-memory" });
+});
+
+test("a run that has no memory in a new worker either is answered by a smaller variant, as are later ones", async () => {
+  const tried: (string | undefined)[] = [];
+  let isShort = false;
+  const { world, load } = await openScene({
+    workers: 1,
+    bundles: { two: twoVariants() },
+    change: (toy) => {
+      const factors = new Map<number, string | undefined>();
+      return {
+        ...toy,
+        load: (id, model) => {
+          factors.set(id, model.session[FACTOR_ENTRY]);
+          return toy.load(id, model);
+        },
+        run: (id, ...rest) => {
+          tried.push(factors.get(id));
+          if (isShort && factors.get(id) === "2")
+            return Promise.reject(new SelvedgeError("out-of-memory", "simulated"));
+          return toy.run(id, ...rest);
+        },
+      };
+    },
+  });
+  const run = (model: Model) =>
+    world.finish(model.run({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } }));
+  const model = await load("two");
+  const pinned = await load("two", { variant: "f32" });
+  expect((await run(model)).outputs["y"]?.data[0]).toBe(2);
+  isShort = true;
+  tried.length = 0;
+  const { outputs, info } = await run(model);
+  expect(outputs["y"]?.data[0]).toBe(3);
+  expect(info).toMatchObject({ variant: "small", attempts: 3 });
+  expect(info.why.reasons.map((x) => x.code)).toContain("memory-short");
+  expect(tried).toEqual(["2", "2", "3"]);
+  expect([model.variant, model.why.code]).toEqual(["small", "memory-short"]);
+  expect((await run(model)).outputs["y"]?.data[0]).toBe(3);
+  expect(tried).toEqual(["2", "2", "3", "3"]);
+  await expect(run(pinned)).rejects.toMatchObject({ code: "out-of-memory" });
 });
 
 test("where other models took a worker's memory, the model is tried again in a worker of its own", async () => {
