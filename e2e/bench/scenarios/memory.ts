@@ -8,22 +8,18 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { BareChromium } from "../../support/bare-chromium.ts";
 import { modelOf } from "../../support/onnx-graphs.ts";
-import type { GraphSpec } from "../../support/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import { Resident } from "../../support/resident.ts";
+import { layersOf, STACK_KINDS, writeStack } from "../../support/stack-model.ts";
+import type { StackKind } from "../../support/stack-model.ts";
 import type { MemoryName } from "../../pages/memory.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/memory");
 const SUBJECTS: readonly MemoryName[] = ["selvedge", "onnxruntime-web by url"];
-const KINDS = ["f32", "int8", "int4"] as const;
-type Kind = (typeof KINDS)[number];
 /** Size of the float32 file in MB; the others hold the same numbers of weights. */
 const SIZES = [50, 200] as const;
-/** Rows and columns of a layer. */
-const WIDTH = 2_048;
-const BLOCK = 32;
 const SETTLE_MS = 1_500;
 
 interface Measured {
@@ -35,7 +31,7 @@ interface Measured {
 /** Yields the cases: for each model and backend the peak, then the settled memory and the time of the same loads. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   for (const size of SIZES)
-    for (const kind of KINDS)
+    for (const kind of STACK_KINDS)
       for (const backend of ["wasm", "webgpu"] as const) {
         const name = `${kind} of ${size} MB as float32, ${backend}`;
         if (!name.includes(bench.only)) continue;
@@ -114,52 +110,16 @@ async function open({ browserName, newProfile, url }: Bench): Promise<Opened> {
   return { word, page, close };
 }
 
-/** Writes a stack of products with random weights, once; returns its path below /corpus/. */
-function writeModel(kind: Kind, megabytes: number): string {
+/** Writes the models of a case, once; returns the path below /corpus/. */
+function writeModel(kind: StackKind, megabytes: number): string {
   mkdirSync(FOLDER, { recursive: true });
-  const write = (name: string, make: () => GraphSpec): string => {
-    const path = join(FOLDER, name);
-    if (!existsSync(path)) writeFileSync(path, modelOf(make()).write());
-    return `memory/${name}`;
-  };
-  const x = { dtype: "float32", dims: [1, 4] } as const;
-  write("identity.onnx", () => ({
-    ...{ inputs: { x }, outputs: ["y"], nodes: [{ opType: "Identity", input: ["x"], output: ["y"] }] },
-  }));
-  const layers = Math.round((megabytes * 1e6) / (4 * WIDTH * WIDTH));
-  return write(`${kind}-${megabytes}.onnx`, () => stackOf(kind, layers));
-}
-
-function stackOf(kind: Kind, layers: number): GraphSpec {
-  const constants: Record<string, NonNullable<GraphSpec["constants"]>[string]> = {};
-  const nodes: GraphSpec["nodes"][number][] = [];
-  let seed = 1;
-  const random = (): number => (seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
-  const numbers = (count: number, least: number, most: number): number[] =>
-    Array.from({ length: count }, () => least + random() * (most - least));
-  const count = WIDTH * WIDTH;
-  for (let i = 0; i < layers; i += 1) {
-    const [input, output] = [i === 0 ? "x" : `h${i - 1}`, i === layers - 1 ? "y" : `h${i}`];
-    const [w, s, f] = [`w${i}`, `s${i}`, `f${i}`];
-    if (kind === "f32") constants[w] = { dtype: "float32", dims: [WIDTH, WIDTH], values: numbers(count, -0.02, 0.02) };
-    if (kind === "int8") {
-      constants[w] = { dtype: "int8", dims: [WIDTH, WIDTH], values: numbers(count, -127, 127).map(Math.trunc) };
-      constants[s] = { dtype: "float32", dims: [WIDTH], values: numbers(WIDTH, 1e-4, 2e-4) };
-      nodes.push({ opType: "DequantizeLinear", input: [w, s], output: [f], attributes: { axis: 1 } });
-    }
-    if (kind === "int4") {
-      const dims = [WIDTH, WIDTH / BLOCK, BLOCK / 2];
-      constants[w] = { dtype: "uint8", dims, values: numbers(count / 2, 0, 256).map(Math.trunc) };
-      constants[s] = { dtype: "float32", dims: [count / BLOCK], values: numbers(count / BLOCK, 1e-3, 2e-3) };
-      const attributes = { K: WIDTH, N: WIDTH, bits: 4, block_size: BLOCK };
-      nodes.push({
-        opType: "MatMulNBits",
-        domain: "com.microsoft",
-        input: [input, w, s],
-        output: [output],
-        attributes,
-      });
-    } else nodes.push({ opType: "MatMul", input: [input, kind === "f32" ? w : f], output: [output] });
+  const identity = join(FOLDER, "identity.onnx");
+  if (!existsSync(identity)) {
+    const x = { dtype: "float32", dims: [1, 4] } as const;
+    const nodes = [{ opType: "Identity", input: ["x"], output: ["y"] }];
+    writeFileSync(identity, modelOf({ inputs: { x }, outputs: ["y"], nodes }).write());
   }
-  return { inputs: { x: { dtype: "float32", dims: [1, WIDTH] } }, constants, outputs: ["y"], nodes };
+  const name = `${kind}-${megabytes}.onnx`;
+  writeStack(join(FOLDER, name), kind, layersOf(megabytes * 1e6));
+  return `memory/${name}`;
 }
