@@ -180,6 +180,25 @@ test("where memory is short, kernels keep no rearranged copies of weights on was
   expect(planOf([variant("f32", 100e6)]).spared).toBeNull();
 });
 
+test("where memory is short, quantized weights are not expanded to float32 while loading", () => {
+  const bytes = 0.5 * GB;
+  const session = { wasm: { "session.disable_quant_qdq": "1" } };
+  const memoryBytes = predictMemory({ graph: 0, half: 0, float: 0, quantized: bytes, folded: 4 * bytes });
+  const small = { device: deviceWith({ memoryBytes: 2 ** 31 }) };
+  const sessionOf = (wish: Partial<Wish>, more: Partial<Variant>): unknown =>
+    planOf([variant("int8", bytes, { session, ...more })], wish).candidates[0]?.variant.session?.wasm;
+  expect(sessionOf(small, { memoryBytes })).toEqual({
+    "session.disable_quant_qdq": "0",
+    "session.disable_prepacking": "1",
+  });
+  // Nothing of this one is expanded.
+  expect(sessionOf(small, {})).toEqual({ ...session.wasm, "session.disable_prepacking": "1" });
+  expect(sessionOf({ device: deviceWith({ memoryBytes: 2 ** 35 }) }, { memoryBytes })).toEqual(session.wasm);
+  // Expanded it would not fit into wasm; as stored it does.
+  const large = predictMemory({ graph: 0, half: 0, float: 0, quantized: GB, folded: 4 * GB });
+  expect(planOf([variant("int8", GB, { session, memoryBytes: large })]).candidates[0]?.fit?.fits).toBe("tight");
+});
+
 test("no model that ordinary devices run is refused", () => {
   const device = fc.record({
     memoryBytes: fc.constantFrom(null, 4 * 2 ** 30, 8 * 2 ** 30, 16 * 2 ** 30),

@@ -4,7 +4,7 @@
 import type { Variant } from "./bundle.ts";
 import type { Candidate } from "./choose-variant.ts";
 import type { DeviceFacts } from "./device.ts";
-import { leastMemory, modelBytes, predictMemory } from "./predict-memory.ts";
+import { FREE_BYTES, leastMemory, modelBytes, predictMemory } from "./predict-memory.ts";
 
 /** Whether a model fits in memory; `tight` where that is uncertain. */
 export type Fits = "yes" | "tight" | "no";
@@ -68,6 +68,7 @@ function checksOf(
   const isWasm = backend === "wasm";
   const weights = weightBytes(variant);
   const needed = predictedOf(variant, backend);
+  const least = isWasm ? leastOf(variant) : needed;
   const { tensorBytes = 0 } = variant;
   const budget = budgetBytes ?? Infinity;
   const limit = (name: string): number => gpu?.limits[name] ?? Infinity;
@@ -78,11 +79,11 @@ function checksOf(
   const others =
     elsewhereBytes === 0 ? "" : `, and other tabs of this site hold models of ${bytesText(elsewhereBytes)}`;
   const no: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
-    [isWasm && (variant.memoryBytes?.wasm ?? leastMemory(weights)) * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
+    [isWasm && least * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit("maxBufferSize"), "gpu-buffer", buffer("maxBufferSize")],
     [weights > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
     [
-      deviceBytes !== null && deviceBytes <= REPORTED_MAX_BYTES && needed > ROUNDING * deviceBytes,
+      deviceBytes !== null && deviceBytes <= REPORTED_MAX_BYTES && Math.min(needed, least) > ROUNDING * deviceBytes,
       "device-memory",
       deviceText,
     ],
@@ -103,11 +104,23 @@ export function memoryOf({ backend, variant }: Candidate, { copiesBlobs, holdsBl
   return predictedOf(variant, backend) + copies * weightBytes(variant);
 }
 
+/** Whether most of a load on wasm are weights in float32 that the session has expanded; a load may do without that. */
+export function isExpanded({ files, memoryBytes, session }: Variant): boolean {
+  const weights = weightBytes({ files });
+  return session?.wasm?.["session.disable_quant_qdq"] === "1" && (memoryBytes?.wasm ?? 0) > 2 * weights + FREE_BYTES;
+}
+
+/** Returns the least WebAssembly memory with which a variant can be loaded. */
+function leastOf(variant: Variant): number {
+  const least = leastMemory(weightBytes(variant));
+  return isExpanded(variant) ? least : (variant.memoryBytes?.wasm ?? least);
+}
+
 function predictedOf({ memoryBytes, files }: Variant, backend: Candidate["backend"]): number {
   return memoryBytes?.[backend] ?? predictMemory(modelBytes(files))[backend];
 }
 
-function weightBytes({ files }: Variant): number {
+function weightBytes({ files }: Pick<Variant, "files">): number {
   const { graph, float } = modelBytes(files);
   return float === 0 ? graph : float;
 }

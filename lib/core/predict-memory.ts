@@ -30,6 +30,9 @@ const WEBGPU = {
   freeBytes: 75e6,
 } as const;
 
+/** Part of a prediction on wasm that does not depend on the model. */
+export const FREE_BYTES: number = WASM.freeBytes;
+
 /** A model in one file below this size is passed as one buffer (worker/backend/externalize.ts). */
 const ONE_BUFFER_MAX_BYTES = 16 * 2 ** 20;
 
@@ -43,6 +46,8 @@ export interface ModelBytes {
   readonly half: number;
   /** Weights of 8 bits and fewer. */
   readonly quantized: number;
+  /** What ONNX Runtime makes of quantized weights while loading on wasm, in float32. Default 0. */
+  readonly folded?: number | undefined;
   /** All weights as a GPU holds them. Default: as in the file. */
   readonly onDevice?: number | undefined;
 }
@@ -54,8 +59,8 @@ export interface Predicted {
 }
 
 /** Predicts the peak of a load in bytes: on wasm the WebAssembly memory, on WebGPU the GPU's and the page's process. */
-export function predictMemory({ graph, float, half, quantized, onDevice }: ModelBytes): Predicted {
-  const held = WASM.float * float + WASM.half * half + WASM.quantized * quantized;
+export function predictMemory({ graph, float, half, quantized, folded = 0, onDevice }: ModelBytes): Predicted {
+  const held = WASM.float * (float + folded) + WASM.half * half + WASM.quantized * quantized;
   const wasm = held + WASM.graph * graph + WASM.freeBytes;
   const weights = float + half + quantized;
   const gpu = WEBGPU.onDevice * Math.max(weights, onDevice ?? 0) + WEBGPU.page * weights;

@@ -243,7 +243,7 @@ async function withWeightsApart(variant: PackVariant<PackFile | PackModel>, scra
     const { graph, weights, borders } = split;
     files.push({ path: file.path, bytes: graph });
     if (weights !== null) files.push({ path, bytes: weights, borders });
-    memory ??= describeMemory(model, graph.length, weights?.length ?? 0);
+    memory ??= describeMemory(model, graph.length, weights?.length ?? 0, variant.session);
   }
   return { ...memory, ...variant, files };
 }

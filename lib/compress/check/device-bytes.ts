@@ -36,7 +36,25 @@ export function deviceTensors(model: OnnxModel): number[] {
   return sizes;
 }
 
-function constantsOf(graph: Graph): Map<string, Constant> {
+/**
+ * Counts the bytes of the constants that ONNX Runtime computes from others while loading: what a load holds beside the
+ * stored weights. DequantizeLinear is folded only where the session says so (`session.disable_quant_qdq`).
+ */
+export function foldedBytes(model: OnnxModel, foldsDequantize: boolean): number {
+  let bytes = 0;
+  for (const graph of model.graph.all()) {
+    const stored = new Set(graph.proto.initializer.map((x) => x.name));
+    const constants = constantsOf(graph, foldsDequantize);
+    const read = new Set(
+      graph.nodes.filter((node) => !node.output.some((x) => constants.has(x))).flatMap((node) => [...uses(node)]),
+    );
+    for (const [name, { elements, bits }] of constants)
+      if (read.has(name) && !stored.has(name)) bytes += Math.ceil((elements * bits) / 8);
+  }
+  return bytes;
+}
+
+function constantsOf(graph: Graph, foldsDequantize = true): Map<string, Constant> {
   const constants = new Map<string, Constant>();
   const shapes = new Set<string>();
   for (const tensor of graph.proto.initializer)
@@ -44,6 +62,7 @@ function constantsOf(graph: Graph): Map<string, Constant> {
     else constants.set(tensor.name, { elements: elementCount(tensor), bits: bitsOf(tensor.dataType) });
   for (const node of graph.nodes) {
     if (node.domain !== "" || !FOLDED.has(node.opType)) continue;
+    if (node.opType === "DequantizeLinear" && !foldsDequantize) continue;
     const inputs = node.input.map((x) => constants.get(x));
     if (!node.input.every((x) => constants.has(x) || shapes.has(x))) continue;
     const elements = Math.max(0, ...inputs.map((x) => x?.elements ?? 0));
