@@ -1,7 +1,7 @@
 // Browser tests: Chromium and Firefox by Playwright, WebKitGTK by WebDriver inside tests of the `webkit` project. Two at a
 // time, since much of a test waits; one in the soak, which judges times, on machines of two cores that draw WebGPU too.
 import { defineConfig } from "@playwright/test";
-import { chromiumAdapter, chromiumLaunch, firefoxLaunch } from "./e2e/support/browsers.ts";
+import { chromiumLaunch, firefoxLaunch } from "./e2e/support/browsers.ts";
 import { isSoak } from "./e2e/support/slice.ts";
 
 const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
@@ -46,8 +46,8 @@ export default defineConfig({
     {
       name: "chromium",
       testIgnore: BY_THEMSELVES,
-      // Tests that take SwiftShader a minute, and lavapipe seconds, run on SwiftShader in the soak alone.
-      ...(isSoak || chromiumAdapter() === "lavapipe" ? {} : { grepInvert: /@swiftshader/ }),
+      // Tests that take SwiftShader a minute, and Firefox's software GPU seconds, run in the soak.
+      ...(isSoak ? {} : { grepInvert: /@swiftshader/ }),
       use: { browserName: "chromium", launchOptions: chromiumLaunch() },
     },
     {
