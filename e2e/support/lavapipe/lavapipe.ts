@@ -38,14 +38,22 @@ const LAYER = "VK_LAYER_SELVEDGE_semaphore";
 const SWIFTSHADER = /swiftshader/;
 /** The browser finds its other files beside the file that its program really is: a link to it would lead back. */
 const PROGRAM = "chromium";
+/** Changes with what `build` makes. */
+const FORMAT = 1;
 const ANSWER_MS = 60_000;
 const SHARED_KILOBYTES = 4_000_000;
 
-/** Arguments by which Chromium takes a Vulkan driver of the system. */
+/**
+ * Arguments by which Chromium takes a Vulkan driver of the system; the last three leave pages and canvases to the CPU, as
+ * they are without it.
+ */
 export const LAVAPIPE_ARGS: readonly string[] = [
   "--use-angle=vulkan",
   "--enable-features=Vulkan",
   "--ignore-gpu-blocklist",
+  "--disable-gpu-compositing",
+  "--disable-gpu-rasterization",
+  "--disable-accelerated-2d-canvas",
 ];
 
 /** Returns the program that starts Chromium on lavapipe; null where it was not made or not wanted. */
@@ -80,8 +88,7 @@ export async function ensureLavapipe(): Promise<boolean> {
 /** Returns the second folder of this Chromium and this layer. */
 function folder(): string {
   const { size, mtimeMs } = statSync(join(BROWSER, PROGRAM));
-  const sources = [SOURCE, import.meta.filename].map((path) => readFileSync(path, "utf8"));
-  const key = createHash("sha256").update([size, mtimeMs, ...sources].join("\n"));
+  const key = createHash("sha256").update([FORMAT, size, mtimeMs, readFileSync(SOURCE, "utf8")].join("\n"));
   return join(CACHE, key.digest("hex").slice(0, 16));
 }
 
