@@ -36,7 +36,7 @@ test.each([
 });
 
 /** A stack of products with int8 weights behind DequantizeLinear, as the toolchain and exporters write them. */
-function dequantized(layers: number): Uint8Array {
+function dequantized(layers: number): OnnxModel {
   const constants = Object.fromEntries(
     Array.from({ length: layers }, (_, i) => [
       [`q${i}`, { dtype: "int8" as const, dims: [N, N] }],
@@ -48,7 +48,7 @@ function dequantized(layers: number): Uint8Array {
     { opType: "MatMul", input: [i === 0 ? "x" : `h${i - 1}`, `w${i}`], output: [`h${i}`] },
   ]).flat();
   const inputs = { x: { dtype: "float32", dims: [1, N] } } as const;
-  return modelOf({ inputs, constants, outputs: [`h${layers - 1}`], nodes }).write();
+  return modelOf({ inputs, constants, outputs: [`h${layers - 1}`], nodes });
 }
 
 test("weights of 8 bits count as stored on wasm, and as float32 on a GPU, which expands them while loading", () => {
