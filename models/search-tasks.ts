@@ -77,8 +77,8 @@ async function mails({ model, assets = [] }: PackInput, count: number): Promise<
   const step = Math.max(1, Math.floor(train.length / count));
   const all = [...train.filter((_, i) => i % step === 0).slice(0, count), ...test];
   const texts = assets.map((x) => [x.path, new TextDecoder().decode(x.bytes)] as const);
-  const read = createTextReaders(model.inputs, Object.fromEntries(texts))["text"];
-  const feeds = all.map(({ text }) => (read?.([text]) ?? {}) as Feed);
+  const reader = createTextReaders(model.inputs, Object.fromEntries(texts))["text"];
+  const feeds = all.map(({ text }) => (reader?.read([text]) ?? {}) as Feed);
   const labels = all.map((x) => [Number(x.isSpam)]);
   return { samples: samplesOf(feeds), seen: all.length - test.length, metric: await top1(), labels };
 }

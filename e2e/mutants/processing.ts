@@ -319,7 +319,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-M6",
     breaks: "The best class of int64 and float64 is found in float32.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: '  return dtype === "float16" ? Float32Array.from(values, float16Value) : values;',
     to: '  return dtype === "float16" ? Float32Array.from(values, float16Value) : Float32Array.from(data as Float32Array, Number);',
     test: "lib/worker/processing/decode.test.ts",
@@ -328,7 +328,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-L1",
     breaks: "NaN ranks above minus infinity.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: " || (isNaN(largest) && !isNaN(value))",
     to: "",
     test: "lib/worker/processing/decode.test.ts",
@@ -346,7 +346,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-L2",
     breaks: "A label table for more classes is accepted.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: "if (classes === known) return;",
     to: "if (classes <= known) return;",
     test: "lib/worker/processing/decode.test.ts",
@@ -355,7 +355,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-L2-mark",
     breaks: "A byte order mark is part of the first label.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: '.replace(/^\\ufeff/, "")',
     to: "",
     test: "lib/worker/processing/decode.test.ts",
@@ -372,7 +372,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-mutant-decode-2",
     breaks: "Tables with CRLF keep the CR.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: "/\\r\\n|\\r|\\n/",
     to: "/\\n/",
     test: "lib/worker/processing/decode.test.ts",
@@ -381,7 +381,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-mutant-decode-3",
     breaks: "float16 infinity and NaN are numbers.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: "  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;\n",
     to: "",
     test: "lib/worker/processing/decode.test.ts",
@@ -390,7 +390,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-mutant-decode-4",
     breaks: "float16 subnormals are read as normal.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: "exponent === 0 ? sign * fraction * 2 ** -24 : ",
     to: "",
     test: "lib/worker/processing/decode.test.ts",
@@ -399,7 +399,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-mutant-decode-5",
     breaks: "Strings are decoded.",
-    file: "lib/worker/processing/decode.ts",
+    file: "lib/worker/processing/values.ts",
     from: '  if (dtype === "string") throw mismatch(`Output "${name}" is text and cannot be decoded.`);\n',
     to: "",
     test: "lib/worker/processing/decode.test.ts",
@@ -586,7 +586,7 @@ const PICTURES: readonly Mutant[] = [
   {
     fault: "processing-mutant-image-2",
     breaks: "A picture that is fitted is cut to whole pixels.",
-    file: "lib/worker/processing/image.ts",
+    file: "lib/worker/processing/plan-image.ts",
     from: "clamp(Math.round(height * scale)",
     to: "clamp(Math.floor(height * scale)",
     test: "lib/worker/processing/image.test.ts",
@@ -594,7 +594,7 @@ const PICTURES: readonly Mutant[] = [
   {
     fault: "processing-mutant-image-3",
     breaks: "A picture that is fitted may have no row.",
-    file: "lib/worker/processing/image.ts",
+    file: "lib/worker/processing/plan-image.ts",
     from: "clamp(Math.round(height * scale), 1, resize.height)",
     to: "clamp(Math.round(height * scale), 0, resize.height)",
     test: "lib/worker/processing/image.test.ts",
@@ -627,7 +627,7 @@ const PICTURES: readonly Mutant[] = [
     fault: "processing-M5-bands",
     breaks: "The first band of a picture in bands is read for all bands.",
     file: "lib/worker/processing/image.ts",
-    from: "          bandFrom = y;\n",
+    from: "      bandFrom = y;\n",
     to: "",
     test: "lib/worker/processing/image.test.ts",
     title: "(processing-M5)",

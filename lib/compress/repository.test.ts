@@ -177,7 +177,10 @@ test("an image folder's sizes and means come from preprocessor_config.json", asy
   const ports = await describePorts(model);
   const described = { name: "x", version: "1", licence: "unknown", ...ports };
   const { description, assets } = describeBy(openRepository(folder), described);
-  expect(description.inputs[0]?.image).toMatchObject({ mean: [0.5, 0.4, 0.3], resize: { width: 12, height: 12 } });
+  expect(description.inputs[0]?.image).toMatchObject({
+    mean: [0.5, 0.4, 0.3],
+    resize: { to: { width: 12, height: 12 } },
+  });
   // The output is "y" here, not "logits": a name that no file describes stays without labels.
   expect(assets).toEqual([]);
   const other = classifier({ channels: 3, size: 16, classes: 2 });

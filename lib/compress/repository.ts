@@ -7,7 +7,9 @@ import type { RepositoryFacts } from "../source/repository.ts";
 import { listGraphs } from "../source/onnx-files.ts";
 import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
-import type { BundleInput, BundleOutput, PortSteps } from "../core/bundle.ts";
+import type { BundleInput, BundleOutput, DecodeSpec, PortSteps } from "../core/bundle.ts";
+import { fixedSize } from "../core/image-spec.ts";
+import { planImage } from "../worker/processing/plan-image.ts";
 import type { Description } from "./bundle/describe.ts";
 import type { PackFile } from "./bundle/pack.ts";
 
@@ -117,7 +119,8 @@ export function describeBy(
   const add = (path: string, text: string): void => void assets.push({ path, bytes: new TextEncoder().encode(text) });
   if (tokenizer !== undefined && inputs.some((x) => x.text !== undefined)) add(TOKENIZER, tokenizer);
   for (const { decode } of outputs)
-    if (decode !== undefined && "asset" in decode) add(decode.asset, steps.assets[decode.asset] ?? "");
+    if (decode !== undefined && "asset" in decode && decode.asset !== undefined)
+      add(decode.asset, steps.assets[decode.asset] ?? "");
   const exampleDims = { ...description.exampleDims, ...imageSizes(inputs) };
   return {
     description: {
@@ -143,11 +146,17 @@ function withSteps(
   }
   const image = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
   if (image === undefined || input.dims.length !== 4) return input;
-  const { width, height } = image.resize as { readonly width?: number; readonly height?: number };
+  const { width, height } = fixedSize(image.resize) ?? {};
   const wanted = [input.dims[0], image.channels === "gray" ? 1 : 3, height, width];
   const isFit = input.dims.every((dim, i) => typeof dim === "string" || i === 0 || dim === wanted[i]);
   return isFit ? { ...input, image } : input;
 }
+
+/** Number of dims that an output has for each step. */
+const RANKS: Readonly<Record<DecodeSpec["op"], readonly number[]>> = {
+  ...{ softmax: [2], sigmoid: [2], argmax: [2], labels: [2], ctc: [3], pool: [3] },
+  ...{ tokens: [3], detect: [3], segment: [4], mask: [3, 4], depth: [3, 4], points: [3, 4] },
+};
 
 function withDecode(output: BundleOutput, { decodes, assets }: PortSteps, names: ReadonlySet<string>): BundleOutput {
   const decode = decodes[output.name];
@@ -156,18 +165,26 @@ function withDecode(output: BundleOutput, { decodes, assets }: PortSteps, names:
     const hasMask = mask !== undefined && names.has(mask);
     return output.dims.length === 3 ? { ...output, decode: { ...spec, ...(hasMask && { mask }) } } : output;
   }
-  if (decode === undefined || output.dims.length !== 2) return output;
-  const classes = "asset" in decode ? (assets[decode.asset] ?? "").split("\n").length - 1 : undefined;
-  const last = output.dims[1];
-  return typeof last === "number" && classes !== undefined && last !== classes ? output : { ...output, decode };
+  if (decode === undefined || !RANKS[decode.op].includes(output.dims.length)) return output;
+  const named = "image" in decode ? decode.image : "text" in decode ? decode.text : undefined;
+  if (named !== undefined && !names.has(named)) return output;
+  const asset = "asset" in decode ? decode.asset : undefined;
+  const classes = asset === undefined ? undefined : (assets[asset] ?? "").split("\n").length - 1;
+  const found = output.dims[decode.op === "segment" ? 1 : output.dims.length - 1];
+  // Boxes may have one class more, for no object.
+  const isOther = typeof found === "number" && found !== classes && !(decode.op === "detect" && found - 1 === classes);
+  return classes !== undefined && isOther ? output : { ...output, decode };
 }
+
+/** A usual photograph, for models whose tensor's size follows from the image's. */
+const PHOTO = { width: 640, height: 480 };
 
 /** Sizes of the open dims of image inputs. */
 function imageSizes(inputs: readonly BundleInput[]): Record<string, number> {
   const sizes: Record<string, number> = {};
   for (const { dims, image } of inputs) {
     if (image === undefined) continue;
-    const { width, height } = image.resize as { readonly width?: number; readonly height?: number };
+    const { width, height } = planImage(PHOTO.width, PHOTO.height, image.resize);
     for (const [i, size] of [undefined, image.channels === "gray" ? 1 : 3, height, width].entries()) {
       const dim = dims[i];
       if (typeof dim === "string" && size !== undefined) sizes[dim] = size;

@@ -86,10 +86,7 @@ export function parseBundle(json: unknown): Bundle {
   for (const output of parsed.model.outputs) {
     if (output.feeds !== undefined && !inputs.has(output.feeds))
       throw invalid(`${output.name}.feeds names no input: "${output.feeds}"`, output.name);
-    if (output.decode !== undefined && "asset" in output.decode && !assets.has(output.decode.asset))
-      throw invalid(`${output.name}: its postprocessing names no asset: "${output.decode.asset}"`, output.name);
-    if (output.decode?.op === "pool" && output.decode.mask !== undefined && !inputs.has(output.decode.mask))
-      throw invalid(`${output.name}: its postprocessing names no input: "${output.decode.mask}"`, output.name);
+    checkDecode(output, parsed, assets);
     if (output.cut !== undefined) checkCut(output, output.cut, inputs.get(output.cut.input));
   }
   return parsed;
@@ -340,6 +337,27 @@ function checkPad({ name, dtype, dims, batchAxis, pad }: BundleInput, inputs: re
   for (const other of inputs)
     if (other.dims.some((dim, axis) => dim === symbol && (axis !== other.pad?.axis || other.pad.upTo !== pad.upTo)))
       throw invalid(`${name}.pad: "${symbol}" is also in "${other.name}", which must be padded by as much`, name);
+}
+
+/** A step names assets, inputs and outputs that are there. */
+function checkDecode({ name, decode }: BundleOutput, { model }: Bundle, assets: ReadonlySet<string>): void {
+  if (decode === undefined) return;
+  const fields = decode as Readonly<Record<string, unknown>>;
+  const isInput = (x: string): boolean => model.inputs.some((port) => port.name === x);
+  const isOutput = (x: string): boolean => model.outputs.some((port) => port.name === x);
+  for (const [field, kind, has] of [
+    ["asset", "asset", (x: string) => assets.has(x)],
+    ["mask", "input", isInput],
+    ["text", "input", isInput],
+    ["image", "input", isInput],
+    ["boxes", "output", isOutput],
+  ] as const) {
+    const value = fields[field];
+    if (typeof value === "string" && !has(value))
+      throw invalid(`${name}: its postprocessing names no ${kind}: "${value}"`, name);
+  }
+  if (decode.op === "detect" && decode.form === "queries" && decode.boxes === undefined)
+    throw invalid(`${name}: the step detect of queries must name the output with the boxes`, name);
 }
 
 function checkCut({ name, dims, batchAxis }: BundleOutput, cut: CutSpec, input: BundleInput | undefined): void {

@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
 import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
 import { IMAGE_WORDS, newerImageWord } from "./bundle-steps.ts";
+import { RESAMPLE_FILTERS } from "./image-spec.ts";
 import type { Step } from "./bundle-steps.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
@@ -35,6 +36,9 @@ const name = v.pipe(
 
 /** A number that is neither NaN nor infinite. */
 const finite = v.pipe(v.number(), v.finite());
+
+/** A share: 0 to 1. */
+const share = v.pipe(finite, v.minValue(0), v.maxValue(1));
 
 /** A size in pixels, or a count of similar magnitude. */
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32_768));
@@ -72,6 +76,21 @@ const resize = v.variant("mode", [
     minSide: v.optional(size),
     multipleOf: v.optional(size),
   }),
+  v.object({
+    mode: v.literal("resample"),
+    filter: v.picklist(RESAMPLE_FILTERS),
+    to: v.optional(
+      v.union([
+        v.object({ width: size, height: size }),
+        v.object({ short: size, long: v.optional(size), multipleOf: v.optional(size) }),
+        v.object({ long: size }),
+        v.object({ nearWidth: size, nearHeight: size, multipleOf: v.optional(size) }),
+        v.object({ multipleOf: size }),
+      ]),
+    ),
+    crop: v.optional(v.object({ width: size, height: size, margin: v.optional(v.picklist(["down", "even"])) })),
+    pad: v.optional(v.object({ width: v.optional(size), height: v.optional(size), multipleOf: v.optional(size) })),
+  }),
 ]);
 
 /** The parameters of the step `image`. */
@@ -87,7 +106,7 @@ const image = {
 /** The step `image` with a word of a newer release in it; its other parameters may then be anything. */
 const newerImage = v.object({
   step: v.literal("image"),
-  resize: v.object({ mode: openWord }),
+  resize: v.object({ mode: openWord, filter: v.optional(openWord) }),
   channels: openWord,
   layout: openWord,
 });
@@ -98,6 +117,8 @@ const text = {
   maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
   mask: v.optional(name),
   types: v.optional(name),
+  prompts: v.optional(v.record(name, v.pipe(v.string(), v.maxLength(10_000)))),
+  prompt: v.optional(name),
 };
 
 /** The schemas of the steps that this version knows, by word. */
@@ -114,6 +135,7 @@ const POSTPROCESS = {
   softmax: v.object({ step: v.literal("softmax") }),
   argmax: v.object({ step: v.literal("argmax") }),
   labels: v.object({ step: v.literal("labels"), asset, top: v.optional(size) }),
+  sigmoid: v.object({ step: v.literal("sigmoid") }),
   ctc: v.object({ step: v.literal("ctc"), asset }),
   pool: v.object({
     step: v.literal("pool"),
@@ -121,6 +143,33 @@ const POSTPROCESS = {
     mask: v.optional(name),
     dims: v.optional(size),
     normalize: v.optional(v.boolean()),
+  }),
+  tokens: v.object({
+    step: v.literal("tokens"),
+    asset,
+    text: name,
+    aggregate: v.optional(v.picklist(["none", "simple", "first", "average", "max"])),
+    ignore: v.optional(v.pipe(v.array(name), v.maxLength(64))),
+  }),
+  detect: v.object({
+    step: v.literal("detect"),
+    form: v.picklist(["queries", "anchors"]),
+    asset,
+    boxes: v.optional(name),
+    image: name,
+    scores: v.optional(v.picklist(["softmax", "sigmoid"])),
+    threshold: v.optional(share),
+    iou: v.optional(share),
+    top: v.optional(size),
+  }),
+  segment: v.object({ step: v.literal("segment"), image: name, asset }),
+  mask: v.object({ step: v.literal("mask"), image: name }),
+  depth: v.object({ step: v.literal("depth"), image: name }),
+  points: v.object({
+    step: v.literal("points"),
+    form: v.picklist(["heatmaps", "shares"]),
+    image: name,
+    asset: v.optional(asset),
   }),
 };
 

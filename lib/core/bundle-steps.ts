@@ -3,6 +3,7 @@
 // bundle-shape.ts defines their parameters. A list that this version can't run is not an error here: the first unknown
 // step is returned, and the model needs a newer release.
 import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "./bundle.ts";
+import { RESAMPLE_FILTERS } from "./image-spec.ts";
 
 /** A step with its parameters. */
 export type Step = { readonly step: string };
@@ -10,12 +11,15 @@ export type Step = { readonly step: string };
 /** The steps that this version knows before a model, and after one. */
 export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly string[]>> = {
   preprocess: ["image", "text"],
-  postprocess: ["softmax", "argmax", "labels", "ctc", "pool"],
+  postprocess: [
+    ...["softmax", "sigmoid", "argmax", "labels", "ctc", "pool"],
+    ...["tokens", "detect", "segment", "mask", "depth", "points"],
+  ],
 };
 
 /** The words that this version knows in a step `image`. */
 export const IMAGE_WORDS = {
-  mode: ["exact", "fit", "crop", "height", "side"],
+  mode: ["exact", "fit", "crop", "height", "side", "resample"],
   channels: ["rgb", "bgr", "gray"],
   layout: ["nchw", "nhwc"],
 } as const;
@@ -35,6 +39,7 @@ export function newerImageWord(step: unknown): string | undefined {
   if (word !== "image") return undefined;
   const words: readonly (readonly [string, unknown, readonly unknown[]])[] = [
     ["resize.mode", fieldsOf(resize)["mode"], IMAGE_WORDS.mode],
+    ["resize.filter", fieldsOf(resize)["filter"], RESAMPLE_FILTERS],
     ["channels", channels, IMAGE_WORDS.channels],
     ["layout", layout, IMAGE_WORDS.layout],
   ];
@@ -59,18 +64,19 @@ export function inputSpec(steps: readonly Step[] = []): Converted<{ image?: Imag
   return { spec: step === "image" ? { image: spec as unknown as ImageSpec } : { text: spec as unknown as TextSpec } };
 }
 
-/** Converts the steps after a model: one, or `softmax` and then `labels`. */
+/** Converts the steps after a model: one, or `softmax` or `sigmoid` and then `labels`. */
 export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: DecodeSpec }> {
   if (steps.length === 0) return { spec: {} };
   const other = steps.find((x) => !STEPS.postprocess.includes(x.step));
   if (other !== undefined) return { unknown: other.step };
   const [first, second, third] = steps as readonly PostStep[];
   if (first === undefined) return { spec: {} };
-  const logits = first.step === "softmax" && second?.step === "labels";
-  const extra = logits ? third : second;
+  const isLabels = second?.step === "labels";
+  const logits = isLabels && (first.step === "softmax" || (first.step === "sigmoid" && first.step));
+  const extra = logits === false ? second : third;
   if (extra !== undefined) return { unknown: extra.step };
-  const { step, ...rest } = logits && second !== undefined ? second : first;
-  return { spec: { decode: { op: step, ...rest, ...(logits && { logits }) } as DecodeSpec } };
+  const { step, ...rest } = logits !== false && isLabels ? second : first;
+  return { spec: { decode: { op: step, ...rest, ...(logits !== false && { logits }) } as DecodeSpec } };
 }
 
 /** Returns the steps of an input. */
@@ -89,5 +95,6 @@ export function postprocessSteps({ decode }: Pick<BundleOutput, "decode">): Step
     return [{ step: op, ...rest }];
   }
   const { op, logits, ...rest } = decode;
-  return [...(logits === true ? [{ step: "softmax" }] : []), { step: op, ...rest }];
+  const before = logits === true ? "softmax" : logits;
+  return [...(before === "softmax" || before === "sigmoid" ? [{ step: before }] : []), { step: op, ...rest }];
 }

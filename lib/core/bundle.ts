@@ -4,7 +4,12 @@
 // either schema, bundle-json.ts writes it as schema 2, cache/download.ts fetches chunks, choose-variant.ts selects a
 // variant. The two forms are separate on purpose: JSON may hold fields of a newer release, which are kept where the
 // JSON is stored and sent, and never reach code that does not know them.
+import type { DecodeSpec } from "./decode-spec.ts";
+import type { ImageSpec } from "./image-spec.ts";
 import type { Port } from "./tensor.ts";
+
+export type { DecodeSpec, PoolSpec } from "./decode-spec.ts";
+export type { ImageSpec, ResizeSpec } from "./image-spec.ts";
 
 /** The schema that this version writes. */
 export const BUNDLE_SCHEMA = "selvedge/bundle@2";
@@ -18,55 +23,6 @@ export const BUNDLE_MAX_BYTES: number = 2 * 1024 * 1024;
 /** Bound on a chunk in bytes: chunks are fetched, hashed and retried whole. */
 export const CHUNK_MAX_BYTES: number = 4 * 1024 * 1024;
 
-/** Conversion of an image to a tensor; all arithmetic is in lib/worker/processing, the same for every caller. */
-export interface ImageSpec {
-  /** Resizing that comes first. */
-  readonly resize: ResizeSpec;
-  /** Order of the channels in the tensor. */
-  readonly channels: "rgb" | "bgr" | "gray";
-  /** value = (pixel · scale − mean[c]) / std[c], pixel in 0…255. Default 1/255. */
-  readonly scale?: number | undefined;
-  /** Subtracted after scaling, one value per channel in the order of `channels`. Default 0. */
-  readonly mean?: readonly number[] | undefined;
-  /** Divided by after the mean, one value per channel in the order of `channels`. Default 1. */
-  readonly std?: readonly number[] | undefined;
-  /** Order of the axes in the tensor. */
-  readonly layout: "nchw" | "nhwc";
-}
-
-/** Resizing of an image before it becomes a tensor. Sizes in pixels. */
-export type ResizeSpec =
-  /** Stretches to width × height. */
-  | { readonly mode: "exact"; readonly width: number; readonly height: number }
-  /** Scales to fit inside width × height, aligned to the top left; the rest is 0 after normalising. */
-  | { readonly mode: "fit"; readonly width: number; readonly height: number }
-  /**
-   * Scales so that the shorter side is `shortSide`, at least width and height, then crops width × height from the
-   * centre. The longer side is rounded down; of an odd margin the smaller half is at the left and the top.
-   */
-  | { readonly mode: "crop"; readonly width: number; readonly height: number; readonly shortSide: number }
-  /**
-   * Sets the height. The width follows in proportion, is clamped to [minWidth, maxWidth], and is rounded up to
-   * `multipleOf`; columns past the image are 0 after normalising.
-   */
-  | {
-      readonly mode: "height";
-      readonly height: number;
-      readonly minWidth?: number | undefined;
-      readonly maxWidth?: number | undefined;
-      readonly multipleOf?: number | undefined;
-    }
-  /**
-   * Scales down so that the longer side is at most `maxSide`, up so that the shorter is at least `minSide` (never past
-   * maxSide); each side is stretched to the nearest multiple of `multipleOf`.
-   */
-  | {
-      readonly mode: "side";
-      readonly maxSide: number;
-      readonly minSide?: number | undefined;
-      readonly multipleOf?: number | undefined;
-    };
-
 /** Tokenization of texts for a model. */
 export interface TextSpec {
   /** Path of the asset that is the tokenizer's file in the Hugging Face format (tokenizer.json). */
@@ -77,40 +33,10 @@ export interface TextSpec {
   readonly mask?: string | undefined;
   /** Name of the token type input, which distinguishes the texts of a pair: 0 everywhere. */
   readonly types?: string | undefined;
-}
-
-/** Decoding of an output to an answer. */
-export type DecodeSpec =
-  /** Softmax over the last axis: a probability per class. */
-  | { readonly op: "softmax" }
-  /** Index of the largest value on the last axis. */
-  | { readonly op: "argmax" }
-  /** The `top` best classes (default 5), with labels from an asset, one a line; softmax first where `logits`. */
-  | {
-      readonly op: "labels";
-      readonly asset: string;
-      readonly top?: number | undefined;
-      readonly logits?: boolean | undefined;
-    }
-  /**
-   * Greedy CTC (connectionist temporal classification) over [batch, time, class]: class 0 is the blank, class i + 1 is
-   * line i of the asset.
-   */
-  | { readonly op: "ctc"; readonly asset: string }
-  | PoolSpec;
-
-/** Pooling of the vectors of a text's tokens, [batch, token, number], to one vector per text. */
-export interface PoolSpec {
-  /** The kind of pooling step. */
-  readonly op: "pool";
-  /** Mean over tokens, the first token, or the last one. */
-  readonly mode: "mean" | "cls" | "last";
-  /** Name of the attention mask input: only tokens where it is not 0 count. Default: all count. */
-  readonly mask?: string | undefined;
-  /** The first numbers that are kept, for a model trained for that (Matryoshka). Default: all. */
-  readonly dims?: number | undefined;
-  /** Whether the vector is scaled to length 1 at the end. Default false. */
-  readonly normalize?: boolean | undefined;
+  /** Texts that `embed` puts before a text, by the name of the use, as `query`. */
+  readonly prompts?: Readonly<Record<string, string>> | undefined;
+  /** Name of the prompt where the caller names none. Default: none. */
+  readonly prompt?: string | undefined;
 }
 
 /** Allowed padding of an input, by which requests of unlike sizes are batched. */

@@ -2,7 +2,8 @@
 // the resulting sizes again (worker/join-batch.ts), so a wrong estimate costs time only. An image that is resized to a
 // fixed size can be batched with any other; else only with images of its own size. The size of an encoded file is known
 // only after decoding: where the tensor's size depends on it, a file runs alone.
-import type { BundleInput } from "../core/bundle.ts";
+import type { BundleInput, ResizeSpec } from "../core/bundle.ts";
+import { fixedSize } from "../core/image-spec.ts";
 import type { Accepts } from "./inputs.ts";
 import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { shapeOf } from "../core/batch-shape.ts";
@@ -21,7 +22,7 @@ export function guessShape({ ports, images }: Accepts, { tensors, others }: Feed
     }
     const value = others?.[name];
     if (value === undefined) continue; // filled by a text
-    const size = value.kind === "image" ? sizeOfImage(value.image, images[name]?.resize.mode) : sizeOfText(port, value);
+    const size = value.kind === "image" ? sizeOfImage(value.image, images[name]?.resize) : sizeOfText(port, value);
     if (size === null) return null;
     sizes += `${size} `;
     const rows = value.kind === "image" ? 1 : value.texts.length;
@@ -31,8 +32,8 @@ export function guessShape({ ports, images }: Accepts, { tensors, others }: Feed
   return shape && { ...shape, key: shape.key + sizes };
 }
 
-function sizeOfImage(image: WireImage, mode: string | undefined): string | null {
-  if (mode === "exact" || mode === "fit") return mode;
+function sizeOfImage(image: WireImage, resize: ResizeSpec | undefined): string | null {
+  if (resize && fixedSize(resize)) return "fixed";
   if (image instanceof Blob) return null;
   return "displayWidth" in image ? `${image.displayWidth}x${image.displayHeight}` : `${image.width}x${image.height}`;
 }

@@ -1,10 +1,37 @@
 // Vectors of many texts: sorted by length, so that a batch is padded little, and run on all lanes at once. Padding is
 // harmless where the attention mask excludes it, which the bundle's pooling does. A variant that mixes rows runs each
 // alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. Imported with the first call.
-import type { BundleInput } from "../core/bundle.ts";
+import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
+
+/** Options of `embed` beside those of a run. */
+export interface EmbedOptions extends RunOptions {
+  /** The first numbers that are kept, for a model trained for that (Matryoshka); scaled to length 1. Default: all. */
+  readonly dims?: number | undefined;
+  /**
+   * Name of a prompt of the model, as `query`, or the text itself as `{ text }`; it is put before each text. Default: the
+   * prompt that the model names for every text, or none.
+   */
+  readonly prompt?: string | { readonly text: string } | undefined;
+  /**
+   * Type of the vectors. `int8`: scaled so that the largest number is ±127, which keeps the direction (cosine) and not the
+   * length. `binary`: the sign bits, eight numbers a byte, the first the highest bit; compared by Hamming distance.
+   * Default `float32`.
+   */
+  readonly precision?: Precision | undefined;
+}
+
+/** Type of the numbers in vectors. */
+export type Precision = "float32" | "int8" | "binary";
+
+/** Vectors by their precision. */
+export interface Vectors {
+  readonly float32: Float32Array;
+  readonly int8: Int8Array;
+  readonly binary: Uint8Array;
+}
 
 /** The part of a model that `embed` uses. */
 export interface EmbedModel {
@@ -33,15 +60,20 @@ export async function embedTexts(
   model: EmbedModel,
   { inFlight, mayBatch, now }: EmbedHow,
   texts: readonly string[],
-  { dims, deadlineMs, ...options }: RunOptions & { readonly dims?: number | undefined },
-): Promise<Float32Array[]> {
-  const input = model.inputs.find((x) => x.text !== undefined)?.name;
-  if (input === undefined) throw new TypeError(`embed: ${model.name} takes no texts: its tokenizer.json is missing`);
+  { dims, prompt, precision = "float32", deadlineMs, ...options }: EmbedOptions,
+): Promise<Vectors[Precision][]> {
+  const { name: input, text } = model.inputs.find((x) => x.text !== undefined) ?? {};
+  if (input === undefined || text === undefined)
+    throw new TypeError(`embed: ${model.name} takes no texts: its tokenizer.json is missing`);
   const wrong = Array.isArray(texts) ? texts.findIndex((x) => typeof x !== "string") : 0;
   if (wrong !== -1) throw new TypeError(`embed: expected an array of texts; number ${wrong} is none`);
   if (dims !== undefined && !(Number.isInteger(dims) && dims >= 1))
     throw new RangeError(`dims: expected a whole number from 1, got ${String(dims)}`);
-  const vectors: Float32Array[] = [];
+  const convert = CONVERSIONS[precision] as ((vector: Float32Array) => Vectors[Precision]) | undefined;
+  if (convert === undefined)
+    throw new TypeError(`precision: expected ${Object.keys(CONVERSIONS).join(", ")}, got ${String(precision)}`);
+  const before = promptOf(prompt, text, model.name);
+  const vectors: Vectors[Precision][] = [];
   const waiting = batchesOf(texts, mayBatch ? ROWS_MAX : 1).values();
   const stop = new AbortController();
   const beganMs = now();
@@ -50,9 +82,10 @@ export async function embedTexts(
       stop.signal.throwIfAborted();
       // The deadline is that of the call, not of each run.
       const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - (now() - beganMs)));
-      const ran = await model.run({ [input]: rows.map((i) => texts[i] ?? "") }, { ...options, deadlineMs: leftMs });
+      const inputs = { [input]: rows.map((i) => before + (texts[i] ?? "")) };
+      const ran = await model.run(inputs, { ...options, deadlineMs: leftMs });
       const found = vectorsOf(ran, model.name);
-      for (const [at, i] of rows.entries()) vectors[i] = shortened(found[at] ?? new Float32Array(), dims);
+      for (const [at, i] of rows.entries()) vectors[i] = convert(shortened(found[at] ?? new Float32Array(), dims));
     }
   };
   try {
@@ -63,6 +96,33 @@ export async function embedTexts(
   }
   return vectors;
 }
+
+/** Returns the text that is put before each text. */
+function promptOf(prompt: EmbedOptions["prompt"], { prompts = {}, prompt: usual }: TextSpec, name: string): string {
+  if (typeof prompt === "object") return prompt.text;
+  const word = prompt ?? usual;
+  if (word === undefined) return "";
+  const text = Object.hasOwn(prompts, word) ? prompts[word] : undefined;
+  if (text !== undefined) return text;
+  const known = Object.keys(prompts);
+  throw new TypeError(
+    `prompt: ${name} has no prompt "${word}", ${known.length === 0 ? "and no other" : `only ${known.join(", ")}`}; { text } gives one`,
+  );
+}
+
+/** Conversions of a vector by precision. */
+const CONVERSIONS: { readonly [P in Precision]: (vector: Float32Array) => Vectors[P] } = {
+  float32: (vector) => vector,
+  int8: (vector) => {
+    const largest = vector.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    return Int8Array.from(vector, (x) => (largest === 0 ? 0 : Math.round((x * 127) / largest)));
+  },
+  binary: (vector) => {
+    const bits = new Uint8Array(Math.ceil(vector.length / 8));
+    for (const [i, x] of vector.entries()) if (x > 0) bits[i >> 3] = (bits[i >> 3] ?? 0) | (128 >> (i & 7));
+    return bits;
+  },
+};
 
 /** Returns the indices of the texts by batch of at most so many rows, the longest texts first. */
 export function batchesOf(texts: readonly string[], rowsMax: number = ROWS_MAX): number[][] {

@@ -26,6 +26,7 @@ import { release, Slab, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "../observe/counters.ts";
 import { checkMapOptions, checkRunOptions } from "./options.ts";
+import type { EmbedOptions, Precision, Vectors } from "./embed.ts";
 import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -213,19 +214,20 @@ export class Model extends Disposes {
   /**
    * Computes the vector of each text, for a model whose bundle or repository declares tokenizer and pooling. Texts are
    * sorted by length, batched, and run on all lanes; the vectors come in the order of the texts.
-   * @param options - `dims` keeps the first numbers, for a model trained for that, and scales them to length 1
-   * @throws TypeError for a model that declares no pooling; else as `run`
+   * @param options - also `dims`, `prompt` and `precision`
+   * @throws TypeError for a model that declares no pooling, and an unknown prompt; else as `run`
    * @example
    * const [a, b] = await model.embed(["a cat", "a dog"]);
    */
-  async embed(
+  async embed<P extends Precision = "float32">(
     texts: readonly string[],
-    options: RunOptions & { readonly dims?: number | undefined } = {},
-  ): Promise<Float32Array[]> {
+    options: EmbedOptions & { readonly precision?: P | undefined } = {},
+  ): Promise<Vectors[P][]> {
     const { embedTexts } = await import("./embed.ts");
     const { executor, effects } = this.#host;
     const inFlight = 2 * executor.pool.usual(this.backend).length;
-    return embedTexts(this, { inFlight, mayBatch: this.#mayJoin, now: effects.now }, texts, options);
+    const how = { inFlight, mayBatch: this.#mayJoin, now: effects.now };
+    return embedTexts(this, how, texts, options) as Promise<Vectors[P][]>;
   }
 
   /** Frees the model on every lane. Queued requests are rejected with `closed`. */

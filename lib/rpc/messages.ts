@@ -120,7 +120,59 @@ export type Decoded =
     }
   | { readonly kind: "index"; readonly index: number; readonly score: number }
   | { readonly kind: "probabilities"; readonly probabilities: Float32Array }
-  | { readonly kind: "vector"; readonly vector: Float32Array };
+  | { readonly kind: "vector"; readonly vector: Float32Array }
+  | {
+      readonly kind: "entities";
+      /**
+       * Entities or tokens of a text. `start` and `end` are places in it, as `slice` takes them, and null where the caller
+       * brought ids; `index` is that of the first token.
+       */
+      readonly entities: readonly {
+        readonly label: string;
+        readonly score: number;
+        readonly word: string;
+        readonly start: number | null;
+        readonly end: number | null;
+        readonly index: number;
+      }[];
+    }
+  | {
+      readonly kind: "boxes";
+      /** The best first; in pixels of the picture, and not cut at its border. */
+      readonly boxes: readonly {
+        readonly label: string;
+        readonly index: number;
+        readonly score: number;
+        readonly box: {
+          readonly xmin: number;
+          readonly ymin: number;
+          readonly xmax: number;
+          readonly ymax: number;
+        };
+      }[];
+    }
+  | {
+      readonly kind: "segments";
+      readonly width: number;
+      readonly height: number;
+      /** Index of each pixel's class, row by row. */
+      readonly classes: Uint16Array;
+      /** Labels that occur, with their share of the picture, the largest first. */
+      readonly labels: readonly { readonly label: string; readonly index: number; readonly share: number }[];
+    }
+  /** A number for each pixel of the picture, row by row: the probability of a mask, or the depth that the model gives. */
+  | { readonly kind: "map"; readonly width: number; readonly height: number; readonly values: Float32Array }
+  /** Key points in pixels of the picture; `label` is empty where the bundle names none. */
+  | {
+      readonly kind: "points";
+      readonly points: readonly {
+        readonly label: string;
+        readonly index: number;
+        readonly score: number;
+        readonly x: number;
+        readonly y: number;
+      }[];
+    };
 
 /** A tensor's description; its elements are in the packed bytes. */
 export interface Header {
@@ -149,6 +201,8 @@ export interface PackedAnswers {
   readonly texts: readonly string[];
   /** Numbers of the entries, one entry after the other. */
   readonly numbers: Float64Array<ArrayBuffer>;
+  /** Answers of kinds that are not packed, by request; the other fields are empty then. */
+  readonly whole?: readonly (readonly Decoded[])[] | undefined;
 }
 
 /** A RunMessage on the wire: tensors packed, all else beside them. */

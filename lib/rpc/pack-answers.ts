@@ -2,8 +2,8 @@
 // less time than an object for each. The page makes objects of them only on access.
 import type { Decoded, PackedAnswers } from "./messages.ts";
 
-/** Number of texts and numbers per entry. */
-const WIDTHS: Readonly<Record<Decoded["kind"], readonly [texts: number, numbers: number]>> = {
+/** Number of texts and numbers per entry. Answers of other kinds are few and large, and cross as they are. */
+const WIDTHS: Readonly<Partial<Record<Decoded["kind"], readonly [texts: number, numbers: number]>>> = {
   text: [1, 1],
   labels: [1, 2],
   index: [0, 2],
@@ -14,10 +14,12 @@ const WIDTHS: Readonly<Record<Decoded["kind"], readonly [texts: number, numbers:
 /** Packs the answers of one output, a list for each request. */
 export function packAnswers(requests: readonly (readonly Decoded[])[]): PackedAnswers {
   const kind = requests.find(([row]) => row !== undefined)?.[0]?.kind ?? "text";
+  const widths = WIDTHS[kind];
+  if (widths === undefined) return { kind, sizes: [], texts: [], numbers: new Float64Array(), whole: requests };
   const sizes = requests.map((rows) => rows.map(sizeOf));
   const entries = sizes.reduce((sum, rows) => rows.reduce((sum, size) => sum + size, sum), 0);
   const texts: string[] = [];
-  const numbers = new Float64Array(entries * WIDTHS[kind][1]);
+  const numbers = new Float64Array(entries * widths[1]);
   let at = 0;
   for (const row of requests.flat())
     if (row.kind === "probabilities" || row.kind === "vector") {
@@ -33,7 +35,7 @@ export function packAnswers(requests: readonly (readonly Decoded[])[]): PackedAn
     else if (row.kind === "index") {
       numbers[at++] = row.index;
       numbers[at++] = row.score;
-    } else {
+    } else if (row.kind === "text") {
       texts.push(row.text);
       numbers[at++] = row.confidence;
     }
@@ -51,8 +53,9 @@ function listOf(row: Extract<Decoded, { kind: "probabilities" | "vector" }>): Fl
 }
 
 /** Returns a function for each request that makes its answers. */
-export function unpackAnswers({ kind, sizes, texts, numbers }: PackedAnswers): (() => Decoded[])[] {
-  const [textWidth, width] = WIDTHS[kind];
+export function unpackAnswers({ kind, sizes, texts, numbers, whole }: PackedAnswers): (() => Decoded[])[] {
+  if (whole) return whole.map((rows) => () => [...rows]);
+  const [textWidth, width] = WIDTHS[kind] ?? [0, 0];
   let next = 0;
   return sizes.map((rows) => {
     const first = next;
@@ -72,7 +75,7 @@ export function unpackAnswers({ kind, sizes, texts, numbers }: PackedAnswers): (
           const each = 2 * (entry + i);
           return { label: texts[entry + i] ?? "", index: numbers[each] ?? -1, score: numbers[each + 1] ?? Number.NaN };
         });
-        return { kind, labels };
+        return { kind: "labels", labels };
       });
     };
   });

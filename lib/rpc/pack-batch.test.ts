@@ -45,6 +45,39 @@ const decoded: Record<Decoded["kind"], fc.Arbitrary<Decoded>> = {
     kind: fc.constant("vector" as const),
     vector: fc.array(score, { maxLength: 4 }).map((values) => Float32Array.from(values)),
   }),
+  entities: fc.record({
+    kind: fc.constant("entities" as const),
+    entities: fc.array(
+      fc.record({
+        ...{ label: fc.string(), score, word: fc.string() },
+        ...{ start: fc.option(fc.nat()), end: fc.option(fc.nat()), index: fc.nat() },
+      }),
+      { maxLength: 3 },
+    ),
+  }),
+  boxes: fc.record({
+    kind: fc.constant("boxes" as const),
+    boxes: fc.array(
+      fc.record({
+        ...{ label: fc.string(), index: fc.nat(), score },
+        box: fc.record({ xmin: score, ymin: score, xmax: score, ymax: score }),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
+  segments: fc.record({
+    ...{ kind: fc.constant("segments" as const), width: fc.nat(), height: fc.nat() },
+    classes: fc.uint16Array({ maxLength: 4 }).map((x) => Uint16Array.from(x)),
+    labels: fc.array(fc.record({ label: fc.string(), index: fc.nat(), share: score }), { maxLength: 3 }),
+  }),
+  map: fc.record({
+    ...{ kind: fc.constant("map" as const), width: fc.nat(), height: fc.nat() },
+    values: fc.array(score, { maxLength: 4 }).map((values) => Float32Array.from(values)),
+  }),
+  points: fc.record({
+    kind: fc.constant("points" as const),
+    points: fc.array(fc.record({ label: fc.string(), index: fc.nat(), score, x: score, y: score }), { maxLength: 3 }),
+  }),
 };
 
 /** Round trip of a message: cloned, with its buffers transferred. */
@@ -106,7 +139,16 @@ test("the results of a batch arrive, each answer with buffers of its own", () =>
   const times = { runs: 1, canJoin: true, preprocessMs: 1, runMs: 2, decodeMs: 3 };
   const kinds = fc.dictionary(
     fc.constantFrom("a", "b"),
-    fc.constantFrom<Decoded["kind"]>("text", "labels", "index", "probabilities"),
+    fc.constantFrom<Decoded["kind"]>(
+      "text",
+      "labels",
+      "index",
+      "probabilities",
+      "entities",
+      "boxes",
+      "segments",
+      "map",
+    ),
   );
   const batch = kinds.chain((kinds) => {
     const rows = fc.record(

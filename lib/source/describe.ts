@@ -4,6 +4,7 @@
 import { canonicalJson } from "../core/bundle.ts";
 import type { DecodeSpec, PortSteps, TextSpec } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
+import type { ModelConfig } from "./config.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
 import { TOKENIZER } from "./repository.ts";
@@ -203,21 +204,35 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
     mask: "attention_mask",
     types: "token_type_ids",
   };
-  const labels = config?.labels ?? null;
-  const isClassifier = config?.architectures.some((x) => /For(Sequence|Image)Classification/.test(x)) === true;
-  const hasLabels = isClassifier && labels !== null && config.problem === "single-label";
-  const { pooling = null, normalize = false } = facts.sentence ?? {};
+  const { pooling = null, normalize = false, prompts = {}, prompt = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =
     pooling === null ? null : { op: "pool", mode: pooling, mask: "attention_mask", ...(normalize && { normalize }) };
+  const task = taskOf(config);
+  const hasLabels = Object.values(task).some((x) => "asset" in x);
+  const hasPrompts = Object.keys(prompts).length > 0;
   return {
-    texts: hasTokenizer ? { input_ids: text } : {},
+    texts: hasTokenizer
+      ? { input_ids: { ...text, ...(hasPrompts && { prompts }), ...(prompt !== null && { prompt }) } }
+      : {},
     images: processor?.image == null ? {} : { pixel_values: processor.image },
-    decodes: {
-      ...(hasLabels && { logits: { op: "labels", asset: LABELS, logits: true } }),
-      ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }),
-    },
-    assets: hasLabels ? { [LABELS]: `${labels.join("\n")}\n` } : {},
+    decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },
+    assets: hasLabels ? { [LABELS]: `${(config?.labels ?? []).join("\n")}\n` } : {},
   };
+}
+
+/** Returns the decoding of a model's task, by the head that the names of its classes end in. */
+function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
+  const is = (head: RegExp): boolean => config?.architectures.some((x) => head.test(x)) === true;
+  const image = "pixel_values";
+  if (is(/ForDepthEstimation$/)) return { predicted_depth: { op: "depth", image } };
+  if (config === null || config.labels === null) return {};
+  const asset = LABELS;
+  if (is(/For(Sequence|Image|Audio)Classification(WithTeacher)?$/) && config.problem !== "regression")
+    return { logits: { op: "labels", asset, logits: config.problem === "multi-label" ? "sigmoid" : true } };
+  if (is(/ForTokenClassification$/)) return { logits: { op: "tokens", asset, text: "input_ids" } };
+  if (is(/ForObjectDetection$/)) return { logits: { op: "detect", form: "queries", boxes: "pred_boxes", asset, image } };
+  if (is(/ForSemanticSegmentation$/)) return { logits: { op: "segment", asset, image } };
+  return {};
 }
 
 const LABELS = "labels.txt";

@@ -2,10 +2,13 @@
 // steps of a bundle compute the same; else `unsupported` names the setting, and the model takes tensors.
 //
 // Releases of transformers differ in what they write: `size` is a number or an object, and a number means the shorter
-// side for some classes and both sides for others, which the table below holds. No other file names an architecture.
-import type { ImageSpec, ResizeSpec } from "../core/bundle.ts";
+// side for some classes and both sides for others, which processor-classes.ts holds.
+import type { ImageSpec } from "../core/bundle.ts";
+import type { ResampleFilter, ResampleSpec, ScaledSize } from "../core/image-spec.ts";
 import { countOf, listOf, numberOf, objectOf, textOf, truthOf } from "./json.ts";
 import type { JsonObject } from "./json.ts";
+import { PROCESSOR_CLASSES } from "./processor-classes.ts";
+import type { ProcessorClass } from "./processor-classes.ts";
 
 /** Facts of a processor. */
 export interface ProcessorFacts {
@@ -33,14 +36,14 @@ export interface AudioFacts {
   readonly seconds: number | null;
 }
 
-/** Classes, without `ImageProcessor[Fast]` or `FeatureExtractor`, for which a `size` that is a number is the shorter side. */
-const SHORT_SIDE: ReadonlySet<string> = new Set([
-  ...(["CLIP", "ChineseCLIP", "ConvNext", "Detr", "ConditionalDetr", "DeformableDetr", "Yolos", "Deta"] as const),
-  ...(["MobileNetV1", "MobileNetV2", "MobileViT", "LeViT", "Levit", "Bit", "PoolFormer", "Perceiver"] as const),
-  ...(["VideoMAE", "Vivit", "TvltImage", "Flava", "MaskFormer", "Mask2Former", "OneFormer", "Owlv2"] as const),
-]);
-/** The settings of ImageNet, which a processor has where its file gives none. */
-const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+/** Means and deviations that a class has where its file gives none. */
+const VALUES = {
+  standard: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
+  imagenet: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  clip: { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] },
+};
+/** Pillow's numbers of its filters. */
+const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 /** The side from which a convolutional network takes the whole picture instead of a crop of it. */
 const NO_CROP_FROM = 384;
 const SIDE_MAX = 32_768;
@@ -51,12 +54,14 @@ export function readProcessor(json: unknown): ProcessorFacts {
   const className = textOf(config["image_processor_type"]) ?? textOf(config["feature_extractor_type"]);
   const audio = audioOf(config);
   if (audio !== null) return { className, image: null, audio, unsupported: null };
-  const resize = resizeOf(config, nameOf(className));
+  const name = nameOf(className);
+  const own = Object.hasOwn(PROCESSOR_CLASSES, name) ? (PROCESSOR_CLASSES[name] ?? {}) : {};
+  const resize = own.unsupported ?? resizeOf(config, own, /Fast$/.test(className ?? "") ? "torchvision" : "pil");
   if (typeof resize === "string") return { className, image: null, audio: null, unsupported: resize };
   const image: ImageSpec = {
     resize,
-    channels: truthOf(config["do_flip_channel_order"], false) ? "bgr" : "rgb",
-    ...valuesOf(config),
+    channels: truthOf(config["do_flip_channel_order"], own.isBgr ?? false) ? "bgr" : "rgb",
+    ...valuesOf(config, own),
     layout: "nchw",
   };
   return { className, image, audio: null, unsupported: null };
@@ -75,14 +80,16 @@ function audioOf(config: JsonObject): AudioFacts | null {
 }
 
 /** Returns the scale, the mean and the deviation: value = (pixel · scale − mean) / std. */
-function valuesOf(config: JsonObject): Pick<ImageSpec, "scale" | "mean" | "std"> {
+function valuesOf(config: JsonObject, own: ProcessorClass): Pick<ImageSpec, "scale" | "mean" | "std"> {
   const rescales = truthOf(config["do_rescale"], true);
   const scale = rescales ? (numberOf(config["rescale_factor"]) ?? 1 / 255) : 1;
   const offset = rescales && truthOf(config["rescale_offset"], false) ? 1 : 0;
-  const normalizes = truthOf(config["do_normalize"], true);
-  const mean = normalizes ? (numbersOf(config["image_mean"]) ?? IMAGENET.mean) : [0, 0, 0];
-  const std = normalizes ? (numbersOf(config["image_std"]) ?? IMAGENET.std) : [1, 1, 1];
-  return { scale, mean: mean.map((x) => x + offset), std };
+  const normalizes = truthOf(config["do_normalize"], own.normalizes ?? true);
+  const usual = VALUES[own.values ?? "standard"];
+  const mean = normalizes ? (numbersOf(config["image_mean"]) ?? usual.mean) : [0, 0, 0];
+  const std = normalizes ? (numbersOf(config["image_std"]) ?? usual.std) : [1, 1, 1];
+  const isTwice = own.dividesTwice === true && truthOf(config["include_top"], true);
+  return { scale, mean: mean.map((x) => x + offset), std: isTwice ? std.map((x) => x * x) : std };
 }
 
 /** Returns one number for each channel; null for another value. */
@@ -94,50 +101,85 @@ function numbersOf(value: unknown): number[] | null {
 }
 
 /** Returns the resizing, or the setting that is none of a bundle's. */
-function resizeOf(config: JsonObject, name: string): ResizeSpec | string {
-  const size = sizeOf(config["size"], SHORT_SIDE.has(name));
-  const crop = truthOf(config["do_center_crop"], false) ? sizeOf(config["crop_size"] ?? config["size"], false) : null;
-  if (truthOf(config["do_pad"], false) && size?.short != null && crop === null)
-    return "images of any size: do_pad, size.shortest_edge";
-  const ratio = numberOf(config["crop_pct"]);
-  if (size?.short != null && ratio !== null && crop === null) {
-    const side = size.short;
-    if (side >= NO_CROP_FROM) return { mode: "exact", width: side, height: side };
-    return { mode: "crop", width: side, height: side, shortSide: Math.floor(side / ratio) };
-  }
-  if (!truthOf(config["do_resize"], true)) return "do_resize: false";
+function resizeOf(config: JsonObject, own: ProcessorClass, library: "pil" | "torchvision"): ResampleSpec | string {
+  const filter = filterOf(config, own, library);
+  if (filter === null) return "resample";
+  const usual = { mode: "resample", filter } as const;
+  if (own.isDivisor === true) return { ...usual, to: { multipleOf: countOf(config["size_divisor"], SIDE_MAX) ?? 32 } };
+  const crops = truthOf(config["do_center_crop"], own.crops ?? false);
+  const crop = crops ? squareOf(config["crop_size"] ?? own.cropSize ?? 224) : undefined;
+  if (crop === null) return "crop_size";
+  const cropped = crop === undefined ? usual : { ...usual, crop };
+  if (!truthOf(config["do_resize"], true)) return cropped;
+  const size = sizeOf(config["size"], own.isShort === true);
   if (size === null) return "size";
-  if (size.short !== null) {
-    if (crop === null || crop.short !== null) return "images of any size: size.shortest_edge";
-    const { width, height } = crop;
-    if (size.short < Math.max(width, height)) return "crop_size larger than size";
-    return { mode: "crop", width, height, shortSide: size.short };
-  }
-  const { width, height } = size;
-  if (crop === null || (crop.width === width && crop.height === height)) {
-    if (truthOf(config["keep_aspect_ratio"], false)) return "keep_aspect_ratio";
-    return { mode: "exact", width, height };
-  }
-  return "crop_size beside a size of both sides";
+  if (truthOf(config["do_pad"], false) && config["size_divisor"] != null) return "do_pad with size_divisor";
+  const pad = padOf(config);
+  if (pad === null) return "pad_size";
+  const padded = pad === undefined ? cropped : { ...cropped, pad };
+  return { ...padded, ...scaleOf(config, own, size, library) };
 }
 
-/** A size of both sides, or of the shorter one. */
-interface Size {
-  /** Null where both sides are given. */
-  readonly short: number | null;
-  readonly width: number;
-  readonly height: number;
+/** Returns the size after scaling, with the crop that belongs to it. */
+function scaleOf(
+  config: JsonObject,
+  own: ProcessorClass,
+  size: ScaledSize,
+  library: "pil" | "torchvision",
+): Pick<ResampleSpec, "to" | "crop"> {
+  if ("width" in size) {
+    if (!truthOf(config["keep_aspect_ratio"], false)) return { to: size };
+    const multipleOf = countOf(config["ensure_multiple_of"], SIDE_MAX) ?? 1;
+    return { to: { nearWidth: size.width, nearHeight: size.height, multipleOf } };
+  }
+  if (!("short" in size)) return { to: size };
+  const isNumber = typeof config["size"] === "number";
+  const { short, long = isNumber ? (countOf(config["max_size"], SIDE_MAX) ?? own.longSide) : undefined } = size;
+  const multipleOf = own.multipleOf === undefined ? {} : { multipleOf: own.multipleOf };
+  if (long !== undefined) return { to: { short, long, ...multipleOf } };
+  const ratio = numberOf(config["crop_pct"]) ?? (own.short === "crop-pct" ? DEFAULT_CROP_PCT : null);
+  if (own.short === "levit") return { to: { short: Math.floor((256 / 224) * short) } };
+  if (ratio === null || ratio <= 0) return { to: { short, ...multipleOf } };
+  if (own.crops === true) return { to: { short: Math.floor(short / ratio) } };
+  if (short >= NO_CROP_FROM) return { to: { width: short, height: short } };
+  const margin = own.margin === "even" && library === "torchvision" ? { margin: "even" as const } : {};
+  return { to: { short: Math.floor(short / ratio) }, crop: { width: short, height: short, ...margin } };
 }
 
-function sizeOf(value: unknown, isShort: boolean): Size | null {
+/** The share of the scaled image that is cropped, for classes that have one and a file that does not say. */
+const DEFAULT_CROP_PCT = 224 / 256;
+
+function filterOf(config: JsonObject, own: ProcessorClass, library: "pil" | "torchvision"): ResampleFilter | null {
+  const told = numberOf(config["resample"]) ?? numberOf(config["interpolation"]);
+  const kind = told === null ? (own.filter ?? "bilinear") : FILTERS[told];
+  if (kind === undefined) return null;
+  // Torchvision has no Lanczos for tensors. Its processors take "nearest-exact", which is Pillow's.
+  return kind === "lanczos" || kind === "nearest" ? `pil-${kind}` : `${library}-${kind}`;
+}
+
+/** A padding to a fixed size; undefined for none, and for that of a batch to its largest image, which an image alone has not. */
+function padOf(config: JsonObject): { readonly width: number; readonly height: number } | undefined | null {
+  if (!truthOf(config["do_pad"], false) || config["pad_size"] == null) return undefined;
+  return squareOf(config["pad_size"]);
+}
+
+/** A size of both sides, of which one number is a square. */
+function squareOf(value: unknown): { readonly width: number; readonly height: number } | null {
+  const size = sizeOf(value, false);
+  return size !== null && "width" in size ? size : null;
+}
+
+/** Reads a size: a number, [height, width], or an object of sides or edges; null for anything else. */
+function sizeOf(value: unknown, isShort: boolean): ScaledSize | null {
   const one = countOf(value, SIDE_MAX);
-  if (one !== null) return { short: isShort ? one : null, width: one, height: one };
-  const [height, width] = listOf(value);
-  const size: JsonObject = Array.isArray(value) ? { height, width } : objectOf(value);
-  const short = countOf(size["shortest_edge"], SIDE_MAX);
-  if (short !== null) return { short, width: short, height: short };
-  const [w, h] = [countOf(size["width"], SIDE_MAX), countOf(size["height"], SIDE_MAX)];
-  return w === null || h === null ? null : { short: null, width: w, height: h };
+  if (one !== null) return isShort ? { short: one } : { width: one, height: one };
+  const [first, second] = listOf(value);
+  const size: JsonObject = Array.isArray(value) ? { height: first, width: second } : objectOf(value);
+  const [short, long] = [countOf(size["shortest_edge"], SIDE_MAX), countOf(size["longest_edge"], SIDE_MAX)];
+  if (short !== null) return long === null ? { short } : { short, long };
+  if (long !== null) return { long };
+  const [width, height] = [countOf(size["width"], SIDE_MAX), countOf(size["height"], SIDE_MAX)];
+  return width === null || height === null ? null : { width, height };
 }
 
 /** Returns a class without its common ending. */

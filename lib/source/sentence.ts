@@ -17,6 +17,8 @@ export interface SentenceFacts {
   readonly maxLength: number | null;
   /** Texts that are put before a text, by the name of the use, as `query`. */
   readonly prompts: Readonly<Record<string, string>>;
+  /** Name of the prompt that every text has where the caller names none; null for none. */
+  readonly prompt: string | null;
   /** The module or mode that this release does not compute; null for none. */
   readonly unsupported: string | null;
 }
@@ -64,14 +66,15 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
   const unsupported =
     textOf(other?.["type"]) ?? (second !== undefined ? modes.join(" + ") : mode === null ? (word ?? only ?? "") : null);
   const own = objectOf(objectOf(prompts)["prompts"]);
+  const texts = Object.entries(own).filter((x): x is [string, string] => typeof x[1] === "string");
+  const usual = textOf(objectOf(prompts)["default_prompt_name"]);
   return {
     pooling: unsupported === null ? mode : null,
     normalize: list.some(isOf("Normalize")),
     dims: countOf(config["word_embedding_dimension"]) ?? countOf(config["embedding_dimension"]),
     maxLength: countOf(objectOf(length)["max_seq_length"], 1e6),
-    prompts: Object.fromEntries(
-      Object.entries(own).filter((x): x is [string, string] => typeof x[1] === "string" && x[1] !== ""),
-    ),
+    prompts: Object.fromEntries(texts),
+    prompt: texts.some(([name]) => name === usual) ? usual : null,
     unsupported: truthOf(config["include_prompt"], true) ? unsupported : "include_prompt: false",
   };
 }

@@ -228,6 +228,8 @@ describe("sentence-transformers", () => {
 });
 
 describe("preprocessor_config.json", () => {
+  const resizeOf = (config: object): unknown => readProcessor(config).image?.resize;
+
   test("both sides are stretched, a shorter side is cropped", () => {
     expect(
       readProcessor({
@@ -237,7 +239,7 @@ describe("preprocessor_config.json", () => {
         image_std: [0.5, 0.5, 0.5],
       }).image,
     ).toEqual({
-      resize: { mode: "exact", width: 224, height: 224 },
+      resize: { mode: "resample", filter: "pil-bilinear", to: { width: 224, height: 224 } },
       channels: "rgb",
       scale: 1 / 255,
       mean: [0.5, 0.5, 0.5],
@@ -245,33 +247,40 @@ describe("preprocessor_config.json", () => {
       layout: "nchw",
     });
     expect(
-      readProcessor({ size: { shortest_edge: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 } })
-        .image?.resize,
-    ).toEqual({ mode: "crop", width: 224, height: 224, shortSide: 256 });
+      resizeOf({ size: { shortest_edge: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 } }),
+    ).toEqual({ mode: "resample", filter: "pil-bilinear", to: { short: 256 }, crop: { width: 224, height: 224 } });
   });
 
   test("a number is the shorter side for the classes that say so", () => {
     const size = { size: 224, crop_size: 224, do_center_crop: true };
-    expect(readProcessor({ ...size, feature_extractor_type: "CLIPFeatureExtractor" }).image?.resize.mode).toBe("crop");
-    expect(
-      readProcessor({ ...size, feature_extractor_type: "ViTFeatureExtractor", do_center_crop: false }).image?.resize
-        .mode,
-    ).toBe("exact");
-    expect(
-      readProcessor({ size: 224, crop_pct: 0.875, image_processor_type: "ConvNextImageProcessor" }).image?.resize,
-    ).toEqual({ mode: "crop", width: 224, height: 224, shortSide: 256 });
+    expect(resizeOf({ ...size, feature_extractor_type: "CLIPFeatureExtractor" })).toMatchObject({ to: { short: 224 } });
+    expect(resizeOf({ ...size, feature_extractor_type: "ViTFeatureExtractor" })).toMatchObject({ to: { width: 224 } });
+    expect(resizeOf({ size: 800, feature_extractor_type: "DetrFeatureExtractor" })).toMatchObject({
+      to: { short: 800, long: 1333 },
+    });
+    expect(resizeOf({ size: 224, crop_pct: 0.875, image_processor_type: "ConvNextImageProcessor" })).toMatchObject({
+      to: { short: 256 },
+      crop: { width: 224, height: 224 },
+    });
   });
 
-  test("a setting that the steps don't compute is named", () => {
-    const detr = {
-      image_processor_type: "DetrImageProcessor",
-      size: { shortest_edge: 800, longest_edge: 1333 },
-      do_pad: true,
-    };
-    expect(readProcessor(detr)).toMatchObject({
-      image: null,
-      unsupported: "images of any size: do_pad, size.shortest_edge",
+  test("newer processors resample as torchvision, and Lanczos is Pillow's", () => {
+    const config = { image_processor_type: "ViTImageProcessorFast", size: 224 };
+    expect(resizeOf({ ...config, resample: 3 })).toMatchObject({ filter: "torchvision-bicubic" });
+    expect(resizeOf({ ...config, resample: 1 })).toMatchObject({ filter: "pil-lanczos" });
+    expect(resizeOf({ ...config, image_processor_type: "ViTImageProcessor", resample: 0 })).toMatchObject({
+      filter: "pil-nearest",
     });
+  });
+
+  test("a setting, and a class, that the steps don't compute is named", () => {
+    const size = { height: 9, width: 9 };
+    expect(readProcessor({ size, resample: 5 })).toMatchObject({ image: null, unsupported: "resample" });
+    expect(readProcessor({ size, image_processor_type: "Pix2StructImageProcessor" })).toMatchObject({
+      image: null,
+      unsupported: "images as a list of patches",
+    });
+    expect(readProcessor({ size, image_processor_type: "constructor" }).image).not.toBe(null);
   });
 
   test("a spectrogram's parameters are read", () => {

@@ -4,8 +4,9 @@ import type { Backend } from "../rpc/backend.ts";
 import type { ImageSpec } from "../core/bundle.ts";
 import { SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Decoder } from "./processing/decode.ts";
+import type { DecodeRun, Picture } from "./processing/decode-run.ts";
 import type { GpuImages } from "./processing/gpu.ts";
-import { planImage } from "./processing/image.ts";
+import { planImage } from "./processing/plan-image.ts";
 import { checkImage } from "./processing/pixels.ts";
 import { prepareImage } from "./processing/prepare.ts";
 import type { TextReader } from "./processing/text.ts";
@@ -26,6 +27,12 @@ export interface ServedModel {
   readonly gpu: GpuImages | null;
 }
 
+/** A request's inputs as parts of a batch, and the pictures that some were made of, by input name. */
+interface Prepared {
+  readonly parts: Parts;
+  readonly pictures: Readonly<Record<string, Picture>>;
+}
+
 /** Bound on the bytes of decoded images that are not converted yet: those of a larger batch take several runs. */
 const HELD_BYTES = 64 * 2 ** 20;
 
@@ -41,24 +48,28 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
   const dims = message.items.some(({ others }) => others !== null) ? new Map<Feeds, ReturnType<typeof dimsOf>>() : null;
   let [runs, preprocessMs, runMs, decodeMs] = [0, 0, 0, 0];
   for (let at = 0, fromMs = now(); at < message.items.length; fromMs = now()) {
-    const ready = new Map<Feeds, Parts>();
+    const ready = new Map<Feeds, Prepared>();
     for (let held = 0; at < message.items.length && held < HELD_BYTES; at += 1) {
       const feeds = message.items[at] as Feeds;
       try {
-        const parts = feeds.others === null ? feeds.tensors : await prepare(model, feeds.tensors, feeds.others);
-        ready.set(feeds, parts);
-        dims?.set(feeds, dimsOf(parts));
-        for (const part of Object.values(parts)) if ("draw" in part) held += part.heldBytes;
+        const one =
+          feeds.others === null
+            ? { parts: feeds.tensors, pictures: {} }
+            : await prepare(model, feeds.tensors, feeds.others);
+        ready.set(feeds, one);
+        dims?.set(feeds, dimsOf(one.parts));
+        for (const part of Object.values(one.parts)) if ("draw" in part) held += part.heldBytes;
       } catch (error) {
         fail(feeds, error);
       }
     }
     const readyMs = now();
-    const batch = await compute(backend, model, message, [...ready.values()]);
+    const parts = [...ready.values()].map((x) => x.parts);
+    const batch = await compute(backend, model, message, parts);
     const ranMs = now();
-    for (const [i, feeds] of [...ready.keys()].entries())
+    for (const [i, [feeds, one]] of [...ready].entries())
       try {
-        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome, ready.get(feeds) ?? {}));
+        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome, one, feeds));
       } catch (error) {
         fail(feeds, error);
       }
@@ -93,12 +104,19 @@ async function prepare(
   model: ServedModel,
   tensors: Feeds["tensors"],
   others: Readonly<Record<string, RawInput>>,
-): Promise<Parts> {
+): Promise<Prepared> {
   const parts: Record<string, Part> = {};
+  const pictures: Record<string, Picture> = {};
   for (const [name, value] of Object.entries(others))
-    if (value.kind === "text") Object.assign(parts, model.texts[name]?.(value.texts));
-    else parts[name] = partOf(model, name, await still(name, value.image));
-  return Object.assign(parts, tensors);
+    if (value.kind === "text") Object.assign(parts, model.texts[name]?.read(value.texts));
+    else {
+      const image = await still(name, value.image);
+      const { width, height } = image; // a closed bitmap has none
+      parts[name] = partOf(model, name, image);
+      const spec = model.images[name];
+      if (spec !== undefined) pictures[name] = { width, height, plan: planImage(width, height, spec.resize) };
+    }
+  return { parts: Object.assign(parts, tensors), pictures };
 }
 
 function partOf(model: ServedModel, input: string, image: StillImage): Part {
@@ -116,18 +134,27 @@ function partOf(model: ServedModel, input: string, image: StillImage): Part {
   return { dims, heldBytes, draw: () => prepareImage(model.gpu, image, target) };
 }
 
-function decode(model: ServedModel, outcome: Outcome, parts: Parts): RanItem {
+function decode(model: ServedModel, outcome: Outcome, { parts, pictures }: Prepared, { others }: Feeds): RanItem {
   if ("error" in outcome) throw outcome.error;
   const { outputs } = outcome;
   const decoded: Record<string, readonly Decoded[]> = {};
-  const input = (name: string): Tensor | undefined => {
-    const part = parts[name];
-    return part === undefined || "draw" in part ? undefined : part;
+  const run: DecodeRun = {
+    input: (name) => {
+      const part = parts[name];
+      return part === undefined || "draw" in part ? undefined : part;
+    },
+    output: (name) => outputs[name],
+    picture: (name) => pictures[name] ?? null,
+    tokens: (name, row) => {
+      const raw = others?.[name];
+      const text = raw?.kind === "text" ? raw.texts[row] : undefined;
+      return text === undefined ? null : (model.texts[name]?.tokens(text) ?? null);
+    },
   };
   for (const [name, decoder] of Object.entries(model.decoders)) {
     const output = outputs[name];
     if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
-    decoded[name] = decoder(output, input);
+    decoded[name] = decoder(output, run);
   }
   return { outputs, decoded };
 }

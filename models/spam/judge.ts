@@ -30,11 +30,11 @@ export async function judgeMails(
   extra: Readonly<Record<string, string>> = {},
   tokenizer: string = readFileSync(join(import.meta.dirname, "tokenizer.json"), "utf8"),
 ): Promise<number[]> {
-  const read = createTextReaders(inputs, { "tokenizer.json": tokenizer })["text"];
+  const reader = createTextReaders(inputs, { "tokenizer.json": tokenizer })["text"];
   const session = await InferenceSession.create(model, { logSeverityLevel: 3, intraOpNumThreads: 1, extra });
   const odds: number[] = [];
   for (const { text } of mails) {
-    const feeds = Object.entries(read?.([text]) ?? {}).map(
+    const feeds = Object.entries(reader?.read([text]) ?? {}).map(
       ([name, { dtype, dims, data }]) => [name, new Tensor(dtype as "int32", data as Int32Array, [...dims])] as const,
     );
     const [ham = 0, spam = 0] = (await session.run(Object.fromEntries(feeds)))["logits"]?.data as Float32Array;

@@ -6,7 +6,7 @@ import type { Page } from "@playwright/test";
 import { readVariantModel } from "../../../lib/compress/bundle/read-bundle.ts";
 import { runAll } from "../../../lib/compress/run/session.ts";
 import type { ImageSpec } from "../../../lib/core/bundle.ts";
-import { softmax } from "../../../lib/worker/processing/decode.ts";
+import { softmax } from "../../../lib/worker/processing/values.ts";
 import { imageToTensor } from "../../../lib/worker/processing/image.ts";
 import { modelOf } from "../../support/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";

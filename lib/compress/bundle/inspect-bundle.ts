@@ -77,8 +77,8 @@ export function imageText({ resize, channels, layout, scale, mean, std }: ImageS
   const { mode, ...sizes } = resize;
   const size = "width" in resize ? [`${resize.width}x${resize.height}`] : [];
   const more = Object.entries(sizes)
-    .filter(([key, value]) => !("width" in resize && /^(width|height)$/.test(key)) && typeof value === "number")
-    .map(([key, value]) => `${key} ${String(value)}`);
+    .filter(([key]) => !("width" in resize && /^(width|height)$/.test(key)))
+    .map(([key, value]) => (typeof value === "object" ? `${key} ${fieldsText(value)}` : `${key} ${String(value)}`));
   const numbers = [
     scale === undefined ? [] : [`scale ${scale}`],
     mean === undefined ? [] : [`mean ${mean.join("/")}`],
@@ -87,10 +87,17 @@ export function imageText({ resize, channels, layout, scale, mean, std }: ImageS
   return [...size, channels, layout, mode, ...more, ...(numbers.length === 0 ? ["0..1"] : numbers)].join(", ");
 }
 
+function fieldsText(fields: object): string {
+  return Object.entries(fields)
+    .map(([key, value]) => `${key} ${String(value)}`)
+    .join(" ");
+}
+
 function outputText({ decode }: BundleOutput, labels: ReadonlyMap<string, number>): string {
   if (decode === undefined) return "";
-  if (decode.op !== "labels" && decode.op !== "ctc") return `; ${decode.op}`;
+  if (!("asset" in decode) || decode.asset === undefined) return `; ${decode.op}`;
   const count = `${labels.get(decode.asset) ?? 0} labels of ${decode.asset}`;
-  if (decode.op === "ctc") return `; ctc, ${count}`;
-  return `; labels, the best ${decode.top ?? 5} of ${count}${decode.logits === true ? ", after a softmax" : ""}`;
+  if (decode.op !== "labels") return `; ${decode.op}, ${count}`;
+  const after = decode.logits === "sigmoid" ? ", after a sigmoid" : decode.logits === true ? ", after a softmax" : "";
+  return `; labels, the best ${decode.top ?? 5} of ${count}${after}`;
 }

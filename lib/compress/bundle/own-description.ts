@@ -78,7 +78,7 @@ export async function describeWith(
   return {
     description: { ...description, outputs },
     assets:
-      "asset" in decode
+      "asset" in decode && decode.asset !== undefined
         ? [
             ...assets.filter((x) => x.path !== decode.asset),
             { path: decode.asset, bytes: new TextEncoder().encode(text) },

@@ -50,7 +50,7 @@ export function sampleReaders(
     const input = inputs.find((x) => x.name === name);
     const file = assets[input?.text?.tokenizer ?? ""];
     const pair = input?.text && file !== undefined ? pairReader(input, input.text, inputs, file) : undefined;
-    readers[name] = Object.assign((texts: readonly string[]) => reader(texts), { pair });
+    readers[name] = Object.assign((texts: readonly string[]) => reader.read(texts), { pair });
   }
   return readers;
 }

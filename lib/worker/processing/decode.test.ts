@@ -2,7 +2,14 @@ import { describe, expect, test } from "vitest";
 import fc from "fast-check";
 import type { DecodeSpec, PoolSpec } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { createDecoder, softmax } from "./decode.ts";
+import { createDecoder } from "./decode.ts";
+import type { DecodeRun } from "./decode-run.ts";
+import { softmax } from "./values.ts";
+
+/** A request of which nothing is known but the output. */
+const NOTHING: DecodeRun = {
+  ...{ input: () => undefined, output: () => undefined, picture: () => null, tokens: () => null },
+};
 
 const floats = (dims: number[], values: number[]): Tensor => ({
   dtype: "float32",
@@ -270,7 +277,7 @@ describe("pool", () => {
       "y",
       { op: "pool", mask: "mask", ...spec },
       {},
-    )(output, maskOf(rows)).map((x) => (x.kind === "vector" ? [...x.vector] : []));
+    )(output, { ...NOTHING, input: maskOf(rows) }).map((x) => (x.kind === "vector" ? [...x.vector] : []));
   const output = tensor([2, 3, 2], [1, 2, 3, 4, 100, 100, 5, 6, 7, 8, 9, 10]);
   const rows = [
     [1, 1, 0],

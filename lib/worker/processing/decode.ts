@@ -1,16 +1,18 @@
 // Decodes outputs into answers, by a closed list of operations that a bundle declares. Pure, and created once per
-// model, so that a label table is parsed once. Pooling alone reads an input, the attention mask. Out of scope: operations
-// that need the picture, such as drawing boxes over it.
+// model, so that a label table is parsed once. Out of scope: drawing on a picture.
 import type { DecodeSpec, PoolSpec } from "../../core/bundle.ts";
-import { SelvedgeError } from "../../core/errors.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { Tensor } from "../../core/tensor.ts";
+import { decodeBoxes } from "./boxes.ts";
+import type { DecodeRun } from "./decode-run.ts";
+import { decodeMap, decodeSegment } from "./maps.ts";
+import { decodePoints } from "./points.ts";
+import { decodeTokens } from "./tokens.ts";
+import { argmax, checkTable, isNaN, linesOf, mismatch, sigmoid, softmax, valuesOf } from "./values.ts";
+import type { Values } from "./values.ts";
 
-/** Elements of an output without conversion: int64 and float64 compare exactly. */
-type Values = ArrayLike<number | bigint>;
-
-/** Decodes an output into one answer per item of its first axis; `input` returns an input of the same run. */
-export type Decoder = (output: Tensor, input?: (name: string) => Tensor | undefined) => Decoded[];
+/** Decodes an output into one answer per item of its first axis; `run` has the rest of the same request. */
+export type Decoder = (output: Tensor, run?: DecodeRun) => Decoded[];
 
 const TOP_DEFAULT = 5;
 
@@ -19,6 +21,8 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
   switch (spec.op) {
     case "softmax":
       return (output) => rows(name, output).map((row) => ({ kind: "probabilities", probabilities: softmax(row) }));
+    case "sigmoid":
+      return (output) => rows(name, output).map((row) => ({ kind: "probabilities", probabilities: sigmoid(row) }));
     case "argmax":
       return (output) =>
         rows(name, output).map((row) => {
@@ -30,30 +34,31 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
       return (output) =>
         rows(name, output).map((row) => {
           checkTable(name, spec.asset, labels.length, row.length);
-          return { kind: "labels", labels: best(spec.logits === true ? softmax(row) : row, labels, spec.top) };
+          return { kind: "labels", labels: best(scoresOf(row, spec.logits), labels, spec.top) };
         });
     }
     case "pool":
-      return (output, input) => pool(name, spec, output, spec.mask === undefined ? undefined : input?.(spec.mask));
+      return (output, run) => pool(name, spec, output, spec.mask === undefined ? undefined : run?.input(spec.mask));
     case "ctc": {
       const table = linesOf(name, spec.asset, assets);
       return (output) => ctc(name, spec.asset, output, table);
     }
+    case "tokens":
+      return decodeTokens(name, spec, linesOf(name, spec.asset, assets));
+    case "detect":
+      return decodeBoxes(name, spec, linesOf(name, spec.asset, assets));
+    case "segment":
+      return decodeSegment(name, spec, linesOf(name, spec.asset, assets));
+    case "mask":
+    case "depth":
+      return decodeMap(name, spec);
+    case "points":
+      return decodePoints(name, spec, spec.asset === undefined ? null : linesOf(name, spec.asset, assets));
   }
 }
 
-/**
- * Softmax, shifted by the largest value so that no exponential overflows. The whole row is NaN if one of its values is
- * NaN or positive infinity: this shows that a model overflowed.
- */
-export function softmax(row: Values): Float32Array {
-  let largest = -Infinity;
-  for (let i = 0; i < row.length; i += 1) largest = Math.max(largest, Number(row[i]));
-  const result = new Float32Array(row.length);
-  let sum = 0;
-  for (let i = 0; i < row.length; i += 1) sum += result[i] = Math.fround(Math.exp(Number(row[i]) - largest));
-  for (let i = 0; i < row.length; i += 1) result[i] = (result[i] as number) / sum;
-  return result;
+function scoresOf(row: Values, logits: boolean | "sigmoid" | undefined): Values {
+  return logits === true ? softmax(row) : logits === "sigmoid" ? sigmoid(row) : row;
 }
 
 /**
@@ -136,25 +141,6 @@ function best(
   return found.map((index) => ({ label: labels[index] ?? "", index, score: Number(scores[index]) }));
 }
 
-/** Index of the first largest value; NaN never wins over a number. */
-function argmax(row: Values): number {
-  let index = 0;
-  let largest = row[0] as number | bigint;
-  for (let i = 1; i < row.length; i++) {
-    const value = row[i] as number | bigint;
-    if (value > largest || (isNaN(largest) && !isNaN(value))) {
-      largest = value;
-      index = i;
-    }
-  }
-  return index;
-}
-
-/** Whether a value is NaN, the only one that differs from itself; the global `isNaN` throws on a bigint. */
-function isNaN(value: number | bigint | undefined): boolean {
-  return value !== value;
-}
-
 /** Splits [batch, class] or [class] into one row per item; axes of size 1 in between do not count. */
 function rows(name: string, output: Tensor): Values[] {
   const { dims } = output;
@@ -165,37 +151,4 @@ function rows(name: string, output: Tensor): Values[] {
   }
   const values = valuesOf(name, output);
   return Array.from({ length: items }, (_, item) => values.subarray(item * classes, (item + 1) * classes));
-}
-
-function valuesOf(name: string, { dtype, data }: Tensor): Values & Pick<Float32Array, "subarray"> {
-  if (dtype === "string") throw mismatch(`Output "${name}" is text and cannot be decoded.`);
-  const values = data as Float32Array;
-  return dtype === "float16" ? Float32Array.from(values, float16Value) : values;
-}
-
-/** IEEE 754 binary16: 1 bit sign, 5 bits exponent, 10 bits fraction. */
-function float16Value(bits: number): number {
-  const sign = (bits & 0x8000) === 0 ? 1 : -1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-function linesOf(name: string, asset: string, assets: Readonly<Record<string, string>>): string[] {
-  const text = assets[asset];
-  if (text === undefined)
-    throw mismatch(`Output "${name}" is decoded by "${asset}", which is missing from the bundle.`);
-  const lines = text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/);
-  if (lines.at(-1) === "") lines.pop();
-  return lines;
-}
-
-function checkTable(name: string, asset: string, known: number, classes: number): void {
-  if (classes === known) return;
-  throw mismatch(`Output "${name}" has ${classes} classes, "${asset}" is for ${known}.`);
-}
-
-function mismatch(message: string): SelvedgeError {
-  return new SelvedgeError("bundle-invalid", message);
 }

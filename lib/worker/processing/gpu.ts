@@ -10,8 +10,9 @@
 import type { DeviceTensor } from "../../rpc/backend.ts";
 import type { ImageSpec } from "../../core/bundle.ts";
 import type { StillImage } from "../../rpc/messages.ts";
-import { normalising, planImage } from "./image.ts";
-import type { ImagePlan } from "./image.ts";
+import { normalising } from "./image.ts";
+import { planImage } from "./plan-image.ts";
+import type { ImagePlan } from "./plan-image.ts";
 
 /** Bound on the number of sizes, and on their bytes, that are kept between runs. */
 const KEEP = { sizes: 16, bytes: 64 * 2 ** 20 } as const;
@@ -117,9 +118,11 @@ export class GpuImages {
 
   /**
    * Converts an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same
-   * input and size; closes a bitmap. Returns null, and leaves the image alone, where the device can't hold it.
+   * input and size; closes a bitmap. Returns null, and leaves the image alone, where the device can't hold it, and for
+   * the filters of other libraries.
    */
   prepare(input: string, image: StillImage, spec: ImageSpec): DeviceTensor | null {
+    if (spec.resize.mode === "resample") return null;
     const plan = planImage(image.width, image.height, spec.resize);
     if (!this.#canHold(image, plan)) return null;
     const program = (this.#program ??= compile(this.#device));

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import fc from "fast-check";
 import type { ImageSpec, ResizeSpec } from "../../core/bundle.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
-import { imageToTensor, planImage } from "./image.ts";
+import { imageToTensor } from "./image.ts";
+import { planImage } from "./plan-image.ts";
 
 const RAW = { channels: "rgb", scale: 1, layout: "nhwc" } as const;
 

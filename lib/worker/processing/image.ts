@@ -10,24 +10,16 @@
 // Of an image that is cropped, W × H is its size before the crop, and X and Y begin at `left` and `top`.
 //
 // Upscaling is bilinear interpolation with the border repeated; downscaling averages, so that no thin stroke is lost
-// between samples. x runs first, in f32; sums are taken from the left and the top.
-import type { ImageSpec, ResizeSpec } from "../../core/bundle.ts";
+// between samples. x runs first, in f32; sums are taken from the left and the top. A resize of mode `resample` has another
+// kernel t and rounds q to bytes as the library that it names (filters.ts); its alpha is over white too, where Pillow's
+// `convert("RGB")` drops it.
+import type { ImageSpec } from "../../core/bundle.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
 import type { Dtype, Tensor } from "../../core/tensor.ts";
-
-/** Size of the tensor, and of the part that the image fills, from the top left. In pixels. */
-export interface ImagePlan {
-  readonly width: number;
-  readonly height: number;
-  readonly pictureWidth: number;
-  readonly pictureHeight: number;
-  /** Size of the whole image after scaling: that of its part unless it is cropped. */
-  readonly scaledWidth: number;
-  readonly scaledHeight: number;
-  /** Columns and rows that are cropped at the left and at the top. */
-  readonly left: number;
-  readonly top: number;
-}
+import { filterOf, isVerticalFirst, roundingOf } from "./filters.ts";
+import type { Filter } from "./filters.ts";
+import { planImage } from "./plan-image.ts";
+import type { ImagePlan } from "./plan-image.ts";
 
 /** An image whose rows are read in bands, from the top to the bottom: all at once a large one takes 400 MB. */
 export interface PixelBands {
@@ -37,48 +29,13 @@ export interface PixelBands {
   read(y: number): Uint8ClampedArray;
 }
 
-/** Returns the size to which an image is resized, without reading its pixels. */
-export function planImage(width: number, height: number, resize: ResizeSpec): ImagePlan {
-  switch (resize.mode) {
-    case "exact":
-      return whole(resize.width, resize.height);
-    case "fit": {
-      const scale = Math.min(resize.width / width, resize.height / height);
-      const pictureWidth = clamp(Math.round(width * scale), 1, resize.width);
-      const pictureHeight = clamp(Math.round(height * scale), 1, resize.height);
-      return padded(resize.width, resize.height, pictureWidth, pictureHeight);
-    }
-    case "crop": {
-      const short = Math.min(width, height);
-      const scaled = (side: number): number => Math.floor((side * resize.shortSide) / short);
-      const [scaledWidth, scaledHeight] = [scaled(width), scaled(height)];
-      const left = Math.floor((scaledWidth - resize.width) / 2);
-      const top = Math.floor((scaledHeight - resize.height) / 2);
-      return { ...whole(resize.width, resize.height), scaledWidth, scaledHeight, left, top };
-    }
-    case "height": {
-      const { height: pictureHeight, minWidth = 1, maxWidth = Infinity, multipleOf = 1 } = resize;
-      const pictureWidth = clamp(Math.round((width * pictureHeight) / height), 1, maxWidth);
-      const tensorWidth = Math.ceil(Math.max(pictureWidth, minWidth) / multipleOf) * multipleOf;
-      return padded(tensorWidth, pictureHeight, pictureWidth, pictureHeight);
-    }
-    case "side": {
-      const { maxSide, minSide = 0, multipleOf = 1 } = resize;
-      const atMost = maxSide / Math.max(width, height);
-      const scale = Math.min(Math.max(Math.min(1, atMost), minSide / Math.min(width, height)), atMost);
-      const stretch = (side: number): number => Math.max(1, Math.round((side * scale) / multipleOf)) * multipleOf;
-      return whole(stretch(width), stretch(height));
-    }
-  }
-}
-
 /** Converts an image to the tensor that a bundle declares: [1, c, h, w] or [1, h, w, c], of float32, float16 or uint8. */
 export function imageToTensor(pixels: WirePixels | PixelBands, spec: ImageSpec, dtype: Dtype): Tensor {
   if (dtype !== "float32" && dtype !== "float16" && dtype !== "uint8") {
     throw new TypeError(`An image can be an input of float32, float16 or uint8, not ${dtype}.`);
   }
   const plan = planImage(pixels.width, pixels.height, spec.resize);
-  const picture = resample(pixels, plan);
+  const picture = resample(pixels, plan, spec.resize.mode === "resample" ? spec.resize.filter : "triangle");
   const values = arrange(picture, plan, spec);
   const channels = spec.channels === "gray" ? 1 : 3;
   const dims = spec.layout === "nchw" ? [1, channels, plan.height, plan.width] : [1, plan.height, plan.width, channels];
@@ -87,69 +44,81 @@ export function imageToTensor(pixels: WirePixels | PixelBands, spec: ImageSpec, 
   return { dtype, dims, data: values };
 }
 
-/** For each output sample: the start of its input samples, their number, and their weights, which sum to 1. */
-interface Filter {
-  readonly starts: Int32Array;
-  readonly counts: Int32Array;
-  readonly weights: Float32Array;
-  /** Weights per output sample, used or not. */
-  readonly stride: number;
-}
-
-/** Makes the filter of `count` samples from `first` on, of a line of `from` samples that is scaled to `to`. */
-function triangle(from: number, to: number, first: number, count: number): Filter {
-  const scale = from / to;
-  const reach = Math.max(1, scale);
-  const stride = Math.ceil(reach * 2) + 1;
-  const starts = new Int32Array(count);
-  const counts = new Int32Array(count);
-  const weights = new Float32Array(count * stride);
-  for (let i = 0; i < count; i++) {
-    const centre = (first + i + 0.5) * scale;
-    // Pixel centres strictly inside (centre − reach, centre + reach): those at its ends have weight 0.
-    const start = Math.max(0, Math.floor(centre - reach - 0.5) + 1);
-    const end = Math.min(from, Math.ceil(centre + reach - 0.5));
-    let sum = 0;
-    for (let j = start; j < end; j++) sum += 1 - Math.abs(j + 0.5 - centre) / reach;
-    for (let j = start; j < end; j++) weights[i * stride + j - start] = (1 - Math.abs(j + 0.5 - centre) / reach) / sum;
-    starts[i] = start;
-    counts[i] = end - start;
-  }
-  return { starts, counts, weights, stride };
-}
-
-/** Resamples to the plan's picture, as RGB. Each input row is resized once and added to the output rows that it touches. */
-function resample(pixels: WirePixels | PixelBands, plan: ImagePlan): Float32Array {
+/** Resamples to the plan's picture, as RGB. */
+function resample(
+  pixels: WirePixels | PixelBands,
+  plan: ImagePlan,
+  name: Parameters<typeof filterOf>[0],
+): Float32Array {
   const { pictureWidth: width, pictureHeight: height } = plan;
-  const across = triangle(pixels.width, plan.scaledWidth, plan.left, width);
-  const down = triangle(pixels.height, plan.scaledHeight, plan.top, height);
-  const size = width * 3;
-  const picture = new Float32Array(height * size);
+  const across = filterOf(name, { from: pixels.width, to: plan.scaledWidth, first: plan.left, count: width });
+  const down = filterOf(name, { from: pixels.height, to: plan.scaledHeight, first: plan.top, count: height });
+  const rounding = roundingOf(name);
   const source = new Float32Array(pixels.width * 3);
-  const row = new Float32Array(size);
+  const row = new Float32Array(width * 3);
+  let picture: Float32Array;
+  if (isVerticalFirst(name, pixels, { width: plan.scaledWidth, height: plan.scaledHeight })) {
+    const tall = sumRows(pixels, down, source, () => source);
+    if (rounding.between) toBytes(tall);
+    picture = new Float32Array(width * height * 3);
+    for (let y = 0; y < height; y += 1) {
+      shrink(tall.subarray(y * source.length, (y + 1) * source.length), across, row);
+      picture.set(row, y * row.length);
+    }
+  } else
+    picture = sumRows(pixels, down, source, () => {
+      shrink(source, across, row);
+      if (rounding.between) toBytes(row);
+      return row;
+    });
+  if (rounding.end) toBytes(picture);
+  return picture;
+}
+
+/**
+ * Adds each input row to the output rows that it touches, converted by `convert` from `source`. Each is read once, and only
+ * where it is needed.
+ */
+function sumRows(
+  pixels: WirePixels | PixelBands,
+  down: Filter,
+  source: Float32Array,
+  convert: () => Float32Array,
+): Float32Array {
+  const height = down.starts.length;
+  let sums = new Float32Array(0);
   let band: Uint8ClampedArray = "data" in pixels ? pixels.data : new Uint8ClampedArray(0);
   let bandFrom = 0; // the band's first row
   let first = 0; // the first output row that this or a later input row touches
   for (let y = 0; y < pixels.height; y++) {
-    let isRead = false;
-    while (first < height && (down.starts[first] as number) + (down.counts[first] as number) <= y) first += 1;
+    while (first < height && isPast(down, first, y)) first += 1;
+    if (first >= height || (down.starts[first] as number) > y) continue;
+    if ((y - bandFrom) * pixels.width * 4 >= band.length && "read" in pixels) {
+      band = pixels.read(y);
+      bandFrom = y;
+    }
+    overWhite(band, y - bandFrom, source);
+    const row = convert();
+    const size = row.length;
+    if (sums.length === 0) sums = new Float32Array(height * size);
     for (let i = first; i < height && (down.starts[i] as number) <= y; i++) {
-      if (!isRead) {
-        if ((y - bandFrom) * pixels.width * 4 >= band.length && "read" in pixels) {
-          band = pixels.read(y);
-          bandFrom = y;
-        }
-        overWhite(band, y - bandFrom, source);
-        shrink(source, across, row);
-        isRead = true;
-      }
       const weight = down.weights[i * down.stride + y - (down.starts[i] as number)] as number;
       const offset = i * size;
-      for (let k = 0; k < size; k++)
-        picture[offset + k] = (picture[offset + k] as number) + weight * (row[k] as number);
+      for (let k = 0; k < size; k++) sums[offset + k] = (sums[offset + k] as number) + weight * (row[k] as number);
     }
   }
-  return picture;
+  return sums;
+}
+
+/** Whether an output row needs no input row from `y` on. */
+function isPast({ starts, counts }: Filter, row: number, y: number): boolean {
+  return counts[row] === 0 || (starts[row] as number) + (counts[row] as number) <= y;
+}
+
+/** Rounds to whole numbers of 0 to 255, halves up, as Pillow does. */
+function toBytes(values: Float32Array): void {
+  for (let i = 0; i < values.length; i += 1)
+    values[i] = Math.min(255, Math.max(0, Math.floor((values[i] as number) + 0.5)));
 }
 
 function overWhite(data: Uint8ClampedArray, y: number, source: Float32Array): void {
@@ -269,17 +238,4 @@ export function float16Bits(value: number): number {
   }
   const odd = (rest >>> 13) & 1;
   return sign | ((rest - 0x38000000 + 0xfff + odd) >>> 13);
-}
-
-function whole(width: number, height: number): ImagePlan {
-  return padded(width, height, width, height);
-}
-
-function padded(width: number, height: number, pictureWidth: number, pictureHeight: number): ImagePlan {
-  const scaled = { scaledWidth: pictureWidth, scaledHeight: pictureHeight, left: 0, top: 0 };
-  return { width, height, pictureWidth, pictureHeight, ...scaled };
-}
-
-function clamp(value: number, min: number, max: number): number {
-  return Math.min(Math.max(value, min), max);
 }

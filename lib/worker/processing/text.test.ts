@@ -22,7 +22,7 @@ const read = (
   input: BundleInput,
   texts: readonly string[],
   assets: Record<string, string> = { "tokenizer.json": TOKENIZER },
-) => createTextReaders([input, ...others], assets)[input.name]?.(texts);
+) => createTextReaders([input, ...others], assets)[input.name]?.read(texts);
 
 test("texts of different length become rows of one length, with an attention mask", () => {
   expect(read(ids, ["The cats sat", "dog"])).toEqual({
@@ -118,7 +118,7 @@ test("a pair becomes one row with both marks and token types, beside a single te
   const pair = String(joinPair({ text: "the cat", pair: "sat" }));
   const tensors = createTextReaders([{ ...ids, text: { ...ids.text, maxLength: 8 } as TextSpec }, ...others], {
     "tokenizer.json": TOKENIZER,
-  })["input_ids"]?.([pair, "sat"]);
+  })["input_ids"]?.read([pair, "sat"]);
   expect(tensors?.["input_ids"]?.data).toEqual(BigInt64Array.of(2n, 4n, 5n, 3n, 7n, 3n, 2n, 7n, 3n, 0n, 0n, 0n));
   expect(tensors?.["token_type_ids"]?.data).toEqual(BigInt64Array.of(0n, 0n, 0n, 0n, 1n, 1n, 0n, 0n, 0n, 0n, 0n, 0n));
 });
@@ -127,7 +127,7 @@ test("a pair that is too long loses tokens of its longer text first, and keeps t
   const read = (text: string, pair: string): bigint[] => {
     const spec = { ...ids, text: { ...ids.text, maxLength: 6 } as TextSpec };
     const reader = createTextReaders([spec, ...others], { "tokenizer.json": TOKENIZER })["input_ids"];
-    return [...(reader?.([String(joinPair({ text, pair }))])["input_ids"]?.data as BigInt64Array)];
+    return [...(reader?.read([String(joinPair({ text, pair }))])["input_ids"]?.data as BigInt64Array)];
   };
   expect(read("the cat sat the cat", "sat")).toEqual([2n, 4n, 5n, 3n, 7n, 3n]);
   expect(read("sat", "the cat sat the cat")).toEqual([2n, 7n, 3n, 4n, 5n, 3n]);

@@ -7,9 +7,16 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { arrayOver } from "../../core/tensor.ts";
 import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
+import { alignTokens } from "./spans.ts";
+import type { TextTokens, TokenStyle } from "./spans.ts";
 
-/** Converts texts into one row each of every input that they fill. */
-export type TextReader = (texts: readonly string[]) => Record<string, Tensor>;
+/** Reads the texts of one input. */
+export interface TextReader {
+  /** Converts texts into one row each of every input that they fill. */
+  read(texts: readonly string[]): Record<string, Tensor>;
+  /** Finds the tokens of a text's row, and their places in it; null for a pair. */
+  tokens(text: string): TextTokens | null;
+}
 
 /** Bytes per element of the types of tokens and masks. */
 const SIZES: Readonly<Record<string, number>> = { int64: 8, int32: 4, float32: 4 };
@@ -32,6 +39,7 @@ const PIECE_CHARACTERS = 8;
 /** A parsed tokenizer.json. */
 interface Encoder {
   readonly encode: (text: string) => Encoded;
+  readonly tokens: (text: string) => TextTokens | null;
   /** The file's own padding token. */
   readonly padId: number;
 }
@@ -63,8 +71,9 @@ function createTextReader(
       ? []
       : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types?.[at] ?? 0 }]),
   ];
-  return (texts) => {
-    const { encode } = (encoder ??= encoderOf(input.name, spec, assets));
+  const ready = (): Encoder => (encoder ??= encoderOf(input.name, spec, assets));
+  const read = (texts: readonly string[]): Record<string, Tensor> => {
+    const { encode } = ready();
     const rows = texts.map(encode);
     const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
     const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.ids.length), 1);
@@ -81,6 +90,7 @@ function createTextReader(
       }),
     );
   };
+  return { read, tokens: (text) => ready().tokens(text) };
 }
 
 /**
@@ -95,29 +105,97 @@ function encoderOf(
   const file = assets[asset];
   if (file === undefined) throw broken(name, asset, "is missing");
   let tokenizer: Tokenizer;
-  let padId: number;
+  let json: TokenizerJson;
   try {
-    const json = JSON.parse(file) as { padding?: { pad_id?: number } | null };
+    json = JSON.parse(file) as TokenizerJson;
     tokenizer = new Tokenizer(json, {});
-    padId = json.padding?.pad_id ?? 0;
   } catch (error) {
     throw broken(name, asset, "is not a readable tokenizer.json", error);
   }
-  const encode = (row: string): Encoded => {
-    const [text, pair] = splitPair(row);
-    return pair === null ? { ids: encodeOne(text), types: null } : encodePair(tokenizer, text, pair, maxLength);
+  const style = styleOf(json);
+  return {
+    encode: (row) => {
+      const [text, pair] = splitPair(row);
+      if (pair !== null) return encodePair(tokenizer, text, pair, maxLength);
+      const begun = beginning(tokenizer, text, maxLength);
+      if (begun.ids.length <= maxLength) return { ids: begun.ids, types: null };
+      const { ids, after } = splitMarks(tokenizer, begun);
+      return {
+        ids: [...ids.slice(0, Math.max(0, maxLength - after.length)), ...after].slice(0, maxLength),
+        types: null,
+      };
+    },
+    tokens: (row) => {
+      const [whole, pair] = splitPair(row);
+      if (pair !== null) return null;
+      const { text, before, after } = splitMarks(tokenizer, beginning(tokenizer, whole, maxLength));
+      const pieces = tokenizer.tokenize(text).slice(0, Math.max(0, maxLength - after.length - before));
+      const words = pieces.map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
+      const empty = (count: number): null[] => Array.from({ length: count }, () => null);
+      return {
+        text: whole,
+        spans: [...empty(before), ...alignTokens(text, pieces, style), ...empty(after.length)],
+        words: [...empty(before).map(() => ""), ...words],
+        marksParts: style.prefix !== "",
+        unknown: style.unknown,
+        join: (words) => joinWords(tokenizer, words),
+      };
+    },
+    padId: json.padding?.pad_id ?? 0,
   };
-  const encodeOne = (whole: string): number[] => {
-    const { text, ids } = beginning(tokenizer, whole, maxLength);
-    if (ids.length <= maxLength) return ids;
-    const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
-    const marks = ids.length - bare.length;
-    let before = 0;
-    while (before < marks && bare.some((id, i) => id !== ids[before + i])) before++;
-    const after = ids.slice(before + bare.length);
-    return [...ids.slice(0, Math.max(0, maxLength - after.length)), ...after].slice(0, maxLength);
+}
+
+/** The fields of a tokenizer.json that are read here. */
+interface TokenizerJson {
+  readonly padding?: { readonly pad_id?: number } | null;
+  readonly decoder?: JsonPart | null;
+  readonly model?: {
+    readonly continuing_subword_prefix?: string | null;
+    readonly end_of_word_suffix?: string | null;
+    readonly unk_token?: string | null;
+    /** Of a Unigram model, whose vocabulary is a list. */
+    readonly unk_id?: number | null;
+    readonly vocab?: Readonly<Record<number, readonly [string, number] | undefined>>;
+  } | null;
+}
+
+/** A decoder or a list of them. */
+interface JsonPart {
+  readonly type?: string;
+  readonly decoders?: readonly JsonPart[];
+}
+
+/** Reads how a vocabulary writes its tokens. */
+function styleOf({ decoder, model }: TokenizerJson): TokenStyle {
+  const isBytes = [decoder, ...(decoder?.decoders ?? [])].some((x) => x?.type === "ByteLevel");
+  return {
+    isBytes,
+    prefix: model?.continuing_subword_prefix ?? "",
+    suffix: model?.end_of_word_suffix ?? "",
+    unknown: model?.unk_token ?? model?.vocab?.[model.unk_id ?? -1]?.[0] ?? null,
   };
-  return { encode, padId };
+}
+
+/** Joins tokens as the tokenizer's own decoder does; without one, by spaces. */
+function joinWords(tokenizer: Tokenizer, words: readonly string[]): string {
+  return tokenizer.decoder === null ? words.join(" ") : tokenizer.decoder.decode([...words]);
+}
+
+/** A text as far as it was read, and its ids: `before` special tokens, those of the text, and the special ones `after`. */
+interface MarkedText {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly before: number;
+  readonly after: readonly number[];
+}
+
+/** Finds the special tokens at both ends of a text. */
+function splitMarks(tokenizer: Tokenizer, { text, ids }: Pick<MarkedText, "text" | "ids">): MarkedText {
+  const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
+  const marks = ids.length - bare.length;
+  let before = 0;
+  while (before < marks && bare.some((id, i) => id !== ids[before + i])) before += 1;
+  return { text, ids, before, after: ids.slice(before + bare.length) };
 }
 
 /**

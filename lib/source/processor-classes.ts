@@ -1,0 +1,105 @@
+// The image processors of transformers by class, as release 4.57 computes them: the one place in this package that names
+// architectures. A class without a row is computed as its settings say, with the defaults.
+
+/** What a class does where preprocessor_config.json does not say, and what no setting says. */
+export interface ProcessorClass {
+  /** Whether a `size` that is one number is the shorter side. Default: both sides. */
+  readonly isShort?: true;
+  /** The most pixels of the longer side, beside a `size` that is one number and no `max_size`. Default: any. */
+  readonly longSide?: number;
+  /** Filter where `resample` is missing. Default: bilinear. */
+  readonly filter?: "nearest" | "bicubic" | "lanczos";
+  /** Mean and deviation where they are missing. Default: 0.5 for all. */
+  readonly values?: "imagenet" | "clip";
+  /** Whether the centre is cropped where `do_center_crop` is missing. Default: no. */
+  readonly crops?: true;
+  /** The side of the crop where `crop_size` is missing. Default: 224. */
+  readonly cropSize?: number;
+  /** Whether it normalises where `do_normalize` is missing. Default: yes. */
+  readonly normalizes?: false;
+  /** What a `size` with a shorter side means: scaled to it; `crop_pct` or a factor more, and cropped to it. */
+  readonly short?: "crop-pct" | "levit";
+  /** How half of an odd margin is rounded with torchvision: `center_crop` itself is called. Default: down. */
+  readonly margin?: "even";
+  /** The number that both sides are rounded down to a multiple of, after scaling. */
+  readonly multipleOf?: number;
+  /** Whether sides are rounded down to a multiple of `size_divisor`, and nothing else is resized. */
+  readonly isDivisor?: true;
+  /** Whether `do_flip_channel_order` is on where it is missing: BGR. */
+  readonly isBgr?: true;
+  /** Whether values are divided by the deviation twice, unless `include_top` is off. */
+  readonly dividesTwice?: true;
+  /** Why the steps of a bundle don't compute the same. */
+  readonly unsupported?: string;
+}
+
+const CLIP: ProcessorClass = { isShort: true, filter: "bicubic", values: "clip", crops: true };
+const DETR: ProcessorClass = { isShort: true, longSide: 1333, values: "imagenet" };
+const MOBILE: ProcessorClass = { isShort: true, crops: true };
+const BICUBIC: ProcessorClass = { filter: "bicubic" };
+const PATCHES: ProcessorClass = { unsupported: "images as a list of patches" };
+const ROUNDED_UP: ProcessorClass = { unsupported: "sides that are rounded up to a multiple" };
+const SEVERAL: ProcessorClass = { unsupported: "several tiles of an image" };
+
+/** Rows by class, without `ImageProcessor`, `ImageProcessorFast` or `FeatureExtractor`. */
+export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
+  Beit: { filter: "bicubic", crops: true },
+  Bit: CLIP,
+  Blip: { filter: "bicubic", values: "clip" },
+  CLIP,
+  ChineseCLIP: CLIP,
+  ConditionalDetr: DETR,
+  ConvNext: { isShort: true, short: "crop-pct", margin: "even" },
+  DPT: BICUBIC,
+  DeformableDetr: DETR,
+  DeiT: { filter: "bicubic", crops: true },
+  Deta: DETR,
+  Detr: DETR,
+  Donut: { unsupported: "an image that is turned and made a thumbnail" },
+  EfficientNet: { filter: "nearest", dividesTwice: true },
+  Flava: { filter: "bicubic", values: "clip", crops: true },
+  Fuyu: PATCHES,
+  GLPN: { isDivisor: true, normalizes: false },
+  GroundingDino: DETR,
+  Idefics2: SEVERAL,
+  Idefics3: SEVERAL,
+  ImageGPT: { unsupported: "colours as classes" },
+  LayoutLMv2: { isBgr: true, normalizes: false },
+  LeViT: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
+  Levit: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
+  Llava: CLIP,
+  LlavaNext: SEVERAL,
+  LlavaOnevision: SEVERAL,
+  Mask2Former: ROUNDED_UP,
+  MaskFormer: ROUNDED_UP,
+  Mllama: SEVERAL,
+  MobileNetV1: MOBILE,
+  MobileNetV2: MOBILE,
+  MobileViT: { isShort: true, crops: true, cropSize: 256, normalizes: false, isBgr: true },
+  Nougat: { unsupported: "margins that are cropped" },
+  OneFormer: ROUNDED_UP,
+  OwlViT: { filter: "bicubic", values: "clip" },
+  Owlv2: { unsupported: "an image that is padded to a square before it is scaled" },
+  Perceiver: { unsupported: "a crop before the scaling" },
+  Pix2Struct: PATCHES,
+  Pixtral: PATCHES,
+  PoolFormer: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "crop-pct" },
+  Pvt: { values: "imagenet" },
+  Qwen2VL: PATCHES,
+  RTDetr: { values: "imagenet", normalizes: false },
+  Segformer: { values: "imagenet" },
+  Siglip: BICUBIC,
+  Siglip2: PATCHES,
+  SmolVLM: SEVERAL,
+  Swin2SR: { unsupported: "mirrored borders" },
+  TextNet: ROUNDED_UP,
+  TimmWrapper: { unsupported: "settings in config.json" },
+  Tvp: { unsupported: "frames of a video" },
+  VideoMAE: { isShort: true, crops: true, values: "imagenet", unsupported: "frames of a video" },
+  Vilt: { unsupported: "a size by both sides and a divisor" },
+  VitMatte: { unsupported: "a trimap beside the image" },
+  VitPose: { unsupported: "a box of a person, which the image is turned to" },
+  Vivit: { unsupported: "frames of a video" },
+  Yolos: { ...DETR, multipleOf: 16 },
+  ZoeDepth: { unsupported: "mirrored borders" },
+};
