@@ -230,7 +230,8 @@ function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
   if (is(/For(Sequence|Image|Audio)Classification(WithTeacher)?$/) && config.problem !== "regression")
     return { logits: { op: "labels", asset, logits: config.problem === "multi-label" ? "sigmoid" : true } };
   if (is(/ForTokenClassification$/)) return { logits: { op: "tokens", asset, text: "input_ids" } };
-  if (is(/ForObjectDetection$/)) return { logits: { op: "detect", form: "queries", boxes: "pred_boxes", asset, image } };
+  if (is(/ForObjectDetection$/))
+    return { logits: { op: "detect", form: "queries", boxes: "pred_boxes", asset, image } };
   if (is(/ForSemanticSegmentation$/)) return { logits: { op: "segment", asset, image } };
   return {};
 }
