@@ -1,12 +1,13 @@
 // Mutation tests of the simulation: for each invariant one line of the real code is broken on purpose, and some seed
 // must catch it. The source is changed in memory, on its way through esbuild; a line that is not there any more fails
 // the test.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
-import { expect, test } from "vitest";
+import { context } from "esbuild";
+import type { BuildContext, PluginBuild } from "esbuild";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { simulate as Simulate } from "./simulate.ts";
 
 const LIB = resolve(import.meta.dirname, "../..");
@@ -206,33 +207,45 @@ const ALL_SEEDS = Array.from({ length: SEEDS }, (_, i) => i + 1);
 /** Seeds on which the code as it is must hold, beside those that catch mutations. `npm run simulate` runs thousands. */
 const FIRST_SEEDS = ALL_SEEDS.slice(0, 20);
 
-async function simulateWith(mutation: Mutation | null): Promise<typeof Simulate> {
+/** The mutation of the current build, and how often its text was found. */
+let mutation: Mutation | null = null;
+let applied = 0;
+/** One build for all mutations: esbuild parses only the files that differ from the previous one. */
+let bundler: BuildContext;
+
+beforeAll(async () => {
+  bundler = await context({
+    entryPoints: [join(LIB, "test-support/simulate/simulate.ts")],
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "node",
+    logLevel: "silent",
+    plugins: [{ name: "mutate", setup: mutate }],
+  });
+});
+afterAll(() => bundler.dispose());
+
+function mutate({ onLoad }: PluginBuild): void {
+  const texts = new Map<string, string>();
+  onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+    const text = texts.get(path) ?? (await readFile(path, "utf8"));
+    texts.set(path, text);
+    if (mutation === null || path !== join(LIB, mutation.file)) return { contents: text, loader: "ts" };
+    applied += text.split(mutation.from).length - 1;
+    return { contents: text.replace(mutation.from, mutation.to), loader: "ts" };
+  });
+}
+
+async function simulateWith(wanted: Mutation | null): Promise<typeof Simulate> {
   const folder = await mkdtemp(join(tmpdir(), "selvedge-mutation-"));
-  let applied = 0;
+  mutation = wanted;
+  applied = 0;
   try {
     const outfile = join(folder, "simulate.mjs");
-    await build({
-      entryPoints: [join(LIB, "test-support/simulate/simulate.ts")],
-      outfile,
-      bundle: true,
-      format: "esm",
-      platform: "node",
-      logLevel: "silent",
-      plugins: [
-        {
-          name: "mutate",
-          setup({ onLoad }) {
-            onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-              const text = await readFile(path, "utf8");
-              if (mutation === null || path !== join(LIB, mutation.file)) return { contents: text, loader: "ts" };
-              applied += text.split(mutation.from).length - 1;
-              return { contents: text.replace(mutation.from, mutation.to), loader: "ts" };
-            });
-          },
-        },
-      ],
-    });
-    expect(applied).toBe(mutation === null ? 0 : 1);
+    const { outputFiles = [] } = await bundler.rebuild();
+    expect(applied).toBe(wanted === null ? 0 : 1);
+    await writeFile(outfile, outputFiles[0]?.contents ?? "");
     return ((await import(pathToFileURL(outfile).href)) as { simulate: typeof Simulate }).simulate;
   } finally {
     await rm(folder, { recursive: true });
