@@ -405,4 +405,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/schedule/groups.test.ts",
     title: "(sched-company)",
   },
+  {
+    fault: "sched-skip",
+    breaks: "a batch skips the first deadlines for a full size alone, so an overloaded lane stays at small batches",
+    file: "lib/schedule/form-batch.ts",
+    from: "const rows = Math.min(size, (group.steps.size - at) * step.rows);",
+    to: "const rows = (group.steps.size - at) * step.rows < size ? 0 : size;",
+    test: ADMISSION,
+    title: "(sched-skip)",
+  },
 ];

@@ -342,3 +342,29 @@ test("a step behind more urgent work of its model that takes longer than its dea
   expect(stage.fates.get(101)?.endMs).toBeLessThanOrEqual(1_502);
   expect(stage.fates.get(102)?.endMs).toBeLessThanOrEqual(502);
 });
+
+describe("a batch that skips the first deadlines", () => {
+  /** A long fixed cost: 4 rows take 7.0 ms, 8 take 7.5, 13 take 8.2. */
+  const cost = (_: number, rows: number): number => 6.4 + 0.14 * rows;
+  const batching = { maxBatchSize: 16, maxQueueDelayMs: 0, preferredBatchSizes: [] };
+
+  test("has as many of the later ones as wait, where they are no full size (sched-skip)", () => {
+    const stage = new Stage([lane("wasm-0")], cost);
+    stage.teach(1, [1, 2, 4, 8, 16]);
+    const dueMs = (id: number): number => (id < 6 ? 7 : 9.5);
+    for (let id = 0; id < 19; id += 1) stage.arrives(step(id, { shape: "a", batching, dueMs: dueMs(id) }));
+    stage.play();
+    expect(count(stage, dueMs)).toEqual({ onTime: 13, late: 0 });
+    expect(new Set([...stage.fates.values()].map(({ batch }) => batch)).size).toBe(1);
+    expect([...stage.rejected.keys()].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test("is not formed where it has hardly more rows than the small one", () => {
+    const stage = new Stage([lane("wasm-0")], cost);
+    stage.teach(1, [1, 2, 4, 8, 16]);
+    const dueMs = (id: number): number => (id < 4 ? 7 : 9.5);
+    for (let id = 0; id < 9; id += 1) stage.arrives(step(id, { shape: "a", batching, dueMs: dueMs(id) }));
+    stage.play();
+    expect(stage.fates.get(0)?.endMs).toBeLessThanOrEqual(7);
+  });
+});

@@ -45,8 +45,12 @@ interface Given {
   readonly now: number;
 }
 
-/** A batch that skips the first deadlines must run so many times the rows in the same time. */
+/**
+ * A batch that skips the first deadlines must run so many times the rows in the same time; clearly more where it is not
+ * full, since later steps could fill it.
+ */
 const SKIP = 1.2;
+const SKIP_UNFILLED = 1.5;
 
 /** Forms a batch and takes its steps out of the queue. */
 export function formBatch(pick: LanePick, given: Given): Formed {
@@ -116,14 +120,30 @@ function wantedRows({ waiting, chance, latestMs }: LanePick, given: Given): Want
   const after = group.steps.at(Math.floor(fit / rows));
   if (fit === best || after === undefined || after.step.dueMs >= startMs + (estimate.ms(key, fit) ?? 0) + highMs(rows))
     return { from: waiting, rows: fit };
-  for (let size = best; size > fit; size = Math.floor(size / 2)) {
-    const at = group.steps.from(startMs + highMs(size));
+  return skipping(best, { from: waiting, rows: fit }, chance, given);
+}
+
+/**
+ * Returns the batch that skips the steps with which it would be late for their deadlines, of the number of rows that
+ * runs most of them in a time; the small batch that skips none where no other is clearly better.
+ */
+function skipping(best: number, small: Wanted, { key, endMs, ms }: Chance, { estimate }: Given): Wanted {
+  const { group, step } = small.from;
+  const smallMs = estimate.ms(key, small.rows) ?? 0;
+  let wanted = small;
+  let mostRows = 0;
+  for (let size = best; size > small.rows; size = Math.floor(size / 2)) {
+    const at = group.steps.from(endMs - ms + (estimate.highMs(key, size) ?? 0));
     const from = group.steps.at(at);
-    if (from === undefined || (group.steps.size - at) * rows < size) continue;
-    const pays = (size * (estimate.ms(key, fit) ?? 0)) / (estimate.ms(key, size) ?? Infinity);
-    if (pays > SKIP * fit) return { from, rows: size };
+    const rows = Math.min(size, (group.steps.size - at) * step.rows);
+    if (from === undefined || rows <= small.rows) continue;
+    // Rows in the time of the small batch.
+    const rowsThen = (rows * smallMs) / (estimate.ms(key, rows) ?? Infinity);
+    if (rowsThen <= Math.max(mostRows, small.rows * (rows < size ? SKIP_UNFILLED : SKIP))) continue;
+    mostRows = rowsThen;
+    wanted = { from, rows };
   }
-  return { from: waiting, rows: fit };
+  return wanted;
 }
 
 /** Counts the idle lanes of the same kind that hold the model. */

@@ -39,7 +39,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "this.dispatcher.pump();",
     to: "",
     caught: /was lost|left over|answers no more/,
-    seed: 16,
+    seed: 4,
   },
   {
     breaks: "no request is lost: a hung worker is not watched",
