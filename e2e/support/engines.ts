@@ -19,6 +19,8 @@ export type EngineName = "triton" | "kserve" | "mlserver";
 export interface RunningEngine {
   readonly url: string;
   readonly pid: number;
+  /** Returns how many requests to a model this process has answered, by its own counter. */
+  countAnswers(model: string): Promise<number>;
   /** Ends it with a signal and waits until its process is gone. */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
 }
@@ -91,7 +93,7 @@ export async function startEngine(
   const venv = installEngine(name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const { file, args, env } = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
+  const { file, args, env, counter } = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
   const child = spawn(file, args, { cwd: folder, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
@@ -107,7 +109,15 @@ export async function startEngine(
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  return { url, pid: child.pid ?? 0, stop: (signal) => end(child, signal) };
+  const countAnswers = (model: string): Promise<number> => readCounter(counter, model);
+  return { url, pid: child.pid ?? 0, countAnswers, stop: (signal) => end(child, signal) };
+}
+
+/** Reads a counter from metrics in Prometheus' format. */
+async function readCounter({ url, name }: Counter, model: string): Promise<number> {
+  const text = await (await fetch(url)).text();
+  const lines = text.split("\n").filter((x) => x.startsWith(`${name}{`) && x.includes(`"${model}"`));
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
 }
 
 async function areReady(url: string, names: readonly string[]): Promise<boolean> {
@@ -141,6 +151,13 @@ interface Command {
   readonly file: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  readonly counter: Counter;
+}
+
+/** Address of an engine's metrics, and the name of the one that counts answers. */
+interface Counter {
+  readonly url: string;
+  readonly name: string;
 }
 
 type Prepare = (venv: string, models: Models, folder: string, port: number, otherPort: number) => Command;
@@ -181,6 +198,7 @@ const triton: Prepare = (venv, models, folder, port, otherPort) => {
       // The embedded interpreter finds the environment by the first python3 on the path.
       PATH: `${venv}/bin:${process.env["PATH"] ?? ""}`,
     },
+    counter: { url: `http://127.0.0.1:${otherPort}/metrics`, name: "nv_inference_request_success" },
   };
 };
 
@@ -191,6 +209,7 @@ const kserve: Prepare = (venv, models, folder, port) => {
     file: join(venv, "bin/python"),
     args: ["-W", "ignore", join(SERVERS, "kserve_server.py"), folder, ...options],
     env: {},
+    counter: { url: `http://127.0.0.1:${port}/metrics`, name: "request_predict_seconds_count" },
   };
 };
 
@@ -210,5 +229,6 @@ const mlserver: Prepare = (venv, models, folder, port, otherPort) => {
     const own = { name, implementation: "mlserver_model.OnnxModel", parameters: { uri: "./model.onnx", version: "1" } };
     writeFileSync(join(folder, name, "model-settings.json"), JSON.stringify(own));
   }
-  return { file: join(venv, "bin/mlserver"), args: ["start", folder], env: { PYTHONPATH: SERVERS } };
+  const counter = { url: `http://127.0.0.1:${otherPort + 1}/metrics`, name: "model_infer_request_success_total" };
+  return { file: join(venv, "bin/mlserver"), args: ["start", folder], env: { PYTHONPATH: SERVERS }, counter };
 };

@@ -131,14 +131,19 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
       });
     });
 
-    test("answers each of many requests at once with its own answer", async () => {
+    test("answers each of many requests at once with its own answer, by the engine's own count too", async ({}, info) => {
       const types = await remote.model("types");
       const inputs = edges(isBinary);
+      const before = await running.countAnswers("types");
       const values = Array.from({ length: 100 }, (_, i) => BigInt64Array.of(BigInt(i), -1n, 0n));
       const answers = await Promise.all(
         values.map((data) => types.infer({ ...inputs, in_INT64: { dtype: "int64", dims: [3], data } })),
       );
       expect(answers.map(({ outputs }) => outputs["out_INT64"]?.data)).toEqual(values);
+      const after = await running.countAnswers("types");
+      expect(after - before).toBeGreaterThanOrEqual(answers.length);
+      expect(after - before).toBeLessThanOrEqual(answers.reduce((sum, x) => sum + x.info.attempts, 0));
+      await keep(info, { engine, version, pid: running.pid, before, after });
     });
 
     if (gzip)
