@@ -5,7 +5,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, wri
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
@@ -17,7 +17,7 @@ import type { CompressReport } from "./report/report.ts";
 
 const [N, LAYERS] = [3_000, 5];
 const WEIGHT_BYTES = N * N * 4;
-/** What the process needs for a small model: Node, the toolchain as TypeScript, ONNX Runtime. */
+/** Memory of the process for a small model: Node, the toolchain as TypeScript, ONNX Runtime. */
 const BASE_BYTES = 350e6;
 
 const folder = mkdtempSync(join(tmpdir(), "selvedge-large-"));
@@ -81,4 +81,10 @@ test("compress holds no more than a few weights of a large model in its own memo
   const products = readModelFile(join(out, "int8.onnx")).graph.nodes.filter((x) => x.opType === "MatMulNBits");
   expect(products).toHaveLength(LAYERS);
   expect(existsSync(join(out, "bundle", "bundle.json"))).toBe(report.bundle !== null);
+});
+
+test("the command line checks a large model on wasm, in a process of its own", { timeout: 180_000 }, () => {
+  const bin = fileURLToPath(new URL("../cli/bin.js", import.meta.url));
+  const said = execFileSync(process.execPath, [bin, "check", path, "--targets", "wasm"], { encoding: "utf8" });
+  expect(said).toMatch(/wasm: passed/);
 });

@@ -106,7 +106,7 @@ export async function readSource(path: string, options: CompressOptions): Promis
   }
 }
 
-/** What the options say, before a model was read. */
+/** Facts that the options state, before a model was read. */
 interface Stated {
   readonly forms: readonly Form[];
   readonly own: ReturnType<typeof readOwnOptions>;

@@ -13,7 +13,7 @@ import { alignedPieces, setPlace } from "./external-data.ts";
 import type { TensorProto } from "./onnx.gen.js";
 import { LARGE_BYTES, rawLength, rawPiece, setRaw, StoredBytes, storedOf } from "./stored-bytes.ts";
 
-/** What ONNX Runtime loads: the bytes of an ONNX file, or the path of one. */
+/** A model that ONNX Runtime loads: the bytes of an ONNX file, or the path of one. */
 export type ModelSource = Uint8Array | string;
 
 /** A finished model. It is not changed: a transform takes a copy. */

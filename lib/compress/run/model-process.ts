@@ -66,7 +66,7 @@ interface BothPorts {
   readonly outputs: Ports;
 }
 
-/** What a process answers. */
+/** Answer of the process to one call. */
 interface Answer {
   readonly id: number;
   /** Processor time of the process so far. */

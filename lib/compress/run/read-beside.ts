@@ -1,5 +1,5 @@
-// Reads a JSON file of a repository by the path of one of its models: the file lies beside the model or one folder up. What
-// it says is read by lib/source.
+// Reads a JSON file of a repository by the path of one of its models: the file lies beside the model or one folder up. Its
+// content is read by lib/source.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseJson } from "../../source/json.ts";

@@ -13,8 +13,8 @@ import { NO_BINARY, shareModule } from "../../worker/backend/shared-module.ts";
 /** ONNX Runtime Web, as its entry for WebAssembly exports it. */
 export type WebRuntime = typeof ort;
 
-/** Address of this module, for a process of its own. */
-export const WEB_RUNTIME: string = import.meta.url;
+/** Address of this module, for a process of its own; a loader of TypeScript may add a query. */
+export const WEB_RUNTIME: string = import.meta.url.replace(/[?].*$/, "");
 
 let started: Promise<WebRuntime> | null = null;
 

@@ -18,7 +18,7 @@ import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { quantizeWeights } from "../quantize/quantize-weights.ts";
 import { simplify } from "./simplify.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
-import { Scratch } from "../onnx/written-model.ts";
+import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { WrittenModel } from "../onnx/written-model.ts";
 
 const FOLD = { "session.disable_quant_qdq": "1" } as const;
@@ -107,6 +107,34 @@ test("weights in 8 bits stay in 8 bits, and are folded by the load", async () =>
     await runModel(ahead?.bytes ?? form, feeds, { extra: ahead?.session ?? {} }),
   ];
   expect(largestDifference(before[0] ?? [], now[0] ?? [])).toBeLessThan(1e-6);
+});
+
+test("a form whose weights lie in a file has the passes applied, and reads them from files", async () => {
+  const nodes = [
+    { opType: "Gather", input: ["table", "ids"], output: ["rows"] },
+    { opType: "Add", input: ["rows", "more"], output: ["sum"] },
+    { opType: "Tanh", input: ["sum"], output: ["y"] },
+  ];
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: [3] },
+    outputs: ["y"],
+    nodes: [{ opType: "Cast", input: ["x"], output: ["ids"], attributes: { to: 7 } }, ...nodes],
+    initializers: [
+      floatTensor("table", [2_000, 64], seededFloats(128_000)),
+      floatTensor("more", [64], seededFloats(64)),
+    ],
+  });
+  const bytes = model.write();
+  const ahead = await optimizeAhead(await writeModel(model, scratch, 0), scratch);
+  const kept = ahead?.model.graph.proto.initializer.map((x) => x.rawData.length) ?? [];
+  expect(Math.max(...kept)).toBe(512_000);
+  const feeds = { x: { dims: [3], data: Float32Array.of(1, 1_999, 7) } };
+  const [[before = []], [now = []]] = [
+    await runModel(bytes, feeds),
+    await runModel(ahead?.model.write() ?? new Uint8Array(), feeds, { extra: ahead?.session ?? {} }),
+  ];
+  expect(largestDifference(before, now)).toBeLessThan(1e-6);
 });
 
 test("storage in 16 bits does not hide a constant from the passes, and is kept in the result", async () => {

@@ -10,10 +10,11 @@
 //
 // In a child process: ONNX Runtime 1.30 crashes in a pass on a float16 model (session.ts).
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { readModelFile, writeModelFile } from "../onnx/model-file.ts";
 import { writeModel } from "../onnx/written-model.ts";
@@ -89,15 +90,14 @@ const NARROWED = { minElements: 64, hasSubnormals: true } as const;
 
 /** Script that writes ONNX Runtime's optimized model. */
 const RUN = `
-const [path, folder, job] = process.argv.slice(1);
+const [path, job] = process.argv.slice(1);
 const { InferenceSession } = require(path);
 const [from, to, extra] = JSON.parse(job);
-const { resolve } = require("node:path");
 const options = {
-  executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: resolve(folder, to),
+  executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: to,
   logSeverityLevel: 4, extra,
 };
-InferenceSession.create(resolve(folder, from), options).then((x) => x.release()).catch(() => process.exit(1));
+InferenceSession.create(from, options).then((x) => x.release()).catch(() => process.exit(1));
 `;
 
 /**
@@ -116,33 +116,50 @@ export async function optimizeAhead(
     [DISABLED]: [session[DISABLED] ?? [], names].flat().join(";"),
   });
   const folder = await mkdtemp(join(tmpdir(), "selvedge-ahead-"));
-  const read = (name: string): OnnxModel => readModelFile(join(folder, name));
+  const made: string[] = [];
+  const optimized = async (from: ModelSource, name: string, entries: typeof session): Promise<OnnxModel | null> => {
+    const path = await optimize(from, join(folder, name), entries);
+    if (path !== null) made.push(path);
+    return path === null ? null : readModelFile(path);
+  };
   try {
-    if (!(await run(folder, [await onDisk(source, join(folder, "form")), "loaded", session]))) return null;
-    const loaded = read("loaded");
+    const loaded = await optimized(source, "form", session);
+    if (loaded === null) return null;
     const folded = tidied(loaded);
-    if (folded.byteLength <= byteLength * FOLDED_GROWTH)
+    if (folded.byteLength <= byteLength * FOLDED_GROWTH) {
+      made.length = 0; // the form may read its weights from there
       return { ...(await writeModel(folded, scratch)), session: without(PASSES) };
+    }
     const wide = model.copy();
     const { length } = wide.graph.nodes;
     await writeModelFile(join(folder, "wide"), wide.transform(widenConstants()));
-    if (!(await run(folder, ["wide", "passed", without([FOLDING])]))) return null;
+    const passed = await optimized(join(folder, "wide"), "", without([FOLDING]));
+    if (passed === null) return null;
     const isNarrow = wide.graph.nodes.length < length;
-    const passed = tidied(read("passed"), ...(isNarrow ? [packConstants(NARROWED)] : []));
+    tidied(passed, ...(isNarrow ? [packConstants(NARROWED)] : []));
     if (passed.byteLength > byteLength * GROWTH) return null;
     const ahead = await writeModel(passed, scratch);
-    if (!(await run(folder, [await onDisk(ahead.source, join(folder, "ahead")), "both", without(PASSES)]))) return null;
-    return operatorsOf(read("both")) === operatorsOf(loaded) ? { ...ahead, session: without(PASSES) } : null;
+    const both = await optimized(ahead.source, "ahead", without(PASSES));
+    return both !== null && operatorsOf(both) === operatorsOf(loaded) ? { ...ahead, session: without(PASSES) } : null;
   } finally {
+    for (const path of made) await rm(path, { force: true });
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Returns the path of what ONNX Runtime loads: `path`, where bytes are written to. */
-async function onDisk(source: ModelSource, path: string): Promise<string> {
-  if (typeof source === "string") return source;
-  await writeFile(path, source);
-  return path;
+/**
+ * Loads a model and writes it as the load leaves it, beside it, since it refers to external data by name; returns the path,
+ * or null where it does not load. Bytes are written to `path` first.
+ */
+async function optimize(
+  source: ModelSource,
+  path: string,
+  session: Readonly<Record<string, string>>,
+): Promise<string | null> {
+  const from = typeof source === "string" ? source : path;
+  if (typeof source !== "string") await writeFile(path, source);
+  const to = join(dirname(from), `${randomUUID()}.onnx`);
+  return (await run([from, to, session])) ? to : null;
 }
 
 /** Passes on the model as ONNX Runtime's CPU provider leaves it after loading; returns null where it does not load. */
@@ -152,13 +169,15 @@ export async function afterLoading<T>(
   use: (model: OnnxModel) => T,
 ): Promise<T | null> {
   const folder = await mkdtemp(join(tmpdir(), "selvedge-loaded-"));
+  let path: string | null = null;
   try {
-    if (!(await run(folder, [await onDisk(source, join(folder, "form")), "loaded", session]))) return null;
-    return use(readModelFile(join(folder, "loaded")));
+    path = await optimize(source, join(folder, "form"), session);
+    return path === null ? null : use(readModelFile(path));
   } catch {
     // Past 2 GB the written model has no file format.
     return null;
   } finally {
+    if (path !== null) await rm(path, { force: true });
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -173,13 +192,10 @@ function tidied(model: OnnxModel, ...transforms: Transform[]): OnnxModel {
   return model;
 }
 
-/** Loads a file of the folder with session entries and writes the optimized model to another. */
-function run(
-  folder: string,
-  job: readonly [from: string, to: string, session: Readonly<Record<string, string>>],
-): Promise<boolean> {
+/** Loads a file with session entries and writes the optimized model to another. */
+function run(job: readonly [from: string, to: string, session: Readonly<Record<string, string>>]): Promise<boolean> {
   const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
-  const child = spawn(process.execPath, ["-e", RUN, runtime, folder, JSON.stringify(job)], {
+  const child = spawn(process.execPath, ["-e", RUN, runtime, JSON.stringify(job)], {
     stdio: "ignore",
     timeout: TIMEOUT_MS,
   });
