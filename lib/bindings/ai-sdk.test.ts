@@ -62,7 +62,7 @@ test("documents are ranked by score, the best first; objects are read as JSON", 
   const { ranking } = await rerankingModel(model).doRerank(call);
   expect(ranking.map((x) => x.index)).toEqual([1, 2, 0]);
   expect(ranking.map((x) => x.relevanceScore)).toEqual(
-    [0.5 + 0.3808, 0.5, 0.5 - 0.3808].map((x) => expect.closeTo(x, 4)),
+    [0.5 + 0.3808, 0.5, 0.5 - 0.3808].map((x) => expect.closeTo(x, 4) as number),
   );
   expect(calls.map((x) => x.inputs)).toContainEqual({ input_ids: { text: "q", pair: '{"c":1}' } });
   const best = await rerankingModel(model).doRerank({ ...call, topN: 1 });

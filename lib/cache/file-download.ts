@@ -2,7 +2,8 @@
 // hash computed in the order of the bytes. Pieces are stored as a draft; the record that makes them the file is written
 // only once the hash matched. So an interrupted download goes on, and nothing unverified is ever used.
 //
-// WebCrypto has no hash of a stream: SHA-256 of the whole is computed in JavaScript, that of each piece by the browser.
+// WebCrypto has no hash of a stream: SHA-256 of the whole is computed in JavaScript, that of each piece by the browser. In
+// Node 130 MB of a core's second, hash-wasm 240: beside a network of less than 1 Gbit/s neither delays a download.
 // Pieces of an earlier page, and those after them, are read again from where they were kept.
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { BundleChunk } from "../core/bundle.ts";

@@ -37,7 +37,8 @@ export interface FetchRepositoryOptions {
  * @throws SelvedgeError `download-failed` with the fix, `integrity-failed` for wrong bytes, `model-invalid` without a graph
  */
 export async function fetchRepository(repo: string, folder: string, options: FetchRepositoryOptions): Promise<string> {
-  if (!isRepositoryName(repo)) throw new TypeError(`repository: expected "owner/name" or a folder, got "${repo}"`);
+  if (!isRepositoryName(repo))
+    throw new TypeError(`repository: expected "owner/name" or a folder, got "${String(repo)}"`);
   const { revision = "main" } = options;
   const host = (options.host ?? HUB).replace(/\/+$/, "");
   const hub = { host, repo, revision };

@@ -76,10 +76,13 @@ test("embedMany, embed and rerank of the AI SDK run on the page's models", async
   );
   try {
     await page.goto(`${server.origin}/`);
-    const answer = await page.evaluate(async (host) => {
-      const { run } = (await import("/app.js" as string)) as { run(host: string): Promise<Answer> };
-      return run(host);
-    }, hub.url);
+    const answer = await page.evaluate(
+      async ([path, host]) => {
+        const { run } = (await import(path)) as { run(host: string): Promise<Answer> };
+        return run(host);
+      },
+      ["/app.js", hub.url] as const,
+    );
     expect(answer.many).toHaveLength(120);
     expect(answer.many).toEqual(answer.plain);
     expect(answer.one).toHaveLength(2);
