@@ -646,4 +646,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: GOLDEN,
     title: "(golden cache)",
   },
+  {
+    fault: "rows quantized together",
+    breaks: "activations that are quantized by the largest value of a batch are known to join its rows",
+    file: "lib/core/mixes-rows.ts",
+    from: '  if (isWhole(node)) return "mixed";\n',
+    to: "",
+    test: "lib/worker/backend/read-rows.test.ts",
+    title: "activations quantized by the largest value",
+  },
 ];

@@ -540,4 +540,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/bare-model.test.ts",
     title: "(store-portal-draft)",
   },
+  {
+    fault: "store-blind",
+    breaks: "A changed file of a host without validators is noticed by its content.",
+    file: "lib/cache/blind-files.ts",
+    from: "if (found.join() !== pieces.map((x) => x.sha256).join())",
+    to: "if (found.length !== pieces.length)",
+    test: "lib/cache/repository.test.ts",
+    title: "a change of the same size shows without a validator too",
+  },
+  {
+    fault: "store-gated",
+    breaks: "A gated repository whose list is public is named as gated.",
+    file: "lib/source/hub.ts",
+    from: "[404, 410].includes",
+    to: "[403, 404, 410].includes",
+    test: "lib/cache/repository.test.ts",
+    title: "a gated repository whose list is public",
+  },
 ];
