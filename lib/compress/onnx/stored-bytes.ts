@@ -1,6 +1,7 @@
 // Bytes that stay on disk until they are needed: the weights of a large model, of which a step reads one at a time. A
 // tensor whose raw_data is stored so looks like any other, and reading the field reads the file; `rawLength` does not.
-import { closeSync, constants, openSync, readSync } from "node:fs";
+// Test pages import this module too: a browser has no file system, so a member of it is read where a file is, not before.
+import * as fs from "node:fs";
 import { SelvedgeError } from "../../core/errors.ts";
 import type { TensorProto } from "./onnx.gen.js";
 
@@ -31,11 +32,11 @@ export class StoredBytes {
    */
   read(from = 0, to: number = this.length): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(to - from);
-    const file = openSync(this.path, constants.O_RDONLY);
+    const file = fs.openSync(this.path, fs.constants.O_RDONLY);
     try {
       fill(file, bytes, this.start + from);
     } finally {
-      closeSync(file);
+      fs.closeSync(file);
     }
     return bytes;
   }
@@ -93,7 +94,7 @@ export function setRaw(tensor: TensorProto, bytes: Piece): void {
  */
 export function fill(file: number, bytes: Uint8Array, position: number): void {
   for (let at = 0; at < bytes.length;) {
-    const read = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), position + at);
+    const read = fs.readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), position + at);
     if (read === 0) throw new SelvedgeError("model-invalid", "the file was truncated while it was read");
     at += read;
   }
