@@ -1,0 +1,156 @@
+// Texts of all errors that a module and what it imports can throw, read from the source: a message is listed as it is
+// written, with `{expression}` for what a user's input fills in. A message that is a parameter of its function is
+// listed at each call. Node only; no part of the package.
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
+import ts from "typescript";
+import { ROOT } from "./read-program.ts";
+
+/** Index of the message among the arguments of an error's constructor. */
+const MESSAGE_AT: Readonly<Record<string, number>> = {
+  Error: 0,
+  TypeError: 0,
+  RangeError: 0,
+  SyntaxError: 0,
+  InvalidArgumentError: 0,
+  SelvedgeError: 1,
+};
+
+/**
+ * Functions whose parameter becomes the message of an error, or a part of it: the parameter's index by file and name.
+ */
+type Makers = Map<string, number>;
+
+/** Lists the texts by file, sorted; paths are relative to the repository. */
+export function errorTexts(entry: string): Map<string, readonly string[]> {
+  const sources = importedBy(entry);
+  const makers: Makers = new Map();
+  const texts = new Map<string, Set<string>>();
+  // A maker may call another one: repeated until no new maker is found.
+  for (let before = -1; before < makers.size;) {
+    before = makers.size;
+    texts.clear();
+    for (const source of sources) {
+      const own = new Set<string>();
+      visit(source, source, makers, own);
+      if (own.size > 0) texts.set(relative(ROOT, source.fileName), own);
+    }
+  }
+  return new Map([...texts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, own]) => [path, [...own].sort()]));
+}
+
+/** Parses a file and all files that it imports, at once or later. */
+function importedBy(entry: string): ts.SourceFile[] {
+  const found = new Map<string, ts.SourceFile>();
+  const open = [resolve(entry)];
+  for (let path; (path = open.pop()) !== undefined;) {
+    if (found.has(path) || !existsSync(path)) continue;
+    const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.ESNext, true);
+    found.set(path, source);
+    for (const { fileName } of ts.preProcessFile(source.text).importedFiles)
+      if (fileName.startsWith(".") && fileName.endsWith(".ts")) open.push(resolve(dirname(path), fileName));
+  }
+  return [...found.values()];
+}
+
+function visit(node: ts.Node, source: ts.SourceFile, makers: Makers, texts: Set<string>): void {
+  if (ts.isNewExpression(node) || ts.isCallExpression(node)) {
+    const name = nameOf(node.expression);
+    const at = ts.isNewExpression(node) ? MESSAGE_AT[name] : makers.get(declarationOf(name, source));
+    const message = at === undefined ? undefined : node.arguments?.[at];
+    if (message !== undefined) {
+      note(message, makers);
+      for (const text of written(message)) if (/[a-z]{2}/i.test(text.replaceAll(/\{[^}]*\}/g, ""))) texts.add(text);
+    }
+  }
+  ts.forEachChild(node, (child) => {
+    visit(child, source, makers, texts);
+  });
+}
+
+/** Records the function around a message if one of its parameters is a part of the message. */
+function note(message: ts.Expression, makers: Makers): void {
+  const parts = ts.isTemplateExpression(message) ? message.templateSpans.map((x) => x.expression) : [message];
+  for (const part of parts) {
+    if (!ts.isIdentifier(part)) continue;
+    for (let at: ts.Node = part; !ts.isSourceFile(at); at = at.parent) {
+      if (!ts.isFunctionLike(at)) continue;
+      const index = at.parameters.findIndex(
+        ({ name, type }) => ts.isIdentifier(name) && name.text === part.text && type?.getText() === "string",
+      );
+      const name = index < 0 ? "" : functionName(at);
+      if (name !== "") makers.set(`${at.getSourceFile().fileName} ${name}`, index);
+    }
+  }
+}
+
+/** Returns file and name under which a called function is declared: here, or where it is imported from. */
+function declarationOf(name: string, source: ts.SourceFile): string {
+  for (const statement of source.statements) {
+    if (!ts.isImportDeclaration(statement)) continue;
+    const names = statement.importClause?.namedBindings;
+    if (names === undefined || !ts.isNamedImports(names)) continue;
+    const found = names.elements.find((x) => x.name.text === name);
+    if (found === undefined) continue;
+    const { text } = statement.moduleSpecifier as ts.StringLiteral;
+    return `${resolve(dirname(source.fileName), text)} ${(found.propertyName ?? found.name).text}`;
+  }
+  return `${source.fileName} ${name}`;
+}
+
+function functionName(node: ts.SignatureDeclaration): string {
+  if (node.name !== undefined) return node.name.getText();
+  const { parent } = node;
+  return ts.isVariableDeclaration(parent) ? parent.name.getText() : "";
+}
+
+function nameOf(node: ts.Expression): string {
+  return ts.isPropertyAccessExpression(node) ? node.name.text : node.getText();
+}
+
+/** Returns the texts that an expression may have. */
+function written(node: ts.Expression): string[] {
+  if (ts.isStringLiteralLike(node)) return [node.text];
+  if (ts.isParenthesizedExpression(node)) return written(node.expression);
+  if (ts.isConditionalExpression(node)) return [...written(node.whenTrue), ...written(node.whenFalse)];
+  if (ts.isBinaryExpression(node)) return joined([written(node.left), written(node.right)]);
+  if (ts.isTemplateExpression(node)) {
+    const parts = node.templateSpans.map(({ expression, literal }) =>
+      joined([ts.isIdentifier(expression) ? written(expression) : literals(expression), [literal.text]]),
+    );
+    return joined([[node.head.text], ...parts]);
+  }
+  if (ts.isIdentifier(node)) {
+    const value = valueOf(node);
+    if (value !== undefined) return literals(value);
+  }
+  return [`{${node.getText().replaceAll(/\s+/g, " ")}}`];
+}
+
+/** Returns the texts of an expression that is made of literals; else its source as a placeholder. */
+function literals(node: ts.Expression): string[] {
+  const isText =
+    ts.isStringLiteralLike(node) ||
+    ts.isTemplateExpression(node) ||
+    ts.isParenthesizedExpression(node) ||
+    ts.isConditionalExpression(node) ||
+    (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken);
+  return isText ? written(node) : [`{${node.getText().replaceAll(/\s+/g, " ")}}`];
+}
+
+/** Returns the value of a constant that is declared in the blocks around its use. */
+function valueOf(use: ts.Identifier): ts.Expression | undefined {
+  for (let at: ts.Node = use.parent; ; at = at.parent) {
+    if (ts.isBlock(at) || ts.isSourceFile(at))
+      for (const statement of at.statements)
+        if (ts.isVariableStatement(statement))
+          for (const { name, initializer } of statement.declarationList.declarations)
+            if (ts.isIdentifier(name) && name.text === use.text && initializer !== use) return initializer;
+    if (ts.isFunctionLike(at) && at.parameters.some(({ name }) => name.getText() === use.text)) return undefined;
+    if (ts.isSourceFile(at)) return undefined;
+  }
+}
+
+function joined(parts: readonly (readonly string[])[]): string[] {
+  return parts.reduce<string[]>((all, part) => all.flatMap((x) => part.map((y) => x + y)), [""]);
+}
