@@ -145,7 +145,7 @@ export interface Plan {
   /** Further variants for WebGPU in the order of preference, for the case that the first computes wrongly here. */
   readonly spares: readonly Candidate[];
   /** The best variant on wasm that takes less memory than the one among the candidates; null where there is none. */
-  readonly smaller: Candidate | null;
+  readonly smaller: (Candidate & { readonly why: Why }) | null;
   /** The backend, where facts suffice to decide; null where it must be measured. */
   readonly settled: BackendChoice | null;
   /** The reason for passing over the best candidate: it crashed a page, or may not fit in memory; null without one. */

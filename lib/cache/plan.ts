@@ -82,10 +82,11 @@ function choose(bundle: Bundle, wish: Wish): Choice {
 }
 
 /** Returns the best variant that takes less memory than the one on wasm, for a run that has no memory left. */
-function smallerOf(all: readonly Judged[], found: readonly Judged[], wish: Wish): Judged | null {
+function smallerOf(all: readonly Judged[], found: readonly Judged[], wish: Wish): Plan["smaller"] {
   const chosen = found.find((x) => x.backend === "wasm");
   const [smaller] = bestOf(all.filter((x) => x.backend === "wasm" && !isAsLarge([chosen ?? x], x, wish)));
-  return smaller === undefined ? null : withoutPrepacking(smaller);
+  const text = "wasm ran out of memory in a run of a larger variant";
+  return smaller === undefined ? null : { ...withoutPrepacking(smaller), why: { code: "memory-short", text } };
 }
 
 /** Returns the reason for passing over a variant that may not fit, or for loading one in the least memory. */

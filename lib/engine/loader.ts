@@ -63,7 +63,7 @@ export class Loader {
   /** Called when the GPU computed a wrong answer. */
   onRefused: ((error: SelvedgeError) => void) | null = null;
   /** Called when a smaller variant has answered what the chosen one had no memory for. */
-  onSmaller: ((routes: ModelRoutes) => void) | null = null;
+  onSmaller: ((route: ModelRoute, mixesRows: boolean | undefined) => void) | null = null;
 
   constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: SourceOptions, download: FetchOptions) {
     this.#plan = plan;
@@ -180,21 +180,20 @@ export class Loader {
       return this.#route(x, whyFallback(x.backend));
     });
     const { assignment, mixesRows } = facts;
-    const routes: ModelRoutes["routes"] = [chosen, ...down, ...this.#smaller()];
-    return { routes, message, assignment, mixesRows: variant.mixesRows ?? mixesRows };
+    return {
+      routes: [chosen, ...down, ...this.#smaller()],
+      message,
+      assignment,
+      mixesRows: variant.mixesRows ?? mixesRows,
+    };
   }
 
   /** Returns the route of the variant that takes less memory than the chosen one on wasm, where there is one. */
   #smaller(): ModelRoute[] {
     const { smaller } = this.#plan;
     if (smaller === null) return [];
-    const text = "wasm ran out of memory in a run of a larger variant";
-    const route = this.#route(smaller, { code: "memory-short", text });
-    const promote = (): void => {
-      const message = route.here();
-      const { mixesRows } = smaller.variant;
-      if (message !== null) this.onSmaller?.({ routes: [route], message, assignment: null, mixesRows });
-    };
+    const route = this.#route(smaller, smaller.why);
+    const promote = (): void => this.onSmaller?.(route, smaller.variant.mixesRows);
     return [{ ...route, promote }];
   }
 

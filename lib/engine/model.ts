@@ -103,8 +103,9 @@ export class Model extends Disposes {
       this.#current = routes;
     });
     loader.onRefused = (error) => void this.#leaveGpu(error);
-    loader.onSmaller = (routes) => {
-      this.#current = routes;
+    loader.onSmaller = (route, mixesRows) => {
+      const message = route.here();
+      if (message !== null) this.#current = { routes: [route], message, assignment: null, mixesRows };
     };
     endByUsing(this, "dispose", () => {
       this.unload();

@@ -18,16 +18,16 @@ import type * as Selvedge from "selvedge";
 const LIMIT_BYTES = 800e6;
 const REPORTED_GIB = 0.5;
 const MODELS = { no: 604e6, yes: 50e6 } as const;
-const ANSWER_MS = 120_000;
+const ANSWER_MS = 200_000;
 
 const urlOf = (fits: keyof typeof MODELS): string => `/corpus/memory/f32-${MODELS[fits] / 1e6}.onnx`;
 
-for (const [fits, bytes] of Object.entries(MODELS))
-  writeStack(
-    join(ROOT, "e2e/.cache", urlOf(fits as keyof typeof MODELS).slice("/corpus/".length)),
-    "f32",
-    layersOf(bytes),
-  );
+test.beforeAll(() => {
+  for (const fits of ["no", "yes"] as const) {
+    const path = join(ROOT, "e2e/.cache", urlOf(fits).slice("/corpus/".length));
+    writeStack(path, "f32", layersOf(MODELS[fits]));
+  }
+});
 
 /** Runs work in a page of a new browser with limited memory. */
 async function inLimited<T>(work: (page: Page, group: MemoryGroup) => Promise<T>): Promise<T> {
