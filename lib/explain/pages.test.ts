@@ -62,7 +62,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   "model-invalid no-graph": "of repositories: source/source.test.ts",
   "model-invalid no-onnx": "of repositories: cache/repository.test.ts",
   "model-invalid several-graphs": "of repositories: cache/repository.test.ts",
-  "remote-failed cors": "remote/client.test.ts; needs a page on another origin",
+  "remote-failed cors": "remote/client-faults.test.ts; needs a page on another origin",
   "remote-failed no-binary": "needs a server of BF16 without bytes: remote/client.test.ts",
   "remote-failed timeout": "of a time that a test moves: remote/client.test.ts",
   "setup-failed package": "of the command line: cli/messages.txt",
