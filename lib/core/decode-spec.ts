@@ -77,7 +77,7 @@ export interface BoxesSpec {
   /** Name of the image input. */
   readonly image: string;
   /**
-   * What makes scores of `queries`: softmax, with a class of no object after the labels, or the sigmoid of each. Default:
+   * Source of the scores of `queries`: softmax, with a class of no object after the labels, or the sigmoid of each. Default:
    * softmax where there is one class more than labels.
    */
   readonly scores?: "softmax" | "sigmoid" | undefined;

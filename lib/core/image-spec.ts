@@ -77,10 +77,11 @@ export interface ResampleSpec {
 }
 
 /** A library and its filter. All but `nearest` cover the pixels that they shrink (antialias). */
-export type ResampleFilter = (typeof RESAMPLE_FILTERS)[number];
+export type ResampleFilter =
+  `pil-${"nearest" | "bilinear" | "bicubic" | "lanczos"}` | `torchvision-${"nearest" | "bilinear" | "bicubic"}`;
 
 /** The filters that this version knows. torchvision has no Lanczos for tensors. */
-export const RESAMPLE_FILTERS = [
+export const RESAMPLE_FILTERS: readonly ResampleFilter[] = [
   "pil-nearest",
   "pil-bilinear",
   "pil-bicubic",
@@ -88,7 +89,7 @@ export const RESAMPLE_FILTERS = [
   "torchvision-nearest",
   "torchvision-bilinear",
   "torchvision-bicubic",
-] as const;
+];
 
 /** Size of an image after scaling, in pixels. */
 export type ScaledSize =

@@ -3,7 +3,7 @@
 // fixed size can be batched with any other; else only with images of its own size. The size of an encoded file is known
 // only after decoding: where the tensor's size depends on it, a file runs alone.
 import type { BundleInput, ResizeSpec } from "../core/bundle.ts";
-import { fixedSize } from "../core/image-spec.ts";
+import type { ResampleSpec } from "../core/image-spec.ts";
 import type { Accepts } from "./inputs.ts";
 import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { shapeOf } from "../core/batch-shape.ts";
@@ -33,7 +33,8 @@ export function guessShape({ ports, images }: Accepts, { tensors, others }: Feed
 }
 
 function sizeOfImage(image: WireImage, resize: ResizeSpec | undefined): string | null {
-  if (resize && fixedSize(resize)) return "fixed";
+  const { to, crop } = (resize ?? {}) as Partial<ResampleSpec>;
+  if ("width" in { ...resize, ...to, ...crop }) return "fixed";
   if (image instanceof Blob) return null;
   return "displayWidth" in image ? `${image.displayWidth}x${image.displayHeight}` : `${image.width}x${image.height}`;
 }

@@ -117,3 +117,41 @@ test("a deadline is that of the call: later batches have what is left of it", as
   await embedTexts(model, { ...HOW, now: () => nowMs }, ["a"], {});
   expect(left).toEqual([undefined]);
 });
+
+test("a prompt is put before each text: by its name, as a text, or the one that the model names", async () => {
+  const spec = { prompts: { query: "query: ", passage: "p: ", none: "" }, prompt: "passage" };
+  const input = { ...INPUT, text: { ...INPUT.text, ...spec } };
+  const asked = async (prompt?: string | { readonly text: string }): Promise<string | undefined> => {
+    const seen: (readonly string[])[] = [];
+    await embedTexts({ ...parts(seen), inputs: [input] }, HOW, ["cat"], { prompt });
+    return seen[0]?.[0];
+  };
+  expect(await asked("query")).toBe("query: cat");
+  expect(await asked({ text: "Find: " })).toBe("Find: cat");
+  expect(await asked()).toBe("p: cat");
+  expect(await asked("none")).toBe("cat");
+  await expect(asked("quer")).rejects.toThrow('prompt: m has no prompt "quer", only query, passage, none');
+  await expect(asked("toString")).rejects.toThrow(TypeError);
+});
+
+test("int8 vectors keep the direction, and binary ones the signs, eight a byte", async () => {
+  const number = fc.float({ min: -1, max: 1, noNaN: true });
+  await fc.assert(
+    fc.asyncProperty(fc.array(number, { minLength: 1, maxLength: 70 }), async (values) => {
+      const vector = Float32Array.from(values);
+      const run = (): Promise<RunResult> =>
+        Promise.resolve({ outputs: {}, decoded: { y: [{ kind: "vector", vector }] } } as unknown as RunResult);
+      const model: EmbedModel = { ...parts(), run };
+      const [small = new Int8Array()] = (await embedTexts(model, HOW, ["a"], { precision: "int8" })) as Int8Array[];
+      const largest = Math.max(...vector.map(Math.abs));
+      for (const [i, x] of vector.entries())
+        expect(Math.abs((small[i] ?? 0) * largest - x * 127)).toBeLessThanOrEqual(largest * 0.501 + 1e-37);
+      const [bits = new Uint8Array()] = (await embedTexts(model, HOW, ["a"], { precision: "binary" })) as Uint8Array[];
+      expect(bits).toHaveLength(Math.ceil(values.length / 8));
+      for (const [i, x] of vector.entries()) expect(((bits[i >> 3] ?? 0) >> (7 - (i & 7))) & 1).toBe(x > 0 ? 1 : 0);
+    }),
+  );
+  await expect(embedTexts(parts(), HOW, ["a"], { precision: "int4" as "int8" })).rejects.toThrow(
+    "precision: expected float32, int8, binary, got int4",
+  );
+});

@@ -71,7 +71,7 @@ export async function embedTexts(
     throw new RangeError(`dims: expected a whole number from 1, got ${String(dims)}`);
   const convert = CONVERSIONS[precision] as ((vector: Float32Array) => Vectors[Precision]) | undefined;
   if (convert === undefined)
-    throw new TypeError(`precision: expected ${Object.keys(CONVERSIONS).join(", ")}, got ${String(precision)}`);
+    throw new TypeError(`precision: expected ${Object.keys(CONVERSIONS).join(", ")}, got ${precision}`);
   const before = promptOf(prompt, text, model.name);
   const vectors: Vectors[Precision][] = [];
   const waiting = batchesOf(texts, mayBatch ? ROWS_MAX : 1).values();

@@ -1,7 +1,7 @@
 // The image processors of transformers by class, as release 4.57 computes them: the one place in this package that names
 // architectures. A class without a row is computed as its settings say, with the defaults.
 
-/** What a class does where preprocessor_config.json does not say, and what no setting says. */
+/** Behaviour of a class where preprocessor_config.json does not say, and that no setting states. */
 export interface ProcessorClass {
   /** Whether a `size` that is one number is the shorter side. Default: both sides. */
   readonly isShort?: true;
@@ -17,7 +17,7 @@ export interface ProcessorClass {
   readonly cropSize?: number;
   /** Whether it normalises where `do_normalize` is missing. Default: yes. */
   readonly normalizes?: false;
-  /** What a `size` with a shorter side means: scaled to it; `crop_pct` or a factor more, and cropped to it. */
+  /** Meaning of a `size` with a shorter side: scaled to it; `crop_pct` or a factor more, and cropped to it. */
   readonly short?: "crop-pct" | "levit";
   /** How half of an odd margin is rounded with torchvision: `center_crop` itself is called. Default: down. */
   readonly margin?: "even";

@@ -350,3 +350,22 @@ test("images of several sizes run as one, each as it does alone; one that can't 
     expect(item).toEqual(alone.items[0]);
   }
 });
+
+test("answers about pixels have the size of the picture that the request brought", async () => {
+  const run: Backend["run"] = (_, { x }) => Promise.resolve({ y: x as Tensor });
+  const client = connect({ ...createReferenceBackend(), run });
+  const spec: ImageSpec = { channels: "rgb", layout: "nchw", resize: { mode: "exact", width: 2, height: 2 } };
+  const decode: DecodeSpec = { op: "segment", image: "x", asset: "labels.txt" };
+  const assets = { "labels.txt": "red\ngreen\nblue\n" };
+  await client.load(
+    message(identityModel("float32"), { images: { x: spec }, decodes: { y: decode }, assets }),
+    BOUND_MS,
+  );
+  const data = new Uint8ClampedArray(6 * 4 * 4).map((_, i) => (i % 4 === 1 || i % 4 === 3 ? 255 : 0));
+  const image = { kind: "image", image: { width: 6, height: 4, data } } as const;
+  const { decoded } = await runAlone(client, { modelId: 1, items: [{ tensors: {}, others: { x: image } }] }, BOUND_MS);
+  const labels = [{ label: "green", index: 1, share: 1 }];
+  expect(decoded["y"]).toEqual([
+    { kind: "segments", width: 6, height: 4, classes: new Uint16Array(24).fill(1), labels },
+  ]);
+});

@@ -76,9 +76,11 @@ function inputText({ image, text }: BundleInput): string {
 export function imageText({ resize, channels, layout, scale, mean, std }: ImageSpec): string {
   const { mode, ...sizes } = resize;
   const size = "width" in resize ? [`${resize.width}x${resize.height}`] : [];
-  const more = Object.entries(sizes)
+  const more = Object.entries<unknown>({ ...sizes })
     .filter(([key]) => !("width" in resize && /^(width|height)$/.test(key)))
-    .map(([key, value]) => (typeof value === "object" ? `${key} ${fieldsText(value)}` : `${key} ${String(value)}`));
+    .map(([key, value]) =>
+      typeof value === "object" && value !== null ? `${key} ${fieldsText(value)}` : `${key} ${String(value)}`,
+    );
   const numbers = [
     scale === undefined ? [] : [`scale ${scale}`],
     mean === undefined ? [] : [`mean ${mean.join("/")}`],

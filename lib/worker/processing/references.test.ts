@@ -1,5 +1,5 @@
-// What Python's transformers, torchvision and Pillow compute for the same inputs: test-support/processing has their answers
-// and the script that writes them.
+// Answers of Python's transformers, torchvision and Pillow to the same inputs: test-support/processing has them, and the
+// script that writes them.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -37,14 +37,14 @@ function picture(width: number, height: number): WirePixels {
   return { width, height, data };
 }
 
-function numbers(count: number, seed = 0): Float32Array {
+function numbers(count: number, seed = 0): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: count }, (_, index) => {
     const i = index + seed * 31_337;
     return (((i * i * 48_271 + i * 7_919 + 104_729) % 65_537) / 65_537) * 8 - 4;
   });
 }
 
-const floats = (dims: readonly number[], data: Float32Array): Tensor => ({ dtype: "float32", dims, data }) as Tensor;
+const floats = (dims: readonly number[], data: Float32Array<ArrayBuffer>): Tensor => ({ dtype: "float32", dims, data });
 const lines = (count: number): string => Array.from({ length: count }, (_, i) => `class ${i}\n`).join("");
 
 /** A request with a picture that was stretched to a tensor of the same proportions. */

@@ -1,0 +1,204 @@
+// Steps of tasks beyond the references of Python: places in the picture, any text, any head, and refusals.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { DecodeSpec } from "../../core/bundle.ts";
+import type { ResizeSpec } from "../../core/image-spec.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import type { WirePixels } from "../../rpc/messages.ts";
+import { createDecoder } from "./decode.ts";
+import type { DecodeRun } from "./decode-run.ts";
+import { imageToTensor } from "./image.ts";
+import { planImage } from "./plan-image.ts";
+import { alignTokens } from "./spans.ts";
+
+const floats = (dims: readonly number[], values: readonly number[]): Tensor => ({
+  dtype: "float32",
+  dims,
+  data: Float32Array.from(values),
+});
+
+function requestOf(width: number, height: number, resize: ResizeSpec, outputs: Record<string, Tensor> = {}): DecodeRun {
+  const plan = planImage(width, height, resize);
+  return {
+    ...{ input: () => undefined, output: (name) => outputs[name], tokens: () => null },
+    picture: () => ({ width, height, plan }),
+  };
+}
+
+const size = fc.integer({ min: 1, max: 40 });
+const resizes: fc.Arbitrary<ResizeSpec> = fc.oneof(
+  fc.record({ mode: fc.constant("exact" as const), width: size, height: size }),
+  fc.record({ mode: fc.constant("fit" as const), width: size, height: size }),
+  fc.record({
+    mode: fc.constant("resample" as const),
+    filter: fc.constantFrom("pil-bicubic" as const, "torchvision-bilinear" as const),
+    to: fc.oneof(fc.record({ width: size, height: size }), fc.record({ short: size }), fc.record({ long: size })),
+    crop: fc.option(fc.record({ width: size, height: size }), { nil: undefined }),
+    pad: fc.option(fc.record({ multipleOf: size }), { nil: undefined }),
+  }),
+);
+
+describe("places in the picture", () => {
+  test("a point of the tensor is the point of the picture that was put there, whatever the resize", () => {
+    fc.assert(
+      fc.property(size, size, resizes, fc.double({ min: 0, max: 1, noNaN: true }), (width, height, resize, share) => {
+        const plan = planImage(width, height, resize);
+        const [x, y] = [width * share, height * (1 - share)];
+        // The way of a point through the scaling, the crop and the padding.
+        const inTensor = [(x * plan.scaledWidth) / width - plan.left, (y * plan.scaledHeight) / height - plan.top];
+        const shares = [(inTensor[0] ?? 0) / plan.width, (inTensor[1] ?? 0) / plan.height];
+        const spec = { op: "points", form: "shares", image: "x" } as const;
+        const [answer] = createDecoder("y", spec, {})(floats([1, 1, 2], shares), requestOf(width, height, resize));
+        const point = answer?.kind === "points" ? answer.points[0] : undefined;
+        expect(point?.x).toBeCloseTo(x, 3);
+        expect(point?.y).toBeCloseTo(y, 3);
+      }),
+    );
+  });
+
+  test("the peak of a heatmap is the centre of its cell, towards the larger neighbour", () => {
+    const map = [0, 0, 0, 0, 0, 0, 9, 3, 0, 1, 0, 0];
+    const spec = { op: "points", form: "heatmaps", image: "x", asset: "names" } as const;
+    const run = requestOf(400, 300, { mode: "exact", width: 40, height: 30 });
+    const [answer] = createDecoder("y", spec, { names: "nose\n" })(floats([1, 1, 3, 4], map), run);
+    expect(answer).toEqual({ kind: "points", points: [{ label: "nose", index: 0, score: 9, x: 275, y: 150 }] });
+  });
+
+  test("a mask has the size of the picture, and padding of the tensor is no part of it", () => {
+    const resize = { mode: "fit", width: 8, height: 8 } as const;
+    // Right half of the tensor is padding: a picture twice as tall as wide.
+    const values = Array.from({ length: 64 }, (_, i) => (i % 8 < 4 ? 20 : -20));
+    const run = requestOf(20, 40, resize);
+    const [answer] = createDecoder("y", { op: "mask", image: "x" }, {})(floats([1, 1, 8, 8], values), run);
+    const map = answer?.kind === "map" ? answer : null;
+    expect([map?.width, map?.height, map?.values.length]).toEqual([20, 40, 800]);
+    for (let x = 0; x < 17; x += 1) expect(map?.values[x]).toBeCloseTo(1, 5);
+  });
+});
+
+describe("boxes", () => {
+  const spec = { op: "detect", form: "anchors", asset: "l", image: "x" } as const;
+  const assets = { l: "cat\ndog\n" };
+  const run = requestOf(100, 100, { mode: "exact", width: 10, height: 10 });
+
+  test("no kept box overlaps a better one of its label by more than iou", () => {
+    const box = fc.tuple(size, size, size, size, fc.double({ min: 0, max: 1, noNaN: true }), fc.boolean());
+    fc.assert(
+      fc.property(
+        fc.array(box, { minLength: 8, maxLength: 30 }),
+        fc.double({ min: 0, max: 0.9, noNaN: true }),
+        (all, iou) => {
+          const rows = all.flatMap(([cx, cy, w, h, score, isDog]) => [
+            cx,
+            cy,
+            w,
+            h,
+            isDog ? 0 : score,
+            isDog ? score : 0,
+          ]);
+          const decode = createDecoder("y", { ...spec, iou, threshold: 0.2 }, assets);
+          const [answer] = decode(floats([1, all.length, 6], rows), run);
+          const boxes = answer?.kind === "boxes" ? answer.boxes : [];
+          for (const [i, a] of boxes.entries()) {
+            expect(a.score).toBeGreaterThan(0.2);
+            for (const b of boxes.slice(0, i)) {
+              expect(b.score).toBeGreaterThanOrEqual(a.score);
+              if (a.label === b.label) expect(overlap(a.box, b.box)).toBeLessThanOrEqual(iou + 1e-4);
+            }
+          }
+          const best = Math.fround(Math.max(...all.map((x) => x[4])));
+          if (best > 0.2) expect(boxes[0]?.score).toBe(best);
+        },
+      ),
+    );
+  });
+
+  test("a box with its own score, in columns", () => {
+    const columns = [5, 5, 2, 2, 0.5, 0.1, 0.8];
+    const decode = createDecoder("y", spec, assets);
+    const [answer] = decode(floats([1, 7, 1], columns), run);
+    const box = { xmin: 40, ymin: 40, xmax: 60, ymax: 60 };
+    expect(answer).toMatchObject({ boxes: [{ label: "dog", index: 1, box }] });
+    expect(answer?.kind === "boxes" ? answer.boxes[0]?.score : 0).toBeCloseTo(0.4);
+  });
+
+  test("outputs that are no boxes are refused by their dims", () => {
+    const decode = createDecoder("y", spec, assets);
+    expect(() =>
+      decode(
+        floats(
+          [1, 9, 9],
+          Array.from({ length: 81 }, () => 0),
+        ),
+        run,
+      ),
+    ).toThrow('Output "y" must be [batch, 4 + 2, anchor] or [batch, anchor, 4 + 2], not [1, 9, 9].');
+    const queries: DecodeSpec = { ...spec, form: "queries", boxes: "b" };
+    expect(() => createDecoder("y", queries, assets)(floats([1, 1, 2], [0, 0]), run)).toThrow('"b" must be [1, 1, 4]');
+  });
+});
+
+function overlap(
+  a: { readonly xmin: number; readonly ymin: number; readonly xmax: number; readonly ymax: number },
+  b: typeof a,
+): number {
+  const width = Math.max(0, Math.min(a.xmax, b.xmax) - Math.max(a.xmin, b.xmin));
+  const height = Math.max(0, Math.min(a.ymax, b.ymax) - Math.max(a.ymin, b.ymin));
+  const areaOf = (x: typeof a): number => (x.xmax - x.xmin) * (x.ymax - x.ymin);
+  return (width * height) / (areaOf(a) + areaOf(b) - width * height);
+}
+
+describe("places of tokens", () => {
+  const style = { isBytes: false, prefix: "##", suffix: "", unknown: "[UNK]" };
+
+  test("are those of the words that a text was cut into, in any script and case", () => {
+    const word = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 }).map((x) => x.replace(/\s/gu, "_"));
+    fc.assert(
+      fc.property(fc.array(word, { minLength: 1, maxLength: 8 }), (words) => {
+        const text = words.join("  ");
+        const spans = alignTokens(text, words, { ...style, prefix: "", unknown: null });
+        let last = 0;
+        for (const [start, end] of spans) {
+          expect(start).toBeGreaterThanOrEqual(0);
+          expect(end).toBeGreaterThanOrEqual(start);
+          expect(end).toBeLessThanOrEqual(text.length);
+          expect(start).toBeGreaterThanOrEqual(last === 0 ? 0 : Math.min(last, start));
+          last = end;
+        }
+      }),
+    );
+  });
+
+  test("tokens in lower case without accents are found in the text as it was written", () => {
+    const text = "Ünïted Café, naïve";
+    const spans = alignTokens(text, ["united", "cafe", ",", "na", "##ive"], style);
+    expect(spans.map((x) => text.slice(...x))).toEqual(["Ünïted", "Café", ",", "na", "ïve"]);
+  });
+
+  test("an unknown token covers its word, and what follows is found", () => {
+    const text = "a ☃☃ cat";
+    expect(alignTokens(text, ["a", "[UNK]", "[UNK]", "cat"], style).map((x) => text.slice(...x))).toEqual([
+      "a",
+      "☃",
+      "☃",
+      "cat",
+    ]);
+  });
+});
+
+test("an image that is read in bands is resampled as one that is whole, with the rows or the columns first", () => {
+  const shape = fc.record({ width: size, height: size, rows: fc.integer({ min: 1, max: 5 }) });
+  const filter = fc.constantFrom("pil-bilinear" as const, "pil-nearest" as const, "torchvision-bicubic" as const);
+  fc.assert(
+    fc.property(shape, size, size, filter, ({ width, height, rows }, toWidth, toHeight, name) => {
+      const data = Uint8ClampedArray.from({ length: width * height * 4 }, (_, i) => (i * i * 7 + i * 3) % 251);
+      const pixels: WirePixels = { width, height, data };
+      const resize = { mode: "resample", filter: name, to: { width: toWidth, height: toHeight } } as const;
+      const spec = { resize, channels: "rgb", layout: "nchw" } as const;
+      const read = (y: number): Uint8ClampedArray => data.slice(y * width * 4, (y + rows) * width * 4);
+      const banded = imageToTensor({ width, height, read }, spec, "float32");
+      expect(banded).toEqual(imageToTensor(pixels, spec, "float32"));
+    }),
+    { numRuns: 60 },
+  );
+});
