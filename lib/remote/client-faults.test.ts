@@ -1,8 +1,8 @@
 // The client against faults that last, several servers, load, and origins; and the messages of the errors' pages.
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { FaultyEngine, sendJson } from "../test-support/remote/faulty-engine.ts";
-import type { Fault } from "../test-support/remote/faulty-engine.ts";
+import { sendJson } from "../test-support/remote/faulty-engine.ts";
+import type { Fault, FaultyEngine } from "../test-support/remote/faulty-engine.ts";
 import { ManualClock } from "../test-support/remote/manual-clock.ts";
 import {
   connect,
