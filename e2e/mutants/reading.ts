@@ -94,15 +94,6 @@ export const MUTANTS: readonly Mutant[] = [
     title: "linked, not written again",
   },
   {
-    fault: "read-large",
-    breaks: "a large model is held whole, several times",
-    file: "lib/compress/onnx/stored-bytes.ts",
-    from: "export const LARGE_BYTES: number = 2 ** 27;",
-    to: "export const LARGE_BYTES: number = 2 ** 30;",
-    test: "lib/compress/large-model.test.ts",
-    title: "holds no more than a few weights",
-  },
-  {
     fault: "read-process-end",
     breaks: "a call waits for a process that has ended",
     file: "lib/compress/run/model-process.ts",
