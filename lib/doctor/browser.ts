@@ -21,6 +21,22 @@ const QUIET_MS = 1_500;
 /** The same where an engine was started and no model has come: its retries are seconds apart. */
 const RETRY_MS = 6_000;
 
+/** Time for code in the page to answer: in a sandbox without scripts none ever runs. */
+const EVALUATE_MS = 15_000;
+/** Observations of a page that runs no code. */
+const UNREAD: Observed = {
+  isSecureContext: true,
+  isIsolated: false,
+  errors: [],
+  scriptErrors: [],
+  violations: [],
+  workers: [],
+  hasStarted: false,
+  resources: [],
+  wasmRefusal: null,
+  serviceWorker: null,
+};
+
 type Log = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
 type Observed = Omit<BrowserEvidence, "name" | "console" | "seen">;
 
@@ -154,22 +170,44 @@ async function open(browser: BrowserLike, name: string, url: string, waitMs: num
   await page.goto(url, { waitUntil: "load", timeout: waitMs });
   await settle(waitMs);
   const isServed = log.seen.some((x) => x.status === 200 && ["model", "chunk"].includes(roleByName(x.url) ?? ""));
-  if (!isServed && (await page.evaluate(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
-  if ((await page.evaluate(SERVICE_WORKER_READY)) === true) {
+  const run = runner(page);
+  if (!isServed && (await run(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
+  if ((await run(SERVICE_WORKER_READY)) === true) {
     // The worker answers from the second visit on.
     await page.reload({ waitUntil: "load", timeout: waitMs });
     await settle(waitMs);
   }
   return {
     read: async () => {
-      const observed = JSON.parse(String(await page.evaluate(READ))) as Observed;
+      const text = await run(READ);
+      const observed = typeof text === "string" ? (JSON.parse(text) as Observed) : UNREAD;
       return { ...observed, name, console: [...log.console], seen: [...log.seen] };
     },
     probe: async (script) => {
-      await page.evaluate(probeWorker(script));
+      await run(probeWorker(script));
       await settle(waitMs);
     },
     close: () => context.close(),
+  };
+}
+
+/** Returns a function that runs code in the page, to null where the page runs none. */
+function runner(page: PageLike): (expression: string) => Promise<unknown> {
+  let isDead = false;
+  return async (expression) => {
+    if (isDead) return null;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => {
+        isDead = true;
+        resolve(null);
+      }, EVALUATE_MS);
+    });
+    try {
+      return await Promise.race([page.evaluate(expression), late]);
+    } finally {
+      clearTimeout(timer);
+    }
   };
 }
 

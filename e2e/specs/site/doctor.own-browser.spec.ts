@@ -50,7 +50,9 @@ async function titleOf(url: string, site: Site, isSilent = false): Promise<strin
     if (site.app.isLazy === true) await visit.mouse.click(5, 5);
     const changed = visit.waitForFunction(() => document.title !== "app", null, { timeout: isSilent ? 3_000 : 30_000 });
     await (isSilent ? changed.catch(() => undefined) : changed);
-    return await visit.title();
+    // A page that may run no scripts does not tell its title.
+    const untold = new Promise<string>((resolve) => setTimeout(resolve, 3_000, "app"));
+    return await (isSilent ? Promise.race([visit.title(), untold]) : visit.title());
   } finally {
     await context.close();
   }
