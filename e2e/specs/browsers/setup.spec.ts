@@ -514,7 +514,7 @@ test("WebGPU alone without a GPU: the error says why it is not there", async ({ 
   await open(page);
   await page.evaluate(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
   const outcome = await attempt(page, { engine: { backends: ["webgpu"] } });
-  expect(outcome).toMatchObject({ code: "no-backend", reason: "pinned", retryable: false });
+  expect(outcome).toMatchObject({ code: "no-backend", reason: "no-backends", retryable: false });
   expect(outcome.message).toMatch(/`backends`.*webgpu: this browser (gives no GPU adapter|has no JSPI)/);
 });
 
