@@ -21,6 +21,8 @@ const QUIET_MS = 1_500;
 /** The same where an engine was started and no model has come: its retries are seconds apart. */
 const RETRY_MS = 6_000;
 
+/** Time after which a request without an answer counts as one that failed. */
+const SILENT_MS = 5_000;
 /** Time for code in the page to answer: in a sandbox without scripts none ever runs. */
 const EVALUATE_MS = 15_000;
 /** Observations of a page that runs no code. */
@@ -51,6 +53,7 @@ interface ResponseLike {
   status(): number;
   headers(): Record<string, string>;
   fromServiceWorker(): boolean;
+  request(): RequestLike;
   body?(): Promise<Uint8Array>;
   buffer?(): Promise<Uint8Array>;
 }
@@ -165,10 +168,11 @@ async function open(browser: BrowserLike, name: string, url: string, waitMs: num
   if (context === undefined) throw new Error("this driver has no contexts: update it");
   const page = await context.newPage();
   const log: Log = { console: [], seen: [] };
-  const settle = watch(page, log);
+  const { settle, isWaiting, unanswered } = watch(page, log);
   await (page.addInitScript?.({ content: OBSERVE }) ?? page.evaluateOnNewDocument?.(OBSERVE));
   await page.goto(url, { waitUntil: "load", timeout: waitMs });
   await settle(waitMs);
+  if (isWaiting()) await settle(waitMs, SILENT_MS + 1_000);
   const isServed = log.seen.some((x) => x.status === 200 && ["model", "chunk"].includes(roleByName(x.url) ?? ""));
   const run = runner(page);
   if (!isServed && (await run(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
@@ -181,7 +185,7 @@ async function open(browser: BrowserLike, name: string, url: string, waitMs: num
     read: async () => {
       const text = await run(READ);
       const observed = typeof text === "string" ? (JSON.parse(text) as Observed) : UNREAD;
-      return { ...observed, name, console: [...log.console], seen: [...log.seen] };
+      return { ...observed, name, console: [...log.console], seen: [...log.seen, ...unanswered()] };
     },
     probe: async (script) => {
       await run(probeWorker(script));
@@ -211,21 +215,37 @@ function runner(page: PageLike): (expression: string) => Promise<unknown> {
   };
 }
 
-/** Records what a page requests and prints; the returned function waits until it is quiet. */
-function watch(page: PageLike, log: Log): (waitMs: number, quietMs?: number) => Promise<void> {
+/** Records what a page requests and prints. */
+function watch(
+  page: PageLike,
+  log: Log,
+): {
+  /** Waits until the page is quiet. */
+  readonly settle: (waitMs: number, quietMs?: number) => Promise<void>;
+  /** Whether a file of the package or of a model was requested, and no answer has come. */
+  readonly isWaiting: () => boolean;
+  /** Returns the requests that have waited for an answer for long. */
+  readonly unanswered: () => Seen[];
+} {
   let changedAt = performance.now();
+  const pending = new Map<RequestLike, number>();
   const changed = (): void => {
     changedAt = performance.now();
   };
-  page.on("request", changed);
+  page.on("request", (request) => {
+    changed();
+    pending.set(request, changedAt);
+  });
   page.on("requestfinished", changed);
   page.on("requestfailed", (request) => {
     changed();
+    pending.delete(request);
     const failure = request.failure()?.errorText ?? "failed";
     log.seen.push({ url: request.url(), status: 0, headers: {}, failure, isFromServiceWorker: false });
   });
   page.on("response", (response) => {
     changed();
+    pending.delete(response.request());
     void record(response).then((seen) => log.seen.push(seen));
   });
   page.on("console", (message) => {
@@ -236,12 +256,21 @@ function watch(page: PageLike, log: Log): (waitMs: number, quietMs?: number) => 
     changed();
     log.console.push(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
   });
-  return async (waitMs, quietMs = QUIET_MS) => {
+  const settle = async (waitMs: number, quietMs = QUIET_MS): Promise<void> => {
     const until = performance.now() + waitMs;
     changed();
     while (performance.now() < until && performance.now() - changedAt < quietMs)
       await new Promise((resolve) => setTimeout(resolve, 100));
   };
+  const isWaiting = (): boolean =>
+    [...pending.keys()].some((x) => roleByName(x.url()) !== null || /\.wasm\b/.test(x.url()));
+  const unanswered = (): Seen[] => {
+    const long = [...pending].filter(([, atMs]) => performance.now() - atMs > SILENT_MS);
+    return long.map(([request]) => {
+      return { url: request.url(), status: 0, headers: {}, failure: "no answer", isFromServiceWorker: false };
+    });
+  };
+  return { settle, isWaiting, unanswered };
 }
 
 async function record(response: ResponseLike): Promise<Seen> {
