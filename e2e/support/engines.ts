@@ -94,7 +94,12 @@ export async function startEngine(
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const { file, args, env, counter } = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
-  const child = spawn(file, args, { cwd: folder, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(file, args, {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (part: Buffer) => {
@@ -136,6 +141,12 @@ async function end(child: ChildProcess, signal: "SIGTERM" | "SIGKILL" = "SIGTERM
   const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
   await gone;
   clearTimeout(timer);
+  try {
+    // Triton's Python processes may outlive it where it is killed.
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // None is left.
+  }
 }
 
 /** Returns a port that nothing listens on. */
