@@ -44,7 +44,7 @@ export interface Bounds {
 /** The comparison of one output. */
 export interface Compared {
   readonly name: string;
-  /** What is wrong; null where nothing is. */
+  /** Sentence on a wrong output; null for a right one. */
   readonly fault: string | null;
   /** Error as a share of the reference; null where it has none: an output that was not compared as numbers. */
   readonly error: number | null;

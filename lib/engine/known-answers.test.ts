@@ -114,13 +114,12 @@ test("an error of the GPU in the check fails the load there as it would in a req
 
 describe("a model of images whose size follows the image", () => {
   const resize = { mode: "side", maxSide: 64 } as const;
-  const pixels = (width: number, height: number): ImageInput =>
-    ({
-      width,
-      height,
-      data: new Uint8ClampedArray(4 * width * height).fill(255),
-      close: () => undefined,
-    }) as ImageInput;
+  const pixels = (width: number, height: number): ImageInput => ({
+    width,
+    height,
+    data: new Uint8ClampedArray(4 * width * height).fill(255),
+    close: () => undefined,
+  });
   const askImage = async ({ world }: Stage, model: Model, width: number, height: number): Promise<unknown> => {
     world.effects.createImageBitmap = (source) => Promise.resolve(source as ImageBitmap);
     return world.finish(endOf(model.run({ x: pixels(width, height) })));

@@ -65,6 +65,11 @@ export interface StageOptions extends SceneOptions {
   readonly onWasm?: (what: "load" | "run") => void;
 }
 
+/** The options that are a stage's, not its scene's. */
+const OWN: ReadonlySet<string> = new Set<keyof StageOptions>([
+  ...(["hasGolden", "bareWidth", "variants", "resize", "hasState", "next", "describe", "onWasm"] as const),
+]);
+
 /**
  * Opens a scene with the bundle `checked`, whose golden is x = (3, −5), y = (6, −10), or with a state sum = (2, 4) and
  * y = next = (4, −3); the GPU is 5 × faster.
@@ -72,18 +77,8 @@ export interface StageOptions extends SceneOptions {
 export async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage> {
   const gpu: Stage["gpu"] = { lie, runs: 0, rows: [], lose: () => undefined };
   const { bundle: checked, files } = bundleOf(options);
-  const {
-    bareWidth = 2,
-    resize,
-    onWasm,
-    hasGolden: _1,
-    variants: _2,
-    hasState: _3,
-    next: _4,
-    describe: _5,
-    ...others
-  } = options;
-  const sceneOptions: SceneOptions = others;
+  const { bareWidth = 2, resize, onWasm } = options;
+  const sceneOptions: SceneOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !OWN.has(name)));
   const scene = await openScene({
     gpu: true,
     bundles: { checked },
@@ -137,9 +132,11 @@ function withState({ x, sum }: Readonly<Record<string, unknown>>, outputs: Recor
   return { y, next: { ...y, data: y.data.slice() } };
 }
 
+const same = (model: Bundle["model"]): Bundle["model"] => model;
+
 /** Returns the bundle of a stage, and the files on its server. */
 function bundleOf(options: StageOptions): { bundle: string; files: Record<string, Uint8Array<ArrayBuffer>> } {
-  const { hasGolden = true, variants = 1, hasState = false, resize, next, describe = (model) => model } = options;
+  const { hasGolden = true, variants = 1, hasState = false, resize, next, describe = same } = options;
   const bundle = parseBundle(JSON.parse(toyBundle("checked", hasState ? null : 2, "apart", "slow")));
   const files: Record<string, Uint8Array<ArrayBuffer>> = {
     [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content),
@@ -156,7 +153,7 @@ function bundleOf(options: StageOptions): { bundle: string; files: Record<string
     inputs: fileOf("in", inputs),
     outputs: fileOf("out", outputs),
   });
-  const shaped = (x: Tensor): Tensor => (resize ? ({ ...x, dims: [1, 1, 1, 2] } as Tensor) : x);
+  const shaped = (x: Tensor): Tensor => (resize ? { ...x, dims: [1, 1, 1, 2] } : x);
   const first = hasState
     ? ([
         { x: floats(3, -5), sum: floats(2, 4) },
