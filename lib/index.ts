@@ -61,6 +61,7 @@ export type {
   CutSpec,
   DecodeSpec,
   Golden,
+  GoldenRun,
   ImageSpec,
   PadSpec,
   PerBackend,
