@@ -20,6 +20,7 @@ const onDemand = [
   "./repository-source.js",
   "./embed.js",
   "../core/release-record.js",
+  "../core/unreadable.js",
 ];
 const remoteOnDemand = ["./infer.js", "./json-tensors.js", "./failure-text.js"];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
@@ -28,7 +29,7 @@ const part = (path) => ({
   path: `dist/${path}`,
   limit: "6 kB",
   gzip: true,
-  modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
+  modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
 });
 
 /** @type {import("size-limit").SizeLimitConfig} */
@@ -51,6 +52,7 @@ export default [
   part("engine/map-answers.js"),
   part("engine/choose-backend.js"),
   part("engine/check-gpu.js"),
+  part("engine/half-weights.js"),
   part("engine/half-weights.js"),
   part("engine/availability.js"),
   part("core/release-record.js"),

@@ -38,13 +38,14 @@ export function resolveAssets(
 ): Assets {
   if (assetsBase !== undefined) {
     const base = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
-    return {
-      workerUrl: new URL(`worker-${build}.js`, base).href,
-      cacheUrl: new URL("worker-cache.js", base).href,
-      brotliUrl: new URL("brotli.wasm", base).href,
-      wasmUrl: new URL(`ort-${build}.wasm`, base).href,
-      restUrl: new URL(`ort-${build}-rest.wasm`, base).href,
-    };
+    const names = [
+      `worker-${build}.js`,
+      "worker-cache.js",
+      "brotli.wasm",
+      `ort-${build}.wasm`,
+      `ort-${build}-rest.wasm`,
+    ];
+    return assetsOf(names.map((name) => new URL(name, base).href));
   }
   try {
     const [worker, wasm, rest] =
@@ -58,14 +59,18 @@ export function resolveAssets(
     const cache = new URL("./worker-cache.js", import.meta.url);
     const brotli = new URL("./brotli.wasm", import.meta.url);
     // Turbopack's are relative.
-    const urls = [worker, cache, brotli, wasm, rest].map(({ href }) => new URL(mend(href), baseUrl || undefined).href);
-    const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
-    return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
+    const urls = [worker, cache, brotli, wasm, rest];
+    return assetsOf(urls.map(({ href }) => new URL(mend(href), baseUrl || undefined).href));
   } catch (error) {
     const fix = "Serve the package's dist/ and set `assetsBase` to it; in Vite use the plugin of selvedge/vite.";
     const text = `A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`;
     throw new SelvedgeError("setup-failed", text, { reason: "bundler" }, error);
   }
+}
+
+function assetsOf(urls: readonly string[]): Assets {
+  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
+  return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
 }
 
 /** Creates TrustedScriptURLs where the page enforces Trusted Types. */

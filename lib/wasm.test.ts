@@ -33,7 +33,7 @@ test("the GPU is not used, nor even probed", async () => {
 
 test.each([[["webgpu"]], [["webgpu", "wasm"]]] as const)("backends %j are refused by name", async (backends) => {
   await expect(createEngine({ effects: world().effects, backends })).rejects.toThrow(
-    /^backends: "selvedge\/wasm" has no "webgpu"; import createEngine from "selvedge"/,
+    /^backends: "selvedge\/wasm" has no "webgpu"; import "selvedge"/,
   );
 });
 
@@ -42,7 +42,7 @@ test("a load that sets webgpu says that this entry has no build for it", async (
   const engine = await createEngine({ effects: page.effects });
   await expect(page.finish(engine.load(BUNDLE, { backend: "webgpu" }))).rejects.toMatchObject({
     code: "no-backend",
-    message: expect.stringMatching(/"selvedge\/wasm" has no "webgpu"; import createEngine from "selvedge"/) as string,
+    message: expect.stringMatching(/"selvedge\/wasm" has no "webgpu"; import "selvedge"/) as string,
     details: { backend: "webgpu", reason: "pinned" },
   });
 });

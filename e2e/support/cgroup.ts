@@ -51,7 +51,8 @@ export class MemoryGroup {
 
   /** Ends what is left in the group, and removes it. */
   async remove(): Promise<void> {
-    for (let untilMs = Date.now() + REMOVE_MS; ; await wait(100)) {
+    const untilMs = Date.now() + REMOVE_MS;
+    for (;;) {
       const left = readFileSync(join(this.#path, "cgroup.procs"), "utf8")
         .split("\n")
         .filter((x) => x !== "");
@@ -68,6 +69,7 @@ export class MemoryGroup {
       } catch (error) {
         if (Date.now() > untilMs) throw error;
       }
+      await wait(100);
     }
   }
 

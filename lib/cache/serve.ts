@@ -4,7 +4,7 @@ import * as Comlink from "comlink";
 import { BUILD_ID } from "../core/build-id.ts";
 import type { WorkerReady } from "../core/build-id.ts";
 import { lockHolder } from "../effects/web-locks.ts";
-import { unreadableOf } from "../core/errors.ts";
+import { unreadableOf } from "../core/unreadable.ts";
 import { reply } from "../rpc/reply.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";

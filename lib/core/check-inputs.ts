@@ -87,7 +87,7 @@ export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols)
 export function show(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
-  if (typeof value === "object") return kindOf(value);
+  if (typeof value === "object") return Array.isArray(value) && value.length === 0 ? "an empty list" : kindOf(value);
   return typeof value === "number" ? String(value) : typeof value;
 }
 

@@ -4,10 +4,10 @@
 /** The key of a symbol; never where TypeScript does not know it. */
 type Key<Name extends string> = Extract<SymbolConstructor[Extract<keyof SymbolConstructor, Name>], symbol>;
 
-/** What `using` and `await using` call; nothing where TypeScript does not know them. */
+/** The method that `using` and `await using` call; nothing where TypeScript does not know them. */
 export type Disposing = { readonly [K in Key<"dispose">]: () => void };
 
-/** What `await using` calls; nothing where TypeScript does not know it. */
+/** The method that `await using` calls; nothing where TypeScript does not know it. */
 export type AsyncDisposing = { readonly [K in Key<"asyncDispose">]: () => Promise<void> };
 
 /** Base of classes that `using` ends: for their type alone, since a class can't declare a member under a condition. */
@@ -19,5 +19,5 @@ export const AsyncDisposes: new () => AsyncDisposing = Object as unknown as new 
 /** Has `using`, or `await using`, end a value by its method, where the browser has that. */
 export function endByUsing(value: object, name: "dispose" | "asyncDispose", end: () => unknown): void {
   const key = Symbol[name] as symbol | undefined;
-  if (key !== undefined) Object.defineProperty(value, key, { value: end });
+  if (key !== undefined) Reflect.set(value, key, end);
 }

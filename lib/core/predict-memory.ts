@@ -46,7 +46,7 @@ export interface ModelBytes {
   readonly half: number;
   /** Weights of 8 bits and fewer. */
   readonly quantized: number;
-  /** What ONNX Runtime makes of quantized weights while loading on wasm, in float32. Default 0. */
+  /** Float32 weights that ONNX Runtime makes of quantized ones while loading on wasm. Default 0. */
   readonly folded?: number | undefined;
   /** All weights as a GPU holds them. Default: as in the file. */
   readonly onDevice?: number | undefined;

@@ -6,8 +6,6 @@ import type { Comparer } from "./choose-backend.ts";
 import type { Candidate, BackendChoice } from "../core/choose-variant.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Loader } from "./loader.ts";
-import type { Feeds } from "../rpc/messages.ts";
-import type { Why } from "../core/reasons.ts";
 
 /** A variant on a backend, and the reason for it. */
 export type ChosenCandidate = BackendChoice & Candidate;
@@ -19,6 +17,8 @@ export interface BackendDecision {
   readonly measure: "first" | "later" | null;
   /** A measurement that outlasts the wait of a load, including the load on the GPU; null where there is none. */
   readonly measuring: Promise<BackendDecision> | null;
+  /** Measures the model later; absent where facts alone decided. */
+  readonly comparer?: Comparer;
 }
 
 /** Chooses backends for the models of one engine. */
@@ -32,26 +32,19 @@ export class BackendChooser {
 
   /** Starts to import what measures, in parallel to the model's download. */
   prepare(): void {
-    this.#open().catch(() => undefined); // the load reports it
+    this.open().catch(() => undefined); // the load reports it
   }
 
   /** Decides where a model runs. Rejects where no backend can load it. */
   async choose(loader: Loader): Promise<BackendDecision> {
     const { settled } = loader.plan;
-    return settled === null ? (await this.#open()).choose(loader) : decisionFor(loader, settled);
+    if (settled !== null) return decisionFor(loader, settled);
+    const comparer = await this.open();
+    return { ...(await comparer.choose(loader)), comparer };
   }
 
-  /** Returns the backend of a model, as far as it is known without a trial, and the time of a typical request there. */
-  async expect(plan: Plan): Promise<{ choice: BackendChoice | null; ms: number | null }> {
-    return (await this.#open()).expect(plan);
-  }
-
-  /** Measures both backends with the same inputs, once no other model is being measured, and stores the result. */
-  async measure(loader: Loader, feeds: Feeds): Promise<BackendDecision> {
-    return (await this.#open()).measure(loader, feeds);
-  }
-
-  #open(): Promise<Comparer> {
+  /** Imports what measures. */
+  open(): Promise<Comparer> {
     return (this.#comparer ??= import("./choose-backend.ts").then(
       ({ Comparer }) => this.#make(Comparer),
       (error: unknown) => {
@@ -76,9 +69,4 @@ export function candidateIn({ candidates }: Plan, backend: BackendName): Candida
   const candidate = candidates.find((x) => x.backend === backend);
   if (candidate === undefined) throw new SelvedgeError("internal", `There is no candidate for ${backend}.`);
   return candidate;
-}
-
-/** Returns the reason for running on wasm after a `wrong-result` of the GPU (golden-check.ts). */
-export function whyRefused({ details }: SelvedgeError): Why {
-  return { code: "golden-failed", text: `wasm: ${String(details["refusal"])}` };
 }

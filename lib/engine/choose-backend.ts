@@ -20,7 +20,10 @@ import type { Known } from "./measurements.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
-import { candidateIn, decisionFor, whyRefused } from "./backend-chooser.ts";
+import { candidateIn, decisionFor } from "./backend-chooser.ts";
+import { Measuring } from "./measuring.ts";
+import type { ModelRoutes } from "./routes.ts";
+import { whyRefused } from "./why-refused.ts";
 import type { BackendDecision } from "./backend-chooser.ts";
 import { typicalFeeds } from "./typical-feeds.ts";
 import { watch } from "../rpc/watchdog.ts";
@@ -94,6 +97,11 @@ export class Comparer {
     // Another variant than planned, which an earlier page has measured, where the GPU computes that one wrongly.
     const known = choiceOf(this.#measurements.recall(loader.plan));
     return known === null ? this.measure(loader, feeds) : decisionFor(loader, known);
+  }
+
+  /** Returns what measures a loaded model later, and calls back with its new routes. */
+  measuringOf(loader: Loader, onRoutes: (routes: ModelRoutes) => void): Measuring {
+    return new Measuring(this.#effects.now, this, loader, onRoutes);
   }
 
   /** Measures both backends with the same inputs, once no other model is being measured, and stores the result. */

@@ -44,7 +44,7 @@ const BACKENDS = ["webgpu", "wasm"] as const;
 /** Files of the JSPI build; null for an entry of the package that has none, and so no WebGPU. */
 export type JspiFiles = (() => BuildFiles) | null;
 
-const NO_WEBGPU = '"selvedge/wasm" has no "webgpu"; import createEngine from "selvedge" for it';
+const NO_WEBGPU = '"selvedge/wasm" has no "webgpu"; import "selvedge" for it';
 
 /** Makes an engine; `createEngine` of the package's entries. */
 export function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
@@ -268,11 +268,7 @@ export class Engine extends AsyncDisposes {
     if (isAddress) await this.#askOnSaveData(from, options, download.signal);
     const model = await loadModel(this.#host, from, options, download);
     if (isAddress) this.#askToKeep();
-    if (isAddress && options.update === "later")
-      // For the next load; a failure is reported by that load. Skipped where the user saves data.
-      this.#host.opener
-        .update(from, options, { signal: this.#stop.signal, onProgress: undefined })
-        .catch(() => undefined);
+    if (isAddress && options.update === "later") this.#host.opener.updateQuietly(from, options, this.#stop.signal);
     return model;
   }
 

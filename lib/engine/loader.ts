@@ -13,7 +13,7 @@ import type { Opener } from "./opener.ts";
 import type { SourceOptions } from "./options.ts";
 import { keyOf, whyFallback } from "./routes.ts";
 import type { ModelRoutes, ModelRoute } from "./routes.ts";
-import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 import type { Port } from "../core/tensor.ts";
@@ -340,8 +340,10 @@ export class Loader {
       await read().catch((error: unknown) => {
         if (isSelvedgeError(error) || signal.aborted) throw error;
         // The browser had lost a blob.
-        return read().catch((again: unknown) => {
-          throw signal.aborted ? again : (unreadableOf(again) ?? again);
+        return read().catch(async (again: unknown) => {
+          if (signal.aborted) throw again;
+          const { unreadableOf } = await import("../core/unreadable.ts");
+          throw unreadableOf(again) ?? again;
         });
       }),
     );

@@ -2,7 +2,8 @@
 // again later, where an outside cause spoiled a measurement. choose-backend.ts decides what is measured and evaluates
 // it.
 import type { Loader } from "./loader.ts";
-import type { BackendChooser, BackendDecision } from "./backend-chooser.ts";
+import type { BackendDecision } from "./backend-chooser.ts";
+import type { Comparer } from "./choose-backend.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { ModelRoutes } from "./routes.ts";
 
@@ -15,25 +16,17 @@ export const AGAIN_MS = 120_000;
 /** Pending measurements of a model. */
 export class Measuring {
   readonly #now: () => number;
-  readonly #chooser: BackendChooser;
+  readonly #comparer: Comparer;
   readonly #loader: Loader;
   readonly #onRoutes: (routes: ModelRoutes) => void;
   /** When the next measurement is due; Infinity where there is none. */
   #fromMs = Infinity;
 
-  /** Schedules what the load left to measure; follows a measurement that outlasts the load. */
-  constructor(
-    now: () => number,
-    chooser: BackendChooser,
-    loader: Loader,
-    decision: BackendDecision,
-    onRoutes: (routes: ModelRoutes) => void,
-  ) {
+  constructor(now: () => number, comparer: Comparer, loader: Loader, onRoutes: (routes: ModelRoutes) => void) {
     this.#now = now;
-    this.#chooser = chooser;
+    this.#comparer = comparer;
     this.#loader = loader;
     this.#onRoutes = onRoutes;
-    this.follow(decision);
   }
 
   /** Schedules what a choice left to measure; follows a measurement that outlasts it. */
@@ -56,7 +49,7 @@ export class Measuring {
 
   /** Measures with a request's inputs and applies the result. Never rejects. */
   measure(feeds: Feeds): Promise<void> {
-    return this.#adopt(this.#chooser.measure(this.#loader, feeds));
+    return this.#adopt(this.#comparer.measure(this.#loader, feeds));
   }
 
   /** Applies the result of a measurement. Measures later where it failed, or where an outside cause spoiled it. */

@@ -7,7 +7,6 @@ import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { LazyResults } from "./lazy-results.ts";
 import type { Loader } from "./loader.ts";
-import { whyRefused } from "./backend-chooser.ts";
 import type { BackendChooser, BackendDecision } from "./backend-chooser.ts";
 import type { Why } from "../core/reasons.ts";
 import type { ModelRoutes } from "./routes.ts";
@@ -21,7 +20,7 @@ import { Flights } from "./coalesce.ts";
 import { guessShape } from "./batch-key.ts";
 import { mapRuns } from "./map.ts";
 import type { MapResult, MapFailure } from "./map.ts";
-import { Measuring } from "./measuring.ts";
+import type { Measuring } from "./measuring.ts";
 import { release, Slab, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "../observe/counters.ts";
@@ -61,7 +60,7 @@ export class Model extends Disposes {
   /** Whether answers are cached by default. */
   readonly #cache: boolean;
   #current: ModelRoutes;
-  readonly #measuring: Measuring;
+  #measuring: Measuring | null = null;
   /** Inputs of an answered request with which the model is being measured. */
   readonly #inUse: Set<Feeds> = new Set();
   /** Whether its requests can be batched at all. */
@@ -99,9 +98,7 @@ export class Model extends Disposes {
     this.#concurrency = concurrency;
     this.#cache = cache;
     this.#current = routes;
-    this.#measuring = new Measuring(host.effects.now, host.chooser, loader, decision, (routes) => {
-      this.#current = routes;
-    });
+    this.#follow(decision);
     loader.onRefused = (error) => void this.#leaveGpu(error);
     loader.onSmaller = (route, mixesRows) => {
       const message = route.here();
@@ -239,19 +236,21 @@ export class Model extends Disposes {
     this.#loader.end(this.#unloadedError());
   }
 
-  /** Moves to the next variant for the GPU, as chosen anew, or to wasm, after the GPU computed a wrong answer. */
+  /** Measures later what a choice left to measure. */
+  #follow(decision: BackendDecision): void {
+    this.#measuring ??=
+      decision.comparer?.measuringOf(this.#loader, (routes) => {
+        this.#current = routes;
+      }) ?? null;
+    this.#measuring?.follow(decision);
+  }
+
   async #leaveGpu(error: SelvedgeError): Promise<void> {
-    const { plan } = this.#loader;
-    const wasm = plan.candidates.find(({ backend }) => backend === "wasm");
-    try {
-      if (plan.spares.length > 0) {
-        const decision = await this.#host.chooser.choose(this.#loader);
-        this.#current = await this.#loader.routesOf(decision.choice);
-        this.#measuring.follow(decision);
-      } else if (wasm !== undefined) this.#current = await this.#loader.routesOf({ ...wasm, why: whyRefused(error) });
-    } catch {
-      // The model was unloaded, or runs nowhere else: its requests report that.
-    }
+    const { leaveGpu } = await import("./check-gpu.ts");
+    await leaveGpu(this.#loader, this.#host.chooser, error, (routes, decision) => {
+      this.#current = routes;
+      if (decision !== null) this.#follow(decision);
+    });
   }
 
   /** Whether requests may be batched on the current variant. */
@@ -387,7 +386,7 @@ export class Model extends Disposes {
   }
 
   #submit(feeds: Feeds, asked: Asked): Promise<RunResult> {
-    const isMeasured = this.#measuring.take();
+    const isMeasured = this.#measuring?.take() === true;
     const answer = this.#dispatch(feeds, asked);
     return isMeasured ? this.#measured(answer, feeds) : answer;
   }
@@ -397,13 +396,13 @@ export class Model extends Disposes {
     try {
       const result = await answer;
       this.#inUse.add(feeds);
-      void this.#measuring.measure(feeds).then(() => {
+      void this.#measuring?.measure(feeds).then(() => {
         this.#inUse.delete(feeds);
         release(feeds);
       });
       return result;
     } catch (error) {
-      this.#measuring.after(0);
+      this.#measuring?.after(0);
       throw error;
     }
   }

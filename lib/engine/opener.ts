@@ -13,7 +13,7 @@ import type { EngineOptions, SourceOptions } from "./options.ts";
 /** Key in localStorage of the signed releases that this device has seen; the store has its own copy. */
 const SEEN_RELEASES = "selvedge/releases/1";
 
-/** Delay of the check of a stored model. */
+/** Delay of the check of a stored model whose server can't be asked whether it changed, in ms: the load is over then. */
 const CHECK_AFTER_MS = 3_000;
 
 /** Opens sources for one engine. */
@@ -64,7 +64,10 @@ export class Opener {
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
         memo.set(SEEN_RELEASES, mergeReleases(memo.get(SEEN_RELEASES), plan.seen));
       }
-      if (plan.mustCheck === true && typeof from === "string") this.#checkLater(from, options);
+      if (plan.mustCheck === true && typeof from === "string")
+        this.#effects.setTimer(() => {
+          this.updateQuietly(from, { ...options, update: "later" }, new AbortController().signal);
+        }, CHECK_AFTER_MS);
       if (plan.refused !== null) this.logStored(plan, plan.refused);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;
@@ -73,12 +76,9 @@ export class Opener {
     }
   }
 
-  /** Fetches a model again, once the load is over, whose server can't be asked whether it changed; for the next load. */
-  #checkLater(from: string, options: SourceOptions): void {
-    const { signal } = new AbortController();
-    this.#effects.setTimer(() => {
-      this.update(from, { ...options, update: "later" }, { signal, onProgress: undefined }).catch(() => undefined);
-    }, CHECK_AFTER_MS);
+  /** Fetches a model again for the next load, which reports a failure. Skipped where the user saves data. */
+  updateQuietly(from: string, options: SourceOptions, signal: AbortSignal): void {
+    this.update(from, options, { signal, onProgress: undefined }).catch(() => undefined);
   }
 
   /** Estimates the cost of a model, without fetching it. */

@@ -294,23 +294,18 @@ export function checkEngineOptions(options: EngineOptions): void {
   whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
   const { backends } = options;
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
-    throw new TypeError(
-      `backends: expected a list of "webgpu" and "wasm", got ${backends.length === 0 ? "an empty one" : show(backends)}`,
-    );
+    throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
   for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
   const { assetsBase = "" } = options;
   if (typeof assetsBase !== "string" && !((assetsBase as unknown) instanceof URL))
     throw new TypeError(`assetsBase: expected a URL, got ${show(assetsBase)}`);
   if (![undefined, "auto", "memory", false].includes(options.store))
     throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
-  const { trustedKeys = [] } = options;
-  if (!Array.isArray(trustedKeys) || !trustedKeys.every((key) => /^[A-Za-z0-9_-]{43}$/.test(String(key))))
+  const { trustedKeys } = options;
+  const isKey = (key: unknown): boolean => /^[A-Za-z0-9_-]{43}$/.test(String(key));
+  if (trustedKeys !== undefined && !(Array.isArray(trustedKeys) && trustedKeys.length > 0 && trustedKeys.every(isKey)))
     throw new TypeError(
       `trustedKeys: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trustedKeys)}`,
-    );
-  if (options.trustedKeys !== undefined && trustedKeys.length === 0)
-    throw new TypeError(
-      "trustedKeys: the list of keys is empty, so no bundle could be trusted; leave the option out to take any",
     );
   whole("workers", options.workers, 1, 64);
   whole("threads", options.threads, 1, 64);

@@ -7,7 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
-import { whyRefused } from "./backend-chooser.ts";
+import { whyRefused } from "./why-refused.ts";
 import { NOT_MEASURED } from "./choose-backend.ts";
 import { explain, whyKept, whyShared } from "./explain-run.ts";
 import { whyFallback } from "./routes.ts";

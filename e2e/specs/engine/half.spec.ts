@@ -47,7 +47,7 @@ function half(gain: number): Uint8Array<ArrayBuffer> {
       cast("larger", "wide", FLOAT32),
       { opType: "Mul", input: ["wide", "loss"], output: ["y"] },
     ],
-  }).write() as Uint8Array<ArrayBuffer>;
+  }).write();
 }
 
 /** Serves a bundle at /half/ whose one variant needs `shader-f16` on a GPU, and the same file bare. */

@@ -97,7 +97,7 @@ test("an error of this device that the page handles is a warning, and what the p
     expect(findings.map((x) => `${x.severity} ${x.id}`)).toEqual(["warning engine-error"]);
     expect(findings[0]?.message).toMatch(/no-backend, which the page handles: /);
   } finally {
-    served.close();
+    await served.close();
   }
 });
 

@@ -14,7 +14,7 @@ export function describeMemory(
   model: OnnxModel,
   graphBytes: number,
   weightBytes: number,
-  session: Variant["session"] = undefined,
+  session?: Variant["session"],
 ): Pick<Variant, "memoryBytes" | "tensorBytes"> {
   const sum = (has: (bits: number) => boolean): number =>
     model.graph.proto.initializer.reduce((total, x) => total + (has(bitsOf(x.dataType)) ? rawLength(x) : 0), 0);

@@ -112,6 +112,5 @@ test("a model that does not load in one file either is left to the checks of its
     nodes: [{ opType: "Later", domain: "test.later", input: ["x", "w"], output: ["y"] }],
     initializers: [floatTensor("w", [32, 32], seededFloats(1_024))],
   });
-  const bytes = model.write();
   await checkSplit(model, LOCATION, await splitOf(model), scratch);
 });

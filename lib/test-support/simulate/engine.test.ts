@@ -73,7 +73,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 test.each<[string, unknown, RegExp]>([
   ["an unknown option", { worker: 2 }, /no option "worker", only backends, workers/],
-  ["no backends", { backends: [] }, /backends: expected a list.*got an empty one/],
+  ["no backends", { backends: [] }, /backends: expected a list.*got an empty list/],
   ["a number as an address", { assetsBase: 4 }, /assetsBase: expected a URL, got 4/],
   ["an unknown backend", { backends: ["cuda"] }, /backends: expected "webgpu" or "wasm", got "cuda"/],
   ["no worker", { workers: 0 }, /workers: expected a whole number from 1 to 64, got 0/],

@@ -1,7 +1,8 @@
 // Classifies what ONNX Runtime Web throws by our error codes. It throws Errors with "ERROR_CODE: n, ERROR_MESSAGE: …",
 // RuntimeErrors of an aborted wasm, and bare numbers (an uncaught C++ exception). The numbers are OrtErrorCode of
 // onnxruntime_c_api.h.
-import { isSelvedgeError, SelvedgeError, unreadableOf } from "../../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
+import { unreadableOf } from "../../core/unreadable.ts";
 
 const MEMORY =
   /bad_alloc|out of memory|OOM|could not allocate memory|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;

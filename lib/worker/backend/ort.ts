@@ -142,7 +142,8 @@ class OrtBackend implements Backend {
       // Each thread has its own instance and can't wait for the second part.
       const needsBoth = threads > 1 && this.#restUrl !== null;
       const missing = first === null || (needsBoth && rest === null);
-      const fetching = Promise.all([compileFile(wasmUrl, first), needsBoth ? compileFile(restUrl, rest) : rest]);
+      const second = needsBoth ? compileFile(restUrl, rest) : Promise.resolve(rest);
+      const fetching = Promise.all([compileFile(wasmUrl, first), second]);
       [first, rest] = await (missing ? this.#unwatched(fetching) : fetching);
       if (threads > 1) askForThreads(rest ?? first, (port) => this.onThread?.(port));
       this.#rest ??= rest;
@@ -288,7 +289,7 @@ class OrtBackend implements Backend {
     }
   }
 
-  /** Fetches the second part; null where that fails, unless the server is silent: the call would wait for it again. */
+  /** Fetches the second part; null where that fails, unless the server stalls: the call would wait for it again. */
   #fetchRest(url: string): Promise<WebAssembly.Module | null> {
     return this.#unwatched(compileFile(url)).catch((error: unknown) => {
       if (isStall(error)) throw error;
