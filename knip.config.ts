@@ -33,7 +33,7 @@ const config: KnipConfig = {
     "models/corpus": { entry: ["*.ts"], ignoreDependencies: ["@fontsource/.*"] },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ["apt-get", "mkfifo"],
+  ignoreBinaries: ["apt-get", "cc", "mkfifo"],
   ignoreDependencies: [
     // Bundled into the page of a test.
     "ai",

@@ -281,7 +281,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-B9",
     breaks: "the measurement with a first request is lost where that fails",
     file: "lib/engine/model.ts",
-    from: "this.#measuring.after(0);",
+    from: "this.#measuring?.after(0);",
     to: "",
     test: PLACEMENT,
     title: "core-B9",

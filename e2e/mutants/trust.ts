@@ -118,8 +118,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-B9",
     breaks: "an empty list of keys trusts every bundle",
     file: "lib/engine/options.ts",
-    from: "if (options.trustedKeys !== undefined && trustedKeys.length === 0)",
-    to: "if (options.trustedKeys === null && trustedKeys.length === 0)",
+    from: "Array.isArray(trustedKeys) && trustedKeys.length > 0 && trustedKeys.every(isKey)",
+    to: "Array.isArray(trustedKeys) && trustedKeys.every(isKey)",
     test: "lib/core/signature.test.ts",
   },
 ];

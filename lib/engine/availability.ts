@@ -53,7 +53,7 @@ export async function assess(
 ): Promise<Availability> {
   const look = await opener.look(from, options, signal);
   const { plan } = look;
-  const { choice = null, ms = null } = plan === null ? {} : await (await chooser.open()).expect(plan);
+  const { choice = null, ms = null } = plan === null ? {} : (await chooser.open()).expect(plan);
   const at = plan?.candidates.find((x) => x.backend === choice?.backend);
   const learnt = plan && at && executor.dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
   return combine(look, choice, learnt ?? ms, options.deadlineMs);
