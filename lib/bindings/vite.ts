@@ -104,6 +104,7 @@ const PAGE_ENTRIES: readonly string[] = [
   "selvedge/service-worker",
   "selvedge/react",
   "selvedge/ai-sdk",
+  "selvedge/remote",
   "selvedge/wasm",
   "selvedge/min",
   "selvedge/testing",
