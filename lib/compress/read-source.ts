@@ -122,7 +122,7 @@ async function readOpened(
   { forms, own, given, notes }: Stated,
 ): Promise<Source> {
   const { signal, onProgress = () => undefined, targets = TARGETS } = options;
-  const out = await openOut(options, [path, ...files], forms);
+  const out = await openOut(options, [path, ...files.map((x) => x.file)], forms);
   const { description: described, assets } = await describeWith(model, path, options, own);
   const labels = given ?? labelsByFolder(options, described, assets);
   const metric = await makeMetric(options.metric, {

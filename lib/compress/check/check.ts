@@ -18,6 +18,7 @@ import type { ModelSource, WrittenModel } from "../onnx/written-model.ts";
 import { costFromLog, costOf, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
 import type { PlacementCost } from "../run/placement-cost.ts";
 import { openModel, runAll } from "../run/session.ts";
+import type { LoadedModel } from "../run/session.ts";
 import { loadedGraph } from "./loaded-graph.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
 import { measureRatio, PROCESS_CLOCKS } from "./time-ratio.ts";
@@ -241,16 +242,36 @@ export class Checker {
     this.#loaded ??= loadedGraph(this.#reference);
     const loaded = await this.#loaded;
     if (loaded !== null && (await loadedGraph(source, extra)) === loaded) return { speed: 1 };
-    const models = [await openModel(source, "wasm", extra), await openModel(this.#reference, "wasm")] as const;
+    const reference = await openReference(this.#reference, feed);
+    if (typeof reference === "string") return { speedNote: reference };
     try {
-      const [form, reference] = models.map((x) => () => x.run(feed));
-      if (form === undefined || reference === undefined) return { speed: 1 };
-      const busy = (): number => PROCESS_CLOCKS.busy() + models.reduce((sum, x) => sum + x.busyMs(), 0);
-      const measured = await measureRatio(form, reference, { ...PROCESS_CLOCKS, busy });
-      return "ratio" in measured ? { speed: measured.ratio } : { speedNote: measured.why };
+      const form = await openModel(source, "wasm", extra);
+      try {
+        const busy = (): number => PROCESS_CLOCKS.busy() + form.busyMs() + reference.busyMs();
+        const runs = [form, reference].map((x) => () => x.run(feed)) as [Run, Run];
+        const measured = await measureRatio(...runs, { ...PROCESS_CLOCKS, busy });
+        return "ratio" in measured ? { speed: measured.ratio } : { speedNote: measured.why };
+      } finally {
+        await form.release();
+      }
     } finally {
-      for (const model of models) await model.release();
+      await reference.release();
     }
+  }
+}
+
+type Run = () => Promise<Outputs>;
+
+/** Loads float32 on wasm and runs it once; returns the reason where it does neither, which is no fault of a form. */
+async function openReference(source: ModelSource, feed: Feed): Promise<LoadedModel | string> {
+  let model: LoadedModel | undefined;
+  try {
+    model = await openModel(source, "wasm");
+    await model.run(feed);
+    return model;
+  } catch (error) {
+    await model?.release();
+    return `not known: float32 does not run on wasm (${error instanceof Error ? error.message : String(error)})`;
   }
 }
 

@@ -28,10 +28,16 @@ const INLINE_MAX_BYTES = 2 ** 31 - 1;
 /** Weights of at least this size are written as external data, if any are. */
 const EXTERNAL_MIN_BYTES = 1024;
 
-/** A model, and the paths of its external data files. */
+/** An external data file: its real path, and a location by which the graph names it. */
+export interface DataFile {
+  readonly file: string;
+  readonly location: string;
+}
+
+/** A model, and its external data files: one with several locations is listed once for each. */
 export interface ModelAndFiles {
   readonly model: OnnxModel;
-  readonly files: readonly string[];
+  readonly files: readonly DataFile[];
 }
 
 /**
@@ -43,7 +49,7 @@ export function readModelFile(path: string): OnnxModel {
   return readModelAndFiles(path).model;
 }
 
-/** Reads a model file as `readModelFile` does; also returns the paths of its external data files. */
+/** Reads a model file as `readModelFile` does; also returns its external data files. */
 export function readModelAndFiles(path: string): ModelAndFiles {
   try {
     return readParts(path);
@@ -57,9 +63,11 @@ function readParts(path: string): ModelAndFiles {
   const model = readGraph(path);
   const folder = realpathSync(dirname(path));
   const places = new Map<string, Extent[]>();
+  const files = new Map<string, DataFile>();
   for (const { tensor } of tensorsIn(model.proto)) {
     if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
-    const { file, start, length } = placeOf(tensor, folder);
+    const { file, location, start, length } = placeOf(tensor, folder);
+    files.set(location, { file, location });
     const others = places.get(file) ?? [];
     others.push({ tensor, start, end: start + length });
     places.set(file, others);
@@ -70,7 +78,7 @@ function readParts(path: string): ModelAndFiles {
     readPlaces(file, inside, bytes >= LARGE_BYTES);
   }
   checkModel(model);
-  return { model, files: [...places.keys()] };
+  return { model, files: [...files.values()] };
 }
 
 /** A tensor's byte range in an external data file. */
@@ -202,7 +210,7 @@ function openFile(path: string): number {
 }
 
 /** Reads the location of a tensor's external data, and refuses any place but the model's own folder. */
-function placeOf(tensor: TensorProto, folder: string): { file: string; start: number; length: number } {
+function placeOf(tensor: TensorProto, folder: string): DataFile & { start: number; length: number } {
   const entry = (key: string): string | undefined => tensor.externalData.find((x) => x.key === key)?.value;
   const twice = tensor.externalData.find(({ key }, i, all) => all.findIndex((x) => x.key === key) < i);
   if (twice !== undefined) throw invalid(tensor, `names the ${twice.key} of its external data twice`);
@@ -229,7 +237,7 @@ function placeOf(tensor: TensorProto, folder: string): { file: string; start: nu
   const said = number("length");
   if (said !== undefined && said !== length)
     throw invalid(tensor, `has ${said} bytes of external data, but its dims need ${length}`);
-  return { file, start: number("offset") ?? 0, length };
+  return { file, location, start: number("offset") ?? 0, length };
 }
 
 function invalid(tensor: TensorProto, what: string): SelvedgeError {

@@ -78,7 +78,7 @@ class Search {
     return undefined;
   }
 
-  /** Returns the length of a list of dims: a constant, or a concatenation. */
+  /** Returns the length of a list of dims: a constant, a concatenation, or a part of a list of known length. */
   #length(graph: Graph, name: string, depth: number): number | undefined {
     const constant = graph.constant(name);
     if (constant !== undefined) return Number(constant.dims[0] ?? 1n);
@@ -94,13 +94,20 @@ class Search {
         listAt(graph, node, "ends", 2),
         listAt(graph, node, "steps", 4),
       ];
+      const whole = this.#length(graph, first, depth + 1);
       if (start?.[0] === undefined || end?.[0] === undefined || (step?.[0] ?? 1) !== 1) return undefined;
-      return start[0] < 0 || end[0] < start[0] ? undefined : end[0] - start[0];
+      return whole === undefined ? undefined : sliceLength(whole, start[0], end[0]);
     }
     if (node.opType !== "Concat") return undefined;
     const lengths = node.input.map((x) => this.#length(graph, x, depth + 1));
     return lengths.includes(undefined) ? undefined : lengths.reduce<number>((sum, x) => sum + (x ?? 0), 0);
   }
+}
+
+/** Length of a slice: a border below 0 counts from the end, one past an end is clamped to it, as "all the rest" is. */
+function sliceLength(whole: number, start: number, end: number): number {
+  const [from = 0, to = 0] = [start, end].map((x) => Math.min(whole, Math.max(0, x < 0 ? x + whole : x)));
+  return Math.max(0, to - from);
 }
 
 /** Reads a list that is an attribute in older operator sets and a constant input in newer ones. */

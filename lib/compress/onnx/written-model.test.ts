@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,7 +10,7 @@ import { seededFloats, smallModel } from "../../test-support/compress/fixtures.t
 import { runAll } from "../run/session.ts";
 import type { OnnxModel } from "./model.ts";
 import { readModelFile, writeModelFile } from "./model-file.ts";
-import { rawLength, storedOf } from "./stored-bytes.ts";
+import { rawLength, setRaw, StoredBytes, storedOf } from "./stored-bytes.ts";
 import { floatsOf, floatTensor } from "./tensor-proto.ts";
 import { Scratch, writeModel } from "./written-model.ts";
 
@@ -67,6 +68,24 @@ test("weights that lie in a file are linked, not written again, and a changed on
   expect(sizes.filter((x) => x >= N * N * 4).length).toBe(2);
   expect(dirname(second.source as string)).toBe(temporary);
   expect(data).not.toBe("");
+});
+
+test("weights behind a symbolic link are linked to where they lie", async () => {
+  await mkdir(join(folder, "blobs"));
+  await mkdir(join(folder, "snapshots", "first"), { recursive: true });
+  const whole = join(folder, "blobs", "weights");
+  const path = join(folder, "snapshots", "first", "weights");
+  writeFileSync(whole, new Uint8Array(seededFloats(N * N, 1).buffer));
+  symlinkSync(join("..", "..", "blobs", "weights"), path);
+  const stored = model();
+  const [a] = stored.graph.proto.initializer;
+  if (a !== undefined) setRaw(a, new StoredBytes(path, 0, N * N * 4));
+  const written = await writeModel(stored, scratch, 0);
+  const [moved] = written.model.graph.proto.initializer;
+  const linked = (moved && storedOf(moved)?.path) ?? "";
+  expect(lstatSync(linked).ino).toBe(lstatSync(whole).ino);
+  expect(moved && floatsOf(moved)).toEqual(seededFloats(N * N, 1));
+  expect(await runAll(written.source, [feed])).toEqual(await runAll(model().write(), [feed]));
 });
 
 test("a process that exits early removes its temporary folder", async () => {

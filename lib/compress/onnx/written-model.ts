@@ -3,7 +3,7 @@
 // so memory holds none. A weight that lies in a file already is not written again where that file can be linked to.
 import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
-import { link, mkdtemp, rm } from "node:fs/promises";
+import { link, mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { writeSynced } from "./durable.ts";
@@ -95,14 +95,19 @@ async function moveWeights({ graph }: OnnxModel, folder: string, path: string): 
   for (const [i, tensor] of moving.entries()) setRaw(tensor, new StoredBytes(path, offsets[i] ?? 0, rawLength(tensor)));
 }
 
-/** Links a file into a folder; null where it lies on another file system, or the system refuses. */
+/**
+ * Links a file into a folder; null where it lies on another file system, or the system refuses. A symbolic link is
+ * followed first: a hard link to it would be one more symbolic link, whose relative target is another place here.
+ */
 async function linkInto(folder: string, path: string): Promise<string | null> {
   if (dirname(path) === folder) return path;
   const linked = join(folder, randomUUID());
-  return link(path, linked).then(
-    () => linked,
-    () => null,
-  );
+  try {
+    await link(await realpath(path), linked);
+    return linked;
+  } catch {
+    return null;
+  }
 }
 
 /** Returns the model's bytes with its stored weights as external data. */

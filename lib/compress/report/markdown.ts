@@ -178,7 +178,7 @@ export function number(value: number | null): string {
 
 function cell(check: Check | undefined): string {
   if (check === undefined) return "–";
-  if (check.speedNote !== undefined) return `${check.verdict}, time not stable here`;
+  if (check.speedNote !== undefined) return `${check.verdict}, time not known here`;
   return check.speed === undefined ? check.verdict : `${check.verdict}, ${number(check.speed)} × the time`;
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -49,6 +49,27 @@ test.each(["cpu", "wasm"] as const)(
   },
   60_000,
 );
+
+test("external data is found by the graph's own name for it, whatever the model's path and the file's", async () => {
+  const [linked, twice] = [join(folder, "linked"), join(folder, "twice")];
+  symlinkSync(folder, linked);
+  mkdirSync(join(twice, "parts"), { recursive: true });
+  await writeModelFile(join(twice, "model.onnx"), model, { external: true });
+  const [data = ""] = readdirSync(twice).filter((x) => x.endsWith(".data"));
+  renameSync(join(twice, data), join(twice, "parts", "real"));
+  symlinkSync(join("parts", "real"), join(twice, data));
+  for (const there of [linked, twice]) {
+    const opened = await ModelProcess.open(join(there, "model.onnx"), "wasm", {
+      executionProviders: ["wasm"],
+      logSeverityLevel: 4,
+    });
+    try {
+      expect(Object.keys(await opened.run(feed))).toEqual(["y"]);
+    } finally {
+      await opened.release();
+    }
+  }
+}, 60_000);
 
 test("a process that ends takes its calls with it, and says so", async () => {
   const opened = await ModelProcess.open(path, "cpu", { executionProviders: ["cpu"], logSeverityLevel: 4 });

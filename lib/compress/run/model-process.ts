@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { InferenceSession } from "onnxruntime-node";
 import type { Tensor } from "../../core/tensor.ts";
@@ -119,8 +119,7 @@ export class ModelProcess {
     const files = isWasm ? readModelAndFiles(path).files : [];
     const opened = new ModelProcess(isWasm ? "wasm" : "node", runtime);
     try {
-      const located = files.map((file) => ({ location: relative(dirname(path), file), file }));
-      opened.#ports = (await opened.#call("open", { path, options, files: located })) as BothPorts;
+      opened.#ports = (await opened.#call("open", { path, options, files })) as BothPorts;
       return opened;
     } catch (error) {
       await opened.release();

@@ -30,7 +30,7 @@ export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 6
   switch (node.opType) {
     case "Shape": {
       const rank = dimsOf(first)?.length ?? rankOf(graph, first);
-      if (rank === undefined || node.attribute.length > 0) return undefined;
+      if (rank === undefined || rank < 0 || rank > RANK_MAX || node.attribute.length > 0) return undefined;
       return Array.from({ length: rank }, (_, axis) => ({ of: first, axis }));
     }
     case "Cast":
