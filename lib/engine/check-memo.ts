@@ -40,9 +40,15 @@ export class CheckMemo {
     return ageMs >= 0 && ageMs < (fault === "" ? PASS_MS : REFUSAL_MS) ? { fault, passed } : null;
   }
 
-  /** Stores a result; a refusal also makes every cached answer of a GPU unreachable. */
-  remember({ fault, passed }: Remembered): void {
+  /**
+   * Stores a result. A pass is added to those of other pages, and replaces no valid refusal; a refusal also makes every
+   * cached answer of a GPU unreachable.
+   */
+  remember({ fault, passed: own }: Remembered): void {
     const { memo, wallClock } = this.#effects;
+    const known = this.recall();
+    if (fault === "" && known !== null && known.fault !== "") return;
+    const passed = fault === "" ? [...new Set([...(known?.passed ?? []), ...own])] : own;
     const others = Object.entries(this.#read()).filter(([name]) => name !== this.#name);
     const entry: Entry = [fault, wallClock(), passed.slice(-CLASSES_MAX)];
     const variants = Object.fromEntries([...others.slice(1 - ENTRIES_MAX), [this.#name, entry]]);

@@ -15,7 +15,7 @@ import { faultOf } from "../core/compare-outputs.ts";
 import type { Bounds, Tensors } from "../core/compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
 import { SelvedgeError } from "../core/errors.ts";
-import { KnownAnswers } from "./known-answers.ts";
+import { KnownAnswers, outputsIn } from "./known-answers.ts";
 import type { AnswerParts } from "./known-answers.ts";
 import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
 import { classOf, widestOf } from "./shape-class.ts";
@@ -144,17 +144,23 @@ export class GoldenCheck implements AnswerCheck {
     await coming;
   }
 
-  /** Compares the rows of a batch with their answers alone, or in smaller batches of a class that passed. */
+  /**
+   * Compares the rows of a batch with their answers alone, or in smaller batches of a class that passed. Answers that could
+   * not be compared themselves prove nothing about the batch.
+   */
   async #compareRows(batch: readonly Answered[], run: RunItems): Promise<string | null> {
     const all = widestOf(this.#parts.shapes(), batch); // a padded request has another answer alone
     const [first] = all as readonly [Answered];
     const [outputs = {}] = await outputsOf(run, [first.feeds]);
     const alone = [{ ...first, outputs }];
     await this.#once(alone, () => this.#compareOne(alone[0] as Answered, run));
+    if (this.#unchecked.has(this.#classOf(alone))) this.#unchecked.add(this.#classOf(batch));
     const half = Math.ceil(all.length / 2);
     const expected = [...(await this.#apart(all.slice(0, half), run)), ...(await this.#apart(all.slice(half), run))];
+    if (expected.includes(undefined)) this.#leaveUnchecked(batch, "a batch could not be compared");
     for (const [i, one] of all.entries()) {
-      const fault = await this.#faultOf(one.outputs, expected[i] ?? {});
+      const reference = expected[i];
+      const fault = reference === undefined ? null : await this.#faultOf(one.outputs, reference);
       if (fault === null) continue;
       // A model that mixes its rows, as one that quantises by the largest value of a batch, does so on wasm too.
       const onWasm = await this.#known.onWasm(batch.map(({ feeds }) => feeds));
@@ -167,7 +173,7 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /** Returns the outputs of requests, batched no further than was checked. */
-  async #apart(batch: readonly Answered[], run: RunItems): Promise<readonly Tensors[]> {
+  async #apart(batch: readonly Answered[], run: RunItems): Promise<readonly (Tensors | undefined)[]> {
     const isChecked = batch.length === 1 || this.#passed.has(this.#classOf(batch));
     if (batch.length === 0 || isChecked)
       return outputsOf(
@@ -184,8 +190,7 @@ export class GoldenCheck implements AnswerCheck {
     const onWasm = async (feeds: Feeds): Promise<Tensors | undefined> => (await this.#known.onWasm([feeds]))?.[0];
     const expected = same && (await this.#known.steps(same, onWasm));
     if (same === null || expected === null) {
-      this.#unchecked.add(this.#classOf([one]));
-      if (!this.#known.isAlone) this.#parts.onUnchecked("a shape could not be compared with wasm");
+      this.#leaveUnchecked([one], "a shape could not be compared with wasm");
       return null;
     }
     const onGpu = async (feeds: Feeds): Promise<Tensors | undefined> => (await outputsOf(run, [feeds]))[0];
@@ -195,6 +200,11 @@ export class GoldenCheck implements AnswerCheck {
       if (fault !== null) return fault;
     }
     return null;
+  }
+
+  #leaveUnchecked(batch: readonly Answered[], why: string): void {
+    this.#unchecked.add(this.#classOf(batch));
+    if (!this.#known.isAlone) this.#parts.onUnchecked(why);
   }
 
   /** Compares the golden's outputs. Returns why they could not be, or null where they are right. */
@@ -254,11 +264,9 @@ export class GoldenCheck implements AnswerCheck {
   }
 }
 
-/** Runs requests; returns the outputs of each, none for one that failed by itself. */
-async function outputsOf(run: RunItems, items: readonly Feeds[]): Promise<readonly Tensors[]> {
-  if (items.length === 0) return [];
-  const ran = await run(items);
-  return ran.items.map((item) => (item.ok ? item.value.outputs : {}));
+/** Runs requests; returns the outputs of each, undefined for one that failed by itself. */
+async function outputsOf(run: RunItems, items: readonly Feeds[]): Promise<readonly (Tensors | undefined)[]> {
+  return items.length === 0 ? [] : outputsIn(await run(items));
 }
 
 function refusal(variant: string, fault: string): SelvedgeError {

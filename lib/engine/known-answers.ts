@@ -99,10 +99,10 @@ export class KnownAnswers {
     return runs;
   }
 
-  /** Returns wasm's outputs; null where it can't run the variant. */
-  async onWasm(items: readonly Feeds[]): Promise<readonly Tensors[] | null> {
+  /** Returns wasm's outputs of each request, undefined for one that failed; null where it can't run the variant. */
+  async onWasm(items: readonly Feeds[]): Promise<readonly (Tensors | undefined)[] | null> {
     const ran = this.#isAlone ? null : await this.#parts.run("wasm", () => items).catch(() => null);
-    return ran?.items.map((item) => (item.ok ? item.value.outputs : {})) ?? null;
+    return ran && outputsIn(ran);
   }
 
   /**
@@ -133,6 +133,11 @@ export class KnownAnswers {
     const second = await run(this.after(first, { ...feeds, tensors }));
     return second === undefined ? null : [first, second];
   }
+}
+
+/** Returns the outputs of each request of a run; undefined for one that failed. */
+export function outputsIn({ items }: Ran): readonly (Tensors | undefined)[] {
+  return items.map((item) => (item.ok ? item.value.outputs : undefined));
 }
 
 /** Returns pseudo-random inputs of typical sizes, the same each time; null where a size is not known. */

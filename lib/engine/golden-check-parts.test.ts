@@ -1,0 +1,122 @@
+// The golden check by itself: runs that fail in part, and results that several pages of a site store.
+import { expect, test } from "vitest";
+import { codeOf, SelvedgeError, toWireError } from "../core/errors.ts";
+import type { Effects } from "../effects/effects.ts";
+import type { Feeds, Ran, RanItem } from "../rpc/messages.ts";
+import type { Reply } from "../rpc/reply.ts";
+import { Random } from "../test-support/random.ts";
+import { createToyBackend } from "../test-support/simulate/toy-backend.ts";
+import { World } from "../test-support/simulate/world.ts";
+import { GoldenCheck } from "./golden-check.ts";
+import type { CheckParts } from "./golden-check.ts";
+
+const siteOf = (): Effects =>
+  new World({
+    ...{ random: new Random(1), gpu: null, cores: 1, files: new Map(), createBackend: createToyBackend },
+    ...{ drawFault: () => null, log: null },
+  }).effects;
+
+const tensor = (rows: number, columns: number, value: number) =>
+  ({ dtype: "float32", dims: [rows, columns], data: new Float32Array(rows * columns).fill(value) }) as const;
+const request = (rows: number, columns = 4): Feeds => ({ tensors: { x: tensor(rows, columns, 1) }, others: null });
+const answer = ({ tensors: { x } }: Feeds, value: number): Reply<RanItem> => {
+  const [rows = 0, columns = 0] = x?.dims ?? [];
+  return { ok: true, value: { outputs: { y: tensor(rows, columns, value) }, decoded: {} } };
+};
+const ranOf = (items: readonly Reply<RanItem>[], runs = 1): Ran => ({
+  ...{ items, runs, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 },
+});
+/** Answers each request with a value. */
+const answers =
+  (value: (feeds: Feeds) => number) =>
+  (items: readonly Feeds[]): Promise<Ran> =>
+    Promise.resolve(ranOf(items.map((feeds) => answer(feeds, value(feeds)))));
+const ones = answers(() => 1);
+const fails = (code: "internal" | "out-of-memory") => () => Promise.reject(new SelvedgeError(code, "simulated"));
+
+/** Returns the check of a page for a model of one input and one output, and its notes on what was not checked. */
+function pageOf(site: Effects, change: Partial<CheckParts> = {}): { check: GoldenCheck; notes: (string | null)[] } {
+  const notes: (string | null)[] = [];
+  const ports = [{ name: "x", dtype: "float32", dims: ["n", "w"], batchAxis: 0 }] as const;
+  const check = new GoldenCheck({
+    ...{ effects: site, gpu: null, identity: "abc", variant: { id: "f32", needs: [], files: [] }, random: [] },
+    ...{ shapes: () => ({ ports, states: {} }), typical: { w: 4 }, read: null, allowsUnverified: false },
+    run: (_, items) => ones(items()),
+    model: () => Promise.resolve(new Blob()),
+    isIdle: () => true,
+    onRefused: () => undefined,
+    onUnchecked: (why) => notes.push(why),
+    ...change,
+  });
+  return { check, notes };
+}
+
+/** Checks a batch of requests with the answers of a GPU; returns the code of its error, or null. */
+const compare = async (
+  check: GoldenCheck,
+  items: readonly Feeds[],
+  values: readonly number[],
+  gpu = ones,
+): Promise<string | null> => {
+  const ran = ranOf(items.map((feeds, i) => answer(feeds, values[i] ?? NaN)));
+  try {
+    await check.answered(items, ran, gpu);
+    return null;
+  } catch (error) {
+    return codeOf(error);
+  }
+};
+
+test("a batch that agrees with answers that wasm can't compute is no pass for later pages (golden alone)", async () => {
+  const site = siteOf();
+  const first = pageOf(site, { run: fails("out-of-memory"), allowsUnverified: true });
+  await first.check.prepare();
+  await first.check.loaded(ones);
+  expect(await compare(first.check, [request(1), request(1)], [1, 1])).toBeNull();
+  const again = first.check.answered([request(1), request(1)], await ones([request(1), request(1)]), ones);
+  expect([first.notes, again]).toEqual([["wasm can't run it (out-of-memory)"], null]);
+  const later = pageOf(site, { run: fails("out-of-memory") });
+  await expect(later.check.prepare()).rejects.toMatchObject({ details: { reason: "unverified" } });
+});
+
+test("a wrong batch is refused although wasm fails each of its requests (golden failed item)", async () => {
+  const failed: Reply<RanItem> = { ok: false, error: toWireError(new Error("simulated")) };
+  const onWasm: CheckParts["run"] = (_, items) =>
+    items().length === 1 ? ones(items()) : Promise.resolve(ranOf(items().map(() => failed)));
+  const { check } = pageOf(siteOf(), { run: onWasm });
+  expect(await compare(check, [request(1), request(1)], [999, NaN])).toBe("wrong-result");
+});
+
+test("a batch whose requests fail alone on the GPU is unverified, and no pass (golden failed item)", async () => {
+  const site = siteOf();
+  const failed: Reply<RanItem> = { ok: false, error: toWireError(new Error("simulated")) };
+  const gpu = (items: readonly Feeds[]): Promise<Ran> =>
+    items.length === 1 ? ones(items) : Promise.resolve(ranOf(items.map(() => failed)));
+  const { check, notes } = pageOf(site);
+  expect(await compare(check, [request(1), request(1)], [1, 1])).toBeNull();
+  const batch = Array.from({ length: 4 }, () => request(1));
+  expect(await compare(check, batch, [9, 9, 9, 9], gpu)).toBeNull();
+  expect(notes).toEqual(["a batch could not be compared"]);
+  const later = pageOf(site);
+  await later.check.loaded(ones);
+  expect(await compare(later.check, batch, [9, 9, 9, 9])).toBe("wrong-result");
+});
+
+test("a page that found the GPU right replaces no refusal of another page (golden two pages)", async () => {
+  const site = siteOf();
+  const [first, second] = [pageOf(site), pageOf(site)];
+  expect(await compare(first.check, [request(1)], [9])).toBe("wrong-result");
+  expect(await compare(second.check, [request(1, 40)], [1])).toBeNull();
+  expect(pageOf(site).check.refused?.message).toContain("error 8 above 0.001");
+});
+
+test("passes of two pages add up (golden two pages)", async () => {
+  const site = siteOf();
+  const [first, second] = [pageOf(site), pageOf(site)];
+  expect(await compare(first.check, [request(1)], [1])).toBeNull();
+  expect(await compare(second.check, [request(1, 40)], [1])).toBeNull();
+  const { check } = pageOf(site);
+  await check.loaded(ones);
+  for (const columns of [4, 40])
+    expect(check.answered([request(1, columns)], ranOf([answer(request(1, columns), 1)]), ones)).toBeNull();
+});
