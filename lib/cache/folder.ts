@@ -107,12 +107,15 @@ async function followHidden(
   return { files: [...files.values()], locations };
 }
 
+/** Bound on the files of external data of a graph: a host may answer to every name. */
+const PARTS_MAX = 1_000;
+
 /** Finds the external data of a graph by its names. */
 async function probeData(base: string, path: string, net: RepositoryNet): Promise<Probed[]> {
   const probeIn = (name: string): Promise<Probed | null> => probe(`${base}${name}`, name, net);
   const [first, torch] = await Promise.all([probeIn(`${path}_data`), probeIn(`${path}.data`)]);
   const found = [first, torch].filter((x) => x !== null);
-  for (let i = 1, more = first; more !== null; i += 1) {
+  for (let i = 1, more = first; more !== null && i < PARTS_MAX; i += 1) {
     more = await probeIn(`${path}_data_${i}`);
     if (more !== null) found.push(more);
   }

@@ -3,7 +3,7 @@ import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { blindIn } from "./blind-files.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import { placeOf } from "../source/describe.ts";
+import { placeOf, REPOSITORY_RULES } from "../source/describe.ts";
 import type { DescribedFile, FilePlace } from "../source/describe.ts";
 import { pointerOf } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
@@ -24,7 +24,7 @@ export type Located = Omit<DescribedFile, "path" | "bytes">;
 
 /** A stored description, from which unchanged parts are taken. */
 export interface KnownRepository {
-  /** Its commit; empty where the host has none. */
+  /** Its commit; empty where the host has none, and where another release described it, by other rules. */
   readonly version: string;
   /** Paths of external data by the hash of their graph. */
   readonly locations: ReadonlyMap<string, readonly string[]>;
@@ -39,7 +39,8 @@ export function knownOf(bundle: Bundle): KnownRepository {
     return [graph?.chunks[0]?.sha256 ?? "", data.map((x) => x.path)] as const;
   });
   const blind = blindIn(bundle).map(({ url, sha256, bytes }) => [url, { sha256, bytes }] as const);
-  return { version: model.version, locations: new Map(locations), blind: new Map(blind) };
+  const version = model.steps?.rules === REPOSITORY_RULES ? model.version : "";
+  return { version, locations: new Map(locations), blind: new Map(blind) };
 }
 
 /** Bound on a small file. */

@@ -20,6 +20,9 @@ import { contents, deleteStored } from "./manage.ts";
 import type { Plan, Progress, Wish } from "./messages.ts";
 import { Shelf } from "./model-store.ts";
 import { open } from "./open.ts";
+import { openFolder } from "./folder.ts";
+import { openRepository, parseAddress } from "./repository.ts";
+import { knownOf } from "./repository-net.ts";
 import { plan } from "./plan.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Bytes, Store } from "./stores/store.ts";
@@ -249,6 +252,26 @@ describe("from a hub", () => {
     );
   });
 
+  test("a description by the rules of another release is made anew at the same commit, without its weights", async () => {
+    const store = new MemoryStore();
+    const first = await load(store);
+    const bundle = await new Shelf(store, () => 1).bundle(first.plan.identity);
+    if (bundle === null || !("variants" in bundle)) throw new Error("it is not stored");
+    expect(knownOf(bundle).version).toBe(bundle.model.version);
+    const { steps = { texts: {}, images: {}, decodes: {}, assets: {} } } = bundle.model;
+    const older = { ...bundle, model: { ...bundle.model, steps: { ...steps, rules: undefined } } };
+    const { hub: repository, ...address } = parseAddress(addressOf());
+    const net = {
+      ...{ effects: hurried, signal: new AbortController().signal },
+      ...{ token: undefined, attempts: () => Promise.resolve(1) },
+    };
+    hub.cdn.asked = [];
+    expect(await openRepository({ ...address, hub: repository }, knownOf(bundle), net)).toBeNull();
+    const again = await openRepository({ ...address, hub: repository }, knownOf(older), net);
+    expect(again?.steps).toEqual(steps);
+    expect(hub.cdn.asked).toEqual([]);
+  });
+
   test("two repositories with the same file fetch it once", async () => {
     const store = new MemoryStore();
     await load(store);
@@ -376,6 +399,23 @@ describe("from a folder", () => {
     const last = await load(store, hub.folder(REPO));
     expect(last.hashes[0]).toBe(sha256(changed));
     expect(await check()).toMatchObject({ identity: last.plan.identity, isNew: false, fetchedBytes: 0 });
+  });
+
+  test("a host that answers every name is not asked for parts without end", async () => {
+    let asked = 0;
+    const headers = { "content-type": "application/octet-stream", "content-length": "5000000", etag: '"x"' };
+    const fetch = (url: string): Promise<Response> => {
+      asked += 1;
+      if (asked > 3_000) return Promise.reject(new Error("asked too often"));
+      const isPart = /model\.onnx(?:_data(?:_\d+)?)?$/.test(url);
+      return Promise.resolve(isPart ? new Response("x", { headers }) : new Response("", { status: 404 }));
+    };
+    const net = {
+      ...{ effects: { ...hurried, fetch }, signal: new AbortController().signal },
+      ...{ token: undefined, attempts: () => Promise.resolve(1) },
+    };
+    const found = await openFolder("https://models.example/m/", undefined, null, net);
+    expect(found.variants[0]?.files).toHaveLength(1 + 1_000);
   });
 
   test("external data and a graph at the top are found", async () => {

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { signBundle } from "../compress/bundle/sign.ts";
 import { importRepository } from "../compress/import-repository.ts";
+import { HUB } from "../source/hub-address.ts";
 import type { Run } from "./cli.ts";
 import { note, print } from "./terminal.ts";
 
@@ -29,7 +30,7 @@ export function importCommand(program: Command, run: Run): Command {
     .option("--file <name>", "graph, as encoder_model (model, or the only one, by default)")
     .option("--revision <name>", "branch, tag or commit (main by default)")
     .option("--host <url>", "address of the hub (https://huggingface.co by default)")
-    .option("--token-env <name>", "environment variable with an access token (HF_TOKEN by default)")
+    .option("--token-env <name>", "environment variable with an access token (HF_TOKEN by default, without --host)")
     .option("--key <path>", "private key to sign the bundle with")
     .addHelpText(
       "after",
@@ -43,13 +44,9 @@ Examples:
     });
 }
 
-async function runImport(
-  from: string,
-  { tokenEnv = "HF_TOKEN", dtype, key, ...values }: Values,
-  run: Run,
-): Promise<void> {
+async function runImport(from: string, { tokenEnv, dtype, key, ...values }: Values, run: Run): Promise<void> {
   const dtypes = dtype?.split(",").map((x) => x.trim());
-  const token = process.env[tokenEnv] || undefined;
+  const token = tokenOf(process.env, tokenEnv, values.host);
   const { signal } = run;
   const imported = await importRepository(from, { ...values, dtypes, token, signal, onProgress: note });
   const { folder, bundle, identity, wireBytes, notes } = imported;
@@ -58,4 +55,17 @@ async function runImport(
   const ids = bundle.variants.map((x) => x.id).join(", ");
   print(`${folder} holds ${ids}: ${wireBytes} bytes over the wire, identity ${identity}`);
   print(`engine.load("/${folder.split("/").at(-2) ?? "model"}/bundle/bundle.json")`);
+}
+
+/**
+ * Returns the access token: of the named variable; of HF_TOKEN where none is named, for the Hugging Face hub alone, since
+ * another host must not see it.
+ */
+export function tokenOf(
+  env: Readonly<Record<string, string | undefined>>,
+  named: string | undefined,
+  host: string | undefined,
+): string | undefined {
+  const isHub = host === undefined || host.replace(/\/+$/, "") === HUB;
+  return (named === undefined ? (isHub ? env["HF_TOKEN"] : undefined) : env[named]) || undefined;
 }

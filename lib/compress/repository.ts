@@ -140,7 +140,7 @@ function withSteps(
 ): BundleInput {
   const text = texts[input.name];
   if (text !== undefined && input.dims.length === 2 && /^int(32|64)$/.test(input.dtype)) {
-    const { mask, types, ...spec } = text;
+    const { mask, types, unsupported: _, ...spec } = text;
     const has = (name: string | undefined): name is string => name !== undefined && names.has(name);
     return { ...input, text: { ...spec, ...(has(mask) && { mask }), ...(has(types) && { types }) } };
   }

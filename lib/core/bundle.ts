@@ -37,6 +37,8 @@ export interface TextSpec {
   readonly prompts?: Readonly<Record<string, string>> | undefined;
   /** Name of the prompt where the caller names none. Default: none. */
   readonly prompt?: string | undefined;
+  /** The part of a repository's pooling that this release does not compute; `embed` names it. Default: none. */
+  readonly unsupported?: string | undefined;
 }
 
 /** Allowed padding of an input, by which requests of unlike sizes are batched. */
@@ -231,6 +233,8 @@ export interface PortSteps {
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   /** Texts of assets that are in no file, by path. */
   readonly assets: Readonly<Record<string, string>>;
+  /** Number of the rules that a stored description was made by (source/describe.ts); 1 where it has none. */
+  readonly rules?: number | undefined;
 }
 
 /** A validated bundle in memory, read from either schema. */

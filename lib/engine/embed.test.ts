@@ -79,7 +79,7 @@ test("a pooled output of the graph is used where no step pools", async () => {
 test("a model without pooling or without texts is refused with the fix", async () => {
   const run = () => Promise.resolve({ outputs: {}, decoded: {} } as unknown as RunResult);
   await expect(embedTexts({ ...parts(), run }, HOW, ["a"], {})).rejects.toThrow(
-    'declares no pooling of its tokens\' vectors: add the step "pool"',
+    'declares no pooling of its tokens\' vectors: pass `pooling` and `normalize` as its model card says, as embed(texts, { pooling: "mean", normalize: true })',
   );
   await expect(embedTexts({ ...parts(), inputs: [] }, HOW, ["a"], {})).rejects.toThrow(
     "takes no texts: its tokenizer.json is missing",
@@ -154,4 +154,54 @@ test("int8 vectors keep the direction, and binary ones the signs, eight a byte",
   await expect(embedTexts(parts(), HOW, ["a"], { precision: "int4" as "int8" })).rejects.toThrow(
     "precision: expected float32, int8, binary, got int4",
   );
+});
+
+/** A model with one output, and the number of texts of each run. */
+function giving(outputs: Readonly<Record<string, readonly number[]>>, runs: number[] = []): EmbedModel {
+  const run = (inputs: Inputs): Promise<RunResult> => {
+    runs.push((inputs["input_ids"] as readonly string[]).length);
+    const tensors = Object.entries(outputs).map(([name, dims]) => {
+      const count = dims.reduce((product, x) => product * x, 1);
+      return [name, { dtype: "float32", dims, data: Float32Array.from({ length: count }, (_, i) => i + 1) }] as const;
+    });
+    return Promise.resolve({ outputs: Object.fromEntries(tensors), decoded: {} } as unknown as RunResult);
+  };
+  return { ...parts(), run };
+}
+
+test("an output of two axes is a vector by its name alone: neither a head's input nor logits", async () => {
+  for (const name of ["sentence_embedding", "text_embeds", "text_embeddings", "embeddings", "dense_vecs"])
+    expect(await embedTexts(giving({ [name]: [1, 2] }), HOW, ["a"], {}), name).toEqual([Float32Array.of(1, 2)]);
+  for (const name of ["pooler_output", "logits", "y"])
+    await expect(embedTexts(giving({ [name]: [1, 2] }), HOW, ["a"], {}), name).rejects.toThrow("declares no pooling");
+});
+
+test("a pooling that this release does not compute is named", async () => {
+  const input = { ...INPUT, text: { ...INPUT.text, unsupported: "sentence_transformers.models.Dense" } };
+  const model = { ...giving({ last_hidden_state: [1, 2, 2], pooler_output: [1, 2] }), inputs: [input] };
+  await expect(embedTexts(model, HOW, ["a"], {})).rejects.toThrow(
+    'm makes its vectors by "sentence_transformers.models.Dense", which is not supported',
+  );
+});
+
+test("`pooling` and `normalize` serve a model that declares none, each text in a run of its own", async () => {
+  const runs: number[] = [];
+  const model = giving({ last_hidden_state: [1, 2, 2] }, runs);
+  expect(await embedTexts(model, HOW, ["a", "b"], { pooling: "mean" })).toEqual([
+    Float32Array.of(2, 3),
+    Float32Array.of(2, 3),
+  ]);
+  expect(runs).toEqual([1, 1]);
+  expect(await embedTexts(model, HOW, ["a"], { pooling: "cls" })).toEqual([Float32Array.of(1, 2)]);
+  expect(await embedTexts(model, HOW, ["a"], { pooling: "last" })).toEqual([Float32Array.of(3, 4)]);
+  const scaled = [Float32Array.of(0.6, 0.8)];
+  expect(await embedTexts(model, HOW, ["a"], { pooling: "last", normalize: true })).toEqual(scaled);
+  await expect(embedTexts(model, HOW, ["a"], { pooling: "max" as "mean" })).rejects.toThrow(
+    "pooling: expected mean, cls, last, got max",
+  );
+  await expect(embedTexts(giving({ logits: [1, 2] }), HOW, ["a"], { pooling: "mean" })).rejects.toThrow(
+    "pooling: m has no output of token vectors (last_hidden_state, token_embeddings, hidden_states), only logits",
+  );
+  const fixed = { ...model, inputs: [{ ...INPUT, dims: ["batch", 128] }] };
+  await expect(embedTexts(fixed, HOW, ["a"], { pooling: "mean" })).rejects.toThrow("pads every text to one length");
 });

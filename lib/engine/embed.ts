@@ -21,6 +21,13 @@ export interface EmbedOptions extends RunOptions {
    * Default `float32`.
    */
   readonly precision?: Precision | undefined;
+  /**
+   * How the vectors of a text's tokens become one, for a model that does not declare it: their mean, the first, or the
+   * last. Each text is then a run of its own. Default: as the model declares.
+   */
+  readonly pooling?: "mean" | "cls" | "last" | undefined;
+  /** Whether vectors are scaled to length 1. Default: as the model declares. */
+  readonly normalize?: boolean | undefined;
 }
 
 /** Type of the numbers in vectors. */
@@ -54,13 +61,14 @@ const CHARACTERS_MAX = 16_384;
 /**
  * Computes the vector of each text, in their order.
  * @param how - number of runs at once, whether a run may have several texts, and the clock in ms
- * @throws TypeError for a model that takes no texts or declares no pooling, RangeError for `dims`
+ * @throws TypeError for a model that takes no texts, one that declares no pooling without `pooling`, and one that does
+ * with it; RangeError for `dims`
  */
 export async function embedTexts(
   model: EmbedModel,
   { inFlight, mayBatch, now }: EmbedHow,
   texts: readonly string[],
-  { dims, prompt, precision = "float32", deadlineMs, ...options }: EmbedOptions,
+  { dims, prompt, precision = "float32", pooling, normalize, deadlineMs, ...options }: EmbedOptions,
 ): Promise<Vectors[Precision][]> {
   const { name: input, text } = model.inputs.find((x) => x.text !== undefined) ?? {};
   if (input === undefined || text === undefined)
@@ -72,9 +80,13 @@ export async function embedTexts(
   const convert = CONVERSIONS[precision] as ((vector: Float32Array) => Vectors[Precision]) | undefined;
   if (convert === undefined)
     throw new TypeError(`precision: expected ${Object.keys(CONVERSIONS).join(", ")}, got ${precision}`);
+  if (pooling !== undefined && !POOLINGS.includes(pooling))
+    throw new TypeError(`pooling: expected ${POOLINGS.join(", ")}, got ${String(pooling)}`);
+  const read = (ran: Ran): readonly Float32Array[] =>
+    pooling === undefined ? vectorsOf(ran, model.name, text) : pooled(ran, pooling, model);
   const before = promptOf(prompt, text, model.name);
   const vectors: Vectors[Precision][] = [];
-  const waiting = batchesOf(texts, mayBatch ? ROWS_MAX : 1).values();
+  const waiting = batchesOf(texts, mayBatch && pooling === undefined ? ROWS_MAX : 1).values();
   const stop = new AbortController();
   const beganMs = now();
   const worker = async (): Promise<void> => {
@@ -84,8 +96,11 @@ export async function embedTexts(
       const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - (now() - beganMs)));
       const inputs = { [input]: rows.map((i) => before + (texts[i] ?? "")) };
       const ran = await model.run(inputs, { ...options, deadlineMs: leftMs });
-      const found = vectorsOf(ran, model.name);
-      for (const [at, i] of rows.entries()) vectors[i] = convert(shortened(found[at] ?? new Float32Array(), dims));
+      const found = read(ran);
+      for (const [at, i] of rows.entries()) {
+        const vector = shortened(found[at] ?? new Float32Array(), dims);
+        vectors[i] = convert(normalize === true ? scaled(vector) : vector);
+      }
     }
   };
   try {
@@ -141,29 +156,62 @@ export function batchesOf(texts: readonly string[], rowsMax: number = ROWS_MAX):
   return batches;
 }
 
+type Ran = Pick<RunResult, "outputs" | "decoded">;
+
+const POOLINGS = ["mean", "cls", "last"];
+/** Names of outputs that hold a vector per text. Another output of two axes may be logits, or a head's input. */
+const EMBEDDINGS = /^(?:(?:l2norm_)?(?:sentence|text)_emb(?:ed(?:ding)?s?)?|embeddings?|dense_vecs)$/;
+/** Names of outputs that hold a vector per token. */
+const TOKENS = ["last_hidden_state", "token_embeddings", "hidden_states"];
+
 /** Returns one vector per row: pooled by the bundle's step, or by the graph itself. */
-function vectorsOf(
-  { decoded, outputs }: Pick<RunResult, "outputs" | "decoded">,
-  name: string,
-): readonly Float32Array[] {
+function vectorsOf({ decoded, outputs }: Ran, name: string, { unsupported }: TextSpec): readonly Float32Array[] {
   for (const rows of Object.values(decoded)) {
     const vectors = rows.flatMap((x) => (x.kind === "vector" ? [x.vector] : []));
     if (vectors.length > 0) return vectors;
   }
-  for (const { dtype, dims, data } of Object.values(outputs)) {
+  for (const [output, { dtype, dims, data }] of Object.entries(outputs)) {
     const [rows = 0, width = 0] = dims;
-    if (dtype === "float32" && dims.length === 2)
+    if (dtype === "float32" && dims.length === 2 && EMBEDDINGS.test(output))
       return Array.from({ length: rows }, (_, i) => data.slice(i * width, (i + 1) * width));
   }
+  if (unsupported !== undefined)
+    throw new TypeError(
+      `embed: ${name} makes its vectors by "${unsupported}", which is not supported: run it with model.run, and compute that part from its outputs`,
+    );
   throw new TypeError(
-    `embed: ${name} declares no pooling of its tokens' vectors: add the step "pool" to its bundle, or 1_Pooling/config.json to its repository`,
+    `embed: ${name} declares no pooling of its tokens' vectors: pass \`pooling\` and \`normalize\` as its model card says, as embed(texts, { pooling: "mean", normalize: true })`,
   );
+}
+
+/** Pools the tokens of one text, which has no padding. */
+function pooled({ outputs }: Ran, mode: string, { name, inputs }: EmbedModel): readonly Float32Array[] {
+  const found = TOKENS.find((x) => outputs[x]?.dims.length === 3);
+  const tensor = found === undefined ? undefined : outputs[found];
+  if (tensor?.dtype !== "float32")
+    throw new TypeError(
+      `pooling: ${name} has no output of token vectors (${TOKENS.join(", ")}), only ${Object.keys(outputs).join(", ") || "decoded ones"}: leave \`pooling\` out`,
+    );
+  const axes = inputs.find((x) => x.text !== undefined);
+  if (axes?.dims.some((x, axis) => axis !== axes.batchAxis && typeof x === "number") === true)
+    throw new TypeError(`pooling: ${name} pads every text to one length: add the step "pool" to its bundle`);
+  const [, tokens = 0, width = 0] = tensor.dims;
+  const first = mode === "last" ? tokens - 1 : 0;
+  const end = mode === "cls" ? 1 : tokens;
+  const sums = new Float64Array(width);
+  for (let token = first; token < end; token += 1)
+    for (let i = 0; i < width; i += 1) sums[i] = (sums[i] ?? 0) + (tensor.data[token * width + i] ?? 0);
+  return [Float32Array.from(sums, (x) => x / (end - first))];
 }
 
 /** Keeps the first numbers and scales them to length 1. */
 function shortened(vector: Float32Array, dims: number | undefined): Float32Array {
   if (dims === undefined || dims >= vector.length) return vector;
-  const first = vector.slice(0, dims);
-  const length = Math.hypot(...first);
-  return length === 0 ? first : first.map((x) => x / length);
+  return scaled(vector.slice(0, dims));
+}
+
+/** Scales a vector to length 1; one of zeros stays. */
+function scaled(vector: Float32Array): Float32Array {
+  const length = Math.sqrt(vector.reduce((sum, x) => sum + x * x, 0));
+  return length === 0 ? vector : vector.map((x) => x / length);
 }

@@ -212,8 +212,8 @@ export class Model extends Disposes {
   /**
    * Computes the vector of each text, for a model whose bundle or repository declares tokenizer and pooling. Texts are
    * sorted by length, batched, and run on all lanes; the vectors come in the order of the texts.
-   * @param options - also `dims`, `prompt` and `precision`
-   * @throws TypeError for a model that declares no pooling, and an unknown prompt; else as `run`
+   * @param options - also `dims`, `prompt`, `precision`; `pooling` and `normalize` for a model that declares none
+   * @throws TypeError for a model without pooling, and an unknown prompt; else as `run`
    * @example
    * const [a, b] = await model.embed(["a cat", "a dog"]);
    */

@@ -16,7 +16,7 @@ import type { Priority } from "../schedule/events.ts";
 export interface HubOptions {
   /** Address of the hub. Default `https://huggingface.co`. */
   readonly host?: string | undefined;
-  /** Returns an access token; every visitor of the page can read it. Default: none. */
+  /** Returns an access token for this host alone; every visitor of the page can read it. Default: none. */
   readonly token?: (() => string | Promise<string>) | undefined;
 }
 

@@ -20,17 +20,21 @@ export function resolveRepository(
   const other = Object.keys(source).find((x) => !FIELDS.includes(x));
   if (other !== undefined) throw new TypeError(`source: there is no field "${other}", only ${FIELDS.join(", ")}`);
   const { repo, revision = "main", dtype, file } = source;
-  const { host = hub.host ?? HUB, token = hub.token } = source;
+  const { host = hub.host ?? HUB } = source;
   if (!isRepositoryName(repo)) throw new TypeError(`repo: expected "owner/name", got ${show(repo)}`);
   if (typeof revision !== "string" || !/^[\w./-]+$/.test(revision) || revision.split("/").includes(".."))
     throw new TypeError(`revision: expected a branch, a tag or a commit, got ${show(revision)}`);
   for (const [name, value] of Object.entries({ dtype, file }))
     if (value !== undefined && typeof value !== "string")
       throw new TypeError(`${name}: expected a string, got ${show(value)}`);
+  const at = hostOf(host, base);
+  // The engine's token is for the engine's own hub: another host must not see it.
+  const token =
+    source.token ?? (source.host === undefined || at === hostOf(hub.host ?? HUB, base) ? hub.token : undefined);
   if (token !== undefined && typeof token !== "function")
     throw new TypeError("token: expected a function that returns the token, so that it is asked for when it is needed");
   const fields = new URLSearchParams({ repo, ...(file !== undefined && { file }) });
-  const address = `${filesUrl(hostOf(host, base), repo, revision)}#${fields.toString()}`;
+  const address = `${filesUrl(at, repo, revision)}#${fields.toString()}`;
   return [address, { ...options, variant: options.variant ?? dtype, token }];
 }
 

@@ -13,6 +13,9 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 /** The schema of a repository's description in the store. */
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
+/** Number of the rules that make a description: higher where the same files are described otherwise than before. */
+export const REPOSITORY_RULES = 2;
+
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
   /** Path as the graph's external data or a step names it. */
@@ -120,7 +123,7 @@ export function describeRepository(input: DescribeInput): RepositoryJson {
     licence: licence ?? "unknown",
     variants: withChecks(described),
     assets,
-    steps,
+    steps: { ...steps, rules: REPOSITORY_RULES },
   };
 }
 
@@ -204,7 +207,7 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
     mask: "attention_mask",
     types: "token_type_ids",
   };
-  const { pooling = null, normalize = false, prompts = {}, prompt = null } = facts.sentence ?? {};
+  const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =
     pooling === null ? null : { op: "pool", mode: pooling, mask: "attention_mask", ...(normalize && { normalize }) };
   const task = taskOf(config);
@@ -212,7 +215,14 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
   const hasPrompts = Object.keys(prompts).length > 0;
   return {
     texts: hasTokenizer
-      ? { input_ids: { ...text, ...(hasPrompts && { prompts }), ...(prompt !== null && { prompt }) } }
+      ? {
+          input_ids: {
+            ...text,
+            ...(hasPrompts && { prompts }),
+            ...(prompt !== null && { prompt }),
+            ...(unsupported !== null && { unsupported }),
+          },
+        }
       : {},
     images: processor?.image == null ? {} : { pixel_values: processor.image },
     decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },

@@ -355,3 +355,9 @@ describe("pool", () => {
     expect(() => vectorsOf({ mode: "mean" }, output, [[1, 1, 1]])).toThrow("The mask of output");
   });
 });
+
+test("a step of a newer release is refused by its name", () => {
+  expect(() => createDecoder("y", { op: "later" } as unknown as DecodeSpec, {})).toThrow(
+    'Output "y" is decoded by "later", which this release does not know',
+  );
+});

@@ -1,6 +1,7 @@
 // Decodes outputs into answers, by a closed list of operations that a bundle declares. Pure, and created once per
 // model, so that a label table is parsed once. Out of scope: drawing on a picture.
 import type { DecodeSpec, PoolSpec } from "../../core/bundle.ts";
+import { SelvedgeError } from "../../core/errors.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { decodeBoxes } from "./boxes.ts";
@@ -54,6 +55,13 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
       return decodeMap(name, spec);
     case "points":
       return decodePoints(name, spec, spec.asset === undefined ? null : linesOf(name, spec.asset, assets));
+    default:
+      // A stored description may be of a newer release.
+      throw new SelvedgeError(
+        "bundle-invalid",
+        `Output "${name}" is decoded by "${String(Reflect.get(spec, "op"))}", which this release does not know: install a newer release of selvedge.`,
+        { at: name, reason: "newer" },
+      );
   }
 }
 
