@@ -7,7 +7,7 @@ export interface NetworkEffects {
   fetch(url: string, init: RequestInit): Promise<Response>;
   /** Monotonic time in milliseconds. */
   now(): number;
-  /** Calls back once after `ms`; the returned function cancels. */
+  /** Calls back once after `ms`, never where they are Infinity; the returned function cancels. */
   setTimer(callback: () => void, ms: number): () => void;
   /** Returns a random number in [0, 1). */
   random(): number;
@@ -21,7 +21,9 @@ export function networkEffects(): NetworkEffects {
     fetch: (url, init) => fetch(url, init),
     now: () => performance.now(),
     setTimer(callback, ms) {
-      const timer = setTimeout(callback, ms);
+      if (ms === Infinity) return () => undefined;
+      // A timer of more fires at once.
+      const timer = setTimeout(callback, Math.min(ms, 2 ** 31 - 1));
       return () => {
         clearTimeout(timer);
       };

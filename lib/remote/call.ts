@@ -4,7 +4,9 @@
 // second, so that servers which are in trouble don't get more requests than those which are well.
 import { SelvedgeError } from "../core/errors.ts";
 import { untilAborted } from "../core/abort.ts";
+import { show } from "../core/check-inputs.ts";
 import type { NetworkEffects } from "../effects/network.ts";
+import { newChange } from "./endpoints.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
 import { exchange } from "./exchange.ts";
 import type { HttpReply, HttpRequest } from "./exchange.ts";
@@ -13,19 +15,53 @@ import { Failure, ReplyError } from "./failure.ts";
 const BACKOFF_MS = 100;
 const BACKOFF_MAX_MS = 8_000;
 
-/** Bound on retries a second, shared by all calls of a client: a full second of them at once, then evenly spaced. */
+/**
+ * Bound on retries a second, shared by all calls of a client: a full second of them at once, then evenly spaced, in the
+ * order in which calls ask. A retry that is answered gives its place back, so the bound holds for those that fail.
+ */
 export class RetryBudget {
+  readonly #effects: NetworkEffects;
   readonly #intervalMs: number;
-  #next = 0;
+  /** Time until which retries are spent. */
+  #spent = -Infinity;
+  /** Settles when the last call in the queue has had its turn. */
+  #turn: Promise<void> = Promise.resolve();
+  #change = newChange();
 
-  constructor(perSecond: number) {
+  constructor(perSecond: number, effects: NetworkEffects) {
     this.#intervalMs = 1_000 / perSecond;
+    this.#effects = effects;
   }
 
-  /** Reserves a retry; returns how long it has to wait, in milliseconds. */
-  reserve(now: number): number {
-    this.#next = Math.max(this.#next, now - 1_000) + this.#intervalMs;
-    return Math.max(0, this.#next - now);
+  /** Waits for a turn and a place, then for the server that `take` waits for. A call that ends before spends nothing. */
+  async spend(take: () => Promise<Endpoint>, signal: AbortSignal): Promise<Endpoint> {
+    const turn = this.#turn;
+    const own = newChange();
+    this.#turn = own.promise;
+    try {
+      await untilAborted(turn, signal);
+      for (let ms = this.#waitMs(); ms > 0.1; ms = this.#waitMs())
+        await pause(this.#effects, ms, signal, this.#change.promise);
+      const endpoint = await take();
+      this.#spent += this.#intervalMs;
+      return endpoint;
+    } finally {
+      void turn.then(own.resolve);
+    }
+  }
+
+  /** Returns a place. */
+  giveBack(): void {
+    this.#spent -= this.#intervalMs;
+    const change = this.#change;
+    this.#change = newChange();
+    change.resolve();
+  }
+
+  #waitMs(): number {
+    const now = this.#effects.now();
+    this.#spent = Math.max(this.#spent, now - Math.max(1_000, this.#intervalMs));
+    return this.#spent + this.#intervalMs - now;
   }
 }
 
@@ -62,21 +98,44 @@ export interface Answer<T> {
   readonly attempts: number;
 }
 
-/** Calls. @throws SelvedgeError `remote-failed`, `closed`; the signal's reason */
+/** Calls. @throws SelvedgeError `remote-failed`, `closed`; RangeError for a wrong time; the signal's reason */
 export async function call<T>(context: CallContext, own: Call<T>): Promise<Answer<T>> {
   const { effects, closed } = context;
+  const timeoutMs = checkTime("timeoutMs", own.timeoutMs ?? context.timeoutMs);
   own.signal?.throwIfAborted();
   const late = new AbortController();
-  const timeoutMs = own.timeoutMs ?? context.timeoutMs;
+  const signal = AbortSignal.any([late.signal, closed, ...(own.signal === undefined ? [] : [own.signal])]);
   const cancel = effects.setTimer(() => {
     late.abort(new Failure(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
   }, timeoutMs);
-  const signal = AbortSignal.any([late.signal, closed, ...(own.signal === undefined ? [] : [own.signal])]);
   try {
     return await attempt(context, own, signal, late.signal);
   } finally {
     cancel();
   }
+}
+
+/** Returns a time in milliseconds. @throws RangeError for one that timers can't have */
+export function checkTime(option: string, ms: number): number {
+  if (typeof ms === "number" && ((ms >= 1 && ms < 2 ** 31) || ms === Infinity)) return ms;
+  throw new RangeError(`${option}: expected 1 to 2147483647 ms or Infinity, got ${show(ms)}`);
+}
+
+/** How far a call has come. */
+class Progress {
+  attempts = 0;
+  /** Failures with a bound of their own. */
+  limited = 0;
+  endpoint: Endpoint | null = null;
+  /** The last failure that was not of the request's form. */
+  last: Failure | null = null;
+  /** Server whose error may have been the request's fault. */
+  doubted: Endpoint | null = null;
+  /** Whether the next attempt goes to the same server in another form. */
+  isAdapted = false;
+  /** Whether the attempt has a place of the budget. */
+  isRetry = false;
+  backoffMs = 0;
 }
 
 async function attempt<T>(
@@ -85,33 +144,79 @@ async function attempt<T>(
   signal: AbortSignal,
   late: AbortSignal,
 ): Promise<Answer<T>> {
-  const { effects, endpoints, budget } = context;
-  let last: Failure | null = null;
-  let endpoint: Endpoint | null = null;
-  let limited = 0;
-  let attempts = 0;
+  const { endpoints, budget } = context;
+  const state = new Progress();
   for (;;) {
     try {
-      endpoint = await endpoints.take(endpoint, signal);
-      attempts += 1;
+      const endpoint = await next(context, state, signal);
       const value = await once(context, own, endpoint, signal);
-      return { value, endpoint, attempts };
+      if (state.isRetry) budget.giveBack();
+      // Another server has answered the request, so it was not the request's fault.
+      if (state.doubted !== null && state.doubted !== endpoint) endpoints.countFailure(state.doubted);
+      return { value, endpoint, attempts: state.attempts };
     } catch (error) {
+      let failure: unknown = error;
       // Of a call that ran out of time, the failure before says more.
-      const failure: unknown = late.aborted ? (last ?? late.reason) : error;
+      if (late.aborted)
+        failure = state.last ?? (state.attempts > 0 ? error : unsent(own.timeoutMs ?? context.timeoutMs));
       if (!(failure instanceof Failure)) throw failure;
+      const { endpoint } = state;
+      const isOver = late.aborted || endpoint === null || !mayRetry(context, own, state, endpoint, failure);
+      if (!isOver) continue;
       const url = endpoint?.url ?? endpoints.all.map((x) => x.url).join(", ");
-      if (late.aborted || endpoint === null) throw failure.toError(url, attempts);
-      if (own.adapts?.(failure, endpoint)) continue;
-      last = failure;
-      if (failure.sends < Infinity) limited += 1;
-      if (attempts >= context.attempts || limited >= failure.sends) throw failure.toError(url, attempts);
-      const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** (attempts - 1)) * (0.5 + effects.random());
-      await pause(effects, Math.max(backoff, budget.reserve(effects.now())), signal).catch((reason: unknown) => {
-        throw late.aborted ? failure.toError(url, attempts) : reason;
-      });
+      throw failure.toError(url, state.attempts);
     }
   }
+}
+
+/** Takes the server of the next attempt. */
+async function next(
+  { effects, endpoints, budget }: CallContext,
+  state: Progress,
+  signal: AbortSignal,
+): Promise<Endpoint> {
+  const { endpoint, isAdapted, last, backoffMs } = state;
+  state.isAdapted = state.isRetry = false;
+  if (isAdapted && endpoint !== null) endpoints.use(endpoint, signal);
+  else if (last === null) state.endpoint = await endpoints.take(null, signal);
+  else {
+    if (backoffMs > 0) await pause(effects, backoffMs, signal);
+    state.endpoint = await budget.spend(() => endpoints.take(endpoint, signal), signal);
+    state.isRetry = true;
+  }
+  state.attempts += 1;
+  return state.endpoint as Endpoint;
+}
+
+/** Records a failure; returns whether there is another attempt. */
+function mayRetry<T>(
+  { effects, endpoints, budget, attempts }: CallContext,
+  own: Call<T>,
+  state: Progress,
+  endpoint: Endpoint,
+  failure: Failure,
+): boolean {
+  const isDoubted = failure.outcome === "doubted";
+  if (state.isRetry && isDoubted && failure.reason !== "failed") budget.giveBack();
+  state.isAdapted = own.adapts?.(failure, endpoint) ?? false;
+  if (state.isAdapted) return true;
+  state.last = failure;
+  const hasOther = endpoints.hasOther(endpoint);
+  const sends = failure.sends(hasOther);
+  if (sends < Infinity) {
+    state.limited += 1;
+    state.doubted = endpoint;
+  }
+  const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** (state.attempts - 1)) * (0.5 + effects.random());
+  // Another server need not be waited for.
+  state.backoffMs = isDoubted && hasOther ? 0 : backoff;
+  return state.attempts < attempts && state.limited < sends;
+}
+
+/** Returns the failure of a call whose time ended before a server could be asked. */
+function unsent(timeoutMs: number): Failure {
+  const text = `not sent within timeoutMs ${timeoutMs}: no server could be used, after earlier failures or Retry-After`;
+  return new Failure(text, { reason: "timeout" });
 }
 
 /** Sends a call's request to one server, and releases the server with the outcome. */
@@ -123,7 +228,7 @@ async function once<T>(context: CallContext, own: Call<T>, endpoint: Endpoint, s
     const reply = await exchange(effects, await untilAborted(own.request(endpoint), signal), bounds);
     endpoint.wasRead = true;
     const value = await readReply(own, reply, endpoint);
-    endpoints.release(endpoint, "answered");
+    endpoints.release(endpoint, signal, "answered");
     return value;
   } catch (error) {
     if (error instanceof Failure) failure = error;
@@ -132,7 +237,8 @@ async function once<T>(context: CallContext, own: Call<T>, endpoint: Endpoint, s
       failure =
         (await import("./failure-text.ts").then((x) => x.unreadable(effects, endpoint, bounds)).catch(() => null)) ??
         failure;
-    endpoints.release(endpoint, signal.aborted ? "neutral" : (failure?.outcome ?? "neutral"), failure?.waitMs);
+    const outcome = signal.aborted ? "neutral" : (failure?.outcome ?? "neutral");
+    endpoints.release(endpoint, signal, outcome, failure?.waitMs);
     throw failure ?? error;
   }
 }
@@ -141,8 +247,8 @@ async function readReply<T>(own: Call<T>, reply: HttpReply, endpoint: Endpoint):
   try {
     return await own.read(reply, endpoint);
   } catch (error) {
-    const text = error instanceof ReplyError ? error.message : "the reply can't be decoded";
-    throw new Failure(`invalid reply: ${text}`, { reason: "bad-reply", status: 200, cause: error });
+    if (!(error instanceof ReplyError)) throw error;
+    throw new Failure(`invalid reply: ${error.message}`, { reason: "bad-reply", status: 200, cause: error });
   }
 }
 
@@ -151,11 +257,12 @@ function isForeign({ baseUrl }: NetworkEffects, { url }: Endpoint): boolean {
   return baseUrl !== undefined && new URL(url).origin !== new URL(baseUrl).origin;
 }
 
-/** Waits. @throws the signal's reason */
-async function pause(effects: NetworkEffects, ms: number, signal: AbortSignal): Promise<void> {
+/** Waits, not longer than for `change`. @throws the signal's reason */
+async function pause(effects: NetworkEffects, ms: number, signal: AbortSignal, change?: Promise<void>): Promise<void> {
   let cancel = (): void => undefined;
   const wait = new Promise<void>((resolve) => {
     cancel = effects.setTimer(resolve, ms);
+    void change?.then(resolve);
   });
   try {
     await untilAborted(wait, signal);

@@ -1,13 +1,22 @@
 // Which server a request goes to, and when: the one with the fewest requests outstanding of those that may be used now.
 // A server that asked to wait (Retry-After) is left alone until then. A circuit breaker leaves alone one that failed
-// several times in a row: for a time that doubles, and then one request tries it. Requests wait for a server rather
-// than fail, as long as their time allows.
+// several times in a row: for a time that doubles, and then one request tries it. An error that may be the request's own
+// fault counts once another server has answered the request. Requests wait for a server rather than fail, as long as
+// their time allows.
 import type { NetworkEffects } from "../effects/network.ts";
 import { untilAborted } from "../core/abort.ts";
 
 const FAILURES_TO_OPEN = 5;
 const OPEN_MS = 1_000;
-const OPEN_MAX_MS = 30_000;
+const OPEN_MAX_MS = 10_000;
+
+/** Which form of requests a model of a server takes. */
+export interface Form {
+  /** Whether it takes bytes; null until a request has tried. */
+  isBinary: boolean | null;
+  /** Answers in JSON after a status 500 to bytes, which may have been a fault of the moment. */
+  guesses: number;
+}
 
 /** A server, and how it has done. */
 export class Endpoint {
@@ -15,8 +24,8 @@ export class Endpoint {
   readonly url: string;
   /** Requests that are under way. */
   outstanding = 0;
-  /** Whether it has the binary tensor extension; null until a request has tried. */
-  isBinary: boolean | null = null;
+  /** Forms that its models take, by the models' paths. */
+  readonly forms = new Map<string, Form>();
   /** Whether any reply of it could be read, which CORS headers are needed for. */
   wasRead = false;
   /** Failures in a row. */
@@ -26,6 +35,10 @@ export class Endpoint {
   openUntil = 0;
   busyUntil = 0;
   lastUsed = 0;
+  /** Signal of the call that tries it while the breaker is half open. */
+  probe: AbortSignal | null = null;
+  /** Whether its last answer was an error that another server may not give. */
+  isDoubted = false;
 
   constructor(url: string) {
     this.url = url;
@@ -37,8 +50,8 @@ export class Endpoint {
   }
 }
 
-/** Outcome of a request for its server: a reply, a failure of the server, or neither. */
-export type Outcome = "answered" | "failed" | "neutral";
+/** Outcome of a request for its server: a reply, a failure of the server, an error that may be either's fault, or none. */
+export type Outcome = "answered" | "failed" | "doubted" | "neutral";
 
 /** The servers of a client. */
 export class Endpoints {
@@ -59,41 +72,66 @@ export class Endpoints {
       signal.throwIfAborted();
       const found = this.#pick(avoid);
       if (found !== null) {
-        found.outstanding += 1;
-        this.#uses += 1;
-        found.lastUsed = this.#uses;
-        return found;
+        return this.use(found, signal);
       }
       await this.#wait(signal);
     }
   }
 
-  /** Returns a server, with the outcome of its request. */
-  release(endpoint: Endpoint, outcome: Outcome, waitMs = 0): void {
-    const now = this.#effects.now();
+  /** Takes this server, whether it is free or not. */
+  use(endpoint: Endpoint, signal: AbortSignal): Endpoint {
+    endpoint.outstanding += 1;
+    this.#uses += 1;
+    endpoint.lastUsed = this.#uses;
+    if (endpoint.isHalfOpen) endpoint.probe ??= signal;
+    return endpoint;
+  }
+
+  /** Returns a server that a call took with `signal`, with the outcome of its request. */
+  release(endpoint: Endpoint, signal: AbortSignal, outcome: Outcome, waitMs = 0): void {
     endpoint.outstanding -= 1;
-    endpoint.busyUntil = Math.max(endpoint.busyUntil, now + waitMs);
-    if (outcome === "answered") endpoint.failures = endpoint.openings = endpoint.openUntil = 0;
+    endpoint.busyUntil = Math.max(endpoint.busyUntil, this.#effects.now() + waitMs);
+    const isProbe = endpoint.probe === signal;
+    if (isProbe) endpoint.probe = null;
+    // Where there is no other server to compare with, any answer counts.
+    if (outcome === "answered" || (outcome === "doubted" && this.all.length === 1))
+      endpoint.failures = endpoint.openings = endpoint.openUntil = 0;
+    if (outcome !== "neutral") endpoint.isDoubted = outcome === "doubted";
     // Requests that were sent before it opened say nothing new.
-    if (outcome === "failed" && now >= endpoint.openUntil) {
-      endpoint.failures += 1;
-      if (endpoint.isHalfOpen) {
-        const ms = Math.min(OPEN_MAX_MS, OPEN_MS * 2 ** endpoint.openings) * (0.5 + this.#effects.random() / 2);
-        endpoint.openUntil = now + ms;
-        endpoint.openings += 1;
-      }
-    }
+    if (outcome === "failed" && (isProbe || !endpoint.isHalfOpen)) this.countFailure(endpoint);
     const change = this.#change;
     this.#change = newChange();
     change.resolve();
   }
 
-  #pick(avoid: Endpoint | null): Endpoint | null {
+  /** Counts a failure for a server's breaker. */
+  countFailure(endpoint: Endpoint): void {
     const now = this.#effects.now();
-    const free = this.all.filter((x) => now >= freeAt(x) && !(x.isHalfOpen && x.outstanding > 0));
+    if (now < endpoint.openUntil) return;
+    endpoint.failures += 1;
+    if (!endpoint.isHalfOpen) return;
+    const ms = Math.min(OPEN_MAX_MS, OPEN_MS * 2 ** endpoint.openings) * (0.5 + this.#effects.random() / 2);
+    endpoint.openUntil = now + ms;
+    endpoint.openings += 1;
+  }
+
+  /** Whether another server may be used now. */
+  hasOther(than: Endpoint): boolean {
+    return this.#free().some((x) => x !== than);
+  }
+
+  #free(): Endpoint[] {
+    const now = this.#effects.now();
+    return this.all.filter((x) => now >= freeAt(x) && !(x.isHalfOpen && x.probe !== null));
+  }
+
+  #pick(avoid: Endpoint | null): Endpoint | null {
+    const free = this.#free();
     const others = free.filter((x) => x !== avoid);
+    // A retry prefers servers that don't answer with errors.
+    const doubt = (x: Endpoint): number => Number(avoid !== null && x.isDoubted);
     const [first] = (others.length > 0 ? others : free).sort(
-      (a, b) => a.outstanding - b.outstanding || a.lastUsed - b.lastUsed,
+      (a, b) => doubt(a) - doubt(b) || a.outstanding - b.outstanding || a.lastUsed - b.lastUsed,
     );
     return first ?? null;
   }
@@ -119,12 +157,14 @@ function freeAt({ openUntil, busyUntil }: Endpoint): number {
   return Math.max(openUntil, busyUntil);
 }
 
-interface Change {
+/** A promise, and the function that resolves it. */
+export interface Change {
   readonly promise: Promise<void>;
   readonly resolve: () => void;
 }
 
-function newChange(): Change {
+/** Creates a promise to be resolved from outside. */
+export function newChange(): Change {
   let resolve = (): void => undefined;
   const promise = new Promise<void>((settle) => {
     resolve = settle;

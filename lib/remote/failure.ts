@@ -64,16 +64,17 @@ export class Failure extends Error {
     this.waitMs = waitMs ?? 0;
   }
 
-  /** Sends that are allowed in all. */
-  get sends(): number {
-    return SENDS[this.reason];
+  /** Sends that are allowed in all: twice where the fault may be the server's and there is another. */
+  sends(hasOtherServer: boolean): number {
+    return Math.max(SENDS[this.reason], hasOtherServer && this.outcome === "doubted" ? 2 : 1);
   }
 
   /** Outcome for the server's breaker. */
   get outcome(): Outcome {
-    if (/^(unreachable|cut|timeout|server|bad-reply)$/.test(this.reason)) return "failed";
-    if (this.reason === "busy" && this.waitMs === 0) return "failed";
-    return this.status === null ? "neutral" : "answered";
+    if (/^(unreachable|cut|timeout|server)$/.test(this.reason)) return "failed";
+    if (this.reason === "busy") return this.waitMs === 0 ? "failed" : "answered";
+    if (this.reason === "too-large") return "answered";
+    return this.status === null ? "neutral" : "doubted";
   }
 
   /** Returns the error for the caller. */

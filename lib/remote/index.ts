@@ -4,7 +4,7 @@ import { show } from "../core/check-inputs.ts";
 import { networkEffects } from "../effects/network.ts";
 import type { NetworkEffects } from "../effects/network.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { call, closedError, RetryBudget } from "./call.ts";
+import { call, checkTime, closedError, RetryBudget } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import { Endpoints } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -41,7 +41,7 @@ export interface RemoteOptions {
   readonly attemptTimeoutMs?: number | undefined;
   /** Attempts of a call, the first one included. Default: 8. */
   readonly attempts?: number | undefined;
-  /** Retries a second that all calls of this client share. Default: 10. */
+  /** Retries a second that all calls of this client share, those that are answered not counted. Default: 10. */
   readonly retriesPerSecond?: number | undefined;
   /** Largest reply that is read, in bytes. Default: 256 MiB. */
   readonly maxReplyBytes?: number | undefined;
@@ -101,18 +101,18 @@ export class RemoteClient {
   constructor(options: RemoteOptions, effects: NetworkEffects) {
     const { headers = () => ({}), ...rest } = options;
     const set = { ...DEFAULTS, ...withoutUndefined(rest) };
-    for (const name of ["timeoutMs", "attemptTimeoutMs", "attempts", "retriesPerSecond", "maxReplyBytes"] as const)
+    for (const name of ["timeoutMs", "attemptTimeoutMs"] as const) checkTime(name, set[name]);
+    for (const name of ["attempts", "retriesPerSecond", "maxReplyBytes"] as const)
       if (typeof set[name] !== "number" || !(set[name] > 0))
         throw new RangeError(`${name}: expected a number above 0, got ${show(set[name])}`);
     if (!["auto", "always", "never"].includes(set.binary))
       throw new TypeError(`binary: expected "auto", "always" or "never", got ${show(set.binary)}`);
     if (typeof headers !== "function") throw new TypeError(`headers: expected a function, got ${show(headers)}`);
     const endpoints = new Endpoints(addressesOf(options.endpoints, effects.baseUrl), effects);
-    for (const endpoint of endpoints.all) endpoint.isBinary = { auto: null, always: true, never: false }[set.binary];
     this.#context = {
       effects,
       endpoints,
-      budget: new RetryBudget(set.retriesPerSecond),
+      budget: new RetryBudget(set.retriesPerSecond, effects),
       closed: this.#closed.signal,
       attempts: set.attempts,
       timeoutMs: set.timeoutMs,
@@ -121,7 +121,8 @@ export class RemoteClient {
     };
     const own = async ({ url }: Endpoint): Promise<Headers> =>
       Promise.resolve(headers(url)).then((x) => new Headers(x));
-    this.#infer = { effects, headers: own, gzip: set.gzip, call: (each) => call(this.#context, each) };
+    const isBinary = { auto: null, always: true, never: false }[set.binary];
+    this.#infer = { effects, headers: own, isBinary, gzip: set.gzip, call: (each) => call(this.#context, each) };
   }
 
   /** Reads a server's metadata. @throws SelvedgeError `remote-failed`, `closed` */
@@ -132,11 +133,12 @@ export class RemoteClient {
   /** Asks each server, once, whether it is live and whether it, or a model, is ready. Rejects only when aborted or closed. */
   async health(model?: string, { signal, timeoutMs }: CallOptions = {}): Promise<EndpointHealth[]> {
     const { effects, endpoints, closed, ...bounds } = this.#context;
+    const limitMs = checkTime("timeoutMs", timeoutMs ?? bounds.attemptTimeoutMs);
     const either = AbortSignal.any([closed, ...(signal === undefined ? [] : [signal])]);
     const ready = model === undefined ? "/v2/health/ready" : `${pathOf(model)}/ready`;
     const ask = async (endpoint: Endpoint, path: string): Promise<boolean> => {
       try {
-        const limits = { ...bounds, signal: either, timeoutMs: timeoutMs ?? bounds.attemptTimeoutMs };
+        const limits = { ...bounds, signal: either, timeoutMs: limitMs };
         await exchange(effects, await this.#get(endpoint, path), limits);
         return true;
       } catch (error) {

@@ -8,7 +8,7 @@ import type { NetworkEffects } from "../effects/network.ts";
 import { decodeReply } from "./decode.ts";
 import { encodeRequest } from "./encode.ts";
 import type { EncodedRequest, InferRequest } from "./encode.ts";
-import type { Endpoint } from "./endpoints.ts";
+import type { Endpoint, Form } from "./endpoints.ts";
 import type { HttpRequest } from "./exchange.ts";
 import { Failure } from "./failure.ts";
 export { readModelMetadata } from "./metadata.ts";
@@ -57,6 +57,8 @@ export interface InferContext {
   readonly path: string;
   /** Version that was asked for. */
   readonly version: string | undefined;
+  /** Whether tensors are sent as bytes; null to find out. */
+  readonly isBinary: boolean | null;
   readonly gzip: boolean;
   headers(endpoint: Endpoint): Promise<Headers>;
   /** Calls a server, as call.ts does. */
@@ -77,28 +79,58 @@ export async function infer(
   const inputs = checkInputs(model, feeds);
   const request = { id: id ?? effects.random().toString(36).slice(2).padEnd(1, "0"), inputs, outputs };
   const encode = formsOf(request);
-  /** Servers that refused this request's bytes. */
-  const refused = new Set<Endpoint>();
-  const isSentAsBytes = (to: Endpoint): boolean => to.isBinary ?? !refused.has(to);
+  // JSON lacks BF16.
+  const isJsonable = [...inputs, ...model.outputs].every((x) => x.datatype !== "BF16");
+  /** Status with which servers refused this request's bytes. */
+  const refused = new Map<Endpoint, number>();
+  /** Whether this request was sent to a server as bytes, at last. */
+  const wasBytes = new Map<Endpoint, boolean>();
   const { value, endpoint, attempts } = await context.call({
     signal,
     timeoutMs,
-    request: async (to) => requestOf(context, to, await encode(isSentAsBytes(to))),
+    async request(to) {
+      const asBytes = knownForm(context, to).isBinary ?? !refused.has(to);
+      wasBytes.set(to, asBytes);
+      return requestOf(context, to, await encode(asBytes));
+    },
     async read({ headers, bytes }, from) {
       const reply = await decodeReply(bytes, headers.get(LENGTH));
       const found = checkReply(reply, model, { version, outputs });
-      from.isBinary ??= isSentAsBytes(from);
+      learn(knownForm(context, from), wasBytes.get(from) === true, refused.get(from));
       return { outputs: found, modelVersion: reply.modelVersion, isBinary: reply.isBinary };
     },
     adapts({ status }, to) {
-      if (to.isBinary !== null || refused.has(to) || ![400, 415, 422, 500].includes(status ?? 0)) return false;
-      refused.add(to);
+      // Requests of other calls may have found the form while this one was under way.
+      const isOpen = context.isBinary === null && knownForm(context, to).isBinary !== true && isJsonable;
+      if (!isOpen || wasBytes.get(to) !== true || status === null || !REFUSALS.includes(status)) return false;
+      refused.set(to, status);
       return true;
     },
   });
   const { modelVersion, isBinary } = value;
   const info = { endpoint: endpoint.url, attempts, modelVersion, isBinary, ms: effects.now() - start };
   return { outputs: value.outputs, info };
+}
+
+/** Statuses with which servers refuse bytes. MLServer answers 500, as others do for a fault of the moment. */
+const REFUSALS = [400, 415, 422, 500];
+
+/** Answers in JSON after a status 500 to bytes from which on bytes are not tried any more. */
+const GUESSES = 3;
+
+/** Returns the form that the model takes on a server, as far as it is known. */
+function knownForm({ path, isBinary }: InferContext, { forms }: Endpoint): Form {
+  const form = forms.get(path) ?? { isBinary, guesses: 0 };
+  forms.set(path, form);
+  return form;
+}
+
+/** Learns from an answer to a request that was sent as bytes, or in JSON after bytes were refused with a status. */
+function learn(form: Form, wasBytes: boolean, refusal: number | undefined): void {
+  if (wasBytes) form.isBinary = true;
+  if (form.isBinary !== null || refusal === undefined) return;
+  form.guesses += 1;
+  if (refusal !== 500 || form.guesses >= GUESSES) form.isBinary = false;
 }
 
 const LENGTH = "inference-header-content-length";

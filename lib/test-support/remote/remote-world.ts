@@ -54,9 +54,8 @@ export function connect(
 }
 
 /** A server and its client, which tries by itself whether the server takes bytes unless `binary` says so. */
-export async function world(options: Partial<RemoteOptions> = {}): Promise<World> {
+export async function world(options: Partial<RemoteOptions> = {}, clock = new ManualClock()): Promise<World> {
   const [engine = new FaultyEngine()] = await start();
-  const clock = new ManualClock();
   const remote = connect([engine.url], clock, options);
   return { engine, clock, remote, model: await remote.model("double") };
 }
