@@ -6,6 +6,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SelvedgeError } from "../core/errors.ts";
+import { writeAll } from "./onnx/durable.ts";
 import { chooseGraphs, listGraphs, mayHideData, neighboursOf } from "../source/onnx-files.ts";
 import { explainHub, listFiles, readCommit } from "../source/hub.ts";
 import type { GetText } from "../source/hub.ts";
@@ -128,7 +129,7 @@ async function fetchFile(
       const chunk = part as Uint8Array;
       hash.update(chunk);
       size += chunk.length;
-      await handle.write(chunk);
+      await writeAll(handle, chunk);
     }
   } finally {
     await handle.close();

@@ -17,6 +17,20 @@ test("a description with a step of a newer release is refused, not packed withou
   );
 });
 
+test("outputs that the graph makes random are marked, with a given description too", async () => {
+  const { outputs } = await describe(model, "model.onnx", frozen("schema-2"));
+  const names = outputs.map((x) => x.name);
+  const random = smallModel({
+    opset: 13,
+    inputs: { x: [1, 4] },
+    outputs: names,
+    nodes: names.map((name) => ({ opType: "RandomNormalLike", input: ["x"], output: [name] })),
+  });
+  expect(outputs.every((x) => x.isRandom === undefined)).toBe(true);
+  for (const given of [undefined, frozen("schema-2")])
+    expect((await describe(random, "model.onnx", given)).outputs.map((x) => x.isRandom)).toEqual(names.map(() => true));
+});
+
 test("a description of this release is taken", async () => {
   expect((await describe(model, "model.onnx", frozen("schema-2"))).inputs.length).toBeGreaterThan(0);
 });

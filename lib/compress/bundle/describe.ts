@@ -19,13 +19,17 @@ import { elementCount } from "../onnx/tensor-proto.ts";
 export type Description = Bundle["model"];
 
 /**
- * Describes a model: as the bundle.json at `bundle` does, where one is given.
+ * Describes a model: as the bundle.json at `bundle` does, where one is given. Outputs that the graph makes random are
+ * marked in either case.
  * @throws TypeError where that has a step, encoding or dtype of a newer release
  */
 export async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Description> {
-  if (bundle !== undefined) return described(bundle);
-  const { inputs, outputs } = await describePorts(model);
   const random = randomOutputs(model);
+  const { outputs, ...rest } = bundle === undefined ? await byModel(model, path) : described(bundle);
+  return { ...rest, outputs: outputs.map((x) => (random.includes(x.name) ? { ...x, isRandom: true } : x)) };
+}
+
+async function byModel(model: OnnxModel, path: string): Promise<Description> {
   const word = basename(path, ".onnx")
     .toLowerCase()
     .replace(/[^a-z0-9._-]+/g, "-")
@@ -34,8 +38,7 @@ export async function describe(model: OnnxModel, path: string, bundle: string | 
     name: word === "" ? "model" : word.slice(0, 64),
     version: "1",
     licence: "unknown",
-    inputs,
-    outputs: outputs.map((x) => (random.includes(x.name) ? { ...x, isRandom: true } : x)),
+    ...(await describePorts(model)),
   };
 }
 

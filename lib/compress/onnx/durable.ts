@@ -1,6 +1,7 @@
 // Writes that survive a power loss: a file's bytes and a folder's entries are flushed to disk before a rename makes
 // them visible. Otherwise a file system may keep the rename and lose the bytes.
 import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { partsOf } from "./stored-bytes.ts";
 import type { Piece } from "./stored-bytes.ts";
 
@@ -8,9 +9,7 @@ import type { Piece } from "./stored-bytes.ts";
 export async function writeSynced(path: string, pieces: readonly Piece[]): Promise<void> {
   const file = await open(path, "wx");
   try {
-    for (const piece of partsOf(pieces))
-      for (let at = 0; at < piece.length;)
-        at += (await file.write(piece, at, Math.min(piece.length - at, 2 ** 30))).bytesWritten;
+    for (const piece of partsOf(pieces)) await writeAll(file, piece);
     await file.sync();
   } catch (error) {
     // A failed write does not name its file: a full disk would be reported without the place.
@@ -19,6 +18,12 @@ export async function writeSynced(path: string, pieces: readonly Piece[]): Promi
   } finally {
     await file.close();
   }
+}
+
+/** Writes all bytes where the file stands: one write may take fewer. */
+export async function writeAll(file: Pick<FileHandle, "write">, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;)
+    at += (await file.write(bytes, at, Math.min(bytes.length - at, 2 ** 30))).bytesWritten;
 }
 
 /** Flushes a folder's entries to disk where the system supports it: Windows can't open a folder. */

@@ -90,9 +90,16 @@ describe("readModelFile", () => {
     ["an offset in exponents", { location: "w.data", offset: "1e3" }, /not a number of bytes/],
     ["a length that its dims do not need", { location: "w.data", length: "8" }, /dims need 2048/],
     ["a range over another tensor's", { location: "w.data", offset: "1024" }, /overlaps the external data of "a"/],
-    ["another tensor's range", { location: "w.data", offset: "2048" }, /overlaps/],
+    ["a range into another tensor's", { location: "w.data", offset: "2052" }, /overlaps/],
   ])("refuses %s", (_, place, message) => {
     expect(() => readModelFile(written(place))).toThrow(message);
+  });
+
+  test("reads tied weights: two tensors with the same range", () => {
+    const { initializer } = readModelFile(written({ location: "w.data", offset: "2048" })).graph.proto;
+    expect(initializer.map((x) => Array.from(floatsOf(x)))).toEqual(
+      [0, 1].map(() => Array.from(floatsOf(initializer[1]!))),
+    );
   });
 
   test("refuses values both inside and outside", () => {

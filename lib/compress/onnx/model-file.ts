@@ -88,11 +88,15 @@ export interface Extent {
   readonly end: number;
 }
 
-/** Refuses overlapping ranges of one file, before any of them is read; exported for its test. */
+/**
+ * Refuses ranges of one file that overlap, before any of them is read; exported for its test. Equal ranges are allowed:
+ * exporters write tied weights once.
+ */
 export function checkApart(places: readonly Extent[]): void {
   let before: Extent | undefined;
-  for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start)) {
-    if (before !== undefined && place.start < before.end)
+  for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start || a.end - b.end)) {
+    const isSame = place.start === before?.start && place.end === before.end;
+    if (before !== undefined && place.start < before.end && !isSame)
       throw invalid(place.tensor, `overlaps the external data of "${before.tensor.name}"`);
     before = place;
   }

@@ -1,11 +1,14 @@
 // The toolchain and the page decide alike whether the rows of a batch influence each other.
+import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { addBranch, seededFloats, smallModel, twoLayers } from "../../test-support/compress/fixtures.ts";
 import { rowsMix } from "../../worker/backend/read-rows.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { quantizeWeights } from "../quantize/quantize-weights.ts";
+import { makeNode } from "./graph.ts";
 import type { NodeSpec } from "./graph.ts";
+import { FunctionProtoSchema } from "./onnx.gen.js";
 import { modelMixesRows } from "./rows-mix.ts";
 import { floatTensor, int64Tensor } from "./tensor-proto.ts";
 
@@ -46,6 +49,23 @@ test("for any chain of layers the toolchain says what the page says", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test("what a function that a function calls computes of the whole batch counts", () => {
+  const defined = (name: string, node: NodeSpec) =>
+    create(FunctionProtoSchema, { name, domain: "f", input: ["a"], output: ["b"], node: [makeNode(node)] });
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: ["n", 4] },
+    outputs: ["y"],
+    nodes: [{ opType: "Outer", domain: "f", input: ["x"], output: ["y"] }],
+  });
+  const outer = defined("Outer", { opType: "Inner", domain: "f", input: ["a"], output: ["b"] });
+  const whole = { opType: "DynamicQuantizeLinear", input: ["a"], output: ["b", "s", "z"] };
+  model.proto.functions = [outer, defined("Inner", whole)];
+  expect(modelMixesRows(model)).toBe(true);
+  model.proto.functions = [outer, defined("Inner", { opType: "Outer", domain: "f", input: ["a"], output: ["b"] })];
+  expect(() => modelMixesRows(model)).not.toThrow();
 });
 
 test("what a branch computes of the whole batch counts", () => {

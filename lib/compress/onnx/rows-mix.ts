@@ -1,5 +1,7 @@
 // Whether the rows of a batch influence each other in a decoded model, by the rules that the page applies to a file.
 import { mixesRows } from "../../core/mixes-rows.ts";
+import { calledIn } from "./functions.ts";
+import type { CalledBy } from "./functions.ts";
 import { subgraphs } from "./graph.ts";
 import type { OnnxModel } from "./model.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -12,7 +14,7 @@ const ELEMENTS_MAX = 64;
 /** Whether a row's answer depends on the other rows of its batch. */
 export function modelMixesRows({ proto, graph, opset }: OnnxModel): boolean {
   const names = new Set(graph.proto.initializer.map((x) => x.name));
-  const functions = new Map(proto.functions.map((x) => [`${x.domain}:${x.name}`, x]));
+  const calledBy = calledIn(proto);
   return mixesRows<NodeProto>({
     opset,
     batched: graph.proto.input.filter((x) => isOpen(x) && !names.has(x.name)).map((x) => x.name),
@@ -23,15 +25,17 @@ export function modelMixesRows({ proto, graph, opset }: OnnxModel): boolean {
       const isInteger = tensor?.dataType === INT32 || tensor?.dataType === INT64;
       return isInteger && elementCount(tensor) <= ELEMENTS_MAX ? integersOf(tensor) : undefined;
     },
-    innerNodes: (node) => innerNodes(node, functions),
+    innerNodes: (node) => innerNodes(node, calledBy),
   });
 }
 
-/** Lists the nodes of a node's subgraphs, or of the function that it calls, at any depth of subgraphs. */
-function innerNodes(node: NodeProto, functions: ReadonlyMap<string, FunctionProto>): NodeProto[] {
-  const nodes = functions.get(`${node.domain}:${node.opType}`)?.node ?? subgraphs(node).flatMap((x) => x.node);
-  const none = new Map<string, FunctionProto>();
-  return nodes.flatMap((x) => [x, ...innerNodes(x, none)]);
+/** Lists the nodes of a node's subgraphs, or of the function that it calls, at any depth; a function's nodes once. */
+function innerNodes(node: NodeProto, calledBy: CalledBy, entered: Set<FunctionProto> = new Set()): NodeProto[] {
+  const called = calledBy(node);
+  if (called !== undefined && entered.has(called)) return [];
+  if (called !== undefined) entered.add(called);
+  const nodes = called?.node ?? subgraphs(node).flatMap((x) => x.node);
+  return nodes.flatMap((x) => [x, ...innerNodes(x, calledBy, entered)]);
 }
 
 /** Whether the first dim of an input has no size. */

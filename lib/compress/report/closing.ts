@@ -20,7 +20,8 @@ export function closing(report: CompressReport): string | null {
   }
   const parts = [...byForm].map(([id, targets]) => {
     const form = report.forms.find((x) => x.id === id);
-    const gain = form === undefined || id === "f32" ? "float32, nothing was gained" : gainOf(form, whole, report);
+    const gain =
+      form === undefined || id === "f32" ? "float32, nothing was gained" : gainOf(form, whole, report, targets);
     return byForm.size === 1 && id !== "f32"
       ? `${id}: ${gain}`
       : `${targets.join(" and ")}: ${id === "f32" ? gain : `${id}, ${gain}`}`;
@@ -28,11 +29,12 @@ export function closing(report: CompressReport): string | null {
   return parts.length === 0 ? null : `${parts.join("; ")}.`;
 }
 
-function gainOf(form: FormReport, whole: FormReport, report: CompressReport): string {
+/** Describes the gain of a form on the targets that get it; only their time counts. */
+function gainOf(form: FormReport, whole: FormReport, report: CompressReport, targets: readonly string[]): string {
   const ratio = whole.brotliBytes / Math.max(1, form.brotliBytes);
   const size = ratio >= 1 ? `${ratio.toFixed(1)} × smaller` : `${(1 / ratio).toFixed(1)} × larger`;
   const bytes = `(${amount(whole.brotliBytes)} → ${amount(form.brotliBytes)} bytes over the wire)`;
-  const speeds = form.checks.flatMap((x) => x.speed ?? []);
+  const speeds = form.checks.flatMap((x) => (targets.includes(x.target) ? (x.speed ?? []) : []));
   const [speed] = speeds;
   const time = speed === undefined || speed === 1 ? [] : [`${speed.toFixed(2)} × the time`];
   return [`${size} ${bytes}`, scoreText(form, report), ...time].join(", ");
@@ -60,8 +62,8 @@ export function nextSteps(report: CompressReport): string[] {
   const isBare = report.targets.some((x) => ["f32", null].includes(report.defaults[x] ?? null));
   const missed = others.filter((x) => !x.isWithinBudget && x.score !== null && x.why === undefined);
   if (!isBare || missed.length === 0 || report.isStopped) return [];
-  const best = Math.max(...missed.map((x) => x.score ?? -Infinity));
-  const lower = metric.name === "sqnr" ? `--max-drop ${Math.floor(best)}dB` : "a larger --max-drop";
+  const best = Math.floor(Math.max(...missed.map((x) => x.score ?? -Infinity)));
+  const lower = metric.name !== "sqnr" ? ["a larger --max-drop"] : best > 0 ? [`--max-drop ${best}dB`] : [];
   return [
     "Try next:",
     ...(samples.isMadeUp
@@ -71,7 +73,8 @@ export function nextSteps(report: CompressReport): string[] {
       ? ["- --metric agreement, kl or cosine, or --labels: they measure the model's use instead of every output"]
       : []),
     ...(search === undefined ? ["- --search, which stores each weight in as few bits as the budget allows"] : []),
-    `- ${lower}, if the application can bear it`,
+    // Below 1 dB the error is as large as the outputs, which no application can bear.
+    ...lower.map((x) => `- ${x}, if the application can bear it`),
   ];
 }
 

@@ -32,6 +32,27 @@ test("sqnr is the power ratio of the worst output in dB, and the maximum where n
   expect(sqnr([measured([1], [1, 2])])).toBe(-EXACT_DB);
 });
 
+test("a mask sets no scale, and must be a mask in the form too", () => {
+  const values = [0.5, -1, 2];
+  const wrong = values.map((x) => -x);
+  for (const mask of [-3.4e38, 1e30, -Infinity]) {
+    expect(sqnr([measured([mask, ...wrong], [mask, ...values])])).toBeCloseTo(sqnr([measured(wrong, values)]), 9);
+    expect(sqnr([measured([mask * (1 + 1e-7), ...values], [mask, ...values])])).toBe(EXACT_DB);
+    for (const other of [0, -65_504, -mask, Math.max(mask, -3e38) * 0.9, Number.NaN])
+      expect(sqnr([measured([other, ...values], [mask, ...values])])).toBe(-EXACT_DB);
+  }
+  // A mask in the form alone.
+  expect(sqnr([measured([-3.4e38, ...values], [0, ...values])])).toBe(-EXACT_DB);
+});
+
+test.each(["top1", "exact", "agreement"])("%s: logits that are not numbers are no class", async (name) => {
+  const metric = await makeMetric(name, { hasLabels: name === "top1" });
+  const none = Number.NaN;
+  expect(await scoreOf(metric, [measured([none, none], [1, 0])])).toBe(0);
+  expect(await scoreOf(metric, [measured([1, none], [1, 0])])).toBe(0);
+  expect(await scoreOf(metric, [measured([-Infinity, 3], [-1, 0])])).toBe(1);
+});
+
 test("top1 counts right answers, by label or by the reference", async () => {
   const metric = await makeMetric("top1", { hasLabels: true, maxDrop: "10%" });
   const samples = [measured([0, 1], [0, 1], [1]), measured([0, 1], [1, 0], [0]), measured([3, 1], [3, 1])];

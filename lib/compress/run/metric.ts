@@ -5,7 +5,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import { importModule } from "./import-module.ts";
 import { readNpy } from "./npy.ts";
 import { meanTally, sumTally } from "./tally.ts";
-import { agreementTally, cosineTally, negativeKl } from "./use-metrics.ts";
+import { agreementTally, bestClass, cosineTally, negativeKl } from "./use-metrics.ts";
 import type { Use } from "./use-metrics.ts";
 
 /** Outputs of one run, by name, as numbers. */
@@ -202,18 +202,30 @@ export function sqnrTally(): ReturnType<typeof sumTally<Pick<Measured, "outputs"
   );
 }
 
-/** Returns the energy of the values and of their error. */
+/** Magnitude of a mask, whose energy would hide every other value. */
+const MASK = 1e30;
+/** Relative difference up to which two masks are equal: that of their rounding. */
+const MASK_ROUNDING = 1e-5;
+
+/** Returns the energy of the values and of their error. Masks and values that are not finite count in neither. */
 function errorOf(was: ArrayLike<number>, now: ArrayLike<number>): [signal: number, noise: number] {
   let [signal, noise] = [0, 0];
   for (let i = 0; i < was.length; i++) {
     const a = was[i] ?? 0;
     const b = now[i] ?? 0;
-    const isFinite = a - a === 0;
-    if (isFinite) signal += a * a;
-    // Non-finite values must be equal; their difference is undefined.
-    if (isFinite || !Object.is(a, b)) noise += (a - b) ** 2;
+    if (Math.abs(a) < MASK) {
+      signal += a * a;
+      noise += (a - b) ** 2;
+    } else if (!isSameMask(a, b)) {
+      noise = Infinity;
+    }
   }
   return [signal, noise];
+}
+
+/** Whether a mask, or a value that is not finite, is the same in a form. */
+function isSameMask(a: number, b: number): boolean {
+  return Object.is(a, b) || (Math.abs(a) < Infinity && Math.abs(a - b) <= Math.abs(a) * MASK_ROUNDING);
 }
 
 /** Makes a metric that is the mean of a per-sample score; it may lose `drop`. */
@@ -262,15 +274,11 @@ function negativePerplexity(): Tally {
   );
 }
 
-/** @internal Returns the argmax along the last axis of the first output. */
+/** @internal Returns the argmax along the last axis of the first output; -1 where a value is NaN. */
 export function winners(outputs: Outputs): number[] {
   const { dims, data } = first(outputs);
   const classes = dims.at(-1) ?? 1;
-  return Array.from({ length: data.length / classes }, (_, row) => {
-    let best = 0;
-    for (let c = 1; c < classes; c++) if ((data[row * classes + c] ?? 0) > (data[row * classes + best] ?? 0)) best = c;
-    return best;
-  });
+  return Array.from({ length: data.length / classes }, (_, row) => bestClass(data, row, classes));
 }
 
 function first(outputs: Outputs): Outputs[string] {

@@ -35,6 +35,11 @@ test("waits, copied bytes and time on the CPU come from a profile of the run", {
   expect(costFromLog(run.log.split("\n")).waits).toBe(1);
 });
 
+test("bytes that were not measured are not stated", () => {
+  const cost = costFromLog([]);
+  expect(whyTooCostly({ ...cost, waits: 9 }, 2, ["Det"])).toContain("(9 waits for the GPU a run)");
+});
+
 test("operators on the CPU are refused by what they cost beside what the GPU saves", () => {
   const cost = { waits: 9, bytes: 3_000_000, cpuMs: 0.5 };
   expect(estimateMs(cost)).toBeCloseTo(12.5);

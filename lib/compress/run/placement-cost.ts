@@ -21,8 +21,8 @@ export interface ProfileEvent {
 export interface PlacementCost {
   /** Number of times that the CPU waits for a value of the GPU. */
   readonly waits: number;
-  /** Bytes copied, both ways. */
-  readonly bytes: number;
+  /** Bytes copied, both ways; absent where they were not measured. */
+  readonly bytes?: number;
   /** Time of the operators on the CPU, in milliseconds. */
   readonly cpuMs: number;
 }
@@ -63,7 +63,7 @@ function textOf(value: unknown): string {
 /** Reads the number of waits from a log, where there is no profile: a browser's. Bytes and times are left out. */
 export function costFromLog(log: readonly string[]): PlacementCost {
   const placements = placementsFromLog(log) ?? [];
-  return { waits: placements.filter((x) => x.operator === "MemcpyToHost").length, bytes: 0, cpuMs: 0 };
+  return { waits: placements.filter((x) => x.operator === "MemcpyToHost").length, cpuMs: 0 };
 }
 
 /** Measures one run of a model on the CPU, on one thread, in milliseconds: the shortest of three, after one to warm up. */
@@ -88,7 +88,7 @@ export async function timeOnCpu(
 }
 
 /** Returns the estimated time of such a cost on a device, in milliseconds. */
-export function estimateMs({ waits, bytes, cpuMs }: PlacementCost): number {
+export function estimateMs({ waits, bytes = 0, cpuMs }: PlacementCost): number {
   return waits * WAIT_MS + bytes / BYTES_PER_MS + cpuMs;
 }
 
@@ -101,6 +101,7 @@ export function whyTooCostly(cost: PlacementCost, wholeMs: number, operators: re
   const savedMs = wholeMs * (1 - GPU_SHARE);
   if (costMs <= Math.max(savedMs, FREE_MS)) return undefined;
   const names = [...new Set(operators)].filter((x) => x !== "").join(", ") || "all operators";
-  const told = `${Math.round(cost.waits)} waits for the GPU and ${Math.round(cost.bytes)} copied bytes a run`;
+  const copied = cost.bytes === undefined ? "" : ` and ${Math.round(cost.bytes)} copied bytes`;
+  const told = `${Math.round(cost.waits)} waits for the GPU${copied} a run`;
   return `${names} run on the CPU, which costs about ${costMs.toFixed(1)} ms (${told}), more than a GPU can save of ${wholeMs.toFixed(1)} ms`;
 }

@@ -43,7 +43,7 @@ export function agreementTally(): Tally {
     let [same, count] = [0, 0];
     for (const row of rowsOf(was, feed)) {
       count++;
-      if (best(now.data, row, classes) === best(was.data, row, classes)) same++;
+      if (bestClass(now.data, row, classes) === bestClass(was.data, row, classes)) same++;
     }
     return count === 0 ? 1 : same / count;
   });
@@ -101,9 +101,14 @@ function maskOf(feed: Measured["feed"], length: number): ArrayLike<unknown> | un
   return data?.length === length ? data : undefined;
 }
 
-function best(data: ArrayLike<number>, row: number, classes: number): number {
-  let at = 0;
-  for (let c = 1; c < classes; c++) if ((data[row * classes + c] ?? 0) > (data[row * classes + at] ?? 0)) at = c;
+/** Returns the class with the largest value in a row of logits; -1 where one is NaN: it is no answer. */
+export function bestClass(data: ArrayLike<number>, row: number, classes: number): number {
+  let [at, most] = [0, -Infinity];
+  for (let c = 0; c < classes; c++) {
+    const value = data[row * classes + c] ?? 0;
+    if (Number.isNaN(value)) return -1;
+    if (value > most) [at, most] = [c, value];
+  }
   return at;
 }
 

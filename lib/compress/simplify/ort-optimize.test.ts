@@ -1,4 +1,7 @@
-import { afterAll, expect, test } from "vitest";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test, vi } from "vitest";
 import { runInChildProcess } from "../run/child-process.ts";
 import {
   deadlyTranspose,
@@ -12,7 +15,7 @@ import {
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import type { Ahead } from "./ort-optimize.ts";
-import { optimizeAhead, PASSES } from "./ort-optimize.ts";
+import { afterLoading, optimizeAhead, PASSES } from "./ort-optimize.ts";
 import { packConstants } from "./pack-constants.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { quantizeWeights } from "../quantize/quantize-weights.ts";
@@ -33,6 +36,31 @@ async function aheadOf(form: WrittenModel, session = {}): Promise<(Ahead & { rea
 }
 
 const operators = (bytes: Uint8Array): string[] => readModel(bytes).graph.nodes.map((x) => x.opType);
+
+test("ONNX Runtime is that of the working directory, as everywhere else", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-own-runtime-"));
+  const at = join(folder, "node_modules", "onnxruntime-node");
+  const cwd = vi.spyOn(process, "cwd").mockReturnValue(folder);
+  try {
+    mkdirSync(at, { recursive: true });
+    writeFileSync(join(at, "package.json"), '{"name": "onnxruntime-node", "version": "1.30.0", "main": "own.js"}');
+    const script = `exports.InferenceSession = {
+      create: async (from, { optimizedModelFilePath }) => {
+        require("node:fs").copyFileSync(${JSON.stringify(join(at, "own.onnx"))}, optimizedModelFilePath);
+        return { release: async () => undefined };
+      },
+    };`;
+    writeFileSync(join(at, "own.js"), script);
+    const model = (opType: string) =>
+      smallModel({ opset: 17, inputs: { x: [2] }, outputs: ["y"], nodes: [{ opType, input: ["x"], output: ["y"] }] });
+    writeFileSync(join(at, "own.onnx"), model("Tanh").write());
+    const left = await afterLoading(model("Relu").write(), {}, (x) => x.graph.nodes.map((node) => node.opType));
+    expect(left).toEqual(["Tanh"]);
+  } finally {
+    cwd.mockRestore();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
 
 test.each(REAL_MODELS)(
   "$name has the same outputs after the passes",

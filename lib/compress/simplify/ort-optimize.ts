@@ -12,7 +12,6 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
@@ -20,7 +19,7 @@ import { readModelFile, writeModelFile } from "../onnx/model-file.ts";
 import { writeModel } from "../onnx/written-model.ts";
 import type { ModelSource, Scratch, WrittenModel } from "../onnx/written-model.ts";
 import { packConstants, widenConstants } from "./pack-constants.ts";
-import { loadRuntime } from "../run/optional-peers.ts";
+import { findPackage, loadRuntime } from "../run/optional-peers.ts";
 import { DISABLED } from "../run/session.ts";
 
 /** A form after the passes. */
@@ -194,7 +193,7 @@ function tidied(model: OnnxModel, ...transforms: Transform[]): OnnxModel {
 
 /** Loads a file with session entries and writes the optimized model to another. */
 function run(job: readonly [from: string, to: string, session: Readonly<Record<string, string>>]): Promise<boolean> {
-  const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
+  const runtime = findPackage("onnxruntime-node");
   const child = spawn(process.execPath, ["-e", RUN, runtime, JSON.stringify(job)], {
     stdio: "ignore",
     timeout: TIMEOUT_MS,
