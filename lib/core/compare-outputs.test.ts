@@ -54,13 +54,41 @@ describe("the comparison", () => {
     expect(faultOf({}, tensor(0, 0), false)).toBe('no output "y"');
   });
 
-  test("reads float16 and int64", () => {
+  test("reads float16", () => {
     const half: Tensor = { dtype: "float16", dims: [3], data: Uint16Array.of(0x3c00, 0xc000, 0x0001) };
     expect(faultOf({ y: { ...half, data: Uint16Array.of(0x3c10, 0xc000, 0) } }, { y: half }, false)).toBeNull();
     expect(faultOf({ y: { ...half, data: Uint16Array.of(0x7c00, 0xc000, 0) } }, { y: half }, false)).toContain(
       "finite",
     );
-    const whole: Tensor = { dtype: "int64", dims: [2], data: BigInt64Array.of(7n, 2n) };
-    expect(faultOf({ y: { ...whole, data: BigInt64Array.of(7n, 3n) } }, { y: whole }, false)).toContain("error 0.14");
+  });
+
+  test("counts the elements of integers that differ, however large others are: one in a hundred may", () => {
+    const ids = (...values: number[]): Tensors => ({
+      y: { dtype: "int64", dims: [values.length], data: BigInt64Array.from(values, BigInt) },
+    });
+    expect(faultOf(ids(29_000, 45, 400), ids(29_000, 17, 400), false)).toBe('"y" differs in 1 of 3');
+    expect(faultOf(ids(29_001), ids(29_000), false)).toBe('"y" differs in 1 of 1');
+    const many = Array.from({ length: 200 }, (_, i) => i);
+    expect(faultOf(ids(...many.slice(0, 198), 7, 7), ids(...many), false)).toBeNull();
+    expect(faultOf(ids(...many.slice(0, 197), 7, 7, 7), ids(...many), false)).toBe('"y" differs in 3 of 200');
+    const samples = (...values: number[]): Tensors => ({
+      y: { dtype: "int16", dims: [2], data: Int16Array.from(values) },
+    });
+    expect(faultOf(samples(30_001, -2_999), samples(30_000, -3_000), false)).toBeNull();
+    expect(faultOf(samples(31_000, -3_000), samples(30_000, -3_000), false)).toBe("error 0.033 above 0.001");
+  });
+
+  test("copies no float32 elements", () => {
+    const uncopied = (...values: number[]): Tensors => {
+      const { y } = tensor(...values);
+      Object.defineProperty(y?.data, Symbol.iterator, {
+        value: () => {
+          throw new TypeError("copied");
+        },
+      });
+      return { y: y as Tensor };
+    };
+    expect(faultOf(uncopied(1, 2), uncopied(1, 2), false)).toBeNull();
+    expect(faultOf(uncopied(1, 2.1), uncopied(1, 2), false)).toBe("error 0.05 above 0.001");
   });
 });

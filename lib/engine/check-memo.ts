@@ -1,5 +1,5 @@
 // Results of golden checks, stored for later pages: for each variant on a device its last fault or "" for a pass, the
-// time, and the classes of shapes that passed (shape-class.ts). Of this release alone. A pass is valid for a month, a
+// time, the classes of shapes that passed (shape-class.ts), and whether the golden has run. Of this release alone. A pass is valid for a month, a
 // refusal for a day; the loss of a device drops all (pool/gpu-loss-ledger.ts).
 import type { Effects } from "../effects/effects.ts";
 import { RELEASE } from "../core/version.ts";
@@ -12,8 +12,8 @@ const REFUSAL_MS = DAY_MS;
 const ENTRIES_MAX = 64;
 const CLASSES_MAX = 64;
 
-/** Fault of a refused variant, or "" for a pass; the wall-clock time; the classes of shapes that passed. */
-type Entry = readonly [fault: string, atMs: number, passed?: readonly string[]];
+/** Fault of a refused variant, or "" for a pass; the wall-clock time; the classes of shapes that passed; 1 once the golden ran. */
+type Entry = readonly [fault: string, atMs: number, passed?: readonly string[], hasGoldenRun?: number];
 
 /** The stored result of one variant's checks. */
 export interface Remembered {
@@ -21,6 +21,8 @@ export interface Remembered {
   readonly fault: string;
   /** The classes of shapes that passed. */
   readonly passed: readonly string[];
+  /** Whether the golden is among what passed. */
+  readonly hasGoldenRun: boolean;
 }
 
 /** The stored results of one variant on one device. */
@@ -35,22 +37,25 @@ export class CheckMemo {
 
   /** Returns the valid result; null where there is none. */
   recall(): Remembered | null {
-    const [fault, atMs, passed = []] = this.#read()[this.#name] ?? ["", Infinity];
+    const [fault, atMs, passed = [], hasRun = 0] = this.#read()[this.#name] ?? ["", Infinity];
     const ageMs = this.#effects.wallClock() - atMs; // negative where the clock was set back
-    return ageMs >= 0 && ageMs < (fault === "" ? PASS_MS : REFUSAL_MS) ? { fault, passed } : null;
+    return ageMs >= 0 && ageMs < (fault === "" ? PASS_MS : REFUSAL_MS)
+      ? { fault, passed, hasGoldenRun: hasRun === 1 }
+      : null;
   }
 
   /**
    * Stores a result. A pass is added to those of other pages, and replaces no valid refusal; a refusal also makes every
    * cached answer of a GPU unreachable.
    */
-  remember({ fault, passed: own }: Remembered): void {
+  remember({ fault, passed: own, hasGoldenRun }: Remembered): void {
     const { memo, wallClock } = this.#effects;
     const known = this.recall();
     if (fault === "" && known !== null && known.fault !== "") return;
     const passed = fault === "" ? [...new Set([...(known?.passed ?? []), ...own])] : own;
     const others = Object.entries(this.#read()).filter(([name]) => name !== this.#name);
-    const entry: Entry = [fault, wallClock(), passed.slice(-CLASSES_MAX)];
+    const hasRun = Number(hasGoldenRun || known?.hasGoldenRun === true);
+    const entry: Entry = [fault, wallClock(), passed.slice(-CLASSES_MAX), hasRun];
     const variants = Object.fromEntries([...others.slice(1 - ENTRIES_MAX), [this.#name, entry]]);
     memo.set(CHECKS_KEY, JSON.stringify({ release: RELEASE, variants }));
     if (fault !== "") memo.set(REFUSED_KEY, String(wallClock()));

@@ -1,5 +1,6 @@
 // The golden check by itself: runs that fail in part, and results that several pages of a site store.
 import { expect, test } from "vitest";
+import { writeSafetensors } from "../compress/bundle/safetensors.ts";
 import { codeOf, SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Feeds, Ran, RanItem } from "../rpc/messages.ts";
@@ -119,4 +120,50 @@ test("passes of two pages add up (golden two pages)", async () => {
   await check.loaded(ones);
   for (const columns of [4, 40])
     expect(check.answered([request(1, columns)], ranOf([answer(request(1, columns), 1)]), ones)).toBeNull();
+});
+
+test("requests without rows that run together are answered (golden no rows)", async () => {
+  const { check } = pageOf(siteOf());
+  expect(await compare(check, [request(0), request(0)], [1, 1])).toBeNull();
+  const other = pageOf(siteOf(), { run: (_, items) => answers(() => 1)(items().map(() => request(1))) });
+  expect(await compare(other.check, [request(0), request(0)], [1, 1])).toBe("wrong-result");
+});
+
+/** Files of a golden: x of one row is ones, and y has a value. */
+const goldenOf = (value: number) => () =>
+  Promise.resolve(
+    [{ x: tensor(1, 4, 1) }, { y: tensor(1, 4, value) }].map((x) => new Blob([writeSafetensors(x) ?? ""])),
+  );
+
+test("a golden that could not be fetched runs on the next page, whatever passed meanwhile (golden missing)", async () => {
+  const site = siteOf();
+  const first = pageOf(site, { read: () => Promise.reject(new TypeError("simulated")) });
+  await first.check.loaded(ones);
+  expect(await compare(first.check, [request(1, 40)], [1])).toBeNull();
+  expect(first.notes).toEqual(["the golden files could not be fetched"]);
+  const second = pageOf(site, { read: goldenOf(1) });
+  await second.check.loaded(ones);
+  expect(second.notes).toEqual([null]);
+  let reads = 0;
+  const third = pageOf(site, { read: () => ((reads += 1), goldenOf(1)()) });
+  await third.check.loaded(ones);
+  expect(reads).toBe(0);
+  await expect(pageOf(siteOf(), { read: goldenOf(9) }).check.loaded(ones)).rejects.toThrow("error 0.89 above 0.001");
+});
+
+test("a bare model that wasm can't load is refused, whatever the error (golden bare internal)", async () => {
+  const { check } = pageOf(siteOf(), { run: fails("internal") });
+  await expect(check.prepare()).rejects.toMatchObject({ details: { reason: "unverified" } });
+});
+
+test("a bare model whose requests wasm can't run is called unverified (golden bare internal)", async () => {
+  const run: CheckParts["run"] = (_, items) => {
+    items();
+    return fails("internal")();
+  };
+  const { check, notes } = pageOf(siteOf(), { run });
+  await check.prepare();
+  await check.loaded(ones);
+  expect(await compare(check, [request(1)], [1])).toBeNull();
+  expect(notes).toEqual(["a shape could not be compared with wasm"]);
 });
