@@ -179,12 +179,12 @@ export class Loader {
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
       return this.#route(x, whyFallback(x.backend));
     });
-    const { assignment, mixesRows } = facts;
+    const fallbacks = [...others, this.#plan.smaller].map((x) => x?.variant.mixesRows);
     return {
       routes: [chosen, ...down, ...this.#smaller()],
       message,
-      assignment,
-      mixesRows: variant.mixesRows ?? mixesRows,
+      assignment: facts.assignment,
+      mixesRows: [variant.mixesRows ?? facts.mixesRows, ...fallbacks].includes(true),
     };
   }
 

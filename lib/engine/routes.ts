@@ -34,7 +34,7 @@ export interface ModelRoutes {
   readonly routes: readonly [ModelRoute, ...ModelRoute[]];
   readonly message: LoadMessage;
   readonly assignment: Assignment | null;
-  /** Whether the rows of a batch influence each other: by the bundle, else by the graph. */
+  /** Whether the rows of a batch influence each other on any route: by the bundle, else by the graph of the first. */
   readonly mixesRows: boolean | undefined;
 }
 
