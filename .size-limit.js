@@ -15,12 +15,14 @@ const onDemand = [
   "./choose-backend.js",
   "./check-gpu.js",
   "./half-weights.js",
+  "./leave-gpu.js",
   "./availability.js",
   "./own-description.js",
   "./repository-source.js",
   "./embed.js",
   "../core/release-record.js",
   "../core/unreadable.js",
+  "../core/read-tensors.js",
 ];
 const remoteOnDemand = ["./infer.js", "./json-tensors.js", "./failure-text.js"];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
@@ -53,9 +55,10 @@ export default [
   part("engine/choose-backend.js"),
   part("engine/check-gpu.js"),
   part("engine/half-weights.js"),
-  part("engine/half-weights.js"),
+  part("engine/leave-gpu.js"),
   part("engine/availability.js"),
   part("core/release-record.js"),
+  part("core/read-tensors.js"),
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
   part("engine/embed.js"),

@@ -1,6 +1,5 @@
-// Comparison of a GPU's outputs with known ones, and the files that hold known ones.
-import { ARRAY_TYPES } from "./tensor.ts";
-import type { NumericDtype, Tensor } from "./tensor.ts";
+// Comparison of a GPU's outputs with known ones.
+import type { Tensor } from "./tensor.ts";
 
 /** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
 const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
@@ -10,22 +9,6 @@ const INTEGERS_OFF = 0.01;
 const FLOOR = 1e-6;
 /** Magnitude from which a reference counts as a mask, as −3.4e38: it sets no scale for other elements. */
 const MASK = 1e30;
-
-/** The element types of safetensors files. */
-const DTYPES: Readonly<Record<string, NumericDtype>> = {
-  F32: "float32",
-  F64: "float64",
-  F16: "float16",
-  I8: "int8",
-  U8: "uint8",
-  I16: "int16",
-  U16: "uint16",
-  I32: "int32",
-  U32: "uint32",
-  I64: "int64",
-  U64: "uint64",
-  BOOL: "bool",
-};
 
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -146,32 +129,4 @@ function halfToNumber(bits: number): number {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
   if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-}
-
-/** A file of tensors. */
-export interface TensorFile {
-  readonly tensors: Tensors;
-  /** Numbers of its metadata, by their names. */
-  readonly numbers: Readonly<Record<string, number>>;
-}
-
-/** Reads a safetensors file; null where it is malformed, or has an element type that is not known here. */
-export async function readTensors(file: Blob): Promise<TensorFile | null> {
-  try {
-    const bytes = await file.arrayBuffer();
-    const start = 8 + Number(new DataView(bytes).getBigUint64(0, true));
-    const { __metadata__: metadata = {}, ...header } = JSON.parse(
-      new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8)),
-    ) as Record<string, { readonly dtype: string; readonly shape: number[]; readonly data_offsets: [number, number] }>;
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { dtype: type, shape, data_offsets: range }] of Object.entries(header)) {
-      const dtype = DTYPES[type] as NumericDtype;
-      const data = new ARRAY_TYPES[dtype](bytes.slice(start + range[0], start + range[1]));
-      tensors[name] = { dtype, dims: shape, data } as Tensor;
-    }
-    const numbers = Object.entries(metadata).map(([name, text]) => [name, Number(text)] as const);
-    return { tensors, numbers: Object.fromEntries(numbers.filter(([, x]) => x > 0)) };
-  } catch {
-    return null;
-  }
 }

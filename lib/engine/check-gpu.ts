@@ -7,11 +7,8 @@ import { SelvedgeError } from "../core/errors.ts";
 import type { Port } from "../core/tensor.ts";
 import type { Plan } from "../cache/messages.ts";
 import { GoldenCheck } from "./golden-check.ts";
-import type { BackendChooser, BackendDecision } from "./backend-chooser.ts";
-import type { Loader, LoaderHost, OnLane } from "./loader.ts";
+import type { LoaderHost, OnLane } from "./loader.ts";
 import type { LoadOptions } from "./options.ts";
-import type { ModelRoutes } from "./routes.ts";
-import { whyRefused } from "./why-refused.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { AnswerCheck, Feeds, LoadMessage, Ran } from "../rpc/messages.ts";
@@ -116,26 +113,4 @@ async function probe(
 async function discard(lane: Lane, modelId: number): Promise<void> {
   await lane.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
   if (lane.free && lane.held.size === 0) lane.end(new SelvedgeError("closed", "Its check is over."));
-}
-
-/**
- * Moves a model to the next variant for the GPU, as chosen anew, or to wasm, after the GPU computed a wrong answer. Calls
- * back with its new routes, unless it was unloaded or runs nowhere else: its requests report that.
- */
-export async function leaveGpu(
-  loader: Loader,
-  chooser: BackendChooser,
-  error: SelvedgeError,
-  adopt: (routes: ModelRoutes, decision: BackendDecision | null) => void,
-): Promise<void> {
-  const { candidates, spares } = loader.plan;
-  const wasm = candidates.find(({ backend }) => backend === "wasm");
-  try {
-    if (spares.length > 0) {
-      const decision = await chooser.choose(loader);
-      adopt(await loader.routesOf(decision.choice), decision);
-    } else if (wasm !== undefined) adopt(await loader.routesOf({ ...wasm, why: whyRefused(error) }), null);
-  } catch {
-    // As said above.
-  }
 }

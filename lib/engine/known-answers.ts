@@ -2,7 +2,6 @@
 // inputs where there is none, and wasm's answers to requests. Imported by golden-check.ts.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Variant } from "../core/bundle.ts";
-import { readTensors } from "../core/compare-outputs.ts";
 import type { Bounds, Tensors } from "../core/compare-outputs.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { NumericDtype } from "../core/tensor.ts";
@@ -85,8 +84,8 @@ export class KnownAnswers {
     const { read } = this.#parts;
     if (read === null) return this.#made === null ? "it has no golden" : [this.#made];
     this.#files ??= read();
-    const golden = await this.#files.then(
-      (files) => Promise.all(files.map(readTensors)),
+    const golden = await Promise.all([this.#files, import("../core/read-tensors.ts")]).then(
+      ([files, { readTensors }]) => Promise.all(files.map(readTensors)),
       () => null,
     );
     if (golden === null) {

@@ -29,7 +29,7 @@ async function rowsOf(wasm: Partial<Variant>): Promise<Record<"wasm" | "webgpu",
           return toy.start(options);
         },
         run: (modelId, feeds, ...rest) => {
-          rows[isOn].add((feeds["x"]?.dims[0] ?? 0));
+          rows[isOn].add(feeds["x"]?.dims[0] ?? 0);
           return toy.run(modelId, feeds, ...rest);
         },
       };

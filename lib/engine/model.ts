@@ -246,7 +246,7 @@ export class Model extends Disposes {
   }
 
   async #leaveGpu(error: SelvedgeError): Promise<void> {
-    const { leaveGpu } = await import("./check-gpu.ts");
+    const { leaveGpu } = await import("./leave-gpu.ts");
     await leaveGpu(this.#loader, this.#host.chooser, error, (routes, decision) => {
       this.#current = routes;
       if (decision !== null) this.#follow(decision);

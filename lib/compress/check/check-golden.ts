@@ -1,8 +1,10 @@
 // Compares each variant of a bundle with its golden on the backends of this machine, as a page does on a device.
 import { goldenFiles } from "../../core/bundle.ts";
 import type { Variant } from "../../core/bundle.ts";
-import { compare, readTensors } from "../../core/compare-outputs.ts";
-import type { Compared, TensorFile, Tensors } from "../../core/compare-outputs.ts";
+import { compare } from "../../core/compare-outputs.ts";
+import type { Compared, Tensors } from "../../core/compare-outputs.ts";
+import { readTensors } from "../../core/read-tensors.ts";
+import type { TensorFile } from "../../core/read-tensors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { statesOf } from "../bundle/golden.ts";
 import { readBundle, readBundleFile, readVariantModel } from "../bundle/read-bundle.ts";

@@ -1,17 +1,30 @@
 // Work that Node does outside the simulated world, on threads of its own: digests and the reading of blobs. The
 // simulated clock stands still meanwhile, or a busy machine would age the requests that wait for it. Modules that an
 // engine imports on demand are imported here, before any engine is made.
+import { readTensors } from "../../core/read-tensors.ts";
 import { assess } from "../../engine/availability.ts";
 import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
 import { answersOf } from "../../engine/map-answers.ts";
 import { checkUpdateOptions } from "../../engine/own-description.ts";
+import { leaveGpu } from "../../engine/leave-gpu.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
 import { Stateful } from "../../engine/stateful.ts";
 
 // A bare import would be dropped, as one without side effects.
-void [assess, Comparer, checkGpu, hasHalfWeights, answersOf, checkUpdateOptions, recordTrace, Stateful];
+void [
+  assess,
+  Comparer,
+  checkGpu,
+  hasHalfWeights,
+  answersOf,
+  checkUpdateOptions,
+  recordTrace,
+  Stateful,
+  leaveGpu,
+  readTensors,
+];
 let pending = 0;
 
 /** Whether such work is pending. */
