@@ -109,7 +109,7 @@ export async function startEngine(
   const names = [...Object.keys(models), ...(name === "triton" ? ["bf16"] : [])];
   for (let tries = 0; !(await areReady(url, names)); tries += 1) {
     if (child.exitCode !== null || tries > 600) {
-      child.kill("SIGKILL");
+      await end(child, "SIGKILL");
       throw new Error(`${name} did not start: ${output}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -135,14 +135,15 @@ async function areReady(url: string, names: readonly string[]): Promise<boolean>
 }
 
 async function end(child: ChildProcess, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
-  child.kill(signal);
-  const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
-  await gone;
-  clearTimeout(timer);
+  if (child.exitCode === null && child.signalCode === null) {
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
+    await gone;
+    clearTimeout(timer);
+  }
   try {
-    // Triton's Python processes may outlive it where it is killed.
+    // Triton's Python processes may outlive it where it is killed or crashes.
     if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
   } catch {
     // None is left.

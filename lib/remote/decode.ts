@@ -45,8 +45,9 @@ export async function decodeReply(bytes: Uint8Array, headerLength: string | null
   const text = decodeText(bytes.subarray(0, length), "the reply");
   const json = text.includes('"data"') ? await import("./json-tensors.ts") : null;
   const reply = asObject(parse(text, json?.parseJson), "the reply");
-  const { outputs } = reply;
-  if (!Array.isArray(outputs)) throw new ReplyError("the reply has no outputs");
+  const { outputs, error } = reply;
+  const words = typeof error === "string" ? `: ${error.slice(0, 300)}` : "";
+  if (!Array.isArray(outputs)) throw new ReplyError(`the reply has no outputs${words}`);
   const rest = { bytes: bytes.subarray(length), offset: 0, isBinary: false, json };
   const decoded = outputs.map((output: unknown) => decodeOutput(asObject(output, "an output"), rest));
   if (rest.offset !== rest.bytes.length && (rest.isBinary || !isBlank(rest.bytes)))

@@ -72,9 +72,9 @@ async function send(
     const words = await body
       .then(async ({ bytes }) => (await import("./failure-text.ts")).wordsOf(bytes))
       .catch(() => "");
-    // The caller's abort and the time limit count more than the status.
-    if (signal.aborted) throw signal.reason;
-    throw failureOf(status, headers.get("retry-after"), words);
+    // The caller's abort counts more than the status; a time limit, of a body that never ends, does not.
+    if (signal.aborted && !(signal.reason instanceof Failure)) throw signal.reason;
+    throw failureOf(status, headers, words);
   }
   const { bytes, isWhole } = await body;
   if (!isWhole) {
@@ -90,8 +90,8 @@ async function readBody(
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<{ bytes: Uint8Array<ArrayBuffer>; isWhole: boolean }> {
-  // Of a compressed body the length is another one; a hint either way.
-  const hint = Math.min(maxBytes, Number(headers.get("content-length") ?? 0) || 0);
+  // Of a compressed body the length is another one, and some lie: a hint, up to 1 MiB.
+  const hint = Math.min(maxBytes, 2 ** 20, Number(headers.get("content-length") ?? 0) || 0);
   let bytes = new Uint8Array(hint);
   let size = 0;
   const reader = body?.getReader();

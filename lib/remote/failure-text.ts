@@ -35,7 +35,10 @@ function fieldsOf(text: string): string[] {
   });
 }
 
-/** Returns the failure of a server that is up and whose reply a page may not read; null where it is not. Never rejects. */
+/**
+ * Returns the failure of a server that is up and whose reply a page may not read; null where it is not. Where replies
+ * could be read before, a proxy may stand in for a server that restarts, so it may pass. Never rejects.
+ */
 export async function unreadable(
   effects: NetworkEffects,
   { url, wasRead }: Endpoint,
@@ -43,9 +46,9 @@ export async function unreadable(
 ): Promise<Failure | null> {
   if (!(await isUp(effects, `${url}/v2/health/live`, bounds))) return null;
   const text = wasRead
-    ? "the server is up and its reply can't be read: KServe and MLServer send no CORS headers with status 500, so the request itself may be at fault"
+    ? "the server is up and its reply can't be read, others could: a proxy's 502 or 503, or status 500 of KServe and MLServer, without CORS headers"
     : "the server is up and sends no CORS headers, as Triton never does: serve it on the page's origin through a proxy";
-  return new Failure(text, { reason: "cors" });
+  return new Failure(text, { reason: wasRead ? "unreachable" : "cors" });
 }
 
 /** Whether a server answers a request that needs no CORS. */

@@ -130,7 +130,7 @@ export class RemoteClient {
     return this.#read("/v2", readServerMetadata, options);
   }
 
-  /** Asks each server, once, whether it is live and whether it, or a model, is ready. Rejects only when aborted or closed. */
+  /** Asks each server, once, whether it is live and whether it, or a model, is ready. Rejects when aborted, closed, or as `headers` does. */
   async health(model?: string, { signal, timeoutMs }: CallOptions = {}): Promise<EndpointHealth[]> {
     const { effects, endpoints, closed, ...bounds } = this.#context;
     const limitMs = checkTime("timeoutMs", timeoutMs ?? bounds.attemptTimeoutMs);
@@ -237,7 +237,8 @@ function addressesOf(endpoints: readonly string[], base: string | undefined): st
     const url = typeof each === "string" && URL.canParse(each, base) ? new URL(each, base) : null;
     if (url === null || !/^https?:$/.test(url.protocol) || url.username + url.password + url.search + url.hash !== "")
       throw new TypeError(`endpoints: expected http(s) addresses without user, query and fragment, got ${show(each)}`);
-    return url.href.replace(/\/+$/, "");
+    // Without a lone "?" or "#".
+    return (url.origin + url.pathname).replace(/\/+$/, "");
   });
 }
 

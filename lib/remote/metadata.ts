@@ -69,6 +69,7 @@ export function checkInputs(model: ModelMetadata, feeds: Readonly<Record<string,
   for (const [name, tensor] of Object.entries(feeds))
     if (typeof tensor !== "object" || (tensor as unknown) === null)
       throw new TypeError(`input "${name}": expected a tensor, got ${show(tensor)}`);
+    else if ("buffer" in tensor) throw new TypeError(`input "${name}": expected data in an array, got a GPU buffer`);
   checkFeeds(declared.map(asPort), feeds);
   return declared.map(({ name, datatype }) => {
     const tensor = feeds[name] as Tensor;
@@ -147,6 +148,8 @@ function fitPort({ name, datatype, tensor }: WireOutput, port: RemotePort | unde
   if (datatype !== port.datatype)
     throw new ReplyError(`output "${name}" is ${datatype}, the model declares ${port.datatype}`);
   const rank = port.dims.length;
+  // No axes: a scalar, or of open rank.
+  if (rank === 0) return tensor;
   const isLonger = tensor.dims.length === rank + 1 && tensor.dims[rank] === 1;
   const dims = isLonger ? tensor.dims.slice(0, rank) : tensor.dims;
   if (dims.length !== rank || port.dims.some((want, axis) => want !== null && want !== dims[axis]))

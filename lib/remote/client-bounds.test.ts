@@ -1,0 +1,150 @@
+// The client's bounds of time and size, and waits that servers ask for; what pages can't read. Real HTTP servers where a
+// server shows it, with an injected clock.
+import { describe, expect, test } from "vitest";
+import { networkEffects } from "../effects/network.ts";
+import { DOUBLE, sendJson } from "../test-support/remote/faulty-engine.ts";
+import { ManualClock } from "../test-support/remote/manual-clock.ts";
+import { connect, failureOf, hang, ONE, status, TWO, world, x } from "../test-support/remote/remote-world.ts";
+
+describe("times", () => {
+  test.each([NaN, -5, 0, 0.5, 2 ** 31, "x"])("of %s are refused, of the client and of a call", async (ms) => {
+    const { engine, remote, model, clock } = await world();
+    const timeoutMs = ms as number;
+    expect(() => connect([engine.url], clock, { timeoutMs })).toThrow(RangeError);
+    expect(() => connect([engine.url], clock, { attemptTimeoutMs: timeoutMs })).toThrow("attemptTimeoutMs");
+    await expect(model.infer(ONE, { timeoutMs })).rejects.toThrow(RangeError);
+    await expect(remote.metadata({ timeoutMs })).rejects.toThrow(RangeError);
+    await expect(remote.health("double", { timeoutMs })).rejects.toThrow(RangeError);
+    expect(engine.infers).toEqual([]);
+  });
+
+  test("may be Infinity: the real clock then sets no timer", async () => {
+    const effects = networkEffects();
+    const { engine } = await world();
+    engine.always = (response, _, pass) => {
+      effects.setTimer(pass, 30);
+      response.once("error", () => undefined);
+    };
+    const remote = connect([engine.url], new ManualClock(), {
+      effects,
+      attempts: 1,
+      timeoutMs: Infinity,
+      attemptTimeoutMs: Infinity,
+    });
+    const model = await remote.model("double");
+    expect((await model.infer(ONE, { timeoutMs: 2 ** 31 - 1 })).outputs["y"]?.data).toEqual(TWO);
+    expect((await model.infer(ONE, { timeoutMs: Infinity })).outputs["y"]?.data).toEqual(TWO);
+    remote.close();
+  });
+
+  test("that end before any server may be asked are reported as that", async () => {
+    const { engine, model, clock } = await world();
+    engine.faults.push(status(429, "", { "retry-after": "60" }));
+    const first = failureOf(model.infer(ONE));
+    while (clock.waits.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const second = failureOf(model.infer(ONE));
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(31_000);
+    expect(await first).toMatchObject({ reason: "busy" });
+    expect((await second).message).toContain("not sent within timeoutMs 30000");
+    expect(engine.infers).toHaveLength(1);
+  });
+
+  test("leave no timer where the signal is none", async () => {
+    const { model, clock } = await world();
+    const signal = { throwIfAborted: () => undefined } as unknown as AbortSignal;
+    await expect(model.infer(ONE, { signal })).rejects.toThrow(TypeError);
+    expect(clock.pending).toBe(0);
+  });
+});
+
+test("Retry-After may be a date, which is compared with the server's own", async () => {
+  const { engine, model, clock } = await world();
+  const at = clock.now();
+  engine.faults.push(
+    status(429, "", { date: "Mon, 02 Nov 2026 10:00:00 GMT", "retry-after": "Mon, 02 Nov 2026 10:00:07 GMT" }),
+    status(503, "", { date: "Mon, 02 Nov 2026 10:00:07 GMT", "retry-after": "Mon, 02 Nov 2026 10:00:07 GMT" }),
+  );
+  await model.infer(ONE);
+  expect(clock.now() - at).toBeGreaterThanOrEqual(7_000);
+  expect(clock.now() - at).toBeLessThan(8_000);
+});
+
+test("an error whose body never ends keeps its status", async () => {
+  const { engine, model, clock } = await world({ binary: "always" });
+  engine.always = (response) => {
+    response.writeHead(404);
+    response.write("{");
+  };
+  const arrived = engine.arrival();
+  const failed = failureOf(model.infer(ONE));
+  await arrived;
+  // The head has come, the body has not.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  clock.advance(15_000);
+  expect(await failed).toMatchObject({ reason: "not-found", attempts: 1 });
+  engine.always = hang;
+});
+
+describe("a reply", () => {
+  test("of a few bytes that claims to be huge takes no memory", async () => {
+    const { engine, model } = await world({ binary: "never", attempts: 1, maxReplyBytes: Infinity });
+    engine.always = (response) => {
+      response.writeHead(200, { "content-length": "9000000000000" });
+      response.write("{}", () => response.socket?.resetAndDestroy());
+    };
+    expect(await failureOf(model.infer(ONE))).toMatchObject({ reason: "cut" });
+  });
+
+  test("with an error and status 200 is reported with the server's words", async () => {
+    const { engine, model } = await world();
+    engine.always = (response) => {
+      sendJson(response, { error: "CUDA out of memory" });
+    };
+    expect((await failureOf(model.infer(ONE))).message).toContain("CUDA out of memory");
+  });
+
+  test("may have any shape where the model declares no axes", async () => {
+    const { engine, remote } = await world();
+    engine.paths.set("/v2/models/double", (response) => {
+      sendJson(response, { ...DOUBLE, outputs: [{ name: "y", datatype: "FP32", shape: [] }] });
+    });
+    const { outputs } = await (await remote.model("double")).infer(ONE);
+    expect(outputs["y"]?.dims).toEqual([1, 4]);
+  });
+});
+
+test("a tensor on a GPU is refused by name", async () => {
+  const { engine, model } = await world();
+  const tensor = { ...x(1, 2, 3, 4), buffer: {} };
+  await expect(model.infer({ x: tensor })).rejects.toThrow('input "x": expected data in an array');
+  await expect(model.infer({ x: { ...tensor, data: undefined } as never })).rejects.toThrow(TypeError);
+  expect(engine.infers).toEqual([]);
+});
+
+test.each(["?", "#", "/?#", "//"])("an address may end with %s", async (end) => {
+  const { engine, clock } = await world();
+  expect((await connect([engine.url + end], clock).metadata()).name).toBe("test");
+});
+
+test("a proxy's 503 without CORS headers is retried where the server's replies could be read before", async () => {
+  const { engine } = await world();
+  const clock = new ManualClock();
+  let isAway = false;
+  const remote = connect([engine.url], clock, {
+    effects: {
+      now: clock.now,
+      setTimer: clock.setTimer,
+      random: () => 0.5,
+      baseUrl: "https://app.example/",
+      fetch(url, init) {
+        if (init.mode === "no-cors")
+          return Promise.resolve(Object.defineProperty(new Response(), "type", { value: "opaque" }));
+        return isAway && clock.now() < 2_000 ? Promise.reject(new TypeError("Failed to fetch")) : fetch(url, init);
+      },
+    },
+  });
+  const model = await remote.model("double");
+  isAway = true;
+  expect((await model.infer(ONE)).outputs["y"]?.data).toEqual(TWO);
+});
