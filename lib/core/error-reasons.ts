@@ -229,11 +229,11 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   "remote-failed": {
     unreachable: [
       "The inference server gave no answer: it is away, closed the connection, redirects, or can't be reached by name or certificate.",
-      "Check the address and that the server runs; redirects are not followed.",
+      "Check the address and that the server runs; redirects are not followed. Where the message says that the server is up, look for a status 500 in its log, and let the proxy send CORS headers with 502 and 503.",
     ],
     cors: [
       "The inference server is up, and the browser may not read its answer: no CORS headers.",
-      "Serve it on the page's origin through a proxy (Triton has no CORS headers); on KServe and MLServer allow the origin, and look for the error of a status 500 in the server's log, whose answer has none.",
+      "Serve it on the page's origin through a proxy (Triton has no CORS headers); on KServe and MLServer allow the origin.",
     ],
     cut: ["The connection was closed before the end of the answer.", "Try again."],
     timeout: [
