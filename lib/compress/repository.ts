@@ -7,7 +7,9 @@ import type { RepositoryFacts } from "../source/repository.ts";
 import { listGraphs } from "../source/onnx-files.ts";
 import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
-import type { BundleInput, BundleOutput, DecodeSpec, PortSteps } from "../core/bundle.ts";
+import type { BundleInput, PortSteps } from "../core/bundle.ts";
+import { fitDecode, fitText, namesOf } from "../core/fit-steps.ts";
+import type { PortNames } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
 import type { Description } from "./bundle/describe.ts";
@@ -112,9 +114,13 @@ export function describeBy(
   { name, licence, steps, tokenizer }: Omit<Repository, "graphs">,
   description: Description,
 ): { readonly description: Description; readonly assets: readonly PackFile[] } {
-  const names = new Set(description.inputs.map((x) => x.name));
+  const names = namesOf(description.inputs, description.outputs);
   const inputs = description.inputs.map((input) => withSteps(input, description.inputs, steps, names));
-  const outputs = description.outputs.map((output) => withDecode(output, steps, names));
+  const outputs = description.outputs.map((output) => {
+    const asked = steps.decodes[output.name];
+    const decode = asked === undefined ? null : fitDecode(output, asked, names, steps.assets);
+    return decode === null ? output : { ...output, decode };
+  });
   const assets: PackFile[] = [];
   const add = (path: string, text: string): void => void assets.push({ path, bytes: new TextEncoder().encode(text) });
   if (tokenizer !== undefined && inputs.some((x) => x.text !== undefined)) add(TOKENIZER, tokenizer);
@@ -136,44 +142,18 @@ function withSteps(
   input: BundleInput,
   all: readonly BundleInput[],
   { texts, images }: PortSteps,
-  names: ReadonlySet<string>,
+  names: PortNames,
 ): BundleInput {
-  const text = texts[input.name];
-  if (text !== undefined && input.dims.length === 2 && /^int(32|64)$/.test(input.dtype)) {
-    const { mask, types, unsupported: _, ...spec } = text;
-    const has = (name: string | undefined): name is string => name !== undefined && names.has(name);
-    return { ...input, text: { ...spec, ...(has(mask) && { mask }), ...(has(types) && { types }) } };
-  }
+  const asked = texts[input.name];
+  const text = asked === undefined ? null : fitText(input, asked, names);
+  // A bundle says nothing of a pooling that is not computed.
+  if (text !== null) return { ...input, text: { ...text, unsupported: undefined } };
   const image = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
   if (image === undefined || input.dims.length !== 4) return input;
   const { width, height } = fixedSize(image.resize) ?? {};
   const wanted = [input.dims[0], image.channels === "gray" ? 1 : 3, height, width];
   const isFit = input.dims.every((dim, i) => typeof dim === "string" || i === 0 || dim === wanted[i]);
   return isFit ? { ...input, image } : input;
-}
-
-/** Number of dims that an output has for each step. */
-const RANKS: Readonly<Record<DecodeSpec["op"], readonly number[]>> = {
-  ...{ softmax: [2], sigmoid: [2], argmax: [2], labels: [2], ctc: [3], pool: [3] },
-  ...{ tokens: [3], detect: [3], segment: [4], mask: [3, 4], depth: [3, 4], points: [3, 4] },
-};
-
-function withDecode(output: BundleOutput, { decodes, assets }: PortSteps, names: ReadonlySet<string>): BundleOutput {
-  const decode = decodes[output.name];
-  if (decode?.op === "pool") {
-    const { mask, ...spec } = decode;
-    const hasMask = mask !== undefined && names.has(mask);
-    return output.dims.length === 3 ? { ...output, decode: { ...spec, ...(hasMask && { mask }) } } : output;
-  }
-  if (decode === undefined || !RANKS[decode.op].includes(output.dims.length)) return output;
-  const named = "image" in decode ? decode.image : "text" in decode ? decode.text : undefined;
-  if (named !== undefined && !names.has(named)) return output;
-  const asset = "asset" in decode ? decode.asset : undefined;
-  const classes = asset === undefined ? undefined : (assets[asset] ?? "").split("\n").length - 1;
-  const found = output.dims[decode.op === "segment" ? 1 : output.dims.length - 1];
-  // Boxes may have one class more, for no object.
-  const isOther = typeof found === "number" && found !== classes && !(decode.op === "detect" && found - 1 === classes);
-  return classes !== undefined && isOther ? output : { ...output, decode };
 }
 
 /** A usual photograph, for models whose tensor's size follows from the image's. */

@@ -375,3 +375,36 @@ test("any list of words as steps is read, and unknown is set exactly where it ca
     }),
   );
 });
+
+test("every word of a step that a newer release may add to is reported, and nothing beside it is read", () => {
+  const wordOf = (json: unknown): string | undefined => parseBundle(json).unknown?.word;
+  const inImage = (change: object): string | undefined =>
+    wordOf(withInput({ preprocess: [{ step: "image", ...change }] }));
+  const resample = { mode: "resample", filter: "pil-bilinear" };
+  expect(inImage({ resize: { mode: "tiles" } })).toBe("image.resize.mode=tiles");
+  expect(inImage({ ...image, resize: { ...resample, to: { area: 5 } } })).toBe("image.resize.to=area");
+  expect(inImage({ ...image, resize: { ...resample, to: { long: 512, shorter: 3 } } })).toBe("image.resize.to=shorter");
+  expect(inImage({ ...image, resize: { ...resample, crop: { width: 2, height: 2, margin: "up" } } })).toBe(
+    "image.resize.crop.margin=up",
+  );
+  const inOutput = (step: object): string | undefined => wordOf(withOutput([step]));
+  expect(inOutput({ step: "pool", mode: "max" })).toBe("pool.mode=max");
+  expect(inOutput({ step: "detect", form: "rotated" })).toBe("detect.form=rotated");
+  expect(inOutput({ step: "detect", form: "queries", scores: "tanh" })).toBe("detect.scores=tanh");
+  expect(inOutput({ step: "tokens", aggregate: "last" })).toBe("tokens.aggregate=last");
+  expect(inOutput({ step: "points", form: "vectors" })).toBe("points.form=vectors");
+  expect(refusal(withOutput([{ step: "pool", mode: "<b>" }]))).toContain("mode");
+  expect(refusal(withOutput([{ step: "pool" }]))).toContain("mode");
+});
+
+test("a size with a wrong field is refused, not read as another size", () => {
+  const refused = (to: object): string | null =>
+    refusal(
+      withInput({
+        preprocess: [{ step: "image", ...image, resize: { mode: "resample", filter: "pil-bilinear", to } }],
+      }),
+    );
+  expect(refused({ multipleOf: 32 })).toBeNull();
+  expect(refused({ short: 0, multipleOf: 32 })).toContain("resize.to");
+  expect(refused({ width: 224, multipleOf: 32 })).toContain("resize.to");
+});

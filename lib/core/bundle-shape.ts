@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
 import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
-import { IMAGE_WORDS, newerImageWord } from "./bundle-steps.ts";
+import { IMAGE_WORDS, newerWord, OPEN_WORD, STEP_WORDS } from "./bundle-steps.ts";
 import { RESAMPLE_FILTERS } from "./image-spec.ts";
 import type { Step } from "./bundle-steps.ts";
 
@@ -17,7 +17,6 @@ const DIM_MAX = 2 ** 31 - 1;
 const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
 
 /** A word that a newer release may add to: encodings, steps, element types, backends. */
-const OPEN_WORD = "[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}";
 const openWord = v.pipe(v.string(), v.regex(new RegExp(`^${OPEN_WORD}$`), "letters, digits, . _ : + and -"));
 
 /**
@@ -59,6 +58,10 @@ const path = v.pipe(
 /** The path of an asset. */
 const asset = path;
 
+/** Fields that a size by a multiple alone has not: with one of them it is another size, whose other fields must be right. */
+const none = v.optional(v.never());
+const no = { width: none, height: none, short: none, long: none, nearWidth: none, nearHeight: none };
+
 const resize = v.variant("mode", [
   v.object({ mode: v.literal("exact"), width: size, height: size }),
   v.object({ mode: v.literal("fit"), width: size, height: size }),
@@ -85,7 +88,7 @@ const resize = v.variant("mode", [
         v.object({ short: size, long: v.optional(size), multipleOf: v.optional(size) }),
         v.object({ long: size }),
         v.object({ nearWidth: size, nearHeight: size, multipleOf: v.optional(size) }),
-        v.object({ multipleOf: size }),
+        v.object({ multipleOf: size, ...no }),
       ]),
     ),
     crop: v.optional(v.object({ width: size, height: size, margin: v.optional(v.picklist(["down", "even"])) })),
@@ -103,13 +106,21 @@ const image = {
   layout: v.picklist(IMAGE_WORDS.layout),
 };
 
-/** The step `image` with a word of a newer release in it; its other parameters may then be anything. */
-const newerImage = v.object({
-  step: v.literal("image"),
-  resize: v.object({ mode: openWord, filter: v.optional(openWord) }),
-  channels: openWord,
-  layout: openWord,
-});
+/** A step with a word of a newer release in it, as it is read: words stay words, the rest may be anything. */
+const newerStep = v.looseObject({ step: openWord, channels: v.optional(openWord), layout: v.optional(openWord) });
+
+/** The steps with a word of a newer release in them, for the JSON schema; their other parameters may then be anything. */
+function newerSteps(steps: readonly string[]): v.GenericSchema<unknown, Step>[] {
+  return steps.flatMap((step) =>
+    Object.entries(STEP_WORDS[step] ?? {}).map(([path, known]) => {
+      const other = new RegExp(`^(?!(?:${known.join("|")})$)${OPEN_WORD}$`);
+      const inner = path
+        .split(".")
+        .reduceRight<v.GenericSchema>((x, key) => v.object({ [key]: x }), v.pipe(v.string(), v.regex(other)));
+      return v.intersect([v.object({ step: v.literal(step) }), inner]) as v.GenericSchema<unknown, Step>;
+    }),
+  );
+}
 
 /** The parameters of the step `text`. */
 const text = {
@@ -117,6 +128,7 @@ const text = {
   maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
   mask: v.optional(name),
   types: v.optional(name),
+  padId: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
   prompts: v.optional(v.record(name, v.pipe(v.string(), v.maxLength(10_000)))),
   prompt: v.optional(name),
 };
@@ -178,12 +190,11 @@ function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, 
   const names = Object.keys(known);
   if (published) {
     const other = v.pipe(v.string(), v.regex(new RegExp(`^(?!(?:${names.join("|")})$)${OPEN_WORD}$`)));
-    const newer = "image" in known ? [newerImage] : [];
-    return v.union([...Object.values(known), ...newer, v.object({ step: other })]);
+    return v.union([...Object.values(known), ...newerSteps(names), v.object({ step: other })]);
   }
   const unknown = v.object({ step: openWord });
   return v.lazy((value) => {
-    if (newerImageWord(value) !== undefined) return newerImage;
+    if (newerWord(value) !== undefined) return newerStep;
     const word: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "step") : undefined;
     return (typeof word === "string" && names.includes(word) ? known[word] : undefined) ?? unknown;
   });

@@ -30,22 +30,42 @@ export type Converted<T> = { readonly spec: T; readonly unknown?: undefined } | 
 type PreStep = { readonly step: "image" | "text" };
 type PostStep = { readonly step: DecodeSpec["op"] };
 
+/** A word that a newer release may add to: letters, digits and some signs. */
+export const OPEN_WORD = "[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}";
+const IS_OPEN = new RegExp(`^${OPEN_WORD}$`);
+
+/** Fields of steps whose words a newer release may add to, by step: path and known words. */
+export const STEP_WORDS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  image: {
+    "resize.mode": IMAGE_WORDS.mode,
+    "resize.filter": RESAMPLE_FILTERS,
+    "resize.crop.margin": ["down", "even"],
+    channels: IMAGE_WORDS.channels,
+    layout: IMAGE_WORDS.layout,
+  },
+  pool: { mode: ["mean", "cls", "last"] },
+  tokens: { aggregate: ["none", "simple", "first", "average", "max"] },
+  detect: { form: ["queries", "anchors"], scores: ["softmax", "sigmoid"] },
+  points: { form: ["heatmaps", "shares"] },
+};
+/** Fields of a scaled size (core/image-spec.ts). */
+const SIZE_FIELDS = ["width", "height", "short", "long", "nearWidth", "nearHeight", "multipleOf"];
+
 /**
- * Returns the first word in a step `image` that this version does not know, as `image.channels=rgba`; undefined where it
- * knows all, and for another step.
+ * Returns the first word in a step that this version does not know, as `image.channels=rgba`; undefined where it knows
+ * all, and for a step that it does not know.
  */
-export function newerImageWord(step: unknown): string | undefined {
-  const { step: word, resize, channels, layout } = fieldsOf(step);
+export function newerWord(step: unknown): string | undefined {
+  const fields = fieldsOf(step);
+  const word = String(fields["step"]);
+  const words = Object.hasOwn(STEP_WORDS, word) ? STEP_WORDS[word] : undefined;
+  for (const [path, known] of Object.entries(words ?? {})) {
+    const value = path.split(".").reduce<unknown>((x, key) => fieldsOf(x)[key], fields);
+    if (typeof value === "string" && IS_OPEN.test(value) && !known.includes(value)) return `${word}.${path}=${value}`;
+  }
   if (word !== "image") return undefined;
-  const words: readonly (readonly [string, unknown, readonly unknown[]])[] = [
-    ["resize.mode", fieldsOf(resize)["mode"], IMAGE_WORDS.mode],
-    ["resize.filter", fieldsOf(resize)["filter"], RESAMPLE_FILTERS],
-    ["channels", channels, IMAGE_WORDS.channels],
-    ["layout", layout, IMAGE_WORDS.layout],
-  ];
-  for (const [field, value, known] of words)
-    if (typeof value === "string" && !known.includes(value)) return `image.${field}=${value}`;
-  return undefined;
+  const form = Object.keys(fieldsOf(fieldsOf(fields["resize"])["to"])).find((x) => !SIZE_FIELDS.includes(x));
+  return form !== undefined && IS_OPEN.test(form) ? `image.resize.to=${form}` : undefined;
 }
 
 function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
@@ -57,7 +77,7 @@ export function inputSpec(steps: readonly Step[] = []): Converted<{ image?: Imag
   const [first, second] = steps;
   if (first === undefined) return { spec: {} };
   if (!STEPS.preprocess.includes(first.step)) return { unknown: first.step };
-  const newer = newerImageWord(first);
+  const newer = newerWord(first);
   if (newer !== undefined) return { unknown: newer };
   if (second !== undefined) return { unknown: second.step };
   const { step, ...spec } = first as PreStep;
@@ -69,6 +89,8 @@ export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: De
   if (steps.length === 0) return { spec: {} };
   const other = steps.find((x) => !STEPS.postprocess.includes(x.step));
   if (other !== undefined) return { unknown: other.step };
+  const newer = steps.map(newerWord).find((x) => x !== undefined);
+  if (newer !== undefined) return { unknown: newer };
   const [first, second, third] = steps as readonly PostStep[];
   if (first === undefined) return { spec: {} };
   const isLabels = second?.step === "labels";

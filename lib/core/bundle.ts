@@ -33,6 +33,8 @@ export interface TextSpec {
   readonly mask?: string | undefined;
   /** Name of the token type input, which distinguishes the texts of a pair: 0 everywhere. */
   readonly types?: string | undefined;
+  /** Token past the end of a short text, where tokenizer.json names none. Default 0. */
+  readonly padId?: number | undefined;
   /** Texts that `embed` puts before a text, by the name of the use, as `query`. */
   readonly prompts?: Readonly<Record<string, string>> | undefined;
   /** Name of the prompt where the caller names none. Default: none. */

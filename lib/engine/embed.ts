@@ -81,7 +81,7 @@ export async function embedTexts(
   if (convert === undefined)
     throw new TypeError(`precision: expected ${Object.keys(CONVERSIONS).join(", ")}, got ${precision}`);
   if (pooling !== undefined && !POOLINGS.includes(pooling))
-    throw new TypeError(`pooling: expected ${POOLINGS.join(", ")}, got ${String(pooling)}`);
+    throw new TypeError(`pooling: expected ${POOLINGS.join(", ")}, got ${pooling}`);
   const read = (ran: Ran): readonly Float32Array[] =>
     pooling === undefined ? vectorsOf(ran, model.name, text) : pooled(ran, pooling, model);
   const before = promptOf(prompt, text, model.name);

@@ -8,12 +8,14 @@ export interface ModelConfig {
   readonly modelType: string | null;
   /** Class names, as `BertForSequenceClassification`. */
   readonly architectures: readonly string[];
-  /** Names of the classes in their order; null without a complete `id2label`, or with generated names alone. */
+  /** Names of the classes in their order; null without a complete `id2label`. */
   readonly labels: readonly string[] | null;
   /** Whether classes exclude each other (softmax), or not (sigmoid), or the output is a number. */
   readonly problem: "single-label" | "multi-label" | "regression";
   /** The most positions that the model has; null where it does not say. */
   readonly maxPositions: number | null;
+  /** Id of the padding token; null where the file does not say. */
+  readonly padId: number | null;
   /** Width of the hidden states; null where it does not say. */
   readonly hiddenSize: number | null;
   /** Number of files of external data by the name of a graph, from `transformers.js_config`; `*` is for all graphs. */
@@ -46,6 +48,7 @@ export function readConfig(json: unknown): ModelConfig {
     labels,
     problem: problemOf(config, labels),
     maxPositions: count === null || count <= offset ? null : count - offset,
+    padId: countOf(config["pad_token_id"]),
     hiddenSize: countOf(config["hidden_size"]) ?? countOf(config["d_model"]) ?? countOf(config["dim"]),
     externalData: externalDataOf(own["use_external_data_format"]),
     dtype: textOf(own["dtype"]),

@@ -201,11 +201,13 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
 /** Returns the steps that a repository's files declare, by the names of ports that exporters use. */
 export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
   const { config, processor } = facts;
+  const padId = facts.tokenizer?.padId ?? null;
   const text: TextSpec = {
     tokenizer: TOKENIZER,
     maxLength: facts.maxLength ?? MAX_LENGTH,
     mask: "attention_mask",
     types: "token_type_ids",
+    ...(padId !== null && padId !== 0 && { padId }),
   };
   const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =

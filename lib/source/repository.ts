@@ -70,7 +70,8 @@ export function readRepository(texts: ReadonlyMap<string, string>): RepositoryFa
   });
   const own = json(FILES.tokenizer);
   const hasTokenizer = own !== null || texts.has(TOKENIZER);
-  const tokenizer = hasTokenizer ? readTokenizer(own, json(TOKENIZER)) : null;
+  const found = hasTokenizer ? readTokenizer(own, json(TOKENIZER)) : null;
+  const tokenizer = found === null ? null : { ...found, padId: found.padId ?? config?.padId ?? null };
   const bounds = [tokenizer?.maxLength, config?.maxPositions].filter((x) => x != null);
   return {
     config,

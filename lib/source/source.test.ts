@@ -302,6 +302,18 @@ describe("preprocessor_config.json", () => {
   });
 });
 
+test("the padding's id is carried to the texts, from the tokenizer's files or from config.json", () => {
+  const padOf = (texts: Readonly<Record<string, unknown>>): number | undefined => {
+    const files = filesOf(["onnx/model.onnx", "tokenizer.json"]);
+    return describeFiles(files, { "tokenizer_config.json": {}, ...texts }).steps.texts["input_ids"]?.padId;
+  };
+  const tokenizer = { pad_token: "<pad>", added_tokens_decoder: { 1: { content: "<pad>" } } };
+  expect(padOf({ "tokenizer_config.json": tokenizer })).toBe(1);
+  expect(padOf({ "config.json": { pad_token_id: 3 } })).toBe(3);
+  expect(padOf({ "config.json": { pad_token_id: 1.5 } })).toBeUndefined();
+  expect(padOf({})).toBeUndefined();
+});
+
 test("generation_config.json: one end or several", () => {
   expect(readGeneration({ eos_token_id: [1, 2], max_new_tokens: 64, do_sample: true })).toMatchObject({
     endIds: [1, 2],

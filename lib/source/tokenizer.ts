@@ -35,7 +35,7 @@ export function readTokenizer(config: unknown, file: unknown): TokenizerFacts {
     maxLength: countOf(told["model_max_length"], NO_LIMIT) ?? countOf(cuts["max_length"], NO_LIMIT),
     inputNames: names.length > 0 ? names : INPUT_NAMES,
     paddingSide: side === "left" ? "left" : "right",
-    padId: numberOf(pads["pad_id"]) ?? idOf(padToken, told["added_tokens_decoder"], added),
+    padId: numberId(pads["pad_id"]) ?? idOf(padToken, told["added_tokens_decoder"], added),
     className: textOf(told["tokenizer_class"]),
   };
 }
@@ -48,7 +48,14 @@ function tokenOf(value: unknown): string | null {
 /** Finds a token's id among the added tokens of either file. */
 function idOf(token: string | null, decoder: unknown, added: unknown): number | null {
   if (token === null) return null;
-  for (const [id, value] of Object.entries(objectOf(decoder))) if (tokenOf(value) === token) return Number(id);
+  for (const [id, value] of Object.entries(objectOf(decoder)))
+    if (tokenOf(value) === token) return numberId(Number(id));
   const found = listOf(added).find((x) => tokenOf(x) === token);
-  return numberOf(objectOf(found)["id"]);
+  return numberId(objectOf(found)["id"]);
+}
+
+/** Returns a value that is a token's id, else null. */
+function numberId(value: unknown): number | null {
+  const id = numberOf(value);
+  return id !== null && Number.isSafeInteger(id) && id >= 0 ? id : null;
 }

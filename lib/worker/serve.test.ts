@@ -297,6 +297,17 @@ describe("images and answers", () => {
     ]);
   });
 
+  test("a repository's decoding that does not fit the graph is left out, and the tensors stay", async () => {
+    const client = connect(createReferenceBackend());
+    const decodes = { y: { op: "labels", asset: "labels.txt" } } as const;
+    const assets = { "labels.txt": "cat\ndog\nfox\n" };
+    const asked = { ...message(identityModel("float32", ["n", 2]), { decodes, assets }), readers: {} };
+    await client.load(asked, BOUND_MS);
+    const { outputs, decoded } = await runAlone(client, { modelId: 1, items: [floats([1, 2], [1, 0])] }, BOUND_MS);
+    expect(decoded).toEqual({});
+    expect(outputs["y"]?.data).toEqual(Float32Array.of(1, 0));
+  });
+
   test("a bundle that decodes an output that is not there is invalid", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(identityModel("float32"), { decodes: { z: { op: "argmax" } } }), BOUND_MS);

@@ -15,6 +15,7 @@ import { createTextReaders } from "./processing/text.ts";
 import { reply } from "../rpc/reply.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
+import { fitDecode, fitText, namesOf } from "../core/fit-steps.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
 import type { LoadMessage, Ran, RanItem, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
@@ -118,11 +119,13 @@ async function load(
   models: Map<number, ServedModel>,
   message: Omit<LoadMessage, "renew">,
 ): Promise<ModelFacts> {
-  const decoders: Record<string, Decoder> = {};
-  for (const [name, spec] of Object.entries(message.decodes))
-    decoders[name] = createDecoder(name, spec, message.assets);
+  const create = (decodes: LoadMessage["decodes"]): Record<string, Decoder> =>
+    Object.fromEntries(
+      Object.entries(decodes).map(([name, spec]) => [name, createDecoder(name, spec, message.assets)]),
+    );
+  const asked = create(message.decodes);
   const loaded = await backend.load(message.modelId, message);
-  const facts = { ...loaded, inputs: withTexts(loaded.inputs, message.readers ?? {}) };
+  const facts = { ...loaded, inputs: withTexts(loaded, message.readers ?? {}) };
   if (message.declared !== undefined) {
     try {
       checkPorts("input", message.declared.inputs, facts.inputs);
@@ -132,10 +135,7 @@ async function load(
       throw error;
     }
   }
-  // A repository's steps go by the names that exporters use.
-  if (message.readers !== undefined)
-    for (const name of Object.keys(decoders))
-      if (!facts.outputs.some((x) => x.name === name)) Reflect.deleteProperty(decoders, name);
+  const decoders = message.readers === undefined ? asked : create(fitting(message, facts));
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;
@@ -147,14 +147,32 @@ async function load(
 }
 
 /** Adds the tokenization to the inputs; inputs beside it that the model lacks are left out. */
-function withTexts(ports: readonly Port[], readers: Readonly<Record<string, TextSpec>>): readonly BundleInput[] {
-  const has = (name: string | undefined): boolean => ports.some((x) => x.name === name);
-  return ports.map((port) => {
+function withTexts(
+  { inputs, outputs }: ModelFacts,
+  readers: Readonly<Record<string, TextSpec>>,
+): readonly BundleInput[] {
+  const names = namesOf(inputs, outputs);
+  return inputs.map((port) => {
     const spec = readers[port.name];
-    if (spec === undefined) return port;
-    const { mask, types, ...text } = spec;
-    return { ...port, text: { ...text, ...(has(mask) && { mask }), ...(has(types) && { types }) } };
+    const text = spec === undefined ? null : fitText(port, spec, names);
+    return text === null ? port : { ...port, text };
   });
+}
+
+/** A repository's decodings that fit the graph: they go by the names that exporters use. */
+function fitting(
+  { decodes, assets }: Pick<LoadMessage, "decodes" | "assets">,
+  facts: ModelFacts,
+): LoadMessage["decodes"] {
+  const names = namesOf(facts.inputs, facts.outputs);
+  const fit = facts.outputs.flatMap((port) => {
+    const spec = decodes[port.name];
+    if (spec === undefined) return [];
+    // An output without dims has any.
+    const own = port.dims.length === 0 ? spec : fitDecode(port, spec, names, assets);
+    return own === null ? [] : [[port.name, own] as const];
+  });
+  return Object.fromEntries(fit);
 }
 
 /** Rejects a bundle whose ports differ from its model's: it would fail later and less clearly. */

@@ -132,3 +132,21 @@ test("a pair that is too long loses tokens of its longer text first, and keeps t
   expect(read("the cat sat the cat", "sat")).toEqual([2n, 4n, 5n, 3n, 7n, 3n]);
   expect(read("sat", "the cat sat the cat")).toEqual([2n, 7n, 3n, 4n, 5n, 3n]);
 });
+
+test("a text that is too long for a graph of fixed length keeps its last special token", () => {
+  const tensors = read({ ...ids, dtype: "int32", dims: ["batch", 4] }, ["the cat sat the cat sat"]);
+  expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 4], data: Int32Array.of(2, 4, 5, 3) });
+});
+
+test("short texts are padded by the declared token where tokenizer.json names none, else by its own", () => {
+  const padded = (padId: number | undefined, padding: object | null): unknown => {
+    const assets = { "tokenizer.json": JSON.stringify({ ...(JSON.parse(TOKENIZER) as object), padding }) };
+    const text = { ...(ids.text as TextSpec), padId };
+    return read({ ...ids, dtype: "int32", text }, ["the cat", "the"], assets)?.["input_ids"]?.data[7];
+  };
+  expect(padded(undefined, null)).toBe(0);
+  expect(padded(9, null)).toBe(9);
+  expect(padded(9, { pad_id: 1 })).toBe(1);
+  expect(padded(9, { pad_id: 1.5 })).toBe(9);
+  expect(padded(9, { pad_id: "x" })).toBe(9);
+});

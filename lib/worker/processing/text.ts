@@ -40,8 +40,8 @@ const PIECE_CHARACTERS = 8;
 interface Encoder {
   readonly encode: (text: string) => Encoded;
   readonly tokens: (text: string) => TextTokens | null;
-  /** The file's own padding token. */
-  readonly padId: number;
+  /** The file's own padding token; undefined where it names none. */
+  readonly padId: number | undefined;
 }
 
 /** Tokens of a row. */
@@ -62,7 +62,7 @@ function createTextReader(
   const fills = [
     {
       name: input.name,
-      of: ({ ids }: Encoded, at: number) => ids[at] ?? input.pad?.value ?? encoder?.padId ?? 0,
+      of: ({ ids }: Encoded, at: number) => ids[at] ?? input.pad?.value ?? encoder?.padId ?? spec.padId ?? 0,
     },
     ...(spec.mask === undefined
       ? []
@@ -71,11 +71,13 @@ function createTextReader(
       ? []
       : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types?.[at] ?? 0 }]),
   ];
-  const ready = (): Encoder => (encoder ??= encoderOf(input.name, spec, assets));
+  const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
+  // A longer text would lose its last special token.
+  const maxLength = typeof fixed === "number" ? Math.min(spec.maxLength, fixed) : spec.maxLength;
+  const ready = (): Encoder => (encoder ??= encoderOf(input.name, { ...spec, maxLength }, assets));
   const read = (texts: readonly string[]): Record<string, Tensor> => {
     const { encode } = ready();
     const rows = texts.map(encode);
-    const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
     const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.ids.length), 1);
     return Object.fromEntries(
       fills.map(({ name, of }) => {
@@ -141,7 +143,7 @@ function encoderOf(
         join: (words) => joinWords(tokenizer, words),
       };
     },
-    padId: json.padding?.pad_id ?? 0,
+    padId: isId(json.padding?.pad_id) ? json.padding?.pad_id : undefined,
   };
 }
 
@@ -165,9 +167,19 @@ interface JsonPart {
   readonly decoders?: readonly JsonPart[];
 }
 
+/** Whether a value is a token's id. */
+function isId(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
 /** Reads how a vocabulary writes its tokens. */
 function styleOf({ decoder, model }: TokenizerJson): TokenStyle {
-  const isBytes = [decoder, ...(decoder?.decoders ?? [])].some((x) => x?.type === "ByteLevel");
+  const parts: unknown = decoder?.decoders;
+  const all: readonly (JsonPart | null | undefined)[] = [
+    decoder,
+    ...(Array.isArray(parts) ? (parts as JsonPart[]) : []),
+  ];
+  const isBytes = all.some((x) => x?.type === "ByteLevel");
   return {
     isBytes,
     prefix: model?.continuing_subword_prefix ?? "",

@@ -1,0 +1,66 @@
+// Steps that are given by the names of ports, as a repository's files lead to, and the ports of the graph itself: a step
+// that does not fit its port is left out, and the port's tensors stay. Used at a load and by `selvedge import` alike.
+import type { BundleInput, DecodeSpec, TextSpec } from "./bundle.ts";
+import type { Port } from "./tensor.ts";
+
+/** Number of dims that an output has for each step. */
+const RANKS: Readonly<Record<DecodeSpec["op"], readonly number[]>> = {
+  ...{ softmax: [2], sigmoid: [2], argmax: [2], labels: [2], ctc: [3], pool: [3] },
+  ...{ tokens: [3], detect: [3], segment: [4], mask: [3, 4], depth: [3, 4], points: [3, 4] },
+};
+
+/** The names of a graph's ports. */
+export interface PortNames {
+  readonly inputs: ReadonlySet<string>;
+  readonly outputs: ReadonlySet<string>;
+}
+
+/**
+ * Returns the decoding of an output; null where it does not fit.
+ * @param assets - texts of assets by path, for the number of classes
+ */
+export function fitDecode(
+  { dims }: Pick<Port, "dims">,
+  decode: DecodeSpec,
+  { inputs, outputs }: PortNames,
+  assets: Readonly<Record<string, string>>,
+): DecodeSpec | null {
+  if (!RANKS[decode.op].includes(dims.length)) return null;
+  if (decode.op === "pool") {
+    const { mask, ...spec } = decode;
+    return mask !== undefined && inputs.has(mask) ? decode : spec;
+  }
+  const named = "image" in decode ? decode.image : "text" in decode ? decode.text : undefined;
+  if (named !== undefined && !inputs.has(named)) return null;
+  if ("boxes" in decode && decode.boxes !== undefined && !outputs.has(decode.boxes)) return null;
+  const asset = "asset" in decode ? decode.asset : undefined;
+  const classes = asset === undefined ? undefined : (assets[asset] ?? "").split("\n").length - 1;
+  const found = dims[decode.op === "segment" ? 1 : dims.length - 1];
+  // Boxes may have one class more, for no object.
+  const isOther = typeof found === "number" && found !== classes && !(decode.op === "detect" && found - 1 === classes);
+  return classes !== undefined && isOther ? null : decode;
+}
+
+/**
+ * Returns the tokenization of an input, at most as long as a graph of fixed length; null where it does not fit. A graph of
+ * a fixed number of rows takes tensors.
+ */
+export function fitText(
+  { dims, dtype, batchAxis }: Pick<BundleInput, "dims" | "dtype" | "batchAxis">,
+  { mask, types, ...text }: TextSpec,
+  { inputs }: PortNames,
+): TextSpec | null {
+  if (dims.length !== 2 || !/^int(32|64)$/.test(dtype) || batchAxis === null) return null;
+  const length = dims[1 - batchAxis];
+  return {
+    ...text,
+    ...(typeof length === "number" && { maxLength: Math.min(text.maxLength, length) }),
+    ...(mask !== undefined && inputs.has(mask) && { mask }),
+    ...(types !== undefined && inputs.has(types) && { types }),
+  };
+}
+
+/** Returns the names of ports. */
+export function namesOf(inputs: readonly Port[], outputs: readonly Port[]): PortNames {
+  return { inputs: new Set(inputs.map((x) => x.name)), outputs: new Set(outputs.map((x) => x.name)) };
+}
