@@ -109,7 +109,8 @@ export function rerankingModel(model: ModelLike, options: AiSdkOptions = {}): Ai
       const texts = documents.values.map((x) => (typeof x === "string" ? x : JSON.stringify(x)));
       const scores = await scoresOf(loaded, query, texts, { ...runOptions(asked), signal: abortSignal });
       const ranking = scores.map((relevanceScore, index) => ({ index, relevanceScore }));
-      ranking.sort((a, b) => b.relevanceScore - a.relevanceScore);
+      const rank = ({ relevanceScore: x }: { readonly relevanceScore: number }): number => (Number.isNaN(x) ? -1 : x);
+      ranking.sort((a, b) => rank(b) - rank(a)); // NaN comes last
       return { ranking: ranking.slice(0, topN), warnings: [] };
     },
   };

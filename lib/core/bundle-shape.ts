@@ -117,7 +117,7 @@ function newerSteps(steps: readonly string[]): v.GenericSchema<unknown, Step>[] 
       const inner = path
         .split(".")
         .reduceRight<v.GenericSchema>((x, key) => v.object({ [key]: x }), v.pipe(v.string(), v.regex(other)));
-      return v.intersect([v.object({ step: v.literal(step) }), inner]) as v.GenericSchema<unknown, Step>;
+      return v.intersect([v.object({ step: v.literal(step) }), inner]);
     }),
   );
 }

@@ -205,3 +205,14 @@ test("`pooling` and `normalize` serve a model that declares none, each text in a
   const fixed = { ...model, inputs: [{ ...INPUT, dims: ["batch", 128] }] };
   await expect(embedTexts(fixed, HOW, ["a"], { pooling: "mean" })).rejects.toThrow("pads every text to one length");
 });
+
+test("a vector with NaN is an error where its type has no NaN", async () => {
+  const run = (): Promise<RunResult> => {
+    const vector = Float32Array.of(NaN, 1);
+    return Promise.resolve({ outputs: {}, decoded: { y: [{ kind: "vector", vector }] } } as unknown as RunResult);
+  };
+  const model: EmbedModel = { ...parts(), run };
+  expect(await embedTexts(model, HOW, ["a"], {})).toEqual([Float32Array.of(NaN, 1)]);
+  for (const precision of ["int8", "binary"] as const)
+    await expect(embedTexts(model, HOW, ["a"], { precision })).rejects.toMatchObject({ code: "wrong-result" });
+});

@@ -2,6 +2,7 @@
 // harmless where the attention mask excludes it, which the bundle's pooling does. A variant that mixes rows runs each
 // alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. Imported with the first call.
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -99,6 +100,13 @@ export async function embedTexts(
       const found = read(ran);
       for (const [at, i] of rows.entries()) {
         const vector = shortened(found[at] ?? new Float32Array(), dims);
+        // Neither bytes nor bits can say it; float32 vectors hold it.
+        if (precision !== "float32" && vector.some(Number.isNaN))
+          throw new SelvedgeError(
+            "wrong-result",
+            `embed: a vector of ${model.name} holds NaN: the model overflowed. Load another variant, as one in float32.`,
+            { reason: "nan" },
+          );
         vectors[i] = convert(normalize === true ? scaled(vector) : vector);
       }
     }

@@ -5,7 +5,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import { frameOf } from "./decode-run.ts";
 import type { DecodeRun, Frame } from "./decode-run.ts";
-import { argmax, mismatch, sigmoid, softmax, valuesOf } from "./values.ts";
+import { argmax, checkNumbers, mismatch, sigmoid, softmax, valuesOf } from "./values.ts";
 import type { Values } from "./values.ts";
 
 /** A box in the tensor: centre and size, in its pixels. */
@@ -58,6 +58,8 @@ function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeR
       throw mismatch(`Output "${spec.boxes ?? ""}" must be [${items}, ${queries}, 4] beside "${name}".`);
     const isSoftmax = (spec.scores ?? (classes > labels ? "softmax" : "sigmoid")) === "softmax";
     const [logits, places] = [valuesOf(name, output), valuesOf(spec.boxes ?? "", boxes)];
+    checkNumbers(name, logits);
+    checkNumbers(spec.boxes ?? "", places);
     return Array.from({ length: items }, (_, item) => {
       const found: Candidate[] = [];
       for (let query = item * queries; query < (item + 1) * queries; query += 1) {
@@ -105,6 +107,7 @@ function readAnchors(name: string, labels: number): Reader {
       );
     const [size, anchors] = columns ? [a, b] : [b, a];
     const values = valuesOf(name, output);
+    checkNumbers(name, values);
     return Array.from({ length: items }, (_, item) => {
       const at = (anchor: number, i: number): number =>
         Number(values[item * a * b + (columns ? i * anchors + anchor : anchor * size + i)]);

@@ -6,7 +6,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import { frameOf } from "./decode-run.ts";
 import type { DecodeRun, Frame } from "./decode-run.ts";
-import { checkTable, mismatch, valuesOf } from "./values.ts";
+import { checkNumbers, checkTable, mismatch, valuesOf } from "./values.ts";
 import type { Values } from "./values.ts";
 
 /** Creates the decoder of [batch, class, height, width] to the best class of each pixel of the picture. */
@@ -21,6 +21,7 @@ export function decodeSegment(
       throw mismatch(`Output "${name}" must be [batch, class, height, width], not [${output.dims.join(", ")}].`);
     checkTable(name, asset, labels.length, classes);
     const values = valuesOf(name, output);
+    checkNumbers(name, values);
     const frame = neededFrame(name, image, run);
     const lines = linesOf(frame, { width, height }, 2);
     return Array.from({ length: items }, (_, item): Decoded => {

@@ -202,3 +202,16 @@ test("an image that is read in bands is resampled as one that is whole, with the
     { numRuns: 60 },
   );
 });
+
+test("an output with NaN is an error, not boxes or classes", () => {
+  const run = requestOf(10, 10, { mode: "exact", width: 10, height: 10 });
+  const assets = { l: "cat\ndog\n" };
+  const reason = "holds NaN, so it can't be decoded";
+  const anchors = createDecoder("y", { op: "detect", form: "anchors", asset: "l", image: "x" }, assets);
+  expect(() => anchors(floats([1, 1, 6], [1, 1, 1, 1, NaN, 0]), run)).toThrow(reason);
+  const queries = createDecoder("y", { op: "detect", form: "queries", boxes: "b", asset: "l", image: "x" }, assets);
+  const beside = { ...run, output: () => floats([1, 1, 4], [0, 0, 1, 1]) };
+  expect(() => queries(floats([1, 1, 3], [NaN, NaN, NaN]), beside)).toThrow(reason);
+  const segment = createDecoder("y", { op: "segment", asset: "l", image: "x" }, assets);
+  expect(() => segment(floats([1, 2, 1, 1], [NaN, NaN]), run)).toThrow(reason);
+});

@@ -82,3 +82,17 @@ export function checkTable(name: string, asset: string, known: number, classes: 
 export function mismatch(message: string): SelvedgeError {
   return new SelvedgeError("bundle-invalid", message);
 }
+
+/**
+ * Rejects an output with a value that is NaN, of which no answer can be made: a model that overflowed, as in float16.
+ * @throws SelvedgeError `wrong-result`
+ */
+export function checkNumbers(name: string, values: Values): void {
+  for (let i = 0; i < values.length; i += 1)
+    if (isNaN(values[i]))
+      throw new SelvedgeError(
+        "wrong-result",
+        `Output "${name}" holds NaN, so it can't be decoded: the model overflowed. Load another variant (\`variant\` of load), as one in float32.`,
+        { output: name, reason: "nan" },
+      );
+}
