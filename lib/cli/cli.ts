@@ -1,5 +1,6 @@
 // The command line: one file a command. Results go to standard output, progress and errors to standard error.
-// Exit codes: 0 done; 1 failed, or a wrong option; 2 and 3 as the command's help says; 130 stopped by Ctrl-C.
+// Exit codes: 0 done; 1 failed, or a wrong option; 2 and 3 as the command's help says; 130 stopped by Ctrl-C, 143
+// by SIGTERM, 129 by SIGHUP.
 import { Command, CommanderError } from "commander";
 import type { Option } from "commander";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -131,6 +132,9 @@ export async function start(): Promise<void> {
     stop.abort();
     process.once("SIGINT", () => process.exit(130));
   });
+  // An exit takes child processes and temporary folders along; the signal's own end of a process would not.
+  process.once("SIGTERM", () => process.exit(143));
+  process.once("SIGHUP", () => process.exit(129));
   process.exitCode = await main(process.argv.slice(2), stop.signal);
   // ONNX Runtime's WebGPU keeps threads that would hold the process.
   process.exit();

@@ -141,7 +141,8 @@ export async function runReference(
   if (n < given.n && signal?.aborted !== true)
     notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} uses all.`);
   references.cutTo(n);
-  answers.check(await tally.value(), n, metric);
+  // Too few answers tell nothing of labels and order.
+  if (signal?.aborted !== true) answers.check(await tally.value(), n, metric);
   const split = splitSamples(n, fittedMost);
   const held = partOf(tally, positionsOf(n, split.isScored));
   return { references, split, score: await held.value(), tally: held, baseline: summaries.value() };

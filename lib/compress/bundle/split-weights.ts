@@ -50,7 +50,7 @@ export async function splitWeights(whole: OnnxModel, location: string, scratch: 
   if (borders.length === 0) return { graph, weights: null, borders };
   const length = countBytes(pieces);
   if (length < LARGE_BYTES) return { graph, weights: joinPieces(pieces), borders };
-  const folder = join(await scratch.folder(), randomUUID());
+  const folder = join(scratch.folder(), randomUUID());
   const path = join(folder, location);
   await mkdir(dirname(path), { recursive: true });
   await writeSynced(path, pieces);

@@ -63,7 +63,7 @@ test("weights that lie in a file are linked, not written again, and a changed on
   expect(d && storedOf(d)?.path).toBe(b && storedOf(b)?.path);
   expect(c && floatsOf(c)).toEqual(seededFloats(N * N, 9));
   // Two models share the second weight: three weights on disk, not four.
-  const temporary = await scratch.folder();
+  const temporary = scratch.folder();
   const sizes = readdirSync(temporary).map((x) => statSync(join(temporary, x)).size);
   expect(sizes.filter((x) => x >= N * N * 4).length).toBe(2);
   expect(dirname(second.source as string)).toBe(temporary);
@@ -91,7 +91,7 @@ test("weights behind a symbolic link are linked to where they lie", async () => 
 test("a process that exits early removes its temporary folder", async () => {
   const written = new URL("./written-model.ts", import.meta.url).href;
   const script = `const { Scratch } = await import(${JSON.stringify(written)});
-    process.stdout.write(await new Scratch().folder());
+    process.stdout.write(new Scratch().folder());
     process.exit();`;
   const path = join(folder, "exit.mjs");
   writeFileSync(path, script);

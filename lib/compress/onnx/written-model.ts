@@ -2,10 +2,10 @@
 // weights as external data, which ONNX Runtime maps. There the model that is handed on reads its weights from that file,
 // so memory holds none. A weight that lies in a file already is not written again where that file can be linked to.
 import { randomUUID } from "node:crypto";
-import { rmSync } from "node:fs";
-import { link, mkdtemp, realpath, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { link, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { temporaryFolder } from "./at-exit.ts";
+import type { TemporaryFolder } from "./at-exit.ts";
 import { writeSynced } from "./durable.ts";
 import { modelPieces } from "./encode.ts";
 import type { OnnxModel } from "./model.ts";
@@ -31,29 +31,18 @@ const LINK_ALIGN_BYTES = 64;
 
 /** A temporary folder for large models, made when it is first needed. */
 export class Scratch {
-  #folder: Promise<string> | null = null;
-  #remove: (() => void) | null = null;
+  #folder: TemporaryFolder | null = null;
 
   /** Returns the folder; a process that exits removes it too. */
-  folder(): Promise<string> {
-    return (this.#folder ??= this.#create());
-  }
-
-  async #create(): Promise<string> {
-    const folder = await mkdtemp(join(tmpdir(), "selvedge-models-"));
-    this.#remove = () => {
-      rmSync(folder, { recursive: true, force: true });
-    };
-    process.once("exit", this.#remove);
-    return folder;
+  folder(): string {
+    return (this.#folder ??= temporaryFolder("selvedge-models-")).path;
   }
 
   /** Removes the folder; models that were written there cannot be used any more. */
   async close(): Promise<void> {
-    const folder = await this.#folder;
+    const folder = this.#folder;
     this.#folder = null;
-    if (this.#remove !== null) process.off("exit", this.#remove);
-    if (folder !== null) await rm(folder, { recursive: true, force: true });
+    await folder?.remove();
   }
 }
 
@@ -65,7 +54,7 @@ export async function writeModel(
 ): Promise<WrittenModel> {
   const { byteLength } = model;
   if (byteLength < least) return { model, source: model.write(), byteLength };
-  const folder = await scratch.folder();
+  const folder = scratch.folder();
   const path = join(folder, `${randomUUID()}.onnx`);
   const moved = model.copy();
   await moveWeights(moved, folder, `${path}.data`);

@@ -3,12 +3,12 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ARRAY_TYPES } from "../../core/tensor.ts";
 import type { Dtype, Tensor } from "../../core/tensor.ts";
 import type { Feed } from "./feeds.ts";
+import { CHILD_GUARD, endWithThis, temporaryFolder } from "../onnx/at-exit.ts";
 import { makeNode } from "../onnx/graph.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
@@ -25,7 +25,7 @@ const TIMEOUT_MS = 120_000;
  * Vulkan driver may still run in threads of its own, and an orderly exit destroys what they use (seen with lavapipe:
  * "double free" in nine exits of ten).
  */
-const RUN = `
+const RUN = `${CHILD_GUARD}
 const { readFileSync, writeFileSync, writeSync } = require("node:fs");
 const [path, folder, provider, extra, enough, model] = process.argv.slice(1);
 const end = (code) => {
@@ -92,7 +92,8 @@ export async function runInChildProcess(
   enough: Enough = { count: feeds.length, ms: 0 },
 ): Promise<ChildProcessRun> {
   const runtime = findPackage("onnxruntime-node");
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-run-"));
+  const temporary = temporaryFolder("selvedge-run-");
+  const folder = temporary.path;
   try {
     const model = typeof source === "string" ? source : join(folder, "model.onnx");
     if (typeof source !== "string") await writeFile(model, source);
@@ -113,7 +114,7 @@ export async function runInChildProcess(
       outputs.push(await readOutputs(folder, i));
     return { exit, isLate, log, outputs, profile: readProfile(folder) };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await temporary.remove();
   }
 }
 
@@ -178,7 +179,8 @@ async function readOutputs(folder: string, index: number): Promise<Outputs> {
 }
 
 function start(args: readonly string[]): Promise<{ isLate: boolean; log: string }> {
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] });
+  endWithThis(child);
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;

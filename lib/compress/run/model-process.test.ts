@@ -1,12 +1,24 @@
+import type { ChildProcess } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { writeModelFile } from "../onnx/model-file.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 import { ModelProcess } from "./model-process.ts";
 import { openSession } from "./ort-session.ts";
+
+const forked: ChildProcess[] = [];
+vi.mock("node:child_process", async (original) => {
+  const real = await original<typeof import("node:child_process")>();
+  const fork = (...given: Parameters<typeof real.fork>): ChildProcess => {
+    const child = real.fork(...given);
+    forked.push(child);
+    return child;
+  };
+  return { ...real, fork };
+});
 
 const N = 64;
 const folder = mkdtempSync(join(tmpdir(), "selvedge-process-test-"));
@@ -70,6 +82,20 @@ test("external data is found by the graph's own name for it, whatever the model'
     }
   }
 }, 60_000);
+
+test.each(["cpu", "wasm"] as const)(
+  "Ctrl-C, which every process of a terminal gets, ends no run: %s",
+  async (place) => {
+    const opened = await ModelProcess.open(path, place, { executionProviders: [place], logSeverityLevel: 4 });
+    try {
+      forked.at(-1)?.kill("SIGINT");
+      expect(Object.keys(await opened.run(feed))).toEqual(["y"]);
+    } finally {
+      await opened.release();
+    }
+  },
+  60_000,
+);
 
 test("a process that ends takes its calls with it, and says so", async () => {
   const opened = await ModelProcess.open(path, "cpu", { executionProviders: ["cpu"], logSeverityLevel: 4 });

@@ -1,14 +1,15 @@
 // Loads and runs a large model in a process of its own. Its memory is returned whole when the model is released, which
 // WebAssembly's never is, and a model that the machine cannot hold ends that process alone.
 import { fork } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { InferenceSession } from "onnxruntime-node";
 import type { Tensor } from "../../core/tensor.ts";
+import { CHILD_GUARD, endWithThis, temporaryFolder } from "../onnx/at-exit.ts";
+import type { TemporaryFolder } from "../onnx/at-exit.ts";
 import { readModelAndFiles } from "../onnx/model-file.ts";
 import type { Feed } from "./feeds.ts";
 import { findPackage } from "./optional-peers.ts";
@@ -17,7 +18,7 @@ import { findPackage } from "./optional-peers.ts";
  * Script of the process. Its arguments name the runtime: the path of onnxruntime-node, or the address of the module that
  * starts ONNX Runtime's WebAssembly. A file is read in parts: Node reads at most 2 GiB at once.
  */
-const RUN = `
+const RUN = `${CHILD_GUARD}
 const { closeSync, fstatSync, openSync, readSync } = require("node:fs");
 const [kind, runtime] = process.argv.slice(2);
 const readFile = (path) => {
@@ -83,15 +84,15 @@ interface Waiting {
 /** A model that is loaded in a process of its own. */
 export class ModelProcess {
   readonly #child: ChildProcess;
-  readonly #script: string;
+  readonly #script: TemporaryFolder;
   readonly #waiting: Map<number, Waiting> = new Map();
   #calls = 0;
   #busyMs = 0;
   #ports: BothPorts = { inputs: [], outputs: [] };
 
   private constructor(kind: "node" | "wasm", runtime: string) {
-    this.#script = mkdtempSync(join(tmpdir(), "selvedge-process-"));
-    const path = join(this.#script, "run.cjs");
+    this.#script = temporaryFolder("selvedge-process-");
+    const path = join(this.#script.path, "run.cjs");
     writeFileSync(path, RUN);
     // A module of the sources is TypeScript, which the development dependency tsx loads.
     const loader = /\.ts$/.test(runtime) ? createRequire(import.meta.url).resolve("tsx") : null;
@@ -101,6 +102,7 @@ export class ModelProcess {
       serialization: "advanced",
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
+    endWithThis(this.#child);
     this.#child.on("message", (answer: Answer) => {
       this.#take(answer);
     });
@@ -149,7 +151,7 @@ export class ModelProcess {
   }
 
   /** Ends the process. */
-  release(): Promise<void> {
+  async release(): Promise<void> {
     const isGone = this.#child.exitCode !== null || this.#child.signalCode !== null;
     const gone = new Promise<void>((resolve) => {
       if (isGone || this.#child.pid === undefined) resolve();
@@ -159,8 +161,8 @@ export class ModelProcess {
         });
     });
     this.#child.kill("SIGKILL");
-    rmSync(this.#script, { recursive: true, force: true });
-    return gone;
+    await gone;
+    await this.#script.remove();
   }
 
   #call(call: "open" | "run", given: object): Promise<unknown> {

@@ -11,9 +11,9 @@
 // In a child process: ONNX Runtime 1.30 crashes in a pass on a float16 model (session.ts).
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { CHILD_GUARD, endWithThis, temporaryFolder } from "../onnx/at-exit.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { readModelFile, writeModelFile } from "../onnx/model-file.ts";
 import { writeModel } from "../onnx/written-model.ts";
@@ -88,7 +88,7 @@ const GROWTH = 1.01;
 const NARROWED = { minElements: 64, hasSubnormals: true } as const;
 
 /** Script that writes ONNX Runtime's optimized model. */
-const RUN = `
+const RUN = `${CHILD_GUARD}
 const [path, job] = process.argv.slice(1);
 const { InferenceSession } = require(path);
 const [from, to, extra] = JSON.parse(job);
@@ -114,7 +114,8 @@ export async function optimizeAhead(
     ...session,
     [DISABLED]: [session[DISABLED] ?? [], names].flat().join(";"),
   });
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-ahead-"));
+  const temporary = temporaryFolder("selvedge-ahead-");
+  const folder = temporary.path;
   const made: string[] = [];
   const optimized = async (from: ModelSource, name: string, entries: typeof session): Promise<OnnxModel | null> => {
     const path = await optimize(from, join(folder, name), entries);
@@ -142,7 +143,7 @@ export async function optimizeAhead(
     return both !== null && operatorsOf(both) === operatorsOf(loaded) ? { ...ahead, session: without(PASSES) } : null;
   } finally {
     for (const path of made) await rm(path, { force: true });
-    await rm(folder, { recursive: true, force: true });
+    await temporary.remove();
   }
 }
 
@@ -167,17 +168,17 @@ export async function afterLoading<T>(
   session: Readonly<Record<string, string>>,
   use: (model: OnnxModel) => T,
 ): Promise<T | null> {
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-loaded-"));
+  const temporary = temporaryFolder("selvedge-loaded-");
   let path: string | null = null;
   try {
-    path = await optimize(source, join(folder, "form"), session);
+    path = await optimize(source, join(temporary.path, "form"), session);
     return path === null ? null : use(readModelFile(path));
   } catch {
     // Past 2 GB the written model has no file format.
     return null;
   } finally {
     if (path !== null) await rm(path, { force: true });
-    await rm(folder, { recursive: true, force: true });
+    await temporary.remove();
   }
 }
 
@@ -195,9 +196,10 @@ function tidied(model: OnnxModel, ...transforms: Transform[]): OnnxModel {
 function run(job: readonly [from: string, to: string, session: Readonly<Record<string, string>>]): Promise<boolean> {
   const runtime = findPackage("onnxruntime-node");
   const child = spawn(process.execPath, ["-e", RUN, runtime, JSON.stringify(job)], {
-    stdio: "ignore",
+    stdio: ["pipe", "ignore", "ignore"],
     timeout: TIMEOUT_MS,
   });
+  endWithThis(child);
   return new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code) => {
