@@ -167,3 +167,21 @@ test("a bare model whose requests wasm can't run is called unverified (golden ba
   expect(await compare(check, [request(1)], [1])).toBeNull();
   expect(notes).toEqual(["a shape could not be compared with wasm"]);
 });
+
+test("each run that a batch was split into is compared by its own size (golden groups)", async () => {
+  const site = siteOf();
+  const items = [20, 40, 20, 40].map((columns) => request(1, columns));
+  const isShort = ({ tensors: { x } }: Feeds): boolean => x?.dims[1] === 20;
+  const gpu = answers((feeds) => (isShort(feeds) ? 5 : 1));
+  const { check } = pageOf(site);
+  const ran = {
+    ...(await gpu(items)),
+    runs: 2,
+    groups: [
+      [0, 2],
+      [1, 3],
+    ],
+  };
+  await expect(check.answered(items, ran, gpu)).rejects.toMatchObject({ code: "wrong-result" });
+  expect(pageOf(site).check.refused).not.toBeNull();
+});

@@ -107,12 +107,12 @@ export class GoldenCheck implements AnswerCheck {
   answered(items: readonly Feeds[], ran: Ran, run: RunItems): Promise<void> | null {
     if (this.#refused !== null) return Promise.reject(this.#refused);
     this.#repeatLater();
-    const batch = items.flatMap((feeds, i): Answered[] => {
-      const reply = ran.items[i];
-      return reply?.ok === true ? [{ feeds, outputs: reply.value.outputs, dims: ran.dims?.[i] ?? null }] : [];
-    });
-    // As many runs as requests: none were batched.
-    const groups = ran.runs < items.length ? [batch] : batch.map((one) => [one]);
+    const answeredAt = (i: number): Answered[] => {
+      const [feeds, reply] = [items[i], ran.items[i]];
+      if (feeds === undefined || reply?.ok !== true) return [];
+      return [{ feeds, outputs: reply.value.outputs, dims: ran.dims?.[i] ?? null }];
+    };
+    const groups = (ran.groups ?? [[...items.keys()]]).map((places) => places.flatMap(answeredAt));
     const open = groups.filter((group) => group.length > 0 && !this.#isKnown(this.#classOf(group)));
     return open.length === 0 ? null : this.#compareAll(open, run);
   }

@@ -96,6 +96,8 @@ export interface Ran {
   readonly items: readonly Reply<RanItem>[];
   /** Number of backend runs: 1 where all were concatenated. More where they could not be, or not yet. */
   readonly runs: number;
+  /** Places of the requests that each run answered; absent where one run answered all. */
+  readonly groups?: readonly (readonly number[])[] | undefined;
   /** Whether batching is useful: false once the model proved unable to run requests together. */
   readonly canJoin: boolean;
   /**

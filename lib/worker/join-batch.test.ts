@@ -51,7 +51,7 @@ describe("requests that fit", () => {
       b: floats([rows, 3], ...Array.from({ length: rows * 3 }, () => 100)),
     });
     const ran = await runBatch(backend, 1, model, [item(1, 0), item(2, 10), item(1, 20)]);
-    expect(ran.runs).toBe(1);
+    expect([ran.runs, ran.groups]).toEqual([1, [[0, 1, 2]]]);
     expect(outputsOf(ran)).toEqual([
       floats([1, 3], 100, 101, 102),
       floats([2, 3], 110, 111, 112, 113, 114, 115),
@@ -90,6 +90,7 @@ test("requests of unlike sizes run apart, each group as one", async () => {
     { x: floats([1, 2], 6, 7) },
   ]);
   expect(seen).toEqual(["2,2", "1,3"]);
+  expect(ran.groups).toEqual([[0, 2], [1]]);
   expect(outputsOf(ran)).toEqual([floats([1, 2], 1, 2), floats([1, 3], 3, 4, 5), floats([1, 2], 6, 7)]);
 });
 
@@ -130,8 +131,8 @@ test("an undeclared batch axis is trusted once a batch equals its items run alon
   const items = [{ x: floats([1], 1) }, { x: floats([1], 2) }];
   const fine = changing((x) => x);
   const model = batchingOf(...ports, false);
-  expect((await runBatch(fine.backend, 1, model, items)).runs).toBe(3);
-  expect((await runBatch(fine.backend, 1, model, items)).runs).toBe(1);
+  expect(await runBatch(fine.backend, 1, model, items)).toMatchObject({ runs: 3, groups: [[0], [1]] });
+  expect(await runBatch(fine.backend, 1, model, items)).toMatchObject({ runs: 1, groups: [[0, 1]] });
   const mixing = changing((x) => floats(x.dims, ...numbersOf(x).map((value) => value / x.data.length)));
   const other = batchingOf(...ports, false);
   expect(outputsOf(await runBatch(mixing.backend, 1, other, items))).toEqual(items.map(({ x }) => x));

@@ -35,6 +35,8 @@ export interface BatchRun {
   readonly outcomes: readonly Outcome[];
   /** Number of backend runs. */
   readonly runs: number;
+  /** Places of the items that each run answered. */
+  readonly groups: readonly (readonly number[])[];
 }
 
 /** Returns the batching rules of a model; undeclared axes are only trusted once a batch came out right. */
@@ -67,12 +69,14 @@ export async function runBatch(
   isAlone: boolean = items.length === 1,
 ): Promise<BatchRun> {
   const outcomes: Outcome[] = [];
+  const answered: number[][] = [];
   let runs = 0;
   const run = (feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>> => {
     runs += 1;
     return backend.run(modelId, feeds);
   };
   const alone = async ({ index, parts }: Item): Promise<void> => {
+    answered.push([index]);
     try {
       outcomes[index] = { outputs: await run(drawn(parts)) };
     } catch (error) {
@@ -87,9 +91,12 @@ export async function runBatch(
     if (!model.isProved) {
       model.canJoin = group.every(({ index }, i) => isSameOutcome(outcomes[index], together[i]));
       model.isProved = model.canJoin;
-    } else for (const [i, { index }] of group.entries()) outcomes[index] = { outputs: together[i] ?? {} };
+      continue;
+    }
+    answered.push(group.map(({ index }) => index));
+    for (const [i, { index }] of group.entries()) outcomes[index] = { outputs: together[i] ?? {} };
   }
-  return { outcomes, runs };
+  return { outcomes, runs, groups: answered };
 }
 
 /** Groups compatible items, in order of arrival. */

@@ -46,9 +46,11 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
   };
   const answers = new Map<Feeds, RanItem>();
   const dims = message.items.some(({ others }) => others !== null) ? new Map<Feeds, ReturnType<typeof dimsOf>>() : null;
+  const groups: number[][] = [];
   let [runs, preprocessMs, runMs, decodeMs] = [0, 0, 0, 0];
   for (let at = 0, fromMs = now(); at < message.items.length; fromMs = now()) {
     const ready = new Map<Feeds, Prepared>();
+    const places: number[] = [];
     for (let held = 0; at < message.items.length && held < HELD_BYTES; at += 1) {
       const feeds = message.items[at] as Feeds;
       try {
@@ -57,6 +59,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
             ? { parts: feeds.tensors, pictures: {} }
             : await prepare(model, feeds.tensors, feeds.others);
         ready.set(feeds, one);
+        places.push(at);
         dims?.set(feeds, dimsOf(one.parts));
         for (const part of Object.values(one.parts)) if ("draw" in part) held += part.heldBytes;
       } catch (error) {
@@ -74,6 +77,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
         fail(feeds, error);
       }
     runs += batch.runs;
+    groups.push(...batch.groups.map((group) => group.map((i) => places[i] as number)));
     preprocessMs += readyMs - fromMs;
     runMs += ranMs - readyMs;
     decodeMs += now() - ranMs;
@@ -84,6 +88,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
   });
   return {
     ...{ items, runs, canJoin: model.batching.canJoin, preprocessMs, runMs, decodeMs },
+    groups: groups.length > 1 ? groups : undefined,
     dims: dims === null ? undefined : message.items.map((feeds) => dims.get(feeds) ?? null),
   };
 }
@@ -96,7 +101,7 @@ async function compute(
 ): Promise<BatchRun> {
   if (state === undefined) return runBatch(backend, modelId, batching, items, length === 1);
   const outputs = await backend.run(modelId, drawn(items[0] ?? {}), state);
-  return { outcomes: [{ outputs }], runs: 1 };
+  return { outcomes: [{ outputs }], runs: 1, groups: [[0]] };
 }
 
 /** Converts inputs to parts of a batch; images for the GPU are only converted once their place in it is known. */

@@ -362,6 +362,25 @@ test("images of several sizes run as one, each as it does alone; one that can't 
   }
 });
 
+test("each run names the places of its requests, beside one that failed before it (golden groups)", async () => {
+  const client = connect(createReferenceBackend());
+  await client.start(START, BOUND_MS);
+  const x: ImageSpec = { layout: "nchw", channels: "gray", resize: { mode: "side", maxSide: 64 } };
+  const dims = ["n", 1, "h", "w"];
+  const port = { dtype: "float32", dims, batchAxis: 0 } as const;
+  const declared = { inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }] };
+  await client.load({ ...message(identityModel("float32", dims), { images: { x } }), declared }, BOUND_MS);
+  const picture = (width: number, height: number): Feeds => {
+    const data = new Uint8ClampedArray(4 * width * height);
+    return { tensors: {}, others: { x: { kind: "image", image: { width, height, data } } } };
+  };
+  const corrupt: Feeds = { tensors: {}, others: { x: { kind: "image", image: new Blob(["no picture"]) } } };
+  const items = [picture(3, 5), corrupt, picture(4, 4), picture(3, 5)];
+  const ran = await client.run({ modelId: 1, items }, BOUND_MS);
+  expect([ran.runs, ran.groups]).toEqual([2, [[0, 3], [2]]]);
+  expect((await client.run({ modelId: 1, items: [picture(3, 5), picture(3, 5)] }, BOUND_MS)).groups).toBeUndefined();
+});
+
 test("answers about pixels have the size of the picture that the request brought", async () => {
   const run: Backend["run"] = (_, { x }) => Promise.resolve({ y: x as Tensor });
   const client = connect({ ...createReferenceBackend(), run });
