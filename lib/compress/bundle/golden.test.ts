@@ -81,6 +81,19 @@ test("a variant's golden output is its output for the golden input", async () =>
   expect(new Float32Array(data.slice().buffer)).toEqual(Float32Array.of(-1, 2));
 });
 
+test("a second step that the model refuses leaves the golden of the first", async () => {
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: ["n", 2], state: ["n", 2] },
+    outputs: ["next"],
+    nodes: [{ opType: "Concat", input: ["x", "state"], output: ["next"], attributes: { axis: 1 } }],
+  });
+  const two: Tensor = { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, -2) };
+  const golden = await makeGolden(model.write(), undefined, { x: two, state: two }, { states: { next: "state" } });
+  expect(golden?.outputs.bytes.length).toBeGreaterThan(8);
+  expect(golden?.next).toBeUndefined();
+});
+
 /** A model with y = max(x − 1, 0) on [n, 2]. */
 function gated(): { bytes: Uint8Array<ArrayBuffer>; input: BundleInput } {
   const model = smallModel({

@@ -107,11 +107,15 @@ export async function makeGolden(
       const others = Object.fromEntries(Object.entries(input).filter(([name]) => !own.has(name)));
       const left = Object.entries(states).map(([output, state]) => [state, answer[output] as Tensor] as const);
       const full = { ...others, ...Object.fromEntries(left) };
-      runs.push(await filesOf("golden-step", others, await run(full), async (nudged) => run({ ...full, ...nudged })));
+      // A model may refuse what the first step left, or a large input: the first golden stands alone then.
+      const answered = await run(full).catch(() => null);
+      const again = async (nudged: Feed): Promise<Feed> => run({ ...full, ...nudged });
+      runs.push(answered && (await filesOf("golden-step", others, answered, again).catch(() => null)));
     }
     const loud = largest === null ? null : enlarged(input, largest);
-    const loudAnswer = loud && (await run(loud));
-    if (loud && isFinite(loudAnswer ?? {})) runs.push(await filesOf("golden-large", loud, loudAnswer ?? {}, run));
+    const loudAnswer = loud && (await run(loud).catch(() => null));
+    if (loud && loudAnswer && isFinite(loudAnswer))
+      runs.push(await filesOf("golden-large", loud, loudAnswer, run).catch(() => null));
     const [first, ...next] = runs.filter((x) => x !== null);
     if (first === undefined || runs[0] === null) return undefined;
     return next.length === 0 ? first : { ...first, next };
