@@ -96,3 +96,11 @@ test("the first document that fails cancels the others", async () => {
   ).rejects.toThrow("no");
   expect(calls[0]?.options.signal?.aborted).toBe(true);
 });
+
+test("a document without a score comes last", async () => {
+  const scores = [1, NaN, 5, 3, NaN, 9];
+  const values = scores.map((_, i) => String(i));
+  const { model } = fake((pair) => [scores[Number(pair)] ?? 0]);
+  const { ranking } = await rerankingModel(model).doRerank({ documents: { values }, query: "q" });
+  expect(ranking.map((x) => x.index)).toEqual([5, 2, 3, 0, 1, 4]);
+});

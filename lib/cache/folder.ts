@@ -17,7 +17,7 @@ export async function openExternal(
   known: KnownRepository | null,
   net: RepositoryNet,
 ): Promise<RepositoryJson> {
-  const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "") || "model.onnx";
+  const name = decoded(new URL(url).pathname.split("/").pop() ?? "") || "model.onnx";
   const find = async (path: string, address: string): Promise<DescribedFile> => {
     const found = await probe(address, path, net);
     if (found === null) throw missingPart(name, path);
@@ -49,7 +49,7 @@ export async function openFolder(
   const located = new Map(
     await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place, known)] as const)),
   );
-  const name = decodeURIComponent(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
+  const name = decoded(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
   if (!files.some((x) => x.path.endsWith(".onnx")))
     throw new SelvedgeError(
       "model-invalid",
@@ -120,4 +120,13 @@ async function probeData(base: string, path: string, net: RepositoryNet): Promis
     if (more !== null) found.push(more);
   }
   return found;
+}
+
+/** Decodes a part of an address; one that is no UTF-8 stays as it is. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }

@@ -414,8 +414,9 @@ describe("from a folder", () => {
       ...{ effects: { ...hurried, fetch }, signal: new AbortController().signal },
       ...{ token: undefined, attempts: () => Promise.resolve(1) },
     };
-    const found = await openFolder("https://models.example/m/", undefined, null, net);
+    const found = await openFolder("https://models.example/%ff/", undefined, null, net);
     expect(found.variants[0]?.files).toHaveLength(1 + 1_000);
+    expect(found.name, "an address that is no UTF-8").toBe("%ff");
   });
 
   test("external data and a graph at the top are found", async () => {

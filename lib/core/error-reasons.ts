@@ -182,7 +182,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The repository or folder holds no ONNX graph.",
       "Take one with an `onnx/` folder, or export the model: `optimum-cli export onnx`.",
     ],
-    "several-graphs": ["The repository has several graphs, and none is `model`.", "Name one by `file`."],
+    "several-graphs": [
+      "The repository has several graphs, and none is `model`; or they lie in several folders.",
+      "Name one by `file`.",
+    ],
     "no-graph": ["The repository has no graph of the name in `file`.", "Take one that the message lists."],
     onnx: ["ONNX Runtime refuses the model.", "Read the message: it names the operator or the fault."],
   },
@@ -195,6 +198,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The model has no known input, and wasm can't run it to make one, so the GPU's answers can't be checked.",
       "Compress it to a bundle; or pass `allowUnverified: true` to `load`.",
     ],
+    nan: ["An output holds NaN: the model overflowed.", "Load another variant, as one in float32."],
   },
   "does-not-fit": {
     "wasm-limit": [
@@ -225,6 +229,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The host does not state the size of a repository's file.",
       "Send `Content-Length`, and do not compress `.onnx` files on the fly.",
     ],
+    newer: ["An output is decoded by a step of a newer release.", "Install a newer release of selvedge."],
   },
   "remote-failed": {
     unreachable: [

@@ -85,12 +85,24 @@ export function chooseGraphs(
   const usual = graphs.filter((x) => x.base === USUAL_BASE);
   const [first] = usual.length > 0 ? usual : graphs;
   const alike = graphs.filter((x) => x.base === first?.base && folderOf(x.path) === folderOf(first.path));
+  const folders = new Set(graphs.map((x) => folderOf(x.path)));
+  // A pipeline of several models, as a diffusers layout, has a part in each folder.
+  if (folders.size > 1 && first !== undefined && !FOLDERS.includes(folderOf(first.path)))
+    throw severalGraphs(
+      repository,
+      "they lie in several folders",
+      graphs.map((x) => x.path),
+    );
   const bases = basesOf(graphs);
   if (usual.length > 0 || bases.length === 1) return alike;
-  throw new SelvedgeError(
+  throw severalGraphs(repository, `none is "${USUAL_BASE}"`, bases);
+}
+
+function severalGraphs(repository: string, why: string, files: readonly string[]): SelvedgeError {
+  return new SelvedgeError(
     "model-invalid",
-    `${repository} has several graphs and none is "${USUAL_BASE}": choose one by \`file\`: ${bases.map((x) => `"${x}"`).join(", ")}.`,
-    { repository, files: bases, reason: "several-graphs" },
+    `${repository} has several graphs and ${why}: choose one by \`file\`: ${files.map((x) => `"${x}"`).join(", ")}.`,
+    { repository, files, reason: "several-graphs" },
   );
 }
 

@@ -61,7 +61,14 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
   const modes = Object.keys(MODES).filter((x) => config[x] === true);
   const [only, second] = modes;
   const word = textOf(config["pooling_mode"]);
-  const mode = word !== null ? (WORDS[word] ?? null) : only === undefined ? "mean" : (MODES[only] ?? null);
+  const mode =
+    word !== null
+      ? Object.hasOwn(WORDS, word)
+        ? (WORDS[word] ?? null)
+        : null
+      : only === undefined
+        ? "mean"
+        : (MODES[only] ?? null);
   const other = list.find((x) => !["Transformer", "Pooling", "Normalize"].some((kind) => isOf(kind)(x)));
   const unsupported =
     textOf(other?.["type"]) ?? (second !== undefined ? modes.join(" + ") : mode === null ? (word ?? only ?? "") : null);

@@ -106,6 +106,18 @@ describe("names of ONNX files", () => {
     ]);
   });
 
+  test("of models in several folders, as a pipeline's parts, none is taken by chance", () => {
+    const parts = ["text_encoder/model.onnx", "unet/model.onnx", "vae_decoder/model.onnx"];
+    expect(() => chooseGraphs(listGraphs(parts), undefined, "o/n")).toThrow(
+      'o/n has several graphs and they lie in several folders: choose one by `file`: "text_encoder/model.onnx", "unet/model.onnx", "vae_decoder/model.onnx"',
+    );
+    expect(chooseGraphs(listGraphs(parts), "unet/model.onnx", "o/n").map((x) => x.path)).toEqual(["unet/model.onnx"]);
+    expect(chooseGraphs(listGraphs([...parts, "onnx/model.onnx"]), undefined, "o/n").map((x) => x.path)).toEqual([
+      "onnx/model.onnx",
+    ]);
+    expect(chooseGraphs(listGraphs(["cpu/model.onnx"]), undefined, "o/n")).toHaveLength(1);
+  });
+
   test("several graphs without a usual one are named, none is said so", () => {
     const graphs = listGraphs(["onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx"]);
     expect(() => chooseGraphs(graphs, undefined, "o/n")).toThrow(
@@ -312,6 +324,11 @@ test("the padding's id is carried to the texts, from the tokenizer's files or fr
   expect(padOf({ "config.json": { pad_token_id: 3 } })).toBe(3);
   expect(padOf({ "config.json": { pad_token_id: 1.5 } })).toBeUndefined();
   expect(padOf({})).toBeUndefined();
+});
+
+test("a pooling named as a property of every object is no mode", () => {
+  const facts = readSentence({ modules: [], pooling: { pooling_mode: "constructor" }, length: null, prompts: null });
+  expect(facts).toMatchObject({ pooling: null, unsupported: "constructor" });
 });
 
 test("generation_config.json: one end or several", () => {

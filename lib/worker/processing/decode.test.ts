@@ -361,3 +361,19 @@ test("a step of a newer release is refused by its name", () => {
     'Output "y" is decoded by "later", which this release does not know',
   );
 });
+
+test("a wide vector is scaled to length 1", () => {
+  const width = 300_000;
+  const spec = { op: "pool", mode: "cls", normalize: true } as const;
+  const [answer] = createDecoder(
+    "y",
+    spec,
+    {},
+  )(
+    floats(
+      [1, 1, width],
+      Array.from({ length: width }, () => 1),
+    ),
+  );
+  expect(answer?.kind === "vector" ? answer.vector[0] : 0).toBeCloseTo(1 / Math.sqrt(width), 6);
+});

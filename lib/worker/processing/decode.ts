@@ -122,7 +122,8 @@ function pool(name: string, spec: PoolSpec, output: Tensor, mask: Tensor | undef
     for (const token of chosen)
       for (let i = 0; i < sums.length; i += 1)
         sums[i] = (sums[i] as number) + Number(values[(item * tokens + token) * width + i]);
-    const length = spec.normalize === true ? Math.hypot(...sums) : Math.max(1, chosen.length);
+    const length =
+      spec.normalize === true ? Math.sqrt(sums.reduce((sum, x) => sum + x * x, 0)) : Math.max(1, chosen.length);
     for (let i = 0; i < sums.length; i += 1) vector[i] = length === 0 ? 0 : (sums[i] as number) / length;
     return { kind: "vector", vector };
   });

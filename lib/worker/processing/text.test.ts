@@ -150,3 +150,13 @@ test("short texts are padded by the declared token where tokenizer.json names no
   expect(padded(9, { pad_id: 1.5 })).toBe(9);
   expect(padded(9, { pad_id: "x" })).toBe(9);
 });
+
+test("where a pair has one token too many for equal parts, the first text loses it if it is no longer, as in the reference", () => {
+  const pair = (text: string, other: string): unknown => {
+    const row = joinPair({ text, pair: other }) as string;
+    const input = { ...ids, dtype: "int32", text: { ...(ids.text as TextSpec), maxLength: 6 } } as const;
+    return read(input, [row])?.["input_ids"]?.data;
+  };
+  expect(pair("the the the", "sat sat sat")).toEqual(Int32Array.of(2, 4, 3, 7, 7, 3));
+  expect(pair("the the the the", "sat sat sat")).toEqual(Int32Array.of(2, 4, 4, 3, 7, 3));
+});

@@ -231,7 +231,7 @@ function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, maxL
   const secondAt = ids.length - b - Math.max(0, marks.length - a - before);
   let [keepA, keepB] = [a, b];
   for (let over = ids.length - maxLength; over > 0 && keepA + keepB > 0; over -= 1)
-    if (keepA > keepB) keepA -= 1;
+    if (keepA > keepB || (keepA === keepB && a <= b)) keepA -= 1;
     else keepB -= 1;
   const pick = (list: readonly number[]): number[] => [
     ...list.slice(0, before + keepA),
