@@ -50,6 +50,7 @@ test("changes and messages are those of reasons that exist", () => {
 
 /** Causes whose message no browser test makes, and why. */
 const UNSEEN: Readonly<Record<string, string>> = {
+  "bundle-invalid newer": "needs a store of a newer release: worker/processing/decode.test.ts",
   "bundle-invalid no-size": "of repositories: source/source.test.ts",
   "does-not-fit device-memory": "needs a device of little memory: cache/plan.test.ts",
   "does-not-fit gpu-buffer": "needs a GPU of small buffers: cache/plan.test.ts",
@@ -67,6 +68,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   "remote-failed timeout": "of a time that a test moves: remote/client.test.ts",
   "setup-failed package": "of the command line: cli/messages.txt",
   "setup-failed worker-refused": "what no other reason describes",
+  "wrong-result nan": "needs a model that overflows: worker/processing/tasks.test.ts",
   "wrong-result unverified": "needs a model that fills wasm's memory",
   "worker-crashed transient": "the engine starts such a worker again by itself",
 };
