@@ -25,7 +25,7 @@ export class Endpoint {
   /** Requests that are under way. */
   outstanding = 0;
   /** Forms that its models take, by the models' paths. */
-  readonly forms = new Map<string, Form>();
+  readonly forms: Map<string, Form> = new Map();
   /** Whether any reply of it could be read, which CORS headers are needed for. */
   wasRead = false;
   /** Failures in a row. */
