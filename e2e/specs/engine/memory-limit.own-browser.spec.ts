@@ -61,6 +61,9 @@ async function open(page: Page, gib: number | null): Promise<void> {
   await page.waitForFunction("globalThis.selvedge !== undefined");
 }
 
+/** In the soak alone: a cgroup of its own needs root and a machine that gives one. */
+const ROUNDS = slice(0, 3);
+
 /** Returns what `availability` says of both models. */
 function said(page: Page): Promise<Record<string, string | null>> {
   return page.evaluate(
@@ -93,7 +96,7 @@ function load(page: Page, url: string): Promise<number> {
   );
 }
 
-for (let round = 0; round < slice(1, 3); round += 1) {
+for (let round = 0; round < ROUNDS; round += 1) {
   test(`what is said not to fit dies when it is forced, ${round}`, async () => {
     await inLimited(async (page, group) => {
       await open(page, REPORTED_GIB);
