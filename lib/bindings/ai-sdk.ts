@@ -34,10 +34,15 @@ export interface AiSdkCall {
 
 /** An `EmbeddingModelV4` of the AI SDK. */
 export interface AiSdkEmbeddingModel {
+  /** Version of the AI SDK's interface. */
   readonly specificationVersion: "v4";
+  /** `selvedge`. */
   readonly provider: string;
+  /** Name of the model, or the option `modelId`. */
   readonly modelId: string;
+  /** Infinity: the engine batches. */
   readonly maxEmbeddingsPerCall: number;
+  /** True. */
   readonly supportsParallelCalls: boolean;
   /** Computes the vector of each value, in their order; called by the AI SDK. */
   doEmbed(
@@ -47,8 +52,11 @@ export interface AiSdkEmbeddingModel {
 
 /** A `RerankingModelV4` of the AI SDK. */
 export interface AiSdkRerankingModel {
+  /** Version of the AI SDK's interface. */
   readonly specificationVersion: "v4";
+  /** `selvedge`. */
   readonly provider: string;
+  /** Name of the model, or the option `modelId`. */
   readonly modelId: string;
   /** Sorts documents by their score for a query; called by the AI SDK. */
   doRerank(call: AiSdkRerankCall): Promise<{ ranking: { index: number; relevanceScore: number }[]; warnings: never[] }>;
@@ -56,7 +64,9 @@ export interface AiSdkRerankingModel {
 
 /** A call of `doRerank`. */
 export interface AiSdkRerankCall extends AiSdkCall {
+  /** Texts, or objects, which are ranked as their JSON. */
   readonly documents: { readonly values: readonly (string | object)[] };
+  /** The text that documents are compared with. */
   readonly query: string;
   /** Number of documents to return. Default: all. */
   readonly topN?: number | undefined;

@@ -63,6 +63,7 @@ export interface TokensSpec {
 
 /** Boxes of objects, with labels. */
 export interface BoxesSpec {
+  /** Boxes of objects. */
   readonly op: "detect";
   /**
    * `queries`: logits [batch, query, class], with the boxes in another output as centre and size in shares of the image.

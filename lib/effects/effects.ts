@@ -30,6 +30,7 @@ export interface WorkerSource {
 
 /** Watch over a fetch, which aborts it where no bytes arrive. */
 export interface FetchWatch {
+  /** Aborts the fetch. */
   readonly signal: AbortSignal;
   /** Restarts the bound, since bytes have arrived. */
   readonly renew: () => void;
