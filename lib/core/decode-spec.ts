@@ -47,6 +47,7 @@ export interface PoolSpec {
 
 /** A label for each token of a text, from logits [batch, token, class]. */
 export interface TokensSpec {
+  /** Entities of a text. */
   readonly op: "tokens";
   /** Path of the label table: one a line, as `B-PER`. */
   readonly asset: string;
@@ -92,6 +93,7 @@ export interface BoxesSpec {
 
 /** The class of each pixel, from [batch, class, height, width] resized to the picture by bilinear interpolation. */
 export interface SegmentSpec {
+  /** A class for each pixel. */
   readonly op: "segment";
   /** Name of the image input. */
   readonly image: string;
@@ -109,6 +111,7 @@ export interface MapSpec {
 
 /** Key points. */
 export interface PointsSpec {
+  /** Key points. */
   readonly op: "points";
   /**
    * `heatmaps`: [batch, point, height, width], the place of the largest value, moved a quarter of a cell towards the larger

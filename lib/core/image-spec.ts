@@ -55,6 +55,7 @@ export type ResizeSpec =
  * from the centre, padded. Computed on the CPU.
  */
 export interface ResampleSpec {
+  /** Resampling as Pillow or torchvision do it. */
   readonly mode: "resample";
   /** The library and its filter; pixels are rounded to 8 bits where that library rounds them. */
   readonly filter: ResampleFilter;

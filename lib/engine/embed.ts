@@ -36,8 +36,11 @@ export type Precision = "float32" | "int8" | "binary";
 
 /** Vectors by their precision. */
 export interface Vectors {
+  /** The numbers as computed. */
   readonly float32: Float32Array;
+  /** Numbers from -127 to 127, scaled by the largest. */
   readonly int8: Int8Array;
+  /** A bit for each number, eight to a byte. */
   readonly binary: Uint8Array;
 }
 
