@@ -33,7 +33,8 @@ export function fitDecode(
   const named = "image" in decode ? decode.image : "text" in decode ? decode.text : undefined;
   if (named !== undefined && !inputs.has(named)) return null;
   if ("boxes" in decode && decode.boxes !== undefined && !outputs.has(decode.boxes)) return null;
-  const asset = "asset" in decode ? decode.asset : undefined;
+  // "ctc" has a class more than its asset, the blank; decode.ts compares them.
+  const asset = "asset" in decode && decode.op !== "ctc" ? decode.asset : undefined;
   const classes = asset === undefined ? undefined : (assets[asset] ?? "").split("\n").length - 1;
   const found = dims[decode.op === "segment" ? 1 : dims.length - 1];
   // Boxes may have one class more, for no object.

@@ -308,6 +308,18 @@ describe("images and answers", () => {
     expect(outputs["y"]?.data).toEqual(Float32Array.of(1, 0));
   });
 
+  test("a bundle's decoding is the one that it declares", async () => {
+    const client = connect(createReferenceBackend());
+    const decodes = { y: { op: "ctc", asset: "keys.txt" } } as const;
+    const port = { dtype: "float32", dims: ["n", 1, 3], batchAxis: 0 } as const;
+    const declared = { inputs: [{ name: "x", ...port }], outputs: [{ name: "y", ...port }] };
+    const asked = message(identityModel("float32", ["n", 1, 3]), { decodes, assets: { "keys.txt": "a\nb" } });
+    await client.load({ ...asked, declared, readers: {} }, BOUND_MS);
+    const items = [floats([1, 1, 3], [0, 0.25, 0.75])];
+    const { decoded } = await runAlone(client, { modelId: 1, items }, BOUND_MS);
+    expect(decoded["y"]).toEqual([{ kind: "text", text: "b", confidence: 0.75 }]);
+  });
+
   test("a bundle that decodes an output that is not there is invalid", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(identityModel("float32"), { decodes: { z: { op: "argmax" } } }), BOUND_MS);

@@ -135,7 +135,9 @@ async function load(
       throw error;
     }
   }
-  const decoders = message.readers === undefined ? asked : create(fitting(message, facts));
+  // A bundle says which steps its ports have; a repository's go by names, and may not fit.
+  const isRepository = message.declared === undefined && message.readers !== undefined;
+  const decoders = isRepository ? create(fitting(message, facts)) : asked;
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;
