@@ -10,14 +10,13 @@ import {
   FIRST_BOUND_MS,
   RUN_BOUND_MIN_MS,
   runBound,
-  SILENT_BOUND_MS,
   START_BOUND_MIN_MS,
   START_BOUND_MS,
 } from "./call-timeouts.ts";
 import type { Build, LaneOptions, LaneRunOptions } from "./lane-options.ts";
 import type { LaneStats, Loaded, Sent } from "./lane-state.ts";
 import type { Feeds, LoadMessage, Ran, RunItems, RunMessage } from "../rpc/messages.ts";
-import { keepRest, shareRest } from "./share-rest.ts";
+import { startWorker } from "./start-worker.ts";
 import { WorkerClient } from "./worker-client.ts";
 import { startClock, Watchdog } from "../rpc/watchdog.ts";
 
@@ -346,13 +345,9 @@ export class Lane {
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     if (!this.#options.events.mayStart(this.backend))
       throw new SelvedgeError("device-lost", "The GPU was lost repeatedly and is not used for two minutes.");
-    const { wasmUrl, restUrl } = wasmUrls();
+    const urls = wasmUrls();
     const client = new WorkerClient(effects, source());
     client.onLog = this.#options.onLog;
-    client.onRest = async () => (restUrl === wasmUrl ? null : shareRest(compiled, () => this.#compile(restUrl)));
-    client.onLinked = (rest) => {
-      keepRest(compiled, rest);
-    };
     client.onEnd = (error) => {
       this.#forget(client, error);
     };
@@ -360,48 +355,19 @@ export class Lane {
     this.#starts += 1;
     const clock = startClock(effects);
     try {
-      compiled.modules ??= this.#compile(wasmUrl).then(
-        (first) => ({ first, rest: null }),
-        () => null,
-      );
-      const modules = await compiled.modules;
-      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, modules };
-      const { modules: own = null, ...facts } = await client.start(
-        options,
-        callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
-      );
-      if (modules === null) compiled.modules = Promise.resolve(own);
-      else if (own?.rest != null) keepRest(compiled, own.rest); // threads take both parts
-      this.#facts = facts;
+      const options = { backend: this.backend, threads, verbose };
+      const boundMs = callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS);
+      this.#facts = await startWorker(client, { effects, compiled, urls, options, boundMs });
       this.#startMs = clock.spentMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
       return client;
     } catch (error) {
-      compiled.modules = null; // in case the modules are the cause
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
     } finally {
       clock.stop();
     }
-  }
-
-  /** Compiles a binary on the page; gives up once no byte has arrived for long. */
-  #compile(url: string): Promise<WebAssembly.Module> {
-    const { effects } = this.#options;
-    const controller = new AbortController();
-    const { signal } = controller;
-    const watchdog = new Watchdog(effects, SILENT_BOUND_MS);
-    watchdog.onExpire = () => {
-      controller.abort();
-    };
-    watchdog.begin();
-    const renew = watchdog.renew.bind(watchdog);
-    const stop = watchdog.stop.bind(watchdog);
-    return effects.compileWasm(url, { signal, renew, stop }).finally(() => {
-      stop();
-      controller.abort(); // what is still coming is not wanted any more
-    });
   }
 
   #forget(client: WorkerClient, error: Error): void {
