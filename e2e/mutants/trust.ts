@@ -117,9 +117,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B9",
     breaks: "an empty list of keys trusts every bundle",
-    file: "lib/engine/options.ts",
-    from: "Array.isArray(trustedKeys) && trustedKeys.length > 0 && trustedKeys.every(isKey)",
-    to: "Array.isArray(trustedKeys) && trustedKeys.every(isKey)",
+    file: "lib/engine/check-options.ts",
+    from: "Array.isArray(value) && value.length > 0",
+    to: "Array.isArray(value)",
     test: "lib/core/signature.test.ts",
   },
 ];

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { isSelvedgeError } from "./errors.ts";
-import { checkEngineOptions } from "../engine/options.ts";
+import { checkEngineOptions } from "../engine/check-options.ts";
 import { importKeys, isSignature, sign, toBase64, verify } from "./signature.ts";
 import type { Signature } from "./signature.ts";
 

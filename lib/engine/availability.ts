@@ -4,7 +4,7 @@
 import type { Look } from "../cache/messages.ts";
 import type { BackendChoice } from "../core/choose-variant.ts";
 import type { LoadHost } from "./load-plan.ts";
-import { BACKENDS, known, oneOf, whole } from "./options.ts";
+import { backend, checkOptions, deadlineMs } from "./check-options.ts";
 import type { AvailabilityOptions, SourceOptions } from "./options.ts";
 
 /** Cost of a model, and whether it can meet the deadline. */
@@ -39,9 +39,7 @@ export interface Availability {
 
 /** Checks the options of `engine.availability`. */
 export function checkAvailabilityOptions(options: AvailabilityOptions): void {
-  known("availability", options, ["deadlineMs", "signal", "backend", "variant"]);
-  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
-  whole("deadlineMs", options.deadlineMs, 1, 86_400_000);
+  checkOptions("availability", options, { deadlineMs, signal: null, backend, variant: null });
 }
 
 /** Estimates the cost of a model at an address. */

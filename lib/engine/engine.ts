@@ -24,7 +24,7 @@ import { takeDown } from "../observe/prelude.ts";
 import type { Trace } from "../observe/trace.ts";
 import type { Build, Builds } from "../pool/lane-options.ts";
 import { Opener } from "./opener.ts";
-import { checkEngineOptions, checkLoadOptions } from "./options.ts";
+import { checkEngineOptions, checkLoadOptions } from "./check-options.ts";
 import type {
   AvailabilityOptions,
   EngineOptions,

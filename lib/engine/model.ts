@@ -24,7 +24,7 @@ import type { Measuring } from "./measuring.ts";
 import { release, Slab, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "../observe/counters.ts";
-import { checkMapOptions, checkRunOptions } from "./options.ts";
+import { checkMapOptions, checkRunOptions } from "./check-options.ts";
 import type { EmbedOptions, Precision, Vectors } from "./embed.ts";
 import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "../pool/lane-options.ts";

@@ -1,15 +1,13 @@
-// Options of the public API and their checks: each error names the option and the value that was passed.
+// Options of the public API: types alone. check-options.ts checks them.
 import type { Signal } from "../core/abort.ts";
 import type { Availability } from "./availability.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { Progress, StoreChoice, UpdatePolicy } from "../cache/messages.ts";
 import type { ResultsOptions } from "./result-cache.ts";
 import type { Effects, ScriptUrl } from "../effects/effects.ts";
-import { show } from "../core/check-inputs.ts";
 import type { TensorInput } from "./inputs.ts";
 import type { RequestSummary } from "./result.ts";
 import type { ClassesOption, ImageOption } from "../core/describe-model.ts";
-import { PRIORITIES } from "../schedule/events.ts";
 import type { Priority } from "../schedule/events.ts";
 
 /** Where repositories come from, unless a load says otherwise. */
@@ -252,70 +250,6 @@ export interface StatefulOptions {
   readonly initial?: Readonly<Record<string, TensorInput>> | undefined;
 }
 
-/** Names of backends. */
-export const BACKENDS: readonly BackendName[] = ["webgpu", "wasm"];
-
-/** Checks the options of `createEngine`. */
-export function checkEngineOptions(options: EngineOptions): void {
-  known("createEngine", options, [
-    "backends",
-    "workers",
-    "threads",
-    "assetsBase",
-    "hub",
-    "store",
-    "trustedKeys",
-    "trustedTypesPolicy",
-    "queue",
-    "agingMs",
-    "callTimeoutMs",
-    "idleMs",
-    "verbose",
-    "onLog",
-    "results",
-    "memoryBudgetBytes",
-    "observe",
-    "effects",
-  ]);
-  const { observe } = options;
-  if (observe !== undefined && typeof observe !== "function") {
-    if (typeof observe !== "object" || (observe as unknown) === null)
-      throw new TypeError(`observe: expected a function or { onResult, devtools }, got ${show(observe)}`);
-    known("observe", observe, ["onResult", "devtools"]);
-    truth("observe.devtools", observe.devtools);
-    if (observe.onResult !== undefined && typeof observe.onResult !== "function")
-      throw new TypeError(`observe.onResult: expected a function, got ${show(observe.onResult)}`);
-  }
-  if (options.hub !== undefined) known("hub", options.hub, ["host", "token"]);
-  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs", "persist"]);
-  whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
-  whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
-  truth("results.persist", options.results?.persist);
-  whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
-  const { backends } = options;
-  if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
-    throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
-  for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
-  const { assetsBase = "" } = options;
-  if (typeof assetsBase !== "string" && !((assetsBase as unknown) instanceof URL))
-    throw new TypeError(`assetsBase: expected a URL, got ${show(assetsBase)}`);
-  if (![undefined, "auto", "memory", false].includes(options.store))
-    throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
-  const { trustedKeys } = options;
-  const isKey = (key: unknown): boolean => /^[A-Za-z0-9_-]{43}$/.test(String(key));
-  if (trustedKeys !== undefined && !(Array.isArray(trustedKeys) && trustedKeys.length > 0 && trustedKeys.every(isKey)))
-    throw new TypeError(
-      `trustedKeys: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trustedKeys)}`,
-    );
-  whole("workers", options.workers, 1, 64);
-  whole("threads", options.threads, 1, 64);
-  if (options.queue !== undefined) known("queue", options.queue, ["maxSize"]);
-  whole("queue.maxSize", options.queue?.maxSize, 1, 1_000_000);
-  whole("agingMs", options.agingMs, 1, 3_600_000);
-  whole("callTimeoutMs", options.callTimeoutMs, 1, 2 ** 31 - 1);
-  whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
-}
-
 /** Options of a cost estimate. */
 export interface AvailabilityOptions {
   /** Deadline of a request, in ms, 1 to 86,400,000. Default: none. */
@@ -326,107 +260,4 @@ export interface AvailabilityOptions {
   readonly backend?: BackendName | undefined;
   /** Sets the variant by its id. Default: the one that a load would choose. */
   readonly variant?: string | undefined;
-}
-
-/** Checks the options of `engine.load`. */
-export function checkLoadOptions(options: LoadOptions): void {
-  known("load", options, [
-    "onProgress",
-    "onSaveData",
-    "signal",
-    "backend",
-    "variant",
-    "update",
-    "identity",
-    "name",
-    "image",
-    "labels",
-    "batching",
-    "concurrency",
-    "cache",
-    "keepInMemory",
-    "allowUnverified",
-  ]);
-  truth("cache", options.cache);
-  truth("allowUnverified", options.allowUnverified);
-  truth("keepInMemory", options.keepInMemory);
-  const { batching } = options;
-  if (batching !== undefined && batching !== false) {
-    known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);
-    whole("batching.maxBatchSize", batching.maxBatchSize, 1, 1_024);
-    range("batching.maxQueueDelayMs", batching.maxQueueDelayMs, 0, 10_000);
-    for (const size of batching.preferredBatchSizes ?? []) whole("batching.preferredBatchSizes", size, 1, 1_024);
-  }
-  whole("concurrency", options.concurrency, 1, 64);
-  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
-  if (options.update !== undefined) oneOf("update", options.update, ["first", "later", "never"]);
-  if (options.identity !== undefined && !/^[0-9a-f]{64}$/.test(options.identity))
-    throw new TypeError(`identity: expected 64 hex digits, got ${show(options.identity)}`);
-  for (const key of ["variant", "name"] as const)
-    if (options[key] !== undefined && typeof options[key] !== "string")
-      throw new TypeError(`${key}: expected a string, got ${show(options[key])}`);
-}
-
-/** Names of the options of a run. */
-const RUN_OPTIONS: readonly (keyof RunOptions)[] = [
-  ...(["priority", "deadlineMs", "onLate", "preempt", "signal", "transfer", "cache"] as const),
-];
-
-/** Checks the options of a run. */
-export function checkRunOptions(options: AskOptions): void {
-  known("run", options, RUN_OPTIONS);
-  checkRun(options);
-}
-
-function checkRun({ priority, deadlineMs, onLate, preempt, signal, transfer, cache }: AskOptions): void {
-  truth("cache", cache);
-  truth("transfer", transfer);
-  truth("preempt", preempt);
-  if (signal !== undefined && typeof (signal as Partial<Signal> | null)?.throwIfAborted !== "function")
-    throw new TypeError(`signal: expected an AbortSignal, got ${show(signal)}`);
-  if (priority !== undefined) oneOf("priority", priority, PRIORITIES);
-  if (onLate !== undefined) oneOf("onLate", onLate, ["reject", "finish"]);
-  range("deadlineMs", deadlineMs, 1, 86_400_000);
-}
-
-/** Checks the options of `model.map`. */
-export function checkMapOptions(options: MapOptions): void {
-  known("map", options, [...RUN_OPTIONS, "concurrency", "ordered", "errors"]);
-  checkRun(options);
-  whole("concurrency", options.concurrency, 1, 100_000);
-  if (options.errors !== undefined) oneOf("errors", options.errors, ["stop", "yield"]);
-  truth("ordered", options.ordered);
-}
-
-/** Refuses an option that a call does not have. */
-export function known(call: string, options: object, names: readonly string[]): void {
-  if (typeof options !== "object" || (options as unknown) === null)
-    throw new TypeError(`${call}: expected an object of options, got ${show(options)}`);
-  for (const name of Object.keys(options))
-    if (!names.includes(name)) throw new TypeError(`${call}: there is no option "${name}", only ${names.join(", ")}`);
-}
-
-/** Refuses a value that is not one of a list. */
-export function oneOf(option: string, value: unknown, values: readonly string[]): void {
-  if (!values.includes(value as string))
-    throw new TypeError(`${option}: expected ${values.map((x) => `"${x}"`).join(" or ")}, got ${show(value)}`);
-}
-
-/** Refuses a value that is neither true nor false. */
-export function truth(option: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "boolean")
-    throw new TypeError(`${option}: expected true or false, got ${show(value)}`);
-}
-
-/** Refuses a number out of range. */
-export function range(option: string, value: number | undefined, min: number, max: number): void {
-  if (value === undefined || (value >= min && value <= max)) return;
-  throw new RangeError(`${option}: expected a number from ${min} to ${max}, got ${show(value)}`);
-}
-
-/** Refuses a number that is not whole, or out of range. */
-export function whole(option: string, value: number | undefined, min: number, max: number): void {
-  if (value === undefined) return;
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new RangeError(`${option}: expected a whole number from ${min} to ${max}, got ${show(value)}`);
 }

@@ -7,7 +7,7 @@ import type { Prelude } from "../observe/prelude.ts";
 import { record } from "../observe/recorder.ts";
 import type { Source } from "../observe/recorder.ts";
 import type { Trace } from "../observe/trace.ts";
-import { known, range, truth } from "./options.ts";
+import { checkOptions, range, truth } from "./check-options.ts";
 import type { TraceOptions } from "./options.ts";
 
 /** Parts of an engine that a trace describes. */
@@ -40,7 +40,5 @@ export function recordTrace(
 function checkTraceOptions(options: TraceOptions): void {
   if (typeof options !== "object" || (options as unknown) === null || typeof options.seconds !== "number")
     throw new TypeError(`trace: expected { seconds }, got ${show(options)}`);
-  known("trace", options, ["seconds", "inputs"]);
-  range("seconds", options.seconds, 0.1, 600);
-  truth("inputs", options.inputs);
+  checkOptions("trace", options, { seconds: range(0.1, 600), inputs: truth });
 }

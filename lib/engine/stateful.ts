@@ -17,7 +17,7 @@ import { checkFeeds, checkSymbols, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { release, takeTensor } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
-import { checkRunOptions, known, whole } from "./options.ts";
+import { checkOptions, checkRunOptions, whole } from "./check-options.ts";
 import type { RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -159,8 +159,7 @@ export class Stateful extends Disposes {
 
 /** Checks the options of `model.stateful`, except the contents of the initial state. */
 function checkStatefulOptions(options: StatefulOptions): void {
-  known("stateful", options, ["checkpointEvery", "initial"]);
-  whole("checkpointEvery", options.checkpointEvery, 1, 1_024);
+  checkOptions("stateful", options, { checkpointEvery: whole(1, 1_024), initial: null });
 }
 
 /** The initial state: the caller's, or zeros with a batch of one. */
