@@ -106,7 +106,7 @@ async function run(
 ): Promise<readonly Outputs[] | Found> {
   const bytes = await readVariantModel(folder, id);
   const extra = session?.[target] ?? {};
-  if (target === "wasm") return runAll(bytes, feeds, { place: "wasm", extra });
+  if (target === "wasm") return runAll(bytes, feeds, { provider: "wasm", extra });
   return answersOf(await runInChildProcess(bytes, "webgpu", extra, feeds), feeds.length);
 }
 

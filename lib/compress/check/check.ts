@@ -164,7 +164,7 @@ export class Checker {
     const { source, form } = input;
     const extra = form.session?.wasm ?? {};
     const assignment = await assignmentInNode(source, "wasm", extra);
-    const outputs = await runAll(source, this.#feeds, { place: "wasm", extra });
+    const outputs = await runAll(source, this.#feeds, { provider: "wasm", extra });
     const parityDb = parity(outputs, input.expected);
     const told = { target: "wasm", assignment, parityDb } as const;
     if (parityDb < PARITY_DB)

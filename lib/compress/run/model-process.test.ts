@@ -42,10 +42,10 @@ const feed = { x: { dtype: "float32", dims: [2, N], data: seededFloats(8 * N, 2)
 
 test.each(["cpu", "wasm"] as const)(
   "a model with external data runs in a process of its own as in this one: %s",
-  async (place) => {
-    const options = { executionProviders: [place], logSeverityLevel: 4 } as const;
-    const here = await openSession(model.write(), place, { logSeverityLevel: 4 });
-    const there = await ModelProcess.open(path, place, options);
+  async (provider) => {
+    const options = { executionProviders: [provider], logSeverityLevel: 4 } as const;
+    const here = await openSession(model.write(), provider, { logSeverityLevel: 4 });
+    const there = await ModelProcess.open(path, provider, options);
     try {
       const expected = await here.run(feed);
       expect(await there.run(feed)).toEqual(expected);
@@ -85,8 +85,8 @@ test("external data is found by the graph's own name for it, whatever the model'
 
 test.each(["cpu", "wasm"] as const)(
   "Ctrl-C, which every process of a terminal gets, ends no run: %s",
-  async (place) => {
-    const opened = await ModelProcess.open(path, place, { executionProviders: [place], logSeverityLevel: 4 });
+  async (provider) => {
+    const opened = await ModelProcess.open(path, provider, { executionProviders: [provider], logSeverityLevel: 4 });
     try {
       forked.at(-1)?.kill("SIGINT");
       expect(Object.keys(await opened.run(feed))).toEqual(["y"]);

@@ -14,6 +14,9 @@ import { readModelAndFiles } from "../onnx/model-file.ts";
 import type { Feed } from "./feeds.ts";
 import { findPackage } from "./optional-peers.ts";
 
+/** Where a model runs: onnxruntime-node's CPU as the reference, its WebGPU, or the WebAssembly build of browsers. */
+export type ExecutionProvider = "cpu" | "webgpu" | "wasm";
+
 /**
  * Script of the process. Its arguments name the runtime: the path of onnxruntime-node, or the address of the module that
  * starts ONNX Runtime's WebAssembly. A file is read in parts: Node reads at most 2 GiB at once.
@@ -115,8 +118,8 @@ export class ModelProcess {
   }
 
   /** Loads the model of a file, and of external data beside it. */
-  static async open(path: string, place: "cpu" | "webgpu" | "wasm", options: object): Promise<ModelProcess> {
-    const isWasm = place === "wasm";
+  static async open(path: string, provider: ExecutionProvider, options: object): Promise<ModelProcess> {
+    const isWasm = provider === "wasm";
     const runtime = isWasm ? (await import("./web-runtime.ts")).WEB_RUNTIME : findPackage("onnxruntime-node");
     const files = isWasm ? readModelAndFiles(path).files : [];
     const opened = new ModelProcess(isWasm ? "wasm" : "node", runtime);

@@ -9,11 +9,8 @@ import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import type { Feed } from "./feeds.ts";
 import { ModelProcess } from "./model-process.ts";
-import type { Ports } from "./model-process.ts";
+import type { ExecutionProvider, Ports } from "./model-process.ts";
 import { loadRuntime } from "./optional-peers.ts";
-
-/** Where a model runs: onnxruntime-node's CPU as the reference, its WebGPU, or the WebAssembly build of browsers. */
-export type Place = "cpu" | "webgpu" | "wasm";
 
 /** A session of ONNX Runtime. */
 export interface OrtSession {
@@ -42,19 +39,19 @@ async function timed<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Opens a model with options of ONNX Runtime; the execution provider is `place`. */
+/** Opens a model with options of ONNX Runtime. */
 export async function openSession(
   source: ModelSource,
-  place: Place,
+  provider: ExecutionProvider,
   given: Omit<InferenceSession.SessionOptions, "executionProviders">,
 ): Promise<OrtSession> {
-  const options = { ...given, executionProviders: [place] } as const;
-  if (!isLarge(source)) return openHere(source, place, options);
+  const options = { ...given, executionProviders: [provider] } as const;
+  if (!isLarge(source)) return openHere(source, provider, options);
   const scratch = new Scratch();
   try {
     const path =
       typeof source === "string" ? source : ((await writeModel(decodeModel(source), scratch)).source as string);
-    const opened = await timed(ModelProcess.open(path, place, options));
+    const opened = await timed(ModelProcess.open(path, provider, options));
     return {
       inputMetadata: opened.inputMetadata,
       outputMetadata: opened.outputMetadata,
@@ -87,11 +84,12 @@ function isLarge(source: ModelSource): boolean {
 
 async function openHere(
   source: ModelSource,
-  place: Place,
+  provider: ExecutionProvider,
   options: InferenceSession.SessionOptions,
 ): Promise<OrtSession> {
   // Loaded on first use: it is larger than the rest of the toolchain.
-  const runtime = place === "wasm" ? await (await import("./web-runtime.ts")).startWebRuntime() : await loadRuntime();
+  const runtime =
+    provider === "wasm" ? await (await import("./web-runtime.ts")).startWebRuntime() : await loadRuntime();
   const session: InferenceSession = await timed(runtime.InferenceSession.create(source as Uint8Array, options));
   return {
     inputMetadata: session.inputMetadata,

@@ -5,7 +5,7 @@ import { float16Value } from "../onnx/float16.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { openSession } from "./ort-session.ts";
-import type { Place } from "./ort-session.ts";
+import type { ExecutionProvider } from "./model-process.ts";
 import type { Feed } from "./samples.ts";
 
 /** A loaded model. */
@@ -32,13 +32,14 @@ export const DISABLED = "optimization.disable_specified_optimizers";
  */
 export async function openModel(
   source: ModelSource,
-  place: Place,
+  provider: ExecutionProvider,
   extra: Readonly<Record<string, string>> = {},
 ): Promise<LoadedModel> {
-  const session = await openSession(source, place, {
+  const session = await openSession(source, provider, {
     logSeverityLevel: 4,
     intraOpNumThreads: 1,
-    extra: place === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
+    extra:
+      provider === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
   });
   return {
     runTensors: (feed) => session.run(feed),
@@ -57,9 +58,12 @@ export async function openModel(
 export async function runAll(
   source: ModelSource,
   feeds: readonly Feed[],
-  { place = "cpu", extra = {} }: { readonly place?: Place; readonly extra?: Readonly<Record<string, string>> } = {},
+  {
+    provider = "cpu",
+    extra = {},
+  }: { readonly provider?: ExecutionProvider; readonly extra?: Readonly<Record<string, string>> } = {},
 ): Promise<Outputs[]> {
-  const model = await openModel(source, place, extra);
+  const model = await openModel(source, provider, extra);
   try {
     const outputs: Outputs[] = [];
     for (const feed of feeds) outputs.push(await model.run(feed));

@@ -7,7 +7,7 @@ test("the WebAssembly of browsers answers in Node as onnxruntime-node does", asy
   const bytes = twoLayers({ opset: 13, inputs: 8, units: 8, outputs: 4 }).write();
   const feeds = [{ x: { dtype: "float32", dims: [1, 8], data: new Float32Array(8).map((_, i) => i / 8) } }] as const;
   const [onCpu] = await runAll(bytes, feeds);
-  const [onWasm] = await runAll(bytes, feeds, { place: "wasm" });
+  const [onWasm] = await runAll(bytes, feeds, { provider: "wasm" });
   expect(onWasm?.["y"]?.dims).toEqual(onCpu?.["y"]?.dims);
   for (const [i, value] of Array.from(onCpu?.["y"]?.data ?? []).entries())
     expect(onWasm?.["y"]?.data[i]).toBeCloseTo(value, 4);
