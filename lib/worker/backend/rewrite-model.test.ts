@@ -112,7 +112,12 @@ async function onCpu(model: Uint8Array): Promise<string[]> {
   return placements.filter((x) => x.provider === "CPUExecutionProvider").map((x) => x.operator);
 }
 
-async function ratio(model: Uint8Array, reference: Uint8Array, feed: Feed, provider: "cpu" | "webgpu"): Promise<number> {
+async function ratio(
+  model: Uint8Array,
+  reference: Uint8Array,
+  feed: Feed,
+  provider: "cpu" | "webgpu",
+): Promise<number> {
   const [[now = {}], [was = {}]] = [await runAll(model, [feed], { provider }), await runAll(reference, [feed])];
   return sqnr([{ outputs: now, reference: was }]);
 }
