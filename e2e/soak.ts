@@ -1,10 +1,6 @@
 // `npm run soak`: the full counts, in named parts of at most 45 minutes each. A part that already passed on the same
 // sources is not run again, so a soak that was interrupted goes on where it stopped. Each part appends one dated row to
 // e2e/results/soak.jsonl.
-//
-//   npm run soak -- --list        shows the parts, and when each last passed on these sources
-//   npm run soak -- faults unit   runs the parts whose names begin so
-//   npm run soak -- --again       runs parts again that passed
 import { execFileSync, spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +8,15 @@ import { parseArgs } from "node:util";
 import { commit, machine, versions } from "./support/origin.ts";
 import { ROOT } from "./support/prepare.ts";
 import { PARTS } from "./support/soak-parts.ts";
+
+const HELP = `Runs the suites with their full counts, in parts of at most 45 minutes.
+
+  npm run soak                  runs the parts that have not passed on these sources
+  npm run soak -- faults unit   runs the parts whose names begin so
+
+  --list    shows the parts, and when each last passed on these sources
+  --again   runs parts again that passed
+  --help    this text`;
 
 /** Time limit of a part; a part that exceeds it is ended and has failed. */
 const PART_MAX_MS = 45 * 60_000;
@@ -65,8 +70,16 @@ async function runPart(words: readonly string[]): Promise<{ passed: number; fail
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { list: { type: "boolean", default: false }, again: { type: "boolean", default: false } },
+  options: {
+    list: { type: "boolean", default: false },
+    again: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
 });
+if (values.help) {
+  console.log(HELP);
+  process.exit(0);
+}
 const sources = hashSources();
 const isPassed = (part: string): Row | undefined =>
   readRows()
