@@ -22,8 +22,9 @@ const FOLDERS = {
   replay: { code: ["core", "schedule", "observe"] },
   compress: { code: ["core", "worker", "source"], types: ["rpc"] },
   doctor: { code: ["core", "compress"] },
+  export: { code: ["core", "compress", "remote"] },
   explain: { code: ["core", "doctor"] },
-  cli: { code: ["core", "compress", "replay", "doctor", "explain", "source"] },
+  cli: { code: ["core", "compress", "replay", "doctor", "explain", "export", "source"] },
   build: { code: ["core", "worker", "compress", "explain"] },
   // They import the entries by the package's name, as an app does.
   bindings: { code: ["core"] },

@@ -3,7 +3,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -93,7 +93,36 @@ export async function startEngine(
   const venv = installEngine(name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const { file, args, env, counter } = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
+  const command = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
+  return launch(command, [...Object.keys(models), ...(name === "triton" ? ["bf16"] : [])], folder, port);
+}
+
+/**
+ * Starts an engine on the folder that `selvedge export` wrote for it. Triton's wheel has no onnxruntime backend; one in
+ * Python takes its place.
+ */
+export async function startExported(
+  name: "triton" | "mlserver",
+  models: readonly string[],
+  folder: string,
+  port: number,
+): Promise<RunningEngine> {
+  const venv = installEngine(name);
+  const otherPort = await freePort();
+  const command =
+    name === "triton"
+      ? tritonCommand(venv, folder, placeOnnxBackend(venv, `${folder}-backends`), port, otherPort)
+      : mlserverCommand(venv, folder, port, otherPort);
+  return launch(command, models, folder, port);
+}
+
+async function launch(
+  command: Command,
+  names: readonly string[],
+  folder: string,
+  port: number,
+): Promise<RunningEngine> {
+  const { file, args, env, counter } = command;
   const child = spawn(file, args, {
     cwd: folder,
     env: { ...process.env, ...env },
@@ -106,11 +135,10 @@ export async function startEngine(
       output = (output + part.toString()).slice(-4_000);
     });
   const url = `http://127.0.0.1:${port}`;
-  const names = [...Object.keys(models), ...(name === "triton" ? ["bf16"] : [])];
   for (let tries = 0; !(await areReady(url, names)); tries += 1) {
     if (child.exitCode !== null || tries > 600) {
       await end(child, "SIGKILL");
-      throw new Error(`${name} did not start: ${output}`);
+      throw new Error(`${file} did not start: ${output}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -189,11 +217,26 @@ const triton: Prepare = (venv, models, folder, port, otherPort) => {
   };
   for (const [name, onnx] of Object.entries(models)) add(name, CONFIG, "triton_model.py", onnx);
   add("bf16", CONFIG + BF16, "triton_bf16.py", null);
+  return tritonCommand(venv, folder, join(siteOf(venv), "pytriton/tritonserver/backends"), port, otherPort);
+};
+
+/** Makes a folder of backends: Triton's Python backend, and one of ONNX Runtime that it runs. */
+function placeOnnxBackend(venv: string, folder: string): string {
+  rmSync(folder, { recursive: true, force: true });
+  const onnx = join(folder, "onnxruntime");
+  mkdirSync(onnx, { recursive: true });
+  symlinkSync(join(siteOf(venv), "pytriton/tritonserver/backends/python"), join(folder, "python"));
+  copyFileSync(join(SERVERS, "triton_onnxruntime.py"), join(onnx, "model.py"));
+  copyFileSync(join(SERVERS, "onnx_session.py"), join(onnx, "onnx_session.py"));
+  return folder;
+}
+
+function tritonCommand(venv: string, folder: string, backends: string, port: number, otherPort: number): Command {
   const site = siteOf(venv);
   const server = join(site, "pytriton/tritonserver");
   const options = {
     "model-repository": folder,
-    "backend-directory": join(server, "backends"),
+    "backend-directory": backends,
     "http-address": "127.0.0.1",
     "http-port": String(port),
     "allow-grpc": "false",
@@ -212,7 +255,7 @@ const triton: Prepare = (venv, models, folder, port, otherPort) => {
     },
     counter: { url: `http://127.0.0.1:${otherPort}/metrics`, name: "nv_inference_request_success" },
   };
-};
+}
 
 const kserve: Prepare = (venv, models, folder, port) => {
   for (const [name, onnx] of Object.entries(models)) writeFileSync(join(folder, `${name}.onnx`), onnx);
@@ -226,6 +269,16 @@ const kserve: Prepare = (venv, models, folder, port) => {
 };
 
 const mlserver: Prepare = (venv, models, folder, port, otherPort) => {
+  for (const [name, onnx] of Object.entries(models)) {
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, "model.onnx"), onnx);
+    const own = { name, implementation: "mlserver_model.OnnxModel", parameters: { uri: "./model.onnx", version: "1" } };
+    writeFileSync(join(folder, name, "model-settings.json"), JSON.stringify(own));
+  }
+  return mlserverCommand(venv, folder, port, otherPort);
+};
+
+function mlserverCommand(venv: string, folder: string, port: number, otherPort: number): Command {
   const settings = {
     debug: false,
     host: "127.0.0.1",
@@ -235,12 +288,6 @@ const mlserver: Prepare = (venv, models, folder, port, otherPort) => {
     parallel_workers: 0,
   };
   writeFileSync(join(folder, "settings.json"), JSON.stringify(settings));
-  for (const [name, onnx] of Object.entries(models)) {
-    mkdirSync(join(folder, name));
-    writeFileSync(join(folder, name, "model.onnx"), onnx);
-    const own = { name, implementation: "mlserver_model.OnnxModel", parameters: { uri: "./model.onnx", version: "1" } };
-    writeFileSync(join(folder, name, "model-settings.json"), JSON.stringify(own));
-  }
   const counter = { url: `http://127.0.0.1:${otherPort + 1}/metrics`, name: "model_infer_request_success_total" };
   return { file: join(venv, "bin/mlserver"), args: ["start", folder], env: { PYTHONPATH: SERVERS }, counter };
-};
+}

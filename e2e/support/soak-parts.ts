@@ -67,7 +67,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       ["apps/matrix", "apps/hosts", `--project=${browser}`],
     ]),
   ),
-  remote: ["--project=chromium", "remote/engines"],
+  remote: ["--project=chromium", "remote/engines", "remote/export"],
   package: ["site/package", "storage/offline"],
   consumers: [
     ...["entries", "consumers", "react", "testing", "vite", "from-ort", "from-transformers", "ai-sdk", "reference"].map(

@@ -9,6 +9,7 @@ import { check } from "./check.ts";
 import { compress } from "./compress.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
+import { exportCommand } from "./export.ts";
 import { explain } from "./explain.ts";
 import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
@@ -78,7 +79,20 @@ Example:
 selvedge <command> --help lists the options of a command.`,
     );
   configure(all);
-  for (const add of [init, compress, importCommand, inspect, check, diff, sign, verify, replay, doctor, explain])
+  for (const add of [
+    init,
+    compress,
+    importCommand,
+    exportCommand,
+    inspect,
+    check,
+    diff,
+    sign,
+    verify,
+    replay,
+    doctor,
+    explain,
+  ])
     configure(add(all, run));
   return all;
 }
