@@ -189,6 +189,22 @@ test("an image folder's sizes and means come from preprocessor_config.json", asy
   expect(unfit.description.inputs[0]?.image).toBeUndefined();
 });
 
+test("the pixel mask is an image's where the graph has one", () => {
+  put({
+    "preprocessor_config.json": { image_processor_type: "DetrImageProcessor", size: { shortest_edge: 8 } },
+    "onnx/model.onnx": classifier({ channels: 3, size: 12, classes: 2 }).write(),
+  });
+  const x = { name: "pixel_values", dtype: "float32", dims: ["b", 3, "h", "w"], batchAxis: 0 } as const;
+  const mask = { name: "pixel_mask", dtype: "int64", dims: ["b", 64, 64], batchAxis: 0 } as const;
+  const maskOf = (...inputs: readonly BundleInput[]): unknown => {
+    const described = { name: "x", version: "1", licence: "unknown", inputs, outputs: [] };
+    return describeBy(openRepository(folder), described).description.inputs[0]?.image?.mask;
+  };
+  expect(maskOf(x, mask)).toBe("pixel_mask");
+  expect(maskOf(x)).toBeUndefined();
+  expect(maskOf(x, { ...mask, dims: ["b", 64] })).toBeUndefined();
+});
+
 test("a folder's graphs are those in float32, else float16; a merged decoder stands for its parts", async () => {
   const bytes = ranker().write();
   const names = ["encoder_model", "decoder_model", "decoder_with_past_model", "decoder_model_merged", "embed_fp16"];

@@ -8,7 +8,7 @@ import { listGraphs } from "../source/onnx-files.ts";
 import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
 import type { BundleInput, PortSteps } from "../core/bundle.ts";
-import { fitDecode, fitText, namesOf } from "../core/fit-steps.ts";
+import { fitDecode, fitText, isMaskPort, namesOf } from "../core/fit-steps.ts";
 import type { PortNames } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
@@ -148,12 +148,14 @@ function withSteps(
   const text = asked === undefined ? null : fitText(input, asked, names);
   // A bundle says nothing of a pooling that is not computed.
   if (text !== null) return { ...input, text: { ...text, unsupported: undefined } };
-  const image = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
-  if (image === undefined || input.dims.length !== 4) return input;
+  const asKnown = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
+  if (asKnown === undefined || input.dims.length !== 4) return input;
+  const { mask, ...image } = asKnown;
+  const hasMask = all.some((x) => x.name === mask && isMaskPort(x) && x.batchAxis === input.batchAxis);
   const { width, height } = fixedSize(image.resize) ?? {};
   const wanted = [input.dims[0], image.channels === "gray" ? 1 : 3, height, width];
   const isFit = input.dims.every((dim, i) => typeof dim === "string" || i === 0 || dim === wanted[i]);
-  return isFit ? { ...input, image } : input;
+  return isFit ? { ...input, image: hasMask ? { ...image, mask } : image } : input;
 }
 
 /** A usual photograph, for models whose tensor's size follows from the image's. */

@@ -135,6 +135,8 @@ test.each<[string, unknown]>([
   ["two means for three channels", withInput({ image: { ...image, mean: [0, 0] } })],
   ["a std of zero", withInput({ image: { ...image, std: [1, 0, 1] } })],
   ["an endless mean", withInput({ image: { ...image, mean: [0, 0, Number.POSITIVE_INFINITY] } })],
+  ["a pixel mask that is no input", withInput({ image: { ...image, mask: "other" } })],
+  ["a pixel mask that is the image itself", withInput({ image: { ...image, mask: input.name } })],
   ["an output that feeds no input", withOutput({ feeds: "state" })],
   ["a decoder without its asset", withOutput({ decode: { op: "ctc", asset: "keys.txt" } })],
   ["an unknown decoder", withOutput({ decode: { op: "eval", code: "1" } })],

@@ -17,6 +17,7 @@ import type {
 } from "./bundle.ts";
 import { bundle1, bundle2, DTYPES } from "./bundle-shape.ts";
 import type { Bundle1, Bundle2, VariantJson } from "./bundle-shape.ts";
+import { isMaskPort } from "./fit-steps.ts";
 import { inputSpec, outputSpec } from "./bundle-steps.ts";
 import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -79,7 +80,7 @@ export function parseBundle(json: unknown): Bundle {
     if (port.batchAxis !== null && port.batchAxis >= port.dims.length)
       throw invalid(`${port.name}: batchAxis ${port.batchAxis} is outside its ${port.dims.length} dims`, port.name);
   for (const input of parsed.model.inputs) {
-    checkImage(input);
+    checkImage(input, inputs);
     checkText(input, inputs, assets);
     checkPad(input, parsed.model.inputs);
   }
@@ -283,8 +284,14 @@ function checkFile({ path, bytes, chunks }: BundleFile): void {
   if (sum !== bytes) throw invalid(`${path}: its chunks hold ${sum} bytes, not ${bytes}`, path);
 }
 
-function checkImage(input: BundleInput): void {
+function checkImage(input: BundleInput, inputs: ReadonlyMap<string, BundleInput>): void {
   if (input.image === undefined) return;
+  const { mask } = input.image;
+  const port = mask === undefined || mask === input.name ? undefined : inputs.get(mask);
+  if (mask !== undefined && port === undefined)
+    throw invalid(`${input.name}.image.mask names no other input: "${mask}"`, input.name);
+  if (port !== undefined && (!isMaskPort(port) || port.batchAxis !== input.batchAxis))
+    throw invalid(`${port.name}: a pixel mask is [batch, height, width] of whole numbers, bool or float32`, port.name);
   const channels = input.image.channels === "gray" ? 1 : 3;
   if (input.dims.length !== 4) throw invalid(`${input.name}: an image input has 4 dims`, input.name);
   if (!["float32", "float16", "uint8"].includes(input.dtype) && KNOWN_DTYPES.has(input.dtype))

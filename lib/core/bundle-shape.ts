@@ -104,6 +104,7 @@ const image = {
   mean: v.optional(v.array(finite)),
   std: v.optional(v.array(v.pipe(finite, v.notValue(0)))),
   layout: v.picklist(IMAGE_WORDS.layout),
+  mask: v.optional(name),
 };
 
 /** A step with a word of a newer release in it, as it is read: words stay words, the rest may be anything. */

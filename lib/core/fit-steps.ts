@@ -61,6 +61,14 @@ export function fitText(
   };
 }
 
+/** Element types of a pixel mask. */
+const MASK_DTYPES: readonly string[] = ["int64", "int32", "uint8", "bool", "float32"];
+
+/** Whether an input can take a pixel mask. */
+export function isMaskPort({ dims, dtype }: Pick<Port, "dims" | "dtype">): boolean {
+  return dims.length === 3 && MASK_DTYPES.includes(dtype);
+}
+
 /** Returns the names of ports. */
 export function namesOf(inputs: readonly Port[], outputs: readonly Port[]): PortNames {
   return { inputs: new Set(inputs.map((x) => x.name)), outputs: new Set(outputs.map((x) => x.name)) };

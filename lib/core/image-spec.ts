@@ -14,6 +14,8 @@ export interface ImageSpec {
   readonly std?: readonly number[] | undefined;
   /** Order of the axes in the tensor. */
   readonly layout: "nchw" | "nhwc";
+  /** Name of the pixel mask input: 1 for pixels of the image, 0 for those that are added. Default: none. */
+  readonly mask?: string | undefined;
 }
 
 /** Resizing of an image before it becomes a tensor. Sizes in pixels. */

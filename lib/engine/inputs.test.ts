@@ -193,6 +193,22 @@ const bitmap = (closed: unknown[], name: unknown): ImageBitmap => ({
   close: () => closed.push(name),
 });
 
+test("a picture fills the pixel mask beside it; a tensor does not, and the caller's own mask is kept", async () => {
+  const side: Port = { name: "pixel_mask", dtype: "int64", dims: [1, "h", "w"], batchAxis: null };
+  const shown: Port = { name: "pixel_values", dtype: "float32", dims: [1, 3, "h", "w"], batchAxis: null };
+  const image = { resize: { mode: "exact", width: 1, height: 1 }, channels: "rgb", layout: "nchw" } as const;
+  const both = { ports: [shown, side], images: { pixel_values: { ...image, mask: "pixel_mask" } } };
+  const pixel = { width: 1, height: 1, data: new Uint8ClampedArray(4) } as ImageData;
+  const taken = await takeInputs(effects, both, { pixel_values: pixel }, false);
+  expect(Object.keys(taken.others ?? {})).toEqual(["pixel_values"]);
+  expect(taken.tensors).toEqual({});
+  const tensor = { dtype: "float32", dims: [1, 3, 1, 1], data: new Float32Array(3) } as const;
+  await expect(takeInputs(effects, both, { pixel_values: tensor }, false)).rejects.toThrow('"pixel_mask" is missing');
+  const own = { dtype: "int64", dims: [1, 1, 1], data: new BigInt64Array(1) } as const;
+  const kept = await takeInputs(effects, both, { pixel_values: pixel, pixel_mask: own }, false);
+  expect(kept.tensors).toEqual({ pixel_mask: own });
+});
+
 test("images are all taken in the turn of the call (processing-M1)", async () => {
   const asked: unknown[] = [];
   const canvas = { width: 1, height: 1 } as ImageInput;

@@ -150,6 +150,8 @@ function checkInputs(
   const texts = new Map<string, readonly string[]>();
   let filled: Set<string | undefined> | null = null;
   for (const { name, text } of ports) {
+    const { mask } = Object.hasOwn(specs, name) ? (specs[name] as ImageSpec) : {};
+    if (mask !== undefined && inputs[mask] === undefined && isImage(inputs[name])) (filled ??= new Set()).add(mask);
     const value: unknown = text && joinPair(inputs[name]);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
     const each = [value].flat().map(joinPair) as string[];
@@ -186,6 +188,11 @@ function checkInputs(
     }
   }
   return { tensors, images, texts };
+}
+
+/** Whether a value is an object other than a tensor and its elements. */
+function isImage(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !("dims" in value || ArrayBuffer.isView(value));
 }
 
 /** Describes what an input takes instead of a value. */

@@ -14,7 +14,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 2;
+export const REPOSITORY_RULES = 3;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -226,7 +226,7 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
           },
         }
       : {},
-    images: processor?.image == null ? {} : { pixel_values: processor.image },
+    images: processor?.image == null ? {} : { pixel_values: { ...processor.image, mask: "pixel_mask" } },
     decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },
     assets: hasLabels ? { [LABELS]: `${(config?.labels ?? []).join("\n")}\n` } : {},
   };

@@ -6,12 +6,14 @@ import { SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Decoder } from "./processing/decode.ts";
 import type { DecodeRun, Picture } from "./processing/decode-run.ts";
 import type { GpuImages } from "./processing/gpu.ts";
+import { isMaskPort } from "../core/fit-steps.ts";
+import { pixelMask } from "./processing/pixel-mask.ts";
 import { planImage } from "./processing/plan-image.ts";
 import { checkImage } from "./processing/pixels.ts";
 import { prepareImage } from "./processing/prepare.ts";
 import type { TextReader } from "./processing/text.ts";
 import type { Reply } from "../rpc/reply.ts";
-import type { Dtype, Tensor } from "../core/tensor.ts";
+import type { Port, Tensor } from "../core/tensor.ts";
 import { dimsOf, drawn, runBatch } from "./join-batch.ts";
 import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
 import type { Decoded, Feeds, Ran, RanItem, RunMessage, RawInput, StillImage, WireImage } from "../rpc/messages.ts";
@@ -20,7 +22,8 @@ import type { Decoded, Feeds, Ran, RanItem, RunMessage, RawInput, StillImage, Wi
 export interface ServedModel {
   readonly images: Readonly<Record<string, ImageSpec>>;
   readonly texts: Readonly<Record<string, TextReader>>;
-  readonly dtypes: Readonly<Record<string, Dtype>>;
+  /** The model's inputs by name. */
+  readonly ports: Readonly<Record<string, Port>>;
   readonly decoders: Readonly<Record<string, Decoder>>;
   readonly batching: Batching;
   /** Converts its images to tensors on the backend's own device, where there is one. */
@@ -119,14 +122,18 @@ async function prepare(
       const { width, height } = image; // a closed bitmap has none
       parts[name] = partOf(model, name, image);
       const spec = model.images[name];
-      if (spec !== undefined) pictures[name] = { width, height, plan: planImage(width, height, spec.resize) };
+      if (spec === undefined) continue;
+      const plan = planImage(width, height, spec.resize);
+      pictures[name] = { width, height, plan };
+      const mask = spec.mask === undefined ? undefined : model.ports[spec.mask];
+      if (mask !== undefined && isMaskPort(mask)) parts[mask.name] = pixelMask(mask, plan);
     }
   return { parts: Object.assign(parts, tensors), pictures };
 }
 
 function partOf(model: ServedModel, input: string, image: StillImage): Part {
   const spec = model.images[input];
-  const dtype = model.dtypes[input];
+  const dtype = model.ports[input]?.dtype;
   if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);
   if (dtype === undefined) throw new TypeError(`The model has no input "${input}".`);
   checkImage(image);

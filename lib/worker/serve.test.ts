@@ -251,6 +251,32 @@ describe("images and answers", () => {
     expect(preprocessMs).toBeGreaterThan(0);
   });
 
+  test("an image fills its pixel mask where the model has one", async () => {
+    const feeds: Readonly<Record<string, unknown>>[] = [];
+    const ports = [
+      { name: "x", dtype: "float32", dims: [1, 3, "h", "w"], batchAxis: null },
+      { name: "pixel_mask", dtype: "int64", dims: [1, "h", "w"], batchAxis: null },
+    ] as const;
+    const backend = createReferenceBackend();
+    const client = connect({
+      ...backend,
+      load: async (...call) => ({ ...(await backend.load(...call)), inputs: ports }),
+      run: (_, given) => {
+        feeds.push(given);
+        return Promise.resolve({});
+      },
+    });
+    await client.start(START, BOUND_MS);
+    const images = { x: { ...spec, mask: "pixel_mask" } };
+    await client.load(message(identityModel("float32"), { images }), BOUND_MS);
+    await runAlone(
+      client,
+      { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] },
+      BOUND_MS,
+    );
+    expect(feeds[0]?.["pixel_mask"]).toEqual({ dtype: "int64", dims: [1, 1, 2], data: new BigInt64Array(2).fill(1n) });
+  });
+
   test("an image where none is declared is a TypeError", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model), BOUND_MS);

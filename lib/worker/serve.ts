@@ -138,13 +138,13 @@ async function load(
   // A bundle says which steps its ports have; a repository's go by names, and may not fit.
   const isRepository = message.declared === undefined && message.readers !== undefined;
   const decoders = isRepository ? create(fitting(message, facts)) : asked;
-  const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
+  const ports = Object.fromEntries(facts.inputs.map((port) => [port.name, port]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;
   const batching = batchingOf(inputs, outputs, message.declared !== undefined);
   forget(models, message.modelId);
   const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
-  models.set(message.modelId, { images: message.images, texts, dtypes, decoders, batching, gpu });
+  models.set(message.modelId, { images: message.images, texts, ports, decoders, batching, gpu });
   return facts;
 }
 

@@ -6,6 +6,8 @@ import { basename, extname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { BundleInput, ImageSpec } from "../../core/bundle.ts";
 import { imageToTensor } from "../../worker/processing/image.ts";
+import { pixelMask } from "../../worker/processing/pixel-mask.ts";
+import { planImage } from "../../worker/processing/plan-image.ts";
 import type { Port, Tensor } from "../../core/tensor.ts";
 import { countOf, fit, orderHint, tensorOf } from "./feeds.ts";
 import type { Feed, GivenArray } from "./feeds.ts";
@@ -118,7 +120,7 @@ async function open(path: string, inputs: readonly BundleInput[], readers: Reade
   if (extension === ".jsonl" || extension === ".ndjson") return { each: () => jsonLines(path, inputs, readers) };
   if (extension === ".txt" || extension === ".tsv") return openLines(path, extension, inputs, readers);
   if (MODULES.has(extension)) return openModule(path, inputs, readers);
-  if (IMAGES.test(path)) return openImages([path], only(inputs, path));
+  if (IMAGES.test(path)) return openImages([path], inputs, path);
   throw new TypeError(`samples: ${path} is not a .npy, .npz, .json, .jsonl, .txt, .tsv, image, module or folder`);
 }
 
@@ -147,7 +149,8 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
   if (classes !== null)
     return openImages(
       inTurn(classes).map((x) => x.image),
-      only(inputs, path),
+      inputs,
+      path,
     );
   if (arrays.length === 0 && images.length === 0)
     throw new TypeError(
@@ -156,7 +159,8 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
   if (arrays.length === 0)
     return openImages(
       images.map((x) => join(path, x)),
-      only(inputs, path),
+      inputs,
+      path,
     );
   // A file for each input, or files that each hold samples.
   const byInput = inputs.map((input) => arrays.find((x) => x === `${fileWord(input.name)}.npy`));
@@ -176,7 +180,16 @@ function fileWord(name: string): string {
   return name.replace(/[/\\:]/g, "_");
 }
 
-async function openImages(paths: readonly string[], input: BundleInput): Promise<Opened> {
+async function openImages(
+  paths: readonly string[],
+  inputs: readonly BundleInput[],
+  from: string,
+): Promise<Opened> {
+  const masks = new Set(inputs.map((x) => x.image?.mask));
+  const input = only(
+    inputs.filter((x) => !masks.has(x.name)),
+    from,
+  );
   const image = input.image ?? guessedImage(input);
   const notes =
     input.image === undefined
@@ -190,7 +203,12 @@ async function openImages(paths: readonly string[], input: BundleInput): Promise
       for (const path of paths) {
         const { data, info } = await sharp(path).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
         const pixels = { width: info.width, height: info.height, data: new Uint8ClampedArray(data) };
-        yield { [input.name]: imageToTensor(pixels, image, input.dtype) };
+        const mask = inputs.find((x) => x.name === image.mask);
+        const plan = planImage(info.width, info.height, image.resize);
+        yield {
+          [input.name]: imageToTensor(pixels, image, input.dtype),
+          ...(mask !== undefined && { [mask.name]: pixelMask(mask, plan) }),
+        };
       }
     },
   };
