@@ -26,6 +26,7 @@ export type { Stateful } from "./engine/stateful.ts";
 export type {
   ArrayInput,
   ImageInput,
+  SoundInput,
   InputArrays,
   Inputs,
   OrtTensor,

@@ -116,7 +116,7 @@ describe("from a hub", () => {
     expect(plan).toMatchObject({
       name: REPO,
       declared: null,
-      readers: { input_ids: { tokenizer: "tokenizer.json", maxLength: 128 } },
+      readers: { input_ids: { text: { tokenizer: "tokenizer.json", maxLength: 128 } } },
       decodes: { logits: { op: "labels", asset: "labels.txt", logits: true } },
       texts: { "labels.txt": "no\nyes\n" },
     });

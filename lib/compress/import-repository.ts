@@ -46,7 +46,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
     files: repository.paths.map((path) => fileOf(source, path)),
     locate: ({ path }) => ({ url: path, sha256: "" }),
   });
-  const notes: string[] = [];
+  const notes = [...new Set(Object.values(repository.steps.unsupported ?? {}))].map((x) => `${x}: tensors alone`);
   const packs: PackVariant<PackModel>[] = [];
   let model: Description | undefined;
   for (const { id, needs, speed, unchecked, files } of variants) {

@@ -205,6 +205,20 @@ test("the pixel mask is an image's where the graph has one", () => {
   expect(maskOf(x, { ...mask, dims: ["b", 64] })).toBeUndefined();
 });
 
+test("the spectrogram of a Whisper encoder is the input's where the graph takes its bands and frames", () => {
+  put({
+    "preprocessor_config.json": { feature_extractor_type: "WhisperFeatureExtractor", sampling_rate: 16_000 },
+    "onnx/encoder_model.onnx": classifier({ channels: 3, size: 12, classes: 2 }).write(),
+  });
+  const port = { name: "input_features", dtype: "float32", dims: ["b", 80, 3000], batchAxis: 0 } as const;
+  const soundOf = (input: BundleInput): unknown => {
+    const described = { name: "x", version: "1", licence: "unknown", inputs: [input], outputs: [] };
+    return describeBy(openRepository(folder), described).description.inputs[0]?.sound;
+  };
+  expect(soundOf(port)).toMatchObject({ sampleRate: 16_000, bands: 80, seconds: 30 });
+  expect(soundOf({ ...port, dims: ["b", 128, 3000] })).toBeUndefined();
+});
+
 test("a folder's graphs are those in float32, else float16; a merged decoder stands for its parts", async () => {
   const bytes = ranker().write();
   const names = ["encoder_model", "decoder_model", "decoder_with_past_model", "decoder_model_merged", "embed_fp16"];

@@ -8,7 +8,7 @@ import { listGraphs } from "../source/onnx-files.ts";
 import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
 import type { BundleInput, PortSteps } from "../core/bundle.ts";
-import { fitDecode, fitText, isMaskPort, namesOf } from "../core/fit-steps.ts";
+import { fitDecode, fitSound, fitText, isMaskPort, namesOf } from "../core/fit-steps.ts";
 import type { PortNames } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
@@ -141,13 +141,16 @@ export function describeBy(
 function withSteps(
   input: BundleInput,
   all: readonly BundleInput[],
-  { texts, images }: PortSteps,
+  { texts, images, sounds = {} }: PortSteps,
   names: PortNames,
 ): BundleInput {
   const asked = texts[input.name];
   const text = asked === undefined ? null : fitText(input, asked, names);
   // A bundle says nothing of a pooling that is not computed.
   if (text !== null) return { ...input, text: { ...text, unsupported: undefined } };
+  const heard = sounds[input.name];
+  const sound = heard === undefined ? null : fitSound(input, heard);
+  if (sound !== null) return { ...input, sound };
   const asKnown = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
   if (asKnown === undefined || input.dims.length !== 4) return input;
   const { mask, ...image } = asKnown;

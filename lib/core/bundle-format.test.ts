@@ -238,6 +238,20 @@ test("an element type that this release does not know keeps the model from this 
   for (const dtype of ["", "float 32", 7, null, "<b>"]) expect(refusal(withInput({ dtype }))).toContain("dtype");
 });
 
+test("a spectrogram is read and written back, and refused where the input has other bands, frames or type", () => {
+  const sound = { sampleRate: 16_000, bands: 80, fftLength: 400, hopLength: 160, seconds: 30 };
+  const withSound = (change: object, portChange: object = {}): unknown =>
+    withInput({ dims: ["batch", 80, 3000], preprocess: [{ step: "log-mel", ...sound, ...change }], ...portChange });
+  const bundle = parseBundle(withSound({}));
+  expect(bundle.model.inputs[0]?.sound).toEqual(sound);
+  expect(bundleJson(bundle).model).toMatchObject({ inputs: [{ preprocess: [{ step: "log-mel", ...sound }] }] });
+  expect(refusal(withSound({ seconds: undefined, fftLength: undefined, hopLength: undefined }))).toBe(null);
+  for (const change of [{ bands: 128 }, { seconds: 2 }, { hopLength: 100 }, { sampleRate: 0 }, { seconds: -1 }])
+    expect(refusal(withSound(change)), JSON.stringify(change)).not.toBe(null);
+  expect(refusal(withSound({}, { dtype: "int32" }))).toContain("float32 or float16");
+  expect(refusal(withSound({}, { dims: ["batch", 80] }))).toContain("[1, 80, 3000]");
+});
+
 test("words of newer releases may have capital letters (tool-open-words)", () => {
   expect(parseBundle(withInput({ preprocess: [{ step: "logMel", bins: 80 }] })).unknown).toEqual({
     at: "x",

@@ -17,7 +17,7 @@ import type {
 } from "./bundle.ts";
 import { bundle1, bundle2, DTYPES } from "./bundle-shape.ts";
 import type { Bundle1, Bundle2, VariantJson } from "./bundle-shape.ts";
-import { isMaskPort } from "./fit-steps.ts";
+import { fitSound, framesOf, isMaskPort } from "./fit-steps.ts";
 import { inputSpec, outputSpec } from "./bundle-steps.ts";
 import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -82,6 +82,7 @@ export function parseBundle(json: unknown): Bundle {
   for (const input of parsed.model.inputs) {
     checkImage(input, inputs);
     checkText(input, inputs, assets);
+    checkSound(input);
     checkPad(input, parsed.model.inputs);
   }
   for (const output of parsed.model.outputs) {
@@ -332,6 +333,16 @@ function checkText(
     if (typeof port.dims[1] === "number" && port.dims[1] < text.maxLength)
       throw invalid(`${name}.text.maxLength is ${text.maxLength}, more than "${each}" takes`, name);
   }
+}
+
+/** A spectrogram is [1, bands, frames]. */
+function checkSound(input: BundleInput): void {
+  const { name, sound, dims, dtype } = input;
+  if (sound === undefined || !KNOWN_DTYPES.has(dtype) || fitSound(input, sound) !== null) return;
+  throw invalid(
+    `${name}: the step log-mel makes float32 or float16 of [1, ${sound.bands}, ${framesOf(sound) ?? "frames"}], not ${dtype} of [${dims.join(", ")}]`,
+    name,
+  );
 }
 
 /** Padding applies to an axis of any size, and to every input that shares that size. */

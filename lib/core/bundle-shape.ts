@@ -134,6 +134,15 @@ const text = {
   prompt: v.optional(name),
 };
 
+/** The parameters of the step `log-mel`. */
+const sound = {
+  sampleRate: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(768_000)),
+  bands: v.pipe(size, v.maxValue(1_024)),
+  fftLength: v.optional(v.pipe(size, v.minValue(2))),
+  hopLength: v.optional(size),
+  seconds: v.optional(v.pipe(finite, v.gtValue(0), v.maxValue(3_600))),
+};
+
 /** The schemas of the steps that this version knows, by word. */
 type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
 
@@ -141,6 +150,7 @@ type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
 const PREPROCESS = {
   image: v.object({ step: v.literal("image"), ...image }),
   text: v.object({ step: v.literal("text"), ...text }),
+  "log-mel": v.object({ step: v.literal("log-mel"), ...sound }),
 };
 
 /** The steps after a model. */
@@ -330,7 +340,7 @@ export interface Bundle1 {
 /** A bundle of schema 2. */
 export interface Bundle2 {
   readonly model: Omit<Bundle["model"], "inputs" | "outputs"> & {
-    readonly inputs: readonly (Omit<BundleInput, "image" | "text" | "dtype"> & {
+    readonly inputs: readonly (Omit<BundleInput, "image" | "text" | "sound" | "dtype"> & {
       readonly dtype: string;
       readonly preprocess?: readonly Step[] | undefined;
     })[];

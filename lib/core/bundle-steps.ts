@@ -1,8 +1,8 @@
 // Processing steps of schema 2: `preprocess` of an input and `postprocess` of an output are open lists of `{ "step":
-// word, … }`. This file converts such lists to the specs that workers run (ImageSpec, TextSpec, DecodeSpec), and back;
+// word, … }`. This file converts such lists to the specs that workers run (ImageSpec, TextSpec, SoundSpec, DecodeSpec), and back;
 // bundle-shape.ts defines their parameters. A list that this version can't run is not an error here: the first unknown
 // step is returned, and the model needs a newer release.
-import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "./bundle.ts";
+import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, SoundSpec, TextSpec } from "./bundle.ts";
 import { RESAMPLE_FILTERS } from "./image-spec.ts";
 
 /** A step with its parameters. */
@@ -10,7 +10,7 @@ export type Step = { readonly step: string };
 
 /** The steps that this version knows before a model, and after one. */
 export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly string[]>> = {
-  preprocess: ["image", "text"],
+  preprocess: ["image", "text", "log-mel"],
   postprocess: [
     ...["softmax", "sigmoid", "argmax", "labels", "ctc", "pool"],
     ...["tokens", "detect", "segment", "mask", "depth", "points"],
@@ -27,7 +27,12 @@ export const IMAGE_WORDS = {
 /** The spec that workers run for a list of steps, or the step that this version can't run. */
 export type Converted<T> = { readonly spec: T; readonly unknown?: undefined } | { readonly unknown: string };
 
-type PreStep = { readonly step: "image" | "text" };
+/** The field of an input that holds the spec of a step. */
+const FIELDS: Readonly<Record<string, "image" | "text" | "sound">> = {
+  image: "image",
+  text: "text",
+  "log-mel": "sound",
+};
 type PostStep = { readonly step: DecodeSpec["op"] };
 
 /** A word that a newer release may add to: letters, digits and some signs. */
@@ -72,16 +77,18 @@ function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? { ...value } : {};
 }
 
-/** Converts the steps before a model: at most one, for images or texts. */
-export function inputSpec(steps: readonly Step[] = []): Converted<{ image?: ImageSpec; text?: TextSpec }> {
+/** Converts the steps before a model: at most one, for images, texts or sounds. */
+export function inputSpec(
+  steps: readonly Step[] = [],
+): Converted<{ image?: ImageSpec; text?: TextSpec; sound?: SoundSpec }> {
   const [first, second] = steps;
   if (first === undefined) return { spec: {} };
   if (!STEPS.preprocess.includes(first.step)) return { unknown: first.step };
   const newer = newerWord(first);
   if (newer !== undefined) return { unknown: newer };
   if (second !== undefined) return { unknown: second.step };
-  const { step, ...spec } = first as PreStep;
-  return { spec: step === "image" ? { image: spec as unknown as ImageSpec } : { text: spec as unknown as TextSpec } };
+  const { step, ...spec } = first;
+  return { spec: { [FIELDS[step] ?? step]: spec } };
 }
 
 /** Converts the steps after a model: one, or `softmax` or `sigmoid` and then `labels`. */
@@ -102,10 +109,11 @@ export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: De
 }
 
 /** Returns the steps of an input. */
-export function preprocessSteps({ image, text }: Pick<BundleInput, "image" | "text">): Step[] {
+export function preprocessSteps({ image, text, sound }: Pick<BundleInput, "image" | "text" | "sound">): Step[] {
   return [
     ...(image === undefined ? [] : [{ step: "image", ...image }]),
     ...(text === undefined ? [] : [{ step: "text", ...text }]),
+    ...(sound === undefined ? [] : [{ step: "log-mel", ...sound }]),
   ];
 }
 

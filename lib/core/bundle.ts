@@ -6,10 +6,12 @@
 // JSON is stored and sent, and never reach code that does not know them.
 import type { DecodeSpec } from "./decode-spec.ts";
 import type { ImageSpec } from "./image-spec.ts";
+import type { SoundSpec } from "./sound-spec.ts";
 import type { Port } from "./tensor.ts";
 
 export type { DecodeSpec, PoolSpec } from "./decode-spec.ts";
 export type { ImageSpec, ResizeSpec } from "./image-spec.ts";
+export type { SoundSpec } from "./sound-spec.ts";
 
 /** The schema that this version writes. */
 export const BUNDLE_SCHEMA = "selvedge/bundle@2";
@@ -73,6 +75,10 @@ export interface BundleInput extends Port {
   readonly image?: ImageSpec | undefined;
   /** Present where the input accepts texts instead of a tensor; the inputs that it names are then filled too. */
   readonly text?: TextSpec | undefined;
+  /** Present where the input accepts the samples of a sound instead of a tensor. */
+  readonly sound?: SoundSpec | undefined;
+  /** Why a repository's pictures or sounds are not converted here, for the error; in no bundle. */
+  readonly unsupported?: string | undefined;
   /** Present where the input may be padded for batching; no model is padded unless its bundle allows it. */
   readonly pad?: PadSpec | undefined;
 }
@@ -225,12 +231,19 @@ export interface Unknown {
   readonly word: string;
 }
 
+/** Conversions of what an input takes instead of a tensor; images are apart. */
+export type Reader = Pick<BundleInput, "text" | "sound" | "unsupported">;
+
 /** Steps by the names of ports; one for a port that the model has not is ignored. */
 export interface PortSteps {
   /** Tokenization, by input name. */
   readonly texts: Readonly<Record<string, TextSpec>>;
   /** Conversion of images, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Spectrograms of sounds, by input name. Default: none. */
+  readonly sounds?: Readonly<Record<string, SoundSpec>> | undefined;
+  /** Settings of pictures or sounds that this release does not compute, by input name. Default: none. */
+  readonly unsupported?: Readonly<Record<string, string>> | undefined;
   /** Decoding, by output name. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   /** Texts of assets that are in no file, by path. */

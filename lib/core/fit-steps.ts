@@ -1,6 +1,6 @@
 // Steps that are given by the names of ports, as a repository's files lead to, and the ports of the graph itself: a step
 // that does not fit its port is left out, and the port's tensors stay. Used at a load and by `selvedge import` alike.
-import type { BundleInput, DecodeSpec, TextSpec } from "./bundle.ts";
+import type { BundleInput, DecodeSpec, SoundSpec, TextSpec } from "./bundle.ts";
 import type { Port } from "./tensor.ts";
 
 /** Number of dims that an output has for each step. */
@@ -59,6 +59,18 @@ export function fitText(
     ...(mask !== undefined && inputs.has(mask) && { mask }),
     ...(types !== undefined && inputs.has(types) && { types }),
   };
+}
+
+/** Returns the spectrogram of an input; null where it does not fit. */
+export function fitSound({ dims, dtype }: Pick<Port, "dims" | "dtype">, sound: SoundSpec): SoundSpec | null {
+  const wanted = [1, sound.bands, framesOf(sound)];
+  const fits = dims.every((dim, i) => typeof dim === "string" || wanted[i] === undefined || dim === wanted[i]);
+  return dims.length === 3 && fits && /^float(32|16)$/.test(dtype) ? sound : null;
+}
+
+/** Returns the number of frames of a spectrogram; undefined where it follows from the sound. */
+export function framesOf({ seconds, sampleRate, hopLength = 160 }: SoundSpec): number | undefined {
+  return seconds === undefined ? undefined : Math.floor(Math.round(seconds * sampleRate) / hopLength);
 }
 
 /** Element types of a pixel mask. */

@@ -1,6 +1,9 @@
 // Conversion of sounds to tensors, as a bundle declares it.
 
-/** Log-mel spectrogram of a sound of one channel, with Whisper's arithmetic. */
+/**
+ * Log-mel spectrogram of a sound of one channel, with Whisper's arithmetic: bands of 0 to 8000 Hz. The tensor is
+ * [1, bands, frames].
+ */
 export interface SoundSpec {
   /** Samples a second; a sound of another rate is refused. */
   readonly sampleRate: number;

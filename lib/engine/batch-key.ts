@@ -22,10 +22,15 @@ export function guessShape({ ports, images }: Accepts, { tensors, others }: Feed
     }
     const value = others?.[name];
     if (value === undefined) continue; // filled by a text
-    const size = value.kind === "image" ? sizeOfImage(value.image, images[name]?.resize) : sizeOfText(port, value);
+    const size =
+      value.kind === "image"
+        ? sizeOfImage(value.image, images[name]?.resize)
+        : value.kind === "text"
+          ? sizeOfText(port, value)
+          : `${port.sound?.seconds ? 0 : value.samples.length}`;
     if (size === null) return null;
     sizes += `${size} `;
-    const rows = value.kind === "image" ? 1 : value.texts.length;
+    const rows = value.kind === "text" ? value.texts.length : 1;
     dims[name] = port.dims.map((dim, axis) => (axis === port.batchAxis ? rows : typeof dim === "number" ? dim : 1));
   }
   const shape = shapeOf(ports, dims);

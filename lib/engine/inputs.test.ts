@@ -209,6 +209,63 @@ test("a picture fills the pixel mask beside it; a tensor does not, and the calle
   expect(kept.tensors).toEqual({ pixel_mask: own });
 });
 
+const heard: BundleInput = {
+  name: "input_features",
+  dtype: "float32",
+  dims: ["batch", 80, 3000],
+  batchAxis: 0,
+  sound: { sampleRate: 16_000, bands: 80, seconds: 30 },
+};
+
+test("samples of a sound are copied, alone or with their rate", async () => {
+  const samples = Float32Array.of(0, 0.5, -0.5);
+  for (const given of [samples, { samples }, { samples, sampleRate: 16_000 }]) {
+    const { tensors, others } = await takeInputs(
+      effects,
+      { ports: [heard], images: {} },
+      { input_features: given },
+      false,
+    );
+    expect(tensors).toEqual({});
+    expect(others).toEqual({ input_features: { kind: "sound", samples } });
+    expect(Reflect.get(others?.["input_features"] ?? {}, "samples")).not.toBe(samples);
+  }
+  const tensor = { dtype: "float32", dims: [1, 80, 3000], data: new Float32Array(240_000) } as const;
+  const kept = await takeInputs(effects, { ports: [heard], images: {} }, { input_features: tensor }, false);
+  expect(kept.others).toBe(null);
+  await expect(takeInputs(effects, { ports: [heard], images: {} }, {}, false)).rejects.toThrow("is missing");
+});
+
+test.each<[string, unknown, string]>([
+  [
+    "another rate",
+    { samples: new Float32Array(1), sampleRate: 44_100 },
+    "Float32Array of mono samples at 16000 Hz, got Float32Array at 44100 Hz",
+  ],
+  [
+    "samples of another type",
+    new Int16Array(3),
+    "Float32Array of mono samples at 16000 Hz, got Int16Array at 16000 Hz",
+  ],
+  ["a file", new Blob([]), "Float32Array of mono samples at 16000 Hz, got Blob"],
+])("%s is refused with the rate of the model", async (_, value, text) => {
+  const taken = takeInputs(effects, { ports: [heard], images: {} }, { input_features: value } as Inputs, false);
+  await expect(taken).rejects.toThrow(text);
+});
+
+test("a picture for an input that is not converted is refused with the file and the setting", async () => {
+  const unsupported = 'preprocessor_config.json: "resample" of NewestImageProcessor is not supported';
+  const port: BundleInput = {
+    name: "pixel_values",
+    dtype: "float32",
+    dims: ["b", 3, "h", "w"],
+    batchAxis: 0,
+    unsupported,
+  };
+  const taken = takeInputs(effects, { ports: [port], images: {} }, { pixel_values: new Blob([]) }, false);
+  await expect(taken).rejects.toThrow(`input "pixel_values": expected a tensor (${unsupported}), got Blob`);
+});
+
 test("images are all taken in the turn of the call (processing-M1)", async () => {
   const asked: unknown[] = [];
   const canvas = { width: 1, height: 1 } as ImageInput;

@@ -1,6 +1,6 @@
 // Inputs of `run`: checks them against the model's ports and copies or moves them. Nothing invalid is ever queued, and
 // no later change by the caller reaches a queued request.
-import type { BundleInput, ImageSpec } from "../core/bundle.ts";
+import type { BundleInput, ImageSpec, SoundSpec } from "../core/bundle.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { checkNames, checkSymbols, checkTensor, kindOf, show } from "../core/check-inputs.ts";
@@ -61,8 +61,21 @@ export interface OrtTensor {
 /** A text or a pair of texts, or several that become one row each; accepted where the model's bundle declares a text input. */
 export type TextInput = string | TextPair | readonly (string | TextPair)[];
 
+/**
+ * Samples of one channel, for an input whose bundle declares a sound. A Float32Array alone has the rate of the model; another
+ * rate is refused.
+ */
+export interface SoundInput {
+  /** Samples, usually from -1 to 1. */
+  readonly samples: Float32Array;
+  /** Samples a second. Default: the model's. */
+  readonly sampleRate?: number | undefined;
+}
+
 /** Inputs by name. */
-export type Inputs = Readonly<Record<string, TensorInput | ArrayInput | OrtTensor | ImageInput | TextInput>>;
+export type Inputs = Readonly<
+  Record<string, TensorInput | ArrayInput | OrtTensor | ImageInput | TextInput | SoundInput>
+>;
 
 /** Properties of a model that inputs are checked against. */
 export interface Accepts {
@@ -86,15 +99,12 @@ export function takeInputs(
   transfer: boolean,
   slab: Slab | null = null,
 ): Feeds | Promise<Feeds> {
-  const { tensors: given, images, texts } = checkInputs(accepts, inputs);
+  const { tensors: given, images, others } = checkInputs(accepts, inputs);
   const shared = transfer && images.length === 0 ? countBuffers(given) : null;
   const tensors: Record<string, Tensor> = {};
   for (const [name, tensor] of given) tensors[name] = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
-  if (texts.size + images.length === 0) return { tensors, others: null };
-  const others: Record<string, RawInput> = {};
-  for (const [name, each] of texts) others[name] = { kind: "text", texts: each };
-  const feeds = { tensors, others };
-  return images.length === 0 ? feeds : takeImages(effects, feeds, images);
+  if (images.length > 0) return takeImages(effects, { tensors, others }, images);
+  return { tensors, others: Object.keys(others).length > 0 ? others : null };
 }
 
 async function takeImages(
@@ -144,20 +154,25 @@ export class Slab {
 function checkInputs(
   { ports, images: specs, symbols: known }: Accepts,
   inputs: Inputs,
-): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; texts: Map<string, readonly string[]> } {
+): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; others: Record<string, RawInput> } {
   if (typeof inputs !== "object" || inputs === null)
     throw new TypeError(`inputs: expected an object of named tensors, got ${show(inputs)}`);
-  const texts = new Map<string, readonly string[]>();
+  const others: Record<string, RawInput> = {};
   let filled: Set<string | undefined> | null = null;
-  for (const { name, text } of ports) {
-    const { mask } = Object.hasOwn(specs, name) ? (specs[name] as ImageSpec) : {};
-    if (mask !== undefined && inputs[mask] === undefined && isImage(inputs[name])) (filled ??= new Set()).add(mask);
-    const value: unknown = text && joinPair(inputs[name]);
+  for (const { name, text, sound } of ports) {
+    const own: unknown = inputs[name];
+    if (isRaw(own)) {
+      const { mask } = Object.hasOwn(specs, name) ? (specs[name] as ImageSpec) : {};
+      if (sound) others[name] = soundOf(name, own, sound);
+      else if (mask !== undefined && inputs[mask] === undefined && !ArrayBuffer.isView(own))
+        (filled ??= new Set()).add(mask);
+    }
+    const value: unknown = text && joinPair(own);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
     const each = [value].flat().map(joinPair) as string[];
     if (each.length === 0 || each.some((x) => typeof x !== "string"))
       throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
-    texts.set(name, each);
+    others[name] = { kind: "text", texts: each };
     for (const other of [text.mask, text.types]) {
       if (other !== undefined && inputs[other] !== undefined)
         throw new TypeError(`inputs: beside a text in "${name}" there is no input "${other}": the text fills it`);
@@ -166,7 +181,7 @@ function checkInputs(
   }
   let wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
   checkNames(wanted, inputs);
-  if (texts.size > 0) wanted = wanted.filter(({ name }) => !texts.has(name));
+  wanted = wanted.filter(({ name }) => !Object.hasOwn(others, name));
   const given = wanted.some((port) => isDataAlone(port, inputs[port.name])) ? withDims(wanted, inputs, known) : inputs;
   const symbols: Symbols = new Map(known);
   const tensors: [string, TensorInput][] = [];
@@ -187,16 +202,27 @@ function checkInputs(
       images.push([name, value as ImageInput]); // createImageBitmap rejects a value that is no image
     }
   }
-  return { tensors, images, texts };
+  return { tensors, images, others };
 }
 
-/** Whether a value is an object other than a tensor and its elements. */
-function isImage(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !("dims" in value || ArrayBuffer.isView(value));
+/** Whether a value is an object other than a tensor. */
+function isRaw(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !("dims" in value);
+}
+
+/** Copies the samples of a sound. */
+function soundOf(name: string, value: object, { sampleRate: rate }: SoundSpec): RawInput {
+  const { samples, sampleRate = rate } = "samples" in value ? (value as SoundInput) : { samples: value };
+  if (kindOf(samples) !== "Float32Array" || sampleRate !== rate)
+    throw new TypeError(
+      `input "${name}": expected a Float32Array of mono samples at ${rate} Hz, got ${kindOf(samples)} at ${sampleRate} Hz`,
+    );
+  return { kind: "sound", samples: (samples as Float32Array).slice() };
 }
 
 /** Describes what an input takes instead of a value. */
-function expected({ name, dtype, text }: BundleInput, images: Accepts["images"], value: unknown): string {
+function expected({ name, dtype, text, unsupported }: BundleInput, images: Accepts["images"], value: unknown): string {
+  if (unsupported) return `expected a tensor (${unsupported})`;
   const mayBeImage = Object.hasOwn(images, name);
   if (!mayBeImage && /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value)))
     return "the model declares no image (load(url, { image }) describes one)";

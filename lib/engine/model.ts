@@ -418,12 +418,12 @@ function untilDecoded(taken: Promise<Feeds>, signal: Signal | undefined): Promis
   return untilAborted(taken, signal);
 }
 
-/** Returns the inputs as tensors, texts included; null where one is an image. */
+/** Returns the inputs as tensors, texts included; null where one is an image or a sound. */
 function tensorsOf({ tensors, others }: Feeds): Feeds["tensors"] | null {
   if (others === null) return tensors;
   const texts: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(others)) {
-    if (value.kind === "image") return null;
+    if (value.kind !== "text") return null;
     texts[name] = { dtype: "string", dims: [value.texts.length], data: [...value.texts] };
   }
   return { ...texts, ...tensors };

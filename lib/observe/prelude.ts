@@ -8,7 +8,7 @@ import type { SavedScheduler, Scheduler } from "../schedule/scheduler.ts";
 export interface Given {
   readonly tensors: Readonly<Record<string, Tensor>>;
   readonly others: Readonly<
-    Record<string, { readonly kind: "text"; readonly texts: readonly string[] } | { readonly kind: "image" }>
+    Record<string, { readonly kind: "text"; readonly texts: readonly string[] } | { readonly kind: "image" | "sound" }>
   > | null;
 }
 

@@ -78,7 +78,7 @@ function keyOf(lanes: readonly LaneView[]): string {
 function writeInputs({ tensors, others }: Given): Json {
   const written: Record<string, Json> = {};
   for (const [name, value] of Object.entries(others ?? {}))
-    written[name] = value.kind === "image" ? { kind: "image" } : { kind: "text", texts: value.texts };
+    written[name] = value.kind === "text" ? { kind: "text", texts: value.texts } : { kind: value.kind };
   for (const [name, tensor] of Object.entries(tensors)) written[name] = writeTensor(tensor);
   return written;
 }

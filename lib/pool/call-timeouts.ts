@@ -28,7 +28,12 @@ export function countElements(items: readonly Feeds[]): number {
   for (const { tensors, others } of items) {
     for (const { data } of Object.values(tensors)) total += data.length;
     for (const value of Object.values(others ?? {}))
-      total += value.kind === "text" ? value.texts.join("").length : pixelCount(value.image);
+      total +=
+        value.kind === "text"
+          ? value.texts.join("").length
+          : value.kind === "image"
+            ? pixelCount(value.image)
+            : value.samples.length;
   }
   return total;
 }

@@ -4,7 +4,7 @@
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
 import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "./backend.ts";
-import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
+import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, Reader } from "../core/bundle.ts";
 import type { Reply } from "./reply.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import type { WireError } from "../core/errors.ts";
@@ -23,9 +23,11 @@ export interface WirePixels {
   readonly data: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** An input that becomes a tensor in the worker. Texts are one per row. */
+/** An input that becomes a tensor in the worker. Texts are one per row; samples are of one channel. */
 export type RawInput =
-  { readonly kind: "image"; readonly image: WireImage } | { readonly kind: "text"; readonly texts: readonly string[] };
+  | { readonly kind: "image"; readonly image: WireImage }
+  | { readonly kind: "text"; readonly texts: readonly string[] }
+  | { readonly kind: "sound"; readonly samples: Float32Array };
 
 /** Loads a model into a worker. */
 export interface LoadMessage {
@@ -41,8 +43,8 @@ export interface LoadMessage {
   readonly states?: Readonly<Record<string, string>> | undefined;
   /** Conversions of images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
-  /** Tokenization of texts, by input name, where no input is declared; one for an input that the model lacks is ignored. */
-  readonly readers?: Readonly<Record<string, TextSpec>> | undefined;
+  /** Conversion of texts and sounds, by input name, where no input is declared; one for an input that the model lacks is ignored. */
+  readonly readers?: Readonly<Record<string, Reader>> | undefined;
   /** Decoding of outputs, by output name; `assets` holds the text of the files that it names. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   readonly assets: Readonly<Record<string, string>>;

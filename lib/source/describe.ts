@@ -7,6 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import type { ModelConfig } from "./config.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
+import type { ProcessorFacts } from "./processor.ts";
 import { TOKENIZER } from "./repository.ts";
 import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 
@@ -226,11 +227,24 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
           },
         }
       : {},
+    ...soundsOf(processor),
     images: processor?.image == null ? {} : { pixel_values: { ...processor.image, mask: "pixel_mask" } },
     decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },
     assets: hasLabels ? { [LABELS]: `${(config?.labels ?? []).join("\n")}\n` } : {},
   };
 }
+
+/** Returns the spectrograms of sounds, and the setting for which pictures or sounds are not converted. */
+function soundsOf(processor: ProcessorFacts | null): Pick<PortSteps, "sounds" | "unsupported"> {
+  if (processor === null) return {};
+  const { className, sound, unsupported, isSound } = processor;
+  if (unsupported === null) return sound === null ? {} : { sounds: { input_features: sound } };
+  const text = `preprocessor_config.json: "${unsupported}" of ${className ?? "a processor without a class"} is not supported`;
+  return { unsupported: Object.fromEntries((isSound ? SOUND_INPUTS : ["pixel_values"]).map((x) => [x, text])) };
+}
+
+/** Names of the inputs for sounds: a spectrogram, or the samples themselves. */
+const SOUND_INPUTS = ["input_features", "input_values"];
 
 /** Returns the decoding of a model's task, by the head that the names of its classes end in. */
 function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {

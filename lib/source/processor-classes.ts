@@ -1,5 +1,6 @@
 // The image processors of transformers by class, as release 4.57 computes them: the one place in this package that names
-// architectures. A class without a row is computed as its settings say, with the defaults.
+// architectures. A class without a row has no defaults: its file must state every setting (processor.ts).
+import type { SoundSpec } from "../core/sound-spec.ts";
 
 /** Behaviour of a class where preprocessor_config.json does not say, and that no setting states. */
 export interface ProcessorClass {
@@ -19,6 +20,8 @@ export interface ProcessorClass {
   readonly normalizes?: false;
   /** Meaning of a `size` with a shorter side: scaled to it; `crop_pct` or a factor more, and cropped to it. */
   readonly short?: "crop-pct" | "levit";
+  /** The share of the scaled image that is cropped where `crop_pct` is missing. Default: 224 / 256. */
+  readonly cropShare?: number;
   /** How half of an odd margin is rounded with torchvision: `center_crop` itself is called. Default: down. */
   readonly margin?: "even";
   /** The number that both sides are rounded down to a multiple of, after scaling. */
@@ -56,6 +59,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Deta: DETR,
   Detr: DETR,
   Donut: { unsupported: "an image that is turned and made a thumbnail" },
+  EfficientFormer: { filter: "bicubic", values: "imagenet", crops: true },
   EfficientNet: { filter: "nearest", dividesTwice: true },
   Flava: { filter: "bicubic", values: "clip", crops: true },
   Fuyu: PATCHES,
@@ -65,6 +69,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Idefics3: SEVERAL,
   ImageGPT: { unsupported: "colours as classes" },
   LayoutLMv2: { isBgr: true, normalizes: false },
+  LayoutLMv3: {},
   LeViT: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
   Levit: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
   Llava: CLIP,
@@ -83,10 +88,18 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Perceiver: { unsupported: "a crop before the scaling" },
   Pix2Struct: PATCHES,
   Pixtral: PATCHES,
-  PoolFormer: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "crop-pct" },
+  PoolFormer: {
+    isShort: true,
+    filter: "bicubic",
+    values: "imagenet",
+    crops: true,
+    short: "crop-pct",
+    cropShare: 0.9,
+  },
   Pvt: { values: "imagenet" },
   Qwen2VL: PATCHES,
   RTDetr: { values: "imagenet", normalizes: false },
+  Sam: { values: "imagenet" },
   Segformer: { values: "imagenet" },
   Siglip: BICUBIC,
   Siglip2: PATCHES,
@@ -95,6 +108,8 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   TextNet: ROUNDED_UP,
   TimmWrapper: { unsupported: "settings in config.json" },
   Tvp: { unsupported: "frames of a video" },
+  ViT: {},
+  ViTHybrid: CLIP,
   VideoMAE: { isShort: true, crops: true, values: "imagenet", unsupported: "frames of a video" },
   Vilt: { unsupported: "a size by both sides and a divisor" },
   VitMatte: { unsupported: "a trimap beside the image" },
@@ -102,4 +117,9 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Vivit: { unsupported: "frames of a video" },
   Yolos: { ...DETR, multipleOf: 16 },
   ZoeDepth: { unsupported: "mirrored borders" },
+};
+
+/** The feature extractors whose spectrogram the step `log-mel` computes, with what a class has where its file says nothing. */
+export const SOUND_CLASSES: Readonly<Record<string, Required<SoundSpec>>> = {
+  Whisper: { sampleRate: 16_000, bands: 80, fftLength: 400, hopLength: 160, seconds: 30 },
 };

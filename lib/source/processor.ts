@@ -4,10 +4,11 @@
 // Releases of transformers differ in what they write: `size` is a number or an object, and a number means the shorter
 // side for some classes and both sides for others, which processor-classes.ts holds.
 import type { ImageSpec } from "../core/bundle.ts";
+import type { SoundSpec } from "../core/sound-spec.ts";
 import type { ResampleFilter, ResampleSpec, ScaledSize } from "../core/image-spec.ts";
 import { countOf, listOf, numberOf, objectOf, textOf, truthOf } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { PROCESSOR_CLASSES } from "./processor-classes.ts";
+import { PROCESSOR_CLASSES, SOUND_CLASSES } from "./processor-classes.ts";
 import type { ProcessorClass } from "./processor-classes.ts";
 
 /** Facts of a processor. */
@@ -16,24 +17,12 @@ export interface ProcessorFacts {
   readonly className: string | null;
   /** Conversion of an image; null where there is none, or `unsupported` says why not. */
   readonly image: ImageSpec | null;
-  /** Spectrogram of a sound; null where there is none. */
-  readonly audio: AudioFacts | null;
+  /** Spectrogram of a sound; null where there is none, or `unsupported` says why not. */
+  readonly sound: SoundSpec | null;
   /** The setting that the steps of a bundle don't compute; null for none. */
   readonly unsupported: string | null;
-}
-
-/** Parameters of a log-mel spectrogram. */
-export interface AudioFacts {
-  /** Samples a second. */
-  readonly sampleRate: number;
-  /** Number of mel bands. */
-  readonly bands: number;
-  /** Samples between two frames; null for a model that takes the samples themselves. */
-  readonly hopLength: number | null;
-  /** Samples of a Fourier transform; null for a model that takes the samples themselves. */
-  readonly fftLength: number | null;
-  /** Length of a piece in seconds; null for any. */
-  readonly seconds: number | null;
+  /** Whether it is one of sounds. */
+  readonly isSound: boolean;
 }
 
 /** Means and deviations that a class has where its file gives none. */
@@ -47,36 +36,89 @@ const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 /** The side from which a convolutional network takes the whole picture instead of a crop of it. */
 const NO_CROP_FROM = 384;
 const SIDE_MAX = 32_768;
+const SOUND_MAX = 768_000;
+/** Keys of a spectrogram's parameters in the file. */
+const SOUND_KEYS: Readonly<Record<string, string>> = {
+  ...{ sampleRate: "sampling_rate", bands: "feature_size", fftLength: "n_fft" },
+  ...{ hopLength: "hop_length", seconds: "chunk_length" },
+};
 
 /** Reads a parsed preprocessor_config.json. */
 export function readProcessor(json: unknown): ProcessorFacts {
   const config = objectOf(json);
   const className = textOf(config["image_processor_type"]) ?? textOf(config["feature_extractor_type"]);
-  const audio = audioOf(config);
-  if (audio !== null) return { className, image: null, audio, unsupported: null };
   const name = nameOf(className);
-  const own = Object.hasOwn(PROCESSOR_CLASSES, name) ? (PROCESSOR_CLASSES[name] ?? {}) : {};
-  const resize = own.unsupported ?? resizeOf(config, own, /Fast$/.test(className ?? "") ? "torchvision" : "pil");
-  if (typeof resize === "string") return { className, image: null, audio: null, unsupported: resize };
+  const facts = { className, image: null, sound: null, unsupported: null, isSound: false };
+  if (config["sampling_rate"] !== undefined || Object.hasOwn(SOUND_CLASSES, name)) {
+    const sound = soundOf(config, name);
+    return { ...facts, isSound: true, ...(typeof sound === "string" ? { unsupported: sound } : { sound }) };
+  }
+  const row = Object.hasOwn(PROCESSOR_CLASSES, name) ? PROCESSOR_CLASSES[name] : undefined;
+  const { own = {}, unknown = null } = row === undefined ? explicitOf(config) : { own: row };
+  const resize =
+    unknown ?? own.unsupported ?? resizeOf(config, own, /Fast$/.test(className ?? "") ? "torchvision" : "pil");
+  if (typeof resize === "string") return { ...facts, unsupported: resize };
   const image: ImageSpec = {
     resize,
     channels: truthOf(config["do_flip_channel_order"], own.isBgr ?? false) ? "bgr" : "rgb",
     ...valuesOf(config, own),
     layout: "nchw",
   };
-  return { className, image, audio: null, unsupported: null };
+  return { ...facts, image };
 }
 
-function audioOf(config: JsonObject): AudioFacts | null {
-  const sampleRate = countOf(config["sampling_rate"]);
-  if (sampleRate === null) return null;
-  return {
-    sampleRate,
-    bands: countOf(config["feature_size"]) ?? countOf(config["num_mel_bins"]) ?? 1,
-    hopLength: countOf(config["hop_length"]),
-    fftLength: countOf(config["n_fft"]),
-    seconds: numberOf(config["chunk_length"]),
+/** Returns the spectrogram of a class, or the setting that the step `log-mel` does not compute. */
+function soundOf(config: JsonObject, name: string): SoundSpec | string {
+  const usual = Object.hasOwn(SOUND_CLASSES, name) ? SOUND_CLASSES[name] : undefined;
+  if (usual === undefined) return "feature_extractor_type";
+  const isOn = (x: string): boolean => config[x] != null && config[x] !== false && config[x] !== 0;
+  const other = ["do_normalize", "dither", "padding_value"].find(isOn);
+  if (other !== undefined) return other;
+  const sound = {
+    sampleRate: config["sampling_rate"] ?? usual.sampleRate,
+    bands: config["feature_size"] ?? usual.bands,
+    fftLength: config["n_fft"] ?? usual.fftLength,
+    hopLength: config["hop_length"] ?? usual.hopLength,
+    seconds: config["chunk_length"] ?? usual.seconds,
   };
+  const wrong = Object.entries(sound).find(([, x]) => countOf(x, SOUND_MAX) === null);
+  return wrong === undefined ? (sound as SoundSpec) : (SOUND_KEYS[wrong[0]] ?? wrong[0]);
+}
+
+/** Settings that mean the same for every class, and keys that say nothing of the arithmetic. */
+const GENERAL: ReadonlySet<string> = new Set([
+  ...["image_processor_type", "feature_extractor_type", "processor_class", "auto_map", "_valid_processor_keys"],
+  ...["do_resize", "size", "default_to_square", "resample", "keep_aspect_ratio", "ensure_multiple_of"],
+  ...["do_center_crop", "crop_size", "do_pad", "pad_size", "do_convert_rgb", "do_flip_channel_order"],
+  ...["do_rescale", "rescale_factor", "rescale_offset", "do_normalize", "image_mean", "image_std"],
+  ...["data_format", "input_data_format", "return_tensors", "device", "disable_grouping"],
+]);
+
+/**
+ * Reads the settings of a class without a row, which has no defaults: returns the meaning of its `size`, or the setting
+ * that is missing or unknown.
+ */
+function explicitOf(config: JsonObject): { readonly own?: ProcessorClass; readonly unknown?: string } {
+  const has = (key: string): boolean => config[key] != null;
+  const isSwitch = (key: string): boolean => typeof config[key] === "boolean";
+  const isOff = (key: string): boolean => /^do_/.test(key) && config[key] === false;
+  const other = Object.keys(config).find((x) => has(x) && !GENERAL.has(x) && !isOff(x));
+  if (other !== undefined) return { unknown: other };
+  const square = config["default_to_square"];
+  const isSizeClear = typeof config["size"] === "object" || isSwitch("default_to_square");
+  const wanted: readonly (readonly [key: string, isStated: boolean])[] = [
+    ["size", isOff("do_resize") || (has("size") && isSizeClear)],
+    ["resample", isOff("do_resize") || numberOf(config["resample"]) !== null],
+    ["do_normalize", isSwitch("do_normalize")],
+    ["image_mean", isOff("do_normalize") || numbersOf(config["image_mean"]) !== null],
+    ["image_std", isOff("do_normalize") || numbersOf(config["image_std"]) !== null],
+    ["do_center_crop", isSwitch("do_center_crop") || !has("crop_size")],
+    ["crop_size", config["do_center_crop"] !== true || has("crop_size")],
+    ["pad_size", config["do_pad"] !== true || (has("pad_size") && typeof config["pad_size"] === "object")],
+  ];
+  const missing = wanted.find(([, isStated]) => !isStated);
+  if (missing !== undefined) return { unknown: missing[0] };
+  return { own: square === false ? { isShort: true } : {} };
 }
 
 /** Returns the scale, the mean and the deviation: value = (pixel · scale − mean) / std. */
@@ -127,7 +169,11 @@ function scaleOf(
   size: ScaledSize,
   library: "pil" | "torchvision",
 ): Pick<ResampleSpec, "to" | "crop"> {
+  const ratio =
+    numberOf(config["crop_pct"]) ?? (own.short === "crop-pct" ? (own.cropShare ?? DEFAULT_CROP_SHARE) : null);
   if ("width" in size) {
+    const share = own.short === "crop-pct" && own.crops === true ? ratio : null;
+    if (share !== null && share > 0) return { to: cropScale(size, share) };
     if (!truthOf(config["keep_aspect_ratio"], false)) return { to: size };
     const multipleOf = countOf(config["ensure_multiple_of"], SIDE_MAX) ?? 1;
     return { to: { nearWidth: size.width, nearHeight: size.height, multipleOf } };
@@ -137,7 +183,6 @@ function scaleOf(
   const { short, long = isNumber ? (countOf(config["max_size"], SIDE_MAX) ?? own.longSide) : undefined } = size;
   const multipleOf = own.multipleOf === undefined ? {} : { multipleOf: own.multipleOf };
   if (long !== undefined) return { to: { short, long, ...multipleOf } };
-  const ratio = numberOf(config["crop_pct"]) ?? (own.short === "crop-pct" ? DEFAULT_CROP_PCT : null);
   if (own.short === "levit") return { to: { short: Math.floor((256 / 224) * short) } };
   if (ratio === null || ratio <= 0) return { to: { short, ...multipleOf } };
   if (own.crops === true) return { to: { short: Math.floor(short / ratio) } };
@@ -147,7 +192,13 @@ function scaleOf(
 }
 
 /** The share of the scaled image that is cropped, for classes that have one and a file that does not say. */
-const DEFAULT_CROP_PCT = 224 / 256;
+const DEFAULT_CROP_SHARE = 224 / 256;
+
+/** Returns the size from which both sides are cropped: equal ones are the shorter side. */
+function cropScale({ width, height }: { readonly width: number; readonly height: number }, share: number): ScaledSize {
+  const [scaledWidth, scaledHeight] = [Math.floor(width / share), Math.floor(height / share)];
+  return width === height ? { short: scaledWidth } : { width: scaledWidth, height: scaledHeight };
+}
 
 function filterOf(config: JsonObject, own: ProcessorClass, library: "pil" | "torchvision"): ResampleFilter | null {
   const told = numberOf(config["resample"]) ?? numberOf(config["interpolation"]);

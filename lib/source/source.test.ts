@@ -259,7 +259,12 @@ describe("preprocessor_config.json", () => {
       layout: "nchw",
     });
     expect(
-      resizeOf({ size: { shortest_edge: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 } }),
+      resizeOf({
+        image_processor_type: "ViTImageProcessor",
+        size: { shortest_edge: 256 },
+        do_center_crop: true,
+        crop_size: { height: 224, width: 224 },
+      }),
     ).toEqual({ mode: "resample", filter: "pil-bilinear", to: { short: 256 }, crop: { width: 224, height: 224 } });
   });
 
@@ -287,12 +292,81 @@ describe("preprocessor_config.json", () => {
 
   test("a setting, and a class, that the steps don't compute is named", () => {
     const size = { height: 9, width: 9 };
-    expect(readProcessor({ size, resample: 5 })).toMatchObject({ image: null, unsupported: "resample" });
+    expect(readProcessor({ size, resample: 5, image_processor_type: "ViTImageProcessor" })).toMatchObject({
+      image: null,
+      unsupported: "resample",
+    });
     expect(readProcessor({ size, image_processor_type: "Pix2StructImageProcessor" })).toMatchObject({
       image: null,
       unsupported: "images as a list of patches",
     });
-    expect(readProcessor({ size, image_processor_type: "constructor" }).image).not.toBe(null);
+    expect(readProcessor({ size, image_processor_type: "constructor" }).unsupported).toBe("resample");
+  });
+
+  const explicit = {
+    image_processor_type: "NewestImageProcessor",
+    ...{ do_resize: true, size: { height: 8, width: 9 }, resample: 3, do_center_crop: false, do_rescale: true },
+    ...{ do_normalize: true, image_mean: [0.1, 0.2, 0.3], image_std: [1, 2, 3], rescale_factor: 1 / 255 },
+    ...{ processor_class: "NewestProcessor", do_convert_rgb: null, do_something: false },
+  };
+
+  test("a class without a row is computed where its file states every setting", () => {
+    expect(readProcessor(explicit)).toMatchObject({
+      unsupported: null,
+      image: { mean: [0.1, 0.2, 0.3], std: [1, 2, 3], resize: { filter: "pil-bicubic", to: { width: 9, height: 8 } } },
+    });
+    expect(resizeOf({ ...explicit, size: { shortest_edge: 8 } })).toMatchObject({ to: { short: 8 } });
+    expect(resizeOf({ ...explicit, size: 8, default_to_square: false })).toMatchObject({ to: { short: 8 } });
+    expect(resizeOf({ ...explicit, do_pad: true, pad_size: { height: 9, width: 9 } })).toMatchObject({
+      pad: { width: 9, height: 9 },
+    });
+    expect(readProcessor({ ...explicit, do_normalize: false, image_mean: null }).image).toMatchObject({
+      mean: [0, 0, 0],
+    });
+  });
+
+  test.each<[setting: string, change: object]>([
+    ["size", { size: undefined }],
+    ["size", { size: 8 }],
+    ["resample", { resample: undefined }],
+    ["resample", { resample: "bicubic" }],
+    ["do_normalize", { do_normalize: undefined }],
+    ["image_mean", { image_mean: undefined }],
+    ["image_std", { image_std: [1] }],
+    ["do_center_crop", { do_center_crop: undefined, crop_size: { height: 4, width: 4 } }],
+    ["crop_size", { do_center_crop: true }],
+    ["pad_size", { do_pad: true }],
+    ["pad_size", { do_pad: true, pad_size: 8 }],
+    ["background_color", { background_color: [127, 127, 127] }],
+    ["do_grayscale", { do_grayscale: true }],
+    ["antialias", { antialias: false }],
+  ])("a class without a row whose %s is missing or unknown is not guessed: %o", (setting, change) => {
+    expect(readProcessor({ ...explicit, ...change })).toMatchObject({ image: null, unsupported: setting });
+  });
+
+  test("a file without settings describes no picture", () => {
+    expect(readProcessor({})).toMatchObject({ image: null, unsupported: "size" });
+  });
+
+  test("PoolFormer crops 0.9 of the scaled image, by either form of its size", () => {
+    const config = { image_processor_type: "PoolFormerImageProcessor" };
+    expect(resizeOf({ ...config, size: { shortest_edge: 224 } })).toMatchObject({ to: { short: 248 } });
+    expect(resizeOf({ ...config, size: { height: 224, width: 224 } })).toMatchObject({ to: { short: 248 } });
+    expect(resizeOf({ ...config, size: { height: 90, width: 180 } })).toMatchObject({
+      to: { width: 200, height: 100 },
+    });
+  });
+
+  test("the setting for which pictures or sounds are not converted is stated by file, for its input", () => {
+    const unsupportedOf = (config: object): unknown =>
+      describeFiles(filesOf(["onnx/model.onnx"]), { "preprocessor_config.json": config }).steps.unsupported;
+    expect(unsupportedOf({ ...explicit, resample: undefined })).toEqual({
+      pixel_values: 'preprocessor_config.json: "resample" of NewestImageProcessor is not supported',
+    });
+    expect(unsupportedOf({ feature_extractor_type: "OtherFeatureExtractor", sampling_rate: 16_000 })).toMatchObject({
+      input_values: 'preprocessor_config.json: "feature_extractor_type" of OtherFeatureExtractor is not supported',
+    });
+    expect(unsupportedOf(explicit)).toBeUndefined();
   });
 
   test("a spectrogram's parameters are read", () => {
@@ -304,13 +378,23 @@ describe("preprocessor_config.json", () => {
       n_fft: 400,
       chunk_length: 30,
     };
-    expect(readProcessor(whisper).audio).toEqual({
+    expect(readProcessor(whisper)).toMatchObject({ isSound: true, image: null, unsupported: null });
+    expect(readProcessor(whisper).sound).toEqual({
       sampleRate: 16_000,
       bands: 80,
       hopLength: 160,
       fftLength: 400,
       seconds: 30,
     });
+    const { feature_extractor_type } = whisper;
+    expect(readProcessor({ feature_extractor_type, feature_size: 128 }).sound).toEqual({
+      ...{ sampleRate: 16_000, bands: 128, hopLength: 160, fftLength: 400, seconds: 30 },
+    });
+    expect(readProcessor({ ...whisper, n_fft: 1.5 })).toMatchObject({ sound: null, unsupported: "n_fft" });
+    expect(readProcessor({ ...whisper, do_normalize: true })).toMatchObject({ unsupported: "do_normalize" });
+    expect(readProcessor({ ...whisper, dither: 0.1, padding_value: 0 })).toMatchObject({ unsupported: "dither" });
+    const steps = describeFiles(filesOf(["onnx/encoder_model.onnx"]), { "preprocessor_config.json": whisper }).steps;
+    expect(steps.sounds).toMatchObject({ input_features: { bands: 80, seconds: 30 } });
   });
 });
 

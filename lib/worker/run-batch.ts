@@ -1,19 +1,21 @@
 // One run message inside a worker: converts images to tensors, runs the backend, decodes outputs. All of it runs here,
 // to keep the page's thread free.
 import type { Backend } from "../rpc/backend.ts";
-import type { ImageSpec } from "../core/bundle.ts";
+import type { BundleInput, ImageSpec } from "../core/bundle.ts";
 import { SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Decoder } from "./processing/decode.ts";
 import type { DecodeRun, Picture } from "./processing/decode-run.ts";
 import type { GpuImages } from "./processing/gpu.ts";
 import { isMaskPort } from "../core/fit-steps.ts";
+import { float16Bits } from "./processing/image.ts";
+import { logMel } from "./processing/log-mel.ts";
 import { pixelMask } from "./processing/pixel-mask.ts";
 import { planImage } from "./processing/plan-image.ts";
 import { checkImage } from "./processing/pixels.ts";
 import { prepareImage } from "./processing/prepare.ts";
 import type { TextReader } from "./processing/text.ts";
 import type { Reply } from "../rpc/reply.ts";
-import type { Port, Tensor } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { dimsOf, drawn, runBatch } from "./join-batch.ts";
 import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
 import type { Decoded, Feeds, Ran, RanItem, RunMessage, RawInput, StillImage, WireImage } from "../rpc/messages.ts";
@@ -23,7 +25,7 @@ export interface ServedModel {
   readonly images: Readonly<Record<string, ImageSpec>>;
   readonly texts: Readonly<Record<string, TextReader>>;
   /** The model's inputs by name. */
-  readonly ports: Readonly<Record<string, Port>>;
+  readonly ports: Readonly<Record<string, BundleInput>>;
   readonly decoders: Readonly<Record<string, Decoder>>;
   readonly batching: Batching;
   /** Converts its images to tensors on the backend's own device, where there is one. */
@@ -117,6 +119,7 @@ async function prepare(
   const pictures: Record<string, Picture> = {};
   for (const [name, value] of Object.entries(others))
     if (value.kind === "text") Object.assign(parts, model.texts[name]?.read(value.texts));
+    else if (value.kind === "sound") parts[name] = soundPart(model, name, value.samples);
     else {
       const image = await still(name, value.image);
       const { width, height } = image; // a closed bitmap has none
@@ -129,6 +132,17 @@ async function prepare(
       if (mask !== undefined && isMaskPort(mask)) parts[mask.name] = pixelMask(mask, plan);
     }
   return { parts: Object.assign(parts, tensors), pictures };
+}
+
+function soundPart({ ports }: ServedModel, input: string, samples: Float32Array): Tensor {
+  const { sound, dtype } = ports[input] ?? {};
+  if (sound === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no sound there.`);
+  const { dims, data } = logMel(samples, sound);
+  if (data.length === 0)
+    throw new RangeError(`input "${input}": ${samples.length} samples are less than one frame of the spectrogram`);
+  return dtype === "float16"
+    ? { dtype, dims, data: Uint16Array.from(data, float16Bits) }
+    : { dtype: "float32", dims, data };
 }
 
 function partOf(model: ServedModel, input: string, image: StillImage): Part {

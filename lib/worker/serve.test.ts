@@ -9,6 +9,7 @@ import { ERROR_CODES, SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Feeds, LoadMessage, WirePixels } from "../rpc/messages.ts";
 import { runAlone, throughWorker } from "../test-support/through-worker.ts";
+import { logMel } from "./processing/log-mel.ts";
 import { serve } from "./serve.ts";
 import { WorkerClient } from "../pool/worker-client.ts";
 
@@ -269,12 +270,34 @@ describe("images and answers", () => {
     await client.start(START, BOUND_MS);
     const images = { x: { ...spec, mask: "pixel_mask" } };
     await client.load(message(identityModel("float32"), { images }), BOUND_MS);
-    await runAlone(
-      client,
-      { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] },
-      BOUND_MS,
-    );
+    await runAlone(client, { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] }, BOUND_MS);
     expect(feeds[0]?.["pixel_mask"]).toEqual({ dtype: "int64", dims: [1, 1, 2], data: new BigInt64Array(2).fill(1n) });
+  });
+
+  test("samples become the spectrogram that a repository or a bundle declares", async () => {
+    const sound = { sampleRate: 16_000, bands: 4, seconds: 0.05 };
+    const dims = ["b", 4, 5];
+    const port = { name: "x", dtype: "float32", dims, batchAxis: 0, sound } as const;
+    const declared = { inputs: [port], outputs: [{ ...port, name: "y", sound: undefined }] };
+    const samples = Float32Array.from({ length: 500 }, (_, i) => Math.sin(i));
+    const feeds: Feeds = { tensors: {}, others: { x: { kind: "sound", samples } } };
+    for (const more of [{ declared }, { readers: { x: { sound } } }]) {
+      const client = connect(createReferenceBackend());
+      const { inputs } = await client.load({ ...message(identityModel("float32", dims)), ...more }, BOUND_MS);
+      if ("readers" in more) expect(inputs).toMatchObject([{ name: "x", sound }]);
+      const { outputs } = await runAlone(client, { modelId: 1, items: [feeds] }, BOUND_MS);
+      expect(outputs["y"]).toEqual(logMel(samples, sound));
+    }
+  });
+
+  test("a sound that is shorter than a frame is a RangeError", async () => {
+    const client = connect(createReferenceBackend());
+    const readers = { x: { sound: { sampleRate: 16_000, bands: 4 } } };
+    await client.load({ ...message(identityModel("float32", ["b", 4, "n"])), readers }, BOUND_MS);
+    const feeds: Feeds = { tensors: {}, others: { x: { kind: "sound", samples: new Float32Array(9) } } };
+    await expect(client.run({ modelId: 1, items: [feeds] }, BOUND_MS)).rejects.toThrow(
+      'input "x": 9 samples are less than one frame of the spectrogram',
+    );
   });
 
   test("an image where none is declared is a TypeError", async () => {

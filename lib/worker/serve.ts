@@ -14,8 +14,8 @@ import { GpuImages } from "./processing/gpu.ts";
 import { createTextReaders } from "./processing/text.ts";
 import { reply } from "../rpc/reply.ts";
 import type { Reply } from "../rpc/reply.ts";
-import type { BundleInput, TextSpec } from "../core/bundle.ts";
-import { fitDecode, fitText, namesOf } from "../core/fit-steps.ts";
+import type { BundleInput, Reader } from "../core/bundle.ts";
+import { fitDecode, fitSound, fitText, namesOf } from "../core/fit-steps.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
 import type { LoadMessage, Ran, RanItem, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
@@ -125,7 +125,7 @@ async function load(
     );
   const asked = create(message.decodes);
   const loaded = await backend.load(message.modelId, message);
-  const facts = { ...loaded, inputs: withTexts(loaded, message.readers ?? {}) };
+  const facts = { ...loaded, inputs: withReaders(loaded, message.readers ?? {}) };
   if (message.declared !== undefined) {
     try {
       checkPorts("input", message.declared.inputs, facts.inputs);
@@ -138,7 +138,7 @@ async function load(
   // A bundle says which steps its ports have; a repository's go by names, and may not fit.
   const isRepository = message.declared === undefined && message.readers !== undefined;
   const decoders = isRepository ? create(fitting(message, facts)) : asked;
-  const ports = Object.fromEntries(facts.inputs.map((port) => [port.name, port]));
+  const ports = Object.fromEntries((message.declared?.inputs ?? facts.inputs).map((port) => [port.name, port]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;
   const batching = batchingOf(inputs, outputs, message.declared !== undefined);
@@ -148,16 +148,21 @@ async function load(
   return facts;
 }
 
-/** Adds the tokenization to the inputs; inputs beside it that the model lacks are left out. */
-function withTexts(
+/** Adds the conversions of texts and sounds to the inputs; inputs beside a text that the model lacks are left out. */
+function withReaders(
   { inputs, outputs }: ModelFacts,
-  readers: Readonly<Record<string, TextSpec>>,
+  readers: Readonly<Record<string, Reader>>,
 ): readonly BundleInput[] {
   const names = namesOf(inputs, outputs);
   return inputs.map((port) => {
-    const spec = readers[port.name];
-    const text = spec === undefined ? null : fitText(port, spec, names);
-    return text === null ? port : { ...port, text };
+    const { text, sound, unsupported } = (Object.hasOwn(readers, port.name) ? readers[port.name] : null) ?? {};
+    const [ownText, ownSound] = [text && fitText(port, text, names), sound && fitSound(port, sound)];
+    return {
+      ...port,
+      ...(ownText && { text: ownText }),
+      ...(ownSound && { sound: ownSound }),
+      ...(unsupported !== undefined && { unsupported }),
+    };
   });
 }
 

@@ -67,7 +67,8 @@ function portText({ name, dtype, dims }: BundleInput | BundleOutput): string {
   return `${name} ${dtype} [${dims.join(", ")}]`;
 }
 
-function inputText({ image, text }: BundleInput): string {
+function inputText({ image, text, sound }: BundleInput): string {
+  if (sound !== undefined) return `; sounds of ${sound.sampleRate} Hz, log-mel of ${sound.bands} bands`;
   if (text !== undefined) return `; texts of at most ${text.maxLength} tokens by ${text.tokenizer}`;
   return image === undefined ? "" : `; images, ${imageText(image)}`;
 }

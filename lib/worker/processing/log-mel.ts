@@ -1,14 +1,16 @@
 // Log-mel spectrogram of a sound with the parameters and the arithmetic of Whisper: reflected ends, a periodic Hann window,
 // powers, Slaney's mel bands with areas of 1, log10 with a floor of 1e-10, at most 8 below the largest, (x + 4) / 4.
 import type { SoundSpec } from "../../core/sound-spec.ts";
-import type { Tensor } from "../../core/tensor.ts";
+import type { TensorOf } from "../../core/tensor.ts";
 import { createPowerSpectrum } from "./fourier.ts";
 
 const FLOOR = 1e-10;
 const RANGE = 8;
+/** Upper end of the highest band, at any rate. */
+const HIGHEST_HERTZ = 8_000;
 
 /** Converts samples to [1, bands, frames]; a sound is cut or padded with silence to `seconds`. */
-export function logMel(samples: Float32Array, spec: SoundSpec): Tensor {
+export function logMel(samples: Float32Array, spec: SoundSpec): TensorOf<"float32"> {
   const { sampleRate, bands, fftLength = 400, hopLength = 160, seconds } = spec;
   const length = seconds === undefined ? samples.length : Math.round(seconds * sampleRate);
   const at = reflected(samples, length);
@@ -22,8 +24,15 @@ export function logMel(samples: Float32Array, spec: SoundSpec): Tensor {
   let largest = -Infinity;
   for (let frame = 0; frame < frames; frame += 1) {
     const from = frame * hopLength - Math.floor(fftLength / 2);
-    for (let i = 0; i < fftLength; i += 1) block[i] = at(from + i) * (window[i] as number);
-    spectrum(block, powers);
+    let isSilent = true;
+    for (let i = 0; i < fftLength; i += 1) {
+      const sample = at(from + i);
+      isSilent &&= sample === 0;
+      block[i] = sample * (window[i] as number);
+    }
+    // Most of a short sound is silence that was added.
+    if (isSilent) powers.fill(0);
+    else spectrum(block, powers);
     for (const [band, { first, weights }] of filters.entries()) {
       let sum = 0;
       for (let k = 0; k < weights.length; k += 1) sum += (weights[k] as number) * (powers[first + k] as number);
@@ -54,7 +63,7 @@ interface Band {
 
 /** Triangles between bands that are even in mel, each with an area of 1 (Slaney's Auditory Toolbox, 1998). */
 function melBands(sampleRate: number, bands: number, frequencies: number): Band[] {
-  const highest = toMel(sampleRate / 2);
+  const highest = toMel(HIGHEST_HERTZ);
   const edges = Array.from({ length: bands + 2 }, (_, i) => toHertz((highest * i) / (bands + 1)));
   const hertz = (k: number): number => (k * sampleRate) / 2 / (frequencies - 1);
   return Array.from({ length: bands }, (_, band) => {
