@@ -180,11 +180,7 @@ function fileWord(name: string): string {
   return name.replace(/[/\\:]/g, "_");
 }
 
-async function openImages(
-  paths: readonly string[],
-  inputs: readonly BundleInput[],
-  from: string,
-): Promise<Opened> {
+async function openImages(paths: readonly string[], inputs: readonly BundleInput[], from: string): Promise<Opened> {
   const masks = new Set(inputs.map((x) => x.image?.mask));
   const input = only(
     inputs.filter((x) => !masks.has(x.name)),

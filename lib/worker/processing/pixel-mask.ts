@@ -16,7 +16,6 @@ export function pixelMask({ dims: [, rows, columns], dtype }: Pick<Port, "dims" 
   const count = (cells: number, picture: number, size: number): number => Math.ceil((picture * cells) / size);
   const right = count(width, plan.pictureWidth, plan.width);
   const bottom = count(height, plan.pictureHeight, plan.height);
-  for (let y = 0; y < bottom; y += 1)
-    (data as Float32Array).fill(one as number, y * width, y * width + right);
+  for (let y = 0; y < bottom; y += 1) (data as Float32Array).fill(one as number, y * width, y * width + right);
   return { dtype, dims: [1, height, width], data } as Tensor;
 }
