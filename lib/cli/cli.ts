@@ -4,6 +4,7 @@
 import { Command, CommanderError } from "commander";
 import type { Option } from "commander";
 import { isSelvedgeError } from "../core/errors.ts";
+import { diskFullText, isDiskFull } from "../compress/onnx/disk-full.ts";
 import { RELEASE } from "../core/version.ts";
 import { check } from "./check.ts";
 import { compress } from "./compress.ts";
@@ -113,6 +114,9 @@ function configure(command: Command): void {
 
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  // One that knows its bytes has its message already.
+  if (isDiskFull(error) && !("bytes" in error))
+    return diskFullText("path" in error ? String(error.path) : undefined);
   const file = "code" in error && "path" in error ? fileText(String(error.code), String(error.path)) : null;
   if (file !== null) return file;
   return isSelvedgeError(error) ? `${error.code}: ${error.message}` : error.message;
@@ -130,9 +134,6 @@ function fileText(code: string, path: string): string | null {
     case "EPERM":
     case "EROFS":
       return `${path} can't be written or read by this user (${code}): check its permissions, or choose another --out`;
-    case "ENOSPC":
-    case "EDQUOT":
-      return `the disk is full: ${path} could not be written; free some space, or choose another --out`;
     default:
       return null;
   }

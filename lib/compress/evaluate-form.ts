@@ -7,6 +7,7 @@ import type { Checker } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
 import type { MadeForm, Target } from "./forms/forms.ts";
 import { countBytes, modelPieces } from "./onnx/encode.ts";
+import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { partsOf, StoredBytes } from "./onnx/stored-bytes.ts";
 import type { Piece } from "./onnx/stored-bytes.ts";
@@ -65,6 +66,7 @@ export async function evaluateForm(
       expected = first;
     } catch (error) {
       on.signal?.throwIfAborted();
+      rethrowDiskFull(error);
       const why = `it does not run: ${error instanceof Error ? error.message : String(error)}`;
       return { ...common, ...measured, why, isWithinBudget: false, checks: [] };
     }

@@ -12,8 +12,9 @@ import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
 import { needsOf } from "./forms/needs-of.ts";
 import { nameDims } from "./simplify/name-dims.ts";
 import type { OnnxModel } from "./onnx/model.ts";
-import { writeModel } from "./onnx/written-model.ts";
-import type { Scratch, WrittenModel } from "./onnx/written-model.ts";
+import { rethrowDiskFull } from "./onnx/disk-full.ts";
+import { Scratch, writeModel } from "./onnx/written-model.ts";
+import type { WrittenModel } from "./onnx/written-model.ts";
 import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
@@ -41,7 +42,7 @@ export interface FormResult {
   readonly made: Pick<MadeForm, "form"> | null;
 }
 
-/** Inputs for making forms. */
+/** Inputs for making a form. */
 export interface Given extends MakeOptions {
   readonly feeds: readonly Feed[];
   /** Where a large form is written. */
@@ -63,9 +64,10 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
     try {
       const evaluated = await work();
       if (evaluated === null) return;
-      const { report, made } = evaluated;
-      results.push({ report: { ...report, seconds: secondsSince(started) }, made: { form: made.form } });
+      const { report, form } = evaluated;
+      results.push({ report: { ...report, seconds: secondsSince(started) }, made: { form } });
     } catch (error) {
+      rethrowDiskFull(error);
       if (!job.isStopped())
         results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });
     } finally {
@@ -84,9 +86,9 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
   return results;
 }
 
-/** A form and its evaluation. */
+/** A form and its evaluation; its model is in the output folder. */
 interface Evaluated {
-  readonly made: MadeForm;
+  readonly form: Form;
   readonly report: Omit<FormReport, "seconds">;
 }
 
@@ -97,19 +99,52 @@ async function makeWithinBudget(
   context: EvaluateContext,
   sensitivity: Sensitivity,
 ): Promise<Evaluated> {
-  const { simple, feeds, references, notes, out, scratch } = job;
-  const given = { feeds, scratch, isSynthetic: references.samples.isSynthetic };
-  const made = await makeForm(form, simple.model, given, notes);
-  await out.writeModel(`${form.id}.onnx`, made.model);
-  const report = named(await evaluateForm(made, context));
+  const first = await withForm(form, job, {}, async (made) => {
+    await job.out.writeModel(`${form.id}.onnx`, made.model);
+    return { form: made.form, report: named(await evaluateForm(made, context)) };
+  });
+  const { report } = first;
   const isMissed = report.score !== null && report.why === undefined && report.isTooFewToTell !== true;
-  if (report.isWithinBudget || !isMissed) return { made, report };
+  if (report.isWithinBudget || !isMissed) return first;
   const better =
-    (await makeWithExclusions(form, simple.model, given, report, context, notes)) ??
+    (await makeWithExclusions(form, job, report, context)) ??
     (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
-  if (better === null) return { made, report };
-  await out.writeModel(`${form.id}.onnx`, better.made.model);
-  return { ...better, report: named(better.report) };
+  return better === null ? first : { ...better, report: named(better.report) };
+}
+
+/**
+ * Makes a form and hands it to `use`; its files are deleted then. A trial of a large model takes as much disk as the
+ * model, and a form takes up to eight trials.
+ */
+async function withForm<T>(
+  form: Form,
+  { simple, feeds, references, notes }: Job,
+  options: MakeOptions,
+  use: (made: MadeForm) => Promise<T>,
+): Promise<T> {
+  const scratch = new Scratch();
+  try {
+    const { isSynthetic } = references.samples;
+    return await use(await makeForm(form, simple.model, { isSynthetic, ...options, feeds, scratch }, notes));
+  } finally {
+    await scratch.close();
+  }
+}
+
+/** Makes a form and evaluates it; writes it to the output folder and returns it where it is within its budget. */
+function attempt(
+  form: Form,
+  job: Job,
+  options: MakeOptions,
+  context: EvaluateContext,
+  { isTrial }: { readonly isTrial: boolean },
+): Promise<Evaluated | null> {
+  return withForm(form, job, options, async (made) => {
+    const report = await evaluateForm(made, context, { isTrial });
+    if (!report.isWithinBudget) return null;
+    await job.out.writeModel(`${form.id}.onnx`, made.model);
+    return { form: made.form, report };
+  });
 }
 
 /** Refuses a form that is named after fewer bits than most of its weights have. */
@@ -142,23 +177,21 @@ async function makeRaised(
   rows: Awaited<ReturnType<Sensitivity["rows"]>>,
   isWide = false,
 ): Promise<Evaluated | null> {
-  const { simple, feeds, references, notes, metric, scratch, onProgress } = job;
+  const { notes, metric, onProgress } = job;
   const bits = form.id === "mixed" ? "mixed" : bitsOfName(form.id);
   if (bits === null || rows.length === 0) return null;
-  const given = { feeds, scratch, isSynthetic: references.samples.isSynthetic };
   const sets = raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths));
   // A form that is too wide for its name may be within the budget as it is.
   for (const names of isWide ? [new Set<string>(), ...sets] : sets) {
     if (job.isStopped()) return null;
     const count = `${names.size} of ${rows.length} weights`;
     onProgress(`making ${form.id} again, with ${count} in 16 bits`);
-    const made = await makeForm(form, simple.model, { ...given, isLeft: (name) => names.has(name) }, notes);
-    const report = await evaluateForm(made, context, { isTrial: true });
-    if (!report.isWithinBudget) continue;
+    const made = await attempt(form, job, { isLeft: (name) => names.has(name) }, context, { isTrial: true });
+    if (made === null) continue;
     const before = score === null ? "" : `; with none it had ${metric.name} ${shortNumber(score)}`;
     if (names.size > 0)
       notes.push(`${form.id}: ${count}, the most sensitive, are stored in 16 bits to stay within the budget${before}.`);
-    return { made, report };
+    return made;
   }
   return null;
 }
@@ -181,10 +214,7 @@ async function makeMixed(
   sensitivity: Sensitivity,
   isWide: boolean,
 ): Promise<Evaluated | null> {
-  const nothing = { score: null };
-  const mixed = await makeRaised(form, job, context, nothing, await sensitivity.rows(), isWide);
-  if (mixed !== null) await job.out.writeModel(`${form.id}.onnx`, mixed.made.model);
-  return mixed;
+  return makeRaised(form, job, context, { score: null }, await sensitivity.rows(), isWide);
 }
 
 /**
@@ -193,16 +223,14 @@ async function makeMixed(
  */
 async function makeWithExclusions(
   form: Form,
-  simple: OnnxModel,
-  given: Given,
+  job: Job,
   { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
   context: EvaluateContext,
-  notes: string[],
 ): Promise<Evaluated | null> {
-  if (form.canExclude !== true || sqnrDb === null || given.feeds.length === 0) return null;
-  const { metric, onProgress } = context;
+  const { simple, feeds, metric, notes, onProgress } = job;
+  if (form.canExclude !== true || sqnrDb === null || feeds.length === 0) return null;
   onProgress(`${form.id} missed its budget: measuring the error of each layer`);
-  const errors = await measureLayerErrors(simple, given.feeds.slice(0, EXCLUSION.feeds), { budgetMs: EXCLUSION.ms });
+  const errors = await measureLayerErrors(simple.model, feeds.slice(0, EXCLUSION.feeds), { budgetMs: EXCLUSION.ms });
   let before = 0;
   for (const [leastDb, more] of EXCLUSION.db) {
     const excluded = excludeLayers(errors, Math.max(leastDb, sqnrDb + more));
@@ -210,14 +238,14 @@ async function makeWithExclusions(
     before = excluded.size;
     const count = `${excluded.size} of ${errors.length} layers`;
     onProgress(`making ${form.id} again, with ${count} excluded`);
-    const made = await makeForm(form, simple, { ...given, isExcluded: (name) => excluded.has(name) }, notes);
-    const report = await evaluateForm(made, context);
-    if (!report.isWithinBudget) continue;
+    const isExcluded = (name: string): boolean => excluded.has(name);
+    const made = await attempt(form, job, { isExcluded }, context, { isTrial: false });
+    if (made === null) continue;
     const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
     notes.push(
       `${form.id}: the inputs of ${count} are not quantized; with all quantized it missed its budget (${was}).`,
     );
-    return { made, report };
+    return made;
   }
   return null;
 }
@@ -243,6 +271,7 @@ async function makeModel(
     await form.make(model, feeds, options);
     return await written(model, feeds, scratch);
   } catch (error) {
+    rethrowDiskFull(error);
     if (feeds.length === 0) throw error;
     const plain = simple.copy();
     await form.make(plain, [], { ...options, isSynthetic: true });

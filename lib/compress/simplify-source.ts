@@ -2,6 +2,7 @@
 // the outputs.
 import { withBatchAxis } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
+import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import { writeModel } from "./onnx/written-model.ts";
 import type { ModelSource, WrittenModel } from "./onnx/written-model.ts";
 import type { Source } from "./read-source.ts";
@@ -57,6 +58,7 @@ async function simplified({ path, model: original, targets, feeds, notes, scratc
       `Simplifying changed the outputs (${ratio.toFixed(1)} dB), so the forms are made from the original model.`,
     );
   } catch (error) {
+    rethrowDiskFull(error);
     const reason = error instanceof Error ? error.message : String(error);
     notes.push(`The model could not be simplified (${reason}), so the forms are made from the original model.`);
   }

@@ -1,23 +1,34 @@
 // Writes that survive a power loss: a file's bytes and a folder's entries are flushed to disk before a rename makes
 // them visible. Otherwise a file system may keep the rename and lose the bytes.
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { diskFullText, isDiskFull } from "./disk-full.ts";
 import { partsOf } from "./stored-bytes.ts";
 import type { Piece } from "./stored-bytes.ts";
 
 /** Writes a new file from pieces and flushes it to disk. */
 export async function writeSynced(path: string, pieces: readonly Piece[]): Promise<void> {
   const file = await open(path, "wx");
+  let isWhole = false;
   try {
     for (const piece of partsOf(pieces)) await writeAll(file, piece);
     await file.sync();
+    isWhole = true;
   } catch (error) {
-    // A failed write does not name its file: a full disk would be reported without the place.
-    if (error instanceof Error && !("path" in error)) Object.assign(error, { path });
-    throw error;
+    throw withPlace(error, path, pieces);
   } finally {
     await file.close();
+    // What came of a file takes the room that the next attempt needs.
+    if (!isWhole) await rm(path, { force: true });
   }
+}
+
+/** Adds the file to the error of a write, which does not name it; says of a full disk how much was needed. */
+export function withPlace(error: unknown, path: string, pieces: readonly Pick<Piece, "length">[]): unknown {
+  if (!(error instanceof Error) || "path" in error) return error;
+  if (!isDiskFull(error)) return Object.assign(error, { path });
+  const bytes = pieces.reduce((sum, x) => sum + x.length, 0);
+  return Object.assign(error, { path, bytes, message: diskFullText(path, bytes) });
 }
 
 /** Writes all bytes where the file stands: one write may take fewer. */
