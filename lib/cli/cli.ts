@@ -115,8 +115,7 @@ function configure(command: Command): void {
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   // One that knows its bytes has its message already.
-  if (isDiskFull(error) && !("bytes" in error))
-    return diskFullText("path" in error ? String(error.path) : undefined);
+  if (isDiskFull(error) && !("bytes" in error)) return diskFullText("path" in error ? String(error.path) : undefined);
   const file = "code" in error && "path" in error ? fileText(String(error.code), String(error.path)) : null;
   if (file !== null) return file;
   return isSelvedgeError(error) ? `${error.code}: ${error.message}` : error.message;

@@ -43,7 +43,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
   const name = isLocal ? repository.name : (from.split("/").at(-1) ?? from);
   const { variants } = describeRepository({
     ...{ name, version: commit, facts: repository.facts, file: options.file },
-    files: repository.paths.map((path) => fileOf(source, path)),
+    files: repository.paths.map((path) => fileOf(repository.folder, path)),
     locate: ({ path }) => ({ url: path, sha256: "" }),
   });
   const notes = [...new Set(Object.values(repository.steps.unsupported ?? {}))].map((x) => `${x}: tensors alone`);
@@ -51,7 +51,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
   let model: Description | undefined;
   for (const { id, needs, speed, unchecked, files } of variants) {
     if (options.dtypes?.includes(id) === false) continue;
-    const path = join(source, files[0]?.url ?? "");
+    const path = join(repository.folder, files[0]?.url ?? "");
     onProgress(`reading ${path}`);
     const read = readModelFile(path);
     const own = await describe(read, path, undefined);

@@ -1,6 +1,6 @@
 // A folder in the Hugging Face layout as the source of a compression: which of its graphs are compressed, and how its
 // files describe them (tokenizer, images, labels, lengths). The facts are read by lib/source, as a page reads them.
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, join, resolve, sep } from "node:path";
 import { filesToRead, licenceOf, readRepository, TOKENIZER } from "../source/repository.ts";
 import type { RepositoryFacts } from "../source/repository.ts";
@@ -14,6 +14,7 @@ import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
 import type { Description } from "./bundle/describe.ts";
 import type { PackFile } from "./bundle/pack.ts";
+import { checkSnapshot, hubCacheOf, snapshotOf } from "./onnx/hub-cache.ts";
 
 /** A repository in a folder. */
 export interface Repository {
@@ -49,12 +50,14 @@ export function isFolder(path: string): boolean {
  */
 export function openRepository(folder: string): Repository {
   const repository = readFolder(folder);
-  return { ...repository, graphs: graphsOf(folder, repository.paths) };
+  return { ...repository, graphs: graphsOf(repository.folder, repository.paths) };
 }
 
 /** Reads the small files of a repository; `paths` are all of its files. */
-export function readFolder(folder: string): Omit<Repository, "graphs"> & { readonly paths: readonly string[] } {
+export function readFolder(given: string): Omit<Repository, "graphs"> & { readonly paths: readonly string[] } {
+  const folder = snapshotOf(given);
   const paths = listFiles(folder);
+  checkSnapshot(folder, paths);
   const texts = new Map(
     [...filesToRead(paths), ...paths.filter((x) => x === TOKENIZER)].map((x) => [
       x,
@@ -66,7 +69,7 @@ export function readFolder(folder: string): Omit<Repository, "graphs"> & { reado
   const card = join(folder, "README.md");
   return {
     folder,
-    name: wordOf(basename(resolve(folder))),
+    name: wordOf(hubCacheOf(realpathSync(folder))?.name ?? basename(resolve(folder))),
     licence: (existsSync(card) ? licenceOf(readFileSync(card, "utf8")) : null) ?? "unknown",
     ...{ facts, tokenizer },
     steps: stepsOf(facts, tokenizer !== undefined),

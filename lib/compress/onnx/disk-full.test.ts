@@ -52,7 +52,10 @@ test.runIf(NAMESPACES)("a compression whose temporary folder is full stops with 
     const types = { x: TensorProto_DataType.FLOAT16, y: TensorProto_DataType.FLOAT16 };
     const nodes = [{ opType: "MatMul", input: ["x", "w"], output: ["y"] }];
     const inputs = { x: ["n", 1_000] };
-    writeFileSync(model, smallModel({ opset: 17, inputs, outputs: ["y"], types, nodes, initializers: [weights] }).write());
+    writeFileSync(
+      model,
+      smallModel({ opset: 17, inputs, outputs: ["y"], types, nodes, initializers: [weights] }).write(),
+    );
     const at = JSON.stringify(new URL("../../cli/cli.ts", import.meta.url).href);
     const words = JSON.stringify(["compress", model, "--out", join(folder, "out"), "--targets", "wasm"]);
     writeFileSync(script, `const { main } = await import(${at}); process.exit(await main(${words}));`);

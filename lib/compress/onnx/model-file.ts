@@ -1,15 +1,17 @@
 // Reads a model file with its external data, and writes one atomically.
 //
 // External data is read from the model's own folder only: a location that is absolute, climbs, or leads out through a
-// link is refused, as are ranges past the end or that overlap. A tensor's values are read once, directly into memory of
+// link is refused (in the cache of huggingface_hub, links lead to the model's blobs), as are ranges past the end or that
+// overlap. A tensor's values are read once, directly into memory of
 // their own; those of a large model stay on disk, and are read when a step needs them. Afterwards the model equals one
 // that came in a single file.
 import { createHash, randomUUID } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readdirSync, realpathSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, realpathSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, isAbsolute, join, sep } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import { syncFolder, writeSynced } from "./durable.ts";
+import { hubCacheOf, isBelow, leadsOut } from "./hub-cache.ts";
 import { KIND_BYTES, kindOf } from "./file-kind.ts";
 import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
@@ -223,14 +225,7 @@ function placeOf(tensor: TensorProto, folder: string): DataFile & { start: numbe
   if (location === "" || isAbsolute(location) || /^[A-Za-z]:|^[/\\]|\0/.test(location) || parts.includes(".."))
     throw invalid(tensor, `stores its values in "${location}", which is not inside the model's folder`);
   if (tensor.rawData.length > 0) throw invalid(tensor, "holds its values twice, inside and outside the file");
-  let file: string;
-  try {
-    file = realpathSync(join(folder, ...parts));
-  } catch {
-    throw invalid(tensor, `stores its values in "${location}", which does not exist: ${namedLikeData(folder)}`);
-  }
-  if (!file.startsWith(folder.endsWith(sep) ? folder : folder + sep))
-    throw invalid(tensor, `stores its values in "${location}", which leads out of the model's folder`);
+  const file = dataFileOf(tensor, location, join(folder, ...parts), folder);
   const number = (key: string): number | undefined => {
     const text = entry(key);
     if (text === undefined) return undefined;
@@ -242,6 +237,26 @@ function placeOf(tensor: TensorProto, folder: string): DataFile & { start: numbe
   if (said !== undefined && said !== length)
     throw invalid(tensor, `has ${said} bytes of external data, but its dims need ${length}`);
   return { file, location, start: number("offset") ?? 0, length };
+}
+
+/** Follows the links of an external data file, and refuses one that leads out of the model's folder, or nowhere. */
+function dataFileOf(tensor: TensorProto, location: string, path: string, folder: string): string {
+  const stores = `stores its values in "${location}", which`;
+  let file: string;
+  try {
+    file = realpathSync(path);
+  } catch {
+    const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+    throw invalid(
+      tensor,
+      isLink
+        ? `${stores} is a link to a file that does not exist: download the model again`
+        : `${stores} does not exist: ${namedLikeData(folder)}`,
+    );
+  }
+  const cache = hubCacheOf(folder);
+  if (isBelow(file, folder) || (cache !== null && isBelow(file, join(cache.root, "blobs")))) return file;
+  throw invalid(tensor, `${stores} ${cache === null ? "leads out of the model's folder" : leadsOut(file, cache)}`);
 }
 
 function invalid(tensor: TensorProto, what: string): SelvedgeError {
