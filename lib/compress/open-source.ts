@@ -26,8 +26,17 @@ export async function openSource(path: string): Promise<OpenedModel> {
   const { model, files } = readModelAndFiles(path);
   const quantized = quantizedOperators(model);
   if (quantized !== undefined) throw new TypeError(`model: ${refusal(path, quantized)}`);
-  const types = await widenFloats(model);
   const scratch = new Scratch();
+  try {
+    return await prepared(path, { model, files }, scratch);
+  } catch (error) {
+    await scratch.close();
+    throw error;
+  }
+}
+
+async function prepared(path: string, { model, files }: ModelAndFiles, scratch: Scratch): Promise<OpenedModel> {
+  const types = await widenFloats(model, scratch);
   // ONNX Runtime maps external data; of a large file it would hold a copy beside its own.
   const isWhole = files.length === 0 && model.byteLength >= LARGE_BYTES;
   if (types.length === 0 && !isWhole) return { model, files, runnable: path, notes: [], scratch };

@@ -3,7 +3,7 @@
 import { open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { diskFullText, isDiskFull } from "./disk-full.ts";
-import { partsOf } from "./stored-bytes.ts";
+import { passingParts } from "./stored-bytes.ts";
 import type { Piece } from "./stored-bytes.ts";
 
 /** Writes a new file from pieces and flushes it to disk. */
@@ -11,7 +11,7 @@ export async function writeSynced(path: string, pieces: readonly Piece[]): Promi
   const file = await open(path, "wx");
   let isWhole = false;
   try {
-    for (const piece of partsOf(pieces)) await writeAll(file, piece);
+    for (const piece of passingParts(pieces)) await writeAll(file, piece);
     await file.sync();
     isWhole = true;
   } catch (error) {

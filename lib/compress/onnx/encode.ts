@@ -8,7 +8,7 @@ import { create, isFieldSet, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
-import { partsOf, rawLength, rawPiece } from "./stored-bytes.ts";
+import { passingParts, rawLength, rawPiece } from "./stored-bytes.ts";
 import type { Piece } from "./stored-bytes.ts";
 import { varint } from "./varint.ts";
 
@@ -25,7 +25,7 @@ export function modelPieces(model: ModelProto): Piece[] {
 export function joinPieces(pieces: readonly Piece[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(countBytes(pieces));
   let at = 0;
-  for (const part of partsOf(pieces)) {
+  for (const part of passingParts(pieces)) {
     joined.set(part, at);
     at += part.length;
   }

@@ -16,7 +16,7 @@ import { KIND_BYTES, kindOf } from "./file-kind.ts";
 import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
 import { readLight, STORED_MIN_BYTES } from "./light-file.ts";
-import { fill, LARGE_BYTES, partsOf, rawLength, rawPiece, setRaw, StoredBytes } from "./stored-bytes.ts";
+import { fill, LARGE_BYTES, passingParts, rawLength, rawPiece, setRaw, StoredBytes } from "./stored-bytes.ts";
 import type { Piece } from "./stored-bytes.ts";
 import { TensorProto_DataLocation, TensorProto_DataType } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
@@ -166,7 +166,7 @@ export async function writeModelFile(
 
 function hashOf(pieces: readonly Piece[]): string {
   const hash = createHash("sha256");
-  for (const part of partsOf(pieces)) hash.update(part);
+  for (const part of passingParts(pieces)) hash.update(part);
   return hash.digest("hex");
 }
 

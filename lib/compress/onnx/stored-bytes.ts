@@ -9,6 +9,8 @@ import type { TensorProto } from "./onnx.gen.js";
 export const LARGE_BYTES: number = 2 ** 27;
 /** Bytes that are read at once where a range is copied. */
 const PART_BYTES = 2 ** 24;
+/** The same, for a reader that keeps no part. */
+const PASSING_BYTES = 2 ** 22;
 
 /** A range of a file, which must not change. */
 export class StoredBytes {
@@ -32,13 +34,18 @@ export class StoredBytes {
    */
   read(from = 0, to: number = this.length): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(to - from);
+    this.readInto(bytes, from);
+    return bytes;
+  }
+
+  /** Fills an array from the range, at an offset in it; throws as `read`. */
+  readInto(bytes: Uint8Array, from = 0): void {
     const file = fs.openSync(this.path, fs.constants.O_RDONLY);
     try {
       fill(file, bytes, this.start + from);
     } finally {
       fs.closeSync(file);
     }
-    return bytes;
   }
 }
 
@@ -52,6 +59,25 @@ export function* partsOf(pieces: readonly Piece[]): Generator<Uint8Array> {
       for (let at = 0; at < piece.length; at += PART_BYTES)
         yield piece.read(at, Math.min(at + PART_BYTES, piece.length));
     else yield piece;
+}
+
+/**
+ * Iterates as `partsOf`, over one array that is filled again for each part: for a reader that is done with a part when
+ * it asks for the next one. The parts of a large model would otherwise lie in memory until they are collected.
+ */
+export function* passingParts(pieces: readonly Piece[]): Generator<Uint8Array> {
+  let shared: Uint8Array | null = null;
+  for (const piece of pieces) {
+    if (!(piece instanceof StoredBytes)) {
+      yield piece;
+      continue;
+    }
+    for (let at = 0; at < piece.length; at += PASSING_BYTES) {
+      const part = (shared ??= new Uint8Array(PASSING_BYTES)).subarray(0, Math.min(PASSING_BYTES, piece.length - at));
+      piece.readInto(part, at);
+      yield part;
+    }
+  }
 }
 
 const STORED = new WeakMap<object, StoredBytes>();

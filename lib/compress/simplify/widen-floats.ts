@@ -1,8 +1,13 @@
 // Brings a model that computes in float16, bfloat16 or float64 up to float32, inputs and outputs included: every form
 // is made of float32 weights, browsers compute float16 only where the GPU has it, and float64 hardly anywhere. The
 // widened model is the reference of a compression. A few float64 numbers, as exporters use for scales of shapes, stay.
+import { randomUUID } from "node:crypto";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { withPlace, writeAll } from "../onnx/durable.ts";
 import { dropAttributes, integerOf, subgraphs } from "../onnx/graph.ts";
 import { float16Value } from "../onnx/float16.ts";
+import { STORED_MIN_BYTES } from "../onnx/light-file.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type {
@@ -13,8 +18,10 @@ import type {
   TypeProto,
   ValueInfoProto,
 } from "../onnx/onnx.gen.js";
+import { passingParts, rawLength, rawPiece, setRaw, StoredBytes } from "../onnx/stored-bytes.ts";
 import { tensorsIn } from "../onnx/tensors-in.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
+import type { Scratch } from "../onnx/written-model.ts";
 import { inferValues, withoutWeights } from "../run/infer-values.ts";
 
 /** Float types that become float32. */
@@ -27,16 +34,23 @@ const NAMES: ReadonlyMap<number, string> = new Map([
 const WEIGHT_MIN = 256;
 /** Attributes that hold an element type. */
 const TYPE_ATTRIBUTES: ReadonlySet<string> = new Set("to dtype output_dtype softmax_precision".split(" "));
+const FLOAT_BYTES = 4;
+/** Multiple of bytes at which a weight begins: a runtime maps it as it lies. */
+const ALIGN_BYTES = 4096;
 const FLOAT32_MAX = 3.4028234663852886e38;
 
 /**
  * Widens a model in place, and returns the names of the types that it computed in; an empty list where it is float32
- * already and unchanged.
+ * already and unchanged. Weights from 64 kB on are widened into a file of `scratch`, one part at a time.
  */
-export async function widenFloats(model: OnnxModel): Promise<readonly string[]> {
+export async function widenFloats(model: OnnxModel, scratch: Scratch): Promise<readonly string[]> {
   const types = new Set(wideTypes(model));
   if (types.size === 0) return [];
   const { proto } = model;
+  await widenOntoDisk(
+    model.graph.proto.initializer.filter((x) => types.has(x.dataType) && rawLength(x) >= STORED_MIN_BYTES),
+    scratch,
+  );
   for (const { tensor } of tensorsIn(proto)) if (types.has(tensor.dataType)) widenTensor(tensor);
   if (proto.graph !== undefined) widenGraph(proto.graph, types);
   for (const each of proto.functions) {
@@ -106,29 +120,73 @@ function tensorType(type: TypeProto | undefined): { elemType: number } | undefin
   }
 }
 
+/** Writes the widened values of weights to one file, and has the weights read them there. */
+async function widenOntoDisk(tensors: readonly TensorProto[], scratch: Scratch): Promise<void> {
+  if (tensors.length === 0) return;
+  const path = join(scratch.folder(), `${randomUUID()}.data`);
+  const file = await open(path, "wx");
+  // One array for all parts: those of a large model would lie in memory until they are collected.
+  let shared = new Float32Array();
+  try {
+    let at = 0;
+    for (const tensor of tensors) {
+      const start = at;
+      for (const part of passingParts([rawPiece(tensor)])) {
+        const count = part.length / sizeOf(tensor.dataType);
+        if (shared.length < count) shared = new Float32Array(count);
+        const bytes = asBytes(wideRaw(tensor.dataType, part, shared.subarray(0, count)));
+        await writeAll(file, bytes).catch((error: unknown) => {
+          const rest = tensors.reduce((sum, x) => sum + (FLOAT_BYTES * rawLength(x)) / sizeOf(x.dataType), 0);
+          throw withPlace(error, path, [{ length: rest }]);
+        });
+        at += bytes.length;
+      }
+      tensor.dataType = TensorProto_DataType.FLOAT;
+      setRaw(tensor, new StoredBytes(path, start, at - start));
+      const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
+      await writeAll(file, new Uint8Array(gap));
+      at += gap;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 function widenTensor(tensor: TensorProto): void {
-  const values = wideValues(tensor);
+  const { dataType, rawData, int32Data, doubleData } = tensor;
+  const isWide = dataType === TensorProto_DataType.DOUBLE;
+  const raw =
+    rawData.length > 0 ? rawData : asBytes(isWide ? Float64Array.from(doubleData) : Uint16Array.from(int32Data));
+  tensor.rawData = asBytes(wideRaw(dataType, raw));
   tensor.dataType = TensorProto_DataType.FLOAT;
-  tensor.rawData = new Uint8Array(values.buffer);
   tensor.int32Data = [];
   tensor.doubleData = [];
 }
 
-/** Reads a tensor's values as float32; finite ones past its range become the largest. */
-function wideValues({ dataType, rawData, int32Data, doubleData }: TensorProto): Float32Array<ArrayBuffer> {
-  const isWide = dataType === TensorProto_DataType.DOUBLE;
-  const size = isWide ? 8 : 2;
-  const isRaw = rawData.length > 0;
-  const values = new Float32Array(isRaw ? rawData.length / size : isWide ? doubleData.length : int32Data.length);
-  const view = new DataView(rawData.buffer, rawData.byteOffset, rawData.byteLength);
-  const bits = new Uint32Array(values.buffer);
+function asBytes({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function sizeOf(dataType: number): number {
+  return dataType === TensorProto_DataType.DOUBLE ? 8 : 2;
+}
+
+/** Reads raw values of a float type as float32, into `values`; finite ones past its range become the largest. */
+function wideRaw(
+  dataType: number,
+  raw: Uint8Array,
+  values: Float32Array<ArrayBuffer> = new Float32Array(raw.length / sizeOf(dataType)),
+): Float32Array<ArrayBuffer> {
+  const size = sizeOf(dataType);
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < values.length; i++) {
-    if (isWide) {
-      const value = isRaw ? view.getFloat64(i * size, true) : (doubleData[i] ?? 0);
+    if (dataType === TensorProto_DataType.DOUBLE) {
+      const value = view.getFloat64(i * size, true);
       values[i] = Number.isFinite(value) ? Math.max(-FLOAT32_MAX, Math.min(FLOAT32_MAX, value)) : value;
       continue;
     }
-    const half = isRaw ? view.getUint16(i * size, true) : (int32Data[i] ?? 0);
+    const half = view.getUint16(i * size, true);
     if (dataType === TensorProto_DataType.BFLOAT16) bits[i] = half << 16;
     else values[i] = float16Value(half);
   }
