@@ -97,7 +97,8 @@ Samples:
   .ts or .js that exports samples: a list, or a function that yields the same objects
 
 Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked on this
-machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed.
+machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed; 143 ended by
+SIGTERM, 129 by SIGHUP.
 
 A folder as Hugging Face exports it (config.json, tokenizer.json, preprocessor_config.json, onnx/*.onnx) describes its
 model: sizes, images, texts, labels, pooling. Several graphs are written to a folder each.

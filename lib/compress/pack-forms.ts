@@ -49,7 +49,12 @@ async function pack(
   if (variants.length === 0 || Object.values(defaults).every((x) => x === null)) return null;
   const model = { ...description, ...(Object.keys(baseline).length > 0 && { baseline }) };
   const checked: PackVariant<PackModel>[] = [];
-  for (const variant of variants) checked.push(await withGolden(variant, model, model.exampleDims));
+  for (const variant of variants)
+    checked.push(
+      await withGolden(variant, model, model.exampleDims, (why) =>
+        notes.push(`${variant.id} has no golden, so a page does not check what a GPU computes with it: ${why}.`),
+      ),
+    );
   let packed: Packed;
   try {
     packed = await writeBundle(join(out.path, "bundle"), { model, variants: checked, assets });

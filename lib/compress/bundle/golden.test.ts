@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Bundle, BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { floatTensor } from "../onnx/tensor-proto.ts";
+import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
 import { floorsOf, makeGolden, withGolden } from "./golden.ts";
 import type { PackVariant } from "./pack.ts";
@@ -151,6 +151,36 @@ test("a variant gets a golden of its usual sizes, or of smaller ones where those
   expect([await of(5), await of(2 ** 20)]).toEqual([
     [5, 2],
     [64, 2],
+  ]);
+});
+
+test("a variant that gets no golden is returned as it was, with the reason", async () => {
+  const whys: string[] = [];
+  const large = smallModel({
+    opset: 17,
+    inputs: { x: [1] },
+    outputs: ["y"],
+    nodes: [{ opType: "Expand", input: ["x", "shape"], output: ["y"] }],
+    initializers: [int64Tensor("shape", [1], [2 ** 19])],
+  });
+  const never = smallModel({
+    opset: 17,
+    inputs: { x: [2] },
+    outputs: ["y"],
+    nodes: [{ opType: "Gather", input: ["x", "far"], output: ["y"] }],
+    initializers: [int64Tensor("far", [1], [7])],
+  });
+  for (const [model, dims] of [
+    [large, [1]],
+    [never, [2]],
+  ] as const) {
+    const variant = { id: "f32", needs: [], files: [{ path: "m.onnx", bytes: model.write(), isModel: true }] };
+    const input = { name: "x", dtype: "float32", dims, batchAxis: null } as const;
+    expect(await withGolden(variant, { inputs: [input], outputs: [] }, {}, (x) => whys.push(x))).toBe(variant);
+  }
+  expect(whys).toEqual([
+    "an input or output holds text, or is larger than 1 MiB",
+    expect.stringMatching(/^it does not run on made-up inputs \(.*Gather/s),
   ]);
 });
 

@@ -42,11 +42,15 @@ const SMALL = 64;
 /** Number of guesses of an input's open sizes. */
 const GUESSES = 8;
 
-/** Adds to a variant the golden of a synthetic input. Returns it as it was where none can be made. */
+/**
+ * Adds to a variant the golden of a synthetic input. Returns it as it was where none can be made.
+ * @param onMissing - called with the reason where none can be made
+ */
 export async function withGolden<File extends PackFile | PackModel>(
   variant: PackVariant<File>,
   description: Pick<Bundle["model"], "inputs" | "outputs" | "baseline">,
   typical: Readonly<Record<string, number>> = {},
+  onMissing: (why: string) => void = () => undefined,
 ): Promise<PackVariant<File>> {
   const [file] = variant.files;
   if (file === undefined) return variant;
@@ -54,7 +58,10 @@ export async function withGolden<File extends PackFile | PackModel>(
   try {
     const model = modelOf(file) ?? readModel("bytes" in file ? file.bytes : new Uint8Array());
     const { source } = await writeModel(model, scratch);
-    return { ...variant, ...(await goldenOf(source, smallestTable(model), variant, description, typical)) };
+    const made = await goldenOf(source, smallestTable(model), variant, description, typical);
+    if (typeof made !== "string") return { ...variant, golden: made };
+    onMissing(made);
+    return variant;
   } finally {
     await scratch.close();
   }
@@ -66,20 +73,26 @@ async function goldenOf(
   { session, needs }: Pick<PackVariant, "session" | "needs">,
   description: Pick<Bundle["model"], "inputs" | "outputs" | "baseline">,
   typical: Readonly<Record<string, number>>,
-): Promise<Pick<PackVariant, "golden">> {
+): Promise<NonNullable<PackVariant["golden"]> | string> {
   const small = Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, Math.min(size, SMALL)]));
   const largest = needs.includes("shader-f16") ? largestOf(description) : null;
   const more = { states: statesOf(description), largest };
+  let why = "no inputs could be made up";
   for (const sizes of [typical, small]) {
     let guesses = 0;
     for (const [feed] of syntheticInputs(description.inputs, { typical: sizes, bound })) {
-      const golden = feed && (await makeGolden(source, session?.wasm, feed, more).catch(() => null));
-      if (golden) return { golden };
+      const golden = feed && (await makeGolden(source, session?.wasm, feed, more).catch(messageOf));
+      if (typeof golden === "object") return golden;
       guesses += 1;
-      if (golden === undefined || guesses === GUESSES) break; // too large, or not to be written
+      why = golden ?? "an input or output holds text, or is larger than 1 MiB";
+      if (golden === undefined || guesses === GUESSES) break;
     }
   }
-  return {};
+  return why;
+}
+
+function messageOf(error: unknown): string {
+  return `it does not run on made-up inputs (${error instanceof Error ? error.message : String(error)})`;
 }
 
 /** Further runs of a golden. */

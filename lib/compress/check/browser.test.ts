@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { serve } from "./browser.ts";
+import { launchOf, serve } from "./browser.ts";
 import type { LocalServer } from "./local-server.ts";
 
 let dist: string;
@@ -41,4 +41,8 @@ test("serves the page, the package and the files in memory", async () => {
   expect(await (await fetch(server.origin)).text()).toContain("/dist/index.js");
   expect((await fetch(new URL("/dist/index.js", server.origin))).headers.get("content-type")).toBe("text/javascript");
   expect(await (await fetch(new URL("/bundle/bundle.json", server.origin))).json()).toEqual({});
+});
+
+test.each(["chromium", "firefox"] as const)("signals are left to the command line while %s runs", (browser) => {
+  expect(launchOf(browser)).toMatchObject({ handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
 });

@@ -35,6 +35,8 @@ const PATHS: Readonly<Record<BrowserName, readonly string[]>> = {
 const PAGE = `<!doctype html><meta charset="utf-8"><title>check</title>
 <script type="module">import * as selvedge from "/dist/index.js"; globalThis.selvedge = selvedge;</script>`;
 const TIMEOUT_MS = 120_000;
+/** Playwright ends this process with a code of its own on a signal; the command line's handlers do more. */
+const OWN_SIGNALS = { handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false } as const;
 
 /** A browser with the package's page open. */
 export class CheckBrowser {
@@ -180,10 +182,11 @@ function distFolder(): string {
   return found;
 }
 
-function launchOf(browser: BrowserName): Record<string, unknown> {
+/** Returns Playwright's options to launch a browser; exported for its test. */
+export function launchOf(browser: BrowserName): Record<string, unknown> {
   const told = process.env[`SELVEDGE_${browser.toUpperCase()}`];
   const executablePath = told ?? PATHS[browser].find((x) => existsSync(x));
-  const at = executablePath === undefined ? {} : { executablePath };
+  const at = { ...OWN_SIGNALS, ...(executablePath !== undefined && { executablePath }) };
   if (browser === "firefox") {
     const firefoxUserPrefs = { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true };
     return { ...at, ...(executablePath !== undefined && { channel: "moz-firefox" }), firefoxUserPrefs };

@@ -22,12 +22,27 @@ test("a child process outlives Ctrl-C, and ends once its parent is gone", { time
   expect(await ended).toEqual([null, "SIGKILL"]);
 });
 
-test("the guard does not hold a child process that is done", () => {
-  const child = execFileSync(process.execPath, ["-e", `${CHILD_GUARD} process.stdout.write("done")`], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
-  expect(child).toBe("done");
+test.each([
+  ["its event loop turns", "setInterval(() => {}, 20);"],
+  ["one call holds its event loop", "for (;;);"],
+])("a killed parent takes its child process along while %s", { timeout: 30_000 }, async (_, work) => {
+  const child = `${CHILD_GUARD} process.stdout.write("."); setTimeout(() => { ${work} }, 100);`;
+  const begin = `require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(child)}],
+    { stdio: ["pipe", "inherit", "ignore"] });`;
+  const parent = spawn(process.execPath, ["-e", begin], { stdio: ["ignore", "pipe", "ignore"] });
+  const closed = once(parent.stdout, "close"); // once no process holds the pipe
+  await once(parent.stdout, "data");
+  parent.kill("SIGKILL");
+  await closed;
+});
+
+test("the guard does not hold a child process that is done", { timeout: 20_000 }, async () => {
+  const done = `${CHILD_GUARD} process.stdout.write("done")`;
+  const child = spawn(process.execPath, ["-e", done], { stdio: ["pipe", "pipe", "ignore"] });
+  let told = "";
+  child.stdout.on("data", (x) => (told += String(x)));
+  expect(await once(child, "close")).toEqual([0, null]);
+  expect(told).toBe("done");
 });
 
 test("an exit ends child processes and removes temporary folders", { timeout: 60_000 }, () => {
