@@ -114,9 +114,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "read-rows-branch",
     breaks: "what a branch computes of a whole batch is not seen, and the variant is batched",
-    file: "lib/compress/onnx/rows-mix.ts",
-    from: "return nodes.flatMap((x) => [x, ...innerNodes(x, none)]);",
-    to: "return nodes.slice(0, 0).flatMap((x) => [x, ...innerNodes(x, none)]);",
+    file: "lib/core/mixes-rows.ts",
+    from: "return (called ?? graph.subgraphNodes(node)).flatMap(",
+    to: "return (called ?? graph.subgraphNodes(node).slice(0, 0)).flatMap(",
     test: "lib/compress/onnx/rows-mix.test.ts",
     title: "what a branch computes",
   },

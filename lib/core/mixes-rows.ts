@@ -23,11 +23,16 @@ export interface RowGraph<N extends RowNode> {
   readonly batched: readonly string[];
   /** In execution order. */
   readonly nodes: readonly N[];
-  /** Returns the values of an integer constant, and of no other value. */
+  /** Returns the values of an integer constant of at most `CONSTANT_MAX` elements, and of no other value. */
   integersOf(name: string): readonly number[] | undefined;
-  /** Returns the nodes of a node's subgraphs, or of the function that it calls, at any depth. */
-  innerNodes(node: N): readonly N[];
+  /** Returns the nodes of the function that a node calls, the same list each time; undefined for an operator. */
+  calledBy(node: N): readonly N[] | undefined;
+  /** Returns the nodes of a node's subgraphs, without those of subgraphs in them. */
+  subgraphNodes(node: N): readonly N[];
 }
+
+/** Most elements of a constant that is read: axes and shapes are short. */
+export const CONSTANT_MAX = 64;
 
 /** Axis of the batch in a value; null where it is there and its axis is unknown. Values without it are not listed. */
 type Axis = number | null;
@@ -53,7 +58,7 @@ const SPATIAL =
 export function mixesRows<N extends RowNode>(graph: RowGraph<N>): boolean {
   const axes = new Map<string, Axis>(graph.batched.map((name) => [name, 0]));
   for (const node of graph.nodes) {
-    const inner = graph.innerNodes(node);
+    const inner = innerNodes(node, graph, new Set());
     if (inner.some(isWhole)) return true;
     const found = inner.length === 0 ? axisAfter(node, graph, axes) : afterInner([node, ...inner], axes);
     if (found === "mixed") return true;
@@ -63,6 +68,14 @@ export function mixesRows<N extends RowNode>(graph: RowGraph<N>): boolean {
     }
   }
   return false;
+}
+
+/** Lists the nodes of a node's subgraphs, or of the function that it calls, at any depth; a function's nodes once. */
+function innerNodes<N extends RowNode>(node: N, graph: RowGraph<N>, entered: Set<readonly N[]>): readonly N[] {
+  const called = graph.calledBy(node);
+  if (called !== undefined && entered.has(called)) return [];
+  if (called !== undefined) entered.add(called);
+  return (called ?? graph.subgraphNodes(node)).flatMap((x) => [x, ...innerNodes(x, graph, entered)]);
 }
 
 function isWhole({ opType, domain }: RowNode): boolean {

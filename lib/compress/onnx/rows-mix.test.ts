@@ -63,9 +63,21 @@ test("what a function that a function calls computes of the whole batch counts",
   const outer = defined("Outer", { opType: "Inner", domain: "f", input: ["a"], output: ["b"] });
   const whole = { opType: "DynamicQuantizeLinear", input: ["a"], output: ["b", "s", "z"] };
   model.proto.functions = [outer, defined("Inner", whole)];
-  expect(modelMixesRows(model)).toBe(true);
+  const both = (): boolean[] => [modelMixesRows(model), rowsMix(model.write())];
+  expect(both()).toEqual([true, true]);
   model.proto.functions = [outer, defined("Inner", { opType: "Outer", domain: "f", input: ["a"], output: ["b"] })];
-  expect(() => modelMixesRows(model)).not.toThrow();
+  expect(both()).toEqual([false, false]);
+  // A branch in a function, which calls another one.
+  const branching = defined("Inner", { opType: "If", input: ["c"], output: ["b"] });
+  addBranch(branching.node[0], "then_branch", [{ opType: "Last", domain: "f", input: ["a"], output: ["t"] }], "t");
+  addBranch(branching.node[0], "else_branch", [{ opType: "Relu", input: ["a"], output: ["e"] }], "e");
+  model.proto.functions = [outer, branching, defined("Last", whole)];
+  expect(both()).toEqual([true, true]);
+  // Another overload of the function is not the one that is called.
+  const other = defined("Outer", whole);
+  other.overload = "int8";
+  model.proto.functions = [other, defined("Outer", { opType: "Relu", input: ["a"], output: ["b"] })];
+  expect(both()).toEqual([false, false]);
 });
 
 test("what a branch computes of the whole batch counts", () => {

@@ -1,15 +1,11 @@
 // Whether the rows of a batch influence each other in a decoded model, by the rules that the page applies to a file.
-import { mixesRows } from "../../core/mixes-rows.ts";
+import { CONSTANT_MAX, mixesRows } from "../../core/mixes-rows.ts";
 import { calledIn } from "./functions.ts";
-import type { CalledBy } from "./functions.ts";
 import { subgraphs } from "./graph.ts";
 import type { OnnxModel } from "./model.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
-import type { FunctionProto, NodeProto, ValueInfoProto } from "./onnx.gen.js";
+import type { NodeProto, ValueInfoProto } from "./onnx.gen.js";
 import { elementCount, integersOf } from "./tensor-proto.ts";
-
-/** Bound on the elements of a constant that is read: axes and shapes are short. */
-const ELEMENTS_MAX = 64;
 
 /** Whether a row's answer depends on the other rows of its batch. */
 export function modelMixesRows({ proto, graph, opset }: OnnxModel): boolean {
@@ -23,19 +19,11 @@ export function modelMixesRows({ proto, graph, opset }: OnnxModel): boolean {
       const tensor = graph.constant(name);
       const { INT32, INT64 } = TensorProto_DataType;
       const isInteger = tensor?.dataType === INT32 || tensor?.dataType === INT64;
-      return isInteger && elementCount(tensor) <= ELEMENTS_MAX ? integersOf(tensor) : undefined;
+      return isInteger && elementCount(tensor) <= CONSTANT_MAX ? integersOf(tensor) : undefined;
     },
-    innerNodes: (node) => innerNodes(node, calledBy),
+    calledBy: (node) => calledBy(node)?.node,
+    subgraphNodes: (node) => subgraphs(node).flatMap((x) => x.node),
   });
-}
-
-/** Lists the nodes of a node's subgraphs, or of the function that it calls, at any depth; a function's nodes once. */
-function innerNodes(node: NodeProto, calledBy: CalledBy, entered: Set<FunctionProto> = new Set()): NodeProto[] {
-  const called = calledBy(node);
-  if (called !== undefined && entered.has(called)) return [];
-  if (called !== undefined) entered.add(called);
-  const nodes = called?.node ?? subgraphs(node).flatMap((x) => x.node);
-  return nodes.flatMap((x) => [x, ...innerNodes(x, calledBy, entered)]);
 }
 
 /** Whether the first dim of an input has no size. */

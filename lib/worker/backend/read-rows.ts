@@ -1,6 +1,6 @@
 // Reads from an ONNX file whether the rows of a batch influence each other (core/mixes-rows.ts), in a worker, which has
 // no protobuf library: the nodes with their attributes, the dims of inputs, and small integer constants.
-import { mixesRows } from "../../core/mixes-rows.ts";
+import { CONSTANT_MAX, mixesRows } from "../../core/mixes-rows.ts";
 import type { RowNode } from "../../core/mixes-rows.ts";
 import { fieldsOf, numbersOf, textOf } from "./onnx-fields.ts";
 import type { Field } from "./onnx-fields.ts";
@@ -9,8 +9,8 @@ import type { Field } from "./onnx-fields.ts";
 const MODEL = { graph: 7, opsetImport: 8, functions: 25 } as const;
 const OPSET = { domain: 1, version: 2 } as const;
 const GRAPH = { node: 1, initializer: 5, input: 11 } as const;
-const FUNCTION = { name: 1, node: 7, domain: 10 } as const;
-const NODE = { input: 1, output: 2, opType: 4, attribute: 5, domain: 7 } as const;
+const FUNCTION = { name: 1, node: 7, domain: 10, overload: 13 } as const;
+const NODE = { input: 1, output: 2, opType: 4, attribute: 5, domain: 7, overload: 8 } as const;
 const ATTRIBUTE = { name: 1, i: 3, tensor: 5, graph: 6, ints: 8, graphs: 11 } as const;
 const TENSOR = { dims: 1, dtype: 2, int32: 5, int64: 7, name: 8, raw: 9 } as const;
 const VALUE = { name: 1, type: 2 } as const;
@@ -19,11 +19,11 @@ const TENSOR_SHAPE = 2;
 const SHAPE_DIM = 1;
 const DIM_VALUE = 1;
 const [INT32, INT64] = [6, 7];
-/** Bound on the elements of a constant that is read: axes and shapes are short. */
-const ELEMENTS_MAX = 16;
 
 interface FileNode extends RowNode {
-  /** Nodes of its subgraphs, at any depth. */
+  /** Function that it would call. */
+  readonly callee: string;
+  /** Nodes of its subgraphs. */
   readonly inner: readonly FileNode[];
   /** Value of a Constant node. */
   readonly value: readonly number[] | undefined;
@@ -56,7 +56,8 @@ export function rowsMix(file: Uint8Array): boolean {
       batched: open.filter((x) => !names.has(x)),
       nodes,
       integersOf: (name) => integers.get(name),
-      innerNodes: ({ domain, opType, inner }) => functions.get(`${domain}:${opType}`) ?? inner,
+      calledBy: ({ callee }) => functions.get(callee),
+      subgraphNodes: ({ inner }) => inner,
     });
   } catch {
     return false; // ONNX Runtime refuses it for its own reason
@@ -70,17 +71,17 @@ function opsetOf(body: Uint8Array): number {
 }
 
 function functionOf(body: Uint8Array): [string, readonly FileNode[]] {
-  const key = `${textOf(body, FUNCTION.domain)}:${textOf(body, FUNCTION.name)}`;
-  return [key, nodesIn(body, FUNCTION.node)];
+  return [keyOf(body, [FUNCTION.domain, FUNCTION.name, FUNCTION.overload]), nodesIn(body, FUNCTION.node)];
 }
 
-/** Reads the nodes of a graph or a function, with those of subgraphs. */
+/** Returns the key of a function: domain, name and overload. */
+function keyOf(body: Uint8Array, numbers: readonly number[]): string {
+  return JSON.stringify(numbers.map((x) => textOf(body, x)));
+}
+
+/** Reads the nodes of a graph or a function. */
 function nodesIn(holder: Uint8Array, number: number): FileNode[] {
-  return [...fieldsOf(holder)].flatMap((x) => {
-    if (x.number !== number) return [];
-    const node = nodeOf(x.body);
-    return [node, ...node.inner];
-  });
+  return [...fieldsOf(holder)].flatMap((x) => (x.number === number ? [nodeOf(x.body)] : []));
 }
 
 function nodeOf(body: Uint8Array): FileNode {
@@ -103,6 +104,7 @@ function nodeOf(body: Uint8Array): FileNode {
   const opType = textOf(body, NODE.opType);
   return {
     ...{ opType, domain: textOf(body, NODE.domain), input, output, attribute, inner },
+    callee: keyOf(body, [NODE.domain, NODE.opType, NODE.overload]),
     value: opType === "Constant" ? value : undefined,
   };
 }
@@ -143,7 +145,7 @@ function integersOf(body: Uint8Array): readonly number[] | undefined {
     else if (field.number === TENSOR.int32 || field.number === TENSOR.int64) values.push(...shortOf(field));
     else if (field.number === TENSOR.raw) raw = field.body;
   const count = dims.reduce((product, x) => product * x, 1);
-  if ((dtype !== INT32 && dtype !== INT64) || count > ELEMENTS_MAX) return undefined;
+  if ((dtype !== INT32 && dtype !== INT64) || count > CONSTANT_MAX) return undefined;
   if (raw === undefined) return values;
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   return Array.from({ length: count }, (_, i) =>
@@ -153,7 +155,7 @@ function integersOf(body: Uint8Array): readonly number[] | undefined {
 
 /** A long list is not read: its tensor is not either. */
 function shortOf(field: Field): number[] {
-  return field.body.length > ELEMENTS_MAX * 10 ? [] : numbersOf(field);
+  return field.body.length > CONSTANT_MAX * 10 ? [] : numbersOf(field);
 }
 
 /** Whether the first dim of an input has no size. */
