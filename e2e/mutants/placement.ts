@@ -9,6 +9,7 @@ const RESULTS = "lib/engine/result-cache.test.ts";
 const PICTURES = "lib/test-support/simulate/pictures.test.ts";
 const GOLDEN = "lib/engine/golden-check.test.ts";
 const ANSWERS = "lib/engine/known-answers.test.ts";
+const UNVERIFIED = "lib/engine/unverified.test.ts";
 const MARKERS = "lib/engine/crash-markers.test.ts";
 
 /** Known faults of placement, one edit each. */
@@ -627,6 +628,42 @@ export const MUTANTS: readonly Mutant[] = [
     to: "const [next, ...others] = spares.slice(spares.length);",
     test: GOLDEN,
     title: "(golden next)",
+  },
+  {
+    fault: "golden none",
+    breaks: "a bundle's variant without a golden runs on a GPU unchecked",
+    file: "lib/engine/loader.ts",
+    from: '    const module = await import("./check-gpu.ts")',
+    to: '    if (variant.golden === undefined && this.#plan.declared !== null) return undefined;\n    const module = await import("./check-gpu.ts")',
+    test: UNVERIFIED,
+    title: "(golden none)",
+  },
+  {
+    fault: "golden none crash",
+    breaks: "a page that died as wasm loaded a variant for a check loads it there again",
+    file: "lib/engine/check-gpu.ts",
+    from: ' || (backend === "wasm" && markers.has(identity, candidate))',
+    to: "",
+    test: UNVERIFIED,
+    title: "(golden none)",
+  },
+  {
+    fault: "golden unfit",
+    breaks: "wasm loads a variant for a check that it can't hold",
+    file: "lib/engine/check-gpu.ts",
+    from: 'candidate.fit?.fits === "no" || ',
+    to: "",
+    test: UNVERIFIED,
+    title: "(golden unfit)",
+  },
+  {
+    fault: "golden session",
+    breaks: "wasm loads a variant for a check with more memory than for requests",
+    file: "lib/cache/plan.ts",
+    from: 'sparing(judge({ backend: "wasm", variant }, wish), wish)',
+    to: 'judge({ backend: "wasm", variant }, wish)',
+    test: UNVERIFIED,
+    title: "(golden session)",
   },
   {
     fault: "golden repeat",

@@ -144,6 +144,8 @@ export interface Plan {
   readonly candidates: readonly Candidate[];
   /** Further variants for WebGPU in the order of preference, for the case that the first computes wrongly here. */
   readonly spares: readonly Candidate[];
+  /** The variants that the GPU may run as wasm would load them, by id: with these its answers are compared. */
+  readonly onWasm: Readonly<Record<string, Candidate>>;
   /** The best variant on wasm that takes less memory than the one among the candidates; null where there is none. */
   readonly smaller: (Candidate & { readonly why: Why }) | null;
   /** The backend, where facts suffice to decide; null where it must be measured. */

@@ -52,6 +52,7 @@ export function plan(
     assets: bundle.assets ?? [],
     candidates: found,
     spares,
+    onWasm: onWasm([...found, ...spares], wish),
     smaller,
     settled: settled(found, device, pins),
     spared,
@@ -70,6 +71,19 @@ function readersOf({ texts = {}, sounds = {}, unsupported = {} }: Partial<PortSt
   );
 }
 
+/** Returns the variants that the GPU may run as wasm would load them, by id. */
+function onWasm(found: readonly Candidate[], wish: Wish): Record<string, Judged> {
+  const onGpu = found.filter(({ backend }) => backend === "webgpu");
+  return Object.fromEntries(
+    onGpu.map(({ variant }) => [variant.id, sparing(judge({ backend: "wasm", variant }, wish), wish)]),
+  );
+}
+
+/** Returns a candidate as it is loaded: in the least memory where that is short. */
+function sparing(candidate: Judged, wish: Wish): Judged {
+  return isShort(candidate, wish) ? withoutPrepacking(candidate) : candidate;
+}
+
 /** Candidates of a plan, and the reason for passing over better ones. */
 type Choice = Pick<Plan, "spares" | "smaller" | "spared"> & { readonly found: readonly Judged[] };
 
@@ -82,7 +96,7 @@ function choose(bundle: Bundle, wish: Wish): Choice {
   const best = bestOf(fitting, (x) => rankOf(x, wish));
   const passed = bestOf(all).filter((x) => !best.includes(x));
   const died = passed.find((x) => isIn(wish.crashed, x));
-  const found = best.map((x) => (isShort(x, wish) ? withoutPrepacking(x) : x));
+  const found = best.map((x) => sparing(x, wish));
   const others = fitting.filter((x) => !isIn(wish.crashed, x));
   const spares = sparesOf(others, found);
   const smaller = smallerOf(others, found, wish);

@@ -1,5 +1,5 @@
-// Connects a loader and a golden check: files, lanes, and the notes that `info.why` shows. Imported when
-// a variant with a golden, or a bare model, is loaded on WebGPU.
+// Connects a loader and a golden check: files, lanes, and the notes that `info.why` shows. Imported when a variant is
+// loaded on WebGPU.
 import { goldenFiles } from "../core/bundle.ts";
 import type { BundleFile } from "../core/bundle.ts";
 import type { Candidate } from "../core/choose-variant.ts";
@@ -93,18 +93,23 @@ export async function checkGpu(subject: Subject): Promise<AnswerCheck> {
 /**
  * Runs requests outside the schedule; null where the engine has no such lane. Frees a model that only a check needed, and
  * ends a worker that has no other.
+ * @throws SelvedgeError `does-not-fit` where wasm can't hold the variant, or a page died of that
  */
 async function probe(
   { host, plan, on }: Subject,
-  candidate: Candidate,
+  { backend, variant }: Candidate,
   items: () => readonly Feeds[],
 ): Promise<Ran | null> {
-  if (host.executor.pool.usual(candidate.backend).length === 0) return null;
+  const { pool, markers } = host.executor;
+  if (pool.usual(backend).length === 0) return null;
+  const { onWasm, identity } = plan();
+  const candidate = (backend === "wasm" ? onWasm[variant.id] : undefined) ?? { backend, variant };
+  if (candidate.fit?.fits === "no" || (backend === "wasm" && markers.has(identity, candidate)))
+    throw new SelvedgeError("does-not-fit", "Wasm can't hold it, or a page died of that.");
   const { lane, message } = await on(candidate);
   try {
     return await lane.run(message, items, { isProbe: true });
   } finally {
-    const { backend, variant } = candidate;
     const isUsed = plan().candidates.some((x) => x.backend === backend && x.variant.id === variant.id);
     if (!isUsed) await discard(lane, message.modelId);
   }

@@ -362,7 +362,8 @@ export class Dispatcher {
     const next = routes[step.route + 1];
     const code = codeOf(error);
     const recovery = recover({
-      code,
+      // Its own route may load a model that another backend refuses.
+      code: isElsewhere && code === "model-invalid" ? "internal" : code,
       backend: lane.backend,
       isHung: isSelvedgeError(error) && error.details["cause"] === "watchdog",
       attempts: step.attempts.length,

@@ -1,9 +1,8 @@
-// The path of a load: opens the source, loads the chosen candidate onto a lane, and makes the model. Uses the stored
-// version where the server's can't be fetched whole.
+// The path of a load: opens the source, loads the chosen candidate onto a lane, and makes the model. What is loaded in place
+// of a plan that failed: load-other.ts.
 import type { BackendName } from "../rpc/backend.ts";
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
-import type { Candidate } from "../core/choose-variant.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { Loader } from "./loader.ts";
 import type { LoaderHost } from "./loader.ts";
@@ -29,40 +28,13 @@ export async function loadModel(
   if (backends.length === 1) executor.pool.warm(backends[0] as BackendName, typeof from === "string" ? 0 : from.size);
   else chooser.prepare();
   const plan = await opener.open(from, options, download);
+  const load = (planned: Plan): Promise<Model> => loadPlan(host, planned, from, options, download);
   try {
-    return await loadFitting(host, plan, from, options, download);
+    return await load(plan);
   } catch (error) {
-    // The server's version can't be fetched whole: the stored one is used, where there is one.
-    const { update = "first", identity } = options;
-    if (!isWithheld(error) || update !== "first" || identity !== undefined) throw error;
-    const stored = await opener.open(from, { ...options, update: "never" }, download).catch(() => plan);
-    download.signal.throwIfAborted();
-    if (stored.identity === plan.identity) throw error;
-    opener.logStored(stored, error.message);
-    return await loadFitting(host, stored, from, options, download);
-  }
-}
-
-/** Loads what a plan names; where the device runs out of memory, a smaller variant, as long as there is one. */
-async function loadFitting(
-  host: LoadHost,
-  plan: Plan,
-  from: string | Blob,
-  options: SourceOptions,
-  download: FetchOptions,
-): Promise<Model> {
-  const full: Candidate[] = [];
-  for (let next = plan; ;) {
-    try {
-      return await loadPlan(host, next, from, options, download);
-    } catch (error) {
-      if (!isSelvedgeError(error) || error.code !== "out-of-memory" || plan.data !== null) throw error;
-      const { candidates, settled, identity } = next;
-      full.push(...candidates.filter(({ backend }) => backend === (settled?.backend ?? backend)));
-      next = await host.opener.open(from, { ...options, identity }, download, full).catch(() => {
-        throw error;
-      });
-    }
+    const module = isSelvedgeError(error) ? await import("./load-other.ts").catch(() => null) : null;
+    if (module === null) throw error;
+    return module.loadOther({ opener, plan, from, options, download, load }, error as SelvedgeError);
   }
 }
 
@@ -90,9 +62,4 @@ async function loadPlan(
     loader.end(new SelvedgeError("closed", "The load failed.")); // the part that was loaded so far
     throw error;
   }
-}
-
-/** Whether a server did not serve a file that its own bundle.json names. */
-function isWithheld(error: unknown): error is SelvedgeError {
-  return isSelvedgeError(error) && (error.code === "download-failed" || error.code === "integrity-failed");
 }

@@ -271,9 +271,8 @@ export class Loader {
     return message;
   }
 
-  /** Returns the check of a variant on the GPU; undefined for one that can't be checked. Throws where it was refused. */
+  /** Returns the check of a variant on the GPU; undefined where its code can't be loaded. Throws where it was refused. */
   async #checkOf(modelId: number, variant: Candidate["variant"]): Promise<LoadMessage["check"]> {
-    if (variant.golden === undefined && this.#plan.declared !== null) return undefined;
     const module = await import("./check-gpu.ts").catch(() => null);
     if (module !== null)
       return module.checkGpu({

@@ -163,8 +163,8 @@ export interface LoadOptions {
   /** Whether the model stays in memory even beyond `memoryBudgetBytes`. Default false. */
   readonly keepInMemory?: boolean | undefined;
   /**
-   * Whether a bare model may run on a GPU whose answers can't be checked, since wasm can't run it. Default false: the
-   * load rejects with `wrong-result`.
+   * Whether a bare model, or a variant without a golden, may run on a GPU whose answers can't be checked, since wasm
+   * can't run it. Default false: the load rejects with `wrong-result`.
    */
   readonly allowUnverified?: boolean | undefined;
 }

@@ -49,8 +49,12 @@ export interface Stage extends Scene {
 export interface StageOptions extends SceneOptions {
   /** Whether the golden files are on the server. Default true. */
   readonly hasGolden?: boolean;
+  /** Whether the bundle has no golden at all, as older ones. Default false. */
+  readonly isWithoutGolden?: boolean;
   /** Width of the bare model `bare.onnx`. Default 2. */
   readonly bareWidth?: number | string;
+  /** Changes each variant. */
+  readonly changed?: Partial<Variant>;
   /** Number of variants. Default 1. */
   readonly variants?: number;
   /** Resizing of images for the input x, with golden and outputs of [1, 1, height, width]. Default: x takes tensors. */
@@ -61,13 +65,24 @@ export interface StageOptions extends SceneOptions {
   readonly next?: readonly (readonly [inputs: Outputs, outputs: Outputs])[];
   /** Changes the bundle's description. */
   readonly describe?: (model: Bundle["model"]) => Bundle["model"];
-  /** Called before each load and run on wasm. */
-  readonly onWasm?: (what: "load" | "run") => void;
+  /** Called before each load, with its session options, and each run on wasm. */
+  readonly onWasm?: (what: "load" | "run", session?: Readonly<Record<string, string>>) => void;
 }
 
 /** The options that are a stage's, not its scene's. */
 const OWN: ReadonlySet<string> = new Set<keyof StageOptions>([
-  ...(["hasGolden", "bareWidth", "variants", "resize", "hasState", "next", "describe", "onWasm"] as const),
+  ...([
+    "hasGolden",
+    "isWithoutGolden",
+    "changed",
+    "bareWidth",
+    "variants",
+    "resize",
+    "hasState",
+    "next",
+    "describe",
+    "onWasm",
+  ] as const),
 ]);
 
 /**
@@ -94,7 +109,7 @@ export async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage
           return toy.start(startOptions);
         },
         load: async (modelId, loadOptions, ...rest) => {
-          if (!isGpu) onWasm?.("load");
+          if (!isGpu) onWasm?.("load", loadOptions.session);
           numbers.set(modelId, Number(loadOptions.session[VARIANT_ENTRY] ?? 0));
           if (FACTOR_ENTRY in loadOptions.session) {
             const loaded = await toy.load(modelId, loadOptions, ...rest);
@@ -136,7 +151,8 @@ const same = (model: Bundle["model"]): Bundle["model"] => model;
 
 /** Returns the bundle of a stage, and the files on its server. */
 function bundleOf(options: StageOptions): { bundle: string; files: Record<string, Uint8Array<ArrayBuffer>> } {
-  const { hasGolden = true, variants = 1, hasState = false, resize, next, describe = same } = options;
+  const { hasGolden = true, isWithoutGolden = false, variants = 1, hasState = false } = options;
+  const { resize, next, changed, describe = same } = options;
   const bundle = parseBundle(JSON.parse(toyBundle("checked", hasState ? null : 2, "apart", "slow")));
   const files: Record<string, Uint8Array<ArrayBuffer>> = {
     [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content),
@@ -164,9 +180,10 @@ function bundleOf(options: StageOptions): { bundle: string; files: Record<string
   const [only] = bundle.variants as [Variant];
   const made = Array.from({ length: variants }, (_, i): Variant => ({
     ...only,
+    ...changed,
     ...(i === 0 ? {} : { id: `v${i}`, speed: { webgpu: 1 + i / 2, wasm: 1 + i / 2 } }),
     session: { ...only.session, webgpu: { ...only.session?.webgpu, [VARIANT_ENTRY]: String(i) } },
-    golden,
+    ...(isWithoutGolden ? {} : { golden }),
   }));
   const { inputs, outputs } = bundle.model;
   const dims = ["n", 1, "h", "w"];

@@ -9,6 +9,7 @@ import { hasHalfWeights } from "../../engine/half-weights.ts";
 import { answersOf } from "../../engine/map-answers.ts";
 import { checkUpdateOptions } from "../../engine/own-description.ts";
 import { leaveGpu } from "../../engine/leave-gpu.ts";
+import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
 import { Stateful } from "../../engine/stateful.ts";
 
@@ -23,6 +24,7 @@ void [
   recordTrace,
   Stateful,
   leaveGpu,
+  loadOther,
   readTensors,
 ];
 let pending = 0;
