@@ -416,7 +416,9 @@ describe("a load", () => {
     };
     const engine = await open(world);
     const options = { allowUnverified: true };
-    await expect(world.finish(engine.load(`${BASE}one.json`, options))).rejects.toMatchObject({ code: "model-invalid" });
+    await expect(world.finish(engine.load(`${BASE}one.json`, options))).rejects.toMatchObject({
+      code: "model-invalid",
+    });
   });
 
   test("a second one while the first is tried, or after an unload, is no crash (core-B1)", async () => {
