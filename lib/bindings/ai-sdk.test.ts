@@ -69,6 +69,38 @@ test("documents are ranked by score, the best first; objects are read as JSON", 
   expect(best.ranking).toHaveLength(1);
 });
 
+test("documents run in batches of similar length where rows are independent and padding is masked", async () => {
+  const values = Array.from({ length: 100 }, (_, i) => "x".repeat(1 + ((i * 37) % 100)));
+  const rerank = async (change: object): Promise<{ rows: number[]; order: number[] }> => {
+    const batches: (readonly { readonly pair: string }[])[] = [];
+    const model = {
+      name: "fake",
+      mayBatch: true,
+      inputs: [{ name: "input_ids", text: { mask: "attention_mask" } }],
+      run: ({
+        input_ids: given,
+      }: {
+        readonly input_ids: { readonly pair: string } | readonly { readonly pair: string }[];
+      }) => {
+        const pairs = [given].flat();
+        batches.push(pairs);
+        const data = Float32Array.from(pairs, (x) => x.pair.length / 100);
+        return Promise.resolve({ outputs: { logits: { dtype: "float32", dims: [pairs.length, 1], data } } });
+      },
+      ...change,
+    };
+    const { ranking } = await rerankingModel(model as unknown as Model).doRerank({ documents: { values }, query: "q" });
+    const lengths = batches.flat().map((x) => x.pair.length);
+    expect(lengths).toEqual([...lengths].sort((a, b) => b - a));
+    return { rows: batches.map((x) => x.length), order: ranking.map((x) => values[x.index]?.length ?? 0) };
+  };
+  const best = Array.from({ length: 100 }, (_, i) => 100 - i);
+  expect(await rerank({})).toEqual({ rows: [32, 32, 32, 4], order: best });
+  const alone = Array.from({ length: 100 }, () => 1);
+  expect(await rerank({ mayBatch: false })).toEqual({ rows: alone, order: best });
+  expect(await rerank({ inputs: [{ name: "input_ids", text: {} }] })).toEqual({ rows: alone, order: best });
+});
+
 test("of two classes the second is the score; more are no score", async () => {
   const call = { documents: { values: ["a"] }, query: "q" };
   const two = await rerankingModel(fake(() => [1, 3]).model).doRerank(call);

@@ -4,6 +4,7 @@
 // on their number, and calls may be parallel.
 import type { Model, Port, RunOptions, RunResult } from "selvedge";
 import { eitherOf } from "../core/abort.ts";
+import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
 
 /** Options of an AI SDK model; a call overrides them by `providerOptions: { selvedge: { … } }`. */
 export interface AiSdkOptions {
@@ -160,26 +161,35 @@ function perCall(given: AiSdkCall["providerOptions"]): EmbeddingOptions {
   return own;
 }
 
-/** Scores each document; similar lengths follow one another, so that they are batched. The first error cancels the rest. */
+/**
+ * Scores each document. Batches hold documents of similar length, one each where rows change each other's answers. The
+ * first error cancels the rest.
+ */
 async function scoresOf(
   model: Model,
   query: string,
   documents: readonly string[],
   { signal, ...options }: RunOptions,
 ): Promise<number[]> {
-  const inputs: readonly (Port & { readonly text?: unknown })[] = model.inputs;
-  const input = inputs.find((x) => x.text !== undefined)?.name;
+  const inputs: readonly (Port & { readonly text?: object })[] = model.inputs;
+  const input = inputs.find((x) => x.text !== undefined);
   if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: its tokenizer.json is missing`);
+  const { mayBatch }: Partial<Model> = model;
+  const isShared = mayBatch !== false && isPaddingHarmless(input);
   const stop = new AbortController();
-  const order = documents.map((_, i) => i).sort((a, b) => (documents[b]?.length ?? 0) - (documents[a]?.length ?? 0));
   const scores: number[] = [];
-  const score = async (i: number): Promise<void> => {
-    const pair = { text: query, pair: documents[i] ?? "" };
-    const { outputs } = await model.run({ [input]: pair }, { ...options, signal: eitherOf(signal, stop.signal) });
-    scores[i] = scoreIn(outputs, model.name);
+  const score = async (rows: readonly number[]): Promise<void> => {
+    const pairs = rows.map((i) => ({ text: query, pair: documents[i] ?? "" }));
+    const texts = isShared ? pairs : (pairs[0] ?? "");
+    const { outputs } = await model.run({ [input.name]: texts }, { ...options, signal: eitherOf(signal, stop.signal) });
+    for (const [at, x] of scoresIn(outputs, rows.length, model.name).entries()) scores[rows[at] ?? 0] = x;
   };
+  const batches = batchesOf(
+    documents.map((x) => query + x),
+    isShared ? undefined : 1,
+  );
   try {
-    await Promise.all(order.map(score));
+    await Promise.all(batches.map(score));
   } catch (error) {
     stop.abort(error);
     throw error;
@@ -187,12 +197,15 @@ async function scoresOf(
   return scores;
 }
 
-/** Returns the score of one row: of one logit its sigmoid, of two the share of the second. */
-function scoreIn(outputs: RunResult["outputs"], name: string): number {
+/** Returns the score of each row: of one logit its sigmoid, of two the share of the second. */
+function scoresIn(outputs: RunResult["outputs"], rows: number, name: string): number[] {
   for (const { dtype, dims, data } of Object.values(outputs)) {
-    if (dtype !== "float32" || dims.length !== 2 || data.length > 2) continue;
-    const [first = 0, second] = data;
-    return 1 / (1 + Math.exp(second === undefined ? -first : first - second));
+    const [count, width = 0] = dims;
+    if (dtype !== "float32" || dims.length !== 2 || count !== rows || width > 2) continue;
+    return Array.from({ length: rows }, (_, row) => {
+      const [first = 0, second] = data.subarray(row * width, (row + 1) * width);
+      return 1 / (1 + Math.exp(second === undefined ? -first : first - second));
+    });
   }
   throw new TypeError(`rerank: ${name} has no output of one score or two classes for a pair: use a cross-encoder`);
 }

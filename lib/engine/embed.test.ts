@@ -11,7 +11,7 @@ const INPUT = {
   dtype: "int64",
   dims: ["batch", "length"],
   batchAxis: 0,
-  text: { tokenizer: "tokenizer.json", maxLength: 8 },
+  text: { tokenizer: "tokenizer.json", maxLength: 8, mask: "attention_mask" },
 } as const;
 
 const HOW = { inFlight: 3, mayBatch: true, now: () => 0 };
@@ -41,6 +41,28 @@ test("a variant that mixes rows gets each text alone", async () => {
   const asked: (readonly string[])[] = [];
   await embedTexts(parts(asked), { ...HOW, mayBatch: false }, ["a", "bb", "c"], {});
   expect(asked.map((x) => x.length)).toEqual([1, 1, 1]);
+});
+
+test("without an attention mask each text is alone, since its vector would include the padding", async () => {
+  const asked: (readonly string[])[] = [];
+  const { mask: _, ...text } = INPUT.text;
+  await embedTexts({ ...parts(asked), inputs: [{ ...INPUT, text }] }, HOW, ["a", "bb", "c"], {});
+  expect(asked.map((x) => x.length)).toEqual([1, 1, 1]);
+  asked.length = 0;
+  await embedTexts({ ...parts(asked), inputs: [{ ...INPUT, text, dims: ["batch", 8] }] }, HOW, ["a", "bb", "c"], {});
+  expect(asked.map((x) => x.length)).toEqual([3]);
+});
+
+test("a failure cancels the runs that are under way", async () => {
+  const signals: (AbortSignal | undefined)[] = [];
+  const run: EmbedModel["run"] = (_, { signal }) => {
+    signals.push(signal);
+    return signals.length === 1 ? Promise.reject(new Error("no memory")) : new Promise(() => undefined);
+  };
+  const how = { ...HOW, mayBatch: false };
+  const failing = embedTexts({ ...parts(), run }, how, ["a", "b", "c"], { signal: new AbortController().signal });
+  await expect(failing).rejects.toThrow("no memory");
+  expect(signals.map((x) => x?.aborted)).toEqual([true, true, true]);
 });
 
 test("a batch holds texts of similar length, within the bounds", () => {

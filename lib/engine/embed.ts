@@ -1,11 +1,15 @@
-// Vectors of many texts: sorted by length, so that a batch is padded little, and run on all lanes at once. Padding is
-// harmless where the attention mask excludes it, which the bundle's pooling does. A variant that mixes rows runs each
+// Vectors of many texts: sorted by length, so that a batch is padded little, and run on all lanes at once. Without an
+// attention mask, each text runs alone, since a mean would include the padding. A variant that mixes rows runs each
 // alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. Imported with the first call.
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
+import { eitherOf } from "../core/abort.ts";
 import { SelvedgeError } from "../core/errors.ts";
+import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
+
+export { batchesOf };
 
 /** Options of `embed` beside those of a run. */
 export interface EmbedOptions extends RunOptions {
@@ -58,10 +62,6 @@ export interface EmbedHow {
   readonly now: () => number;
 }
 
-/** Bounds on a batch: rows, and characters with the padding. */
-const ROWS_MAX = 32;
-const CHARACTERS_MAX = 16_384;
-
 /**
  * Computes the vector of each text, in their order.
  * @param how - number of runs at once, whether a run may have several texts, and the clock in ms
@@ -74,8 +74,9 @@ export async function embedTexts(
   texts: readonly string[],
   { dims, prompt, precision = "float32", pooling, normalize, deadlineMs, ...options }: EmbedOptions,
 ): Promise<Vectors[Precision][]> {
-  const { name: input, text } = model.inputs.find((x) => x.text !== undefined) ?? {};
-  if (input === undefined || text === undefined)
+  const port = model.inputs.find((x) => x.text !== undefined);
+  const { name: input, text } = port ?? {};
+  if (port === undefined || input === undefined || text === undefined)
     throw new TypeError(`embed: ${model.name} takes no texts: its tokenizer.json is missing`);
   const wrong = Array.isArray(texts) ? texts.findIndex((x) => typeof x !== "string") : 0;
   if (wrong !== -1) throw new TypeError(`embed: expected an array of texts; number ${wrong} is none`);
@@ -90,8 +91,10 @@ export async function embedTexts(
     pooling === undefined ? vectorsOf(ran, model.name, text) : pooled(ran, pooling, model);
   const before = promptOf(prompt, text, model.name);
   const vectors: Vectors[Precision][] = [];
-  const waiting = batchesOf(texts, mayBatch && pooling === undefined ? ROWS_MAX : 1).values();
+  const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
+  const waiting = batchesOf(texts, isShared ? undefined : 1).values();
   const stop = new AbortController();
+  const signal = eitherOf(options.signal, stop.signal);
   const beganMs = now();
   const worker = async (): Promise<void> => {
     for (const rows of waiting) {
@@ -99,7 +102,7 @@ export async function embedTexts(
       // The deadline is that of the call, not of each run.
       const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - (now() - beganMs)));
       const inputs = { [input]: rows.map((i) => before + (texts[i] ?? "")) };
-      const ran = await model.run(inputs, { ...options, deadlineMs: leftMs });
+      const ran = await model.run(inputs, { ...options, signal, deadlineMs: leftMs });
       const found = read(ran);
       for (const [at, i] of rows.entries()) {
         const vector = shortened(found[at] ?? new Float32Array(), dims);
@@ -149,23 +152,6 @@ const CONVERSIONS: { readonly [P in Precision]: (vector: Float32Array) => Vector
     return bits;
   },
 };
-
-/** Returns the indices of the texts by batch of at most so many rows, the longest texts first. */
-export function batchesOf(texts: readonly string[], rowsMax: number = ROWS_MAX): number[][] {
-  const lengthOf = (i: number): number => (texts[i] ?? "").length;
-  const order = texts.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a));
-  const batches: number[][] = [];
-  for (const i of order) {
-    const last = batches.at(-1);
-    const [longest] = last ?? [];
-    // The first of a batch is its longest, to which the others are padded.
-    const isFull =
-      last === undefined || last.length >= rowsMax || (last.length + 1) * lengthOf(longest ?? i) > CHARACTERS_MAX;
-    if (isFull) batches.push([i]);
-    else last.push(i);
-  }
-  return batches;
-}
 
 type Ran = Pick<RunResult, "outputs" | "decoded">;
 

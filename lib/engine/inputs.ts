@@ -212,12 +212,12 @@ function isRaw(value: unknown): value is object {
 
 /** Copies the samples of a sound. */
 function soundOf(name: string, value: object, { sampleRate: rate }: SoundSpec): RawInput {
-  const { samples, sampleRate = rate } = "samples" in value ? (value as SoundInput) : { samples: value };
+  const { samples, sampleRate = rate } = ("samples" in value ? value : { samples: value }) as SoundInput;
   if (kindOf(samples) !== "Float32Array" || sampleRate !== rate)
     throw new TypeError(
       `input "${name}": expected a Float32Array of mono samples at ${rate} Hz, got ${kindOf(samples)} at ${sampleRate} Hz`,
     );
-  return { kind: "sound", samples: (samples as Float32Array).slice() };
+  return { kind: "sound", samples: samples.slice() };
 }
 
 /** Describes what an input takes instead of a value. */

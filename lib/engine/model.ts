@@ -139,6 +139,14 @@ export class Model extends Disposes {
     return this.#current.routes[0].variant;
   }
 
+  /**
+   * Whether rows that run together get the answers that they would get alone. False where the current variant mixes rows,
+   * where the model has no batch axis, and with `batching: false`.
+   */
+  get mayBatch(): boolean {
+    return this.#canJoin && this.#current.mixesRows !== true;
+  }
+
   /** Reason for the current backend. */
   get why(): Why {
     return this.#current.routes[0].why;
@@ -201,7 +209,7 @@ export class Model extends Disposes {
     checkMapOptions(options);
     const { executor, effects } = this.#host;
     const atLeast = 2 * executor.pool.usual(this.backend).length;
-    const atMost = this.#mayJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
+    const atMost = this.mayBatch ? atLeast * this.#batching.maxBatchSize : atLeast;
     const pause = (): Promise<void> =>
       new Promise((resolve) => {
         effects.setTimer(resolve, 0);
@@ -224,7 +232,7 @@ export class Model extends Disposes {
     const { embedTexts } = await import("./embed.ts");
     const { executor, effects } = this.#host;
     const inFlight = 2 * executor.pool.usual(this.backend).length;
-    const how = { inFlight, mayBatch: this.#mayJoin, now: effects.now };
+    const how = { inFlight, mayBatch: this.mayBatch, now: effects.now };
     return embedTexts(this, how, texts, options) as Promise<Vectors[P][]>;
   }
 
@@ -251,11 +259,6 @@ export class Model extends Disposes {
       this.#current = routes;
       if (decision !== null) this.#follow(decision);
     });
-  }
-
-  /** Whether requests may be batched on the current variant. */
-  get #mayJoin(): boolean {
-    return this.#canJoin && this.#current.mixesRows !== true;
   }
 
   #assertLoaded(): void {
@@ -351,7 +354,7 @@ export class Model extends Disposes {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
     const { routes, message } = this.#current;
-    const shape = state === undefined && this.#mayJoin ? guessShape(this.#accepts, feeds) : null;
+    const shape = state === undefined && this.mayBatch ? guessShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
     const work = { routes, message, feeds, shape, batching, concurrency, asked, state };
     return this.#host.executor.dispatcher.submit(work);
