@@ -121,5 +121,5 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
 
 /** Adds what other tabs hold in memory. */
 async function withOthers(wish: Wish, { uses }: Downloader): Promise<Wish> {
-  return { ...wish, memory: { ...wish.memory, elsewhereBytes: await uses.bytesElsewhere() } };
+  return { ...wish, memory: { ...wish.memory, elsewhereBytes: await uses.bytesElsewhere(wish.memory.page) } };
 }

@@ -4,6 +4,8 @@
 // the page is about to be left, and all locks once it is. A wait for a lock is bounded: any script of the origin may
 // hold one, and so does a tab whose server is slow. After a while without progress the work is done in parallel to the
 // holder's; both write the same bytes under the same names.
+import { USED } from "../effects/lock-names.ts";
+
 /** Locks among all tabs: as the browser's LockManager. */
 export interface Locks {
   /** Does the work once the lock of that name is free; the signal ends the wait for it. */
@@ -26,7 +28,6 @@ export interface LockEffects {
 
 /** Bound on the wait for a lock whose holder makes no progress. */
 const PATIENCE_MS = 20_000;
-const USED = "selvedge/used/";
 
 /** The locks of one tab. */
 export class TabLocks {

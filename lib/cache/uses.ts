@@ -9,16 +9,11 @@ interface Use {
   underWay: number;
   /** Whether a model of it is loaded. */
   isLoaded: boolean;
-  /** SHA-256 of its chunks, with their sizes: nothing else names those whose manifest had no room. */
-  readonly hashes: Map<string, number>;
+  /** SHA-256 of its chunks: nothing else names those whose manifest had no room. */
+  readonly hashes: Set<string>;
   /** Address of the draft that still holds its chunks; null where its manifest does. */
   draft: string | null;
-  /** Name of the lock by which other tabs see its bytes; null where no model of it is loaded. */
-  memory: string | null;
 }
-
-/** Begins the names by which tabs tell each other the bytes of their loaded models. */
-const MEMORY = "bytes/";
 
 /** Uses by identity, or by the address of a draft. */
 export class Uses {
@@ -37,14 +32,13 @@ export class Uses {
     return (isLoaded) => {
       use.underWay -= 1;
       use.isLoaded ||= isLoaded;
-      this.#tellMemory(id, use);
       this.#check(id, use);
     };
   }
 
   /** Adds a chunk to a load. */
   name(id: string, chunk: BundleChunk): void {
-    this.#uses.get(id)?.hashes.set(chunk.sha256, chunk.bytes);
+    this.#uses.get(id)?.hashes.add(chunk.sha256);
   }
 
   /** Marks a model of it as loaded; `draft` is the address of the draft that still holds its chunks. */
@@ -53,7 +47,6 @@ export class Uses {
     use.isLoaded = true;
     use.draft = draft;
     if (draft !== null) this.#locks?.use(draft);
-    this.#tellMemory(id, use);
   }
 
   /** Marks it as having no loaded model any more. */
@@ -61,18 +54,14 @@ export class Uses {
     const use = this.#uses.get(id);
     if (use === undefined) return;
     use.isLoaded = false;
-    this.#tellMemory(id, use);
     this.#check(id, use);
   }
 
-  /** Returns the bytes of the models that other tabs of this origin have loaded. */
-  async bytesElsewhere(): Promise<number> {
-    const found = ((await this.#locks?.used()) ?? []).filter((x) => x.startsWith(MEMORY));
-    for (const { memory } of this.#uses.values()) {
-      const own = memory === null ? -1 : found.indexOf(memory);
-      if (own >= 0) found.splice(own, 1);
-    }
-    return found.reduce((sum, x) => sum + parseInt(x.slice(MEMORY.length), 10), 0);
+  /** Returns the bytes of the models that other pages of this origin have loaded; `page` is this one's id. */
+  async bytesElsewhere(page: string | undefined): Promise<number> {
+    const names = ((await this.#locks?.used()) ?? []).map((x) => x.split("/"));
+    const others = names.filter(([kind, , holder]) => kind === "bytes" && holder !== page);
+    return others.reduce((sum, [, bytes]) => sum + Number(bytes), 0);
   }
 
   /** Lists what must not be evicted, for this tab and others: identities, addresses of drafts, hashes of chunks. */
@@ -81,14 +70,14 @@ export class Uses {
     for (const [id, { hashes, draft }] of this.#uses) {
       kept.add(id);
       if (draft !== null) kept.add(draft);
-      for (const hash of hashes.keys()) kept.add(hash);
+      for (const hash of hashes) kept.add(hash);
     }
     return kept;
   }
 
   #use(id: string, chunks: readonly BundleChunk[]): Use {
     const use = this.#uses.get(id) ?? newUse();
-    for (const { sha256, bytes } of chunks) use.hashes.set(sha256, bytes);
+    for (const { sha256 } of chunks) use.hashes.add(sha256);
     this.#uses.set(id, use);
     this.#locks?.use(id);
     return use;
@@ -101,20 +90,8 @@ export class Uses {
       if (each !== null && ![...this.#uses].some(([other, { draft }]) => other === each || draft === each))
         this.#locks?.unuse(each);
   }
-
-  #tellMemory(id: string, use: Use): void {
-    const memory = use.isLoaded ? `${MEMORY}${bytesOf(use)}/${id}` : null;
-    if (memory === use.memory) return;
-    if (use.memory !== null) this.#locks?.unuse(use.memory);
-    if (memory !== null) this.#locks?.use(memory);
-    use.memory = memory;
-  }
 }
 
 function newUse(): Use {
-  return { underWay: 0, isLoaded: false, hashes: new Map(), draft: null, memory: null };
-}
-
-function bytesOf({ hashes }: Use): number {
-  return [...hashes.values()].reduce((sum, x) => sum + x, 0);
+  return { underWay: 0, isLoaded: false, hashes: new Set(), draft: null };
 }

@@ -28,6 +28,8 @@ export interface MemoryWish {
   readonly copiesBlobs: boolean;
   /** Whether fetched files are kept in memory, for want of a store. */
   readonly holdsBlobs: boolean;
+  /** The page's own id (`HostFacts.page`): its models are not another tab's. */
+  readonly page?: string;
   /** Weights of the models that other tabs of this origin have loaded. Default 0. */
   readonly elsewhereBytes?: number;
 }

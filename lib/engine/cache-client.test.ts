@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Effects, WorkerHandle } from "../effects/effects.ts";
+import type { Effects, LifeChange, WorkerHandle } from "../effects/effects.ts";
 import { BUILD_ID } from "../core/build-id.ts";
 import { openCache } from "../cache.ts";
 import { CacheClient } from "./cache-client.ts";
@@ -9,6 +9,11 @@ class World {
   nowMs = 0;
   isAlive = true;
   readonly called: string[] = [];
+  /** Names of the locks that the page holds. */
+  readonly held: string[] = [];
+  /** The number of workers that were started, less those that were ended. */
+  workers = 0;
+  life: (change: LifeChange) => void = () => undefined;
   readonly #timers: Set<{ atMs: number; callback: () => void }> = new Set();
   #listener: (event: Event) => void = () => undefined;
 
@@ -21,7 +26,15 @@ class World {
     },
     activated: () => Promise.resolve(),
     locks: null,
-    onLife: () => () => undefined,
+    onLife: (listener: (change: LifeChange) => void) => {
+      this.life = listener;
+      return () => undefined;
+    },
+    facts: { page: "p" },
+    holdLock: (name: string) => {
+      this.held.push(name);
+      return () => void this.held.splice(this.held.indexOf(name), 1);
+    },
     createWorker: () => this.#worker(),
   } as unknown as Effects;
 
@@ -39,6 +52,7 @@ class World {
   }
 
   #worker(): WorkerHandle {
+    this.workers += 1;
     return {
       postMessage: (message) => {
         const { id, path, argumentList } = message as { id: number; path: [string]; argumentList: { value: number }[] };
@@ -46,7 +60,7 @@ class World {
         const answer = (): void => {
           if (this.isAlive) this.#send({ id, type: "RAW", value: { ok: true, value: null } });
         };
-        if (path[0] === "begin") answer();
+        if (["begin", "files", "unloaded"].includes(path[0])) answer();
         if (path[0] === "wait") this.effects.setTimer(answer, argumentList[0]?.value ?? 0);
       },
       addEventListener: (type, listener) => {
@@ -57,7 +71,9 @@ class World {
         });
       },
       removeEventListener: () => undefined,
-      terminate: () => undefined,
+      terminate: () => {
+        this.workers -= 1;
+      },
     };
   }
 
@@ -109,4 +125,27 @@ test("in Node, where there are no workers, the model store's calls say so", asyn
     code: "setup-failed",
     details: { reason: "no-worker" },
   });
+});
+
+test("other tabs see the bytes of a loaded model after the worker that fetched it has ended (store-bytes)", async () => {
+  const world = new World();
+  const cache = client(world);
+  const free = cache.use("abc");
+  const files = [10, 20].map((bytes) => ({ path: `${bytes}`, bytes, chunks: [] }));
+  const options = { signal: new AbortController().signal, onProgress: undefined };
+  const bundle = { url: "u", identity: "abc", format: 2 } as const;
+  void cache.files(bundle, files, options);
+  await world.pass(10);
+  expect(world.workers).toBe(0);
+  const own = ["selvedge/used/abc", "selvedge/used/bytes/30/p/abc"];
+  expect(world.held).toEqual(own);
+  world.life("leaving");
+  expect(world.held).toEqual([]);
+  world.life("back");
+  expect(world.held).toEqual(own);
+  const freeBare = cache.use("bare", 5);
+  expect(world.held).toEqual([...own, "selvedge/used/bare", "selvedge/used/bytes/5/p/bare"]);
+  freeBare();
+  free();
+  expect(world.held).toEqual([]);
 });

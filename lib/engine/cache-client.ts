@@ -7,6 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { Link } from "../rpc/worker-link.ts";
 import type { Value } from "../rpc/worker-link.ts";
 import { isProgress } from "../cache/messages.ts";
+import { memoryLock, USED } from "../effects/lock-names.ts";
 import type {
   BundleAddress,
   CacheApi,
@@ -45,8 +46,8 @@ export class CacheClient {
   readonly #store: StoreChoice;
   readonly #stopLife: () => void;
   readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
-  /** Number of loaded models per identity, and the function that releases the identity's lock. */
-  readonly #loaded: Map<string, { count: number; free: () => void }> = new Map();
+  /** Number of loaded models per identity, their bytes, and the function that releases the identity's locks. */
+  readonly #loaded: Map<string, { count: number; bytes: number; free: () => void }> = new Map();
   #link: Link<CacheApi> | null = null;
   #nextTicket = 1;
   #running = 0;
@@ -63,17 +64,21 @@ export class CacheClient {
       for (const [identity, use] of this.#loaded) {
         if (change === "hidden" || change === "visible") continue;
         use.free();
-        if (change === "stayed" || change === "back") use.free = this.#hold(identity);
+        if (change === "stayed" || change === "back") use.free = this.#hold(identity, use.bytes);
       }
       this.#tell((link) => link.call("life", FOREVER, change));
     });
   }
 
-  /** Keeps a model's files from being evicted, in this tab and in others, until the returned function is called. */
-  use(identity: string): () => void {
-    const use = this.#loaded.get(identity) ?? { count: 0, free: this.#hold(identity) };
+  /**
+   * Keeps a model's files from being evicted, in this tab and in others, until the returned function is called. Other tabs
+   * see its bytes: those given, and those of files that are fetched.
+   */
+  use(identity: string, bytes = 0): () => void {
+    const use = this.#loaded.get(identity) ?? { count: 0, bytes: 0, free: () => undefined };
     this.#loaded.set(identity, use);
     use.count += 1;
+    this.#grow(identity, bytes);
     return () => {
       if (--use.count > 0) return;
       use.free();
@@ -89,6 +94,10 @@ export class CacheClient {
 
   /** Fetches files of a bundle, each a blob of verified chunks. */
   files(bundle: BundleAddress, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
+    this.#grow(
+      bundle.identity,
+      files.reduce((sum, x) => sum + x.bytes, 0),
+    );
     return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundle, files));
   }
 
@@ -160,9 +169,23 @@ export class CacheClient {
     }
   }
 
-  #hold(identity: string): () => void {
-    const free = this.#store === "auto" ? this.#effects.holdLock?.(`selvedge/used/${identity}`) : undefined;
-    return free ?? (() => undefined);
+  /** Adds to the bytes of a loaded model, of which the worker that fetches them can't tell other tabs: it ends when idle. */
+  #grow(identity: string, bytes: number): void {
+    const use = this.#loaded.get(identity);
+    if (use === undefined) return;
+    const { free } = use;
+    use.bytes += bytes;
+    use.free = this.#hold(identity, use.bytes);
+    free();
+  }
+
+  #hold(identity: string, bytes: number): () => void {
+    if (this.#store !== "auto") return () => undefined;
+    const { holdLock, facts } = this.#effects;
+    const held = [identity, memoryLock(bytes, facts.page, identity)].map((x) => holdLock?.(USED + x));
+    return () => {
+      for (const free of held) free?.();
+    };
   }
 
   #ensureLink(): Link<CacheApi> {

@@ -116,6 +116,7 @@ export class Engine extends AsyncDisposes {
         budgetBytes: options.memoryBudgetBytes ?? null,
         copiesBlobs: jspiFiles === null || !device.jspi,
         holdsBlobs: store !== "auto",
+        page: effects.facts.page,
       }),
       chooser: new BackendChooser(
         (Comparer) =>

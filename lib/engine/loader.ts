@@ -71,7 +71,7 @@ export class Loader {
     this.#from = from;
     this.#options = options;
     this.#download = download;
-    this.#free = host.cache.use(plan.storedAs ?? plan.identity);
+    this.#free = host.cache.use(plan.storedAs ?? plan.identity, plan.data?.size);
   }
 
   /** The opened model; names another variant for the GPU once that computed one wrongly. */

@@ -127,6 +127,43 @@ test("a device of little memory holds under the same cap what others do not, wit
   expect(result.first).toBeCloseTo(sum, 2);
 });
 
+test("a tab counts what another one holds, also once the worker that fetched it there has ended", async ({
+  page,
+  context,
+}) => {
+  await serve(page);
+  const other = await context.newPage();
+  await other.addInitScript(() => {
+    // A quarter of it holds one such model, not two.
+    Object.defineProperty(Navigator.prototype, "deviceMemory", { configurable: true, get: () => 0.4 });
+  });
+  await serve(other);
+  /** Whether the model fits in the second tab. */
+  const fits = (): Promise<Selvedge.Availability["fits"]> =>
+    other.evaluate(async () => {
+      const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+      const engine = await createEngine({ backends: ["wasm"] });
+      const { fits } = await engine.availability("/short/bundle.json", { variant: "f32" });
+      await engine.close();
+      return fits;
+    });
+  expect(await fits()).toBe("yes");
+  await page.evaluate(async () => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    const model = await engine.load("/short/bundle.json", { variant: "f32" });
+    Object.assign(globalThis, { model });
+  });
+  const fetchers = (): number => page.workers().filter((worker) => worker.url().includes("cache")).length;
+  expect(fetchers()).toBe(1);
+  await expect.poll(fetchers, { timeout: 20_000 }).toBe(0);
+  expect(await fits()).toBe("tight");
+  await page.evaluate(() => {
+    (globalThis as unknown as { model: Selvedge.Model }).model.unload();
+  });
+  await expect.poll(fits).toBe("yes");
+});
+
 test("a variant that can't fit is refused before a byte of its weights is fetched", async ({ page }) => {
   const asked = await serve(page, { memoryBytes: { wasm: 5e9, webgpu: 5e9 } });
   const result = await page.evaluate(async () => {
