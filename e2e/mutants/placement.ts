@@ -10,6 +10,7 @@ const PICTURES = "lib/test-support/simulate/pictures.test.ts";
 const GOLDEN = "lib/engine/golden-check.test.ts";
 const ANSWERS = "lib/engine/known-answers.test.ts";
 const UNVERIFIED = "lib/engine/unverified.test.ts";
+const MEMORY = "lib/test-support/simulate/memory.test.ts";
 const MARKERS = "lib/engine/crash-markers.test.ts";
 
 /** Known faults of placement, one edit each. */
@@ -664,6 +665,33 @@ export const MUTANTS: readonly Mutant[] = [
     to: 'judge({ backend: "wasm", variant }, wish)',
     test: UNVERIFIED,
     title: "(golden session)",
+  },
+  {
+    fault: "golden next flight",
+    breaks: "requests in flight on a named GPU are rejected though another variant runs there",
+    file: "lib/engine/loader.ts",
+    from: "[chosen, ...down, ...next,",
+    to: "[chosen, ...down,",
+    test: GOLDEN,
+    title: "(golden next flight)",
+  },
+  {
+    fault: "memory GPU attempts",
+    breaks: "no smaller variant answers where the GPU ran out of memory before wasm did",
+    file: "lib/schedule/recover.ts",
+    from: " && !isShort",
+    to: "",
+    test: MEMORY,
+    title: "(memory GPU)",
+  },
+  {
+    fault: "memory GPU dropped",
+    breaks: "a model leaves the GPU for good where one request had too little memory",
+    file: "lib/engine/model.ts",
+    from: 'if (first.backend === "webgpu") this',
+    to: "if (message === null) this",
+    test: MEMORY,
+    title: "(memory GPU)",
   },
   {
     fault: "golden repeat",

@@ -233,6 +233,20 @@ describe("the next variant", () => {
     await scene.pass(10_000);
     expect([model.backend, model.variant]).toEqual(["webgpu", "v1"]);
   });
+
+  test("answers the requests in flight, where the caller named the GPU and the first fails later (golden next flight)", async () => {
+    const scene = await stage(honest, { variants: 3 });
+    const model = await scene.load("checked", { backend: "webgpu" });
+    scene.gpu.lie = onlyWhere((rows) => rows > 1, only(0));
+    expect(await askWide(scene, model, 12, 2)).toEqual(right(12));
+    await scene.pass(10_000);
+    expect([model.backend, model.variant]).toEqual(["webgpu", "v1"]);
+    expect(model.why.text).toContain("; WebGPU f32 refused: error 1 above 0.001 in a batch of");
+    scene.gpu.lie = onlyWhere((rows) => rows > 1, only(1));
+    expect(await askWide(scene, model, 12, 2)).toEqual(right(12));
+    await scene.pass(10_000);
+    expect(model.variant).toBe("v2");
+  });
 });
 
 describe("a GPU that fails after it passed", () => {

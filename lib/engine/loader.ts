@@ -179,13 +179,21 @@ export class Loader {
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
       return this.#route(x, whyFallback(x.backend));
     });
+    // Requests in flight where the GPU computes the chosen one wrongly.
+    const { spares } = this.#plan;
+    const next = backend === "webgpu" && others.length === 0 ? spares.map((x) => this.#spare(x, choice.why)) : [];
     const fallbacks = [...others, this.#plan.smaller].map((x) => x?.variant.mixesRows);
     return {
-      routes: [chosen, ...down, ...this.#smaller()],
+      routes: [chosen, ...down, ...next, ...this.#smaller()],
       message,
       assignment: facts.assignment,
       mixesRows: [variant.mixesRows ?? facts.mixesRows, ...fallbacks].includes(true),
     };
+  }
+
+  /** Returns the route of a further variant for the GPU; requests take it only where the one before it fails. */
+  #spare(candidate: Candidate, why: ModelRoute["why"]): ModelRoute {
+    return Object.assign(this.#route(candidate, why), { here: () => null });
   }
 
   /** Returns the route of the variant that takes less memory than the chosen one on wasm, where there is one. */

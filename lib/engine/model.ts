@@ -102,7 +102,9 @@ export class Model extends Disposes {
     loader.onRefused = (error) => void this.#leaveGpu(error);
     loader.onSmaller = (route, mixesRows) => {
       const message = route.here();
-      if (message !== null) this.#current = { routes: [route], message, assignment: null, mixesRows };
+      const [first] = this.#current.routes;
+      if (first.backend === "webgpu") this.#current = { ...this.#current, routes: [first, route] };
+      else if (message !== null) this.#current = { routes: [route], message, assignment: null, mixesRows };
     };
     endByUsing(this, "dispose", () => {
       this.unload();

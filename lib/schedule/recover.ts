@@ -7,7 +7,7 @@
 // own error) is not retried there.
 import type { ErrorCode } from "../core/errors.ts";
 
-/** Maximum number of attempts of a step, over all backends. */
+/** Maximum number of attempts of a step, over all backends; one that ran out of memory may still take a smaller variant. */
 export const MAX_ATTEMPTS = 3;
 
 /** A failure of a step. */
@@ -43,7 +43,9 @@ const LANE_UNFIT: ReadonlySet<ErrorCode> = new Set([
 /** Decides what to do with a failed step. */
 export function recover(failure: Failure): Recovery {
   const { code, backend, isHung, attempts, attemptsHere, gpuAllowed, hasFallback } = failure;
-  if (code === null || attempts >= MAX_ATTEMPTS) return "reject";
+  // A smaller variant is tried however many larger ones failed: each route is one step further down.
+  const isShort = code === "out-of-memory" && hasFallback;
+  if (code === null || (attempts >= MAX_ATTEMPTS && !isShort)) return "reject";
   if (!LANE_DIED.has(code) && !LANE_UNFIT.has(code)) return "reject";
   const down = hasFallback ? "step-down" : "reject";
   if (backend === "webgpu") return LANE_DIED.has(code) && gpuAllowed && attemptsHere < 2 ? "again" : down;

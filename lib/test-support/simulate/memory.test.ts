@@ -42,11 +42,11 @@ test("where a worker runs out of memory its work is run again, and idle workers 
 });
 
 /** A bundle with a second, smaller and slower variant, whose factor is 3. */
-function twoVariants(): string {
-  const bundle = JSON.parse(toyBundle("two", 2)) as { variants: { files: { path: string }[] }[] };
-  const small = (JSON.parse(toyBundle("two", 3)) as typeof bundle).variants.map((x) => ({
+function twoVariants(onWasm: "apart" | "slow" = "apart"): string {
+  const bundle = JSON.parse(toyBundle("two", 2, "apart", onWasm)) as { variants: { files: { path: string }[] }[] };
+  const small = (JSON.parse(toyBundle("two", 3, "apart", onWasm)) as typeof bundle).variants.map((x) => ({
     ...x,
-    ...{ id: "small", speed: { wasm: 2 } },
+    ...{ id: "small", speed: { wasm: 2, webgpu: 2 } },
   }));
   const large = bundle.variants.map((x) => ({
     ...x,
@@ -124,6 +124,53 @@ test("a run that has no memory in a new worker either is answered by a smaller v
   expect((await run(model)).outputs["y"]?.data[0]).toBe(3);
   expect(tried).toEqual(["2", "2", "3", "3"]);
   await expect(run(pinned)).rejects.toMatchObject({ code: "out-of-memory" });
+});
+
+test("a smaller variant answers, too, where the GPU ran out of memory before wasm did; the GPU keeps the others (memory GPU)", async () => {
+  const tried: string[] = [];
+  let isShort = false;
+  const { world, load, pass } = await openScene({
+    ...{ gpu: true, workers: 1, cores: 1, bundles: { two: twoVariants("slow") } },
+    change: (toy) => {
+      const factors = new Map<number, string | undefined>();
+      let name = "";
+      return {
+        ...toy,
+        start: (options) => toy.start({ ...options, backend: (name = options.backend) as "wasm" | "webgpu" }),
+        load: (id, model) => {
+          factors.set(id, model.session[FACTOR_ENTRY]);
+          return toy.load(id, model);
+        },
+        run: (id, ...rest) => {
+          tried.push(`${name} ${factors.get(id)}`);
+          if (isShort && factors.get(id) === "2")
+            return Promise.reject(new SelvedgeError("out-of-memory", "simulated"));
+          return toy.run(id, ...rest);
+        },
+      };
+    },
+  });
+  const run = (model: Model) =>
+    world.finish(model.run({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } }));
+  const model = await load("two");
+  expect((await run(model)).info.backend).toBe("webgpu");
+  isShort = true;
+  tried.length = 0;
+  const { outputs, info } = await run(model);
+  expect(outputs["y"]?.data[0]).toBe(3);
+  expect(info).toMatchObject({ variant: "small", backend: "wasm", attempts: 4 });
+  expect(tried).toEqual(["webgpu 2", "wasm 2", "wasm 2", "wasm 3"]);
+  tried.length = 0;
+  expect((await run(model)).outputs["y"]?.data[0]).toBe(3);
+  expect(tried.at(-1)).toBe("wasm 3");
+  isShort = false;
+  tried.length = 0;
+  for (let i = 0; i < 20; i += 1) {
+    await pass(30_000);
+    await run(model);
+  }
+  expect(tried).toContain("webgpu 2");
+  expect([model.backend, model.variant]).toEqual(["webgpu", "f32"]);
 });
 
 test("where other models took a worker's memory, the model is tried again in a worker of its own", async () => {
