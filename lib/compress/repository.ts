@@ -7,6 +7,7 @@ import type { RepositoryFacts } from "../source/repository.ts";
 import { listGraphs } from "../source/onnx-files.ts";
 import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
+import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import type { BundleInput, PortSteps } from "../core/bundle.ts";
 import { fitDecode, fitSound, fitText, isMaskPort, namesOf } from "../core/fit-steps.ts";
 import type { PortNames } from "../core/fit-steps.ts";
@@ -150,7 +151,10 @@ function withSteps(
   const asked = texts[input.name];
   const text = asked === undefined ? null : fitText(input, asked, names);
   // A bundle says nothing of a pooling that is not computed.
-  if (text !== null) return { ...input, text: { ...text, unsupported: undefined } };
+  if (text !== null) {
+    const { unsupported, prompts, prompt, ...own } = text;
+    return { ...input, text: unsupported === WITHOUT_PROMPT ? own : { ...own, prompts, prompt } };
+  }
   const heard = sounds[input.name];
   const sound = heard === undefined ? null : fitSound(input, heard);
   if (sound !== null) return { ...input, sound };

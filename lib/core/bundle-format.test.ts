@@ -422,3 +422,22 @@ test("a size with a wrong field is refused, not read as another size", () => {
   expect(refused({ short: 0, multipleOf: 32 })).toContain("resize.to");
   expect(refused({ width: 224, multipleOf: 32 })).toContain("resize.to");
 });
+
+test("a size after scaling is of one form", () => {
+  const resized = (to: object): string | null =>
+    refusal(
+      withInput({
+        preprocess: [{ step: "image", ...image, resize: { mode: "resample", filter: "pil-bilinear", to } }],
+      }),
+    );
+  for (const to of [{ width: 8, height: 8 }, { short: 8, long: 9, multipleOf: 2 }, { long: 8 }, { multipleOf: 8 }])
+    expect(resized(to), JSON.stringify(to)).toBe(null);
+  const mixed = [
+    { width: 8, height: 8, multipleOf: 2 },
+    { short: 8, width: 8 },
+    { long: 8, multipleOf: 2 },
+    { nearWidth: 8, nearHeight: 8, short: 2 },
+    { multipleOf: 8, height: 8 },
+  ];
+  for (const to of mixed) expect(resized(to), JSON.stringify(to)).toContain("resize.to");
+});

@@ -58,9 +58,11 @@ const path = v.pipe(
 /** The path of an asset. */
 const asset = path;
 
-/** Fields that a size by a multiple alone has not: with one of them it is another size, whose other fields must be right. */
+/** Fields of sizes after scaling: with one of another form, a size is refused. */
 const none = v.optional(v.never());
-const no = { width: none, height: none, short: none, long: none, nearWidth: none, nearHeight: none };
+const no = {
+  ...{ width: none, height: none, short: none, long: none, nearWidth: none, nearHeight: none, multipleOf: none },
+};
 
 const resize = v.variant("mode", [
   v.object({ mode: v.literal("exact"), width: size, height: size }),
@@ -84,11 +86,11 @@ const resize = v.variant("mode", [
     filter: v.picklist(RESAMPLE_FILTERS),
     to: v.optional(
       v.union([
-        v.object({ width: size, height: size }),
-        v.object({ short: size, long: v.optional(size), multipleOf: v.optional(size) }),
-        v.object({ long: size }),
-        v.object({ nearWidth: size, nearHeight: size, multipleOf: v.optional(size) }),
-        v.object({ multipleOf: size, ...no }),
+        v.object({ ...no, width: size, height: size }),
+        v.object({ ...no, short: size, long: v.optional(size), multipleOf: v.optional(size) }),
+        v.object({ ...no, long: size }),
+        v.object({ ...no, nearWidth: size, nearHeight: size, multipleOf: v.optional(size) }),
+        v.object({ ...no, multipleOf: size }),
       ]),
     ),
     crop: v.optional(v.object({ width: size, height: size, margin: v.optional(v.picklist(["down", "even"])) })),

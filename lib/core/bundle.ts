@@ -25,6 +25,9 @@ export const BUNDLE_MAX_BYTES: number = 2 * 1024 * 1024;
 /** Bound on a chunk in bytes: chunks are fetched, hashed and retried whole. */
 export const CHUNK_MAX_BYTES: number = 4 * 1024 * 1024;
 
+/** Value of `TextSpec.unsupported` for a model whose pooling leaves the prompt out: right for texts without one. */
+export const WITHOUT_PROMPT = "include_prompt: false";
+
 /** Tokenization of texts for a model. */
 export interface TextSpec {
   /** Path of the asset that is the tokenizer's file in the Hugging Face format (tokenizer.json). */

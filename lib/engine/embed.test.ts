@@ -238,3 +238,13 @@ test("a vector with NaN is an error where its type has no NaN", async () => {
   for (const precision of ["int8", "binary"] as const)
     await expect(embedTexts(model, HOW, ["a"], { precision })).rejects.toMatchObject({ code: "wrong-result" });
 });
+
+test("a prompt is refused where the model leaves it out of its pooling; texts without one are right", async () => {
+  const text = { ...INPUT.text, unsupported: "include_prompt: false", prompts: { query: "q: " } };
+  const model = { ...parts(), inputs: [{ ...INPUT, text }] };
+  expect(await embedTexts(model, HOW, ["ab"], {})).toEqual([Float32Array.of(3, 8)]);
+  await expect(embedTexts(model, HOW, ["ab"], { prompt: "query" })).rejects.toThrow("prompt: m leaves the prompt out");
+  const byDefault = { ...model, inputs: [{ ...INPUT, text: { ...text, prompt: "query" } }] };
+  await expect(embedTexts(byDefault, HOW, ["ab"], {})).rejects.toThrow('embed without one, by { text: "" }');
+  expect(await embedTexts(byDefault, HOW, ["ab"], { prompt: { text: "" } })).toHaveLength(1);
+});

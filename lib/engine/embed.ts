@@ -3,6 +3,7 @@
 // alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. Imported with the first call.
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import { eitherOf } from "../core/abort.ts";
+import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
@@ -90,6 +91,10 @@ export async function embedTexts(
   const read = (ran: Ran): readonly Float32Array[] =>
     pooling === undefined ? vectorsOf(ran, model.name, text) : pooled(ran, pooling, model);
   const before = promptOf(prompt, text, model.name);
+  if (before !== "" && text.unsupported === WITHOUT_PROMPT)
+    throw new TypeError(
+      `prompt: ${model.name} leaves the prompt out of its pooling (${WITHOUT_PROMPT}), which is not supported: embed without one, by { text: "" }`,
+    );
   const vectors: Vectors[Precision][] = [];
   const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
   const waiting = batchesOf(texts, isShared ? undefined : 1).values();

@@ -2,16 +2,21 @@
 // by many tools and versions.
 import { SelvedgeError } from "../core/errors.ts";
 
+/** A string, or a number that Python's json writes and JSON has not. */
+const STRING_OR_WORD = /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/gs;
+
 /** A JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
- * Parses a file of a repository as a JSON object or list.
+ * Parses a file of a repository as a JSON object or list; NaN and Infinity, which Python writes, are null.
  * @throws SelvedgeError `bundle-invalid` that names the file
  */
 export function parseJson(path: string, text: string): unknown {
   try {
-    return JSON.parse(text.replace(/^\ufeff/, "")) as unknown;
+    return JSON.parse(
+      text.replace(/^\ufeff/, "").replace(STRING_OR_WORD, (x) => (x[0] === '"' ? x : "null")),
+    ) as unknown;
   } catch (error) {
     throw new SelvedgeError("bundle-invalid", `${path} is not JSON.`, { path, reason: "not-json" }, error);
   }

@@ -1,5 +1,6 @@
 // Reads the files of sentence-transformers: the modules that follow the transformer (pooling, normalising), and the
 // model's own maximum length, which is below the tokenizer's (256 against 512 for MiniLM).
+import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import { countOf, listOf, objectOf, textOf, truthOf } from "./json.ts";
 
 /** How the vectors of a text's tokens become one. */
@@ -82,7 +83,7 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
     maxLength: countOf(objectOf(length)["max_seq_length"], 1e6),
     prompts: Object.fromEntries(texts),
     prompt: texts.some(([name]) => name === usual) ? usual : null,
-    unsupported: truthOf(config["include_prompt"], true) ? unsupported : "include_prompt: false",
+    unsupported: truthOf(config["include_prompt"], true) ? unsupported : (unsupported ?? WITHOUT_PROMPT),
   };
 }
 

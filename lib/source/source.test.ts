@@ -550,3 +550,10 @@ describe("descriptions", () => {
     expect(reasonOf(() => readRepository(new Map([["config.json", "<html>"]])))).toBe("not-json");
   });
 });
+
+test("numbers that Python writes and JSON has not are read as null; texts that hold their names stay", () => {
+  const config =
+    '{"model_type":"mamba2","time_step_limit":[0.0,Infinity,-Infinity,NaN],"id2label":{"0":"Infinity \\" NaN","1":"b"}}';
+  expect(readRepository(new Map([["config.json", config]])).config?.labels).toEqual(['Infinity " NaN', "b"]);
+  expect(() => readRepository(new Map([["config.json", "{Infinity"]]))).toThrow("config.json is not JSON");
+});

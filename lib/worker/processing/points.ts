@@ -4,7 +4,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import { frameOf } from "./decode-run.ts";
 import type { DecodeRun } from "./decode-run.ts";
-import { argmax, checkTable, mismatch, valuesOf } from "./values.ts";
+import { argmax, checkNumbers, checkTable, mismatch, valuesOf } from "./values.ts";
 import type { Values } from "./values.ts";
 
 /** A place in shares of the tensor, with its score. */
@@ -29,6 +29,7 @@ export function decodePoints(
     const frame = frameOf(run?.picture(image) ?? null, run?.input(image));
     if (frame === null) throw mismatch(`Output "${name}": the size of the image "${image}" is not known.`);
     const values = valuesOf(name, output);
+    checkNumbers(name, values);
     const size = third * width;
     const placeOf = (point: number): Place => {
       const own = values.subarray(point * size, (point + 1) * size);

@@ -214,4 +214,8 @@ test("an output with NaN is an error, not boxes or classes", () => {
   expect(() => queries(floats([1, 1, 3], [NaN, NaN, NaN]), beside)).toThrow(reason);
   const segment = createDecoder("y", { op: "segment", asset: "l", image: "x" }, assets);
   expect(() => segment(floats([1, 2, 1, 1], [NaN, NaN]), run)).toThrow(reason);
+  const points = createDecoder("y", { op: "points", form: "heatmaps", image: "x" }, {});
+  expect(() => points(floats([1, 1, 1, 2], [NaN, 1]), run)).toThrow(reason);
+  const tokens = createDecoder("y", { op: "tokens", asset: "l", text: "ids" }, assets);
+  expect(() => tokens(floats([1, 1, 2], [NaN, 1]), run)).toThrow(reason);
 });

@@ -160,3 +160,14 @@ test("where a pair has one token too many for equal parts, the first text loses 
   expect(pair("the the the", "sat sat sat")).toEqual(Int32Array.of(2, 4, 3, 7, 7, 3));
   expect(pair("the the the the", "sat sat sat")).toEqual(Int32Array.of(2, 4, 4, 3, 7, 3));
 });
+
+test("a pair with an empty second text keeps the marks of both, also where it is cut", () => {
+  const row = (text: string, maxLength: number): unknown => {
+    const input = { ...ids, dtype: "int32", text: { ...(ids.text as TextSpec), maxLength } } as const;
+    const tensors = read(input, [joinPair({ text, pair: "" }) as string]);
+    return [tensors?.["input_ids"]?.data, [...(tensors?.["token_type_ids"]?.data ?? [])].map(Number)];
+  };
+  expect(row("the cat", 8)).toEqual([Int32Array.of(2, 4, 5, 3, 3), [0, 0, 0, 0, 1]]);
+  expect(row("the cat sat the cat", 5)).toEqual([Int32Array.of(2, 4, 5, 3, 3), [0, 0, 0, 0, 1]]);
+  expect(row("", 8)).toEqual([Int32Array.of(2, 3, 3), [0, 0, 1]]);
+});

@@ -210,27 +210,30 @@ function splitMarks(tokenizer: Tokenizer, { text, ids }: Pick<MarkedText, "text"
   return { text, ids, before, after: ids.slice(before + bare.length) };
 }
 
+/** A text in place of an empty one, whose tokens are left out. */
+const PLACEHOLDER = "a";
+
 /**
  * Encodes a pair into at most `maxLength` tokens; of the longer text tokens are left out first, special tokens are kept
  * ("longest_first" of transformers).
  */
 function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, maxLength: number): Encoded {
   const cut = (x: string): string => beginning(tokenizer, x, maxLength).text;
-  const [text, pair] = [cut(whole), cut(wholePair)];
+  const isEmpty = wholePair === "";
+  // The tokenizer takes an empty text for none, and leaves out the marks of a pair.
+  const [text, pair] = [cut(whole), isEmpty ? PLACEHOLDER : cut(wholePair)];
   const { ids, token_type_ids: types } = tokenizer.encode(text, { text_pair: pair, return_token_type_ids: true });
-  if (ids.length <= maxLength) return { ids, types };
+  if (ids.length <= maxLength && !isEmpty) return { ids, types };
   const [a, b] = [text, pair].map((x) => tokenizer.encode(x, { add_special_tokens: false }).ids.length) as [
     number,
     number,
   ];
   // The order is marks, text, marks, pair, marks; the first marks and the last ones are as many as in a single text.
-  const marks = tokenizer.encode(text).ids;
-  const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
-  let before = 0;
-  while (before < marks.length - a && bare.some((id, i) => id !== marks[before + i])) before++;
-  const secondAt = ids.length - b - Math.max(0, marks.length - a - before);
-  let [keepA, keepB] = [a, b];
-  for (let over = ids.length - maxLength; over > 0 && keepA + keepB > 0; over -= 1)
+  const single = a === 0 ? PLACEHOLDER : text;
+  const { before, after } = splitMarks(tokenizer, { text: single, ids: tokenizer.encode(single).ids });
+  const secondAt = ids.length - b - after.length;
+  let [keepA, keepB] = [a, isEmpty ? 0 : b];
+  for (let over = ids.length - b + keepB - maxLength; over > 0 && keepA + keepB > 0; over -= 1)
     if (keepA > keepB || (keepA === keepB && a <= b)) keepA -= 1;
     else keepB -= 1;
   const pick = (list: readonly number[]): number[] => [

@@ -6,7 +6,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { DecodeRun } from "./decode-run.ts";
 import type { Span, TextTokens } from "./spans.ts";
-import { argmax, checkTable, mismatch, softmax, valuesOf } from "./values.ts";
+import { argmax, checkNumbers, checkTable, mismatch, softmax, valuesOf } from "./values.ts";
 
 /** An entity of a text. */
 type Entity = Extract<Decoded, { kind: "entities" }>["entities"][number];
@@ -44,8 +44,11 @@ export function decodeTokens(
     const values = valuesOf(name, output);
     return Array.from({ length: items }, (_, item): Decoded => {
       const text = run?.tokens(spec.text, item) ?? null;
-      const scoresAt = (i: number): Float32Array =>
-        softmax(values.subarray((item * tokens + i) * classes, (item * tokens + i + 1) * classes));
+      const scoresAt = (i: number): Float32Array => {
+        const row = values.subarray((item * tokens + i) * classes, (item * tokens + i + 1) * classes);
+        checkNumbers(name, row);
+        return softmax(row);
+      };
       const pieces = piecesOf(text, tokens, scoresAt);
       const whole = aggregate === "none" || aggregate === "simple" ? pieces : wordsOf(pieces, aggregate);
       const labelled = whole.map((x) => labelledOf(x, labels));
