@@ -694,6 +694,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(memory GPU)",
   },
   {
+    fault: "half nodes",
+    breaks: "float16 in the nodes of a bare model is not seen: right answers are refused",
+    file: "lib/engine/half-weights.ts",
+    from: "if (field !== GRAPH.node) continue;",
+    to: "continue;",
+    test: "lib/engine/half-weights.test.ts",
+    title: "(half nodes)",
+  },
+  {
     fault: "golden repeat",
     breaks: "a GPU that begins to fail is never found",
     file: "lib/engine/golden-check.ts",
