@@ -22,11 +22,8 @@ test("a child process outlives Ctrl-C, and ends once its parent is gone", { time
   expect(await ended).toEqual([null, "SIGKILL"]);
 });
 
-test.each([
-  ["its event loop turns", "setInterval(() => {}, 20);"],
-  ["one call holds its event loop", "for (;;);"],
-])("a killed parent takes its child process along while %s", { timeout: 30_000 }, async (_, work) => {
-  const child = `${CHILD_GUARD} process.stdout.write("."); setTimeout(() => { ${work} }, 100);`;
+test("a killed parent takes its child process along", { timeout: 30_000 }, async () => {
+  const child = `${CHILD_GUARD} process.stdout.write("."); setInterval(() => {}, 20);`;
   const begin = `require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(child)}],
     { stdio: ["pipe", "inherit", "ignore"] });`;
   const parent = spawn(process.execPath, ["-e", begin], { stdio: ["ignore", "pipe", "ignore"] });

@@ -37,16 +37,12 @@ export function endWithThis(child: ChildProcess): void {
 
 /**
  * Begin of a child process's script. Ctrl-C in a terminal reaches every process of the group: the parent decides what
- * ends then. A parent that is killed closes the pipe to the child's standard input, which ends the child; a thread sees
- * it too, by the parent's id, while ONNX Runtime holds the child's event loop (not on Windows, where that id stays).
+ * ends then. A parent that is killed closes the pipe to the child's standard input, which ends the child at the next turn
+ * of its event loop: after the run that ONNX Runtime computes. A thread that watched the parent would end it at once, but
+ * ONNX Runtime's WebGPU crashed beside one, in three runs of eight.
  */
 export const CHILD_GUARD = `
 process.on("SIGINT", () => {});
-new (require("node:worker_threads").Worker)(
-  "const { workerData: parent } = require('node:worker_threads');" +
-    "setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL'); }, 500);",
-  { eval: true, execArgv: [], workerData: process.ppid },
-).unref();
 if (!process.connected) process.stdin.on("end", () => process.kill(process.pid, "SIGKILL")).resume().unref();
 `;
 
