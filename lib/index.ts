@@ -3,6 +3,7 @@ export { createEngine } from "./create-engine.ts";
 export type { Engine } from "./engine/engine.ts";
 export type { EngineStats } from "./engine/engine-stats.ts";
 export type { Model } from "./engine/model.ts";
+export type { ModelCheck, OutputCheck } from "./engine/check-model.ts";
 export type { MapResult, MapFailure } from "./engine/map.ts";
 export type { Attempt, RunInfo, RunResult, RequestSummary } from "./engine/result.ts";
 export type { RunWhy } from "./engine/explain-run.ts";

@@ -703,6 +703,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(half nodes)",
   },
   {
+    fault: "model check",
+    breaks: "the last run of a golden hides the error of an earlier one",
+    file: "lib/engine/check-model.ts",
+    from: "if (isWorse || (one",
+    to: 'if (one.name !== "" || (one',
+    test: "lib/engine/check-model.test.ts",
+    title: "(model check)",
+  },
+  {
     fault: "golden repeat",
     breaks: "a GPU that begins to fail is never found",
     file: "lib/engine/golden-check.ts",

@@ -109,6 +109,11 @@ export class Loader {
     });
   }
 
+  /** Fetches further files of the bundle, as those of a golden. */
+  read(files: readonly BundleFile[]): Promise<LoadMessage["files"]> {
+    return this.#fetch(files, this.#later);
+  }
+
   /** Loads a candidate onto a lane of its backend, or the next variant where the GPU computes it wrongly. */
   on(candidate: Candidate): Promise<OnLane> {
     return this.#orNext(candidate, (x) => this.#on(x));
@@ -286,7 +291,7 @@ export class Loader {
       return module.checkGpu({
         ...{ host: this.#host, options: this.#options, plan: () => this.#plan, variant, modelId, notes: this.#notes },
         inputs: () => this.inputs,
-        fetch: (files) => this.#fetch(files, this.#later),
+        fetch: (files) => this.read(files),
         on: (candidate) => this.#on(candidate),
         onRefused: (error) => this.onRefused?.(error),
       });

@@ -4,6 +4,7 @@ import type { Signal } from "../core/abort.ts";
 import { askedOf } from "./asked.ts";
 import type { Asked } from "./asked.ts";
 import type { BackendName } from "../rpc/backend.ts";
+import type { ModelCheck } from "./check-model.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { LazyResults } from "./lazy-results.ts";
 import type { Loader } from "./loader.ts";
@@ -236,6 +237,19 @@ export class Model extends Disposes {
     const inFlight = 2 * executor.pool.usual(this.backend).length;
     const how = { inFlight, mayBatch: this.mayBatch, now: effects.now };
     return embedTexts(this, how, texts, options) as Promise<Vectors[P][]>;
+  }
+
+  /**
+   * Compares the model's answers on this device with the known ones of its bundle, on the backend and variant that run it
+   * now: error and bound of each output. Changes nothing, whatever it finds; a GPU is checked before it answers anyway.
+   * @throws SelvedgeError as a load does, `closed` where the model was unloaded
+   * @example
+   * const { verdict, outputs } = await model.check();
+   */
+  async check(): Promise<ModelCheck> {
+    this.#assertLoaded();
+    const { checkModel } = await import("./check-model.ts");
+    return checkModel(this.#loader, this.backend, this.variant);
   }
 
   /** Frees the model on every lane. Queued requests are rejected with `closed`. */

@@ -5,6 +5,7 @@ import { readTensors } from "../../core/read-tensors.ts";
 import { assess } from "../../engine/availability.ts";
 import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
+import { checkModel } from "../../engine/check-model.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
 import { answersOf } from "../../engine/map-answers.ts";
 import { checkUpdateOptions } from "../../engine/own-description.ts";
@@ -18,6 +19,7 @@ void [
   assess,
   Comparer,
   checkGpu,
+  checkModel,
   hasHalfWeights,
   answersOf,
   checkUpdateOptions,
