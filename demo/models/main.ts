@@ -1,10 +1,11 @@
-// The page /models/: the models stored on this device, with actions on them. It runs no model. With the service worker
+// The page /models/: the models stored on this device, with actions on them. It runs them only to check their answers. With the service worker
 // that "Go offline" registers it starts without a network.
 import { createEngine } from "selvedge";
 import type { Availability, Engine, Progress } from "selvedge";
 import { openCache } from "selvedge/cache";
 import type { ModelCache, StoreContents, StoredBundle } from "selvedge/cache";
 import { find, Status } from "../status.ts";
+import { checkAnswers } from "./answers.ts";
 import { ageOf, bytesOf, secondsOf } from "./words.ts";
 
 /** The bundles that the other pages use, by their folders. */
@@ -33,7 +34,7 @@ interface Action {
 
 const status = new Status(find("status"), find("progress", HTMLProgressElement));
 const cancelButton = find("cancel", HTMLButtonElement);
-const commands = ["offline", "persist", "clear"].map((id) => find(id, HTMLButtonElement));
+const commands = ["offline", "persist", "check", "clear"].map((id) => find(id, HTMLButtonElement));
 let fetching: AbortController | null = null;
 
 function actionsOf({ look, stored }: Row, engine: Engine, cache: ModelCache): Action[] {
@@ -213,6 +214,17 @@ async function goOffline(cache: ModelCache): Promise<string> {
   return `This page now works offline: ${kept.length} files are stored.`;
 }
 
+async function checkAll(engine: Engine, cache: ModelCache): Promise<string> {
+  const { bundles } = await cache.list();
+  const stored = bundles.flatMap(({ name, urls: [url], variants }) =>
+    url === undefined || variants.length === 0 ? [] : [{ name, url }],
+  );
+  find("answers").hidden = stored.length === 0;
+  return checkAnswers(engine, stored, find("checks", HTMLTableSectionElement), (doing) => {
+    status.show("busy", doing);
+  });
+}
+
 function fail(error: unknown): void {
   status.show("error", error instanceof Error ? error.message : String(error));
 }
@@ -224,6 +236,7 @@ try {
     offline: () => goOffline(cache),
     persist: async () =>
       (await cache.persist()) ? "Storage is persistent." : "The browser may clear the storage to free space.",
+    check: () => checkAll(engine, cache),
     clear: async () => `All models were evicted: ${bytesOf(await cache.delete())} freed.`,
   };
   for (const command of commands) {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ageOf, bytesOf, secondsOf } from "./words.ts";
+import { ageOf, bytesOf, errorText, scaleOf, secondsOf } from "./words.ts";
 
 test("bytes are formatted in the unit with the shortest number", () => {
   expect([0, 999, 1_000, 999_499, 999_500, 4_194_304, 999_500_000].map(bytesOf)).toEqual([
@@ -14,4 +14,9 @@ test("a duration is formatted in seconds, a long one in minutes", () => {
 test("an age is formatted in its largest whole unit", () => {
   const ages = [-5, 59_999, 60_000, 7_200_000, 86_400_000, 3 * 86_400_000].map(ageOf);
   expect(ages).toEqual(["just now", "just now", "1 minute ago", "2 hours ago", "yesterday", "3 days ago"]);
+});
+
+test("an error has its place on a log scale, and is formatted in few digits", () => {
+  expect([0, 1e-9, 1e-6, 1e-3, 1, 50].map((x) => Number(scaleOf(x).toFixed(3)))).toEqual([0, 0, 0.333, 0.667, 1, 1]);
+  expect([0, 3.2e-7, 0.00101, 0.071, 1.5].map(errorText)).toEqual(["0", "3e−7", "0.001", "0.071", "1.5"]);
 });

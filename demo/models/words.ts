@@ -1,4 +1,4 @@
-// Formats bytes, durations and ages for people.
+// Formats bytes, durations, ages and errors for people.
 
 /** Formats a number of bytes. */
 export function bytesOf(bytes: number): string {
@@ -24,4 +24,19 @@ export function ageOf(ms: number): string {
   const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   for (const [unit, size] of steps) if (ms >= size) return words.format(-Math.floor(ms / size), unit);
   return "just now";
+}
+
+/** Ends of the scale of errors. */
+const [LEAST, MOST] = [1e-9, 1];
+
+/** Returns the place of an error on a log scale from 1e-9 to 1, between 0 and 1. */
+export function scaleOf(error: number): number {
+  const bounded = Math.min(MOST, Math.max(LEAST, error));
+  return Math.log10(bounded / LEAST) / Math.log10(MOST / LEAST);
+}
+
+/** Formats an error. */
+export function errorText(error: number): string {
+  if (error === 0) return "0";
+  return error < 1e-3 ? error.toExponential(0).replace("e-", "e−") : String(Number(error.toPrecision(2)));
 }

@@ -1,5 +1,6 @@
 // The page /models/: a model is downloaded, pinned, updated, saved and evicted, all by keyboard, and the page starts
 // without a network.
+import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type { Locator, Page } from "@playwright/test";
 
@@ -55,4 +56,34 @@ test("the page starts without a network, and shows the stored models", async ({ 
   const { row } = await open(page);
   await expect(row).toContainText("just now");
   await expect(page.getByRole("button", { name: `Save ${MODEL}` })).toBeVisible();
+});
+
+test("the answers of all stored models are checked, and the error of each output is drawn beside its bound", async ({
+  page,
+}) => {
+  const { status } = await open(page);
+  await press(page, "Check all answers");
+  await expect(status).toContainText("No model is stored");
+  await expect(page.getByTestId("answers")).toBeHidden();
+  await press(page, `Download ${MODEL}`);
+  await expect(status).toContainText("is stored", { timeout: 60_000 });
+  await press(page, "Check all answers");
+  await expect(status).toContainText(/All of \d checks passed/, { timeout: 180_000 });
+  const rows = page.getByTestId("answers").locator("tbody tr");
+  await expect(rows.filter({ hasText: `${MODEL}: output` }).first()).toContainText(/ on wasm.*passed/s);
+  await expect(rows.filter({ hasText: "failed" })).toHaveCount(0);
+  const picture = rows.first().getByRole("img");
+  await expect(picture).toHaveAttribute("aria-label", /^error (0|\de−\d+), bound 0\.001$/);
+  const ends = await picture.evaluate((svg) => {
+    const bar = svg.querySelector("rect")?.getBoundingClientRect().right ?? NaN;
+    return { bar, bound: svg.querySelector("line")?.getBoundingClientRect().left ?? NaN };
+  });
+  expect(ends.bar).toBeLessThan(ends.bound);
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(violations.map(({ id }) => id)).toEqual([]);
+  }
+  await page.setViewportSize({ width: 390, height: 800 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
