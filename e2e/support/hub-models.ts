@@ -1,5 +1,6 @@
 // Repositories in the Hugging Face layout for tests, made by the project's own ONNX writer: a text classifier, an image
-// classifier, and an encoder of sentence-transformers whose weights are external data.
+// classifier, a detector, a segmentation model, Whisper's parts, and an encoder of sentence-transformers whose weights are
+// external data. None is trained.
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../../lib/compress/onnx/onnx.gen.js";
 import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
@@ -193,5 +194,115 @@ export function encoderRepository(
     "onnx/model.onnx": graph,
     [`onnx/${names[0]}`]: data[0],
     [`onnx/${names[1]}`]: data[1],
+  };
+}
+
+/** A pixel in [0, 1] as ImageNet's processors normalise it, by channel. */
+const IMAGENET = { image_mean: [0.485, 0.456, 0.406], image_std: [0.229, 0.224, 0.225] };
+
+/**
+ * A detector of one box, whose scores count only under the pixel mask, as the exports of DETR have it: a mask of 64 × 64. A red
+ * picture is a dog, any other a cat; the box is the middle half of the picture.
+ */
+export function detectorRepository(): RepoFiles {
+  const model = modelOf({
+    inputs: {
+      pixel_values: { dtype: "float32", dims: [1, 3, 8, 8] },
+      pixel_mask: { dtype: "int64", dims: [1, 64, 64] },
+    },
+    constants: {
+      all: { dtype: "int64", dims: [3], values: [0, 1, 2] },
+      pixels: { dtype: "int64", dims: [2], values: [2, 3] },
+      one: { dtype: "int64", dims: [3], values: [1, 1, 1] },
+      row: { dtype: "int64", dims: [3], values: [1, 1, 3] },
+      cat: { dtype: "float32", dims: [1, 1, 3], values: [8, 0, 0] },
+      // Of the channels' means the red one speaks for a dog, and the others against it.
+      toDog: { dtype: "float32", dims: [3, 3], values: [0, 6, 0, 0, -6, 0, 0, -6, 0] },
+      box: { dtype: "float32", dims: [1, 1, 4], values: [0.5, 0.5, 0.5, 0.5] },
+    },
+    outputs: ["logits", "pred_boxes"],
+    nodes: [
+      { opType: "Cast", input: ["pixel_mask"], output: ["mask"], attributes: { to: 1 } },
+      { opType: "ReduceMean", input: ["mask", "all"], output: ["share"], attributes: { keepdims: 1 } },
+      { opType: "Mul", input: ["cat", "share"], output: ["cats"] },
+      { opType: "ReduceMean", input: ["pixel_values", "pixels"], output: ["means"], attributes: { keepdims: 0 } },
+      { opType: "MatMul", input: ["means", "toDog"], output: ["dogs"] },
+      { opType: "Reshape", input: ["dogs", "row"], output: ["dogRow"] },
+      { opType: "Add", input: ["cats", "dogRow"], output: ["logits"] },
+      { opType: "Mul", input: ["box", "share"], output: ["pred_boxes"] },
+    ],
+  });
+  const dims = { pixel_values: ["batch", 3, "height", "width"], pixel_mask: ["batch", 64, 64] };
+  return {
+    "config.json": JSON.stringify({
+      architectures: ["DetrForObjectDetection"],
+      model_type: "detr",
+      id2label: { 0: "cat", 1: "dog" },
+    }),
+    "preprocessor_config.json": JSON.stringify({
+      image_processor_type: "DetrImageProcessor",
+      size: { shortest_edge: 16, longest_edge: 32 },
+      ...IMAGENET,
+    }),
+    "onnx/model.onnx": model.transform(setDims(dims)).write(),
+  };
+}
+
+/** A segmentation model of three classes: the mean of each channel over 4 × 4 pixels. */
+export function segmenterRepository(): RepoFiles {
+  const model = modelOf({
+    inputs: { pixel_values: { dtype: "float32", dims: [1, 3, 16, 16] } },
+    outputs: ["logits"],
+    nodes: [
+      {
+        opType: "AveragePool",
+        input: ["pixel_values"],
+        output: ["logits"],
+        attributes: { kernel_shape: [4, 4], strides: [4, 4] },
+      },
+    ],
+  });
+  return {
+    "config.json": JSON.stringify({
+      architectures: ["SegformerForSemanticSegmentation"],
+      model_type: "segformer",
+      id2label: { 0: "red", 1: "green", 2: "blue" },
+    }),
+    "preprocessor_config.json": JSON.stringify({
+      image_processor_type: "SegformerImageProcessor",
+      size: { height: 16, width: 16 },
+      image_mean: [0.5, 0.5, 0.5],
+      image_std: [0.5, 0.5, 0.5],
+    }),
+    "onnx/model.onnx": model.write(),
+  };
+}
+
+/** An encoder and a decoder in Whisper's layout; the encoder's hidden states are the means of the spectrogram's bands. */
+export function soundRepository(): RepoFiles {
+  const encoder = modelOf({
+    inputs: { input_features: { dtype: "float32", dims: [1, 80, 3000] } },
+    constants: { frames: { dtype: "int64", dims: [1], values: [2] } },
+    outputs: ["last_hidden_state"],
+    nodes: [
+      {
+        opType: "ReduceMean",
+        input: ["input_features", "frames"],
+        output: ["last_hidden_state"],
+        attributes: { keepdims: 1 },
+      },
+    ],
+  });
+  return {
+    "config.json": JSON.stringify({ architectures: ["WhisperForConditionalGeneration"], model_type: "whisper" }),
+    "preprocessor_config.json": JSON.stringify({
+      feature_extractor_type: "WhisperFeatureExtractor",
+      processor_class: "WhisperProcessor",
+      ...{ feature_size: 80, sampling_rate: 16_000, hop_length: 160, n_fft: 400, chunk_length: 30 },
+      ...{ n_samples: 480_000, nb_max_frames: 3_000, padding_side: "right", padding_value: 0 },
+      return_attention_mask: false,
+    }),
+    "onnx/encoder_model.onnx": encoder.transform(setDims({ input_features: ["batch_size", 80, 3_000] })).write(),
+    "onnx/decoder_model_merged.onnx": encoder.write(),
   };
 }
