@@ -13,6 +13,7 @@ const config: KnipConfig = {
         "lib/cache/worker-cache.ts",
         "lib/offline/worker-offline.ts",
         "demo/**/main.ts",
+        "demo/examples/*.ts",
         "e2e/**/*.spec.ts",
         // Scenarios and pages are named at run time.
         "e2e/bench/scenarios/{compress,compress-make,delivery,memory,overhead,scheduler-cost,scheduling,split}.ts",

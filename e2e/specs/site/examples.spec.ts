@@ -147,7 +147,7 @@ test("segment: the class of each pixel", async ({ page }) => {
   expect(await page.locator("canvas").evaluate((x) => [x.clientWidth, x.clientHeight])).toEqual([40, 20]);
 });
 
-test("encode-sound: a recording at another rate is Whisper's spectrogram", async ({ page }) => {
+test("encode-sound: a recording becomes Whisper's spectrogram", async ({ page }) => {
   await open(page, "encode-sound", repositories.soundRepository());
   const samples = Float32Array.from({ length: 16_000 }, (_, i) => Math.round(9_000 * Math.sin(i / 5)) / 32_768);
   await page.setInputFiles("input", { name: "tone.wav", mimeType: "audio/wav", buffer: wave(samples, 16_000) });
