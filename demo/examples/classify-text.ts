@@ -20,7 +20,7 @@ status.textContent = `${model.name}, ${model.variant} on ${model.backend}`;
 
 let typing = new AbortController();
 text.addEventListener("input", () => {
-  // What was asked before the last key no longer matters.
+  // The answer to an older text is no longer wanted.
   typing.abort();
   typing = new AbortController();
   const { signal } = typing;

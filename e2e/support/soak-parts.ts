@@ -70,9 +70,18 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   remote: ["--project=chromium", "remote/engines", "remote/export"],
   package: ["site/package", "storage/offline"],
   consumers: [
-    ...["entries", "consumers", "react", "testing", "vite", "from-ort", "from-transformers", "ai-sdk", "examples", "reference"].map(
-      (x) => `site/${x}.spec`,
-    ),
+    ...[
+      "entries",
+      "consumers",
+      "react",
+      "testing",
+      "vite",
+      "from-ort",
+      "from-transformers",
+      "ai-sdk",
+      "examples",
+      "reference",
+    ].map((x) => `site/${x}.spec`),
     "browsers/minimum",
   ],
   doctor: ["--project=own-browser", "site/doctor"],

@@ -9,8 +9,8 @@ export function bundleJson({
   variants,
   assets = [],
 }: Pick<Bundle, "model" | "variants" | "assets">): BundleJson {
-  const inputs = model.inputs.map(({ image, text, sound, unsupported: _, ...port }) =>
-    withList(port, "preprocess", preprocessSteps({ image, text, sound })),
+  const inputs = model.inputs.map(({ image, text, sound, ...port }) =>
+    withList({ ...port, unsupported: undefined }, "preprocess", preprocessSteps({ image, text, sound })),
   );
   const outputs = model.outputs.map(({ decode, ...port }) =>
     withList(port, "postprocess", postprocessSteps({ decode })),
