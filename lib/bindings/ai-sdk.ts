@@ -174,8 +174,8 @@ async function scoresOf(
   const inputs: readonly (Port & { readonly text?: object })[] = model.inputs;
   const input = inputs.find((x) => x.text !== undefined);
   if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: its tokenizer.json is missing`);
-  const { mayBatch = true }: Partial<Model> = model;
-  const isShared = mayBatch && isPaddingHarmless(input);
+  const { mayBatch }: Partial<Model> = model;
+  const isShared = mayBatch !== false && isPaddingHarmless(input);
   const stop = new AbortController();
   const scores: number[] = [];
   const score = async (rows: readonly number[]): Promise<void> => {
