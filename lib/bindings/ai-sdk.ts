@@ -175,7 +175,7 @@ async function scoresOf(
   const input = inputs.find((x) => x.text !== undefined);
   if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: its tokenizer.json is missing`);
   const { mayBatch }: Partial<Model> = model;
-  const isShared = mayBatch !== false && isPaddingHarmless(input);
+  const isShared = (mayBatch ?? true) && isPaddingHarmless(input);
   const stop = new AbortController();
   const scores: number[] = [];
   const score = async (rows: readonly number[]): Promise<void> => {

@@ -17,7 +17,7 @@ import { TensorProto_DataType, TensorProtoSchema } from "./onnx/onnx.gen.js";
 import type { CompressReport } from "./report/report.ts";
 
 const [N, LAYERS] = [1_450, 16];
-/** What a compression takes beside the modules that are loaded first: 1.3 times what was measured. */
+/** Bound on the memory of a compression beside the modules that are loaded first: 1.3 times what was measured. */
 const COMPRESS_BYTES = 300e6;
 /** The same of opening a float16 model of 67 MB, whose file is below the size from which it is read by parts. */
 const OPEN_BYTES = 140e6;

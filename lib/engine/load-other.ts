@@ -1,4 +1,4 @@
-// What is loaded in place of a plan that failed: a smaller variant where the device ran out of memory, and the stored version
+// Loads another one in place of a plan that failed: a smaller variant where the device ran out of memory, the stored version
 // where the server's can't be fetched whole. Imported when a load fails.
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";

@@ -1,5 +1,5 @@
-// The path of a load: opens the source, loads the chosen candidate onto a lane, and makes the model. What is loaded in place
-// of a plan that failed: load-other.ts.
+// The path of a load: opens the source, loads the chosen candidate onto a lane, and makes the model. load-other.ts
+// has the loads that take the place of a failed one.
 import type { BackendName } from "../rpc/backend.ts";
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";

@@ -18,7 +18,7 @@ export async function writeSynced(path: string, pieces: readonly Piece[]): Promi
     throw withPlace(error, path, pieces);
   } finally {
     await file.close();
-    // What came of a file takes the room that the next attempt needs.
+    // The part of a file that was written takes the room that the next attempt needs.
     if (!isWhole) await rm(path, { force: true });
   }
 }

@@ -63,7 +63,7 @@ export function checkSnapshot(folder: string, paths: readonly string[]): void {
   }
 }
 
-/** Says where a link of the cache leads. */
+/** Returns the message of a link that leads out of the cache. */
 export function leadsOut(real: string, { root }: HubCache): string {
   return `leads to ${real}, which is outside of the model's folder in the cache, ${root}: download the model again`;
 }

@@ -136,7 +136,7 @@ test("a smaller variant answers, too, where the GPU ran out of memory before was
       let name = "";
       return {
         ...toy,
-        start: (options) => toy.start({ ...options, backend: (name = options.backend) as "wasm" | "webgpu" }),
+        start: (options) => toy.start({ ...options, backend: (name = options.backend) }),
         load: (id, model) => {
           factors.set(id, model.session[FACTOR_ENTRY]);
           return toy.load(id, model);
