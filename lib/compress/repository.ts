@@ -9,7 +9,7 @@ import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import type { BundleInput, PortSteps } from "../core/bundle.ts";
-import { fitDecode, fitSound, fitText, isMaskPort, namesOf } from "../core/fit-steps.ts";
+import { fitDecode, fitSound, fitText, framesOf, isMaskPort, namesOf } from "../core/fit-steps.ts";
 import type { PortNames } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
@@ -131,7 +131,7 @@ export function describeBy(
   for (const { decode } of outputs)
     if (decode !== undefined && "asset" in decode && decode.asset !== undefined)
       add(decode.asset, steps.assets[decode.asset] ?? "");
-  const exampleDims = { ...description.exampleDims, ...imageSizes(inputs) };
+  const exampleDims = { ...description.exampleDims, ...openSizes(inputs) };
   return {
     description: {
       ...description,
@@ -171,18 +171,23 @@ function withSteps(
 /** A usual photograph, for models whose tensor's size follows from the image's. */
 const PHOTO = { width: 640, height: 480 };
 
-/** Sizes of the open dims of image inputs. */
-function imageSizes(inputs: readonly BundleInput[]): Record<string, number> {
+/** Sizes of the open dims of inputs for images and sounds. */
+function openSizes(inputs: readonly BundleInput[]): Record<string, number> {
   const sizes: Record<string, number> = {};
-  for (const { dims, image } of inputs) {
-    if (image === undefined) continue;
-    const { width, height } = planImage(PHOTO.width, PHOTO.height, image.resize);
-    for (const [i, size] of [undefined, image.channels === "gray" ? 1 : 3, height, width].entries()) {
-      const dim = dims[i];
+  for (const input of inputs)
+    for (const [i, size] of sizesOf(input).entries()) {
+      const dim = input.dims[i];
       if (typeof dim === "string" && size !== undefined) sizes[dim] = size;
     }
-  }
   return sizes;
+}
+
+/** Returns the usual size of each dim but the batch's. */
+function sizesOf({ image, sound }: BundleInput): (number | undefined)[] {
+  if (sound !== undefined) return [undefined, sound.bands, framesOf(sound)];
+  if (image === undefined) return [];
+  const { width, height } = planImage(PHOTO.width, PHOTO.height, image.resize);
+  return [undefined, image.channels === "gray" ? 1 : 3, height, width];
 }
 
 function wordOf(name: string): string {

@@ -130,3 +130,30 @@ function numbersOf(dtype: Exclude<Dtype, "string">, values: ArrayLike<number>, n
   if (dtype === "bool") return Uint8Array.from(values, (x) => (x ? 1 : 0));
   return (ARRAY_TYPES[dtype] as unknown as { from(x: ArrayLike<number>): Tensor["data"] }).from(values);
 }
+
+/**
+ * Converts nested lists, a single value, a typed array, or `{ dims, data }`.
+ * @throws TypeError naming the input
+ */
+export function arrayOf(value: unknown, name: string): GivenArray {
+  if (typeof value === "object" && value !== null && "data" in value) {
+    const { dims, data } = value as { dims?: unknown; data: unknown };
+    const inner = arrayOf(data, name);
+    return { dims: Array.isArray(dims) ? dims.map(Number) : inner.dims, data: inner.data };
+  }
+  if (ArrayBuffer.isView(value)) {
+    const values = value as unknown as ArrayLike<number | bigint>;
+    return { dims: [values.length], data: Array.from(values, Number) };
+  }
+  const dims: number[] = [];
+  for (let at: unknown = value; Array.isArray(at); at = at[0]) dims.push(at.length);
+  const flat: unknown[] = Array.isArray(value) ? value.flat(Infinity) : [value];
+  if (flat.length !== countOf(dims))
+    throw new TypeError(`samples: the lists of "${name}" are not all of the same length`);
+  if (flat.some((x) => typeof x === "string")) return { dims, data: flat.map(String) };
+  const data = flat.map(Number);
+  // NaN itself is refused where the sample's number is known (check-samples.ts).
+  const bad = data.findIndex((x, i) => Number.isNaN(x) && typeof flat[i] !== "number");
+  if (bad !== -1) throw new TypeError(`samples: "${name}" holds ${JSON.stringify(flat[bad])}, which is not a number`);
+  return { dims, data };
+}

@@ -9,14 +9,15 @@ import { imageToTensor } from "../../worker/processing/image.ts";
 import { pixelMask } from "../../worker/processing/pixel-mask.ts";
 import { planImage } from "../../worker/processing/plan-image.ts";
 import type { Port, Tensor } from "../../core/tensor.ts";
-import { countOf, fit, orderHint, tensorOf } from "./feeds.ts";
+import { arrayOf, countOf, fit, orderHint, tensorOf } from "./feeds.ts";
 import type { Feed, GivenArray } from "./feeds.ts";
 import { openNpy, openNpz } from "./npy.ts";
 import type { ArraySource } from "./npy.ts";
 import { classFolders, inTurn } from "./class-folders.ts";
 import { importModule } from "./import-module.ts";
 import { loadSharp } from "./optional-peers.ts";
-import { ARRAYS, IMAGES, TEXTS } from "./sample-files.ts";
+import { ARRAYS, IMAGES, SOUNDS, TEXTS } from "./sample-files.ts";
+import { openSounds } from "./sound-samples.ts";
 import { readTexts } from "./text-samples.ts";
 import type { SampleReader } from "./text-samples.ts";
 
@@ -121,7 +122,10 @@ async function open(path: string, inputs: readonly BundleInput[], readers: Reade
   if (extension === ".txt" || extension === ".tsv") return openLines(path, extension, inputs, readers);
   if (MODULES.has(extension)) return openModule(path, inputs, readers);
   if (IMAGES.test(path)) return openImages([path], inputs, path);
-  throw new TypeError(`samples: ${path} is not a .npy, .npz, .json, .jsonl, .txt, .tsv, image, module or folder`);
+  if (SOUNDS.test(path)) return openSounds([path], inputs);
+  throw new TypeError(
+    `samples: ${path} is not a .npy, .npz, .json, .jsonl, .txt, .tsv, image, sound, module or folder`,
+  );
 }
 
 /** Whether samples are images, which sharp reads: a file, or a folder without arrays. */
@@ -145,6 +149,8 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
         for (const name of texts) yield fromJson(readFileSync(join(path, name), "utf8"), inputs, readers);
       },
     };
+  const sounds = names.filter((x) => SOUNDS.test(x)).map((x) => join(path, x));
+  if (sounds.length > 0 && arrays.length === 0 && images.length === 0) return openSounds(sounds, inputs);
   const classes = classFolders(path);
   if (classes !== null)
     return openImages(
@@ -154,7 +160,7 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
     );
   if (arrays.length === 0 && images.length === 0)
     throw new TypeError(
-      `samples: the folder ${path} contains no .npy, .npz or image, and no folder of images for each class`,
+      `samples: the folder ${path} contains no .npy, .npz, image or .wav, and no folder of images for each class`,
     );
   if (arrays.length === 0)
     return openImages(
@@ -365,30 +371,6 @@ function typesFor(sample: object, input: Port): Tensor {
   if (ids === undefined) return tensorOf(input, undefined);
   const { dims, data } = arrayOf(ids, "input_ids");
   return tensorOf(input, { dims, data: new Array<number>(data.length).fill(0) });
-}
-
-/** Converts nested lists, a single value, a typed array, or `{ dims, data }`. */
-function arrayOf(value: unknown, name: string): GivenArray {
-  if (typeof value === "object" && value !== null && "data" in value) {
-    const { dims, data } = value as { dims?: unknown; data: unknown };
-    const inner = arrayOf(data, name);
-    return { dims: Array.isArray(dims) ? dims.map(Number) : inner.dims, data: inner.data };
-  }
-  if (ArrayBuffer.isView(value)) {
-    const values = value as unknown as ArrayLike<number | bigint>;
-    return { dims: [values.length], data: Array.from(values, Number) };
-  }
-  const dims: number[] = [];
-  for (let at: unknown = value; Array.isArray(at); at = at[0]) dims.push(at.length);
-  const flat: unknown[] = Array.isArray(value) ? value.flat(Infinity) : [value];
-  if (flat.length !== countOf(dims))
-    throw new TypeError(`samples: the lists of "${name}" are not all of the same length`);
-  if (flat.some((x) => typeof x === "string")) return { dims, data: flat.map(String) };
-  const data = flat.map(Number);
-  // NaN itself is refused where the sample's number is known (check-samples.ts).
-  const bad = data.findIndex((x, i) => Number.isNaN(x) && typeof flat[i] !== "number");
-  if (bad !== -1) throw new TypeError(`samples: "${name}" holds ${JSON.stringify(flat[bad])}, which is not a number`);
-  return { dims, data };
 }
 
 function only(inputs: readonly BundleInput[], path: string): BundleInput {
