@@ -71,13 +71,15 @@ function row([head, where]: readonly [string, string], middle: Node, verdict: st
   const element = document.createElement("tr");
   const title = document.createElement("th");
   title.scope = "row";
-  title.textContent = head;
+  const ran = document.createElement("span");
+  ran.className = "ran";
+  ran.textContent = where;
+  title.append(head, " ", ran);
   element.append(title);
-  element.insertCell().textContent = where;
   element.insertCell().append(middle);
   const last = element.insertCell();
   last.textContent = verdict;
-  last.className = verdict === "passed" ? "" : "wrong";
+  last.className = verdict === "failed" ? "wrong" : "";
   return element;
 }
 
