@@ -24,7 +24,8 @@ const FOLDERS = {
   doctor: { code: ["core", "compress"] },
   export: { code: ["core", "compress", "remote"] },
   explain: { code: ["core", "doctor"] },
-  cli: { code: ["core", "compress", "replay", "doctor", "explain", "export", "source"] },
+  serve: { code: ["core", "compress", "export", "remote", "schedule", "worker"] },
+  cli: { code: ["core", "compress", "replay", "doctor", "explain", "export", "serve", "source"] },
   build: { code: ["core", "worker", "compress", "explain"] },
   // They import the entries by the package's name, as an app does.
   bindings: { code: ["core"] },

@@ -16,6 +16,7 @@ import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { inspect } from "./inspect.ts";
 import { replay } from "./replay.ts";
+import { serve } from "./serve.ts";
 import { sign } from "./sign.ts";
 import { note, print } from "./terminal.ts";
 import { verify } from "./verify.ts";
@@ -85,6 +86,7 @@ selvedge <command> --help lists the options of a command.`,
     compress,
     importCommand,
     exportCommand,
+    serve,
     inspect,
     check,
     diff,

@@ -42,6 +42,8 @@ export interface ChosenModel {
   /** Name of the model: letters, digits, `.`, `_` and `-`. */
   readonly name: string;
   readonly bundle: Bundle;
+  /** The bundle's identity, as 64 hex digits. */
+  readonly identity: string;
   readonly variant: Variant;
   /** The graph, and the files that it names. */
   readonly files: readonly ServerFile[];
@@ -88,6 +90,7 @@ export async function chooseModel(folder: string, options: ServerModelOptions = 
   return {
     name: nameOf(options.name ?? bundle.model.name),
     bundle,
+    identity: read.identity,
     variant,
     files: files.map(({ path, bytes, chunks }) => ({
       path,

@@ -49,7 +49,7 @@ export async function decodeReply(bytes: Uint8Array, headerLength: string | null
   const words = typeof error === "string" ? `: ${error.slice(0, 300)}` : "";
   if (!Array.isArray(outputs)) throw new ReplyError(`the reply has no outputs${words}`);
   const rest = { bytes: bytes.subarray(length), offset: 0, isBinary: false, json };
-  const decoded = outputs.map((output: unknown) => decodeOutput(asObject(output, "an output"), rest));
+  const decoded = outputs.map((output: unknown) => decodeTensor(asObject(output, "an output"), rest));
   if (rest.offset !== rest.bytes.length && (rest.isBinary || !isBlank(rest.bytes)))
     throw new ReplyError(`outputs have ${rest.offset} bytes, the reply has ${rest.bytes.length} after its JSON`);
   if (new Set(decoded.map((x) => x.name)).size < decoded.length) throw new ReplyError("two outputs have one name");
@@ -61,17 +61,27 @@ export async function decodeReply(bytes: Uint8Array, headerLength: string | null
   };
 }
 
-interface Rest {
+/** Tensors' bytes behind JSON, and where the next one begins. */
+export interface Rest {
+  /** All bytes behind the JSON. */
   readonly bytes: Uint8Array;
+  /** Where the next tensor's bytes begin. */
   offset: number;
+  /** Whether a tensor had bytes. */
   isBinary: boolean;
+  /** Reader of tensors in JSON; null where there are none. */
   readonly json: JsonReader | null;
 }
 
-function decodeOutput(output: Readonly<Record<string, unknown>>, rest: Rest): WireOutput {
-  const { name, datatype, shape, data, parameters } = output;
-  if (typeof name !== "string") throw new ReplyError("an output has no name");
-  const at = `output "${name}"`;
+/** Decodes an output, or an input of a request: its bytes are the next ones of `rest`. @throws ReplyError */
+export function decodeTensor(
+  entry: Readonly<Record<string, unknown>>,
+  rest: Rest,
+  kind: "output" | "input" = "output",
+): WireOutput {
+  const { name, datatype, shape, data, parameters } = entry;
+  if (typeof name !== "string") throw new ReplyError(`an ${kind} has no name`);
+  const at = `${kind} "${name}"`;
   if (!isDatatype(datatype)) throw new ReplyError(`${at} has the datatype ${JSON.stringify(datatype)}`);
   const dims = dimsOf(shape, at);
   const count = dims.reduce((product, dim) => product * dim, 1);

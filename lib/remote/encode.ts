@@ -46,7 +46,8 @@ export function encodeRequest({ id, inputs, outputs }: InferRequest, json: JsonW
   return { body: concat([head, ...parts]), headerLength: json === null ? head.length : null };
 }
 
-function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/** Concatenates bytes. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(parts.reduce((sum, x) => sum + x.byteLength, 0));
   let offset = 0;
   for (const part of parts) {
@@ -57,7 +58,7 @@ function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Returns a tensor's bytes: little-endian, row by row; strings with a length of 4 bytes before each. */
-function toBytes({ datatype, tensor }: WireInput): Uint8Array {
+export function toBytes({ datatype, tensor }: Pick<WireInput, "datatype" | "tensor">): Uint8Array {
   if (tensor.dtype === "string") return stringBytes(tensor.data);
   const data = datatype === "BF16" ? toBfloat16(tensor.data as Float32Array) : tensor.data;
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -62,7 +62,7 @@ interface Item {
  * error.
  */
 export async function runBatch(
-  backend: Backend,
+  backend: Pick<Backend, "run" | "device">,
   modelId: number,
   model: Batching,
   items: readonly Parts[],
@@ -123,7 +123,7 @@ function groups(model: Batching, items: readonly Parts[]): Item[][] {
 
 /** Runs a group as one; null where its outputs can't be split, or where the group failed. */
 async function joined(
-  backend: Backend,
+  backend: Pick<Backend, "run" | "device">,
   model: Batching,
   group: readonly Item[],
   run: (feeds: Record<string, Tensor | DeviceTensor>) => Promise<Record<string, Tensor>>,

@@ -23,6 +23,7 @@ export const OPTIONAL: Readonly<Record<string, Optional>> = {
   "onnxruntime-node": { version: "1.30.0", from: "1.30.0", isExact: true },
   "playwright-core": { version: "1.64.1", from: "1.50.0", isExact: false },
   sharp: { version: "0.33.5", from: "0.33.0", isExact: false },
+  fastify: { version: "5.12.8", from: "5.0.0", isExact: false },
 };
 
 /** Loads ONNX Runtime for Node. */
@@ -34,6 +35,11 @@ export async function loadRuntime(): Promise<typeof import("onnxruntime-node")> 
 export async function loadSharp(): Promise<typeof import("sharp")> {
   const { default: sharp } = await load<{ default: typeof import("sharp") }>("sharp");
   return sharp;
+}
+
+/** Loads fastify, an HTTP server. */
+export async function loadFastify(): Promise<typeof import("fastify")> {
+  return load<typeof import("fastify")>("fastify");
 }
 
 /** Loads Playwright, which drives browsers. */

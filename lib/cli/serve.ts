@@ -1,0 +1,116 @@
+// `selvedge serve`.
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
+import { startServer } from "../serve/server.ts";
+import type { ServeOptions } from "../serve/server.ts";
+import type { Run } from "./cli.ts";
+import { addTo } from "./options.ts";
+import { note } from "./terminal.ts";
+
+type Values = Omit<ServeOptions, "bundles" | "token" | "maxBodyBytes" | "timeoutMs" | "receiveTimeoutMs"> & {
+  readonly maxBody?: number;
+  readonly timeout?: number;
+};
+
+const MIB = 2 ** 20;
+
+/** Adds the command. */
+export function serve(program: Command, run: Run): Command {
+  const number = (flags: string, description: string, most: number, least = 1): Option =>
+    new Option(flags, description).argParser((text) => numberOf(text, least, most));
+  return program
+    .command("serve")
+    .summary("serve bundles by the Open Inference Protocol")
+    .description(
+      "Serves bundles on one machine, by the Open Inference Protocol (version 2, HTTP), with ONNX Runtime on the CPU. Needs fastify and onnxruntime-node.",
+    )
+    .argument("<bundles...>", "folders of bundles")
+    .option("--host <address>", "address to listen on (127.0.0.1 by default)")
+    .addOption(number("--port <n>", "port to listen on; 0 for any (8000 by default)", 65_535, 0))
+    .option("--variant <id>", "variant of the bundles (float32 by default)")
+    .addOption(number("--lanes <n>", "threads that run batches (one per core by default, at most 4)", 64))
+    .addOption(number("--threads <n>", "threads of each run (cores divided by lanes, by default)", 256))
+    .addOption(named(number("--max-batch <n>", "rows that run together (16 by default)", 9_999), "maxBatchSize"))
+    .addOption(number("--max-queue <n>", "requests that wait; more get 429 (256 by default)", 99_999))
+    .addOption(number("--max-body <MiB>", "largest request (64 by default)", 2_048))
+    .addOption(number("--timeout <s>", "longest time to receive a request, and to answer it (30 by default)", 3_600))
+    .addOption(
+      named(
+        new Option("--origin <origin>", "origin whose pages may read answers, or *; may be given again")
+          .argParser((text: string, before: readonly string[]) => addTo(originOf(text), before))
+          .default([]),
+        "origins",
+      ),
+    )
+    .addOption(new Option("--log-level <level>", "JSON lines (info by default)").choices(["info", "error", "silent"]))
+    .addHelpText(
+      "after",
+      `
+SELVEDGE_TOKEN in the environment is the bearer token that requests then need.
+SIGTERM and Ctrl-C stop it gracefully: what it has is answered first; a second one ends it at once.
+
+Example:
+  npx selvedge serve dist/model/bundle --port 8000 --origin https://app.example`,
+    )
+    .action(async (paths: readonly string[], values: Values) => {
+      run.exitCode = await runServer(paths, values);
+    });
+}
+
+function named(option: Option, attribute: string): Option {
+  option.attributeName = () => attribute;
+  return option;
+}
+
+function numberOf(text: string, least: number, most: number): number {
+  if (/^\d{1,6}$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
+  throw new InvalidArgumentError(`Expected a number from ${least} to ${most}, got "${text}".`);
+}
+
+function originOf(text: string): string {
+  if (text === "*" || (/^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text)) return text;
+  throw new InvalidArgumentError(`Expected an origin such as "https://app.example", or "*", got "${text}".`);
+}
+
+async function runServer(paths: readonly string[], { maxBody, timeout, ...values }: Values): Promise<number> {
+  const bundles = paths.map((path) => {
+    const folder = bundleFolder(path);
+    if (folder === null) throw new TypeError(`serve needs folders of bundles, got ${path}`);
+    return folder;
+  });
+  const timeoutMs = timeout === undefined ? undefined : timeout * 1_000;
+  const server = await startServer({
+    ...{ ...values, bundles, timeoutMs, receiveTimeoutMs: timeoutMs },
+    maxBodyBytes: maxBody === undefined ? undefined : maxBody * MIB,
+    token: process.env["SELVEDGE_TOKEN"] || undefined,
+  });
+  note(`listening on ${server.url}`);
+  const stop = signalled();
+  try {
+    await Promise.race([server.ready, stop]);
+    await stop;
+  } finally {
+    await server.close();
+  }
+  return 0;
+}
+
+/** Resolves at the first signal to stop; the next one ends the process. */
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    let count = 0;
+    for (const [signal, code] of [
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+    ] as const) {
+      process.removeAllListeners(signal);
+      process.on(signal, () => {
+        count += 1;
+        if (count > 1) process.exit(code);
+        note("stopping: answers what it has; a second signal ends it at once");
+        resolve();
+      });
+    }
+  });
+}

@@ -1,0 +1,254 @@
+// Runs requests on lanes by the scheduler of lib/schedule, the one of the page: events in, decisions out. What the page
+// has and a server has not are deadlines, priorities, models that come and go, and a second backend; so this is a small
+// part of engine/dispatcher.ts. Batches are joined and split by worker/join-batch.ts, as on the page.
+import { shapeOf } from "../core/batch-shape.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { Estimate } from "../schedule/cost-estimate.ts";
+import type { Decision, LaneView, SchedulerEvent } from "../schedule/events.ts";
+import { Scheduler } from "../schedule/scheduler.ts";
+import { runBatch } from "../worker/join-batch.ts";
+import type { Outcome } from "../worker/join-batch.ts";
+import type { Tensors } from "./lane.ts";
+import type { ServedModel } from "./served-models.ts";
+
+/** Clock and timers. */
+export interface ServerClock {
+  /** Monotonic time in milliseconds. */
+  now(): number;
+  /** Calls back once after `ms`; the returned function cancels. */
+  setTimer(callback: () => void, ms: number): () => void;
+  /** Calls back once all requests that arrived by now were submitted. */
+  defer(callback: () => void): void;
+}
+
+/** A lane as the executor uses it. */
+export interface RunLane {
+  readonly id: string;
+  run(id: number, feeds: Tensors): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of an executor. */
+export interface ExecutorSettings {
+  /** Maximum number of queued requests. */
+  readonly maxQueue: number;
+  /** Maximum number of rows that run together. */
+  readonly maxBatchSize: number;
+}
+
+/** Answer to a request. */
+export interface Answer {
+  readonly outputs: Tensors;
+  /** Number of requests that ran together. */
+  readonly together: number;
+  /** Time in the queue, in milliseconds. */
+  readonly queuedMs: number;
+  /** Time of the run, in milliseconds. */
+  readonly ranMs: number;
+}
+
+/** An error of the model's own run: most often of values in the request. */
+export class RunError extends Error {}
+
+interface Pending {
+  readonly id: number;
+  readonly model: ServedModel;
+  readonly feeds: Tensors;
+  readonly arrivedMs: number;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+interface Batch {
+  readonly id: number;
+  readonly model: ServedModel;
+  /** Requests of the batch that were not withdrawn. */
+  readonly ids: Set<number>;
+}
+
+const BACKEND = "cpu";
+const SETTINGS = { agingMs: 2_000 } as const;
+
+/** Queues requests and runs them. */
+export class Executor {
+  readonly #lanes: Map<string, { readonly lane: RunLane; readonly batches: Batch[] }> = new Map();
+  readonly #views: LaneView[] = [];
+  readonly #held: Map<number, { readonly states: ReadonlyMap<number, number> }>;
+  readonly #clock: ServerClock;
+  readonly #settings: ExecutorSettings;
+  readonly #estimate: Estimate = new Estimate();
+  readonly #scheduler: Scheduler;
+  readonly #pending: Map<number, Pending> = new Map();
+  /** Called after each run. */
+  onRun: ((model: ServedModel, requests: number, ms: number) => void) | null = null;
+  #nextId = 1;
+  #isPumping = false;
+  #cancelWake: (() => void) | null = null;
+
+  constructor(models: readonly ServedModel[], settings: ExecutorSettings, clock: ServerClock) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#scheduler = new Scheduler({ ...SETTINGS, maxSize: settings.maxQueue }, this.#estimate);
+    this.#held = new Map(models.map(({ id }) => [id, { states: new Map<number, number>() }]));
+  }
+
+  /** Number of queued requests. */
+  get queued(): number {
+    return this.#scheduler.queued;
+  }
+
+  /** Number of requests that are queued or run. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Adds a lane that holds all models. */
+  add(lane: RunLane): void {
+    this.#lanes.set(lane.id, { lane, batches: [] });
+    this.#views.push({ id: lane.id, backend: BACKEND, kind: "usual", isOpen: true, held: this.#held });
+    this.#pump();
+  }
+
+  /** Removes a lane whose thread ended; its batches fail by themselves. */
+  remove(id: string): void {
+    const at = this.#views.findIndex((x) => x.id === id);
+    if (at >= 0) this.#views.splice(at, 1);
+  }
+
+  /** Records the time of a first run. */
+  measured({ key }: ServedModel, ms: number): void {
+    this.#tell({ type: "measured", key, ms });
+  }
+
+  /** Returns the time after which a queued request is likely to run, in milliseconds. */
+  waitMs({ key }: ServedModel): number {
+    return (this.queued * (this.#estimate.ms(key, 1) ?? 0)) / Math.max(1, this.#views.length);
+  }
+
+  /**
+   * Runs a request. Rejects with `overloaded` where the queue is full, with the signal's reason, with a RunError, or
+   * with `worker-crashed`.
+   */
+  run(model: ServedModel, feeds: Tensors, signal: AbortSignal): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason as Error);
+        return;
+      }
+      const id = this.#nextId++;
+      const now = this.#clock.now();
+      this.#pending.set(id, { id, model, feeds, arrivedMs: now, resolve, reject });
+      const cancel = (): void => {
+        const pending = this.#settle(id);
+        if (pending === undefined) return;
+        pending.reject(signal.reason);
+        this.#tell({ type: "cancelled", id });
+        this.#pump();
+      };
+      signal.addEventListener("abort", cancel, { once: true });
+      const sizes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]));
+      const shape = model.batching.canJoin ? shapeOf(model.inputs, sizes) : null;
+      this.#tell({
+        type: "arrived",
+        isAgain: false,
+        step: {
+          ...{ id, arrivedMs: now, dueMs: Infinity, isRefusable: false, priority: 1, caller: 0, preempt: false },
+          routes: [{ backend: BACKEND, modelId: model.id, key: model.key }],
+          rows: shape?.rows ?? 1,
+          shape: shape?.key ?? null,
+          batching: { maxBatchSize: this.#settings.maxBatchSize, maxQueueDelayMs: 0, preferredBatchSizes: [] },
+          concurrency: Infinity,
+        },
+      });
+      this.#pump();
+    });
+  }
+
+  #settle(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
+  }
+
+  #tell(event: SchedulerEvent): void {
+    for (const decision of this.#scheduler.handle(event, this.#clock.now(), this.#views)) this.#act(decision);
+  }
+
+  #act(decision: Decision): void {
+    if (decision.type === "reject") {
+      const text = `Queue is full: ${decision.expected} requests queued.`;
+      this.#settle(decision.id)?.reject(new SelvedgeError("overloaded", text));
+    } else if (decision.type === "withdraw") {
+      const batch = this.#lanes.get(decision.lane)?.batches.find((x) => x.id === decision.batch);
+      for (const id of decision.ids) batch?.ids.delete(id);
+    } else if (decision.type === "start") {
+      const lane = this.#lanes.get(decision.lane);
+      const model = decision.ids.map((id) => this.#pending.get(id)?.model).find((x) => x !== undefined);
+      if (lane === undefined || model === undefined) return;
+      lane.batches.push({ id: decision.batch, model, ids: new Set(decision.ids) });
+      if (lane.batches.length === 1) void this.#work(lane);
+    }
+  }
+
+  /** Runs the batches of a lane, one after another, until none is left. */
+  async #work({ lane, batches }: { readonly lane: RunLane; readonly batches: Batch[] }): Promise<void> {
+    for (let batch; (batch = batches[0]) !== undefined; batches.shift()) {
+      const ms = await this.#runBatch(lane, batch);
+      this.#tell({ type: "ended", lane: lane.id, batch: batch.id, ms });
+      this.#pump();
+    }
+  }
+
+  /** Runs a batch and settles its requests; returns the time, null where nothing ran or the lane failed. */
+  async #runBatch(lane: RunLane, { model, ids }: Batch): Promise<number | null> {
+    const startMs = this.#clock.now();
+    const requests = [...ids].flatMap((id) => this.#pending.get(id) ?? []);
+    if (requests.length === 0) return null;
+    let outcomes: readonly Outcome[];
+    try {
+      const items = requests.map((x) => x.feeds);
+      ({ outcomes } = await runBatch(
+        { run: (id, feeds) => lane.run(id, feeds as Tensors) },
+        model.id,
+        model.batching,
+        items,
+        false,
+      ));
+    } catch (error) {
+      for (const { id } of requests) this.#settle(id)?.reject(error);
+      return null;
+    }
+    const ranMs = this.#clock.now() - startMs;
+    for (const [i, { id, arrivedMs }] of requests.entries()) {
+      const outcome = outcomes[i];
+      if (outcome !== undefined && "outputs" in outcome) {
+        const { outputs } = outcome;
+        this.#settle(id)?.resolve({ outputs, together: requests.length, queuedMs: startMs - arrivedMs, ranMs });
+      } else this.#settle(id)?.reject(errorOf(outcome?.error));
+    }
+    this.onRun?.(model, requests.length, ranMs);
+    return ranMs;
+  }
+
+  /** Starts queued work, once all requests of this moment were submitted. */
+  #pump(): void {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    this.#clock.defer(() => {
+      this.#isPumping = false;
+      this.#tell({ type: "tick" });
+      this.#cancelWake?.();
+      const { wakeMs } = this.#scheduler;
+      this.#cancelWake =
+        wakeMs === Infinity
+          ? null
+          : this.#clock.setTimer(() => {
+              this.#pump();
+            }, wakeMs - this.#clock.now());
+    });
+  }
+}
+
+function errorOf(error: unknown): unknown {
+  return error instanceof SelvedgeError ? error : new RunError(error instanceof Error ? error.message : String(error));
+}

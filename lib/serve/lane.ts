@@ -1,0 +1,129 @@
+// A lane of the server: a thread that holds all models in ONNX Runtime, and runs one batch at a time. onnxruntime-node
+// computes on the thread that calls it, so runs on the server's own thread would stop it from answering anything else.
+//
+// The thread's code is a text of plain CommonJS, as that of model-process.ts: it needs no file that a bundler or a
+// loader of TypeScript would have to find.
+import { Worker } from "node:worker_threads";
+import type { Tensor } from "../core/tensor.ts";
+import { SelvedgeError } from "../core/errors.ts";
+
+/** Tensors by name. */
+export type Tensors = Readonly<Record<string, Tensor>>;
+
+/** A model as a lane loads it. */
+export interface LaneModel {
+  readonly id: number;
+  /** Path of the graph. */
+  readonly path: string;
+  /** Session entries of ONNX Runtime. */
+  readonly extra: Readonly<Record<string, string>>;
+}
+
+/** Code of the thread. */
+const THREAD = `
+const { parentPort, workerData } = require("node:worker_threads");
+const ort = require(workerData.runtime);
+const sessions = new Map();
+const calls = {
+  async load({ id, path, extra }) {
+    const intraOpNumThreads = workerData.threads;
+    sessions.set(id, await ort.InferenceSession.create(path, { intraOpNumThreads, interOpNumThreads: 1, logSeverityLevel: 4, extra }));
+  },
+  async run({ id, feeds }) {
+    const tensors = feeds.map(([name, { dtype, dims, data }]) => [name, new ort.Tensor(dtype, data, dims)]);
+    const results = await sessions.get(id).run(Object.fromEntries(tensors));
+    return Object.entries(results).map(([name, { type, dims, data }]) => [name, { dtype: type, dims: [...dims], data }]);
+  },
+};
+parentPort.on("message", async ({ call, name, given }) => {
+  let answer;
+  try {
+    answer = { call, result: await calls[name](given) };
+  } catch (error) {
+    answer = { call, error: error instanceof Error ? error.message : String(error) };
+  }
+  parentPort.postMessage(answer);
+});
+`;
+
+interface Answer {
+  readonly call: number;
+  readonly result?: unknown;
+  readonly error?: string;
+}
+
+interface Waiting {
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+}
+
+/** A thread with models. */
+export class Lane {
+  /** Name of the lane. */
+  readonly id: string;
+  readonly #worker: Worker;
+  readonly #waiting: Map<number, Waiting> = new Map();
+  #calls = 0;
+  #ended: Error | null = null;
+
+  /** Starts the thread. `runtime` is the path of onnxruntime-node; `onEnd` is called when the thread ends by itself. */
+  constructor(id: string, runtime: string, threads: number, onEnd: (error: Error) => void) {
+    this.id = id;
+    this.#worker = new Worker(THREAD, { eval: true, workerData: { runtime, threads }, execArgv: [] });
+    this.#worker.on("message", ({ call, result, error }: Answer) => {
+      const waiting = this.#waiting.get(call);
+      this.#waiting.delete(call);
+      if (error === undefined) waiting?.resolve(result);
+      else waiting?.reject(new Error(error));
+    });
+    const end = (cause: unknown): void => {
+      if (this.#ended !== null) return;
+      const why = cause instanceof Error ? cause.message : `exit code ${String(cause)}`;
+      this.#ended = new SelvedgeError("worker-crashed", `The thread of lane ${id} ended: ${why}.`, {}, cause);
+      for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
+      this.#waiting.clear();
+      onEnd(this.#ended);
+    };
+    this.#worker.on("error", end);
+    this.#worker.on("exit", end);
+  }
+
+  /** Loads a model. Rejects with ONNX Runtime's error. */
+  async load(model: LaneModel): Promise<void> {
+    await this.#call("load", model, []);
+  }
+
+  /** Runs a model; the feeds' buffers move to the thread. Rejects with ONNX Runtime's error, or `worker-crashed`. */
+  async run(id: number, feeds: Tensors): Promise<Record<string, Tensor>> {
+    const own = Object.entries(feeds).map(([name, tensor]) => [name, whole(tensor)] as const);
+    const buffers = own.flatMap(([, { data }]) => (Array.isArray(data) ? [] : [data.buffer as ArrayBuffer]));
+    const results = await this.#call("run", { id, feeds: own }, [...new Set(buffers)]);
+    return Object.fromEntries(results as (readonly [string, Tensor])[]);
+  }
+
+  /** Ends the thread. */
+  async close(): Promise<void> {
+    this.#ended ??= new SelvedgeError("closed", "The server is closed.");
+    await this.#worker.terminate();
+  }
+
+  #call(name: string, given: object, transfer: ArrayBuffer[]): Promise<unknown> {
+    const call = this.#calls++;
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== null) {
+        reject(this.#ended);
+        return;
+      }
+      this.#waiting.set(call, { resolve, reject });
+      this.#worker.postMessage({ call, name, given }, transfer);
+    });
+  }
+}
+
+/** Copies a tensor whose array is a part of a buffer, which can't move without the rest. */
+function whole(tensor: Tensor): Tensor {
+  const { data } = tensor;
+  return Array.isArray(data) || data.byteLength === data.buffer.byteLength
+    ? tensor
+    : ({ ...tensor, data: data.slice() } as Tensor);
+}

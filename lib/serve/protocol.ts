@@ -1,0 +1,130 @@
+// Requests and replies of the Open Inference Protocol, version 2, as a server reads and writes them. Nothing of a request
+// is trusted: its lengths are checked before anything of their size is allocated, its tensors against the model.
+import { checkFeeds } from "../core/check-inputs.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { datatypeOf } from "../remote/datatypes.ts";
+import { decodeTensor } from "../remote/decode.ts";
+import type { Rest } from "../remote/decode.ts";
+import { concat, toBytes } from "../remote/encode.ts";
+import { parseJson, readData, writeData } from "../remote/json-tensors.ts";
+import { asObject, decodeText } from "../remote/plain-json.ts";
+import type { Tensors } from "./lane.ts";
+import type { ServedModel } from "./served-models.ts";
+
+/** A decoded request. */
+export interface InferCall {
+  /** The request's id; undefined where it has none. */
+  readonly id: string | undefined;
+  readonly feeds: Tensors;
+  /** The outputs to return, in their order, and whether each is sent as bytes. */
+  readonly outputs: readonly { readonly name: string; readonly isBinary: boolean }[];
+}
+
+/** An encoded reply. */
+export interface EncodedReply {
+  readonly body: Uint8Array;
+  /** Length of the JSON in front of tensor bytes; null where JSON is all. */
+  readonly headerLength: number | null;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Numbers that JSON lacks, as clients write them. */
+const NUMBERS: Readonly<Record<string, number>> = { NaN: NaN, Infinity: Infinity, "-Infinity": -Infinity };
+const ID_MAX = 1_024;
+
+/**
+ * Decodes a request. `headerLength` is the header `Inference-Header-Content-Length`, which marks tensor bytes.
+ * @throws Error that says what is wrong with it
+ */
+export function decodeCall(model: ServedModel, body: Uint8Array, headerLength: string | undefined): InferCall {
+  const length = headerLength === undefined ? body.length : Number(headerLength);
+  if (headerLength !== undefined && (!/^\d{1,15}$/.test(headerLength) || length > body.length))
+    throw new TypeError(`Inference-Header-Content-Length is ${headerLength}, the body has ${body.length} bytes`);
+  const request = asObject(parse(decodeText(body.subarray(0, length), "the request")), "the request");
+  const rest: Rest = { bytes: body.subarray(length), offset: 0, isBinary: false, json: { parseJson, readData } };
+  const entries = Object.fromEntries(listOf(request, "inputs").map((x) => inputOf(model, x, rest)));
+  if (Object.keys(entries).length < listOf(request, "inputs").length) throw new TypeError("two inputs have one name");
+  if (rest.offset !== rest.bytes.length)
+    throw new RangeError(`inputs have ${rest.offset} bytes, the body has ${rest.bytes.length} after its JSON`);
+  checkFeeds(model.inputs, entries);
+  const id = request["id"] ?? undefined;
+  if (id !== undefined && (typeof id !== "string" || id.length > ID_MAX))
+    throw new TypeError(`id: expected a text of at most ${ID_MAX} characters`);
+  return { id, feeds: entries, outputs: outputsOf(model, request) };
+}
+
+function parse(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    throw new TypeError("the request is not JSON");
+  }
+}
+
+function listOf(request: Fields, field: string): readonly Fields[] {
+  const list = request[field];
+  if (!Array.isArray(list)) throw new TypeError(`the request has no ${field}`);
+  return list.map((x: unknown) => asObject(x, `one of ${field}`));
+}
+
+function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [string, Tensor] {
+  const port = model.inputs.find((x) => x.name === entry["name"]);
+  const { datatype, data } = entry;
+  if (port !== undefined && datatype !== datatypeOf(port.dtype))
+    throw new TypeError(
+      `input "${port.name}" is ${JSON.stringify(datatype)}, the model takes ${datatypeOf(port.dtype)}`,
+    );
+  const isFloat = typeof datatype === "string" && datatype.startsWith("FP");
+  const values = isFloat && Array.isArray(data) ? data.flat(Infinity).map(numberOf) : data;
+  const { name, tensor } = decodeTensor({ ...entry, ...(data !== undefined && { data: values }) }, rest, "input");
+  if (tensor.dtype === "bool" && tensor.data.some((x) => x > 1))
+    throw new RangeError(`input "${name}": elements of BOOL must be 0 or 1`);
+  return [name, tensor];
+}
+
+function numberOf(value: unknown): unknown {
+  return typeof value === "string" ? (NUMBERS[value] ?? value) : value;
+}
+
+function outputsOf({ outputs }: ServedModel, request: Fields): InferCall["outputs"] {
+  const isBinary = flagOf(request, "binary_data_output") ?? false;
+  const wanted = (request["outputs"] ?? undefined) === undefined ? [] : listOf(request, "outputs");
+  if (wanted.length === 0) return outputs.map(({ name }) => ({ name, isBinary }));
+  const names = wanted.map((x) => x["name"]);
+  if (new Set(names).size < names.length) throw new TypeError("two outputs have one name");
+  return wanted.map((entry) => {
+    const found = outputs.find((x) => x.name === entry["name"]);
+    if (found === undefined)
+      throw new TypeError(
+        `the model has no output ${JSON.stringify(entry["name"])}, only ${outputs.map((x) => `"${x.name}"`).join(", ")}`,
+      );
+    return { name: found.name, isBinary: flagOf(entry, "binary_data") ?? isBinary };
+  });
+}
+
+function flagOf({ parameters }: Fields, name: string): boolean | undefined {
+  const value = typeof parameters === "object" && parameters !== null ? (parameters as Fields)[name] : undefined;
+  return typeof value === "boolean" ? value : undefined;
+}
+
+/** Encodes a reply. JSON has no NaN and no Infinity: both are null there, as KServe and MLServer write them. */
+export function encodeReply(model: ServedModel, { id, outputs }: InferCall, answers: Tensors): EncodedReply {
+  const parts: Uint8Array[] = [];
+  const entries = outputs.map(({ name, isBinary }) => {
+    const tensor = answers[name];
+    if (tensor === undefined) throw new Error(`the model did not return output "${name}"`);
+    const datatype = datatypeOf(tensor.dtype);
+    const head = `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${tensor.dims.join()}]`;
+    if (!isBinary) {
+      const data = writeData(datatype, tensor);
+      return `${head},"data":${datatype.startsWith("FP") ? data.replaceAll(/"[^"]+"/g, "null") : data}}`;
+    }
+    const bytes = toBytes({ datatype, tensor });
+    parts.push(bytes);
+    return `${head},"parameters":{"binary_data_size":${bytes.byteLength}}}`;
+  });
+  const own = { model_name: model.name, model_version: model.version, ...(id !== undefined && { id }) };
+  const head = new TextEncoder().encode(`${JSON.stringify(own).slice(0, -1)},"outputs":[${entries.join()}]}`);
+  return { body: concat([head, ...parts]), headerLength: outputs.some((x) => x.isBinary) ? head.length : null };
+}

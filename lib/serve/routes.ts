@@ -1,0 +1,232 @@
+// Routes of the server, and the checks before them: origin, token, and the size of what is not answered yet. Names of
+// models are looked up in a map; no part of an address becomes a path.
+import { createHash, timingSafeEqual } from "node:crypto";
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { isSelvedgeError } from "../core/errors.ts";
+import { RELEASE } from "../core/version.ts";
+import { RunError } from "./executor.ts";
+import type { Executor, ServerClock } from "./executor.ts";
+import type { Metrics } from "./metrics.ts";
+import { decodeCall, encodeReply } from "./protocol.ts";
+import type { InferCall } from "./protocol.ts";
+import type { ServedModel } from "./served-models.ts";
+
+const HEADER_LENGTH = "inference-header-content-length";
+const CORS_MAX_AGE_S = "7200";
+const unzip = promisify(gunzip);
+
+/** The server as its routes use it. */
+export interface RouteContext {
+  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly executor: Executor;
+  readonly metrics: Metrics;
+  readonly state: { readonly isReady: boolean; readonly isStopping: boolean };
+  readonly clock: ServerClock;
+  readonly origins: readonly string[];
+  readonly token: string | undefined;
+  readonly maxBodyBytes: number;
+  readonly maxPendingBytes: number;
+  readonly timeoutMs: number;
+  /** Facts of a request's run, for its line in the log. */
+  readonly runs: WeakMap<FastifyRequest, object>;
+}
+
+/** An error with a status and the text that its client reads. */
+class HttpError extends Error {
+  readonly statusCode: number;
+  readonly retryAfterS: number | null;
+
+  constructor(statusCode: number, message: string, retryAfterS: number | null = null) {
+    super(message);
+    this.statusCode = statusCode;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+interface Params {
+  readonly model: string;
+  readonly version?: string;
+}
+
+/** Adds all routes. */
+export function addRoutes(app: FastifyInstance, context: RouteContext): void {
+  addChecks(app, context);
+  const { models, executor, metrics, state } = context;
+  const found = (request: FastifyRequest): ServedModel => modelOf(models, request.params as Params);
+  const readiness = (reply: FastifyReply): FastifyReply =>
+    reply.code(state.isReady ? 200 : 503).send({ ready: state.isReady });
+  app.get("/v2", () => ({ name: "selvedge", version: RELEASE.split(" ")[0], extensions: ["binary_tensor_data"] }));
+  app.get("/v2/health/live", () => ({ live: true }));
+  app.get("/v2/health/ready", (_, reply) => readiness(reply));
+  app.get("/v2/models", () => ({ models: [...models.keys()] }));
+  app.get("/metrics", (_, reply) =>
+    reply
+      .type("text/plain; version=0.0.4; charset=utf-8")
+      .send(metrics.text({ queued: executor.queued, pending: executor.pending, isReady: state.isReady })),
+  );
+  for (const path of ["/v2/models/:model", "/v2/models/:model/versions/:version"]) {
+    app.get(path, (request) => found(request).metadata);
+    app.get(`${path}/ready`, (request, reply) => {
+      found(request);
+      return readiness(reply);
+    });
+    app.post(`${path}/infer`, (request, reply) => infer(context, found(request), request, reply));
+  }
+}
+
+function modelOf(models: ReadonlyMap<string, ServedModel>, { model, version }: Params): ServedModel {
+  const found = models.get(model);
+  if (found === undefined) throw new HttpError(404, `model ${quoted(model)} is not served`);
+  if (version !== undefined && version !== found.version)
+    throw new HttpError(404, `model ${quoted(model)} has no version ${quoted(version)}, only ${quoted(found.version)}`);
+  return found;
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 100));
+}
+
+async function infer(
+  context: RouteContext,
+  model: ServedModel,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { executor, state, clock, timeoutMs, maxBodyBytes, runs } = context;
+  if (!state.isReady && !state.isStopping) throw new HttpError(503, "the server is loading its models", 1);
+  const call = decode(model, await bodyOf(request, maxBodyBytes), request);
+  const stop = new AbortController();
+  reply.raw.once("close", () => {
+    stop.abort(new HttpError(499, "the client left"));
+  });
+  const cancel = clock.setTimer(() => {
+    stop.abort(new HttpError(503, `no answer in ${timeoutMs} ms`, 1));
+  }, timeoutMs);
+  try {
+    const { outputs, together, queuedMs, ranMs } = await executor.run(model, call.feeds, stop.signal);
+    runs.set(request, { together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
+    const { body, headerLength } = encodeReply(model, call, outputs);
+    if (headerLength === null) return await reply.type("application/json").send(body);
+    return await reply.type("application/octet-stream").header(HEADER_LENGTH, headerLength).send(body);
+  } catch (error) {
+    throw httpErrorOf(error, () => Math.ceil(executor.waitMs(model) / 1_000));
+  } finally {
+    cancel();
+  }
+}
+
+function decode(model: ServedModel, body: Uint8Array, { headers }: FastifyRequest): InferCall {
+  const length = headers[HEADER_LENGTH];
+  try {
+    return decodeCall(model, body, Array.isArray(length) ? length[0] : length);
+  } catch (error) {
+    throw new HttpError(400, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Returns a request's body, decompressed to at most `maxBytes`. */
+async function bodyOf({ body, headers }: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+  const bytes = body instanceof Uint8Array ? body : new Uint8Array();
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (encoding === "identity") return plain(bytes);
+  if (encoding !== "gzip") throw new HttpError(415, `Content-Encoding ${quoted(encoding)}: send gzip, or none`);
+  try {
+    return plain(await unzip(bytes, { maxOutputLength: maxBytes }));
+  } catch (error) {
+    if (error instanceof RangeError) throw new HttpError(413, `the body expands to more than ${maxBytes} bytes`);
+    throw new HttpError(400, "the body is not gzip");
+  }
+}
+
+/** Returns bytes as an array whose `slice` copies; a Buffer's does not. */
+function plain({ buffer, byteOffset, length }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, length);
+}
+
+function httpErrorOf(error: unknown, waitS: () => number): unknown {
+  if (error instanceof RunError) return new HttpError(400, `the model does not run on these inputs: ${error.message}`);
+  if (!isSelvedgeError(error)) return error;
+  if (error.code === "overloaded") return new HttpError(429, error.message, Math.min(30, Math.max(1, waitS())));
+  return new HttpError(error.code === "worker-crashed" ? 503 : 500, error.message, 1);
+}
+
+/** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
+function addChecks(app: FastifyInstance, context: RouteContext): void {
+  const { origins, token, maxPendingBytes, maxBodyBytes, state } = context;
+  let pendingBytes = 0;
+  app.removeAllContentTypeParsers();
+  // The protocol's clients send other content types than they should, or none.
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => {
+    done(null, body);
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    record(request, reply, context);
+    allowOrigin(request, reply, origins);
+    // A client that is to reconnect does so elsewhere.
+    if (state.isStopping) reply.header("connection", "close");
+    if (request.method === "OPTIONS") return reply.code(204).send();
+    if (token !== undefined && !request.url.startsWith("/v2/health/") && !hasToken(request, token)) {
+      reply.header("www-authenticate", "Bearer");
+      throw new HttpError(401, "expected the header Authorization: Bearer with the server's token");
+    }
+    if (request.method !== "POST") return undefined;
+    const length = Number(request.headers["content-length"] ?? maxBodyBytes);
+    if (!(length <= maxBodyBytes)) throw new HttpError(413, `the body is larger than ${maxBodyBytes} bytes`);
+    if (pendingBytes + length > maxPendingBytes) throw new HttpError(429, "too many bytes are not answered yet", 1);
+    pendingBytes += length;
+    reply.raw.once("close", () => {
+      pendingBytes -= length;
+    });
+    return undefined;
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send({ error: `${request.method} ${quoted(request.url)} is not a part of this server` }),
+  );
+  app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status === 500) request.log.error({ err: error });
+    const { retryAfterS = null } = error instanceof HttpError ? error : {};
+    if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
+    return reply.code(status).send({ error: error.message });
+  });
+}
+
+/** Counts and logs a request once its reply was sent, or its client left. */
+function record(request: FastifyRequest, reply: FastifyReply, { clock, metrics, models, runs }: RouteContext): void {
+  const startMs = clock.now();
+  reply.raw.once("close", () => {
+    const { method, params, url, log } = request;
+    const status = reply.raw.writableFinished ? reply.statusCode : 499;
+    const ms = clock.now() - startMs;
+    const { model = "" } = (params ?? {}) as Partial<Params>;
+    if (method === "POST") metrics.request(models.has(model) ? model : "", status, ms);
+    const path = url.split("?")[0]?.slice(0, 200);
+    log.info({ method, path, status, ms: rounded(ms), ...runs.get(request) }, "request");
+  });
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function allowOrigin({ headers }: FastifyRequest, reply: FastifyReply, origins: readonly string[]): void {
+  const { origin } = headers;
+  if (origins.length === 0 || origin === undefined) return;
+  reply.header("vary", "origin");
+  if (!origins.includes(origin) && !origins.includes("*")) return;
+  reply.headers({
+    "access-control-allow-origin": origins.includes("*") ? "*" : origin,
+    "access-control-expose-headers": `${HEADER_LENGTH}, retry-after, date`,
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": `authorization, content-type, content-encoding, ${HEADER_LENGTH}`,
+    "access-control-max-age": CORS_MAX_AGE_S,
+  });
+}
+
+/** Compares in a time that does not depend on the token. */
+function hasToken({ headers }: FastifyRequest, token: string): boolean {
+  const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
+  return timingSafeEqual(hash(headers.authorization ?? ""), hash(`Bearer ${token}`));
+}
