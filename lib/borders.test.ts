@@ -183,7 +183,8 @@ describe("the source", () => {
 
   test("loads on the page neither ONNX Runtime nor what runs in a worker or in Node", () => {
     const page = [...reach([join(ROOT, "lib/index.ts")], imports)].map((path) => relative(ROOT, path));
-    const foreign = /onnxruntime|^lib\/(compress|cli|doctor|build|worker)\/|^lib\/cache\/(?!messages\.ts)|node:/;
+    const foreign =
+      /onnxruntime|^lib\/(compress|cli|doctor|export|serve|build|worker)\/|^lib\/cache\/(?!messages\.ts)|node:/;
     expect(page.filter((path) => foreign.test(path))).toEqual([]);
   });
 
@@ -193,7 +194,7 @@ describe("the source", () => {
     const inWorker = new Set([...reach(entries, imports)].filter((path) => !page.has(path)));
     const free = (path: string): boolean =>
       inWorker.has(path) ||
-      /^(lib\/(effects|build|compress|cli|doctor|bindings|testing)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program))\.ts/.test(
+      /^(lib\/(effects|build|compress|cli|doctor|serve|bindings|testing)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program))\.ts/.test(
         relative(ROOT, path),
       );
     const touched = paths

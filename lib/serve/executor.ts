@@ -1,6 +1,6 @@
-// Runs requests on lanes by the scheduler of lib/schedule, the one of the page: events in, decisions out. What the page
-// has and a server has not are deadlines, priorities, models that come and go, and a second backend; so this is a small
-// part of engine/dispatcher.ts. Batches are joined and split by worker/join-batch.ts, as on the page.
+// Runs requests on lanes by the scheduler of lib/schedule, the one of the page: events in, decisions out. A small part of
+// engine/dispatcher.ts, since a server has no deadlines, priorities, models that come and go, or second backend. Batches
+// are joined and split by worker/join-batch.ts, as on the page.
 import { shapeOf } from "../core/batch-shape.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -147,7 +147,9 @@ export class Executor {
       };
       signal.addEventListener("abort", cancel, { once: true });
       const sizes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]));
-      const shape = model.batching.canJoin ? shapeOf(model.inputs, sizes) : null;
+      const together = model.batching.canJoin ? shapeOf(model.inputs, sizes) : null;
+      // A request without rows has no cost of a row.
+      const shape = together?.rows === 0 ? null : together;
       this.#tell({
         type: "arrived",
         isAgain: false,

@@ -17,6 +17,9 @@ const HEADER_LENGTH = "inference-header-content-length";
 const CORS_MAX_AGE_S = "7200";
 const unzip = promisify(gunzip);
 
+/** Writes a line to the log. */
+export type Log = (level: "info" | "error", message: string, fields?: object) => void;
+
 /** The server as its routes use it. */
 export interface RouteContext {
   readonly models: ReadonlyMap<string, ServedModel>;
@@ -29,6 +32,7 @@ export interface RouteContext {
   readonly maxBodyBytes: number;
   readonly maxPendingBytes: number;
   readonly timeoutMs: number;
+  readonly log: Log;
   /** Facts of a request's run, for its line in the log. */
   readonly runs: WeakMap<FastifyRequest, object>;
 }
@@ -154,7 +158,7 @@ function httpErrorOf(error: unknown, waitS: () => number): unknown {
 
 /** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
 function addChecks(app: FastifyInstance, context: RouteContext): void {
-  const { origins, token, maxPendingBytes, maxBodyBytes, state } = context;
+  const { origins, token, maxPendingBytes, maxBodyBytes, state, log } = context;
   let pendingBytes = 0;
   app.removeAllContentTypeParsers();
   // The protocol's clients send other content types than they should, or none.
@@ -186,7 +190,7 @@ function addChecks(app: FastifyInstance, context: RouteContext): void {
   );
   app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status === 500) request.log.error({ err: error });
+    if (status === 500) log("error", error.message, { path: request.url.slice(0, 200), stack: error.stack });
     const { retryAfterS = null } = error instanceof HttpError ? error : {};
     if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
     return reply.code(status).send({ error: error.message });
@@ -194,16 +198,20 @@ function addChecks(app: FastifyInstance, context: RouteContext): void {
 }
 
 /** Counts and logs a request once its reply was sent, or its client left. */
-function record(request: FastifyRequest, reply: FastifyReply, { clock, metrics, models, runs }: RouteContext): void {
+function record(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { clock, metrics, models, runs, log }: RouteContext,
+): void {
   const startMs = clock.now();
   reply.raw.once("close", () => {
-    const { method, params, url, log } = request;
+    const { method, params, url } = request;
     const status = reply.raw.writableFinished ? reply.statusCode : 499;
     const ms = clock.now() - startMs;
     const { model = "" } = (params ?? {}) as Partial<Params>;
     if (method === "POST") metrics.request(models.has(model) ? model : "", status, ms);
     const path = url.split("?")[0]?.slice(0, 200);
-    log.info({ method, path, status, ms: rounded(ms), ...runs.get(request) }, "request");
+    log("info", "request", { method, path, status, ms: rounded(ms), ...runs.get(request) });
   });
 }
 

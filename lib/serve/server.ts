@@ -1,6 +1,9 @@
 // An inference server for bundles (`selvedge serve`): the Open Inference Protocol, version 2, over HTTP, on one machine.
 // It listens at once and is ready after each lane has loaded and run each model. It is stopped gracefully: not ready any
 // more, then no new connections, then the end of the requests that it has.
+import { once } from "node:events";
+import type { Server } from "node:http";
+import { Server as NetServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findPackage, loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
@@ -10,6 +13,7 @@ import type { ServerClock } from "./executor.ts";
 import { Lane } from "./lane.ts";
 import { Metrics } from "./metrics.ts";
 import { addRoutes } from "./routes.ts";
+import type { Log } from "./routes.ts";
 import { openModels } from "./served-models.ts";
 import type { ServedModel } from "./served-models.ts";
 
@@ -62,6 +66,8 @@ const DEFAULTS = {
 
 /** How long a stopping server still accepts connections: load balancers need a moment to see that it is not ready. */
 const DRAIN_MS = 1_000;
+/** How long connections without a request stay open then: one that was just opened is about to send its first. */
+const IDLE_MS = 500;
 /** How long the thread of a lane stays away that ended by itself. */
 const RESTART_MS = 1_000;
 
@@ -104,35 +110,57 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     metrics.run(name, requests, ms);
   };
   const app = fastify({
-    logger: set.logLevel === "silent" ? false : { level: set.logLevel },
-    disableRequestLogging: true,
     bodyLimit: set.maxBodyBytes,
     requestTimeout: set.receiveTimeoutMs,
     // Requests on open connections are answered while the server stops.
     return503OnClosing: false,
-    forceCloseConnections: "idle",
     http: { connectionsCheckingInterval: Math.min(1_000, set.receiveTimeoutMs), headersTimeout: set.receiveTimeoutMs },
   });
+  const log = logOf(set.logLevel);
   const state = { isReady: false, isStopping: false };
   const { maxPendingBytes = 8 * set.maxBodyBytes, token } = set;
-  addRoutes(app, { ...set, maxPendingBytes, token, models, executor, metrics, state, clock, runs: new WeakMap() });
+  addRoutes(app, { ...set, maxPendingBytes, token, models, executor, metrics, state, clock, log, runs: new WeakMap() });
   const lanes = new Lanes(list, executor, set, (text) => {
-    app.log.error(text);
+    log("error", text);
   });
   const url = await app.listen({ host: set.host, port: set.port });
   const ready = lanes.start().then(() => {
     state.isReady = !state.isStopping;
-    app.log.info({ url, models: [...models.keys()] }, "ready");
+    log("info", "ready", { url, models: [...models.keys()] });
   });
   ready.catch(() => undefined);
   const close = async (): Promise<void> => {
     Object.assign(state, { isReady: false, isStopping: true });
-    if (app.server.listening) await sleep(DRAIN_MS);
-    await app.close();
+    await drain(app.server, set.receiveTimeoutMs + set.timeoutMs);
     await lanes.close();
     await folder.remove();
   };
   return { url, ready, close };
+}
+
+/**
+ * Stops accepting connections, and returns when all are closed; after `maxMs` those that are left are cut. `close` of an
+ * HTTP server, and so of fastify, closes all without a request at once, also one whose first request is on its way.
+ */
+async function drain(server: Server, maxMs: number): Promise<void> {
+  await sleep(DRAIN_MS);
+  const closed = once(server, "close");
+  NetServer.prototype.close.call(server);
+  await sleep(IDLE_MS);
+  server.closeIdleConnections();
+  const cut = setTimeout(() => {
+    server.closeAllConnections();
+  }, maxMs);
+  await closed;
+  clearTimeout(cut);
+}
+
+/** Returns a log of JSON lines on standard output. */
+function logOf(least: NonNullable<ServeOptions["logLevel"]>): Log {
+  return (level, message, fields = {}) => {
+    if (least === "silent" || (least === "error" && level === "info")) return;
+    process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
+  };
 }
 
 /** The lanes of a server, each started again when its thread ends. */

@@ -1,0 +1,140 @@
+// The executor on lanes and a clock of the test: what runs when, and with whom.
+import { expect, test } from "vitest";
+import type { Tensor } from "../core/tensor.ts";
+import { batchingOf } from "../worker/join-batch.ts";
+import { Executor } from "./executor.ts";
+import type { RunLane, ServerClock } from "./executor.ts";
+import type { Tensors } from "./lane.ts";
+import type { ServedModel } from "./served-models.ts";
+
+const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 1], batchAxis: 0 }) as const;
+const model: ServedModel = {
+  ...{ id: 0, path: "", extra: {}, name: "m", version: "1", key: "m", warmUp: {}, metadata: {} },
+  inputs: [port("x")],
+  outputs: [port("y")],
+  batching: batchingOf([port("x")], [port("y")], true),
+};
+
+/** A lane whose runs end when the test says so: y = 2 x. */
+class ManualLane implements RunLane {
+  readonly id: string;
+  readonly runs: { readonly rows: number[]; end(error?: Error): void }[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  run(_: number, feeds: Tensors): Promise<Record<string, Tensor>> {
+    const { dims, data } = feeds["x"] as Tensor<"float32">;
+    return new Promise((resolve, reject) => {
+      const outputs = { y: { dtype: "float32", dims, data: data.map((x) => 2 * x) } } as const;
+      this.runs.push({
+        rows: [...data],
+        end: (error) => {
+          if (error === undefined) resolve(outputs);
+          else reject(error);
+        },
+      });
+    });
+  }
+}
+
+interface World {
+  readonly executor: Executor;
+  readonly lane: ManualLane;
+  /** Ends the oldest open run after `ms`, and lets what follows happen. */
+  end(ms: number, error?: Error): Promise<void>;
+  settle(): Promise<void>;
+}
+
+function world(maxQueue = 100): World {
+  const lane = new ManualLane("cpu-0");
+  let now = 0;
+  const deferred: (() => void)[] = [];
+  const clock: ServerClock = {
+    now: () => now,
+    setTimer: () => () => undefined,
+    defer: (callback) => deferred.push(callback),
+  };
+  const executor = new Executor([model], { maxQueue, maxBatchSize: 8 }, clock);
+  executor.measured(model, 10);
+  executor.add(lane);
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 20; i += 1) {
+      for (const callback of deferred.splice(0)) callback();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const end = async (ms: number, error?: Error): Promise<void> => {
+    now += ms;
+    lane.runs.shift()?.end(error);
+    await settle();
+  };
+  return { executor, lane, end, settle };
+}
+
+const of = (value: number): Tensors => ({ x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(value) } });
+const fresh = (): AbortSignal => new AbortController().signal;
+
+test("requests that wait run together once larger batches were measured to pay, each with its own answer", async () => {
+  const { executor, lane, end, settle } = world();
+  const answers = Array.from({ length: 40 }, (_, i) => executor.run(model, of(i), fresh()));
+  const sizes: number[] = [];
+  await settle();
+  // A batch takes as long as one row.
+  while (lane.runs.length > 0) {
+    sizes.push(lane.runs[0]?.rows.length ?? 0);
+    await end(10);
+  }
+  expect(Math.max(...sizes)).toBe(8);
+  expect(sizes.reduce((a, b) => a + b, 0)).toBe(40);
+  for (const [i, { outputs, together }] of (await Promise.all(answers)).entries()) {
+    expect(outputs["y"]?.data).toEqual(Float32Array.of(2 * i));
+    expect(together).toBeLessThanOrEqual(8);
+  }
+  expect([executor.queued, executor.pending]).toEqual([0, 0]);
+});
+
+test("a full queue rejects, and one that was cancelled in it never runs", async () => {
+  const { executor, lane, end, settle } = world(2);
+  const first = executor.run(model, of(1), fresh());
+  await settle();
+  const second = executor.run(model, of(2), fresh());
+  await settle(); // staged on the lane
+  const stop = new AbortController();
+  const cancelled = executor.run(model, of(3), stop.signal);
+  const last = executor.run(model, of(4), fresh());
+  await expect(executor.run(model, of(5), fresh())).rejects.toMatchObject({ code: "overloaded", retryable: true });
+  stop.abort(new Error("left"));
+  await expect(cancelled).rejects.toThrow("left");
+  const ran: number[] = [];
+  while (lane.runs.length > 0) {
+    ran.push(...(lane.runs[0]?.rows ?? []));
+    await end(10);
+  }
+  expect(ran.sort()).toEqual([1, 2, 4]);
+  await Promise.all([first, second, last]);
+  await expect(executor.run(model, of(6), AbortSignal.abort(new Error("gone")))).rejects.toThrow("gone");
+});
+
+test("the run's own error is the request's, and the next request is answered", async () => {
+  const { executor, end, settle } = world();
+  const failed = executor.run(model, of(1), fresh());
+  const seen = expect(failed).rejects.toThrow("index out of range");
+  await settle();
+  await end(10, new Error("index out of range"));
+  await seen;
+  const next = executor.run(model, of(2), fresh());
+  await settle();
+  await end(10);
+  expect((await next).outputs["y"]?.data).toEqual(Float32Array.of(4));
+});
+
+test("a request without rows is answered", async () => {
+  const { executor, end, settle } = world();
+  const empty = { x: { dtype: "float32", dims: [0, 1], data: new Float32Array() } } as const;
+  const answer = executor.run(model, empty, fresh());
+  await settle();
+  await end(1);
+  expect((await answer).outputs["y"]?.dims).toEqual([0, 1]);
+});

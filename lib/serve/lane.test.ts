@@ -1,0 +1,38 @@
+// A lane's thread with a runtime of the test, which does what ONNX Runtime does only by accident: it ends the thread.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { Lane } from "./lane.ts";
+
+const RUNTIME = `
+module.exports = {
+  Tensor: class { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } },
+  InferenceSession: {
+    create: async () => ({ run: async ({ x }) => (x.data[0] === 9 ? process.exit(3) : { y: x }) }),
+  },
+};
+`;
+
+test("a thread that ends rejects its runs and later ones, and reports that it ended once", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-lane-"));
+  try {
+    writeFileSync(join(folder, "runtime.cjs"), RUNTIME);
+    const ends: Error[] = [];
+    const lane = new Lane("cpu-0", join(folder, "runtime.cjs"), 1, (error) => ends.push(error));
+    await lane.load({ id: 0, path: "", extra: {} });
+    const of = (value: number) => ({ x: { dtype: "float32", dims: [1], data: Float32Array.of(value) } }) as const;
+    const part = new Float32Array(4).fill(7).subarray(1, 2);
+    expect(await lane.run(0, { x: { dtype: "float32", dims: [1], data: part } })).toEqual({ y: of(7).x });
+    // A part of a buffer is copied: the rest stays its owner's.
+    expect(part.buffer.byteLength).toBe(16);
+    const runs = await Promise.allSettled([lane.run(0, of(9)), lane.run(0, of(1))]);
+    for (const run of [...runs, ...(await Promise.allSettled([lane.run(0, of(1))]))])
+      expect(run).toMatchObject({ status: "rejected", reason: { code: "worker-crashed" } });
+    expect(ends.map((x) => x.message)).toEqual(["The thread of lane cpu-0 ended: exit code 3."]);
+    await lane.close();
+    expect(ends).toHaveLength(1);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
