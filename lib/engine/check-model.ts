@@ -1,5 +1,5 @@
 // Comparison of a loaded model with the known answers of its bundle, on the lane that runs it: for a page that shows it.
-// Imported by `model.check`. What a wrong answer leads to is golden-check.ts's.
+// Imported by `model.check`. Refusals are golden-check.ts's.
 import type { Candidate } from "../core/choose-variant.ts";
 import { goldenFiles } from "../core/bundle.ts";
 import { compare } from "../core/compare-outputs.ts";
@@ -21,7 +21,7 @@ export interface OutputCheck {
   readonly error: number | null;
   /** Bound on the error: 0.001, or 0.02 in float16. */
   readonly tolerance: number;
-  /** What is wrong with it; null where nothing is. */
+  /** Sentence on a wrong output; null for a right one. */
   readonly fault: string | null;
 }
 
