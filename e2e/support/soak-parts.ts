@@ -67,7 +67,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       ["apps/matrix", "apps/hosts", `--project=${browser}`],
     ]),
   ),
-  remote: ["--project=chromium", "remote/engines", "remote/export"],
+  remote: ["--project=chromium", "remote/engines", "remote/export", "remote/serve"],
   package: ["site/package", "storage/offline"],
   consumers: [
     ...[
