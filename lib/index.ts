@@ -65,6 +65,7 @@ export type {
   Golden,
   GoldenRun,
   ImageSpec,
+  SoundSpec,
   PadSpec,
   PerBackend,
   PoolSpec,

@@ -130,3 +130,10 @@ test("the command prints the line that loads the bundle", async () => {
   vi.restoreAllMocks();
   expect(printed).toContain('engine.load("/name/bundle/bundle.json")');
 });
+
+test("a setting for which pictures are not converted is noted", async () => {
+  const settings = { image_processor_type: "NewestImageProcessor", size: 8 };
+  hub.commit("owner/pictures", { ...FILES, "preprocessor_config.json": JSON.stringify(settings) });
+  const { notes } = await importRepository("owner/pictures", { out, host: hub.url });
+  expect(notes).toContain('preprocessor_config.json: "size" of NewestImageProcessor is not supported: tensors alone');
+});
