@@ -96,6 +96,15 @@ test("an image classifier by its name, from the engine's hub", async ({ page }) 
   expect(answer.best).toBe("green");
 });
 
+test("a picture for an image processor that is not known is refused with the file and the setting", async ({
+  page,
+}) => {
+  const settings = { image_processor_type: "NewestImageProcessor", size: { height: 8, width: 8 } };
+  hub.commit("owner/image", { ...imageRepository(), "preprocessor_config.json": JSON.stringify(settings) });
+  const answer = await ask(page, { source: { repo: "owner/image", host: hub.url }, colour: [0, 255, 51] });
+  expect(answer.error).toContain('preprocessor_config.json: "resample" of NewestImageProcessor is not supported');
+});
+
 test("an encoder whose weights are two files of external data", async ({ page }) => {
   hub.commit("owner/encoder", encoderRepository());
   const answer = await ask(page, { source: { repo: "owner/encoder", host: hub.url }, inputs: { input_ids: "dog" } });
