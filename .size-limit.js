@@ -22,6 +22,7 @@ const onDemand = [
   "./own-description.js",
   "./repository-source.js",
   "./embed.js",
+  "./remote-lanes.js",
   "../core/release-record.js",
   "../core/unreadable.js",
   "../core/read-tensors.js",
@@ -66,6 +67,7 @@ export default [
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
   part("engine/embed.js"),
+  part("engine/remote-lanes.js"),
   {
     ...part("remote/index.js"),
     name: "Client of inference servers, gzip",

@@ -15,7 +15,7 @@ const FOLDERS = {
   pool: { code: ["core", "rpc"], types: ["effects"] },
   offline: { code: ["core"] },
   engine: { code: ["core", "effects", "rpc", "schedule", "observe", "pool", "cache", "offline", "source", "entries"] },
-  worker: { code: ["core", "effects", "rpc"] },
+  worker: { code: ["core", "effects", "rpc", "remote"] },
   source: { code: ["core"] },
   remote: { code: ["core", "effects"] },
   cache: { code: ["core", "effects", "rpc", "source"] },

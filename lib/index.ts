@@ -16,6 +16,8 @@ export type {
   LoadOptions,
   MapOptions,
   ObserveOptions,
+  RemoteEngineOptions,
+  RemoteModelOption,
   RunOptions,
   StatefulOptions,
   TraceOptions,
@@ -44,7 +46,7 @@ export type { BoxesSpec, MapSpec, PointsSpec, SegmentSpec, TokensSpec } from "./
 export type { ResampleFilter, ResampleSpec, ScaledSize } from "./core/image-spec.ts";
 export type { EmbedOptions, Precision, Vectors } from "./engine/embed.ts";
 export type { BackendName } from "./rpc/backend.ts";
-export type { AdapterFacts, DeviceFacts } from "./core/device.ts";
+export type { AdapterFacts, DeviceFacts, Placement } from "./core/device.ts";
 export type { Why, WhyCode } from "./core/reasons.ts";
 export type { LaneStats } from "./pool/lane-state.ts";
 export type { BatchCounts, Outcome, RequestCounts } from "./observe/counters.ts";

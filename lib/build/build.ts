@@ -43,6 +43,7 @@ import { bundleDeclarations } from "./declarations.ts";
 import { readEntries } from "./entries.ts";
 import { splitWasm } from "./split.ts";
 import { readUsual } from "./hot-functions.ts";
+import { withoutMethods } from "./leave-out.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const { values: options } = parseArgs({
@@ -135,6 +136,7 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
   await bundleTesting();
   await bundleReact();
   for (const file of unreached()) rmSync(join(DIST, file));
+  leaveOutReplay();
   if (options.whole) for (const file of ["assets.js", "jspi-files.js"]) dropRest(join(DIST, file));
   stamp(["core/build-id.js", ...workers.map((entry) => `${basename(entry)}.js`)]);
   await writeOneFile();
@@ -197,6 +199,13 @@ function stamp(into: readonly string[]): void {
     const path = join(DIST, file);
     writeFileSync(path, readFileSync(path, "utf8").replaceAll("@selvedge-build@", id));
   }
+}
+
+/** Leaves out of the page's scheduler what only `selvedge replay` calls, whose own code is in cli.js. */
+function leaveOutReplay(): void {
+  const folder = join(DIST, "schedule");
+  for (const name of readdirSync(folder).filter((x) => x.endsWith(".js")))
+    writeFileSync(join(folder, name), withoutMethods(readFileSync(join(folder, name), "utf8"), "restore"));
 }
 
 /** Compiles the entries of the page or those of Node with tsc, which takes a list of files from a project alone. */

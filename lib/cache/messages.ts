@@ -1,10 +1,10 @@
 // The thread line to the worker that fetches models, as types of messages. Downloads, hashing and validation of a
 // bundle run there, so that they cost neither the page's thread nor its first bytes of script.
-import type { BundleFile, BundleFormat, BundleOutput, DecodeSpec, ImageSpec, Reader } from "../core/bundle.ts";
+import type { BundleFile, BundleFormat, BundleOutput, DecodeSpec, Golden, ImageSpec, Reader } from "../core/bundle.ts";
 import type { Candidate, Pins, BackendChoice } from "../core/choose-variant.ts";
 import type { Fit, MemoryWish } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
-import type { BackendName, DeviceFacts } from "../core/device.ts";
+import type { BackendName, DeviceFacts, Placement } from "../core/device.ts";
 import type { LifeChange } from "../effects/effects.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { Port } from "../core/tensor.ts";
@@ -63,6 +63,8 @@ export interface Wish {
   readonly seen: string | null;
   /** Token for a repository's host. */
   readonly token?: string | undefined;
+  /** Where requests may run. Default: on this device. */
+  readonly placement?: Placement | undefined;
 }
 
 /** An app's own description of a bare model. */
@@ -150,6 +152,8 @@ export interface Plan {
   readonly smaller: (Candidate & { readonly why: Why }) | null;
   /** The backend, where facts suffice to decide; null where it must be measured. */
   readonly settled: BackendChoice | null;
+  /** The model on servers, with the known answers of its variants; null where servers are not asked. */
+  readonly remote?: RemoteCandidate | null | undefined;
   /** The reason for passing over the best candidate: it crashed a page, or may not fit in memory; null without one. */
   readonly spared: Why | null;
   /** Signed releases that were seen, this one included, for the page to keep; null without trusted keys. */
@@ -160,6 +164,14 @@ export interface Plan {
   readonly mustCheck?: boolean | undefined;
   /** The bytes of a bare model; null for a bundle, whose files are fetched when a variant is chosen. */
   readonly data: Blob | null;
+}
+
+/** A bundle's model on servers. */
+export interface RemoteCandidate extends Candidate {
+  /** Goldens of the variants: a server has one of them. */
+  readonly goldens: readonly { readonly variant: string; readonly isHalf: boolean; readonly golden: Golden }[];
+  /** Why no variant runs on this device; null where one does. */
+  readonly why: string | null;
 }
 
 /** Storage of models: on the device, in memory while the engine lives, or none. */

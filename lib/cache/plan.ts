@@ -4,12 +4,12 @@ import type { Bundle, DecodeSpec, ImageSpec, PortSteps, Reader, Unknown } from "
 import { bestOf, LAST_RANK, possible, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { isSmall } from "../core/device.ts";
-import { SelvedgeError } from "../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { fitOf, isExpanded, memoryOf } from "../core/fit.ts";
 import type { Fit } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
 import type { OpenedBundle } from "./opened.ts";
-import type { Plan, Wish } from "./messages.ts";
+import type { Plan, RemoteCandidate, Wish } from "./messages.ts";
 
 /** A candidate whose memory was predicted. */
 type Judged = Candidate & { readonly fit: Fit };
@@ -25,7 +25,8 @@ export function plan(
   const { device, pins } = wish;
   if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
   const { name, inputs, outputs, exampleDims: typical = {} } = bundle.model;
-  const { found, spares, smaller, spared } = choose(bundle, wish);
+  const remote = remoteOf(bundle, wish);
+  const { found, spares, smaller, spared, away = null } = remote === null ? choose(bundle, wish) : aside(bundle, wish);
   const images: Record<string, ImageSpec> = {};
   const decodes: Record<string, DecodeSpec> = {};
   const states: Record<string, string> = {};
@@ -55,6 +56,7 @@ export function plan(
     onWasm: onWasm([...found, ...spares], wish),
     smaller,
     settled: settled(found, device, pins),
+    remote: remote && { ...remote, why: away },
     spared,
     seen,
     refused,
@@ -85,7 +87,40 @@ function sparing(candidate: Judged, wish: Wish): Judged {
 }
 
 /** Candidates of a plan, and the reason for passing over better ones. */
-type Choice = Pick<Plan, "spares" | "smaller" | "spared"> & { readonly found: readonly Judged[] };
+type Choice = Pick<Plan, "spares" | "smaller" | "spared"> & {
+  readonly found: readonly Judged[];
+  /** Why none runs on this device, where servers may; absent where one does. */
+  readonly away?: string;
+};
+
+/** The same beside servers: no candidates where `placement` is `remote`, or where none runs here; `away` says why. */
+function aside(bundle: Bundle, wish: Wish): Choice {
+  const none = { found: [], spares: [], smaller: null, spared: null };
+  if (wish.placement === "remote") return { ...none, away: 'placement is "remote"' };
+  try {
+    return choose(bundle, wish);
+  } catch (error) {
+    const isAway = isSelvedgeError(error) && (error.code === "no-backend" || error.code === "does-not-fit");
+    if (!isAway) throw error;
+    return { ...none, away: error.message };
+  }
+}
+
+/** Returns a bundle's model on servers, whose variant its goldens tell; null where servers are not asked. */
+function remoteOf({ model, variants }: Bundle, { placement = "local" }: Wish): RemoteCandidate | null {
+  if (placement === "local") return null;
+  if (model.outputs.some(({ feeds }) => feeds !== undefined)) {
+    if (placement === "auto") return null;
+    const text = `${model.name} has a recurrent state, which servers don't keep: load it with placement "local".`;
+    throw new SelvedgeError("no-backend", text, { model: model.name, reason: "pinned" });
+  }
+  const mixesRows = variants.some((x) => x.mixesRows === true) ? { mixesRows: true } : {};
+  const variant = { id: "remote", needs: [], files: [], ...mixesRows };
+  const goldens = variants.flatMap(({ id, needs, golden }) =>
+    golden === undefined ? [] : [{ variant: id, isHalf: needs.includes("shader-f16"), golden }],
+  );
+  return { backend: "remote", variant, goldens, why: null };
+}
 
 /** Chooses the best candidates that fit. */
 function choose(bundle: Bundle, wish: Wish): Choice {

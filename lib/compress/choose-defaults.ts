@@ -1,6 +1,6 @@
 // Chooses the default form of each target, the forms that go into the bundle, and the backends on which a form must not
 // be chosen automatically.
-import type { BackendName } from "../rpc/backend.ts";
+import type { LocalBackend } from "../rpc/backend.ts";
 import { fastOrSmall } from "../core/choose-variant.ts";
 import { SLOWER } from "./check/check.ts";
 import type { Target } from "./forms/forms.ts";
@@ -37,8 +37,8 @@ export function isKept(
 }
 
 /** Lists the backends on which a form was not checked, or did not pass: it is never the default there. */
-export function uncheckedOn(report: FormReport, needs: readonly string[]): BackendName[] {
-  const backends: readonly { name: BackendName; other: BackendName; targets: readonly Target[] }[] = [
+export function uncheckedOn(report: FormReport, needs: readonly string[]): LocalBackend[] {
+  const backends: readonly { name: LocalBackend; other: LocalBackend; targets: readonly Target[] }[] = [
     { name: "webgpu", other: "wasm", targets: ["webgpu-f16", "webgpu"] },
     { name: "wasm", other: "webgpu", targets: ["wasm"] },
   ];

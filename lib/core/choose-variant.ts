@@ -9,7 +9,7 @@
 // is larger to download and less accurate than another one, no faster, and runs in no more places, is never chosen.
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
-import type { BackendName, DeviceFacts } from "./device.ts";
+import type { BackendName, DeviceFacts, LocalBackend } from "./device.ts";
 import { SelvedgeError } from "./errors.ts";
 import type { Fit } from "./fit.ts";
 import type { Why, WhyCode } from "./reasons.ts";
@@ -158,12 +158,12 @@ function whyAbsent(backend: BackendName, { secure, jspi, gpu }: DeviceFacts): st
 }
 
 /** A variant that was not validated on a backend at packing is never its default. */
-function isChecked(variant: Variant, backend: BackendName): boolean {
+function isChecked(variant: Variant, backend: LocalBackend): boolean {
   return variant.unchecked?.includes(backend) !== true;
 }
 
 /** Returns the fastest variant by the bundle's figures; the smallest among those that are about as fast. */
-export function best(variants: readonly Variant[], backend: BackendName): Variant | undefined {
+export function best(variants: readonly Variant[], backend: LocalBackend): Variant | undefined {
   const score = (x: Variant): number | undefined =>
     x.score?.name === variants[0]?.score?.name ? x.score?.value : undefined;
   const time = (x: Variant): number => x.speed?.[backend] ?? 1;

@@ -1,7 +1,15 @@
 // Facts about this device and its capabilities. choose-variant.ts decides by them.
 
-/** A backend that computes in a worker. */
-export type BackendName = "webgpu" | "wasm";
+/** A backend that computes on this device. */
+export type LocalBackend = "webgpu" | "wasm";
+
+/** A backend of a lane; `remote` sends tensors to an inference server. */
+export type BackendName = "webgpu" | "wasm" | "remote";
+
+/**
+ * Where requests may run: on this device, on a server, or wherever they finish first. With `local` nothing is sent.
+ */
+export type Placement = "local" | "remote" | "auto";
 
 /**
  * Kind of lane. `express` is one more than there are cores, for short requests that would be late elsewhere. `wide` has

@@ -264,6 +264,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The answer breaks the protocol, or is of another model, version, type or shape than was asked for.",
       "Read the message; after a new deployment connect to the model again.",
     ],
+    "other-model": [
+      "The server's model is not the bundle's: its inputs or outputs differ, it answers the bundle's golden otherwise, or the bundle has none.",
+      "Name the model in `remote.models`; `verified: true` there for a bundle without a golden.",
+    ],
     "too-large": ["The answer exceeds `maxReplyBytes`.", "Ask for fewer outputs, or raise it."],
     "no-binary": [
       "The model takes BF16, which only the binary tensor extension carries, and the server lacks it.",

@@ -73,6 +73,7 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "failed",
   "bad-reply",
   "no-binary",
+  "other-model",
 ]);
 
 /** A value that `structuredClone` copies and JSON can show. */

@@ -119,7 +119,7 @@ function leastOf(variant: Variant): number {
 }
 
 function predictedOf({ memoryBytes, files }: Variant, backend: Candidate["backend"]): number {
-  return memoryBytes?.[backend] ?? predictMemory(modelBytes(files))[backend];
+  return backend === "remote" ? 0 : (memoryBytes?.[backend] ?? predictMemory(modelBytes(files))[backend]);
 }
 
 function weightBytes({ files }: Pick<Variant, "files">): number {

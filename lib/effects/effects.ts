@@ -96,6 +96,8 @@ export interface Effects {
   keepStorage(): Promise<void>;
   /** Whether the user asks to save data (Save-Data). */
   savesData(): boolean;
+  /** Whether the browser has a network. Default: what it says itself (online.ts). */
+  isOnline?(): boolean;
   /** Decodes or copies an image source without changing the caller's object. */
   createImageBitmap(source: ImageBitmapSource): Promise<ImageBitmap>;
   /** Facts that do not change while the page lives. */

@@ -1,5 +1,6 @@
 // Options of a run with their defaults, as the stages of a request read them.
 import type { Signal } from "../core/abort.ts";
+import type { Placement } from "../core/device.ts";
 import type { Urgency } from "./joinable.ts";
 import type { AskOptions } from "./options.ts";
 import { PRIORITIES } from "../schedule/events.ts";
@@ -11,11 +12,13 @@ export interface Asked extends Urgency {
   /** Infinity where there is none. */
   readonly deadlineMs: number;
   readonly signal: Signal | undefined;
+  /** Where it may run; undefined for the model's own placement. */
+  readonly placement: Placement | undefined;
 }
 
 /** Applies the defaults to checked options. */
 export function askedOf(options: AskOptions, calledMs: number): Asked {
-  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false, signal } = options;
+  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false, signal, placement } = options;
   return {
     priority: PRIORITIES.indexOf(priority),
     calledMs,
@@ -24,5 +27,6 @@ export function askedOf(options: AskOptions, calledMs: number): Asked {
     isRefusable: onLate !== "finish",
     preempts: preempt,
     signal,
+    placement,
   };
 }

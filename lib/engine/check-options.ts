@@ -78,6 +78,7 @@ export const backend: Check = oneOf(["webgpu", "wasm"]);
 /** Accepts the time until a deadline. */
 export const deadlineMs: Check = range(1, 86_400_000);
 
+const placement = oneOf(["local", "remote", "auto"]);
 const text = accept("a string", (value) => typeof value === "string");
 const timeMs = whole(1, 2 ** 31 - 1);
 const isFunction = (value: unknown): boolean => typeof value === "function";
@@ -112,6 +113,8 @@ const ENGINE: Checks<EngineOptions> = {
     if (!isFunction(value)) observe(option, value);
   },
   effects: null,
+  remote: null,
+  placement,
 };
 
 const LOAD: Checks<LoadOptions> = {
@@ -132,6 +135,7 @@ const LOAD: Checks<LoadOptions> = {
   cache: truth,
   keepInMemory: truth,
   allowUnverified: truth,
+  placement,
 };
 
 const RUN: Checks<AskOptions> = {
@@ -142,6 +146,7 @@ const RUN: Checks<AskOptions> = {
   signal: accept("an AbortSignal", (value) => typeof (value as Partial<Signal> | null)?.throwIfAborted === "function"),
   transfer: truth,
   cache: truth,
+  placement,
 };
 
 const MAP: Checks<MapOptions> = {

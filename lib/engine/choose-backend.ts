@@ -5,7 +5,7 @@
 // (version.ts). Any other failure (a lost or barred GPU, a download, a crashed worker, a closed engine) says nothing
 // about the model: it is placed on the other backend and measured again with a later request.
 import { inTime } from "../core/abort.ts";
-import type { BackendName } from "../rpc/backend.ts";
+import type { BackendName, LocalBackend } from "../rpc/backend.ts";
 import type { Plan } from "../cache/messages.ts";
 import { decide } from "../core/choose-variant.ts";
 import type { Candidate, Measured, BackendChoice } from "../core/choose-variant.ts";
@@ -137,7 +137,7 @@ export class Comparer {
     }
   }
 
-  #settle(loader: Loader, measured: Readonly<Record<BackendName, number | Error>>): BackendDecision {
+  #settle(loader: Loader, measured: Readonly<Record<LocalBackend, number | Error>>): BackendDecision {
     const { plan } = loader;
     const known: Known = { wasm: knownOf(measured.wasm), webgpu: knownOf(measured.webgpu) };
     this.#measurements.remember(plan, known);

@@ -20,7 +20,7 @@ import type { Decision, Priority, SchedulerEvent } from "../schedule/events.ts";
 import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "../schedule/scheduler.ts";
-import { arrivalOf, isHeldBeside, refusalOf } from "./steps.ts";
+import { arrivalOf, isHeldBeside, nextOf, refusalOf } from "./steps.ts";
 import type { Running, Step } from "./steps.ts";
 import { Table } from "../core/id-map.ts";
 import { WakeTimer } from "./wake-timer.ts";
@@ -294,7 +294,10 @@ export class Dispatcher {
       for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end(ended);
     }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
-    if (isUnfit) this.#barFrom(lane, phase, running.modelId);
+    // The server may come back as another one, so the lane checks it anew.
+    const isDown = (error as Partial<SelvedgeError> | null)?.details?.["isLaneDown"] === true;
+    if (isDown) lane.end(error as SelvedgeError);
+    if (isUnfit || isDown) this.#barFrom(lane, phase, running.modelId);
     if (ran !== null && steps.length > 0) this.#counters.ran(steps.length);
     for (const [i, step] of steps.entries()) {
       if (!this.#isWanted(running, step)) continue;
@@ -337,7 +340,7 @@ export class Dispatcher {
     // The reason of the route also holds where another lane was only faster; `start` explains that. Where the GPU
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
-    const routeWhy = isBarred ? route.why : own.why;
+    const routeWhy = isBarred || route.costMs !== undefined ? route.why : own.why;
     const lateMs = this.#effects.now() - arrivedMs - work.asked.deadlineMs;
     this.#leave(step);
     own.promote?.();
@@ -347,7 +350,7 @@ export class Dispatcher {
       for (const other of this.#lanes)
         if (other !== lane && [...other.held.values()].some(({ states }) => states.has(stateId)))
           other.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
-    step.resolve(toResult({ item, ran, route, routeWhy, start, queuedMs, attempts, lateMs }));
+    step.resolve(toResult({ item, ran, route, endpoint: lane.endpoint, routeWhy, start, queuedMs, attempts, lateMs }));
   }
 
   /**
@@ -359,8 +362,8 @@ export class Dispatcher {
     // Where the lane was only faster than its own route, it is not retried there.
     const { routes } = step.work;
     const isElsewhere = lane.backend !== routes[step.route]?.backend;
-    const next = routes[step.route + 1];
     const code = codeOf(error);
+    const next = nextOf(step, code);
     const recovery = recover({
       // Its own route may load a model that another backend refuses.
       code: isElsewhere && code === "model-invalid" ? "internal" : code,
@@ -369,21 +372,20 @@ export class Dispatcher {
       attempts: step.attempts.length,
       attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
       gpuAllowed: this.#ledger.allowed,
-      hasFallback: isElsewhere || (next !== undefined && (next.promote === undefined || code === "out-of-memory")),
+      hasFallback: isElsewhere || next !== undefined,
     });
     if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {
       this.#reject(step, error);
       return;
     }
     this.#counters.retried(PRIORITIES[step.work.asked.priority] as Priority);
-    if (recovery === "step-down" && !isElsewhere) this.#stepDown(step);
+    if (recovery === "step-down" && !isElsewhere) this.#stepDown(step, next);
     else this.#arrive(step, true);
   }
 
-  #stepDown(step: Step): void {
-    step.route += 1;
+  #stepDown(step: Step, route = step.work.routes[step.route + 1] as ModelRoute): void {
+    step.route = step.work.routes.indexOf(route);
     step.isBetween = true;
-    const route = step.work.routes[step.route] as ModelRoute;
     route.message().then(
       (message) => {
         step.message = message;

@@ -35,6 +35,7 @@ import type {
   UpdateOptions,
 } from "./options.ts";
 import { BackendChooser } from "./backend-chooser.ts";
+import type { RemoteSide } from "./remote-lanes.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import { resolveAddress, resolveSource } from "../core/resolve-source.ts";
 import type { ModelSource, RepositorySource } from "../core/resolve-source.ts";
@@ -69,7 +70,10 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.
   const gpu = jspiFiles !== null && wanted.includes("webgpu") && jspi ? await effects.probeGpu() : null;
   if (!secure) options.onLog?.("selvedge: not https or localhost: no WebGPU, no threads, no storage for models");
-  return new Engine(effects, options, { cores, isolated, secure, jspi, memoryBytes, gpu }, jspiFiles);
+  // The one place where lanes to servers come from: without the option there is none.
+  const remote =
+    options.remote === undefined ? undefined : (await import("./remote-lanes.ts")).remoteSide(effects, options.remote);
+  return new Engine(effects, options, { cores, isolated, secure, jspi, memoryBytes, gpu }, jspiFiles, remote);
 }
 
 /** A pool of workers with models on it; made by `createEngine`. `await using` closes it where the browser has that. */
@@ -85,7 +89,13 @@ export class Engine extends AsyncDisposes {
   #mustAskToKeep: boolean;
 
   /** Not for callers: `createEngine` makes engines. */
-  constructor(effects: Effects, options: EngineOptions, device: DeviceFacts, jspiFiles: JspiFiles) {
+  constructor(
+    effects: Effects,
+    options: EngineOptions,
+    device: DeviceFacts,
+    jspiFiles: JspiFiles,
+    remote: RemoteSide | undefined,
+  ) {
     super();
     this.device = device;
     this.#startMs = effects.now();
@@ -106,12 +116,14 @@ export class Engine extends AsyncDisposes {
     const executor = new Executor(
       {
         ...{ effects, cache, counters, device, backends, threads, builds },
+        lanesOf: remote?.lanes,
       },
       options,
     );
     const closed = this.#stop.signal;
     this.#host = {
-      ...{ effects, device, cache, executor, counters, backends, closed },
+      ...{ effects, device, cache, executor, counters, backends, closed, remote },
+      placement: options.placement ?? "local",
       opener: new Opener(effects, cache, executor.markers, device, backends, options, {
         budgetBytes: options.memoryBudgetBytes ?? null,
         copiesBlobs: jspiFiles === null || !device.jspi,

@@ -38,6 +38,8 @@ export interface ExecutorParts {
   readonly backends: readonly BackendName[];
   readonly threads: number;
   readonly builds: Builds;
+  /** Makes the lanes to servers; absent without any. */
+  readonly lanesOf?: PoolSize["remote"];
 }
 
 /** Runs the work of one engine on its lanes. */
@@ -124,7 +126,7 @@ export class Executor implements LaneEvents {
   }
 
   mayStart(backend: BackendName): boolean {
-    return backend === "wasm" || this.#ledger.allowed;
+    return backend !== "webgpu" || this.#ledger.allowed;
   }
 
   crashed(error: Error): void {
@@ -140,12 +142,13 @@ export class Executor implements LaneEvents {
   }
 }
 
-function sizeOf({ effects, device, backends }: ExecutorParts, options: EngineOptions): PoolSize {
+function sizeOf({ effects, device, backends, lanesOf }: ExecutorParts, options: EngineOptions): PoolSize {
   const { cores } = effects.facts;
   const hasWasm = backends.includes("wasm");
   /** Whether the engine chooses the workers that share the cores, and may take many. */
   const isOurs = hasWasm && options.workers === undefined && !isSmall(device);
   return {
+    remote: lanesOf,
     webgpu: backends.includes("webgpu") ? 1 : 0,
     wasm: hasWasm ? (options.workers ?? (isSmall(device) ? 1 : wasmLanes(cores))) : 0,
     hasExpress: isOurs,

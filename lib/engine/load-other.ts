@@ -5,12 +5,11 @@ import type { Plan } from "../cache/messages.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
-import type { Model } from "./model.ts";
 import type { Opener } from "./opener.ts";
 import type { SourceOptions } from "./options.ts";
 
 /** A load whose plan failed. */
-export interface FailedLoad {
+export interface FailedLoad<T> {
   readonly opener: Opener;
   /** The plan that failed. */
   readonly plan: Plan;
@@ -18,14 +17,14 @@ export interface FailedLoad {
   readonly options: SourceOptions;
   readonly download: FetchOptions;
   /** Loads what a plan names. */
-  readonly load: (plan: Plan) => Promise<Model>;
+  readonly load: (plan: Plan) => Promise<T>;
 }
 
 /**
  * Loads a smaller variant, or the stored version.
  * @throws the error of the last try where there is nothing else to load
  */
-export async function loadOther(failed: FailedLoad, error: SelvedgeError): Promise<Model> {
+export async function loadOther<T>(failed: FailedLoad<T>, error: SelvedgeError): Promise<T> {
   const { opener, plan, from, options, download, load } = failed;
   try {
     return await loadFitting(failed, plan, error);
@@ -41,7 +40,7 @@ export async function loadOther(failed: FailedLoad, error: SelvedgeError): Promi
 }
 
 /** Loads a smaller variant after each load that ran out of memory, as long as there is one. */
-async function loadFitting(failed: FailedLoad, plan: Plan, first: unknown): Promise<Model> {
+async function loadFitting<T>(failed: FailedLoad<T>, plan: Plan, first: unknown): Promise<T> {
   const { opener, from, options, download, load } = failed;
   const full: Candidate[] = [];
   let [next, error] = [plan, first];

@@ -1,6 +1,7 @@
 // The path of a load: opens the source, loads the chosen candidate onto a lane, and makes the model. load-other.ts
 // has the loads that take the place of a failed one.
 import type { BackendName } from "../rpc/backend.ts";
+import type { Placement } from "../core/device.ts";
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -9,10 +10,14 @@ import type { LoaderHost } from "./loader.ts";
 import { Model } from "./model.ts";
 import type { ModelHost } from "./model.ts";
 import type { SourceOptions } from "./options.ts";
+import type { RemoteSide } from "./remote-lanes.ts";
 
 /** Collaborators of loads and of their models. */
 export interface LoadHost extends LoaderHost, ModelHost {
   readonly backends: readonly BackendName[];
+  /** Loads models that servers may answer for; absent without the option `remote`. */
+  readonly remote?: RemoteSide | undefined;
+  readonly placement: Placement;
 }
 
 /** Loads a model from an address or bytes. */
@@ -23,19 +28,26 @@ export async function loadModel(
   download: FetchOptions,
 ): Promise<Model> {
   const { opener, executor, chooser } = host;
+  const { placement = host.placement } = options;
+  const loadHere = async (plan: Plan): Promise<Model> => {
+    const load = (planned: Plan): Promise<Model> => loadPlan(host, planned, from, options, download);
+    try {
+      return await load(plan);
+    } catch (error) {
+      const module = isSelvedgeError(error) ? await import("./load-other.ts").catch(() => null) : null;
+      if (module === null) throw error;
+      return module.loadOther({ opener, plan, from, options, download, load }, error as SelvedgeError);
+    }
+  };
+  if (placement !== "local") {
+    const remote = host.remote ?? (await import("./remote-lanes.ts")).refuse(placement);
+    return remote.load(host, { from, options: { ...options, placement }, download }, { Loader, Model, loadHere });
+  }
   const backends = options.backend === undefined ? host.backends : [options.backend];
   // With one backend, its worker and WebAssembly load in parallel to the bundle; with two, what measures them.
   if (backends.length === 1) executor.pool.warm(backends[0] as BackendName, typeof from === "string" ? 0 : from.size);
   else chooser.prepare();
-  const plan = await opener.open(from, options, download);
-  const load = (planned: Plan): Promise<Model> => loadPlan(host, planned, from, options, download);
-  try {
-    return await load(plan);
-  } catch (error) {
-    const module = isSelvedgeError(error) ? await import("./load-other.ts").catch(() => null) : null;
-    if (module === null) throw error;
-    return module.loadOther({ opener, plan, from, options, download, load }, error as SelvedgeError);
-  }
+  return loadHere(await opener.open(from, options, download));
 }
 
 /** Loads what a plan names, and makes the model. */

@@ -14,13 +14,13 @@ async function rowsOf(wasm: Partial<Variant>): Promise<Record<"wasm" | "webgpu",
     { ...only, id: "gpu", unchecked: ["wasm"] },
     { ...only, id: "cpu", unchecked: ["webgpu"], ...wasm },
   ] as Variant[];
-  const rows = { wasm: new Set<number>(), webgpu: new Set<number>() };
+  const rows = { wasm: new Set<number>(), webgpu: new Set<number>(), remote: new Set<number>() };
   let lose = (): void => undefined;
   const scene = await openScene({
     ...{ gpu: true, workers: 1, cores: 1, bundles: { two: JSON.stringify(bundleJson({ ...bundle, variants })) } },
     files: { [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content) },
     change: (toy) => {
-      let isOn: "wasm" | "webgpu" = "wasm";
+      let isOn: "wasm" | "webgpu" | "remote" = "wasm";
       const backend: typeof toy = {
         ...toy,
         start: (options) => {

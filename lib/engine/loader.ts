@@ -1,12 +1,13 @@
 // Loads one model onto lanes: fetches each variant once, and loads each candidate once, on the lane that serves it
 // first. Other lanes of the backend load it themselves when their first request arrives.
-import type { BackendName, ModelFacts } from "../rpc/backend.ts";
+import type { BackendName, LocalBackend, ModelFacts } from "../rpc/backend.ts";
 import type { BundleFile } from "../core/bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { CheckNotes } from "./check-gpu.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Candidate, BackendChoice } from "../core/choose-variant.ts";
-import type { DeviceFacts } from "../core/device.ts";
+import type { DeviceFacts, Placement } from "../core/device.ts";
+import type { BackendDecision } from "./backend-chooser.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Executor } from "./executor.ts";
 import type { Opener } from "./opener.ts";
@@ -39,6 +40,16 @@ export interface LoaderHost {
   readonly closed: AbortSignal;
 }
 
+/** What servers add to a model (remote-load.ts). */
+export interface Servers {
+  /** The route to them, the last of all; empty where it is the only one. */
+  routes: readonly ModelRoute[];
+  /** Their part of the message that a lane gets. */
+  readonly message: Pick<LoadMessage, "remote" | "check">;
+  /** Returns the routes that a request's own placement allows. */
+  readonly place: (current: ModelRoutes, placement: Placement) => Promise<ModelRoutes>;
+}
+
 /** Loads one model onto lanes. */
 export class Loader {
   #plan: Plan;
@@ -62,8 +73,10 @@ export class Loader {
   readonly #notes: CheckNotes = {};
   /** Called when the GPU computed a wrong answer. */
   onRefused: ((error: SelvedgeError) => void) | null = null;
-  /** Called when a smaller variant has answered what the chosen one had no memory for. */
-  onSmaller: ((route: ModelRoute, mixesRows: boolean | undefined) => void) | null = null;
+  /** Called with other routes for the model, as its weights come after a server answered for it. */
+  onRoutes: ((routes: ModelRoutes, decision?: BackendDecision | null) => void) | null = null;
+  /** What servers add to the model; null where they are not asked. */
+  servers: Servers | null = null;
 
   constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: SourceOptions, download: FetchOptions) {
     this.#plan = plan;
@@ -79,9 +92,19 @@ export class Loader {
     return this.#plan;
   }
 
+  /** Replaces the plan by one of a smaller variant, where memory ran out. */
+  replan(plan: Plan): void {
+    this.#plan = plan;
+  }
+
   /** Signal that aborts fetches: the load's until it has finished, the engine's from then on. */
   get signal(): AbortSignal {
     return this.#download.signal;
+  }
+
+  /** Reads files of the bundle, after the load too. */
+  read(files: readonly BundleFile[]): Promise<LoadMessage["files"]> {
+    return this.#fetch(files, this.#later);
   }
 
   /** Frees the model on every lane and stops all further loading; rejects its queued steps with the error. */
@@ -109,14 +132,11 @@ export class Loader {
     });
   }
 
-  /** Fetches further files of the bundle, as those of a golden. */
-  read(files: readonly BundleFile[]): Promise<LoadMessage["files"]> {
-    return this.#fetch(files, this.#later);
-  }
-
-  /** Loads a candidate onto a lane of its backend, or the next variant where the GPU computes it wrongly. */
-  on(candidate: Candidate): Promise<OnLane> {
-    return this.#orNext(candidate, (x) => this.#on(x));
+  /**
+   * Loads a candidate onto a lane, by default one of its backend, or the next variant where the GPU computes it wrongly.
+   */
+  on(candidate: Candidate, lane?: Lane): Promise<OnLane> {
+    return this.#orNext(candidate, (x) => this.#on(x, lane));
   }
 
   async #orNext<T>(candidate: Candidate, work: (candidate: Candidate) => Promise<T>): Promise<T> {
@@ -141,7 +161,7 @@ export class Loader {
     return next;
   }
 
-  async #on(candidate: Candidate): Promise<OnLane> {
+  async #on(candidate: Candidate, given?: Lane): Promise<OnLane> {
     const { pool } = this.#host.executor;
     this.#assertWanted();
     const coming = this.#message(candidate);
@@ -151,7 +171,7 @@ export class Loader {
     );
     const message = await coming;
     this.#assertWanted();
-    const lane = pool.pick(candidate.backend, message.modelId);
+    const lane = given ?? pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message).catch((error: unknown) => {
       // Retries once in a new worker, unless this one did not answer in time: a model that hangs will hang again.
@@ -189,7 +209,7 @@ export class Loader {
     const next = backend === "webgpu" && others.length === 0 ? spares.map((x) => this.#spare(x, choice.why)) : [];
     const fallbacks = [...others, this.#plan.smaller].map((x) => x?.variant.mixesRows);
     return {
-      routes: [chosen, ...down, ...next, ...this.#smaller()],
+      routes: [chosen, ...down, ...next, ...this.#smaller(), ...(this.servers?.routes ?? [])],
       message,
       assignment: facts.assignment,
       mixesRows: [variant.mixesRows ?? facts.mixesRows, ...fallbacks].includes(true),
@@ -206,7 +226,12 @@ export class Loader {
     const { smaller } = this.#plan;
     if (smaller === null) return [];
     const route = this.#route(smaller, smaller.why);
-    const promote = (): void => this.onSmaller?.(route, smaller.variant.mixesRows);
+    const promote = (): void => {
+      const message = route.here();
+      const { mixesRows } = smaller.variant;
+      const routes: ModelRoutes["routes"] = [route, ...(this.servers?.routes ?? [])];
+      if (message !== null) this.onRoutes?.({ routes, message, assignment: null, mixesRows });
+    };
     return [{ ...route, promote }];
   }
 
@@ -273,13 +298,14 @@ export class Loader {
         return true;
       },
       check,
-      session: variant.session?.[backend] ?? {},
+      session: variant.session?.[backend as LocalBackend] ?? {},
       states,
       images,
       decodes,
       readers,
       assets: await assets,
       declared: declared ?? undefined,
+      ...(backend === "remote" && this.servers?.message),
     };
     return message;
   }

@@ -100,13 +100,11 @@ export class Model extends Disposes {
     this.#cache = cache;
     this.#current = routes;
     this.#follow(decision);
-    loader.onRefused = (error) => void this.#leaveGpu(error);
-    loader.onSmaller = (route, mixesRows) => {
-      const message = route.here();
-      const [first] = this.#current.routes;
-      if (first.backend === "webgpu") this.#current = { ...this.#current, routes: [first, route] };
-      else if (message !== null) this.#current = { routes: [route], message, assignment: null, mixesRows };
+    loader.onRoutes = (current, next = null) => {
+      this.#current = current;
+      if (next !== null) this.#follow(next);
     };
+    loader.onRefused = (error) => void this.#leaveGpu(error);
     endByUsing(this, "dispose", () => {
       this.unload();
     });
@@ -271,10 +269,7 @@ export class Model extends Disposes {
 
   async #leaveGpu(error: SelvedgeError): Promise<void> {
     const { leaveGpu } = await import("./leave-gpu.ts");
-    await leaveGpu(this.#loader, this.#host.chooser, error, (routes, decision) => {
-      this.#current = routes;
-      if (decision !== null) this.#follow(decision);
-    });
+    await leaveGpu(this.#loader, this.#host.chooser, error);
   }
 
   #assertLoaded(): void {
@@ -367,9 +362,16 @@ export class Model extends Disposes {
   }
 
   #dispatch(feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {
+    const { placement } = asked;
+    const { servers } = this.#loader;
+    const send = (current: ModelRoutes): Promise<RunResult> => this.#send(current, feeds, asked, state);
+    if (placement === undefined || (placement === "local" && servers === null)) return send(this.#current);
+    return import("./remote-lanes.ts").then((x) => x.placed(servers, this.#current, placement)).then(send);
+  }
+
+  #send({ routes, message }: ModelRoutes, feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
-    const { routes, message } = this.#current;
     const shape = state === undefined && this.mayBatch ? guessShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
     const work = { routes, message, feeds, shape, batching, concurrency, asked, state };
@@ -399,6 +401,7 @@ export class Model extends Disposes {
 
   /** Coalesces with a request in flight that has the same inputs. */
   #share(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
+    if (asked.placement !== undefined) return this.#submit(feeds, asked);
     return this.#flights.ask({ inputs, ...asked }, (signal) =>
       this.#submit(feeds, signal === asked.signal ? asked : { ...asked, signal }),
     );

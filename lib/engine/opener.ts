@@ -97,14 +97,28 @@ export class Opener {
   }
 
   async #wish(load: SourceOptions, crashed: readonly Candidate[] = []): Promise<Wish> {
-    const { backend, variant, update = "first", identity, name, keepInMemory, token: tokenOf } = load;
+    const { backend, variant, update = "first", identity, name, keepInMemory, token: tokenOf, placement } = load;
     const [device, backends] = [this.#device, this.#backends];
     const memory = keepInMemory === true ? { ...this.#memory, budgetBytes: null } : this.#memory;
     const { trustedKeys = [] } = this.#options;
     const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
     const pins = { backend, variant };
     const token = await tokenOf?.();
-    return { device, backends, pins, crashed, full: [], memory, trustedKeys, update, identity, name, seen, token };
+    return {
+      device,
+      backends,
+      pins,
+      crashed,
+      full: [],
+      memory,
+      trustedKeys,
+      update,
+      identity,
+      name,
+      seen,
+      token,
+      placement,
+    };
   }
 }
 

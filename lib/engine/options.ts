@@ -2,6 +2,7 @@
 import type { Signal } from "../core/abort.ts";
 import type { Availability } from "./availability.ts";
 import type { BackendName } from "../rpc/backend.ts";
+import type { Placement } from "../core/device.ts";
 import type { Progress, StoreChoice, UpdatePolicy } from "../cache/messages.ts";
 import type { ResultsOptions } from "./result-cache.ts";
 import type { Effects, ScriptUrl } from "../effects/effects.ts";
@@ -24,9 +25,48 @@ export interface SourceOptions extends LoadOptions {
   readonly token?: (() => string | Promise<string>) | undefined;
 }
 
+/** A bundle's model on servers. */
+export interface RemoteModelOption {
+  /** Name of the model on the servers. Default: the bundle's. */
+  readonly model?: string | undefined;
+  /** Version on the servers. Default: the one that they choose. */
+  readonly version?: string | undefined;
+  /**
+   * Whether the app vouches that this is the bundle's model, where the bundle has no golden to check that with. Default
+   * false: such a model is not used.
+   */
+  readonly verified?: boolean | undefined;
+}
+
+/** Servers that may answer requests: they speak the Open Inference Protocol, version 2, and have the same models. */
+export interface RemoteEngineOptions {
+  /** Base addresses of the servers, such as `https://infer.example`. */
+  readonly endpoints: readonly string[];
+  /** Returns headers for a request, such as Authorization; called on the page before each attempt. Default: none. */
+  readonly headers?: ((endpoint: string) => HeadersInit | Promise<HeadersInit>) | undefined;
+  /** Models on the servers, by the bundle's name. Default: of the same name, any version. */
+  readonly models?: Readonly<Record<string, RemoteModelOption>> | undefined;
+  /** With `auto`: how much sooner a server must answer to be asked, in ms, 0 to 86,400,000. Default 100. */
+  readonly costMs?: number | undefined;
+  /** Number of requests, or batches, that are sent to one server at once, 1 to 16. Default 2. */
+  readonly concurrency?: number | undefined;
+  /** Whether tensors are sent as bytes. Default: "auto", unless a server refuses the first request. */
+  readonly binary?: "auto" | "always" | "never" | undefined;
+  /** Compresses requests with gzip, which KServe refuses. Default false. */
+  readonly gzip?: boolean | undefined;
+  /** Time for a batch with its attempts on one server, in ms. Default 10,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Time for one attempt, in ms. Default: `timeoutMs`. */
+  readonly attemptTimeoutMs?: number | undefined;
+  /** Attempts of a batch on one server. The scheduler then tries another lane, so this is low. Default 2. */
+  readonly attempts?: number | undefined;
+  /** Largest reply that is read, in bytes. Default 256 MiB. */
+  readonly maxReplyBytes?: number | undefined;
+}
+
 /** Options of an engine; all are optional. */
 export interface EngineOptions {
-  /** Which backends may be used. Default `["webgpu", "wasm"]`. */
+  /** Which backends of this device may be used. Default `["webgpu", "wasm"]`; `remote` is not one of them. */
   readonly backends?: readonly BackendName[] | undefined;
   /**
    * Number of wasm workers, 1 to 64. Default: one per core, at most 4 (one on devices of 2 GiB and less); plus, on demand, one for short urgent requests,
@@ -91,6 +131,13 @@ export interface EngineOptions {
   readonly memoryBudgetBytes?: number | undefined;
   /** Bounds the answers that are cached for runs with `cache`. Default 64 MiB, until the page is left. */
   readonly results?: ResultsOptions | undefined;
+  /** Servers that may answer requests, where `placement` allows it. Default: none. */
+  readonly remote?: RemoteEngineOptions | undefined;
+  /**
+   * Where requests may run: on this device; on a server (`remote`); or where they finish first, and on a server while
+   * this device can't answer (`auto`). With `local` nothing is sent. Default `"local"`.
+   */
+  readonly placement?: Placement | undefined;
   /** Receives every request as it is settled, or draws lanes and requests in the browser's DevTools. Default: off. */
   readonly observe?: ((settled: RequestSummary) => void) | ObserveOptions | undefined;
   /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
@@ -167,6 +214,8 @@ export interface LoadOptions {
    * can't run it. Default false: the load rejects with `wrong-result`.
    */
   readonly allowUnverified?: boolean | undefined;
+  /** Where its requests may run. Default: the engine's. */
+  readonly placement?: Placement | undefined;
 }
 
 /** Options of `engine.update`: those of a load that decide which version is stored, and how. */
@@ -216,6 +265,11 @@ export interface RunOptions {
    * load's `cache`.
    */
   readonly cache?: boolean | undefined;
+  /**
+   * Where it may run: `local`, `remote` or `auto` for a model that was loaded with `auto`, else the model's own.
+   * Requests with a placement of their own are not coalesced. Default: the model's.
+   */
+  readonly placement?: Placement | undefined;
 }
 
 /** Options of a run within the engine, where a signal need not be the browser's own. */

@@ -50,8 +50,10 @@ export interface RunInfo {
    * these are.
    */
   readonly isCached: boolean;
-  /** Where it ran: on this device. */
-  readonly placement: "local";
+  /** Where it ran: on this device, or on a server. */
+  readonly placement: "local" | "remote";
+  /** Base address of the server that answered; null on this device. */
+  readonly endpoint: string | null;
   /** Reasons for where and how it ran. */
   readonly why: RunWhy;
 }
@@ -97,6 +99,8 @@ export interface Done {
   /** The batch that it was part of. */
   readonly ran: Ran;
   readonly route: { readonly backend: BackendName; readonly variant: string };
+  /** Base address of the server; null on this device. */
+  readonly endpoint: string | null;
   /** Reason for the route. */
   readonly routeWhy: Why;
   /** Reason for its lane and its batch. */
@@ -132,11 +136,12 @@ class Info implements RunInfo {
   readonly attempts: number;
   readonly history: readonly Attempt[];
   readonly isCached: boolean = false;
-  readonly placement = "local";
+  readonly placement: "local" | "remote";
+  readonly endpoint: string | null;
   declare readonly why: RunWhy;
   readonly #grounds: Grounds;
 
-  constructor({ ran, route, routeWhy, start, queuedMs, attempts, lateMs }: Done) {
+  constructor({ ran, route, endpoint, routeWhy, start, queuedMs, attempts, lateMs }: Done) {
     const count = ran.items.length;
     this.backend = route.backend;
     this.variant = route.variant;
@@ -148,6 +153,8 @@ class Info implements RunInfo {
     this.decodeMs = ran.decodeMs;
     this.attempts = attempts.length;
     this.history = attempts;
+    this.placement = endpoint === null ? "local" : "remote";
+    this.endpoint = endpoint;
     this.#grounds = { routeWhy, start, lane: this.lane, count, failures: attempts.slice(0, -1), lateMs };
     Object.defineProperty(this, "why", Info.#WHY);
   }

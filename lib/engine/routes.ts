@@ -19,13 +19,18 @@ export interface ModelRoute {
   readonly why: Why;
   /** Fetches what is missing: the weights of a fallback that was never needed before. */
   readonly message: () => Promise<LoadMessage>;
-  /** Returns the same message where its files are already fetched; else null. */
-  readonly here: () => LoadMessage | null;
+  /**
+   * Returns the same message where its files are already fetched; else null. With `isHelp` also null where its lanes may
+   * not help out with a request of another route.
+   */
+  readonly here: (isHelp?: boolean) => LoadMessage | null;
   /**
    * Makes it the model's first. Only the route of a smaller variant has it, which is taken where the one before it has no
    * memory for a run.
    */
   readonly promote?: () => void;
+  /** By how many ms a server must finish sooner than this device; absent for routes on this device. */
+  readonly costMs?: number;
 }
 
 /** Current routes of a model. They change when the model has been measured. */
@@ -75,14 +80,14 @@ export function routesOf({ work, route, message, attempts }: Routed): [Route, ..
   if (state !== undefined || attempts.length > 0) return found;
   for (let i = route + 1; i < routes.length; i += 1) {
     const other = routes[i] as ModelRoute;
-    const here = other.promote === undefined ? other.here() : null;
+    const here = other.promote === undefined ? other.here(true) : null;
     if (here !== null) found.push(routeOf(other, here));
   }
   return found;
 }
 
-function routeOf({ backend, key }: ModelRoute, { modelId }: LoadMessage): Route {
-  return { backend, modelId, key };
+function routeOf({ backend, key, costMs }: ModelRoute, { modelId }: LoadMessage): Route {
+  return { backend, modelId, key, costMs };
 }
 
 /** Returns the message with which a lane loads the model of a step. */

@@ -7,6 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
+import { whyRemote } from "./remote-load.ts";
 import { whyRefused } from "./why-refused.ts";
 import { NOT_MEASURED } from "./choose-backend.ts";
 import { explain, whyKept, whyShared } from "./explain-run.ts";
@@ -62,6 +63,8 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["gpu-fallback", whyFallback("wasm").text],
     ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
     ["memory-short", memoryShort()],
+    ...(["remote-only", "remote-helps", "weights-coming"] as const).map((x) => [x, whyRemote(x).text] as const),
+    ["local-failed", whyRemote("local-failed", "reader does not fit in memory").text],
   ];
 }
 

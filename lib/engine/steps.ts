@@ -5,7 +5,7 @@ import type { Phase } from "../pool/lane-options.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 import type { Attempt, RunResult } from "./result.ts";
 import { routesOf } from "./routes.ts";
-import type { Work } from "./routes.ts";
+import type { ModelRoute, Work } from "./routes.ts";
 import type { Decision, SchedulerEvent, StartWhy } from "../schedule/events.ts";
 
 /** A run of a request, from its call until it is settled. */
@@ -66,6 +66,11 @@ export function arrivalOf(step: Step): (SchedulerEvent & { type: "arrived" })["s
     preempt: preempts,
     state: work.state && { id: work.state.id, after: work.state.after },
   };
+}
+
+/** Returns the route to fall back to; a smaller variant's only where memory ran out. */
+export function nextOf({ work, route }: Step, code: string | null): ModelRoute | undefined {
+  return work.routes.find((x, i) => i > route && (x.promote === undefined || code === "out-of-memory"));
 }
 
 /** Returns the error of a step that the scheduler rejects. */

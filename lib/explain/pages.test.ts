@@ -65,6 +65,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   "model-invalid several-graphs": "of repositories: cache/repository.test.ts",
   "remote-failed cors": "remote/client-faults.test.ts; needs a page on another origin",
   "remote-failed no-binary": "needs a server of BF16 without bytes: remote/client.test.ts",
+  "remote-failed other-model": "of the engine's servers: engine/remote-load.test.ts",
   "remote-failed timeout": "of a time that a test moves: remote/client.test.ts",
   "setup-failed package": "of the command line: cli/messages.txt",
   "setup-failed worker-refused": "what no other reason describes",

@@ -1,5 +1,5 @@
 // Options of lanes, and of a run on one: types alone.
-import type { BackendName, WasmModules, WasmUrls } from "../rpc/backend.ts";
+import type { BackendName, RemoteStart, WasmModules, WasmUrls } from "../rpc/backend.ts";
 import type { Effects, WorkerSource } from "../effects/effects.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -25,6 +25,10 @@ export interface Build {
   readonly wasmUrls: () => WasmUrls;
   /** Modules that are compiled once for the workers of a pool. */
   readonly compiled: Compiled;
+  /** Returns the server of a remote lane, anew for each start; absent on this device. */
+  readonly remote?: (() => RemoteStart) | undefined;
+  /** Base address of that server. */
+  readonly endpoint?: string | undefined;
 }
 
 /** The builds of a pool; one and the same object where the browser, or the package's entry, has one only. */

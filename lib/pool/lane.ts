@@ -38,6 +38,8 @@ export class Lane {
   readonly id: string;
   readonly backend: BackendName;
   readonly kind: LaneKind;
+  /** Base address of its server; null on this device. */
+  readonly endpoint: string | null;
   readonly #options: LaneOptions;
   #client: WorkerClient | null = null;
   #starting: Promise<WorkerClient> | null = null;
@@ -71,6 +73,7 @@ export class Lane {
     this.kind = kind;
     this.#options = options;
     this.#build = options.builds.usual;
+    this.endpoint = this.#build.endpoint ?? null;
   }
 
   /** Whether nothing runs or waits here. */
@@ -341,7 +344,7 @@ export class Lane {
   async #start(): Promise<WorkerClient> {
     const { effects, threads, verbose, callTimeoutMs } = this.#options;
     await effects.activated();
-    const { source, wasmUrls, compiled } = this.#build;
+    const { source, wasmUrls, compiled, remote } = this.#build;
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     if (!this.#options.events.mayStart(this.backend))
       throw new SelvedgeError("device-lost", "The GPU was lost repeatedly and is not used for two minutes.");
@@ -355,7 +358,7 @@ export class Lane {
     this.#starts += 1;
     const clock = startClock(effects);
     try {
-      const options = { backend: this.backend, threads, verbose };
+      const options = { backend: this.backend, threads, verbose, remote: remote?.() };
       const boundMs = callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS);
       this.#facts = await startWorker(client, { effects, compiled, urls, options, boundMs });
       this.#startMs = clock.spentMs;

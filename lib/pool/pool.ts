@@ -16,6 +16,8 @@ export interface PoolSize {
   readonly hasExpress: boolean;
   /** Threads of an extra wasm lane for sequential requests; below 2 there is none. */
   readonly wideThreads: number;
+  /** Makes the lanes to servers; absent without any. */
+  readonly remote?: ((lane: typeof Lane, options: LaneOptions) => Lane[]) | undefined;
 }
 
 /** All lanes of an engine. */
@@ -30,7 +32,8 @@ export class Pool {
     const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, "express")] : [];
     const wideOptions = { ...options, threads: size.wideThreads };
     const wide = size.wideThreads > 1 ? [new Lane("wasm-wide", "wasm", wideOptions, "wide")] : [];
-    this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express, ...wide];
+    const remote = size.remote?.(Lane, options) ?? [];
+    this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express, ...wide, ...remote];
   }
 
   /** Returns the usual lanes of a backend. */

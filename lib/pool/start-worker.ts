@@ -13,7 +13,7 @@ export interface WorkerStart {
   readonly compiled: Compiled;
   /** Addresses of the binary's two parts; one and the same where it is not split. */
   readonly urls: WasmUrls;
-  readonly options: Pick<StartOptions, "backend" | "threads" | "verbose">;
+  readonly options: Pick<StartOptions, "backend" | "threads" | "verbose" | "remote">;
   /** Time bound of the worker's own start, in ms. */
   readonly boundMs: number;
 }

@@ -50,7 +50,7 @@ export class WorkerClient {
 
   /** Starts the worker's backend. */
   start(options: StartOptions, boundMs: number): Promise<BackendFacts> {
-    return this.#link.call("start", boundMs, options);
+    return this.#link.callMoving("start", boundMs, options.remote?.ports ?? [], options);
   }
 
   /** Makes the worker prefetch the files that a model needs beside its bytes, even before it starts. */

@@ -7,7 +7,7 @@ import type { Assignment } from "../core/bundle.ts";
 import type { AdapterFacts, BackendName } from "../core/device.ts";
 import type { Dtype, Port, Tensor } from "../core/tensor.ts";
 
-export type { BackendName } from "../core/device.ts";
+export type { BackendName, LocalBackend } from "../core/device.ts";
 
 /** Address of ONNX Runtime's wasm binary, which comes in two parts (build/split.ts). */
 export interface WasmUrls {
@@ -34,8 +34,37 @@ export interface StartOptions extends WasmUrls {
   readonly threads: number;
   /** Whether ONNX Runtime's own log goes to `onLog`, which shows where operators run. */
   readonly verbose: boolean;
+  /** The server that a remote backend calls. Default: none. */
+  readonly remote?: RemoteStart | undefined;
   /** The wasm binary as another worker, or the page, compiled it; null or absent where this one has to. */
   readonly modules?: WasmModules | null;
+}
+
+/** The server of a remote backend, and the bounds of its calls (remote/index.ts). */
+export interface RemoteStart {
+  /** Base address of the server. */
+  readonly endpoint: string;
+  readonly binary?: "auto" | "always" | "never" | undefined;
+  readonly gzip?: boolean | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly attemptTimeoutMs?: number | undefined;
+  readonly attempts?: number | undefined;
+  readonly maxReplyBytes?: number | undefined;
+  /** Line to the page for the headers of each request; empty where there are none. */
+  readonly ports: MessagePort[];
+}
+
+/**
+ * Answer of the page on the line for headers, to the endpoint's address: their entries, or the text of what the app's
+ * callback threw.
+ */
+export type HeadersReply = { readonly headers: readonly (readonly [string, string])[] } | { readonly error: string };
+
+/** The name under which a server has a model. */
+export interface RemoteName {
+  readonly model: string;
+  /** Default: the server's choice. */
+  readonly version?: string | undefined;
 }
 
 /** Outcome of a start. */
@@ -55,6 +84,8 @@ export interface ModelFiles {
   readonly session: Readonly<Record<string, string>>;
   /** The input that each output feeds at the next step, where the model has a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
+  /** The model on a server, for the remote backend, which needs no files. */
+  readonly remote?: RemoteName | undefined;
 }
 
 /** Use of a recurrent state that the backend keeps between runs. */

@@ -3,7 +3,7 @@
 // Calls go through Comlink (pool/worker-client.ts here, worker/serve.ts there) and always resolve, to a value or to an
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
-import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "./backend.ts";
+import type { BackendFacts, ModelFacts, RemoteName, StartOptions, StateCall } from "./backend.ts";
 import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, Reader } from "../core/bundle.ts";
 import type { Reply } from "./reply.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
@@ -41,6 +41,8 @@ export interface LoadMessage {
   readonly session: Readonly<Record<string, string>>;
   /** The input that each output feeds at the next step, where the model has a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
+  /** The model on a server, for a remote lane. */
+  readonly remote?: RemoteName | undefined;
   /** Conversions of images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
   /** Conversion of texts and sounds, by input name, where no input is declared; one for an input that the model lacks is ignored. */

@@ -82,9 +82,9 @@ export function soonest(chances: readonly Chance[]): Chance | undefined {
   return best;
 }
 
-/** Estimated finish of a step on a lane, plus a part of the load time there. */
-export function costOf({ endMs, loadMs }: Chance): number {
-  return endMs + LOAD_PART * loadMs;
+/** Estimated finish of a step on a lane, plus a part of the load time there and the cost of its route. */
+export function costOf({ endMs, loadMs, route }: Chance): number {
+  return endMs + LOAD_PART * loadMs + (route.costMs ?? 0);
 }
 
 /** Returns the lane that holds a step's recurrent state as of the previous step; empty where there is none. */

@@ -39,7 +39,7 @@ export class LaneChooser {
   ): LanePick | undefined {
     const { step } = waiting;
     const usual = chances.filter(isUsual);
-    const best = soonest(usual);
+    const best = this.#best(step, usual, tried);
     // The finish on a full lane is unknown: more urgent work may come in between.
     const isFull = (best?.batches.length ?? 2) > 1;
     const express = this.express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
@@ -64,6 +64,21 @@ export class LaneChooser {
     if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
       return { waiting: behind, chance: other, latestMs };
     return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
+  }
+
+  /**
+   * Returns the lane with the least cost. A server whatever its cost where other lanes would be late and it is not; an
+   * idle lane of this device instead of a server where its own cost is to be measured.
+   */
+  #best({ dueMs }: Step, usual: readonly Chance[], tried: string | undefined): Chance | undefined {
+    const best = soonest(usual);
+    if (best === undefined) return best;
+    const isBetter = (x: Chance): boolean =>
+      x.endMs <= dueMs &&
+      (best.endMs > dueMs
+        ? isRemote(x)
+        : isRemote(best) && !isRemote(x) && x.route.key === tried && x.batches.length === 0);
+    return soonest(usual.filter(isBetter)) ?? best;
   }
 
   /**
@@ -117,6 +132,11 @@ export class LaneChooser {
     if (this.#queue.count(group) * rows >= wanted || endMs > dueMs) return 0;
     return untilMs;
   }
+}
+
+/** Whether a lane is one to a server. */
+function isRemote({ route }: Chance): boolean {
+  return route.costMs !== undefined;
 }
 
 /**

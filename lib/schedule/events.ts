@@ -15,6 +15,8 @@ export interface Route {
   readonly modelId: number;
   /** Identifies the model's bytes and the backend for the estimate: the same on every page load. */
   readonly key: string;
+  /** By how many ms a step must finish sooner on it than on other routes; absent on this device, and in older traces. */
+  readonly costMs?: number | undefined;
 }
 
 /** Limits on the batches of a model. */

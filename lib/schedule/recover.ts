@@ -14,7 +14,7 @@ export const MAX_ATTEMPTS = 3;
 export interface Failure {
   /** The error's code, or null for an error that no lane caused. */
   readonly code: ErrorCode | null;
-  readonly backend: "webgpu" | "wasm";
+  readonly backend: "webgpu" | "wasm" | "remote";
   /** Whether its worker did not answer in time: then the step itself may never end. */
   readonly isHung: boolean;
   /** Number of attempts of the step, including this one. */
@@ -38,6 +38,7 @@ const LANE_UNFIT: ReadonlySet<ErrorCode> = new Set([
   "setup-failed",
   "internal",
   "wrong-result",
+  "remote-failed",
 ]);
 
 /** Decides what to do with a failed step. */
@@ -49,8 +50,9 @@ export function recover(failure: Failure): Recovery {
   if (!LANE_DIED.has(code) && !LANE_UNFIT.has(code)) return "reject";
   const down = hasFallback ? "step-down" : "reject";
   if (backend === "webgpu") return LANE_DIED.has(code) && gpuAllowed && attemptsHere < 2 ? "again" : down;
+  if (backend === "remote" && hasFallback) return down;
   // A new worker has its memory back, and may load where the last one could not. The end of a worker from outside is
   // not the step's fault, so only the bound on all attempts ends it.
   const isOutside = code === "worker-crashed" && !isHung;
-  return code !== "internal" && (isOutside || attemptsHere < 2) ? "again" : down;
+  return code !== "internal" && ((isOutside && !hasFallback) || attemptsHere < 2) ? "again" : down;
 }

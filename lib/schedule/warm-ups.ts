@@ -61,7 +61,7 @@ export class WarmUps {
       const { route, freeMs, ms } = cold;
       const isBetter = route.backend === step.routes[0].backend && route.backend !== backend;
       const warmMs = this.#estimate.ms(route.key, rows) ?? (isBetter ? 0 : ms);
-      const lostMs = endMs - freeMs - warmMs;
+      const lostMs = endMs - freeMs - warmMs - (route.costMs ?? 0);
       if (lostMs <= 0) continue;
       const wastedMs = (this.#wastedMs.get(route.modelId) ?? 0) + lostMs;
       const isEnough = wastedMs > this.#lanes.loadOf(route);

@@ -209,7 +209,7 @@ function isSameOutcome(outcome: Outcome | undefined, outputs: Record<string, Ten
 }
 
 function isLaneFailure(error: unknown): boolean {
-  return isSelvedgeError(error) && LANE_FAILED.has(error.code);
+  return isSelvedgeError(error) && (error.details["isLaneDown"] === true || LANE_FAILED.has(error.code));
 }
 
 function isDrawn(parts: Parts): boolean {

@@ -5,6 +5,7 @@ import { BUILD_ID } from "../core/build-id.ts";
 import type { WorkerReady } from "../core/build-id.ts";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";
 import { isOutOfMemory } from "./backend/classify-error.ts";
+import { createRemoteBackend } from "./backend/remote-backend.ts";
 import { createNextTask } from "./backend/next-task.ts";
 import { lockHolder } from "../effects/web-locks.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -24,16 +25,19 @@ import type { ServedModel } from "./run-batch.ts";
 import { sendRan, takeRun } from "../rpc/pack-batch.ts";
 
 /**
- * Serves a backend to the page at the other end; in a worker, that is `self`. `now` returns ms, for the reported times;
+ * Serves a backend to the page at the other end; in a worker, that is `self`. A worker that is started for a server gets
+ * the backend that `createRemote` makes in its place. `now` returns ms, for the reported times;
  * `nextTask` lets other events in between two calls.
  */
 export function serve(
-  backend: Backend,
+  local: Backend,
   endpoint: Comlink.Endpoint = self as unknown as Comlink.Endpoint,
   now: () => number = () => performance.now(),
   nextTask: () => Promise<void> = createNextTask(),
+  createRemote: () => Backend = createRemoteBackend,
 ): void {
   const models = new Map<number, ServedModel>();
+  let backend = local;
   let toldBytes = 0;
   const inOrder = createQueue(nextTask, () => {
     const { memoryBytes: bytes = 0 } = backend;
@@ -45,29 +49,33 @@ export function serve(
     endpoint.postMessage(notice, moved);
   };
   endpoint.postMessage({ selvedge: "ready", build: BUILD_ID } satisfies WorkerReady);
-  backend.onLost = (reason) => {
+  local.onLost = (reason) => {
     notify({ selvedge: "lost", reason });
   };
-  backend.onThread = (port) => {
+  local.onThread = (port) => {
     notify({ selvedge: "thread", port }, [port]);
   };
-  backend.onRest = (port) => {
+  local.onRest = (port) => {
     notify({ selvedge: "rest", port }, [port]);
   };
-  backend.onLinking = () => {
+  local.onLinking = () => {
     notify({ selvedge: "linking" });
   };
-  backend.onLinked = (rest) => {
+  local.onLinked = (rest) => {
     notify({ selvedge: "linked", rest });
   };
-  backend.onLog = (line) => {
+  local.onLog = (line) => {
     notify({ selvedge: "log", line });
   };
 
   const hold = lockHolder();
   const api: WorkerApi = {
     hold: (name) => reply(() => hold(name)),
-    start: (options) => inOrder(() => backend.start(options)),
+    start: (options) =>
+      inOrder(() => {
+        if (options.backend === "remote") backend = createRemote();
+        return backend.start(options);
+      }),
     foresee: (model) =>
       reply(async () => {
         await backend.foresee?.(model);
@@ -132,7 +140,7 @@ async function load(
       checkPorts("output", message.declared.outputs, facts.outputs);
     } catch (error) {
       await backend.unload(message.modelId);
-      throw error;
+      throw message.remote === undefined ? error : otherModel(message.remote.model, error);
     }
   }
   // A bundle says which steps its ports have; a repository's go by names, and may not fit.
@@ -192,6 +200,13 @@ function checkPorts(kind: string, ports: readonly Port[], real: readonly Port[])
     const message = `The bundle declares ${kind} "${port.name}" as ${say(port)}, the model has ${got}.`;
     throw new SelvedgeError("bundle-invalid", message, { at: port.name });
   }
+}
+
+/** Returns the error for a server's model whose ports are not the bundle's. */
+function otherModel(model: string, error: unknown): SelvedgeError {
+  const why = error instanceof Error ? error.message : String(error);
+  const text = `The server's model "${model}" is not the bundle's: ${why} Name the right one in \`remote.models\`.`;
+  return new SelvedgeError("remote-failed", text, { reason: "other-model", model }, error);
 }
 
 function served(models: ReadonlyMap<number, ServedModel>, modelId: number): ServedModel {

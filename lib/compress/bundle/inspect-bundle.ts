@@ -3,14 +3,14 @@ import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { wireBytesOf } from "../../core/bundle.ts";
 import type { Bundle, BundleInput, BundleOutput, ImageSpec } from "../../core/bundle.ts";
-import type { BackendName } from "../../rpc/backend.ts";
+import type { LocalBackend } from "../../rpc/backend.ts";
 import { readBundle, readBundleFile } from "./read-bundle.ts";
 
 /** A summary, and whether some backend is not served. */
 export interface BundleSummary {
   readonly text: string;
   /** Backends on which no variant was checked: a load there refuses the bundle. */
-  readonly unchecked: readonly BackendName[];
+  readonly unchecked: readonly LocalBackend[];
 }
 
 /** Returns the folder of a bundle, by the path of the folder or of its bundle.json; null for anything else. */
@@ -57,7 +57,7 @@ export async function inspectBundle(folder: string): Promise<BundleSummary> {
 }
 
 /** Whether variants could run on a backend, and all of them are unchecked there. */
-function isUnchecked({ variants }: Bundle, backend: BackendName): boolean {
+function isUnchecked({ variants }: Bundle, backend: LocalBackend): boolean {
   const other = backend === "wasm" ? "webgpu" : "wasm";
   const able = variants.filter((x) => !x.needs.includes(other));
   return able.length > 0 && able.every((x) => x.unchecked?.includes(backend) === true);

@@ -12,7 +12,11 @@ import { checkUpdateOptions } from "../../engine/own-description.ts";
 import { leaveGpu } from "../../engine/leave-gpu.ts";
 import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
+import { remoteSide } from "../../engine/remote-lanes.ts";
 import { Stateful } from "../../engine/stateful.ts";
+import { wordsOf } from "../../remote/failure-text.ts";
+import { infer } from "../../remote/infer.ts";
+import { parseJson } from "../../remote/json-tensors.ts";
 
 // A bare import would be dropped, as one without side effects.
 void [
@@ -25,6 +29,10 @@ void [
   checkUpdateOptions,
   recordTrace,
   Stateful,
+  remoteSide,
+  wordsOf,
+  infer,
+  parseJson,
   leaveGpu,
   loadOther,
   readTensors,

@@ -13,6 +13,7 @@ import { serveCache } from "../../cache/serve.ts";
 import type { CacheEffects } from "../../cache/serve.ts";
 import type { Store } from "../../cache/stores/store.ts";
 import type { WireRun } from "../../rpc/messages.ts";
+import { createRemoteBackend } from "../../worker/backend/remote-backend.ts";
 import { serve } from "../../worker/serve.ts";
 import type { Random } from "../random.ts";
 import { isWorkingOutside } from "./real-work.ts";
@@ -73,6 +74,9 @@ export class World {
   /** Number of requests for persistent storage. */
   keepsAsked = 0;
   faults = false;
+  /** Answers requests to inference servers; there are none by default. */
+  fetchRemote: (url: string, init: RequestInit) => Promise<Response> = () =>
+    Promise.reject(new TypeError("Failed to fetch"));
   now = 0;
   /** Minimum delay of the page's timers, as in a hidden tab; a worker's timers are exact. */
   clampMs = 0;
@@ -242,6 +246,17 @@ export class World {
     this.rows += rows;
   }
 
+  /** Creates the backend of a remote lane: the real one, whose requests go to `fetchRemote`. */
+  createRemote(): Backend {
+    return createRemoteBackend({
+      fetch: (url, init) => this.fetchRemote(url, init),
+      now: () => this.read(),
+      setTimer: (callback, ms) => (ms === Infinity ? () => undefined : this.at(ms, callback)),
+      random: () => this.random.next(),
+      baseUrl: "https://app.test/",
+    });
+  }
+
   /** Draws a fault for a message to a worker. */
   drawFault(): Fault | null {
     return this.faults ? this.#options.drawFault(this) : null;
@@ -354,8 +369,10 @@ export class SimulatedWorker implements WorkerHandle {
       new Promise((resolve) => {
         world.at(0, resolve);
       });
-    if (this.computes) serve(createBackend(world, this), endpoint, () => world.read() * this.lie, nextTask);
-    else serveCache(endpoint, cacheEffects(world));
+    if (this.computes) {
+      const now = (): number => world.read() * this.lie;
+      serve(createBackend(world, this), endpoint, now, nextTask, () => world.createRemote());
+    } else serveCache(endpoint, cacheEffects(world));
   }
 
   postMessage(message: unknown): void {

@@ -13,7 +13,7 @@ import { assignmentFromLog } from "../../core/assignment-log.ts";
 import type {
   Backend,
   BackendFacts,
-  BackendName,
+  LocalBackend,
   DeviceTensor,
   ModelFacts,
   ModelFiles,
@@ -98,7 +98,7 @@ class OrtBackend implements Backend {
   readonly #models: Map<number, Loaded> = new Map();
   readonly #states: Map<number, Kept> = new Map();
   readonly #nextTask: () => Promise<void> = createNextTask();
-  #backend: BackendName = "wasm";
+  #backend: LocalBackend = "wasm";
   #verbose = false;
   #device: GPUDevice | null = null;
   #lost: string | null = null;
@@ -127,7 +127,7 @@ class OrtBackend implements Backend {
 
   async start(options: StartOptions): Promise<BackendFacts> {
     const began = performance.now();
-    this.#backend = options.backend;
+    this.#backend = options.backend as LocalBackend;
     this.#verbose = options.verbose;
     const { env } = this.#ort;
     env.logLevel = options.verbose ? "verbose" : "fatal";

@@ -1,0 +1,89 @@
+// Check that a server's model is the bundle's: the bundle's golden is run there, and the answer compared within the
+// thresholds of the golden check. Imported by remote-load.ts.
+import type { RemoteCandidate } from "../cache/messages.ts";
+import { faultOf } from "../core/compare-outputs.ts";
+import type { Tensors } from "../core/compare-outputs.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import type { Golden } from "../core/bundle.ts";
+import type { Loader } from "./loader.ts";
+import type { AnswerCheck, Ran, RunItems } from "../rpc/messages.ts";
+
+/** A golden's tensors. */
+interface Known {
+  readonly inputs: Tensors;
+  readonly outputs: Tensors;
+  readonly floors: Readonly<Record<string, number>> | undefined;
+}
+
+/** Checks a model on servers each time a lane has loaded it. */
+export class RemoteCheck implements AnswerCheck {
+  readonly refused = null;
+  readonly #loader: Loader;
+  readonly #candidate: RemoteCandidate;
+  readonly #isVerified: boolean;
+  readonly #onMeasured: (ms: number) => void;
+  #variant: string | null = null;
+
+  constructor(loader: Loader, candidate: RemoteCandidate, isVerified: boolean, onMeasured: (ms: number) => void) {
+    this.#loader = loader;
+    this.#candidate = candidate;
+    this.#isVerified = isVerified;
+    this.#onMeasured = onMeasured;
+  }
+
+  /** The variant that servers have, by their answer; `remote` before, and where the app vouches for the model. */
+  get variant(): string {
+    return this.#variant ?? this.#candidate.variant.id;
+  }
+
+  /**
+   * Compares the answer of a server that a lane has just connected to. All servers must have the same variant.
+   * @throws SelvedgeError `remote-failed` with the reason `other-model`
+   */
+  async loaded(run: RunItems): Promise<void> {
+    if (this.#isVerified) return;
+    const { goldens } = this.#candidate;
+    if (goldens.length === 0) throw this.#refusal("the bundle has no golden to check that");
+    const known = goldens.filter(({ variant }) => this.#variant === null || variant === this.#variant);
+    const asked = new Map<string, Promise<Ran>>();
+    let fault = "";
+    for (const { variant, isHalf, golden } of known) {
+      const { inputs, outputs, floors } = await this.#read(golden);
+      const key = JSON.stringify(golden.inputs);
+      const answer = asked.get(key) ?? run([{ tensors: inputs, others: null }]);
+      asked.set(key, answer);
+      const ran = await answer;
+      const [reply] = ran.items;
+      const random = this.#loader.plan.declared?.outputs.flatMap((x) => (x.isRandom === true ? [x.name] : []));
+      const own = reply?.ok === true ? reply.value.outputs : {};
+      const why = faultOf(own, outputs, isHalf, { floors, random });
+      if (why === null) {
+        this.#variant = variant;
+        this.#onMeasured(ran.preprocessMs + ran.runMs + ran.decodeMs);
+        return;
+      }
+      fault ||= `${variant}: ${why}`;
+    }
+    throw this.#refusal(`it answers the golden otherwise (${fault})`);
+  }
+
+  answered(): null {
+    return null;
+  }
+
+  async #read(golden: Golden): Promise<Known> {
+    const { readTensors } = await import("../core/read-tensors.ts");
+    const files = await this.#loader.read([golden.inputs, golden.outputs]);
+    const [inputs, outputs] = await Promise.all(files.map(({ data }) => readTensors(data)));
+    if (inputs == null || outputs == null) throw this.#refusal("the golden files can't be read");
+    return { inputs: inputs.tensors, outputs: outputs.tensors, floors: outputs.numbers };
+  }
+
+  #refusal(why: string): SelvedgeError {
+    const { name } = this.#loader.plan;
+    const model = this.#loader.servers?.message.remote?.model ?? name;
+    const fix = `Name the right one in \`remote.models["${name}"]\`, or vouch for it there with \`verified: true\`.`;
+    const text = `The server's model "${model}" is not known to be the bundle's "${name}": ${why}. ${fix}`;
+    return new SelvedgeError("remote-failed", text, { reason: "other-model", model });
+  }
+}

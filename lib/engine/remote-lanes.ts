@@ -1,0 +1,186 @@
+// Servers as lanes: their options, and the builds that their workers start with. Imported where the engine has the
+// option `remote`; without it no lane to a server exists, so nothing can be sent.
+import type { FetchOptions } from "./cache-client.ts";
+import type { Plan } from "../cache/messages.ts";
+import { show } from "../core/check-inputs.ts";
+import type { Placement } from "../core/device.ts";
+import type { Effects } from "../effects/effects.ts";
+import type { LoadHost } from "./load-plan.ts";
+import type { Loader, Servers } from "./loader.ts";
+import type { Model } from "./model.ts";
+import type { RemoteEngineOptions, SourceOptions } from "./options.ts";
+import type { Build } from "../pool/lane-options.ts";
+import type { PoolSize } from "../pool/pool.ts";
+import { checkPlacement, loadRemote } from "./remote-load.ts";
+import type { ModelRoutes } from "./routes.ts";
+import type { HeadersReply, RemoteStart } from "../rpc/backend.ts";
+
+/** Lanes per server. */
+const CONCURRENCY = 2;
+/** Bounds of a call within a lane: the scheduler tries other lanes, so they are low. */
+const BOUNDS = { timeoutMs: 10_000, attempts: 2 } as const;
+
+/**
+ * Refuses a placement that needs servers: of an engine that has none, or of a request to a model on this device.
+ * @throws TypeError
+ */
+export function refuse(placement: Placement): never {
+  checkPlacement(placement);
+  const fix = 'the engine needs the option `remote`, and the model must be loaded with this placement, or with "auto"';
+  throw new TypeError(`placement: "${placement}" is not possible here: ${fix}`);
+}
+
+/** Returns the routes that a request's own placement allows; `servers` is null for a model on this device. */
+export async function placed(
+  servers: Servers | null,
+  current: ModelRoutes,
+  placement: Placement,
+): Promise<ModelRoutes> {
+  return servers === null ? refuse(placement) : servers.place(current, placement);
+}
+
+/** What an app asked to be loaded. */
+export interface Wanted {
+  readonly from: string | Blob;
+  readonly options: SourceOptions;
+  readonly download: FetchOptions;
+}
+
+/** Parts of a load that are the page's own code: imported here they would be loaded twice. */
+export interface LoadParts {
+  readonly Loader: typeof Loader;
+  readonly Model: typeof Model;
+  /** Loads a plan on this device alone. */
+  readonly loadHere: (plan: Plan) => Promise<Model>;
+}
+
+/** The servers of one engine. */
+export interface RemoteSide {
+  /** Makes the lanes to the servers. */
+  readonly lanes: NonNullable<PoolSize["remote"]>;
+  /** Loads a model that servers may answer for. */
+  load(host: LoadHost, wanted: Wanted, parts: LoadParts): Promise<Model>;
+}
+
+/**
+ * Checks the option `remote`; sends nothing.
+ * @throws TypeError or RangeError, which name the option and what came
+ */
+export function remoteSide(effects: Effects, options: RemoteEngineOptions): RemoteSide {
+  const { baseUrl } = effects.facts;
+  const endpoints = checkRemote(options, baseUrl);
+  const { concurrency = CONCURRENCY } = options;
+  return {
+    lanes: (Remote, own) =>
+      endpoints
+        .flatMap((endpoint) => Array.from({ length: concurrency }, () => endpoint))
+        .map((endpoint, i) => {
+          const build = buildOf(own.builds.usual, endpoint, options);
+          return new Remote(`remote-${i}`, "remote", { ...own, builds: { usual: build, large: build } }, "usual");
+        }),
+    load: (host, wanted, parts) => loadRemote(host, options, wanted, parts),
+  };
+}
+
+const NAMES: readonly (keyof RemoteEngineOptions)[] = [
+  ...(["endpoints", "headers", "models", "costMs", "concurrency", "binary", "gzip"] as const),
+  ...(["timeoutMs", "attemptTimeoutMs", "attempts", "maxReplyBytes"] as const),
+];
+
+function checkRemote(options: RemoteEngineOptions, baseUrl: string): readonly string[] {
+  if (typeof options !== "object" || (options as unknown) === null)
+    throw new TypeError(`remote: expected an object of options, got ${show(options)}`);
+  for (const name of Object.keys(options))
+    if (!NAMES.includes(name as keyof RemoteEngineOptions))
+      throw new TypeError(`remote: there is no option "${name}", only ${NAMES.join(", ")}`);
+  const { endpoints, headers, models = {}, concurrency = 1, costMs = 0 } = options;
+  if (headers !== undefined && typeof headers !== "function")
+    throw new TypeError(`remote.headers: expected a function, got ${show(headers)}`);
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 16)
+    throw new RangeError(`remote.concurrency: expected a whole number from 1 to 16, got ${show(concurrency)}`);
+  if (!(costMs >= 0 && costMs <= 86_400_000))
+    throw new RangeError(`remote.costMs: expected a number from 0 to 86400000, got ${show(costMs)}`);
+  checkBounds(options);
+  if (typeof models !== "object" || (models as unknown) === null)
+    throw new TypeError(`remote.models: expected an object by the bundle's name, got ${show(models)}`);
+  for (const [name, model] of Object.entries(models)) checkModel(`remote.models["${name}"]`, model);
+  if (!Array.isArray(endpoints) || endpoints.length === 0)
+    throw new TypeError(`remote.endpoints: expected a list of addresses, got ${show(endpoints)}`);
+  return endpoints.map((each: unknown) => addressOf(each, baseUrl));
+}
+
+function checkBounds(options: RemoteEngineOptions): void {
+  for (const name of ["timeoutMs", "attemptTimeoutMs", "attempts", "maxReplyBytes"] as const) {
+    const value = options[name];
+    if (value !== undefined && !(typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1))
+      throw new RangeError(`remote.${name}: expected a number from 1 to 2147483647, got ${show(value)}`);
+  }
+  const { binary = "auto", gzip = false } = options;
+  if (!["auto", "always", "never"].includes(binary))
+    throw new TypeError(`remote.binary: expected "auto", "always" or "never", got ${show(binary)}`);
+  if (typeof gzip !== "boolean") throw new TypeError(`remote.gzip: expected true or false, got ${show(gzip)}`);
+}
+
+function checkModel(option: string, model: unknown): void {
+  if (typeof model !== "object" || model === null)
+    throw new TypeError(`${option}: expected { model, version, verified }, got ${show(model)}`);
+  for (const [name, value] of Object.entries(model)) {
+    const type = { model: "string", version: "string", verified: "boolean" }[name];
+    if (type === undefined) throw new TypeError(`${option}: there is no option "${name}"`);
+    if (value !== undefined && typeof value !== type)
+      throw new TypeError(`${option}.${name}: expected a ${type}, got ${show(value)}`);
+  }
+}
+
+/** Returns an address as the client takes it (remote/index.ts), which checks it again in the worker. */
+function addressOf(each: unknown, baseUrl: string): string {
+  const base = baseUrl === "" ? undefined : baseUrl;
+  const url = typeof each === "string" && URL.canParse(each, base) ? new URL(each, base) : null;
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username + url.password + url.search + url.hash !== "")
+    throw new TypeError(
+      `remote.endpoints: expected http(s) addresses without user, query and fragment, got ${show(each)}`,
+    );
+  return (url.origin + url.pathname).replace(/\/+$/, "");
+}
+
+/** Returns the build of a lane to a server: the usual worker, which compiles no WebAssembly for it. */
+function buildOf(usual: Build, endpoint: string, options: RemoteEngineOptions): Build {
+  const { headers, endpoints: _all, models: _models, costMs: _cost, concurrency: _lanes, ...own } = options;
+  const bounds = { ...BOUNDS, ...own };
+  const limits = { ...bounds, attemptTimeoutMs: bounds.attemptTimeoutMs ?? bounds.timeoutMs };
+  const nothing = Promise.resolve(null);
+  return {
+    source: usual.source,
+    wasmUrls: () => ({ wasmUrl: "", restUrl: "" }),
+    compiled: {
+      // Stays null, whatever the lane sets: there is nothing to compile.
+      get modules() {
+        return nothing;
+      },
+      set modules(_) {
+        // As said above.
+      },
+      rest: null,
+    },
+    endpoint,
+    remote: (): RemoteStart => ({ ...limits, endpoint, ports: headers === undefined ? [] : [lineOf(headers)] }),
+  };
+}
+
+/** Returns a line on which the app's callback answers for headers. */
+function lineOf(headers: NonNullable<RemoteEngineOptions["headers"]>): MessagePort {
+  const { port1, port2 } = new MessageChannel();
+  const answer = async (endpoint: string): Promise<HeadersReply> => {
+    try {
+      return { headers: [...new Headers(await headers(endpoint))] };
+    } catch (error) {
+      return { error: `remote.headers: ${error instanceof Error ? error.message : String(error)}` };
+    }
+  };
+  port1.onmessage = ({ data }: MessageEvent<string>) => {
+    void answer(data).then((reply) => {
+      port1.postMessage(reply);
+    });
+  };
+  return port2;
+}

@@ -1,0 +1,299 @@
+// Servers as lanes: the real engine, scheduler, worker code, client and codec in a simulated world; the server answers
+// Open Inference Protocol by test-support/remote/oip-answer.ts.
+import { expect, test } from "vitest";
+import type { LoadOptions } from "./options.ts";
+import type { Model } from "./model.ts";
+import type { Placement } from "../core/device.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { answerOip, LENGTH_HEADER } from "../test-support/remote/oip-answer.ts";
+import type { ServedModel } from "../test-support/remote/oip-answer.ts";
+import { doubled, openScene } from "../test-support/simulate/fixtures.ts";
+import type { Scene, SceneOptions } from "../test-support/simulate/fixtures.ts";
+import { toyBundle } from "../test-support/simulate/toy-backend.ts";
+
+const URL_A = "https://infer.test";
+
+/** A server, as a test changes it. */
+interface Server {
+  /** Requests that have reached it, by path. */
+  readonly seen: string[];
+  /** Bodies of its requests to infer. */
+  readonly bodies: number[];
+  isUp: boolean;
+  ms: number;
+  factor: number;
+  version: string;
+}
+
+interface Stage extends Scene {
+  readonly server: Server;
+}
+
+/** Opens a scene with a server that has the model `m`, y = 2 x. */
+async function stage(options: SceneOptions & { readonly placement?: Placement } = {}): Promise<Stage> {
+  const server: Server = { seen: [], bodies: [], isUp: true, ms: 30, factor: 2, version: "1" };
+  const remote = { endpoints: [URL_A], models: { m: { verified: true }, slow: { model: "m", verified: true } } };
+  const scene = await openScene({ remote, ...options });
+  const { world } = scene;
+  world.fetchRemote = async (url, { body, headers }) => {
+    server.seen.push(new URL(url).pathname);
+    await new Promise<void>((resolve) => {
+      world.at(server.ms, resolve);
+    });
+    if (!server.isUp) throw new TypeError("Failed to fetch");
+    const bytes = new Uint8Array((body as Uint8Array<ArrayBuffer> | undefined) ?? []);
+    if (bytes.length > 0) server.bodies.push(bytes.length);
+    const length = new Headers(headers).get(LENGTH_HEADER);
+    const reply = await answerOip([served(server)], new URL(url).pathname, length, bytes);
+    return new Response(reply.body, { status: reply.status, headers: reply.headers });
+  };
+  return { ...scene, server };
+}
+
+function served(server: Server): ServedModel {
+  const shape = [-1, 2];
+  return {
+    name: "m",
+    version: server.version,
+    inputs: [{ name: "x", datatype: "FP32", shape }],
+    outputs: [{ name: "y", datatype: "FP32", shape }],
+    run: ({ x }) => {
+      const { dims, data } = x as Tensor<"float32">;
+      return Promise.resolve({ y: { dtype: "float32", dims, data: data.map((value) => server.factor * value) } });
+    },
+  };
+}
+
+async function failure(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => "answered",
+    (error: unknown) => (isSelvedgeError(error) ? [error.code, error.details["reason"]] : error),
+  );
+}
+
+const load = (scene: Stage, options: LoadOptions = {}): Promise<Model> => scene.load("m", options);
+
+test("a model with placement remote answers as one on this device, and fetches no weights", async () => {
+  const scene = await stage({ placement: "remote" });
+  const model = await load(scene);
+  expect([model.backend, model.why.code]).toEqual(["remote", "remote-only"]);
+  expect(await scene.ask(model, 5)).toEqual(doubled(5));
+  const { info } = await scene.world.finish(scene.run(model, 7));
+  expect([info.placement, info.endpoint, info.backend]).toEqual(["remote", URL_A, "remote"]);
+  expect(info.why.code).toBe("remote-only");
+  expect(scene.world.runs).toBe(0);
+});
+
+test("with placement local a server sees nothing, whatever happens on this device", async () => {
+  const faults = ["crash", "hang", "out-of-memory", "error", "lost"] as const;
+  let i = 0;
+  const scene = await stage({ gpu: true, drawFault: () => (i++ % 3 === 0 ? (faults[i % 5] ?? null) : null) });
+  const model = await load(scene);
+  scene.world.faults = true;
+  await scene.ask(model, 60);
+  const own = await scene.world.finish(scene.run(model, 1, { placement: "local" })).catch(() => null);
+  expect(own?.info.endpoint ?? null).toBeNull();
+  expect(await failure(scene.run(model, 1, { placement: "remote" }))).toBeInstanceOf(TypeError);
+  expect(await failure(scene.run(model, 1, { placement: "auto" }))).toBeInstanceOf(TypeError);
+  expect(scene.server.seen).toEqual([]);
+});
+
+test("auto answers on the server while the weights are on their way, and then on this device", async () => {
+  const scene = await stage({ placement: "auto" });
+  const { fetch } = scene.world.effects;
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  scene.world.effects.fetch = async (url, init) => {
+    if (url.includes("chunks")) await held;
+    return fetch(url, init);
+  };
+  const model = await load(scene);
+  const before = await scene.world.finish(scene.run(model, 3));
+  expect([before.outputs["y"]?.data[0], before.info.placement, before.info.why.code]).toEqual([
+    6,
+    "remote",
+    "weights-coming",
+  ]);
+  release();
+  for (let i = 0; i < 100 && model.backend === "remote"; i += 1) await scene.ask(model, 1);
+  const after = await scene.world.finish(scene.run(model, 3));
+  expect([after.outputs["y"]?.data[0], after.info.placement, model.backend]).toEqual([6, "local", "wasm"]);
+});
+
+test("auto asks a server for what this device would answer too late, and else stays on this device", async () => {
+  const scene = await stage({ placement: "auto", cores: 1 });
+  const model = await scene.load("slow");
+  await scene.pass(2_000);
+  await scene.ask(model, 1); // measures this device: 100 ms
+  for (const value of [1, 2, 3]) await scene.world.finish(scene.run(model, value, { placement: "remote" }));
+  const alone = await scene.world.finish(scene.run(model, 1));
+  expect(alone.info.placement).toBe("local");
+  const urgent = await scene.world.finish(scene.run(model, 1, { deadlineMs: 80 }));
+  expect([urgent.info.placement, urgent.info.why.code]).toEqual(["remote", "remote-helps"]);
+  const many = await scene.world.finish(Promise.all(Array.from({ length: 20 }, (_, i) => scene.run(model, i))));
+  const places = new Set(many.map(({ info }) => info.placement));
+  expect([...places].sort()).toEqual(["local", "remote"]);
+});
+
+test("a server that ends under load costs no answer, and is asked again once it is back", async () => {
+  const scene = await stage({ placement: "auto", cores: 1 });
+  const model = await scene.load("slow");
+  await scene.pass(2_000);
+  await scene.ask(model, 10);
+  scene.server.isUp = false;
+  expect(await scene.ask(model, 30)).toEqual(doubled(30));
+  const away = await scene.world.finish(Promise.all(Array.from({ length: 8 }, (_, i) => scene.run(model, i))));
+  expect(new Set(away.map(({ info }) => info.placement))).toEqual(new Set(["local"]));
+  scene.server.isUp = true;
+  await scene.pass(60_000);
+  await scene.ask(model, 20);
+  const back = await scene.world.finish(Promise.all(Array.from({ length: 20 }, (_, i) => scene.run(model, i))));
+  expect(back.some(({ info }) => info.placement === "remote")).toBe(true);
+});
+
+test("with placement remote, the error of a server that is away names it", async () => {
+  const scene = await stage({ placement: "remote" });
+  scene.server.isUp = false;
+  const error = await scene.world.finish(failure(load(scene)));
+  expect(error).toEqual(["remote-failed", "unreachable"]);
+  scene.server.isUp = true;
+  const model = await load(scene);
+  scene.server.isUp = false;
+  await expect(scene.world.finish(scene.run(model, 1))).rejects.toThrow(`${URL_A}: no reply`);
+});
+
+test("auto answers on the server where every worker of this device dies, and comes back to this device", async () => {
+  let isBroken = false;
+  const scene = await stage({
+    placement: "auto",
+    gpu: true,
+    change: (toy) => ({
+      ...toy,
+      run: (...args) => (isBroken ? Promise.reject(new SelvedgeError("out-of-memory", "simulated")) : toy.run(...args)),
+    }),
+  });
+  const model = await load(scene);
+  await scene.pass(2_000);
+  expect(await scene.ask(model, 4)).toEqual(doubled(4));
+  isBroken = true;
+  expect(await scene.ask(model, 10)).toEqual(doubled(10));
+  isBroken = false;
+  await scene.pass(120_000);
+  await scene.ask(model, 4);
+  const after = await scene.world.finish(scene.run(model, 1));
+  expect(after.info.placement).toBe("local");
+});
+
+test("a model that has no variant for this device runs on the server with auto", async () => {
+  const narrow = JSON.parse(toyBundle("m", 2)) as { variants: { needs: string[] }[] };
+  for (const variant of narrow.variants) variant.needs = ["no-such-thing"];
+  const scene = await stage({ placement: "auto", bundles: { narrow: JSON.stringify(narrow) } });
+  const model = await scene.load("narrow");
+  expect([model.backend, model.why.code]).toEqual(["remote", "local-failed"]);
+  expect(await scene.ask(model, 3)).toEqual(doubled(3));
+  expect(await scene.world.finish(failure(scene.run(model, 1, { placement: "local" })))).toEqual([
+    "no-backend",
+    "pinned",
+  ]);
+});
+
+test("auto leaves a model on the server while this device has no memory for it, and moves it once it has", async () => {
+  let isFull = true;
+  const scene = await stage({
+    placement: "auto",
+    change: (toy) => ({
+      ...toy,
+      load: (...args) => (isFull ? Promise.reject(new SelvedgeError("out-of-memory", "simulated")) : toy.load(...args)),
+    }),
+  });
+  const model = await load(scene);
+  for (let i = 0; i < 100 && model.why.code === "weights-coming"; i += 1) await scene.ask(model, 1);
+  expect([model.backend, model.why.code]).toEqual(["remote", "local-failed"]);
+  expect(await scene.ask(model, 3)).toEqual(doubled(3));
+  isFull = false;
+  await scene.pass(10_000);
+  for (let i = 0; i < 100 && model.backend === "remote"; i += 1) await scene.ask(model, 1);
+  expect(model.backend).toBe("wasm");
+});
+
+test("a server's model that is not known to be the bundle's is not used", async () => {
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A] } });
+  expect(await scene.world.finish(failure(load(scene)))).toEqual(["remote-failed", "other-model"]);
+  const local = await stage({ placement: "auto", remote: { endpoints: [URL_A] } });
+  const model = await load(local);
+  expect(model.backend).toBe("wasm");
+  expect(await local.ask(model, 30)).toEqual(doubled(30));
+  expect(local.server.bodies).toEqual([]);
+});
+
+test("a server that answers with another version is not trusted any more", async () => {
+  const scene = await stage({ placement: "remote" });
+  const model = await load(scene);
+  expect(await scene.ask(model, 1)).toEqual([0]);
+  scene.server.version = "2";
+  const seen = scene.server.seen.length;
+  expect(await scene.ask(model, 1)).toEqual([0]);
+  // Its lane was checked anew.
+  expect(scene.server.seen.slice(seen)).toContain("/v2/models/m");
+});
+
+test("a request's own placement counts for a model that was loaded with auto", async () => {
+  const scene = await stage({ placement: "auto" });
+  const model = await load(scene);
+  await scene.pass(2_000);
+  const places = await scene.world.finish(
+    Promise.all(
+      (["local", "remote", "auto"] as const).map(async (placement) => (await scene.run(model, 4, { placement })).info),
+    ),
+  );
+  expect(places.map(({ placement }) => placement).slice(0, 2)).toEqual(["local", "remote"]);
+  expect(await failure(scene.run(model, 4, { placement: "elsewhere" as "local" }))).toBeInstanceOf(TypeError);
+});
+
+test("a server is not asked to help where the browser is offline or the user saves data", async () => {
+  for (const change of [{ isOnline: () => false }, { savesData: () => true }]) {
+    const scene = await stage({ placement: "auto", cores: 1 });
+    const model = await scene.load("slow");
+    await scene.pass(2_000);
+    await scene.ask(model, 2);
+    Object.assign(scene.world.effects, change);
+    const many = await scene.world.finish(Promise.all(Array.from({ length: 20 }, (_, i) => scene.run(model, i))));
+    expect(new Set(many.map(({ info }) => info.placement))).toEqual(new Set(["local"]));
+  }
+});
+
+test("a model with a recurrent state is loaded on this device", async () => {
+  const scene = await stage({ placement: "auto" });
+  const model = await scene.load("sum");
+  expect([model.backend, scene.server.seen]).toEqual(["wasm", []]);
+  const state = model.stateful();
+  const x: Tensor = { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) };
+  const { info } = await scene.world.finish(state.run({ x }));
+  expect(info.placement).toBe("local");
+  expect(await scene.world.finish(failure(scene.load("sum", { placement: "remote" })))).toEqual([
+    "no-backend",
+    "pinned",
+  ]);
+});
+
+test("wrong options are refused with their name", async () => {
+  const open = (remote: unknown, placement?: unknown): Promise<unknown> =>
+    failure(openScene({ remote, placement } as SceneOptions));
+  for (const remote of [{}, { endpoints: [] }, { endpoints: ["ftp://x"] }, { endpoints: ["https://u:p@x"] }, null])
+    expect(await open(remote)).toBeInstanceOf(TypeError);
+  const endpoints = [URL_A];
+  for (const more of [{ costMs: -1 }, { concurrency: 0 }, { timeoutMs: 0 }, { attempts: 0 }])
+    expect(await open({ endpoints, ...more })).toBeInstanceOf(RangeError);
+  for (const more of [
+    { headers: {} },
+    { models: { m: 1 } },
+    { models: { m: { name: "x" } } },
+    { binary: "yes" },
+    { x: 1 },
+  ])
+    expect(await open({ endpoints, ...more })).toBeInstanceOf(TypeError);
+  expect(await open({ endpoints }, "server")).toBeInstanceOf(TypeError);
+  const scene = await openScene();
+  expect(await failure(scene.load("m", { placement: "auto" }))).toBeInstanceOf(TypeError);
+});

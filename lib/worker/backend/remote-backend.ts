@@ -1,0 +1,129 @@
+// The backend that sends tensors to an inference server (lib/remote) in place of ONNX Runtime, so that a server is one
+// more lane: processing, batches, cancels and retries are the same code. Nothing is loaded here: `load` reads the
+// model's metadata. Whether the server's model is the bundle's own is checked by the page, with the golden, before any
+// request runs (engine/remote-lanes.ts).
+import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
+import { RELEASE } from "../../core/version.ts";
+import type { Port, Tensor } from "../../core/tensor.ts";
+import { networkEffects } from "../../effects/network.ts";
+import type { NetworkEffects } from "../../effects/network.ts";
+import { DTYPE_OF } from "../../remote/datatypes.ts";
+import { connectRemote } from "../../remote/index.ts";
+import type { RemoteClient, RemoteModel, RemotePort } from "../../remote/index.ts";
+import type {
+  Backend,
+  BackendFacts,
+  DeviceTensor,
+  HeadersReply,
+  ModelFacts,
+  ModelFiles,
+  StartOptions,
+  StateCall,
+} from "../../rpc/backend.ts";
+
+/** A model on the server. */
+interface Served {
+  readonly model: RemoteModel;
+  /** Version of its first answer; null before, and where the server states none. */
+  version: string | null;
+}
+
+/** Creates the backend; it connects with its first model. */
+export function createRemoteBackend(effects: NetworkEffects = networkEffects()): Backend {
+  return new RemoteBackend(effects);
+}
+
+class RemoteBackend implements Backend {
+  onLost: ((reason: string) => void) | null = null;
+  onLog: ((line: string) => void) | null = null;
+  readonly #effects: NetworkEffects;
+  readonly #models: Map<number, Served> = new Map();
+  #client: RemoteClient | null = null;
+
+  constructor(effects: NetworkEffects) {
+    this.#effects = effects;
+  }
+
+  start({ remote }: StartOptions): Promise<BackendFacts> {
+    if (remote === undefined) throw new SelvedgeError("internal", "A remote lane was started without a server.");
+    const { endpoint, ports, ...bounds } = remote;
+    const [line] = ports;
+    const own = line === undefined ? {} : { headers: askFor(line) };
+    this.#client = connectRemote({ ...bounds, ...own, endpoints: [endpoint], effects: this.#effects });
+    return Promise.resolve({ backend: "remote", gpu: null, version: RELEASE, startMs: 0 });
+  }
+
+  async load(modelId: number, { remote }: ModelFiles): Promise<ModelFacts> {
+    if (this.#client === null || remote === undefined)
+      throw new SelvedgeError("internal", "A model without a name on the server was loaded on a remote lane.");
+    const began = this.#effects.now();
+    const model = await this.#client.model(remote.model, { version: remote.version });
+    this.#models.set(modelId, { model, version: null });
+    const { inputs, outputs } = model.metadata;
+    return {
+      ...{ inputs: inputs.map(asPort), outputs: outputs.map(asPort) },
+      ...{ loadMs: this.#effects.now() - began, assignment: null },
+    };
+  }
+
+  async run(
+    modelId: number,
+    feeds: Readonly<Record<string, Tensor | DeviceTensor>>,
+    state?: StateCall,
+  ): Promise<Record<string, Tensor>> {
+    const served = this.#models.get(modelId);
+    if (served === undefined || state !== undefined)
+      throw new SelvedgeError("internal", `Model ${modelId} can't run on the server: not loaded, or with a state.`);
+    const { outputs, info } = await served.model.infer(feeds as Readonly<Record<string, Tensor>>).catch(whole);
+    const { endpoint, modelVersion } = info;
+    // Another version may be another model: it must be checked first.
+    if (served.version !== null && modelVersion !== null && modelVersion !== served.version) {
+      const text = `${endpoint}: version ${modelVersion} answered, and before it version ${served.version}.`;
+      throw new SelvedgeError("remote-failed", text, { reason: "bad-reply", url: endpoint, isLaneDown: true });
+    }
+    served.version ??= modelVersion;
+    return outputs;
+  }
+
+  unload(modelId: number): Promise<void> {
+    this.#models.delete(modelId);
+    return Promise.resolve();
+  }
+
+  forget(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** Reasons of failures that may be this one request's fault. */
+const OF_REQUEST: ReadonlySet<unknown> = new Set(["failed", "refused", "too-large"]);
+
+/** Marks an error that other requests would get on this lane, too. @throws the error */
+function whole(error: unknown): never {
+  if (!isSelvedgeError(error) || error.code !== "remote-failed" || OF_REQUEST.has(error.details["reason"])) throw error;
+  throw new SelvedgeError(error.code, error.message, { ...error.details, isLaneDown: true }, error.cause);
+}
+
+/** Returns a port as the engine knows them: an axis of any size has a name of its own. */
+function asPort({ name, datatype, dims }: RemotePort): Port {
+  const sizes = dims.map((size, axis) => size ?? `${name}[${axis}]`);
+  return { name, dtype: DTYPE_OF[datatype], dims: sizes, batchAxis: dims[0] === null ? 0 : null };
+}
+
+/** Returns a callback that asks the page for the headers of each request, one at a time. */
+function askFor(port: MessagePort): (endpoint: string) => Promise<HeadersInit> {
+  let last: Promise<unknown> = Promise.resolve();
+  const ask = (endpoint: string): Promise<HeadersInit> =>
+    new Promise((resolve, reject) => {
+      port.onmessage = ({ data }: MessageEvent<HeadersReply>) => {
+        if ("headers" in data) resolve(data.headers as [string, string][]);
+        else reject(new TypeError(data.error));
+      };
+      port.postMessage(endpoint);
+    });
+  return (endpoint) => {
+    const asked = last.then(() => ask(endpoint));
+    last = asked.catch(() => undefined);
+    return asked;
+  };
+}
