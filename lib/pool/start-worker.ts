@@ -32,7 +32,9 @@ export async function startWorker(client: WorkerClient, start: WorkerStart): Pro
       () => null,
     );
     const modules = await compiled.modules;
-    const { modules: own = null, ...facts } = await client.start({ ...options, wasmUrl, restUrl, modules }, boundMs);
+    const shares = modules !== null || effects.allowsWasm?.() !== false;
+    const told = { ...options, wasmUrl, restUrl, modules, shares };
+    const { modules: own = null, ...facts } = await client.start(told, boundMs);
     if (modules === null) compiled.modules = Promise.resolve(own);
     else if (own?.rest != null) keepRest(compiled, own.rest); // threads take both parts
     return facts;

@@ -38,6 +38,8 @@ export interface StartOptions extends WasmUrls {
   readonly remote?: RemoteStart | undefined;
   /** The wasm binary as another worker, or the page, compiled it; null or absent where this one has to. */
   readonly modules?: WasmModules | null;
+  /** Whether compiled modules are sent to the page; true where absent. */
+  readonly shares?: boolean;
 }
 
 /** The server of a remote backend, and the bounds of its calls (remote/index.ts). */
@@ -73,7 +75,7 @@ export interface BackendFacts {
   readonly gpu: AdapterFacts | null;
   readonly version: string;
   readonly startMs: number;
-  /** The compiled wasm binary, for the workers that are started later; absent without one. */
+  /** The compiled wasm binary, for the workers that are started later; null where it is not shared. */
   readonly modules?: WasmModules | null;
 }
 
