@@ -25,6 +25,13 @@ export async function run() {
   return [...outputs.y.data];
 }
 `;
+/**
+ * The app. Its worker is started again in Firefox where it does not answer: `new Worker` in a worker may block for ever
+ * while a debugger listens, which WebDriver is. The parent's thread waits until the debugger knows of the nested worker,
+ * on a condition variable that the nested worker's own thread waits on too, and only one of them is notified
+ * (dom/workers: WorkerPrivate.h, SetIsDebuggerRegistered). Seen in Firefox 153 on a busy machine, in one of ten loads;
+ * without a debugger nothing waits.
+ */
 const APP: Readonly<Record<string, string | Uint8Array>> = {
   "index.html": `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="/main.js"></script>`,
   "run.js": RUN,
@@ -32,10 +39,21 @@ const APP: Readonly<Record<string, string | Uint8Array>> = {
 run().then(postMessage, (error) => postMessage(String(error)));
 `,
   "main.js": `import { run } from "./run.js";
-const inWorker = () => new Promise((resolve) => {
+const once = () => new Promise((resolve, reject) => {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }) => resolve(data);
+  const end = (settle, value) => (worker.terminate(), settle(value));
+  worker.onmessage = ({ data }) => end(resolve, data);
+  worker.onerror = ({ message }) => end(reject, new Error("the app's worker failed: " + message));
+  setTimeout(end, 20_000, resolve, null);
 });
+const inWorker = async () => {
+  for (let attempt = 1; attempt <= (navigator.userAgent.includes("Firefox") ? 4 : 1); attempt++) {
+    const answer = await once();
+    if (answer !== null) return answer;
+    console.warn("the app's worker did not answer within 20 s");
+  }
+  return "no answer";
+};
 const tell = (result) => (document.title = JSON.stringify(result));
 run()
   .then(async (page) => tell({ page, worker: await inWorker(), isIsolated: crossOriginIsolated }))
@@ -68,14 +86,44 @@ const VITES: readonly Vite[] = [
   { name: "Vite 5", ...vite5 },
 ];
 
+/** Records what tells why a page does not answer: its console, errors, workers and requests, with times in ms. */
+function record(page: Page): readonly string[] {
+  const events: string[] = [];
+  const startedMs = Date.now();
+  const note = (text: string): void => void events.push(`${Date.now() - startedMs} ${text}`);
+  page.on("console", (message) => {
+    note(`console ${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => {
+    note(`error: ${error.stack ?? error.message}`);
+  });
+  page.on("worker", (worker) => {
+    note(`worker: ${worker.url()}`);
+  });
+  page.on("request", (request) => {
+    note(`requested: ${request.url()}`);
+  });
+  page.on("requestfailed", (request) => {
+    note(`failed: ${request.url()}, ${request.failure()?.errorText ?? ""}`);
+  });
+  page.on("requestfinished", (request) => {
+    note(`finished: ${request.url()}`);
+  });
+  return events;
+}
+
 /** Opens the app; returns its result, and the addresses of the wasm files that it fetched. */
 async function resultAt(page: Page, url: string): Promise<{ result: unknown; wasm: string[] }> {
   const wasm: string[] = [];
   page.on("response", (response) => {
     if (/\.wasm(\?|$)/.test(response.url())) wasm.push(response.url());
   });
+  const events = record(page);
   await page.goto(url);
-  await page.waitForFunction(() => document.title !== "app", null, { timeout: 120_000 });
+  const answered = page.waitForFunction(() => document.title !== "app", null, { timeout: 120_000 });
+  await answered.catch((error: unknown) => {
+    throw new Error(`no answer of ${url} within 120 s. The page's events:\n${events.join("\n")}`, { cause: error });
+  });
   return { result: JSON.parse(await page.title()), wasm };
 }
 
