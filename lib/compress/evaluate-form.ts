@@ -137,19 +137,25 @@ export function every(ms: number, tell: (count: number) => void): (count: number
 /** Bytes that are compressed at once of a weight on disk. */
 const SAMPLE_BYTES = 2 ** 18;
 
-/**
- * Compressed size with a fast brotli setting, as a host that compresses on the fly sends it; within a few percent of
- * the best.
- */
+/** Returns the compressed size of a model; of weights on disk, estimated from parts of them. */
 async function wireBytes({ proto }: OnnxModel): Promise<number> {
-  const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 };
-  const compressed = createBrotliCompress({ params });
   const pieces = modelPieces(proto);
   const taken = pieces.flatMap(sampled);
+  return Math.round(((await compressedBytes(taken)) * countBytes(pieces)) / Math.max(1, countBytes(taken)));
+}
+
+/**
+ * Returns the compressed size with a fast brotli setting, as a host that compresses on the fly sends it; within a few
+ * percent of the best.
+ */
+export async function compressedBytes(pieces: readonly Piece[]): Promise<number> {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 };
   let length = 0;
-  compressed.on("data", (part: Uint8Array) => (length += part.length));
-  await pipeline(partsOf(taken), compressed);
-  return Math.round((length * countBytes(pieces)) / Math.max(1, countBytes(taken)));
+  // Counted by a sink: a pipeline that ends in the compressor may resolve before its last output is read.
+  await pipeline(partsOf(pieces), createBrotliCompress({ params }), async (parts: AsyncIterable<Uint8Array>) => {
+    for await (const part of parts) length += part.length;
+  });
+  return length;
 }
 
 /** Takes an eighth of a weight that stays on disk, from all over it: all of a large model would take minutes. */

@@ -179,7 +179,7 @@ async function makeRaised(
 ): Promise<Evaluated | null> {
   const { notes, metric, onProgress } = job;
   const bits = form.id === "mixed" ? "mixed" : bitsOfName(form.id);
-  if (bits === null || rows.length === 0) return null;
+  if (bits === null || (rows.length === 0 && !isWide)) return null;
   const sets = raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths));
   // A form that is too wide for its name may be within the budget as it is.
   for (const names of isWide ? [new Set<string>(), ...sets] : sets) {
