@@ -141,6 +141,18 @@ test("a note says where workers ran and no model came, and where no worker was s
   expect(await notesOf(() => ({ hasStarted: false }))).toContain("no worker was started");
 });
 
+test("a note says that an engine in a worker of the app is seen by its requests alone", async () => {
+  const files = { "/main.js": `${MARK} new URL("./worker-wasm.js", import.meta.url)` };
+  const own = (url: string): Partial<BrowserEvidence> => ({
+    hasStarted: false,
+    workers: [{ url: `${url}reader.js`, name: "", hasFailed: false, hasSpoken: true }],
+  });
+  const { notes } = await examine(files, own);
+  expect(notes.join()).toMatch(
+    /a worker of the app was started \(http\S+\/reader\.js\).*its errors and its workers are not seen/,
+  );
+});
+
 test("a page whose script the browser refuses is an error, and one whose script it runs is none", async () => {
   const main = { "/main.js": MARK };
   const page = (

@@ -195,11 +195,24 @@ function report(evidence: Evidence, notes: readonly string[], hints: boolean): R
 function unseen({ browser, files }: Evidence): string[] {
   const more = "use its feature first, or --wait longer";
   if (browser === null ? !files.some((x) => ENGINE.has(x.role)) : !browser.hasStarted)
-    return [`the page has selvedge, and no worker was ${browser === null ? "named" : "started"}: ${more}`];
+    return [
+      `the page has selvedge, and no worker was ${browser === null ? "named" : "started"}: ${more}`,
+      ...ownWorker(browser),
+    ];
   const isLoaded = (browser?.seen ?? []).some(
     ({ url, status }) => status >= 200 && status < 400 && ["model", "chunk"].includes(roleByName(url) ?? ""),
   );
   return browser === null || isLoaded ? [] : [`workers were started, and no model was fetched: ${more}`];
+}
+
+/** Note on a worker of the app, which may hold an engine: code in there is not observed. */
+function ownWorker(browser: BrowserEvidence | null): string[] {
+  const own = browser?.workers.find(({ name }) => name !== "selvedge");
+  if (own === undefined) return [];
+  return [
+    `a worker of the app was started (${own.url}): of an engine in there the requests are checked; its errors and its ` +
+      "workers are not seen. Run the engine on a page once to have them checked",
+  ];
 }
 
 /** Whether an argument is an address rather than a folder. */
