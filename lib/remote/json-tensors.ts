@@ -10,6 +10,9 @@ import { ReplyError } from "./failure.ts";
 /** A bare non-finite number, or an integer of 16 digits or more; not a part of another number. */
 const SPECIAL = /NaN|-?Infinity|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/;
 
+/** Most characters of a 64-bit integer: 20 digits and a sign. */
+const DIGITS_MAX = 21;
+
 /**
  * Parses JSON with bare NaN (null in the result) and Infinity. Integers of 16 digits or more become strings of their
  * digits.
@@ -73,8 +76,11 @@ export function readData(at: string, datatype: Datatype, data: unknown, count: n
 function elementOf(dtype: Dtype, value: unknown): number | bigint | null {
   if (dtype === "bool") return value === true || value === 1 ? 1 : value === false || value === 0 ? 0 : null;
   const isDigits = typeof value === "string" && /^-?\d{16,}$/.test(value);
+  // Millions of digits would take seconds to parse.
   if (dtype === "int64" || dtype === "uint64")
-    return isDigits || Number.isSafeInteger(value) ? BigInt(value as string | number) : null;
+    return (isDigits && value.length <= DIGITS_MAX) || Number.isSafeInteger(value)
+      ? BigInt(value as string | number)
+      : null;
   if (!dtype.startsWith("float")) return Number.isSafeInteger(value) ? (value as number) : null;
   if (typeof value !== "number" && value !== null && !isDigits) return null;
   const number = value === null ? NaN : Number(value);

@@ -15,6 +15,8 @@ import type { ServedModel } from "./served-models.ts";
 
 const HEADER_LENGTH = "inference-header-content-length";
 const CORS_MAX_AGE_S = "7200";
+/** Characters of an error that a client reads: it may quote the request, which may be large. */
+const MESSAGE_MAX = 500;
 const unzip = promisify(gunzip);
 
 /** Writes a line to the log. */
@@ -193,7 +195,7 @@ function addChecks(app: FastifyInstance, context: RouteContext): void {
     if (status === 500) log("error", error.message, { path: request.url.slice(0, 200), stack: error.stack });
     const { retryAfterS = null } = error instanceof HttpError ? error : {};
     if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
-    return reply.code(status).send({ error: error.message });
+    return reply.code(status).send({ error: error.message.slice(0, MESSAGE_MAX) });
   });
 }
 

@@ -308,6 +308,17 @@ describe("requests that are wrong", () => {
     expect(reply.text).toContain("elements of BOOL must be 0 or 1");
   });
 
+  test("an integer of a million digits is refused, and is not quoted in full", async () => {
+    const inputs = [
+      { name: "table", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] },
+      { name: "at", datatype: "INT64", shape: [1, 1], data: [1] },
+    ];
+    const body = JSON.stringify({ inputs }).replace('"data":[1]', `"data":[${"9".repeat(1_000_000)}]`);
+    const reply = await post(inferAt("gather"), body);
+    expect([reply.status, reply.text.slice(0, 27)]).toEqual([400, '{"error":"input \\"at\\" has ']);
+    expect(reply.text.length).toBeLessThan(1_000);
+  });
+
   test("random changes of a request are answered with 200 or 400, and the server goes on", async () => {
     const valid = new TextEncoder().encode(json());
     const change = fc.array(fc.tuple(fc.nat(valid.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 });
