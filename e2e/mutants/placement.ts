@@ -687,9 +687,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "memory GPU dropped",
     breaks: "a model leaves the GPU for good where one request had too little memory",
-    file: "lib/engine/model.ts",
-    from: 'if (first.backend === "webgpu") this',
-    to: "if (message === null) this",
+    file: "lib/engine/loader.ts",
+    from: 'backend === "webgpu" ? { ...own',
+    to: "choice === null ? { ...own",
     test: MEMORY,
     title: "(memory GPU)",
   },

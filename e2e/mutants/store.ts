@@ -71,7 +71,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-A2-hashes",
     breaks: "Chunks of a load whose manifest had no room are not evicted.",
     file: "lib/cache/uses.ts",
-    from: "for (const hash of hashes.keys()) kept.add(hash);",
+    from: "for (const hash of hashes) kept.add(hash);",
     to: "void hashes;",
     test: "lib/cache/room.test.ts",
     title: "(store-A2)",

@@ -20,9 +20,9 @@ type Check = (option: string, value: unknown) => void;
 export type Checks<T> = { readonly [K in keyof T]-?: Check | null };
 
 /** Refuses an option that a call does not have, and a value that an option does not take. */
-export function checkOptions<T extends object>(call: string, options: T, checks: Checks<T>, path = ""): void {
+export function checkOptions<T extends object>(call: string, options: T, checks: Checks<T>, path = "", or = ""): void {
   if (typeof options !== "object" || (options as unknown) === null)
-    throw new TypeError(`${call}: expected an object of options, got ${show(options)}`);
+    throw new TypeError(`${call}: expected ${or}an object of options, got ${show(options)}`);
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(checks, name))
       throw new TypeError(`${call}: there is no option "${name}", only ${Object.keys(checks).join(", ")}`);
@@ -65,9 +65,9 @@ export function whole(min: number, max: number): Check {
 }
 
 /** Accepts an object of options. */
-function fields<T extends object>(checks: Checks<T>): Check {
+function fields<T extends object>(checks: Checks<T>, or = ""): Check {
   return (option, value) => {
-    checkOptions(option, value as T, checks, `${option}.`);
+    checkOptions(option, value as T, checks, `${option}.`, or);
   };
 }
 
@@ -82,7 +82,10 @@ const placement = oneOf(["local", "remote", "auto"]);
 const text = accept("a string", (value) => typeof value === "string");
 const timeMs = whole(1, 2 ** 31 - 1);
 const isFunction = (value: unknown): boolean => typeof value === "function";
-const observe = fields<ObserveOptions>({ onResult: accept("a function", isFunction), devtools: truth });
+const observe = fields<ObserveOptions>(
+  { onResult: accept("a function", isFunction), devtools: truth },
+  "a function or ",
+);
 const isKey = accept("Ed25519 public keys (32 bytes in base64url)", (value) =>
   /^[A-Za-z0-9_-]{43}$/.test(String(value)),
 );

@@ -208,12 +208,18 @@ export class Loader {
     const { spares } = this.#plan;
     const next = backend === "webgpu" && others.length === 0 ? spares.map((x) => this.#spare(x, choice.why)) : [];
     const fallbacks = [...others, this.#plan.smaller].map((x) => x?.variant.mixesRows);
-    return {
-      routes: [chosen, ...down, ...next, ...this.#smaller(), ...(this.servers?.routes ?? [])],
+    const own = {
       message,
       assignment: facts.assignment,
       mixesRows: [variant.mixesRows ?? facts.mixesRows, ...fallbacks].includes(true),
     };
+    const rest = this.servers?.routes ?? [];
+    const smaller = this.#smaller((route, alone) => {
+      this.onRoutes?.(
+        backend === "webgpu" ? { ...own, routes: [chosen, route, ...rest] } : { ...alone, routes: [route, ...rest] },
+      );
+    });
+    return { ...own, routes: [chosen, ...down, ...next, ...smaller, ...rest] };
   }
 
   /** Returns the route of a further variant for the GPU; requests take it only where the one before it fails. */
@@ -221,16 +227,18 @@ export class Loader {
     return Object.assign(this.#route(candidate, why), { here: () => null });
   }
 
-  /** Returns the route of the variant that takes less memory than the chosen one on wasm, where there is one. */
-  #smaller(): ModelRoute[] {
+  /**
+   * Returns the route of the variant that takes less memory than the chosen one on wasm, where there is one. `answered` is
+   * called once it has answered what the others had no memory for; a GPU stays first, since wasm alone was short of it.
+   */
+  #smaller(answered: (route: ModelRoute, alone: Omit<ModelRoutes, "routes">) => void): ModelRoute[] {
     const { smaller } = this.#plan;
     if (smaller === null) return [];
     const route = this.#route(smaller, smaller.why);
     const promote = (): void => {
       const message = route.here();
       const { mixesRows } = smaller.variant;
-      const routes: ModelRoutes["routes"] = [route, ...(this.servers?.routes ?? [])];
-      if (message !== null) this.onRoutes?.({ routes, message, assignment: null, mixesRows });
+      if (message !== null) answered(route, { message, assignment: null, mixesRows });
     };
     return [{ ...route, promote }];
   }
