@@ -34,7 +34,7 @@ const config: KnipConfig = {
     "models/corpus": { entry: ["*.ts"], ignoreDependencies: ["@fontsource/.*"] },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ["apt-get", "cc", "mkfifo"],
+  ignoreBinaries: ["apt-get", "cc", "mkfifo", "unshare"],
   ignoreDependencies: [
     // Bundled into the page of a test.
     "ai",
