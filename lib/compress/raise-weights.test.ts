@@ -113,6 +113,30 @@ test(
   },
 );
 
+test(
+  "a form too wide for its name is mixed, though no weight's sensitivity is known",
+  { timeout: 120_000 },
+  async () => {
+    const model = smallModel({
+      opset: 14,
+      inputs: { x: ["b", "s", 32] },
+      outputs: ["y"],
+      nodes: [{ opType: "Einsum", input: ["x", "w"], output: ["y"], attributes: { equation: "bsi,ihd->bhsd" } }],
+      initializers: [floatTensor("w", [32, 4, 16], seededFloats(2_048))],
+    });
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, model.write());
+    const out = join(folder, "out");
+    const report = await compress(path, { out, targets: ["wasm"], forms: ["int8"], sensitivityMs: 0 });
+    expect(report.forms.map((x) => [x.id, x.isWithinBudget])).toEqual([
+      ["f32", true],
+      ["int8", false],
+      ["mixed", true],
+    ]);
+    expect(report.defaults).toEqual({ wasm: "mixed" });
+  },
+);
+
 test("where nothing helps, the report ends with what to try", { timeout: 180_000 }, async () => {
   const text = terminalReport(await run(sensitive(32), 32, "150dB"));
   expect(text).toMatch(/Try next:\n.*--metric/s);
