@@ -68,6 +68,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ]),
   ),
   remote: ["--project=chromium", "remote/engines", "remote/export", "remote/serve"],
+  "remote-placement": ["--project=chromium", "--project=firefox", "remote/placement"],
   package: ["site/package", "storage/offline"],
   consumers: [
     ...[
