@@ -70,11 +70,6 @@ export interface Effects {
    * last one. Rejects where the page can't, and once the signal is aborted.
    */
   compileWasm(url: string, watch: FetchWatch): Promise<WebAssembly.Module>;
-  /**
-   * Whether the page's policy allows WebAssembly; absent where it does. Firefox delivers no message that holds a module
-   * to a page whose policy does not.
-   */
-  allowsWasm?(): boolean;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
   probeGpu(): Promise<AdapterFacts | null>;
   /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
@@ -192,7 +187,6 @@ export function browserEffects(): Effects {
       const { compileUntyped } = await import("./compile-untyped.ts");
       return compileUntyped(url, response);
     },
-    allowsWasm,
     probeGpu,
     activated,
     locks: browserLocks(),
@@ -271,15 +265,6 @@ function hostFacts(): HostFacts {
 function deviceBytes(navigator: object = {}): number | null {
   const gigabytes: unknown = Reflect.get(navigator, "deviceMemory");
   return typeof gigabytes === "number" ? gigabytes * 2 ** 30 : null;
-}
-
-function allowsWasm(): boolean {
-  try {
-    new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)); // the header: an empty module
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 async function probeGpu(): Promise<AdapterFacts | null> {

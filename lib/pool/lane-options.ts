@@ -69,6 +69,11 @@ export interface Compiled {
   modules: Promise<WasmModules | null> | null;
   /** The second part, once a model needed it; null until compiling has started. */
   rest: Promise<WebAssembly.Module | null> | null;
+  /**
+   * Whether workers keep their modules, since the browser refused to compile on the page: below a policy Firefox delivers no
+   * message with a module to the page.
+   */
+  isKept?: boolean;
 }
 
 /** Options of a run on a lane. */

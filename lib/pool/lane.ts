@@ -290,7 +290,7 @@ export class Lane {
 
   #recycle(): void {
     if (this.#runs - this.#startRuns < RUNS_MIN) this.#limitBytes *= 2;
-    this.end(new SelvedgeError("closed", "The worker was recycled: it held more memory than its models need."));
+    this.end(new SelvedgeError("closed", "The worker was recycled."));
   }
 
   #startIdling(): void {
@@ -317,7 +317,7 @@ export class Lane {
       this.#build = this.#options.builds.large;
       if (this.#client !== null) {
         this.#starting = null;
-        this.end(new SelvedgeError("closed", "The worker was recycled: a large model needs another build."));
+        this.end(new SelvedgeError("closed", "The worker was recycled."));
       }
     }
     if (this.#client !== null && this.#starting === null) return Promise.resolve(this.#client);

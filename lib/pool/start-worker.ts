@@ -29,11 +29,13 @@ export async function startWorker(client: WorkerClient, start: WorkerStart): Pro
   try {
     compiled.modules ??= compile(effects, wasmUrl).then(
       (first) => ({ first, rest: null }),
-      () => null,
+      (error: unknown) => {
+        compiled.isKept = error instanceof WebAssembly.CompileError;
+        return null;
+      },
     );
     const modules = await compiled.modules;
-    const shares = modules !== null || effects.allowsWasm?.() !== false;
-    const told = { ...options, wasmUrl, restUrl, modules, shares };
+    const told = { ...options, wasmUrl, restUrl, modules, isKept: compiled.isKept };
     const { modules: own = null, ...facts } = await client.start(told, boundMs);
     if (modules === null) compiled.modules = Promise.resolve(own);
     else if (own?.rest != null) keepRest(compiled, own.rest); // threads take both parts

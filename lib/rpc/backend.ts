@@ -38,8 +38,8 @@ export interface StartOptions extends WasmUrls {
   readonly remote?: RemoteStart | undefined;
   /** The wasm binary as another worker, or the page, compiled it; null or absent where this one has to. */
   readonly modules?: WasmModules | null;
-  /** Whether compiled modules are sent to the page; true where absent. */
-  readonly shares?: boolean;
+  /** Whether the compiled modules stay in this worker: the page can't receive them. Default false. */
+  readonly isKept?: boolean | undefined;
 }
 
 /** The server of a remote backend, and the bounds of its calls (remote/index.ts). */

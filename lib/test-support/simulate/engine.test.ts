@@ -513,13 +513,16 @@ test("the page compiles ONNX Runtime while its first worker starts; one that can
 });
 
 test("a page whose policy forbids WebAssembly is sent no module", async () => {
-  const { given, shares, createBackend } = compiling();
+  const { given, kept, createBackend } = compiling();
   const world = new World({ ...worldOf(null), createBackend });
-  const effects: Effects = { ...world.effects, allowsWasm: () => false };
+  const effects: Effects = {
+    ...world.effects,
+    compileWasm: () => Promise.reject(new WebAssembly.CompileError("blocked by CSP")),
+  };
   const engine = await createEngine({ effects, workers: 2 });
   const model = await world.finish(engine.load(URL_OF_DOUBLE));
   await world.finish(Promise.all(Array.from({ length: 8 }, async () => model.run(x(1)))));
-  expect([...new Set(given), ...new Set(shares)]).toEqual([false, false]);
+  expect([...new Set(given), ...new Set(kept)]).toEqual([false, true]);
   await engine.close();
 });
 
@@ -530,23 +533,23 @@ function later(world: World, ms: number): Promise<void> {
 }
 
 /** Creates backends that compile a module, and notes for each whether it received one. */
-function compiling(): { given: boolean[]; shares: unknown[]; createBackend: typeof createToyBackend } {
+function compiling(): { given: boolean[]; kept: unknown[]; createBackend: typeof createToyBackend } {
   const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   const given: boolean[] = [];
-  const shares: unknown[] = [];
+  const kept: unknown[] = [];
   const createBackend = (...args: Parameters<typeof createToyBackend>): Backend => {
     const toy = createToyBackend(...args);
     return {
       ...toy,
       start: async (options) => {
         given.push(options.modules?.first instanceof WebAssembly.Module);
-        shares.push(options.shares);
+        kept.push(options.isKept);
         return {
           ...(await toy.start(options)),
-          modules: options.shares === false ? null : { first: module, rest: null },
+          modules: options.isKept === true ? null : { first: module, rest: null },
         };
       },
     };
   };
-  return { given, shares, createBackend };
+  return { given, kept, createBackend };
 }

@@ -100,8 +100,8 @@ class OrtBackend implements Backend {
   readonly #nextTask: () => Promise<void> = createNextTask();
   #backend: LocalBackend = "wasm";
   #verbose = false;
-  /** Whether the page can receive compiled modules. */
-  #shares = true;
+  /** Whether the compiled modules stay here. */
+  #isKept = false;
   #device: GPUDevice | null = null;
   #lost: string | null = null;
   /** The first GPU error since the current call began. */
@@ -131,7 +131,7 @@ class OrtBackend implements Backend {
     const began = performance.now();
     this.#backend = options.backend as LocalBackend;
     this.#verbose = options.verbose;
-    this.#shares = options.shares ?? true;
+    this.#isKept = options.isKept === true;
     const { env } = this.#ort;
     env.logLevel = options.verbose ? "verbose" : "fatal";
     const { wasmUrl, restUrl, threads } = options;
@@ -157,7 +157,7 @@ class OrtBackend implements Backend {
     } catch (error) {
       throw startFailureOf(error, options.backend, wasmUrl);
     }
-    const modules: WasmModules | null = this.#shares ? { first, rest: this.#rest } : null;
+    const modules: WasmModules | null = this.#isKept ? null : { first, rest: this.#rest };
     const version = env.versions.web ?? env.versions.common;
     const startMs = performance.now() - began;
     return { backend: options.backend, gpu, version, startMs, modules };
@@ -334,7 +334,7 @@ class OrtBackend implements Backend {
       this.#rest = loadAtOnce(url);
       return this.#rest;
     } finally {
-      this.onLinked?.(this.#shares ? this.#rest : null);
+      this.onLinked?.(this.#isKept ? null : this.#rest);
     }
   }
 
