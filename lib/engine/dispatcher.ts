@@ -215,7 +215,7 @@ export class Dispatcher {
       return;
     }
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
-    if (decision.type === "end") lane.end(new SelvedgeError("closed", "Its run was cancelled."));
+    if (decision.type === "end") lane.end();
     else if (decision.type === "start") this.#start(decision, lane);
     else this.#warm(decision, lane);
   }
@@ -290,8 +290,7 @@ export class Dispatcher {
     // A worker that ran out of memory can't free it: only a new worker can use it again. The device may be short of
     // memory, so idle workers are ended too, but not for a lane that was only a faster alternative.
     if (code === "out-of-memory") {
-      const ended = new SelvedgeError("closed", "The worker was ended to free memory: a worker ran out of it.");
-      for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end(ended);
+      for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end();
     }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
     // The server may come back as another one, so the lane checks it anew.

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { explain, whyKept } from "./explain-run.ts";
+import { explain } from "./explain-run.ts";
+import { whyKept } from "./result-cache.ts";
 import type { StartWhy } from "../schedule/events.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 

@@ -37,19 +37,14 @@ export function explain({ routeWhy, start, lane, count, failures, lateMs }: Grou
   return because(reasons);
 }
 
-/** Returns the reason of an answer from the result cache. */
-export function whyKept(lane: string, ranMs: number): RunWhy {
-  const text = `answered from memory: a request with the same inputs took ${show(ranMs)} on ${lane}`;
-  return because([{ code: "cached", text }]);
-}
-
 /** Returns the reason of a request that was coalesced with another one. */
 export function whyShared(lane: string, ranMs: number): RunWhy {
   const text = `shares the answer of a request in flight with the same inputs, which ran ${show(ranMs)} on ${lane}`;
   return because([{ code: "coalesced", text }]);
 }
 
-function because(reasons: readonly Why[]): RunWhy {
+/** Joins reasons. */
+export function because(reasons: readonly Why[]): RunWhy {
   return { code: (reasons[0] as Why).code, text: reasons.map(({ text }) => text).join("; "), reasons };
 }
 
@@ -91,7 +86,8 @@ function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: nu
   }
 }
 
-function show(ms: number | null): string {
+/** Formats a time. */
+export function show(ms: number | null): string {
   if (ms === null) return "? ms";
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }

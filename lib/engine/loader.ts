@@ -40,7 +40,7 @@ export interface LoaderHost {
   readonly closed: AbortSignal;
 }
 
-/** What servers add to a model (remote-load.ts). */
+/** The servers of a model (remote-load.ts). */
 export interface Servers {
   /** The route to them, the last of all; empty where it is the only one. */
   routes: readonly ModelRoute[];
@@ -75,7 +75,7 @@ export class Loader {
   onRefused: ((error: SelvedgeError) => void) | null = null;
   /** Called with other routes for the model, as its weights come after a server answered for it. */
   onRoutes: ((routes: ModelRoutes, decision?: BackendDecision | null) => void) | null = null;
-  /** What servers add to the model; null where they are not asked. */
+  /** The servers of the model; null where they are not asked. */
   servers: Servers | null = null;
 
   constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: SourceOptions, download: FetchOptions) {
@@ -180,7 +180,7 @@ export class Loader {
       if (!isSelvedgeError(error) || error.code !== "out-of-memory") throw error;
       // WebAssembly memory never shrinks. Where other models took some of it, this one may fit in a new worker.
       const isShared = [...lane.held.keys()].some((x) => x !== message.modelId);
-      lane.end(new SelvedgeError("closed", "The worker was ended to free memory."));
+      lane.end();
       if (isShared) return lane.load(message);
       throw error;
     });

@@ -40,9 +40,8 @@ export function mapRuns(
   options: MapOptions,
 ): AsyncGenerator<MapResult | MapFailure, void, undefined> {
   const given = source as unknown;
-  const isObject = typeof given === "object" && given !== null;
-  const methods = isObject ? [Reflect.get(given, Symbol.asyncIterator), Reflect.get(given, Symbol.iterator)] : [];
-  if (!methods.some((method) => typeof method === "function"))
+  const can = (key: symbol): boolean => typeof Reflect.get(given as object, key) === "function";
+  if (Object(given) !== given || !(can(Symbol.asyncIterator) || can(Symbol.iterator)))
     throw new TypeError(`map: expected an iterable or async iterable of inputs, got ${show(given)}`);
   return imported(parts, source, options);
 }

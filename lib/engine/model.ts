@@ -16,7 +16,7 @@ import { REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
 import type { Effects } from "../effects/effects.ts";
 import { Disposes, endByUsing } from "../core/disposing.ts";
 import { codeOf, SelvedgeError } from "../core/errors.ts";
-import { whyKept, whyShared } from "./explain-run.ts";
+import { whyShared } from "./explain-run.ts";
 import { Flights } from "./coalesce.ts";
 import { guessShape } from "./batch-key.ts";
 import { mapRuns } from "./map.ts";
@@ -396,7 +396,7 @@ export class Model extends Disposes {
     const key = `${identity} ${variant} ${backend} ${backend === "webgpu" ? effects.memo.get(REFUSED_KEY) : ""}`;
     const result = await kept.answer(key, inputs, run, { ...asked, variant });
     const { info } = result;
-    return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
+    return info.isCached ? { ...result, info: { ...info, why: kept.why(info.lane, info.ranMs) } } : result;
   }
 
   /** Coalesces with a request in flight that has the same inputs. */

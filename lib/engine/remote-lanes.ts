@@ -18,7 +18,8 @@ import type { HeadersReply, RemoteStart } from "../rpc/backend.ts";
 /** Lanes per server. */
 const CONCURRENCY = 2;
 /** Bounds of a call within a lane: the scheduler tries other lanes, so they are low. */
-const BOUNDS = { timeoutMs: 10_000, attempts: 2 } as const;
+const TIMEOUT_MS = 10_000;
+const ATTEMPTS = 2;
 
 /**
  * Refuses a placement that needs servers: of an engine that has none, or of a request to a model on this device.
@@ -39,7 +40,7 @@ export async function placed(
   return servers === null ? refuse(placement) : servers.place(current, placement);
 }
 
-/** What an app asked to be loaded. */
+/** Arguments of a load, as the app gave them. */
 export interface Wanted {
   readonly from: string | Blob;
   readonly options: SourceOptions;
@@ -145,22 +146,15 @@ function addressOf(each: unknown, baseUrl: string): string {
 
 /** Returns the build of a lane to a server: the usual worker, which compiles no WebAssembly for it. */
 function buildOf(usual: Build, endpoint: string, options: RemoteEngineOptions): Build {
-  const { headers, endpoints: _all, models: _models, costMs: _cost, concurrency: _lanes, ...own } = options;
-  const bounds = { ...BOUNDS, ...own };
-  const limits = { ...bounds, attemptTimeoutMs: bounds.attemptTimeoutMs ?? bounds.timeoutMs };
-  const nothing = Promise.resolve(null);
+  const { headers, binary, gzip, maxReplyBytes } = options;
+  const { timeoutMs = TIMEOUT_MS, attemptTimeoutMs = timeoutMs, attempts = ATTEMPTS } = options;
+  const limits = { binary, gzip, maxReplyBytes, timeoutMs, attemptTimeoutMs, attempts };
   return {
     source: usual.source,
     wasmUrls: () => ({ wasmUrl: "", restUrl: "" }),
-    compiled: {
-      // Stays null, whatever the lane sets: there is nothing to compile.
-      get modules() {
-        return nothing;
-      },
-      set modules(_) {
-        // As said above.
-      },
-      rest: null,
+    // Another one for each start: there is nothing to compile.
+    get compiled() {
+      return { modules: Promise.resolve(null), rest: null };
     },
     endpoint,
     remote: (): RemoteStart => ({ ...limits, endpoint, ports: headers === undefined ? [] : [lineOf(headers)] }),

@@ -324,7 +324,7 @@ export async function loadRemote(
   const plan = await host.opener.open(from, own, download);
   const candidate = plan.remote ?? null;
   if (candidate === null) return parts.loadHere(plan);
-  // What goes on after the load ends with the engine, not with the load's signal.
+  // Work in the background after the load ends with the engine, not with the load's signal.
   const stop = new AbortController();
   const abort = ({ target }: Event): void => {
     stop.abort((target as AbortSignal).reason);

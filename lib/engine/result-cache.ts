@@ -7,6 +7,8 @@
 // Coalesces equal lookups, where the second may wait for the first (joinable.ts). Independent of requests: it takes
 // tensors and keeps values.
 import { sha256Hex } from "../core/bundle.ts";
+import { because, show } from "./explain-run.ts";
+import type { RunWhy } from "./explain-run.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
 import type { Urgency } from "./joinable.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
@@ -86,6 +88,12 @@ interface Worth {
 /** Default bound on the bytes of cached answers. */
 export const RESULTS_MAX_BYTES: number = 64 * 2 ** 20;
 
+/** Returns the reason of an answer from the result cache. */
+export function whyKept(lane: string, ranMs: number): RunWhy {
+  const text = `answered from memory: a request with the same inputs took ${show(ranMs)} on ${lane}`;
+  return because([{ code: "cached", text }]);
+}
+
 /** How long an answer is stored on the device by default. */
 const PERSIST_MS = 7 * 86_400_000;
 const USUAL: Urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
@@ -97,6 +105,8 @@ const PAUSE = 1_000;
 
 /** Caches answers by the hash of their inputs. */
 export class Results {
+  /** Returns the reason of an answer from the cache. */
+  readonly why: typeof whyKept = whyKept;
   readonly #maxBytes: number;
   readonly #ttlMs: number | undefined;
   readonly #parts: ResultsParts;

@@ -10,7 +10,8 @@ import type { StartWhy } from "../schedule/events.ts";
 import { whyRemote } from "./remote-load.ts";
 import { whyRefused } from "./why-refused.ts";
 import { NOT_MEASURED } from "./choose-backend.ts";
-import { explain, whyKept, whyShared } from "./explain-run.ts";
+import { explain, whyShared } from "./explain-run.ts";
+import { whyKept } from "./result-cache.ts";
 import { whyFallback } from "./routes.ts";
 
 const LANES = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;

@@ -212,7 +212,7 @@ export class Lane {
   }
 
   /** Ends the worker now; pending calls reject with the error. The next work starts another. */
-  end(error: Error): void {
+  end(error: Error = new SelvedgeError("closed", "The worker was recycled.")): void {
     this.#client?.end(error);
   }
 
@@ -290,13 +290,13 @@ export class Lane {
 
   #recycle(): void {
     if (this.#runs - this.#startRuns < RUNS_MIN) this.#limitBytes *= 2;
-    this.end(new SelvedgeError("closed", "The worker was recycled."));
+    this.end();
   }
 
   #startIdling(): void {
     if (this.#client === null) return;
     this.#cancelIdle = this.#options.effects.setTimer(() => {
-      this.#client?.end(new SelvedgeError("closed", "The worker idled out."));
+      this.end();
       this.#options.events.idled();
     }, this.#options.idleMs);
   }
@@ -317,7 +317,7 @@ export class Lane {
       this.#build = this.#options.builds.large;
       if (this.#client !== null) {
         this.#starting = null;
-        this.end(new SelvedgeError("closed", "The worker was recycled."));
+        this.end();
       }
     }
     if (this.#client !== null && this.#starting === null) return Promise.resolve(this.#client);
