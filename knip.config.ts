@@ -21,7 +21,7 @@ const config: KnipConfig = {
         "e2e/pages/*/main.tsx",
         "e2e/doctor/main.ts",
         "e2e/support/profile-worker.ts",
-    "e2e/support/serve-bundle.ts",
+        "e2e/support/serve-bundle.ts",
         // Read as text.
         "e2e/support/snippet-globals.ts",
         "e2e/mutants/*.ts",
