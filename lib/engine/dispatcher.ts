@@ -371,6 +371,7 @@ export class Dispatcher {
       attempts: step.attempts.length,
       attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
       gpuAllowed: this.#ledger.allowed,
+      isLast: !isElsewhere && (next?.promote ?? next?.costMs) !== undefined,
       hasFallback: isElsewhere || next !== undefined,
     });
     if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {

@@ -23,6 +23,8 @@ export interface Failure {
   readonly attemptsHere: number;
   /** Whether the ledger still allows the GPU. */
   readonly gpuAllowed: boolean;
+  /** Whether the fallback is a last one: a smaller variant, or a server. */
+  readonly isLast: boolean;
   /** Whether there is a fallback backend. */
   readonly hasFallback: boolean;
 }
@@ -43,11 +45,10 @@ const LANE_UNFIT: ReadonlySet<ErrorCode> = new Set([
 
 /** Decides what to do with a failed step. */
 export function recover(failure: Failure): Recovery {
-  const { code, backend, isHung, attempts, attemptsHere, gpuAllowed, hasFallback } = failure;
-  // A smaller variant is tried however many larger ones failed: each route is one step further down.
-  const isShort = code === "out-of-memory" && hasFallback;
-  if (code === null || (attempts >= MAX_ATTEMPTS && !isShort)) return "reject";
-  if (!LANE_DIED.has(code) && !LANE_UNFIT.has(code)) return "reject";
+  const { code, backend, isHung, attempts, attemptsHere, gpuAllowed, isLast, hasFallback } = failure;
+  if (code === null || !(LANE_DIED.has(code) || LANE_UNFIT.has(code))) return "reject";
+  // Where memory runs out, the last ones are tried however many others failed.
+  if (attempts >= MAX_ATTEMPTS) return isLast && code === "out-of-memory" ? "step-down" : "reject";
   const down = hasFallback ? "step-down" : "reject";
   if (backend === "webgpu") return LANE_DIED.has(code) && gpuAllowed && attemptsHere < 2 ? "again" : down;
   if (backend === "remote" && hasFallback) return down;

@@ -71,7 +71,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "loaded.states.get(state.id) === state.after ? null",
     to: "loaded.states.has(state.id) ? null",
     caught: /stream/,
-    seed: 114,
+    seed: 363,
   },
   {
     breaks: "each request gets what it gets alone: a batch is taken apart as if each request had one row",
