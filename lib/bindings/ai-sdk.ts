@@ -141,7 +141,10 @@ async function loadedIn(model: ModelLike, signal: AbortSignal | undefined): Prom
       reject(signal.reason);
     };
     signal.addEventListener("abort", abort, { once: true });
-    model.then(resolve, reject);
+    const stop = (): void => {
+      signal.removeEventListener("abort", abort);
+    };
+    model.then(resolve, reject).then(stop, stop);
   });
 }
 

@@ -139,6 +139,9 @@ test("other tabs see the bytes of a loaded model after the worker that fetched i
   expect(world.workers).toBe(0);
   const own = ["selvedge/used/abc", "selvedge/used/bytes/30/p/abc"];
   expect(world.held).toEqual(own);
+  void cache.files(bundle, files.slice(1), options); // the same again, after a failure
+  await world.pass(10);
+  expect(world.held).toEqual(own);
   world.life("leaving");
   expect(world.held).toEqual([]);
   world.life("back");

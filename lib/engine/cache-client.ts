@@ -47,7 +47,8 @@ export class CacheClient {
   readonly #stopLife: () => void;
   readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
   /** Number of loaded models per identity, their bytes, and the function that releases the identity's locks. */
-  readonly #loaded: Map<string, { count: number; bytes: number; free: () => void }> = new Map();
+  readonly #loaded: Map<string, { count: number; bytes: number; readonly paths: Set<string>; free: () => void }> =
+    new Map();
   #link: Link<CacheApi> | null = null;
   #nextTicket = 1;
   #running = 0;
@@ -75,10 +76,10 @@ export class CacheClient {
    * see its bytes: those given, and those of files that are fetched.
    */
   use(identity: string, bytes = 0): () => void {
-    const use = this.#loaded.get(identity) ?? { count: 0, bytes: 0, free: () => undefined };
+    const use = this.#loaded.get(identity) ?? { count: 0, bytes: 0, paths: new Set<string>(), free: () => undefined };
     this.#loaded.set(identity, use);
     use.count += 1;
-    this.#grow(identity, bytes);
+    this.#grow(identity, [{ path: "", bytes }]);
     return () => {
       if (--use.count > 0) return;
       use.free();
@@ -94,10 +95,7 @@ export class CacheClient {
 
   /** Fetches files of a bundle, each a blob of verified chunks. */
   files(bundle: BundleAddress, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
-    this.#grow(
-      bundle.identity,
-      files.reduce((sum, x) => sum + x.bytes, 0),
-    );
+    this.#grow(bundle.identity, files);
     return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundle, files));
   }
 
@@ -169,12 +167,18 @@ export class CacheClient {
     }
   }
 
-  /** Adds to the bytes of a loaded model, of which the worker that fetches them can't tell other tabs: it ends when idle. */
-  #grow(identity: string, bytes: number): void {
+  /**
+   * Adds files to the bytes of a loaded model, each once. The worker that fetches them can't tell other tabs: it ends when
+   * idle.
+   */
+  #grow(identity: string, files: readonly { readonly path: string; readonly bytes: number }[]): void {
     const use = this.#loaded.get(identity);
     if (use === undefined) return;
-    const { free } = use;
-    use.bytes += bytes;
+    const { free, paths } = use;
+    for (const { path, bytes } of files) {
+      if (!paths.has(path)) use.bytes += bytes;
+      paths.add(path);
+    }
     use.free = this.#hold(identity, use.bytes);
     free();
   }

@@ -151,7 +151,7 @@ describe("export kserve", () => {
     ["3d", "model-3d"],
     ["a.", "a"],
     [`x${"-".repeat(62)}y`, "x-y"],
-    ["a".repeat(64), "a".repeat(63)],
+    ["a".repeat(64), "a".repeat(53)],
   ])("the service of %s is %s, a DNS label", (name, expected) => {
     expect(serviceName(name)).toBe(expected);
   });

@@ -17,10 +17,10 @@ export interface KserveOptions {
 const BASE_MIB = 512;
 const COPIES = 3;
 
-/** Returns the name of the service: a DNS label, which KServe's names are. */
+/** Returns the name of the service: a DNS label, short enough for the `-predictor` that KServe adds to it. */
 export function serviceName(name: string): string {
   const label = name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  return (/^[a-z]/.test(label) ? label : `model-${label}`).slice(0, 63).replace(/-+$/, "");
+  return (/^[a-z]/.test(label) ? label : `model-${label}`).slice(0, 53).replace(/-+$/, "");
 }
 
 /** Writes the manifest, as YAML. */
