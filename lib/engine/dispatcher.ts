@@ -293,10 +293,13 @@ export class Dispatcher {
       for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end();
     }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
-    // The server may come back as another one, so the lane checks it anew.
+    // The server may come back as another one, so its lanes check it anew; a busy one ends by its own failure.
     const isDown = (error as Partial<SelvedgeError> | null)?.details?.["isLaneDown"] === true;
-    if (isDown) lane.end(error as SelvedgeError);
-    if (isUnfit || isDown) this.#barFrom(lane, phase, running.modelId);
+    for (const each of this.#lanes) {
+      const isOut = isDown && each.endpoint === lane.endpoint;
+      if (isOut && (each === lane || each.free)) each.end(error as SelvedgeError);
+      if (isOut || (isUnfit && each === lane)) this.#barFrom(each, phase, running.modelId);
+    }
     if (ran !== null && steps.length > 0) this.#counters.ran(steps.length);
     for (const [i, step] of steps.entries()) {
       if (!this.#isWanted(running, step)) continue;

@@ -21,13 +21,27 @@ export class RemoteCheck implements AnswerCheck {
   readonly #loader: Loader;
   readonly #candidate: RemoteCandidate;
   readonly #isVerified: boolean;
+  readonly #isHeld: () => boolean;
   readonly #onMeasured: (ms: number) => void;
   #variant: string | null = null;
+  /** Number of checks that run. */
+  #running = 0;
 
-  constructor(loader: Loader, candidate: RemoteCandidate, isVerified: boolean, onMeasured: (ms: number) => void) {
+  /**
+   * Creates the check of one model.
+   * @param isHeld - whether a lane holds a checked model; where none does, servers may have changed to another variant
+   */
+  constructor(
+    loader: Loader,
+    candidate: RemoteCandidate,
+    isVerified: boolean,
+    isHeld: () => boolean,
+    onMeasured: (ms: number) => void,
+  ) {
     this.#loader = loader;
     this.#candidate = candidate;
     this.#isVerified = isVerified;
+    this.#isHeld = isHeld;
     this.#onMeasured = onMeasured;
   }
 
@@ -42,6 +56,16 @@ export class RemoteCheck implements AnswerCheck {
    */
   async loaded(run: RunItems): Promise<void> {
     if (this.#isVerified) return;
+    if (this.#running === 0 && !this.#isHeld()) this.#variant = null;
+    this.#running += 1;
+    try {
+      await this.#compare(run);
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  async #compare(run: RunItems): Promise<void> {
     const { goldens } = this.#candidate;
     if (goldens.length === 0) throw this.#refusal("the bundle has no golden to check that");
     const known = goldens.filter(({ variant }) => this.#variant === null || variant === this.#variant);
@@ -54,10 +78,16 @@ export class RemoteCheck implements AnswerCheck {
       asked.set(key, answer);
       const ran = await answer;
       const [reply] = ran.items;
-      const random = this.#loader.plan.declared?.outputs.flatMap((x) => (x.isRandom === true ? [x.name] : []));
+      const random = this.#loader.plan.declared?.outputs.flatMap((x) => (x.isRandom === true ? [x.name] : [])) ?? [];
+      // An answer of any model would pass.
+      if (!Object.entries(outputs).some(([name, { data }]) => data.length > 0 && !random.includes(name)))
+        throw this.#refusal("the bundle's golden has no output with values to compare");
       const own = reply?.ok === true ? reply.value.outputs : {};
       const why = faultOf(own, outputs, isHalf, { floors, random });
       if (why === null) {
+        // Another lane may have found another variant meanwhile.
+        if (this.#variant !== null && this.#variant !== variant)
+          throw this.#refusal(`it is the variant "${variant}", and another server has "${this.#variant}"`);
         this.#variant = variant;
         this.#onMeasured(ran.preprocessMs + ran.runMs + ran.decodeMs);
         return;

@@ -1,78 +1,12 @@
 // Servers as lanes: the real engine, scheduler, worker code, client and codec in a simulated world; the server answers
 // Open Inference Protocol by test-support/remote/oip-answer.ts.
 import { expect, test } from "vitest";
-import type { LoadOptions } from "./options.ts";
-import type { Model } from "./model.ts";
-import type { Placement } from "../core/device.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { answerOip, LENGTH_HEADER } from "../test-support/remote/oip-answer.ts";
-import type { ServedModel } from "../test-support/remote/oip-answer.ts";
+import { failure, goldenBundle, load, MODELS, stage, URL_A, URL_B } from "../test-support/remote/remote-stage.ts";
 import { doubled, openScene } from "../test-support/simulate/fixtures.ts";
-import type { Scene, SceneOptions } from "../test-support/simulate/fixtures.ts";
+import type { SceneOptions } from "../test-support/simulate/fixtures.ts";
 import { toyBundle } from "../test-support/simulate/toy-backend.ts";
-
-const URL_A = "https://infer.test";
-
-/** A server, as a test changes it. */
-interface Server {
-  /** Requests that have reached it, by path. */
-  readonly seen: string[];
-  /** Bodies of its requests to infer. */
-  readonly bodies: number[];
-  isUp: boolean;
-  ms: number;
-  factor: number;
-  version: string;
-}
-
-interface Stage extends Scene {
-  readonly server: Server;
-}
-
-/** Opens a scene with a server that has the model `m`, y = 2 x. */
-async function stage(options: SceneOptions & { readonly placement?: Placement } = {}): Promise<Stage> {
-  const server: Server = { seen: [], bodies: [], isUp: true, ms: 30, factor: 2, version: "1" };
-  const remote = { endpoints: [URL_A], models: { m: { verified: true }, slow: { model: "m", verified: true } } };
-  const scene = await openScene({ remote, ...options });
-  const { world } = scene;
-  world.fetchRemote = async (url, { body, headers }) => {
-    server.seen.push(new URL(url).pathname);
-    await new Promise<void>((resolve) => {
-      world.at(server.ms, resolve);
-    });
-    if (!server.isUp) throw new TypeError("Failed to fetch");
-    const bytes = new Uint8Array((body as Uint8Array<ArrayBuffer> | undefined) ?? []);
-    if (bytes.length > 0) server.bodies.push(bytes.length);
-    const length = new Headers(headers).get(LENGTH_HEADER);
-    const reply = await answerOip([served(server)], new URL(url).pathname, length, bytes);
-    return new Response(reply.body, { status: reply.status, headers: reply.headers });
-  };
-  return { ...scene, server };
-}
-
-function served(server: Server): ServedModel {
-  const shape = [-1, 2];
-  return {
-    name: "m",
-    version: server.version,
-    inputs: [{ name: "x", datatype: "FP32", shape }],
-    outputs: [{ name: "y", datatype: "FP32", shape }],
-    run: ({ x }) => {
-      const { dims, data } = x as Tensor<"float32">;
-      return Promise.resolve({ y: { dtype: "float32", dims, data: data.map((value) => server.factor * value) } });
-    },
-  };
-}
-
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => "answered",
-    (error: unknown) => (isSelvedgeError(error) ? [error.code, error.details["reason"]] : error),
-  );
-}
-
-const load = (scene: Stage, options: LoadOptions = {}): Promise<Model> => scene.load("m", options);
 
 test("a model with placement remote answers as one on this device, and fetches no weights", async () => {
   const scene = await stage({ placement: "remote" });
@@ -236,6 +170,63 @@ test("a server that answers with another version is not trusted any more", async
   expect(await scene.ask(model, 1)).toEqual([0]);
   // Its lane was checked anew.
   expect(scene.server.seen.slice(seen)).toContain("/v2/models/m");
+});
+
+test("servers that have two variants of a model are not both used, whichever answers first", async () => {
+  const remote = { endpoints: [URL_A, URL_B] };
+  const scene = await stage({ placement: "remote", remote, ...goldenBundle({ f32: 2, int8: 3 }) });
+  scene.other.factor = 3;
+  const model = await load(scene);
+  const first = model.variant;
+  const many = await scene.world.finish(Promise.all(Array.from({ length: 30 }, () => scene.run(model, 1))));
+  const answers = many.map(({ info, outputs }) => [info.variant, outputs["y"]?.data[0]]);
+  expect(new Set(answers.map(String))).toEqual(new Set([String([first, first === "f32" ? 2 : 3])]));
+});
+
+test("a server may change to another variant of the bundle once none has the one before it", async () => {
+  const scene = await stage({
+    placement: "remote",
+    remote: { endpoints: [URL_A] },
+    ...goldenBundle({ f32: 2, int8: 3 }),
+  });
+  const model = await load(scene);
+  expect(model.variant).toBe("f32");
+  Object.assign(scene.server, { factor: 3, version: "2" });
+  await scene.ask(model, 1);
+  await scene.pass(2_000);
+  expect(await scene.ask(model, 2)).toEqual([0, 3]);
+  expect(model.variant).toBe("int8");
+});
+
+test("a golden whose outputs are all random does not tell a server's model from another", async () => {
+  const random = goldenBundle({ f32: 2 }, (model) => ({
+    ...model,
+    outputs: model.outputs.map((output) => ({ ...output, isRandom: true })),
+  }));
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A] }, ...random });
+  expect(await scene.world.finish(failure(load(scene)))).toEqual(["remote-failed", "other-model"]);
+});
+
+test("what a server refuses is answered on this device: headers that can't be made, and sizes that its model lacks", async () => {
+  let isBroken = false;
+  const headers = (): Record<string, string> => {
+    if (isBroken) throw new Error("no token");
+    return {};
+  };
+  const scene = await stage({ placement: "auto", cores: 1, remote: { endpoints: [URL_A], headers, models: MODELS } });
+  const model = await scene.load("slow");
+  await scene.pass(2_000);
+  await scene.ask(model, 2);
+  isBroken = true;
+  expect(await scene.ask(model, 20)).toEqual(doubled(20));
+  isBroken = false;
+  const fixed = await stage({ placement: "auto", cores: 1 });
+  fixed.server.rows = 4;
+  const other = await fixed.load("slow");
+  await fixed.pass(2_000);
+  await fixed.ask(other, 2);
+  expect(await fixed.ask(other, 20)).toEqual(doubled(20));
+  expect(fixed.server.bodies).toEqual([]);
 });
 
 test("a request's own placement counts for a model that was loaded with auto", async () => {

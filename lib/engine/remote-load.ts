@@ -66,7 +66,11 @@ export class RemoteLoad {
     this.#candidate = candidate;
     const { identity, name } = loader.plan;
     const { model = name, version, verified = false } = options.models?.[name] ?? {};
-    this.#check = new RemoteCheck(loader, candidate, verified, (ms) => {
+    const isHeld = (): boolean => {
+      const modelId = this.#message?.modelId ?? -1;
+      return host.executor.pool.usual("remote").some(({ held }) => held.get(modelId)?.isReady === true);
+    };
+    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, (ms) => {
       host.executor.dispatcher.measured(identity, candidate.variant.id, "remote", ms);
     });
     loader.servers = {

@@ -51,7 +51,8 @@ export function recover(failure: Failure): Recovery {
   if (attempts >= MAX_ATTEMPTS) return isLast && code === "out-of-memory" ? "step-down" : "reject";
   const down = hasFallback ? "step-down" : "reject";
   if (backend === "webgpu") return LANE_DIED.has(code) && gpuAllowed && attemptsHere < 2 ? "again" : down;
-  if (backend === "remote" && hasFallback) return down;
+  // Its other attempts may go to another server.
+  if (backend === "remote") return hasFallback ? down : "again";
   // A new worker has its memory back, and may load where the last one could not. The end of a worker from outside is
   // not the step's fault, so only the bound on all attempts ends it.
   const isOutside = code === "worker-crashed" && !isHung;

@@ -39,6 +39,7 @@ class RemoteBackend implements Backend {
   readonly #effects: NetworkEffects;
   readonly #models: Map<number, Served> = new Map();
   #client: RemoteClient | null = null;
+  #endpoint = "";
 
   constructor(effects: NetworkEffects) {
     this.#effects = effects;
@@ -47,6 +48,7 @@ class RemoteBackend implements Backend {
   start({ remote }: StartOptions): Promise<BackendFacts> {
     if (remote === undefined) throw new SelvedgeError("internal", "A remote lane was started without a server.");
     const { endpoint, ports, ...bounds } = remote;
+    this.#endpoint = endpoint;
     const [line] = ports;
     const own = line === undefined ? {} : { headers: askFor(line) };
     this.#client = connectRemote({ ...bounds, ...own, endpoints: [endpoint], effects: this.#effects });
@@ -57,7 +59,7 @@ class RemoteBackend implements Backend {
     if (this.#client === null || remote === undefined)
       throw new SelvedgeError("internal", "A model without a name on the server was loaded on a remote lane.");
     const began = this.#effects.now();
-    const model = await this.#client.model(remote.model, { version: remote.version });
+    const model = await this.#client.model(remote.model, { version: remote.version }).catch(this.#refuse(OF_MODEL));
     this.#models.set(modelId, { model, version: null });
     const { inputs, outputs } = model.metadata;
     return {
@@ -74,7 +76,9 @@ class RemoteBackend implements Backend {
     const served = this.#models.get(modelId);
     if (served === undefined || state !== undefined)
       throw new SelvedgeError("internal", `Model ${modelId} can't run on the server: not loaded, or with a state.`);
-    const { outputs, info } = await served.model.infer(feeds as Readonly<Record<string, Tensor>>).catch(whole);
+    const { outputs, info } = await served.model
+      .infer(feeds as Readonly<Record<string, Tensor>>)
+      .catch(this.#refuse(OF_REQUEST));
     const { endpoint, modelVersion } = info;
     // Another version may be another model: it must be checked first.
     if (served.version !== null && modelVersion !== null && modelVersion !== served.version) {
@@ -93,16 +97,28 @@ class RemoteBackend implements Backend {
   forget(): Promise<void> {
     return Promise.resolve();
   }
+
+  /**
+   * Returns a handler that marks an error which other requests would get on this lane, too: one with none of these
+   * reasons. The client's TypeError or RangeError is a refusal by this server alone, as of a size that its model does
+   * not take: another lane may answer the request.
+   */
+  #refuse(own: ReadonlySet<unknown>): (error: unknown) => never {
+    return (error) => {
+      if (!isSelvedgeError(error)) {
+        const text = `${this.#endpoint}: ${error instanceof Error ? error.message : String(error)}`;
+        throw new SelvedgeError("remote-failed", text, { reason: "refused", url: this.#endpoint }, error);
+      }
+      if (error.code !== "remote-failed" || own.has(error.details["reason"])) throw error;
+      throw new SelvedgeError(error.code, error.message, { ...error.details, isLaneDown: true }, error.cause);
+    };
+  }
 }
 
 /** Reasons of failures that may be this one request's fault. */
 const OF_REQUEST: ReadonlySet<unknown> = new Set(["failed", "refused", "too-large"]);
-
-/** Marks an error that other requests would get on this lane, too. @throws the error */
-function whole(error: unknown): never {
-  if (!isSelvedgeError(error) || error.code !== "remote-failed" || OF_REQUEST.has(error.details["reason"])) throw error;
-  throw new SelvedgeError(error.code, error.message, { ...error.details, isLaneDown: true }, error.cause);
-}
+/** Reasons for which a load may fail although the server answers for other models. */
+const OF_MODEL: ReadonlySet<unknown> = new Set([...OF_REQUEST, "not-found", "bad-reply"]);
 
 /** Returns a port as the engine knows them: an axis of any size has a name of its own. */
 function asPort({ name, datatype, dims }: RemotePort): Port {
@@ -117,7 +133,7 @@ function askFor(port: MessagePort): (endpoint: string) => Promise<HeadersInit> {
     new Promise((resolve, reject) => {
       port.onmessage = ({ data }: MessageEvent<HeadersReply>) => {
         if ("headers" in data) resolve(data.headers as [string, string][]);
-        else reject(new TypeError(data.error));
+        else reject(new SelvedgeError("remote-failed", data.error, { reason: "denied", url: endpoint }));
       };
       port.postMessage(endpoint);
     });
