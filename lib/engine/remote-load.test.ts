@@ -229,6 +229,33 @@ test("what a server refuses is answered on this device: headers that can't be ma
   expect(fixed.server.bodies).toEqual([]);
 });
 
+test("one of two servers that ends costs no answer, whichever lanes are tried", async () => {
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A, URL_B], models: MODELS } });
+  const model = await load(scene);
+  expect(await scene.ask(model, 20)).toEqual(doubled(20));
+  for (const down of [scene.server, scene.other]) {
+    down.isUp = false;
+    for (let i = 0; i < 6; i += 1) expect(await scene.ask(model, 1)).toEqual(doubled(1));
+    expect(await scene.ask(model, 8)).toEqual(doubled(8));
+    down.isUp = true;
+    await scene.pass(120_000);
+    await scene.ask(model, 20);
+  }
+});
+
+test("after the failure of a server each of its lanes checks the model anew, idle ones too", async () => {
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) });
+  const model = await load(scene);
+  expect(await scene.ask(model, 20)).toEqual(doubled(20));
+  let left = 2; // as often as the client sends one request
+  scene.server.fault = () => {
+    scene.server.factor = 5;
+    left -= 1;
+    return left < 0 ? null : new Response(null, { status: 503 });
+  };
+  expect(await scene.world.finish(failure(scene.run(model, 1)))).toEqual(["remote-failed", "other-model"]);
+});
+
 test("a request's own placement counts for a model that was loaded with auto", async () => {
   const scene = await stage({ placement: "auto" });
   const model = await load(scene);
