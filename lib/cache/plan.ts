@@ -1,7 +1,7 @@
 // Plan of an opened bundle for the page: how the model may be run on this device, its inputs and its outputs. The
 // choice is made here, in the worker, because its rules and sentences would add to every page's script.
 import type { Bundle, DecodeSpec, ImageSpec, PortSteps, Reader, Unknown } from "../core/bundle.ts";
-import { bestOf, LAST_RANK, possible, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
+import { bestOf, LAST_RANK, pinnedOf, possible, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { isSmall } from "../core/device.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -107,8 +107,10 @@ function aside(bundle: Bundle, wish: Wish): Choice {
 }
 
 /** Returns a bundle's model on servers, whose variant its goldens tell; null where servers are not asked. */
-function remoteOf({ model, variants }: Bundle, { placement = "local" }: Wish): RemoteCandidate | null {
+function remoteOf(bundle: Bundle, { placement = "local", pins }: Wish): RemoteCandidate | null {
   if (placement === "local") return null;
+  const { model } = bundle;
+  const variants = pinnedOf(bundle, pins);
   if (model.outputs.some(({ feeds }) => feeds !== undefined)) {
     if (placement === "auto") return null;
     const text = `${model.name} has a recurrent state, which servers don't keep: load it with placement "local".`;

@@ -81,6 +81,17 @@ export function bestOf<T extends Candidate>(all: readonly T[], rank: (candidate:
   return others.length > 0 ? others : found;
 }
 
+/** Returns the variants that `pins` leave. @throws RangeError for one that does not exist */
+export function pinnedOf(
+  { model, variants }: Pick<Bundle, "model" | "variants">,
+  { variant }: Pins,
+): readonly Variant[] {
+  const found = variants.filter((x) => variant === undefined || x.id === variant);
+  if (found.length > 0 || variant === undefined) return found;
+  const ids = variants.map((x) => `"${x.id}"`).join(", ");
+  throw new RangeError(`variant: ${model.name} has no "${variant}", only ${ids}`);
+}
+
 /**
  * Returns all variants that may be used, on each backend that has what they need, WebGPU first.
  * @throws RangeError for a pinned variant that does not exist, SelvedgeError `no-backend` where none can run here
@@ -91,10 +102,7 @@ export function possible(
   backends: readonly BackendName[],
   pins: Pins,
 ): Candidate[] {
-  if (pins.variant !== undefined && !bundle.variants.some((x) => x.id === pins.variant)) {
-    const ids = bundle.variants.map((x) => `"${x.id}"`).join(", ");
-    throw new RangeError(`variant: ${bundle.model.name} has no "${pins.variant}", only ${ids}`);
-  }
+  pinnedOf(bundle, pins);
   const { backend: pinned } = pins;
   if (pinned !== undefined && !backends.includes(pinned)) {
     const message = `${bundle.model.name} can't run on ${pinned}, which \`backend\` asks for: ${whyAbsent(pinned, device)}.`;

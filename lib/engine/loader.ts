@@ -48,6 +48,8 @@ export interface Servers {
   readonly message: Pick<LoadMessage, "remote" | "check">;
   /** Returns the routes that a request's own placement allows. */
   readonly place: (current: ModelRoutes, placement: Placement) => Promise<ModelRoutes>;
+  /** Ends what goes on in the background. */
+  readonly end: (error: Error) => void;
 }
 
 /** Loads one model onto lanes. */
@@ -110,6 +112,7 @@ export class Loader {
   /** Frees the model on every lane and stops all further loading; rejects its queued steps with the error. */
   end(error: Error): void {
     this.#isEnded = true;
+    this.servers?.end(error);
     for (const modelId of this.#ids.values()) this.#host.executor.unload(modelId, error);
     this.#free();
   }

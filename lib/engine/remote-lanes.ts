@@ -20,6 +20,9 @@ const CONCURRENCY = 2;
 /** Bounds of a call within a lane: the scheduler tries other lanes, so they are low. */
 const TIMEOUT_MS = 10_000;
 const ATTEMPTS = 2;
+/** Bound of a worker's call, beyond the time of several requests: their own bound ends them, so only a dead worker is. */
+const WORKER_MS = 60_000;
+const REQUESTS = 10;
 
 /**
  * Refuses a placement that needs servers: of an engine that has none, or of a request to a model on this device.
@@ -70,14 +73,16 @@ export interface RemoteSide {
 export function remoteSide(effects: Effects, options: RemoteEngineOptions): RemoteSide {
   const { baseUrl } = effects.facts;
   const endpoints = checkRemote(options, baseUrl);
-  const { concurrency = CONCURRENCY } = options;
+  const { concurrency = CONCURRENCY, timeoutMs = TIMEOUT_MS } = options;
+  const callTimeoutMs = WORKER_MS + REQUESTS * timeoutMs;
   return {
     lanes: (Remote, own) =>
       endpoints
         .flatMap((endpoint) => Array.from({ length: concurrency }, () => endpoint))
         .map((endpoint, i) => {
           const build = buildOf(own.builds.usual, endpoint, options);
-          return new Remote(`remote-${i}`, "remote", { ...own, builds: { usual: build, large: build } }, "usual");
+          const builds = { usual: build, large: build };
+          return new Remote(`remote-${i}`, "remote", { ...own, builds, callTimeoutMs }, "usual");
         }),
     load: (host, wanted, parts) => loadRemote(host, options, wanted, parts),
   };

@@ -256,6 +256,78 @@ test("after the failure of a server each of its lanes checks the model anew, idl
   expect(await scene.world.finish(failure(scene.run(model, 1)))).toEqual(["remote-failed", "other-model"]);
 });
 
+test("the time that the app allows a server is not cut short by the lane", async () => {
+  const scene = await stage({
+    placement: "remote",
+    remote: { endpoints: [URL_A], models: MODELS, timeoutMs: 300_000 },
+  });
+  const model = await load(scene);
+  expect(await scene.ask(model, 5)).toEqual(doubled(5));
+  scene.server.ms = 200_000;
+  expect(await scene.ask(model, 2)).toEqual(doubled(2));
+});
+
+test("a variant that the app names is the one that servers must have", async () => {
+  const scene = await stage({
+    placement: "remote",
+    remote: { endpoints: [URL_A] },
+    ...goldenBundle({ f32: 2, int8: 3 }),
+  });
+  expect(await scene.world.finish(failure(load(scene, { variant: "int8" })))).toEqual(["remote-failed", "other-model"]);
+  expect((await load(scene, { variant: "f32" })).variant).toBe("f32");
+  expect(await scene.world.finish(failure(load(scene, { variant: "int4" })))).toBeInstanceOf(RangeError);
+});
+
+test("an answer of a model that the app vouches for is not cached; one that was checked is", async () => {
+  for (const [isChecked, answers] of [
+    [false, [2, 5]],
+    [true, [2, 2]],
+  ] as const) {
+    const checked = isChecked ? { remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) } : {};
+    const scene = await stage({ placement: "remote", ...checked });
+    const model = await load(scene, { cache: true });
+    const one = await scene.world.finish(scene.run(model, 1));
+    scene.server.factor = 5;
+    const two = await scene.world.finish(scene.run(model, 1));
+    expect([one.outputs["y"]?.data[0], two.outputs["y"]?.data[0]]).toEqual(answers);
+  }
+});
+
+test("a request that a server fails while the weights are on their way is sent again, and after a failed load too", async () => {
+  const remote = { endpoints: [URL_A], models: MODELS, binary: "always" } as const;
+  const scene = await stage({ placement: "auto", remote });
+  const { fetch } = scene.world.effects;
+  let answer = (_: Response): void => undefined;
+  const held = new Promise<Response>((resolve) => (answer = resolve));
+  scene.world.effects.fetch = (url, init) => (url.includes("chunks") ? held : fetch(url, init));
+  const model = await load(scene);
+  let left = 1;
+  scene.server.fault = () => (left-- > 0 ? new Response(null, { status: 500 }) : null);
+  expect(await scene.ask(model, 1)).toEqual([0]);
+  left = 2;
+  const run = scene.run(model, 3);
+  await scene.pass(1_000);
+  expect(left).toBe(0);
+  answer(new Response(null, { status: 404 }));
+  expect((await scene.world.finish(run)).outputs["y"]?.data[0]).toBe(6);
+});
+
+test("an unload ends the download of the weights, and the load with it", async () => {
+  const scene = await stage({ placement: "auto" });
+  const { fetch } = scene.world.effects;
+  const signals: AbortSignal[] = [];
+  scene.world.effects.fetch = (url, init) => {
+    if (!url.includes("chunks")) return fetch(url, init);
+    signals.push(init?.signal as AbortSignal);
+    return new Promise(() => undefined);
+  };
+  const model = await load(scene);
+  expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+  model.unload();
+  await scene.pass(100);
+  expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+});
+
 test("a request's own placement counts for a model that was loaded with auto", async () => {
   const scene = await stage({ placement: "auto" });
   const model = await load(scene);

@@ -4,6 +4,7 @@
 // it is ready. Imported by remote-lanes.ts.
 import type { BackendDecision } from "./backend-chooser.ts";
 import type { Plan, RemoteCandidate } from "../cache/messages.ts";
+import { untilAborted } from "../core/abort.ts";
 import { show } from "../core/check-inputs.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { Placement } from "../core/device.ts";
@@ -42,6 +43,8 @@ export class RemoteLoad {
   readonly #loader: Loader;
   readonly #candidate: RemoteCandidate;
   readonly #check: RemoteCheck;
+  /** Ends what goes on in the background: with the load, the model and the engine. */
+  readonly #stop: AbortController;
   #connecting: Promise<LoadMessage> | null = null;
   /** The message of a model that a server was found to have; null before. */
   #message: LoadMessage | null = null;
@@ -56,7 +59,9 @@ export class RemoteLoad {
     parts: LoadParts,
     loader: Loader,
     candidate: RemoteCandidate,
+    stop: AbortController,
   ) {
+    this.#stop = stop;
     this.#host = host;
     this.#options = options;
     this.#wanted = wanted;
@@ -77,6 +82,9 @@ export class RemoteLoad {
       routes: [],
       message: { remote: { model, version }, check: this.#check },
       place: (current, placement) => this.#place(current, placement),
+      end: (error) => {
+        stop.abort(error);
+      },
     };
   }
 
@@ -135,12 +143,15 @@ export class RemoteLoad {
 
   /** Repeats work after a growing wait until it succeeds, or can't. */
   async #later(work: () => Promise<unknown>): Promise<void> {
-    const { effects, closed } = this.#host;
-    for (let ms = AGAIN_MIN_MS; !closed.aborted; ms = Math.min(2 * ms, AGAIN_MAX_MS)) {
-      await new Promise<void>((resolve) => {
-        effects.setTimer(resolve, ms);
+    const { effects } = this.#host;
+    const { signal } = this.#stop;
+    for (let ms = AGAIN_MIN_MS; !signal.aborted; ms = Math.min(2 * ms, AGAIN_MAX_MS)) {
+      let cancel = (): void => undefined;
+      const wait = new Promise<void>((resolve) => {
+        cancel = effects.setTimer(resolve, ms);
       });
       try {
+        await untilAborted(wait, signal).finally(cancel);
         await work();
         return;
       } catch (error) {
@@ -251,9 +262,23 @@ export class RemoteLoad {
     };
   }
 
-  /** Returns the route of this device while the model is still loading there: a step waits where servers fail. */
+  /**
+   * Returns the route of this device while the model is still loading there: a step waits where servers fail, and is sent
+   * to them again where the load fails.
+   */
   #pending({ backend, variant }: Candidate, local: Promise<Local>): ModelRoute {
     let first: ModelRoute | null = null;
+    const found = local.then(
+      ({ routes }) => {
+        first = routes.routes[0];
+        return routes.message;
+      },
+      (error: unknown) => {
+        first = this.#routeOf(whyRemote("local-failed", error instanceof Error ? error.message : String(error)));
+        return this.#connect();
+      },
+    );
+    found.catch(() => undefined); // awaited by the steps
     const route: ModelRoute = {
       get backend() {
         return first?.backend ?? backend;
@@ -267,11 +292,10 @@ export class RemoteLoad {
       get why() {
         return first?.why ?? whyRemote("weights-coming");
       },
-      message: async () => {
-        const { routes } = await local;
-        first = routes.routes[0];
-        return routes.message;
+      get costMs() {
+        return first?.costMs;
       },
+      message: () => found,
       here: () => null,
     };
     return route;
@@ -328,20 +352,22 @@ export async function loadRemote(
   const plan = await host.opener.open(from, own, download);
   const candidate = plan.remote ?? null;
   if (candidate === null) return parts.loadHere(plan);
-  // Work in the background after the load ends with the engine, not with the load's signal.
+  // Work in the background after the load ends with the model and the engine, not with the load's signal.
   const stop = new AbortController();
   const abort = ({ target }: Event): void => {
     stop.abort((target as AbortSignal).reason);
   };
   signal.addEventListener("abort", abort);
-  host.closed.addEventListener("abort", abort);
+  host.closed.addEventListener("abort", abort, { signal: stop.signal });
+  let model: Model | null = null;
   const loader = new parts.Loader(host, plan, from, own, { ...download, signal: stop.signal });
   try {
-    const model = await new RemoteLoad(host, options, wanted, parts, loader, candidate).load();
+    model = await new RemoteLoad(host, options, wanted, parts, loader, candidate, stop).load();
     signal.throwIfAborted();
     return model;
   } catch (error) {
-    loader.end(new SelvedgeError("closed", "The load failed."));
+    if (model === null) loader.end(new SelvedgeError("closed", "The load failed."));
+    else model.unload();
     throw error;
   } finally {
     signal.removeEventListener("abort", abort);

@@ -57,7 +57,12 @@ export interface ResultCounts {
 /** The part of an answer that the cache depends on; the whole answer must be cloneable. */
 export interface Answer {
   readonly outputs: Readonly<Record<string, Tensor>>;
-  readonly info: { readonly ranMs: number; readonly isCached: boolean; readonly variant?: string };
+  readonly info: {
+    readonly ranMs: number;
+    readonly isCached: boolean;
+    readonly variant?: string;
+    readonly backend?: string;
+  };
 }
 
 /** Terms of a lookup. */
@@ -173,7 +178,7 @@ export class Results {
     this.#running.set(key, mine);
     try {
       const value = await mine.answer;
-      if (terms === undefined || value.info.variant === terms.variant) this.#store(key, value);
+      if (terms === undefined || (value.info.variant === terms.variant && !isVouched(value))) this.#store(key, value);
       return value;
     } finally {
       if (this.#running.get(key) === mine) this.#running.delete(key);
@@ -233,6 +238,11 @@ async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): P
       return [name, dtype, dims, await sha256Hex(bytes)];
     });
   return sha256Hex(encoder.encode(JSON.stringify([RELEASE, model, await Promise.all(parts)])));
+}
+
+/** Whether a server answered whose model nothing identifies: the next one may have another under the same name. */
+function isVouched({ info }: Answer): boolean {
+  return info.backend === "remote" && info.variant === "remote";
 }
 
 /** Whether a value read from the device has the shape of an answer. */

@@ -30,7 +30,7 @@ export interface ModelRoute {
    */
   readonly promote?: () => void;
   /** By how many ms a server must finish sooner than this device; absent for routes on this device. */
-  readonly costMs?: number;
+  readonly costMs?: number | undefined;
 }
 
 /** Current routes of a model. They change when the model has been measured. */

@@ -68,9 +68,15 @@ export function arrivalOf(step: Step): (SchedulerEvent & { type: "arrived" })["s
   };
 }
 
-/** Returns the route to fall back to; a smaller variant's only where memory ran out. */
-export function nextOf({ work, route }: Step, code: string | null): ModelRoute | undefined {
-  return work.routes.find((x, i) => i > route && (x.promote === undefined || code === "out-of-memory"));
+/**
+ * Returns the route to fall back to: a smaller variant's only where memory ran out, and one that has no key since it is
+ * still loading only after a second attempt.
+ */
+export function nextOf({ work, route, attempts }: Step, code: string | null): ModelRoute | undefined {
+  return work.routes.find(
+    (x, i) =>
+      i > route && (x.key !== "" || attempts.length > 1) && (x.promote === undefined || code === "out-of-memory"),
+  );
 }
 
 /** Returns the error of a step that the scheduler rejects. */
