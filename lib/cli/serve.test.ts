@@ -97,11 +97,24 @@ test.each(["SIGTERM", "SIGINT"] as const)(
   },
 );
 
+test("goes on where nobody reads its log any more", { timeout: 60_000 }, async () => {
+  const { child, url } = await run([]);
+  child.stdout?.destroy();
+  const statuses: unknown[] = [];
+  for (let i = 0; i < 5; i += 1) statuses.push(await post(url, new Agent()));
+  expect(statuses).toEqual([200, 200, 200, 200, 200]);
+  const exit = once(child, "exit");
+  child.kill("SIGTERM");
+  expect(await exit).toEqual([0, null]);
+});
+
 test("a second signal ends it at once, and the token comes from the environment", { timeout: 60_000 }, async () => {
   const { child, url } = await run(["--log-level", "info"], { SELVEDGE_TOKEN: "secret" });
   const exit = once(child, "exit");
   expect(await post(url, new Agent())).toBe(401);
   child.kill("SIGTERM");
   child.stderr?.once("data", () => child.kill("SIGTERM"));
-  expect(await exit).toEqual([143, null]);
+  // By the signal itself: an exit of its own would wait for the threads' runs.
+  expect(await exit).toEqual([null, "SIGTERM"]);
+  expect(readdirSync(folder).filter((x) => x.startsWith("selvedge-"))).toEqual([]);
 });

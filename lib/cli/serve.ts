@@ -1,6 +1,7 @@
 // `selvedge serve`.
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
+import { endAll } from "../compress/onnx/at-exit.ts";
 import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
 import { startServer } from "../serve/server.ts";
 import type { ServeOptions } from "../serve/server.ts";
@@ -32,12 +33,19 @@ export function serve(program: Command, run: Run): Command {
     .addOption(number("--lanes <n>", "threads that run batches (one per core by default, at most 4)", 64))
     .addOption(number("--threads <n>", "threads of each run (cores divided by lanes, by default)", 256))
     .addOption(named(number("--max-batch <n>", "rows that run together (16 by default)", 9_999), "maxBatchSize"))
+    .addOption(number("--max-rows <n>", "rows of one request (1024 by default)", 999_999))
     .addOption(number("--max-queue <n>", "requests that wait; more get 429 (256 by default)", 99_999))
     .addOption(number("--max-body <MiB>", "largest request (64 by default)", 2_048))
-    .addOption(number("--timeout <s>", "longest time to receive a request, and to answer it (30 by default)", 3_600))
+    .addOption(
+      number(
+        "--timeout <s>",
+        "longest time to receive a request, to answer it, and to send the answer (30 by default)",
+        3_600,
+      ),
+    )
     .addOption(
       named(
-        new Option("--origin <origin>", "origin whose pages may read answers, or *; may be given again")
+        new Option("--origin <origin>", "origin whose pages may send requests, or *; may be given again")
           .argParser((text: string, before: readonly string[]) => addTo(originOf(text), before))
           .default([]),
         "origins",
@@ -100,17 +108,24 @@ async function runServer(paths: readonly string[], { maxBody, timeout, ...values
 function signalled(): Promise<void> {
   return new Promise((resolve) => {
     let count = 0;
-    for (const [signal, code] of [
-      ["SIGINT", 130],
-      ["SIGTERM", 143],
-    ] as const) {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.removeAllListeners(signal);
       process.on(signal, () => {
         count += 1;
-        if (count > 1) process.exit(code);
+        if (count > 1) {
+          endNow(signal);
+          return;
+        }
         note("stopping: answers what it has; a second signal ends it at once");
         resolve();
       });
     }
   });
+}
+
+/** Ends the process by the signal itself: `process.exit` would wait for the runs of all threads. */
+function endNow(signal: NodeJS.Signals): void {
+  endAll();
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
 }

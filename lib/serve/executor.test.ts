@@ -138,3 +138,30 @@ test("a request without rows is answered", async () => {
   await end(1);
   expect((await answer).outputs["y"]?.dims).toEqual([0, 1]);
 });
+
+test("a batch whose requests ran again alone, since some failed, does not count as a slow batch", async () => {
+  const { executor, lane, end, settle } = world();
+  /** Ends all runs, each after `ms`; returns their rows. */
+  const drain = async (ms: number, isFailing: (rows: readonly number[]) => boolean): Promise<number[]> => {
+    const sizes: number[] = [];
+    while (lane.runs.length > 0) {
+      const rows = lane.runs[0]?.rows ?? [];
+      sizes.push(rows.length);
+      await end(ms, isFailing(rows) ? new Error("index out of range") : undefined);
+    }
+    return sizes;
+  };
+  const wave = (): Promise<unknown> =>
+    Promise.allSettled(Array.from({ length: 40 }, (_, i) => executor.run(model, of(i + 1), fresh())));
+  for (const isFailing of [(): boolean => false, (rows: readonly number[]): boolean => rows.some((x) => x % 4 === 0)]) {
+    const answers = wave();
+    await settle();
+    await drain(10, isFailing);
+    await answers;
+  }
+  const answers = wave();
+  await settle();
+  const sizes = await drain(10, () => false);
+  await answers;
+  expect(sizes.filter((x) => x === 8).length).toBeGreaterThanOrEqual(4);
+});

@@ -8,7 +8,7 @@ import { Estimate } from "../schedule/cost-estimate.ts";
 import type { Decision, LaneView, SchedulerEvent } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import { runBatch } from "../worker/join-batch.ts";
-import type { Outcome } from "../worker/join-batch.ts";
+import type { BatchRun } from "../worker/join-batch.ts";
 import type { Tensors } from "./lane.ts";
 import type { ServedModel } from "./served-models.ts";
 
@@ -100,6 +100,11 @@ export class Executor {
   /** Number of requests that are queued or run. */
   get pending(): number {
     return this.#pending.size;
+  }
+
+  /** Number of lanes that run. */
+  get lanes(): number {
+    return this.#views.length;
   }
 
   /** Adds a lane that holds all models. */
@@ -201,25 +206,29 @@ export class Executor {
     }
   }
 
-  /** Runs a batch and settles its requests; returns the time, null where nothing ran or the lane failed. */
+  /**
+   * Runs a batch and settles its requests; returns the time, null where nothing ran, the lane failed, or requests ran
+   * again alone: the time says nothing of a batch then.
+   */
   async #runBatch(lane: RunLane, { model, ids }: Batch): Promise<number | null> {
     const startMs = this.#clock.now();
     const requests = [...ids].flatMap((id) => this.#pending.get(id) ?? []);
     if (requests.length === 0) return null;
-    let outcomes: readonly Outcome[];
+    let batchRun: BatchRun;
     try {
       const items = requests.map((x) => x.feeds);
-      ({ outcomes } = await runBatch(
+      batchRun = await runBatch(
         { run: (id, feeds) => lane.run(id, feeds as Tensors) },
         model.id,
         model.batching,
         items,
         false,
-      ));
+      );
     } catch (error) {
       for (const { id } of requests) this.#settle(id)?.reject(error);
       return null;
     }
+    const { outcomes, runs, groups } = batchRun;
     const ranMs = this.#clock.now() - startMs;
     for (const [i, { id, arrivedMs }] of requests.entries()) {
       const outcome = outcomes[i];
@@ -229,7 +238,7 @@ export class Executor {
       } else this.#settle(id)?.reject(errorOf(outcome?.error));
     }
     this.onRun?.(model, requests.length, ranMs);
-    return ranMs;
+    return runs > groups.length ? null : ranMs;
   }
 
   /** Starts queued work, once all requests of this moment were submitted. */

@@ -9,7 +9,14 @@ const RUNTIME = `
 module.exports = {
   Tensor: class { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } },
   InferenceSession: {
-    create: async () => ({ run: async ({ x }) => (x.data[0] === 9 ? process.exit(3) : { y: x }) }),
+    create: async () => ({
+      run: async ({ x }) => {
+        if (x.data[0] === 9) process.exit(3);
+        // As a run of ONNX Runtime, it can't be interrupted.
+        if (x.data[0] === 8) require("node:child_process").execSync("sleep 3");
+        return { y: x };
+      },
+    }),
   },
 };
 `;
@@ -32,6 +39,24 @@ test("a thread that ends rejects its runs and later ones, and reports that it en
     expect(ends.map((x) => x.message)).toEqual(["The thread of lane cpu-0 ended: exit code 3."]);
     await lane.close();
     expect(ends).toHaveLength(1);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("a lane that is closed rejects what it has, and does not wait for a run without end", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-lane-"));
+  try {
+    writeFileSync(join(folder, "runtime.cjs"), RUNTIME);
+    const lane = new Lane("cpu-0", join(folder, "runtime.cjs"), 1, () => undefined);
+    await lane.load({ id: 0, path: "", extra: {} });
+    const run = lane.run(0, { x: { dtype: "float32", dims: [1], data: Float32Array.of(8) } });
+    const rejected = expect(run).rejects.toMatchObject({ code: "closed" });
+    const startMs = performance.now();
+    await lane.close(100);
+    expect(performance.now() - startMs).toBeLessThan(2_000);
+    await rejected;
+    await lane.close();
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

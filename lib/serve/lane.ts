@@ -3,6 +3,7 @@
 //
 // The thread's code is a text of plain CommonJS, as that of model-process.ts: it needs no file that a bundler or a
 // loader of TypeScript would have to find.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Tensor } from "../core/tensor.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -18,6 +19,9 @@ export interface LaneModel {
   /** Session entries of ONNX Runtime. */
   readonly extra: Readonly<Record<string, string>>;
 }
+
+/** Time that the end of a thread may take: a run that has begun can't be stopped. */
+const CLOSE_MS = 5_000;
 
 /** Code of the thread. */
 const THREAD = `
@@ -66,6 +70,11 @@ export class Lane {
   #calls = 0;
   #ended: Error | null = null;
 
+  /** The error of a thread that ended; null while it runs. */
+  get ended(): Error | null {
+    return this.#ended;
+  }
+
   /** Starts the thread. `runtime` is the path of onnxruntime-node; `onEnd` is called when the thread ends by itself. */
   constructor(id: string, runtime: string, threads: number, onEnd: (error: Error) => void) {
     this.id = id;
@@ -79,10 +88,7 @@ export class Lane {
     const end = (cause: unknown): void => {
       if (this.#ended !== null) return;
       const why = cause instanceof Error ? cause.message : `exit code ${String(cause)}`;
-      this.#ended = new SelvedgeError("worker-crashed", `The thread of lane ${id} ended: ${why}.`, {}, cause);
-      for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
-      this.#waiting.clear();
-      onEnd(this.#ended);
+      onEnd(this.#end(new SelvedgeError("worker-crashed", `The thread of lane ${id} ended: ${why}.`, {}, cause)));
     };
     this.#worker.on("error", end);
     this.#worker.on("exit", end);
@@ -101,10 +107,20 @@ export class Lane {
     return Object.fromEntries(results as (readonly [string, Tensor])[]);
   }
 
-  /** Ends the thread. */
-  async close(): Promise<void> {
-    this.#ended ??= new SelvedgeError("closed", "The server is closed.");
-    await this.#worker.terminate();
+  /**
+   * Ends the thread and rejects what it has with `closed`. Resolves after `maxMs` at the latest; the thread then ends
+   * after its run.
+   */
+  async close(maxMs: number = CLOSE_MS): Promise<void> {
+    if (this.#ended === null) this.#end(new SelvedgeError("closed", "The server is closed."));
+    await Promise.race([this.#worker.terminate(), sleep(maxMs, undefined, { ref: false })]);
+  }
+
+  #end(error: Error): Error {
+    this.#ended = error;
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+    return error;
   }
 
   #call(name: string, given: object, transfer: ArrayBuffer[]): Promise<unknown> {

@@ -32,22 +32,33 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Numbers that JSON lacks, as clients write them. */
 const NUMBERS: Readonly<Record<string, number>> = { NaN: NaN, Infinity: Infinity, "-Infinity": -Infinity };
 const ID_MAX = 1_024;
+/** Maximum size of JSON, in bytes: parsed, its numbers take some ten times as much. */
+const JSON_MAX = 8 * 2 ** 20;
 
 /**
  * Decodes a request. `headerLength` is the header `Inference-Header-Content-Length`, which marks tensor bytes.
  * @throws Error that says what is wrong with it
  */
-export function decodeCall(model: ServedModel, body: Uint8Array, headerLength: string | undefined): InferCall {
+export function decodeCall(
+  model: ServedModel,
+  body: Uint8Array,
+  headerLength: string | undefined,
+  maxRows: number,
+): InferCall {
   const length = headerLength === undefined ? body.length : Number(headerLength);
   if (headerLength !== undefined && (!/^\d{1,15}$/.test(headerLength) || length > body.length))
     throw new TypeError(`Inference-Header-Content-Length is ${headerLength}, the body has ${body.length} bytes`);
+  if (length > JSON_MAX)
+    throw new RangeError(`the request has ${length} bytes of JSON, at most ${JSON_MAX}: send large tensors as bytes`);
   const request = asObject(parse(decodeText(body.subarray(0, length), "the request")), "the request");
   const rest: Rest = { bytes: body.subarray(length), offset: 0, isBinary: false, json: { parseJson, readData } };
-  const entries = Object.fromEntries(listOf(request, "inputs").map((x) => inputOf(model, x, rest)));
-  if (Object.keys(entries).length < listOf(request, "inputs").length) throw new TypeError("two inputs have one name");
+  const inputs = listOf(request, "inputs", model.inputs.length);
+  const entries = Object.fromEntries(inputs.map((x) => inputOf(model, x, rest)));
+  if (Object.keys(entries).length < inputs.length) throw new TypeError("two inputs have one name");
   if (rest.offset !== rest.bytes.length)
     throw new RangeError(`inputs have ${rest.offset} bytes, the body has ${rest.bytes.length} after its JSON`);
   checkFeeds(model.inputs, entries);
+  checkRows(model, entries, maxRows);
   const id = request["id"] ?? undefined;
   if (id !== undefined && (typeof id !== "string" || id.length > ID_MAX))
     throw new TypeError(`id: expected a text of at most ${ID_MAX} characters`);
@@ -62,10 +73,20 @@ function parse(text: string): unknown {
   }
 }
 
-function listOf(request: Fields, field: string): readonly Fields[] {
+function listOf(request: Fields, field: string, most: number): readonly Fields[] {
   const list = request[field];
   if (!Array.isArray(list)) throw new TypeError(`the request has no ${field}`);
+  if (list.length > most) throw new TypeError(`the request has ${list.length} ${field}, the model ${most}`);
   return list.map((x: unknown) => asObject(x, `one of ${field}`));
+}
+
+/** Throws where a request has more rows than may run at once: a run can't be stopped. */
+function checkRows({ inputs }: ServedModel, feeds: Tensors, maxRows: number): void {
+  for (const { name, batchAxis } of inputs) {
+    const rows = feeds[name]?.dims[batchAxis ?? -1] ?? 0;
+    if (rows > maxRows)
+      throw new RangeError(`input "${name}" has ${rows} rows, at most ${maxRows} (--max-rows): send several requests`);
+  }
 }
 
 function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [string, Tensor] {
@@ -89,7 +110,7 @@ function numberOf(value: unknown): unknown {
 
 function outputsOf({ outputs }: ServedModel, request: Fields): InferCall["outputs"] {
   const isBinary = flagOf(request, "binary_data_output") ?? false;
-  const wanted = (request["outputs"] ?? undefined) === undefined ? [] : listOf(request, "outputs");
+  const wanted = (request["outputs"] ?? undefined) === undefined ? [] : listOf(request, "outputs", outputs.length);
   if (wanted.length === 0) return outputs.map(({ name }) => ({ name, isBinary }));
   const names = wanted.map((x) => x["name"]);
   if (new Set(names).size < names.length) throw new TypeError("two outputs have one name");

@@ -1,54 +1,41 @@
 // Routes of the server, and the checks before them: origin, token, and the size of what is not answered yet. Names of
 // models are looked up in a map; no part of an address becomes a path.
 import { createHash, timingSafeEqual } from "node:crypto";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isSelvedgeError } from "../core/errors.ts";
 import { RELEASE } from "../core/version.ts";
 import { RunError } from "./executor.ts";
 import type { Executor, ServerClock } from "./executor.ts";
+import { HttpError } from "./http-error.ts";
+import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { decodeCall, encodeReply } from "./protocol.ts";
 import type { InferCall } from "./protocol.ts";
+import { PendingBytes, readBody } from "./request-body.ts";
 import type { ServedModel } from "./served-models.ts";
 
 const HEADER_LENGTH = "inference-header-content-length";
 const CORS_MAX_AGE_S = "7200";
 /** Characters of an error that a client reads: it may quote the request, which may be large. */
 const MESSAGE_MAX = 500;
-const unzip = promisify(gunzip);
-
-/** Writes a line to the log. */
-export type Log = (level: "info" | "error", message: string, fields?: object) => void;
 
 /** The server as its routes use it. */
 export interface RouteContext {
   readonly models: ReadonlyMap<string, ServedModel>;
   readonly executor: Executor;
   readonly metrics: Metrics;
-  readonly state: { readonly isReady: boolean; readonly isStopping: boolean };
+  /** `isServing`: requests can run; `isReady`: and new ones are welcome. */
+  readonly state: { readonly isServing: boolean; readonly isReady: boolean; readonly isStopping: boolean };
   readonly clock: ServerClock;
   readonly origins: readonly string[];
   readonly token: string | undefined;
   readonly maxBodyBytes: number;
   readonly maxPendingBytes: number;
+  readonly maxRows: number;
   readonly timeoutMs: number;
   readonly log: Log;
   /** Facts of a request's run, for its line in the log. */
   readonly runs: WeakMap<FastifyRequest, object>;
-}
-
-/** An error with a status and the text that its client reads. */
-class HttpError extends Error {
-  readonly statusCode: number;
-  readonly retryAfterS: number | null;
-
-  constructor(statusCode: number, message: string, retryAfterS: number | null = null) {
-    super(message);
-    this.statusCode = statusCode;
-    this.retryAfterS = retryAfterS;
-  }
 }
 
 interface Params {
@@ -100,13 +87,15 @@ async function infer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { executor, state, clock, timeoutMs, maxBodyBytes, runs } = context;
-  if (!state.isReady && !state.isStopping) throw new HttpError(503, "the server is loading its models", 1);
-  const call = decode(model, await bodyOf(request, maxBodyBytes), request);
+  const { executor, state, clock, timeoutMs, maxRows, runs } = context;
+  if (!state.isServing) throw new HttpError(503, "the server is loading its models", 1);
+  const call = decode(model, request, maxRows);
   const stop = new AbortController();
-  reply.raw.once("close", () => {
+  const leave = (): void => {
     stop.abort(new HttpError(499, "the client left"));
-  });
+  };
+  if (reply.raw.destroyed) leave();
+  reply.raw.once("close", leave);
   const cancel = clock.setTimer(() => {
     stop.abort(new HttpError(503, `no answer in ${timeoutMs} ms`, 1));
   }, timeoutMs);
@@ -123,26 +112,13 @@ async function infer(
   }
 }
 
-function decode(model: ServedModel, body: Uint8Array, { headers }: FastifyRequest): InferCall {
+function decode(model: ServedModel, { headers, body }: FastifyRequest, maxRows: number): InferCall {
   const length = headers[HEADER_LENGTH];
+  const bytes = plain(body instanceof Uint8Array ? body : new Uint8Array());
   try {
-    return decodeCall(model, body, Array.isArray(length) ? length[0] : length);
+    return decodeCall(model, bytes, Array.isArray(length) ? length[0] : length, maxRows);
   } catch (error) {
     throw new HttpError(400, error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** Returns a request's body, decompressed to at most `maxBytes`. */
-async function bodyOf({ body, headers }: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
-  const bytes = body instanceof Uint8Array ? body : new Uint8Array();
-  const encoding = headers["content-encoding"] ?? "identity";
-  if (encoding === "identity") return plain(bytes);
-  if (encoding !== "gzip") throw new HttpError(415, `Content-Encoding ${quoted(encoding)}: send gzip, or none`);
-  try {
-    return plain(await unzip(bytes, { maxOutputLength: maxBytes }));
-  } catch (error) {
-    if (error instanceof RangeError) throw new HttpError(413, `the body expands to more than ${maxBytes} bytes`);
-    throw new HttpError(400, "the body is not gzip");
   }
 }
 
@@ -160,33 +136,27 @@ function httpErrorOf(error: unknown, waitS: () => number): unknown {
 
 /** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
 function addChecks(app: FastifyInstance, context: RouteContext): void {
-  const { origins, token, maxPendingBytes, maxBodyBytes, state, log } = context;
-  let pendingBytes = 0;
+  const { origins, token, maxPendingBytes, maxBodyBytes, log } = context;
+  const pending = new PendingBytes(maxPendingBytes);
   app.removeAllContentTypeParsers();
   // The protocol's clients send other content types than they should, or none.
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => {
-    done(null, body);
-  });
+  app.addContentTypeParser("*", (request: FastifyRequest) => readBody(request, maxBodyBytes, pending));
   app.addHook("onRequest", async (request, reply) => {
     record(request, reply, context);
-    allowOrigin(request, reply, origins);
-    // A client that is to reconnect does so elsewhere.
-    if (state.isStopping) reply.header("connection", "close");
+    pending.track(request, reply);
+    checkOrigin(request, reply, origins);
     if (request.method === "OPTIONS") return reply.code(204).send();
     if (token !== undefined && !request.url.startsWith("/v2/health/") && !hasToken(request, token)) {
       reply.header("www-authenticate", "Bearer");
       throw new HttpError(401, "expected the header Authorization: Bearer with the server's token");
     }
     if (request.method !== "POST") return undefined;
-    const length = Number(request.headers["content-length"] ?? maxBodyBytes);
+    const length = Number(request.headers["content-length"] ?? 0);
     if (!(length <= maxBodyBytes)) throw new HttpError(413, `the body is larger than ${maxBodyBytes} bytes`);
-    if (pendingBytes + length > maxPendingBytes) throw new HttpError(429, "too many bytes are not answered yet", 1);
-    pendingBytes += length;
-    reply.raw.once("close", () => {
-      pendingBytes -= length;
-    });
+    pending.check(length);
     return undefined;
   });
+  addAnswerLimits(app, context, pending);
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({ error: `${request.method} ${quoted(request.url)} is not a part of this server` }),
   );
@@ -196,6 +166,21 @@ function addChecks(app: FastifyInstance, context: RouteContext): void {
     const { retryAfterS = null } = error instanceof HttpError ? error : {};
     if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
     return reply.code(status).send({ error: error.message.slice(0, MESSAGE_MAX) });
+  });
+}
+
+/** Counts the bytes of answers, and closes the connection of a client that does not read its answer in time. */
+function addAnswerLimits(app: FastifyInstance, context: RouteContext, pending: PendingBytes): void {
+  const { state, clock, timeoutMs } = context;
+  app.addHook("onSend", async (request, reply, payload) => {
+    // A client that is to reconnect does so elsewhere.
+    if (state.isStopping) reply.header("connection", "close");
+    if (!pending.add(request, payload instanceof Uint8Array ? payload.length : 0)) return payload;
+    const cancel = clock.setTimer(() => {
+      reply.code(499).raw.destroy();
+    }, timeoutMs);
+    reply.raw.once("close", cancel);
+    return payload;
   });
 }
 
@@ -221,11 +206,16 @@ function rounded(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-function allowOrigin({ headers }: FastifyRequest, reply: FastifyReply, origins: readonly string[]): void {
+/**
+ * Allows a listed origin, and refuses others. Without Access-Control-Allow-Origin a page can't read an answer, but it can
+ * still send a POST of text/plain. The server has no pages, so no origin is its own.
+ */
+function checkOrigin({ headers }: FastifyRequest, reply: FastifyReply, origins: readonly string[]): void {
   const { origin } = headers;
-  if (origins.length === 0 || origin === undefined) return;
+  if (origin === undefined) return;
   reply.header("vary", "origin");
-  if (!origins.includes(origin) && !origins.includes("*")) return;
+  if (!origins.includes(origin) && !origins.includes("*"))
+    throw new HttpError(403, `pages of ${quoted(origin)} may not use this server: list the origin with --origin`);
   reply.headers({
     "access-control-allow-origin": origins.includes("*") ? "*" : origin,
     "access-control-expose-headers": `${HEADER_LENGTH}, retry-after, date`,

@@ -78,6 +78,23 @@ const slow = (): OnnxModel => {
   });
 };
 
+/** An answer of 16 kB for each row. */
+const wide = (): OnnxModel =>
+  smallModel({
+    opset: 17,
+    inputs: { x: ["n", 1] },
+    outputs: ["y"],
+    outputDims: { y: ["n", 4_096] },
+    initializers: [floatTensor("w", [1, 4_096], seededFloats(4_096))],
+    nodes: [{ opType: "MatMul", input: ["x", "w"], output: ["y"] }],
+  });
+/** A request for `wide` and `slow`. */
+const column = (rows: number): string =>
+  JSON.stringify({
+    inputs: [{ name: "x", datatype: "FP32", shape: [rows, 1], data: new Array<number>(rows).fill(1) }],
+    parameters: { binary_data_output: true },
+  });
+
 let folder: string;
 let bundles: string[];
 let server: RunningServer;
@@ -93,7 +110,8 @@ async function start(more: Partial<ServeOptions> = {}): Promise<RunningServer> {
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-serve-test-"));
   bundles = [];
-  for (const [name, model] of Object.entries({ layers: layers(), types: types(), gather: gather(), slow: slow() })) {
+  const models = { layers: layers(), types: types(), gather: gather(), slow: slow(), wide: wide() };
+  for (const [name, model] of Object.entries(models)) {
     bundles.push(join(folder, name));
     const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }];
     await writeBundle(join(folder, name), { model: await describeModel(model, `${name}.onnx`, undefined), variants });
@@ -247,7 +265,18 @@ describe("requests that are wrong", () => {
     ["a missing input", '{"inputs":[]}', /"x" is missing/],
     ["an unknown input", withInput({ name: "z" }), /no input "z"/],
     ["a prototype's name", withInput({ name: "__proto__" }), /no input|missing/],
-    ["an input twice", JSON.stringify({ inputs: [input, input] }), /two inputs have one name/],
+    ["more inputs than the model has", JSON.stringify({ inputs: [input, input] }), /2 inputs, the model 1/],
+    ["a long list of outputs", JSON.stringify({ inputs: [input], outputs: [{}, {}] }), /2 outputs, the model 1/],
+    [
+      "more JSON than 8 MiB",
+      withInput({}) + " ".repeat(8 * 2 ** 20),
+      /JSON, at most 8388608: send large tensors as bytes/,
+    ],
+    [
+      "more rows than run at once",
+      withInput({ shape: [1_025, 64], data: new Array<number>(1_025 * 64).fill(0) }),
+      /"x" has 1025 rows, at most 1024 \(--max-rows\)/,
+    ],
     ["another type", withInput({ datatype: "INT32" }), /"INT32", the model takes FP32/],
     ["an unknown type", withInput({ datatype: "float" }), /"float", the model takes FP32/],
     ["another rank", withInput({ shape: [64] }), /x/],
@@ -277,6 +306,12 @@ describe("requests that are wrong", () => {
       400,
       expect.stringMatching(expected),
     ]);
+  });
+
+  test("two inputs of one name are refused", async () => {
+    const table = { name: "table", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] };
+    const reply = await post(inferAt("gather"), JSON.stringify({ inputs: [table, table] }));
+    expect([reply.status, reply.text]).toEqual([400, expect.stringContaining("two inputs have one name")]);
   });
 
   test.each(["abc", "-1", "1e3", "99999999"])("a header length of %s is refused", async (length) => {
@@ -393,12 +428,50 @@ describe("limits", () => {
 
   test("bytes that are not answered yet are bounded, and free again afterwards", async () => {
     const { url } = await start({ maxBodyBytes: 10_000, maxPendingBytes: 15_000 });
-    const sockets = await Promise.all([opened(url), opened(url)]);
-    const head = "POST /v2/models/layers/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n";
-    sockets[0]?.write(head);
+    const socket = await opened(url);
+    socket.write(`${headOf(9_000)}${"x".repeat(8_999)}`);
     await expect.poll(async () => (await post(inferAt("layers", url), "x".repeat(9_000))).status).toBe(429);
-    for (const socket of sockets) socket.destroy();
+    socket.destroy();
     await expect.poll(async () => (await post(inferAt("layers", url), "x".repeat(9_000))).status).toBe(400);
+  });
+
+  test("a client that announces bytes and sends none takes nothing from others", async () => {
+    const { url } = await start({ maxBodyBytes: 10_000, maxPendingBytes: 15_000 });
+    const sockets = await Promise.all(Array.from({ length: 8 }, () => opened(url)));
+    for (const [i, socket] of sockets.entries()) {
+      socket.write(i % 2 === 0 ? headOf(10_000) : headOf(null));
+      expect(await answerOf(socket)).toContain("100 Continue");
+    }
+    expect((await post(inferAt("layers", url), json())).status).toBe(200);
+    for (const socket of sockets) socket.destroy();
+  });
+
+  test("compressed bytes count as what they expand to, also before the last of them is there", async () => {
+    const { url } = await start({ maxBodyBytes: 1_000_000, maxPendingBytes: 1_500_000 });
+    const body = gzipSync("x".repeat(900_000));
+    const socket = await opened(url);
+    socket.write(headOf(body.length, "Content-Encoding: gzip\r\n"));
+    socket.write(body.subarray(0, -1));
+    await expect.poll(async () => (await post(inferAt("layers", url), "x".repeat(700_000))).status).toBe(429);
+    const reply = await post(inferAt("layers", url), body, { "content-encoding": "gzip" });
+    expect([reply.status, reply.headers.get("retry-after")]).toEqual([429, "1"]);
+    socket.destroy();
+    await expect
+      .poll(async () => (await post(inferAt("layers", url), body, { "content-encoding": "gzip" })).status)
+      .toBe(400);
+  });
+
+  test("the connection of a client that does not read its answer is closed, and its bytes are free again", async () => {
+    const { url } = await start({ timeoutMs: 3_000, maxPendingBytes: 10_000_000, maxBodyBytes: 1_000_000 });
+    const body = column(1_000);
+    const socket = await opened(url);
+    socket.write(`${headOf(body.length).replace("layers", "wide")}${body}`);
+    await expect.poll(async () => (await post(inferAt("layers", url), json())).status, { timeout: 15_000 }).toBe(429);
+    await expect
+      .poll(async () => (await fetch(`${url}/metrics`)).text(), { timeout: 15_000 })
+      .toContain('selvedge_requests_total{model="wide",status="499"} 1');
+    expect((await post(inferAt("layers", url), json())).status).toBe(200);
+    socket.destroy();
   });
 
   test("a client that sends its request too slowly is answered with 408, and others are served meanwhile", async () => {
@@ -441,6 +514,20 @@ describe("limits", () => {
   });
 });
 
+describe("a client that left", () => {
+  test("is not run where its body was still being expanded", async () => {
+    const { url } = await start({ lanes: 1 });
+    const body = gzipSync(`${" ".repeat(8_000_000)}${json()}`);
+    const socket = await opened(url);
+    const head = headOf(body.length, "Content-Encoding: gzip\r\n").replace("Expect: 100-continue\r\n", "");
+    socket.write(Buffer.concat([Buffer.from(head), body]), () => socket.destroy());
+    const metrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+    await expect.poll(metrics).toContain('selvedge_requests_total{model="layers",status="499"} 1');
+    expect((await post(inferAt("layers", url), json())).status).toBe(200);
+    expect(await metrics()).toContain('selvedge_run_requests_total{model="layers"} 1\n');
+  });
+});
+
 describe("token and origins", () => {
   test("requests need the token, those for health do not", async () => {
     const { url } = await start({ token: "secret", origins: ["https://a.example"] });
@@ -461,6 +548,18 @@ describe("token and origins", () => {
       headers: { origin: "https://a.example", "access-control-request-method": "POST" },
     });
     expect(preflight.status).toBe(204);
+  });
+
+  test.each([
+    ["none", []],
+    ["another", ["https://a.example"]],
+  ])("a page of an origin that is not listed runs nothing, listed: %s", async (_, origins) => {
+    const { url } = await start({ origins });
+    for (const origin of ["https://b.example", "null", url]) {
+      const reply = await post(inferAt("layers", url), json(), { origin, "content-type": "text/plain" });
+      expect([reply.status, reply.text]).toEqual([403, expect.stringContaining("list the origin with --origin")]);
+    }
+    expect(await (await fetch(`${url}/metrics`)).text()).not.toContain('selvedge_runs_total{model="layers"}');
   });
 
   test("a page of a listed origin may read answers and errors, one of another may not", async () => {
@@ -497,6 +596,31 @@ describe("start and stop", () => {
     expect((await fetch(`${running.url}/v2/models/layers/ready`)).status).toBe(200);
   });
 
+  test("a request that runs as the server stops has an answer that closes its connection", async () => {
+    const { url, close } = await start({ lanes: 1 });
+    const agent = new Agent({ keepAlive: true });
+    const answer = new Promise<string | undefined>((resolve, reject) => {
+      const call = request(inferAt("slow", url), { method: "POST", agent }, ({ headers }) => {
+        resolve(headers.connection);
+      });
+      call.on("error", reject).end(column(1_000));
+    });
+    await expect
+      .poll(async () => (await fetch(`${url}/metrics`)).text(), { interval: 5 })
+      .toContain("selvedge_pending_requests 1");
+    const closed = close();
+    expect(await answer).toBe("close");
+    await closed;
+    agent.destroy();
+  });
+
+  test("a server that is closed while it loads is not ready, and loads no more", async () => {
+    const running = await startServer({ bundles, port: 0, lanes: 4, logLevel: "silent" });
+    const ended = expect(running.ready).rejects.toMatchObject({ code: "closed" });
+    await running.close();
+    await ended;
+  });
+
   test("two bundles of one name, a folder without one and an unknown variant are refused", async () => {
     const [first = ""] = bundles;
     const options = { port: 0, logLevel: "silent" } as const;
@@ -519,6 +643,12 @@ function sent(url: string, body: string, agent: Agent): Promise<number | undefin
     });
     call.on("error", reject).end(body);
   });
+}
+
+/** Head of a request of `length` bytes, chunked where it is null; the server answers it with 100 at once. */
+function headOf(length: number | null, more = ""): string {
+  const size = length === null ? "Transfer-Encoding: chunked" : `Content-Length: ${length}`;
+  return `POST /v2/models/layers/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n${more}${size}\r\n\r\n`;
 }
 
 function opened(url: string): Promise<Socket> {

@@ -10,12 +10,12 @@ import { findPackage, loadFastify, requirePackages } from "../compress/run/optio
 import { temporaryFolder } from "../compress/onnx/at-exit.ts";
 import { Executor } from "./executor.ts";
 import type { ServerClock } from "./executor.ts";
-import { Lane } from "./lane.ts";
+import { Lanes } from "./lanes.ts";
+import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { addRoutes } from "./routes.ts";
-import type { Log } from "./routes.ts";
+import type { RouteContext } from "./routes.ts";
 import { openModels } from "./served-models.ts";
-import type { ServedModel } from "./served-models.ts";
 
 /** Options of `startServer`. */
 export interface ServeOptions {
@@ -33,17 +33,25 @@ export interface ServeOptions {
   readonly threads?: number | undefined;
   /** Maximum number of rows that run together. Default: 16. */
   readonly maxBatchSize?: number | undefined;
+  /** Maximum number of rows of one request: a run can't be stopped. Default: 1,024. */
+  readonly maxRows?: number | undefined;
   /** Maximum number of queued requests; more are answered with 429. Default: 256. */
   readonly maxQueue?: number | undefined;
   /** Maximum size of a request, in bytes, also when decompressed. Default: 64 MiB. */
   readonly maxBodyBytes?: number | undefined;
-  /** Maximum size of all requests together that are not answered yet, in bytes. Default: 8 times `maxBodyBytes`. */
+  /**
+   * Maximum size of all requests together that are not answered yet, and of answers that are not sent yet, in bytes;
+   * more requests are answered with 429. Default: 8 times `maxBodyBytes`.
+   */
   readonly maxPendingBytes?: number | undefined;
   /** Time to receive a request, in milliseconds. Default: 30,000. */
   readonly receiveTimeoutMs?: number | undefined;
-  /** Time to answer a request once it was received, in milliseconds. Default: 30,000. */
+  /**
+   * Time to answer a request once it was received, in milliseconds, and time that its client has to take the answer.
+   * Default: 30,000.
+   */
   readonly timeoutMs?: number | undefined;
-  /** Origins whose pages may read answers; `*` for any. Default: none. */
+  /** Origins whose pages may send requests; `*` for any. Default: none. */
   readonly origins?: readonly string[] | undefined;
   /** Bearer token that requests need, other than those for health. Default: none is needed. */
   readonly token?: string | undefined;
@@ -56,6 +64,7 @@ const DEFAULTS = {
   host: "127.0.0.1",
   port: 8_000,
   maxBatchSize: 16,
+  maxRows: 1_024,
   maxQueue: 256,
   maxBodyBytes: 64 * 2 ** 20,
   receiveTimeoutMs: 30_000,
@@ -68,14 +77,14 @@ const DEFAULTS = {
 const DRAIN_MS = 1_000;
 /** How long connections without a request stay open then: one that was just opened is about to send its first. */
 const IDLE_MS = 500;
-/** How long the thread of a lane stays away that ended by itself. */
-const RESTART_MS = 1_000;
+/** Time between two looks for connections that have become idle then. */
+const IDLE_CHECK_MS = 250;
 
 /** A running server. */
 export interface RunningServer {
   /** Address of the server, without a slash at the end. */
   readonly url: string;
-  /** Resolves once it is ready. Rejects where a model does not load. */
+  /** Resolves once it is ready. Rejects where a model does not load, or crashes the first lane, and with `closed`. */
   readonly ready: Promise<void>;
   /** Answers what it has and stops. */
   close(): Promise<void>;
@@ -116,26 +125,46 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     return503OnClosing: false,
     http: { connectionsCheckingInterval: Math.min(1_000, set.receiveTimeoutMs), headersTimeout: set.receiveTimeoutMs },
   });
-  const log = logOf(set.logLevel);
-  const state = { isReady: false, isStopping: false };
+  const { log, end } = openLog(set.logLevel, process.stdout);
+  const state = stateOf(executor);
   const { maxPendingBytes = 8 * set.maxBodyBytes, token } = set;
   addRoutes(app, { ...set, maxPendingBytes, token, models, executor, metrics, state, clock, log, runs: new WeakMap() });
-  const lanes = new Lanes(list, executor, set, (text) => {
-    log("error", text);
+  const lanes = new Lanes({
+    ...{ models: list, executor, clock, runtime: findPackage("onnxruntime-node"), ...laneCounts(set) },
+    onError: (text) => {
+      log("error", text);
+    },
   });
   const url = await app.listen({ host: set.host, port: set.port });
   const ready = lanes.start().then(() => {
-    state.isReady = !state.isStopping;
+    state.isLoaded = true;
     log("info", "ready", { url, models: [...models.keys()] });
   });
   ready.catch(() => undefined);
   const close = async (): Promise<void> => {
-    Object.assign(state, { isReady: false, isStopping: true });
-    await drain(app.server, set.receiveTimeoutMs + set.timeoutMs);
+    state.isStopping = true;
+    // A server that still loads has no requests.
+    if (!state.isLoaded) await lanes.close();
+    await drain(app.server, set.receiveTimeoutMs + 2 * set.timeoutMs);
     await lanes.close();
     await folder.remove();
+    end();
   };
   return { url, ready, close };
+}
+
+/** Returns the state of a server that still loads: requests can run once it has loaded, while a lane runs. */
+function stateOf(executor: Executor): RouteContext["state"] & { isLoaded: boolean; isStopping: boolean } {
+  return {
+    isLoaded: false,
+    isStopping: false,
+    get isServing() {
+      return this.isLoaded && executor.lanes > 0;
+    },
+    get isReady() {
+      return this.isServing && !this.isStopping;
+    },
+  };
 }
 
 /**
@@ -147,92 +176,22 @@ async function drain(server: Server, maxMs: number): Promise<void> {
   const closed = once(server, "close");
   NetServer.prototype.close.call(server);
   await sleep(IDLE_MS);
-  server.closeIdleConnections();
+  const idle = setInterval(() => {
+    server.closeIdleConnections();
+  }, IDLE_CHECK_MS);
   const cut = setTimeout(() => {
     server.closeAllConnections();
   }, maxMs);
   await closed;
+  clearInterval(idle);
   clearTimeout(cut);
 }
 
-/** Returns a log of JSON lines on standard output. */
-function logOf(least: NonNullable<ServeOptions["logLevel"]>): Log {
-  return (level, message, fields = {}) => {
-    if (least === "silent" || (least === "error" && level === "info")) return;
-    process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
-  };
-}
-
-/** The lanes of a server, each started again when its thread ends. */
-class Lanes {
-  readonly #models: readonly ServedModel[];
-  readonly #executor: Executor;
-  readonly #lanes: Map<string, Lane> = new Map();
-  readonly #count: number;
-  readonly #threads: number;
-  readonly #onError: (text: string) => void;
-  #isClosed = false;
-
-  constructor(
-    models: readonly ServedModel[],
-    executor: Executor,
-    { lanes, threads }: Pick<ServeOptions, "lanes" | "threads">,
-    onError: (text: string) => void,
-  ) {
-    const cores = availableParallelism();
-    this.#models = models;
-    this.#executor = executor;
-    this.#onError = onError;
-    this.#count = lanes ?? Math.min(4, cores);
-    this.#threads = threads ?? Math.max(1, Math.floor(cores / this.#count));
-  }
-
-  async start(): Promise<void> {
-    for (let i = 0; i < this.#count; i += 1) await this.#open(`cpu-${i}`);
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all([...this.#lanes.values()].map((x) => x.close()));
-  }
-
-  /** Starts a lane and runs each model once there: a first run is slower than others. */
-  async #open(id: string): Promise<void> {
-    const lane = new Lane(id, findPackage("onnxruntime-node"), this.#threads, (error) => {
-      this.#executor.remove(id);
-      this.#onError(error.message);
-      void sleep(RESTART_MS).then(() => this.#reopen(id));
-    });
-    this.#lanes.set(id, lane);
-    for (const model of this.#models) {
-      await lane.load(model);
-      try {
-        await lane.run(model.id, copyOf(model));
-        const startMs = clock.now();
-        await lane.run(model.id, copyOf(model));
-        this.#executor.measured(model, clock.now() - startMs);
-      } catch (error) {
-        this.#onError(
-          `${model.name}: its first run failed, with inputs of zeros or those of the bundle: ${String(error)}`,
-        );
-      }
-    }
-    if (!this.#isClosed) this.#executor.add(lane);
-  }
-
-  async #reopen(id: string): Promise<void> {
-    if (this.#isClosed) return;
-    await this.#open(id).catch((error: unknown) => {
-      this.#onError(`lane ${id} did not start again: ${String(error)}`);
-    });
-  }
-}
-
-/** Copies a model's first inputs: a run takes its buffers away. */
-function copyOf({ warmUp }: ServedModel): ServedModel["warmUp"] {
-  return Object.fromEntries(
-    Object.entries(warmUp).map(([name, tensor]) => [name, { ...tensor, data: tensor.data.slice() }]),
-  ) as ServedModel["warmUp"];
+/** Returns the number of lanes, and of threads of each. */
+function laneCounts({ lanes, threads }: Pick<ServeOptions, "lanes" | "threads">): { count: number; threads: number } {
+  const cores = availableParallelism();
+  const count = lanes ?? Math.min(4, cores);
+  return { count, threads: threads ?? Math.max(1, Math.floor(cores / count)) };
 }
 
 function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -9,7 +9,7 @@ import { join } from "node:path";
 const ends = new Set<() => void>();
 
 /** Runs all that is left, the newest first: a child process ends before the folder that it writes to. */
-function endAll(): void {
+export function endAll(): void {
   for (const end of [...ends].reverse())
     try {
       end();
