@@ -366,7 +366,9 @@ export class Model extends Disposes {
     const { servers } = this.#loader;
     const send = (current: ModelRoutes): Promise<RunResult> => this.#send(current, feeds, asked, state);
     if (placement === undefined || (placement === "local" && servers === null)) return send(this.#current);
-    return import("./remote-lanes.ts").then((x) => x.placed(servers, this.#current, placement)).then(send);
+    return import("./remote-lanes.ts")
+      .then((x) => x.placed(servers, this.#current, asked, this.#host.effects))
+      .then(send);
   }
 
   #send({ routes, message }: ModelRoutes, feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {

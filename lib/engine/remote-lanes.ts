@@ -1,9 +1,12 @@
 // Servers as lanes: their options, and the builds that their workers start with. Imported where the engine has the
 // option `remote`; without it no lane to a server exists, so nothing can be sent.
+import { inTime, untilAborted } from "../core/abort.ts";
+import type { Asked } from "./asked.ts";
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
 import { show } from "../core/check-inputs.ts";
 import type { Placement } from "../core/device.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
@@ -34,13 +37,25 @@ export function refuse(placement: Placement): never {
   throw new TypeError(`placement: "${placement}" is not possible here: ${fix}`);
 }
 
-/** Returns the routes that a request's own placement allows; `servers` is null for a model on this device. */
+/**
+ * Returns the routes that a request's own placement allows; `servers` is null for a model on this device.
+ * @throws TypeError; the request's reason where it is cancelled, SelvedgeError `deadline-exceeded` where its time ends
+ */
 export async function placed(
   servers: Servers | null,
   current: ModelRoutes,
-  placement: Placement,
+  { placement = "auto", signal, isRefusable, dueMs, deadlineMs }: Asked,
+  { now, setTimer }: Effects,
 ): Promise<ModelRoutes> {
-  return servers === null ? refuse(placement) : servers.place(current, placement);
+  if (servers === null) return refuse(placement);
+  const found = servers.place(current, placement);
+  const waitMs = isRefusable ? Math.max(0, dueMs - now()) : Infinity;
+  const timely = inTime(found, waitMs, setTimer);
+  const routes = await (signal === undefined ? timely : untilAborted(timely, signal));
+  if (routes !== null) return routes;
+  const where = placement === "local" ? "this device" : "a server";
+  const text = `Rejected: the model was not ready on ${where} within deadlineMs ${deadlineMs}.`;
+  throw new SelvedgeError("deadline-exceeded", text);
 }
 
 /** Arguments of a load, as the app gave them. */

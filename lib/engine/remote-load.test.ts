@@ -328,6 +328,21 @@ test("an unload ends the download of the weights, and the load with it", async (
   expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
 });
 
+test("a request that waits for this device ends with its signal, and with its deadline", async () => {
+  const scene = await stage({ placement: "auto" });
+  const { fetch } = scene.world.effects;
+  scene.world.effects.fetch = (url, init) => (url.includes("chunks") ? new Promise(() => undefined) : fetch(url, init));
+  const model = await load(scene);
+  const stop = new AbortController();
+  const cancelled = failure(scene.run(model, 1, { placement: "local", signal: stop.signal }));
+  const late = failure(scene.run(model, 1, { placement: "local", deadlineMs: 50 }));
+  await scene.pass(100);
+  stop.abort(new Error("no longer wanted"));
+  await scene.pass(100);
+  const ends = [cancelled, late].map((each) => Promise.race([each, Promise.resolve("waits")]));
+  expect(await Promise.all(ends)).toEqual([new Error("no longer wanted"), ["deadline-exceeded", undefined]]);
+});
+
 test("a request's own placement counts for a model that was loaded with auto", async () => {
   const scene = await stage({ placement: "auto" });
   const model = await load(scene);
