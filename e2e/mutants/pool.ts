@@ -43,7 +43,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A5 bar",
     breaks: "the scheduler does not learn that a lane can't load a model",
     file: "lib/engine/dispatcher.ts",
-    from: "if (isUnfit || isDown) this.#barFrom(lane, phase, running.modelId);",
+    from: "if (isOut || (isUnfit && each === lane)) this.#barFrom(each, phase, running.modelId);",
     to: "",
     test: "lib/engine/dispatcher.test.ts",
     title: "core-A5",

@@ -191,10 +191,10 @@ const INPUTS: readonly Mutant[] = [
   {
     fault: "processing-L7",
     breaks: "An input named __proto__ fails inside.",
-    file: "lib/core/check-inputs.ts",
+    file: "lib/worker/serve.ts",
     from: 'name === "__proto__"',
     to: 'name === ""',
-    test: "lib/core/check-inputs.test.ts",
+    test: "lib/worker/serve.test.ts",
     title: "(processing-L7)",
   },
   {

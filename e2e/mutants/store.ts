@@ -247,7 +247,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-bytes",
     breaks: "Other tabs do not see the bytes of files that are fetched for a loaded model.",
     file: "lib/engine/cache-client.ts",
-    from: "    use.bytes += bytes;\n",
+    from: "if (!paths.has(path)) use.bytes += bytes;",
     to: "",
     test: "lib/engine/cache-client.test.ts",
     title: "(store-bytes)",

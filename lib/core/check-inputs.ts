@@ -35,9 +35,6 @@ export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string
 /** Checks that every input is present and no other. */
 export function checkNames(ports: readonly Port[], feeds: object): void {
   const names = (): string => ports.map((port) => `"${port.name}"`).join(", ");
-  // An object can't carry this name: an assignment to it sets the prototype.
-  if (ports.some(({ name }) => name === "__proto__"))
-    throw new TypeError('inputs: the model has an input "__proto__"; rename it in the model');
   for (const name of Object.keys(feeds))
     if (!ports.some((port) => port.name === name))
       throw new TypeError(`inputs: the model has no input "${name}", only ${names()}`);

@@ -294,10 +294,10 @@ export class Dispatcher {
     }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
     // The server may come back as another one, so its lanes check it anew; a busy one ends by its own failure.
-    const isDown = (error as Partial<SelvedgeError> | null)?.details?.["isLaneDown"] === true;
+    const isDown = isSelvedgeError(error) && error.details["isLaneDown"] === true;
     for (const each of this.#lanes) {
       const isOut = isDown && each.endpoint === lane.endpoint;
-      if (isOut && (each === lane || each.free)) each.end(error as SelvedgeError);
+      if (isOut && (each === lane || each.free)) each.end(error);
       if (isOut || (isUnfit && each === lane)) this.#barFrom(each, phase, running.modelId);
     }
     if (ran !== null && steps.length > 0) this.#counters.ran(steps.length);

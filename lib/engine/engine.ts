@@ -45,7 +45,7 @@ const BACKENDS = ["webgpu", "wasm"] as const;
 /** Files of the JSPI build; null for an entry of the package that has none, and so no WebGPU. */
 export type JspiFiles = (() => BuildFiles) | null;
 
-const NO_WEBGPU = '"selvedge/wasm" has no "webgpu"; import "selvedge" for it';
+const NO_WEBGPU = '"selvedge/wasm" has no "webgpu"; import "selvedge"';
 
 /** Makes an engine; `createEngine` of the package's entries. */
 export function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {

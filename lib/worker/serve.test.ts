@@ -357,6 +357,20 @@ describe("images and answers", () => {
     expect(outputs["y"]?.data).toEqual(Float32Array.of(1, 0));
   });
 
+  test("a model with an input that no object can carry is refused by name (processing-L7)", async () => {
+    const backend = createReferenceBackend();
+    const { load } = backend;
+    const named: Backend = Object.assign(backend, {
+      load: async (...given: Parameters<Backend["load"]>) => {
+        const facts = await load.apply(backend, given);
+        return { ...facts, inputs: facts.inputs.map((x) => ({ ...x, name: "__proto__" })) };
+      },
+    });
+    const loading = connect(named).load(message(identityModel("float32")), BOUND_MS);
+    await expect(loading).rejects.toMatchObject({ code: "model-invalid" });
+    await expect(loading).rejects.toThrow('input "__proto__"; rename it');
+  });
+
   test("a bundle's decoding is the one that it declares", async () => {
     const client = connect(createReferenceBackend());
     const decodes = { y: { op: "ctc", asset: "keys.txt" } } as const;

@@ -134,14 +134,17 @@ async function load(
   const asked = create(message.decodes);
   const loaded = await backend.load(message.modelId, message);
   const facts = { ...loaded, inputs: withReaders(loaded, message.readers ?? {}) };
-  if (message.declared !== undefined) {
-    try {
+  try {
+    // An object can't carry this name: an assignment to it sets the prototype.
+    if (facts.inputs.some(({ name }) => name === "__proto__"))
+      throw new SelvedgeError("model-invalid", 'The model has an input "__proto__"; rename it in the model.');
+    if (message.declared !== undefined) {
       checkPorts("input", message.declared.inputs, facts.inputs);
       checkPorts("output", message.declared.outputs, facts.outputs);
-    } catch (error) {
-      await backend.unload(message.modelId);
-      throw message.remote === undefined ? error : otherModel(message.remote.model, error);
     }
+  } catch (error) {
+    await backend.unload(message.modelId);
+    throw message.remote === undefined ? error : otherModel(message.remote.model, error);
   }
   // A bundle says which steps its ports have; a repository's go by names, and may not fit.
   const isRepository = message.declared === undefined && message.readers !== undefined;
