@@ -79,7 +79,9 @@ test("where a run fails each of the others runs by itself", async () => {
   runs[0]?.reject(new SelvedgeError("model-invalid", "simulated"));
   await expect.poll(() => runs.length).toBe(4);
   for (const { resolve } of runs) resolve(answerOf([3]));
-  expect((await Promise.all(asked)).map((x) => x?.outputs["y"]?.data[0])).toEqual([undefined, 3, 3, 3]);
+  // Any of them may be the one that ran first: their inputs are hashed at once.
+  const answers = (await Promise.all(asked)).map((x) => x?.outputs["y"]?.data[0]);
+  expect(answers.filter((x) => x === 3)).toHaveLength(3);
 });
 
 test("a request waits for an equal one only where that is as urgent (core-B7)", async () => {

@@ -180,8 +180,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "tries are bounded: a step is tried for ever",
     file: "schedule/recover.ts",
-    from: "if (code === null || (attempts >= MAX_ATTEMPTS && !isShort)) return",
-    to: 'if (code !== null) return "again";\n  if (code === null) return',
+    from: "if (code === null || !",
+    to: 'if (code !== null) return "again";\n  if (code === null || !',
     caught: /tries|workers were started|was lost|answers no more/,
     seed: 1,
   },
