@@ -53,16 +53,16 @@ export async function exportBundle(server: ServerName, folder: string, options: 
   const chosen = await chooseModel(folder, options);
   const { name } = chosen;
   const root = server === "kserve" ? join(name, "models", name) : name;
-  const place = server === "mlserver" ? root : join(root, "1");
+  const modelFolder = server === "mlserver" ? root : join(root, "1");
   const out = new OutFolder(options.out, [folder]);
   const paths: string[] = [];
   const write = async (path: string, pieces: readonly Uint8Array[]): Promise<void> => {
     await out.write(path, pieces);
     paths.push(path);
   };
-  out.check(chosen.files.map((x) => join(place, x.path)));
-  for (const file of chosen.files) await write(join(place, file.path), await file.read());
-  const model = await describeWritten(chosen, join(options.out, place, GRAPH));
+  out.check(chosen.files.map((x) => join(modelFolder, x.path)));
+  for (const file of chosen.files) await write(join(modelFolder, file.path), await file.read());
+  const model = await describeWritten(chosen, join(options.out, modelFolder, GRAPH));
   const writeText = (path: string, text: string): Promise<void> => write(path, [new TextEncoder().encode(text)]);
   if (server === "mlserver") {
     await writeText(join(root, RUNTIME), RUNTIME_SOURCE);
