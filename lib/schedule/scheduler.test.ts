@@ -2,13 +2,55 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Estimate } from "./cost-estimate.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
-import type { Decision } from "./events.ts";
+import type { Decision, Step } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SavedScheduler } from "./scheduler.ts";
 
 const at = (arrivedMs: number, deadlineMs = Infinity) => ({ arrivedMs, dueMs: arrivedMs + deadlineMs });
 const order = (stage: Stage): number[] =>
   [...stage.fates].sort(([, a], [, b]) => a.startMs - b.startMs || a.batch - b.batch).map(([id]) => id);
+
+test("sums and differences of times that are rounded differently never keep a step late for ever", () => {
+  let reads = 0;
+  const only = lane("wasm-0");
+  Object.defineProperty(only, "backend", {
+    get: () => {
+      if ((reads += 1) > 1_000) throw new Error("The scheduler reads the lanes again and again.");
+      return "wasm";
+    },
+  });
+  const tick = (now: number, dueMs: number, ms: number): void => {
+    reads = 0;
+    const estimate = new Estimate();
+    const learn = (runMs: number): void => {
+      estimate.forget("m1");
+      for (let i = 0; i < 3; i += 1) estimate.learn("m1", 1, runMs);
+    };
+    const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 100 }, estimate);
+    const arrives = (id: number, due: number): void => {
+      const its = step(id, { concurrency: 1, arrivedMs: now, dueMs: due, isRefusable: false });
+      scheduler.handle({ type: "arrived", step: its, isAgain: false }, now, [only]);
+    };
+    learn(4 * ms);
+    arrives(1, Infinity);
+    scheduler.handle({ type: "tick" }, now, [only]);
+    arrives(2, dueMs);
+    // Late by what was assumed as it came; in time by what was learned since, if only just.
+    learn(ms);
+    reads = 0;
+    scheduler.handle({ type: "tick" }, now, [only]);
+  };
+  const clock = fc.integer({ min: 1, max: 1e6 }).map((x) => 0.02 * x);
+  fc.assert(
+    fc.property(clock, fc.integer({ min: 1, max: 500 }), (now, ticks) => {
+      const dueMs = now + 0.02 * ticks;
+      // The time left, as two clock readings give it.
+      tick(now, dueMs, dueMs - now);
+      tick(now, dueMs, 0.02 * ticks);
+    }),
+    { numRuns: 2_000 },
+  );
+});
 
 describe("order", () => {
   test("the more urgent priority goes first, and within one the earliest deadline", () => {

@@ -257,8 +257,10 @@ export class Scheduler {
       const { step, id } = late;
       const { dueMs, arrivedMs, isRefusable } = step;
       const soonestMs = this.#lanes.soonestMs(step, now, lanes);
-      if (now + soonestMs <= dueMs) {
-        this.#queue.delay(late, dueMs - soonestMs);
+      // Compared as `late` compares it: `now + soonestMs <= dueMs` may be true where this is rounded to below `now`.
+      const latestMs = dueMs - soonestMs;
+      if (latestMs >= now) {
+        this.#queue.delay(late, latestMs);
         continue;
       }
       this.#queue.remove(late);

@@ -93,9 +93,9 @@ export const FAMILIES: readonly Family[] = [
     },
   },
   {
-    name: "clocks of 1 and 100 ms",
+    name: "clocks of 0.02, 1 and 100 ms",
     draw: (random) => {
-      const clockMs = random.pick([1, 100]);
+      const clockMs = random.pick([0.02, 1, 100]);
       const fixedMs = clockMs * between(random, 0.2, 5);
       const models = [affine({ wasm: [fixedMs, fixedMs * between(random, 0.05, 0.4)] }, ROWS)];
       const deadlineMs = Math.max(6 * clockMs, (models[0]?.msOn["wasm"]?.(1) ?? 0) * between(random, 5, 20));
