@@ -19,7 +19,8 @@ import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
 import { TimeLeft } from "./time-left.ts";
-import { WIDE_MOST, wideShare } from "./run/weight-widths.ts";
+import { NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
+import type { WeightWidths } from "./run/weight-widths.ts";
 import type { Job } from "./simplify-source.ts";
 import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
 
@@ -98,18 +99,34 @@ async function makeWithinBudget(
   job: Job,
   context: EvaluateContext,
   sensitivity: Sensitivity,
-): Promise<Evaluated> {
+): Promise<Evaluated | null> {
   const first = await withForm(form, job, {}, async (made) => {
+    const why = whyNoInt4(form, weightWidths(made.model));
+    if (why !== null && job.options.forms?.includes(form.id) === true) throw new Error(why);
+    if (why !== null) {
+      job.notes.push(`${form.id} is left out: ${why}.`);
+      return null;
+    }
     await job.out.writeModel(`${form.id}.onnx`, made.model);
     return { form: made.form, report: named(await evaluateForm(made, context)) };
   });
+  if (first === null) return null;
   const { report } = first;
   const isMissed = report.score !== null && report.why === undefined && report.isTooFewToTell !== true;
   if (report.isWithinBudget || !isMissed) return first;
   const better =
     (await makeWithExclusions(form, job, report, context)) ??
     (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
-  return better === null ? first : { ...better, report: named(better.report) };
+  const { widths } = better?.report ?? {};
+  if (better === null || (widths !== undefined && whyNoInt4(form, widths) !== null)) return first;
+  return { ...better, report: named(better.report) };
+}
+
+/** Explains why int4 is none where next to no weight has 4 bits: it would be int8 under another name. */
+function whyNoInt4({ id }: Form, widths: WeightWidths): string | null {
+  if (id !== "int4" || widths[4] >= NARROW_LEAST) return null;
+  const share = widths[4] === 0 ? "none" : `${(widths[4] * 100).toFixed(1)} %`;
+  return `${share} of its weights take 4 bits (those of products alone can); int8 is about as small`;
 }
 
 /**
