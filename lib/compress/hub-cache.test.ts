@@ -1,5 +1,6 @@
 // Folders of huggingface_hub's cache, where files are links to blobs, as input of `compress` and `import`.
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -11,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseBundle } from "../core/bundle-schema.ts";
 import { seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
@@ -107,4 +108,57 @@ test("outside of a cache, a folder named blobs is like any other", () => {
     symlinkSync(join("../../../blobs", name), join(plain, name));
   }
   expect(() => readModelFile(join(plain, "model.onnx"))).toThrow(/leads out of the model's folder/);
+});
+
+/** Copies the snapshot into a folder that is no cache: files, and no links. */
+function plainCopy(): string {
+  const plain = join(folder, "plain");
+  cpSync(snapshot, plain, { recursive: true, dereference: true });
+  return plain;
+}
+
+/** Moves a file of a folder, and links to its new place. */
+function moveAndLink(path: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true });
+  renameSync(path, to);
+  symlinkSync(relative(dirname(path), to), path);
+}
+
+test.each(["config.json", "onnx/model.onnx", "README.md"])(
+  "in a folder that is no cache, %s that is a link out of it is refused with the place",
+  async (path) => {
+    const plain = plainCopy();
+    writeFileSync(join(plain, "README.md"), "---\nlicense: mit\n---");
+    moveAndLink(join(plain, path), join(folder, "elsewhere", "moved"));
+    const refused = /(config\.json|model\.onnx|README\.md) leads to .*elsewhere.moved, which is outside of .*plain/;
+    await expect(importRepository(plain, { out: join(folder, "out") })).rejects.toThrow(refused);
+    await expect(compress(plain, { out: join(folder, "out") })).rejects.toThrow(refused);
+    rmSync(join(folder, "elsewhere"), { recursive: true });
+    await expect(importRepository(plain, { out: join(folder, "out") })).rejects.toThrow(/a file that does not exist/);
+  },
+);
+
+test("a folder whose name begins as that of another is not inside of it", async () => {
+  const plain = plainCopy();
+  moveAndLink(join(plain, "config.json"), join(folder, "plain-other", "config.json"));
+  await expect(importRepository(plain, { out: join(folder, "out") })).rejects.toThrow(/outside of .*plain:/);
+});
+
+test("in a folder that is no cache, links inside of it are followed, and others that are not read are let be", async () => {
+  const plain = plainCopy();
+  moveAndLink(join(plain, "config.json"), join(plain, "files", "config.json"));
+  moveAndLink(join(plain, "onnx", "model.onnx"), join(plain, "files", "model.onnx"));
+  symlinkSync(folder, join(plain, "samples"));
+  symlinkSync(join(folder, "nowhere"), join(plain, "notes.txt"));
+  const linked = join(folder, "linked");
+  symlinkSync(plain, linked);
+  const { folder: made } = await importRepository(linked, { out: join(folder, "out") });
+  expect(existsSync(join(made, "bundle.json"))).toBe(true);
+});
+
+test("a snapshot that is itself a link out of the model's folder is refused", async () => {
+  const other = plainCopy();
+  rmSync(snapshot, { recursive: true });
+  symlinkSync(other, snapshot);
+  await expect(importRepository(cache, { out: join(folder, "out") })).rejects.toThrow(/leads to .*plain.*outside of/);
 });

@@ -76,7 +76,12 @@ function packOf(model: OnnxModel, variant: Omit<PackVariant, "files">): PackVari
 }
 
 function fileOf(folder: string, path: string): RepositoryFile {
-  return { path, bytes: statSync(join(folder, path)).size, sha256: null, oid: null };
+  return {
+    path,
+    bytes: statSync(join(folder, path), { throwIfNoEntry: false })?.size ?? null,
+    sha256: null,
+    oid: null,
+  };
 }
 
 /** Returns the first port in which two models differ; null where they agree. */

@@ -15,7 +15,7 @@ import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
 import type { Description } from "./bundle/describe.ts";
 import type { PackFile } from "./bundle/pack.ts";
-import { checkSnapshot, hubCacheOf, snapshotOf } from "./onnx/hub-cache.ts";
+import { checkLinks, hubCacheOf, snapshotOf } from "./onnx/hub-cache.ts";
 
 /** A repository in a folder. */
 export interface Repository {
@@ -58,7 +58,7 @@ export function openRepository(folder: string): Repository {
 export function readFolder(given: string): Omit<Repository, "graphs"> & { readonly paths: readonly string[] } {
   const folder = snapshotOf(given);
   const paths = listFiles(folder);
-  checkSnapshot(folder, paths);
+  checkLinks(folder, paths);
   const texts = new Map(
     [...filesToRead(paths), ...paths.filter((x) => x === TOKENIZER)].map((x) => [
       x,
