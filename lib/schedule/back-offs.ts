@@ -24,11 +24,6 @@ export class BackOffs {
     for (const [what, each] of saved) this.#known.set(what, each);
   }
 
-  /** Number of back-offs, those that are over included. */
-  get size(): number {
-    return this.#known.size;
-  }
-
   /** Records that a lane can't start (`modelId` null) or not load a model, until a time; null for one that grows. */
   add(lane: string, modelId: number | null, untilMs: number | null, now: number): void {
     for (const [what, each] of this.#known) if (each.untilMs + MAX_MS < now) this.#known.delete(what);
@@ -42,7 +37,8 @@ export class BackOffs {
 
   /** Whether a lane recently could not start, or not load a model. */
   has(lane: string, modelId: number, now: number): boolean {
-    return this.size > 0 && [lane, `${lane} ${modelId}`].some((what) => (this.#known.get(what)?.untilMs ?? 0) > now);
+    const isBarred = (what: string): boolean => (this.#known.get(what)?.untilMs ?? 0) > now;
+    return this.#known.size > 0 && (isBarred(lane) || isBarred(`${lane} ${modelId}`));
   }
 
   /** Ends the back-offs of a lane on which a model ran. */

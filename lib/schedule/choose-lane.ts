@@ -39,10 +39,12 @@ export class LaneChooser {
   ): LanePick | undefined {
     const { step } = waiting;
     const usual = chances.filter(isUsual);
-    const best = this.#best(step, usual, tried);
+    const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
+    const trial = idle && this.#urgency.leavesRoom(step, idle, chances, now) ? idle : undefined;
+    const best = bestOf(step, usual, trial);
     // The finish on a full lane is unknown: more urgent work may come in between.
-    const isFull = (best?.batches.length ?? 2) > 1;
-    const express = this.express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
+    const isFull = best === undefined || best.batches.length > 1;
+    const express = this.express(step, chances, isFull ? Infinity : best.endMs, now, out);
     if (express?.isCold === false && express.batches.length < 2)
       return { waiting, chance: express, latestMs: Infinity };
     if (best === undefined) return undefined;
@@ -53,9 +55,7 @@ export class LaneChooser {
       if (!hasRoom) return undefined;
       const first = this.#fitting(waiting, best, tried);
       if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
-      const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
-      if (idle === undefined || !this.#urgency.leavesRoom(step, idle, chances, now)) return undefined;
-      return { waiting, chance: idle, latestMs: Infinity };
+      return trial && { waiting, chance: trial, latestMs: Infinity };
     }
     // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
     const latestMs = best.endMs + this.#restMs(waiting, best, now);
@@ -64,21 +64,6 @@ export class LaneChooser {
     if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
       return { waiting: behind, chance: other, latestMs };
     return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
-  }
-
-  /**
-   * Returns the lane with the least cost. A server whatever its cost where other lanes would be late and it is not; an
-   * idle lane of this device instead of a server where its own cost is to be measured.
-   */
-  #best({ dueMs }: Step, usual: readonly Chance[], tried: string | undefined): Chance | undefined {
-    const best = soonest(usual);
-    if (best === undefined) return best;
-    const isBetter = (x: Chance): boolean =>
-      x.endMs <= dueMs &&
-      (best.endMs > dueMs
-        ? isRemote(x)
-        : isRemote(best) && !isRemote(x) && x.route.key === tried && x.batches.length === 0);
-    return soonest(usual.filter(isBetter)) ?? best;
   }
 
   /**
@@ -132,6 +117,17 @@ export class LaneChooser {
     if (this.#queue.count(group) * rows >= wanted || endMs > dueMs) return 0;
     return untilMs;
   }
+}
+
+/**
+ * Returns the lane with the least cost. Where that one is late, a server that is not, whatever its cost. Instead of a
+ * server the idle lane where the cost is to be measured, even if it may be late: else a device whose cost is unknown, or
+ * was bad once, would never get work again.
+ */
+function bestOf({ dueMs }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
+  let best = soonest(usual);
+  if (best && best.endMs > dueMs) best = soonest(usual.filter((x) => isRemote(x) && x.endMs <= dueMs)) ?? best;
+  return best && isRemote(best) ? (trial ?? best) : best;
 }
 
 /** Whether a lane is one to a server. */

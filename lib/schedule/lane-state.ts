@@ -296,7 +296,7 @@ export class Lanes {
     }
     // Failing lanes are left out where another one works.
     const isWell = (x: Chance): boolean => !this.backOffs.has(x.lane.id, x.route.modelId, now);
-    if (this.backOffs.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
+    if (found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
       // The lane that holds the state of the previous step; else, since it must be rebuilt anyway, the lane with the
       // fewest states.

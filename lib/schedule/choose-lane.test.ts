@@ -1,0 +1,62 @@
+// A server as one more lane: when steps with deadlines go there, and how they come back to this device.
+import { describe, expect, test } from "vitest";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
+
+const SERVER_MS = 40;
+const DEADLINE_MS = 100;
+
+interface Device {
+  /** Time of a run on this device. */
+  readonly costOf: (run: number) => number;
+  /** Cost of the server's route. */
+  readonly costMs?: number;
+  /** Time of a run that was learnt before. */
+  readonly learntMs?: number;
+  /** A second lane of this device. */
+  readonly hasTwo?: boolean;
+}
+
+/** Plays a request every 50 ms for two minutes, each with a deadline; returns lanes and late answers in their order. */
+function play({ costOf, costMs = 0, learntMs, hasTwo = false }: Device): { lanes: string[]; late: number } {
+  let runs = 0;
+  const lanes = [lane("wasm-0"), ...(hasTwo ? [lane("wasm-1")] : []), lane("remote-0", [2], { backend: "remote" })];
+  const stage = new Stage(lanes, (model) => (model === 2 ? SERVER_MS : costOf(runs++)));
+  stage.teach(2, [1]);
+  if (learntMs !== undefined) for (let i = 0; i < 3; i += 1) stage.estimate.learn("m1", 1, learntMs);
+  const routes = [
+    { backend: "wasm", modelId: 1, key: "m1" },
+    { backend: "remote", modelId: 2, key: "m2", costMs },
+  ] as const;
+  for (let i = 0; i < 2_400; i += 1) stage.arrives(step(i, { routes, arrivedMs: i * 50, dueMs: i * 50 + DEADLINE_MS }));
+  stage.play();
+  expect(stage.rejected.size).toBe(0);
+  const fates = [...stage.fates].sort(([a], [b]) => a - b);
+  const late = fates.filter(([id, { endMs }]) => endMs > id * 50 + DEADLINE_MS).length;
+  return { lanes: fates.map(([, fate]) => fate.lane), late };
+}
+
+describe("with a server and deadlines", () => {
+  test.each([0, 10_000])(
+    "a device of unknown cost is tried, and keeps the work (placement-trial, cost %d)",
+    (costMs) => {
+      const { lanes, late } = play({ costOf: () => 20, costMs });
+      expect(new Set(lanes)).toEqual(new Set(["wasm-0"]));
+      expect(late).toBe(0);
+    },
+  );
+
+  test.each([0, 10_000])("a device that was slow for a while gets work again (placement-trial, cost %d)", (costMs) => {
+    const { lanes, late } = play({ costOf: (run) => (run < 3 ? 400 : 20), costMs, learntMs: 400 });
+    expect(lanes.slice(0, 20)).toContain("remote-0");
+    expect(new Set(lanes.slice(-1_000))).toEqual(new Set(["wasm-0"]));
+    expect(late).toBeLessThanOrEqual(3);
+  });
+
+  test.each([false, true])("a device that stays slow is tried rarely (placement-trial, two lanes: %s)", (hasTwo) => {
+    const { lanes, late } = play({ costOf: () => 300, hasTwo });
+    const local = lanes.filter((x) => x.startsWith("wasm")).length;
+    expect(local).toBeGreaterThan(5);
+    expect(local).toBeLessThan(2_400 / 40);
+    expect(late).toBeLessThanOrEqual(local);
+  });
+});
