@@ -67,7 +67,11 @@ export default [
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
   part("engine/embed.js"),
-  part("engine/remote-lanes.js"),
+  {
+    ...part("engine/remote-lanes.js"),
+    // The page has the checks of options already.
+    modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: [...onDemand, "./check-options.js"] }),
+  },
   {
     ...part("remote/index.js"),
     name: "Client of inference servers, gzip",

@@ -31,19 +31,19 @@ export function checkOptions<T extends object>(call: string, options: T, checks:
 }
 
 /** Accepts the values of which `isRight` is true. */
-function accept(expected: string, isRight: (value: unknown) => boolean): Check {
+export function accept(expected: string, isRight: (value: unknown) => boolean): Check {
   return (option, value) => {
     if (!isRight(value)) throw new TypeError(`${option}: expected ${expected}, got ${show(value)}`);
   };
 }
 
 /** Accepts one of a list of words. */
-function oneOf(words: readonly unknown[]): Check {
+export function oneOf(words: readonly unknown[]): Check {
   return accept(words.map((x) => JSON.stringify(x)).join(" or "), (value) => words.includes(value));
 }
 
 /** Accepts a list that is not empty, of values that `item` accepts. */
-function list(expected: string, item: Check): Check {
+export function list(expected: string, item: Check): Check {
   const isList = accept(`a list of ${expected}`, (value) => Array.isArray(value) && value.length > 0);
   return (option, value) => {
     isList(option, value);
@@ -79,9 +79,11 @@ export const backend: Check = oneOf(["webgpu", "wasm"]);
 export const deadlineMs: Check = range(1, 86_400_000);
 
 const placement = oneOf(["local", "remote", "auto"]);
-const text = accept("a string", (value) => typeof value === "string");
+/** Accepts a string. */
+export const text: Check = accept("a string", (value) => typeof value === "string");
 const timeMs = whole(1, 2 ** 31 - 1);
-const isFunction = (value: unknown): boolean => typeof value === "function";
+/** Whether a value is a function. */
+export const isFunction = (value: unknown): boolean => typeof value === "function";
 const observe = fields<ObserveOptions>(
   { onResult: accept("a function", isFunction), devtools: truth },
   "a function or ",

@@ -3,6 +3,8 @@
 import { inTime, untilAborted } from "../core/abort.ts";
 import type { Asked } from "./asked.ts";
 import type { FetchOptions } from "./cache-client.ts";
+import { accept, checkOptions, isFunction, list, oneOf, range, text, truth, whole } from "./check-options.ts";
+import type { Checks } from "./check-options.ts";
 import type { Plan } from "../cache/messages.ts";
 import { show } from "../core/check-inputs.ts";
 import type { Placement } from "../core/device.ts";
@@ -11,7 +13,7 @@ import type { Effects } from "../effects/effects.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
-import type { RemoteEngineOptions, SourceOptions } from "./options.ts";
+import type { RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
 import type { Build } from "../pool/lane-options.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import { checkPlacement, loadRemote } from "./remote-load.ts";
@@ -103,60 +105,43 @@ export function remoteSide(effects: Effects, options: RemoteEngineOptions): Remo
   };
 }
 
-const NAMES: readonly (keyof RemoteEngineOptions)[] = [
-  ...(["endpoints", "headers", "models", "costMs", "concurrency", "binary", "gzip"] as const),
-  ...(["timeoutMs", "attemptTimeoutMs", "attempts", "maxReplyBytes"] as const),
-];
+const MODEL: Checks<RemoteModelOption> = { model: text, version: text, verified: truth };
+const bound = range(1, 2 ** 31 - 1);
+/** Checked where they are absent too. */
+const addresses = list("addresses", text);
+
+const REMOTE: Checks<RemoteEngineOptions> = {
+  endpoints: null,
+  headers: accept("a function", isFunction),
+  models: (option, value) => {
+    if (typeof value !== "object" || value === null)
+      throw new TypeError(`${option}: expected an object by the bundle's name, got ${show(value)}`);
+    for (const [name, model] of Object.entries(value)) {
+      const path = `${option}["${name}"]`;
+      checkOptions(path, model as RemoteModelOption, MODEL, `${path}.`);
+    }
+  },
+  costMs: range(0, 86_400_000),
+  concurrency: whole(1, 16),
+  binary: oneOf(["auto", "always", "never"]),
+  gzip: truth,
+  timeoutMs: bound,
+  attemptTimeoutMs: bound,
+  attempts: whole(1, 2 ** 31 - 1),
+  maxReplyBytes: whole(1, 2 ** 31 - 1),
+};
 
 function checkRemote(options: RemoteEngineOptions, baseUrl: string): readonly string[] {
-  if (typeof options !== "object" || (options as unknown) === null)
-    throw new TypeError(`remote: expected an object of options, got ${show(options)}`);
-  for (const name of Object.keys(options))
-    if (!NAMES.includes(name as keyof RemoteEngineOptions))
-      throw new TypeError(`remote: there is no option "${name}", only ${NAMES.join(", ")}`);
-  const { endpoints, headers, models = {}, concurrency = 1, costMs = 0 } = options;
-  if (headers !== undefined && typeof headers !== "function")
-    throw new TypeError(`remote.headers: expected a function, got ${show(headers)}`);
-  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 16)
-    throw new RangeError(`remote.concurrency: expected a whole number from 1 to 16, got ${show(concurrency)}`);
-  if (!(costMs >= 0 && costMs <= 86_400_000))
-    throw new RangeError(`remote.costMs: expected a number from 0 to 86400000, got ${show(costMs)}`);
-  checkBounds(options);
-  if (typeof models !== "object" || (models as unknown) === null)
-    throw new TypeError(`remote.models: expected an object by the bundle's name, got ${show(models)}`);
-  for (const [name, model] of Object.entries(models)) checkModel(`remote.models["${name}"]`, model);
-  if (!Array.isArray(endpoints) || endpoints.length === 0)
-    throw new TypeError(`remote.endpoints: expected a list of addresses, got ${show(endpoints)}`);
-  return endpoints.map((each: unknown) => addressOf(each, baseUrl));
-}
-
-function checkBounds(options: RemoteEngineOptions): void {
-  for (const name of ["timeoutMs", "attemptTimeoutMs", "attempts", "maxReplyBytes"] as const) {
-    const value = options[name];
-    if (value !== undefined && !(typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1))
-      throw new RangeError(`remote.${name}: expected a number from 1 to 2147483647, got ${show(value)}`);
-  }
-  const { binary = "auto", gzip = false } = options;
-  if (!["auto", "always", "never"].includes(binary))
-    throw new TypeError(`remote.binary: expected "auto", "always" or "never", got ${show(binary)}`);
-  if (typeof gzip !== "boolean") throw new TypeError(`remote.gzip: expected true or false, got ${show(gzip)}`);
-}
-
-function checkModel(option: string, model: unknown): void {
-  if (typeof model !== "object" || model === null)
-    throw new TypeError(`${option}: expected { model, version, verified }, got ${show(model)}`);
-  for (const [name, value] of Object.entries(model)) {
-    const type = { model: "string", version: "string", verified: "boolean" }[name];
-    if (type === undefined) throw new TypeError(`${option}: there is no option "${name}"`);
-    if (value !== undefined && typeof value !== type)
-      throw new TypeError(`${option}.${name}: expected a ${type}, got ${show(value)}`);
-  }
+  checkOptions("remote", options, REMOTE, "remote.");
+  const { endpoints } = options;
+  addresses("remote.endpoints", endpoints);
+  return endpoints.map((each) => addressOf(each, baseUrl));
 }
 
 /** Returns an address as the client takes it (remote/index.ts), which checks it again in the worker. */
-function addressOf(each: unknown, baseUrl: string): string {
+function addressOf(each: string, baseUrl: string): string {
   const base = baseUrl === "" ? undefined : baseUrl;
-  const url = typeof each === "string" && URL.canParse(each, base) ? new URL(each, base) : null;
+  const url = URL.canParse(each, base) ? new URL(each, base) : null;
   if (url === null || !/^https?:$/.test(url.protocol) || url.username + url.password + url.search + url.hash !== "")
     throw new TypeError(
       `remote.endpoints: expected http(s) addresses without user, query and fragment, got ${show(each)}`,

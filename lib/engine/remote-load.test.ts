@@ -398,6 +398,17 @@ test("wrong options are refused with their name", async () => {
     { x: 1 },
   ])
     expect(await open({ endpoints, ...more })).toBeInstanceOf(TypeError);
+  const messages = [
+    [{ endpoints, costMs: "5" }, 'remote.costMs: expected a number from 0 to 86400000, got "5"'],
+    [{ endpoints, concurrency: 1.5 }, "remote.concurrency: expected a whole number from 1 to 16, got 1.5"],
+    [{ endpoints, timeoutMs: "9" }, 'remote.timeoutMs: expected a number from 1 to 2147483647, got "9"'],
+    [{ endpoints, models: { m: { version: 2 } } }, 'remote.models["m"].version: expected a string, got 2'],
+    [{ endpoints, models: { m: { name: "x" } } }, 'remote.models["m"]: there is no option "name", only model, version'],
+    [{ endpoints, costMS: 5 }, 'remote: there is no option "costMS", only endpoints, headers, models, costMs'],
+    [{}, "remote.endpoints: expected a list of addresses, got undefined"],
+  ] as const;
+  for (const [remote, message] of messages)
+    await expect(open(remote)).resolves.toHaveProperty("message", expect.stringContaining(message));
   expect(await open({ endpoints }, "server")).toBeInstanceOf(TypeError);
   const scene = await openScene();
   expect(await failure(scene.load("m", { placement: "auto" }))).toBeInstanceOf(TypeError);
