@@ -123,6 +123,8 @@ export function checkTime(option: string, ms: number): number {
 
 /** How far a call has come. */
 class Progress {
+  /** When the call's time ends. */
+  readonly endMs: number;
   attempts = 0;
   /** Failures with a bound of their own. */
   limited = 0;
@@ -136,6 +138,10 @@ class Progress {
   /** Whether the attempt has a place of the budget. */
   isRetry = false;
   backoffMs = 0;
+
+  constructor(endMs: number) {
+    this.endMs = endMs;
+  }
 }
 
 async function attempt<T>(
@@ -144,10 +150,12 @@ async function attempt<T>(
   signal: AbortSignal,
   late: AbortSignal,
 ): Promise<Answer<T>> {
-  const { endpoints, budget } = context;
-  const state = new Progress();
+  const { effects, endpoints, budget } = context;
+  const timeoutMs = own.timeoutMs ?? context.timeoutMs;
+  const state = new Progress(effects.now() + timeoutMs);
   for (;;) {
     try {
+      if (state.attempts === 0 && endpoints.busyUntil > state.endMs) throw unsent(timeoutMs);
       const endpoint = await next(context, state, signal);
       const value = await once(context, own, endpoint, signal);
       if (state.isRetry) budget.giveBack();
@@ -157,8 +165,7 @@ async function attempt<T>(
     } catch (error) {
       let failure: unknown = error;
       // Of a call that ran out of time, the failure before says more.
-      if (late.aborted)
-        failure = state.last ?? (state.attempts > 0 ? error : unsent(own.timeoutMs ?? context.timeoutMs));
+      if (late.aborted) failure = state.last ?? (state.attempts > 0 ? error : unsent(timeoutMs));
       if (!(failure instanceof Failure)) throw failure;
       const { endpoint } = state;
       const isOver = late.aborted || endpoint === null || !mayRetry(context, own, state, endpoint, failure);
@@ -210,12 +217,13 @@ function mayRetry<T>(
   const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** (state.attempts - 1)) * (0.5 + effects.random());
   // Another server need not be waited for.
   state.backoffMs = isDoubted && hasOther ? 0 : backoff;
-  return state.attempts < attempts && state.limited < sends;
+  // A wait that a server asked for is not begun where it ends too late.
+  return state.attempts < attempts && state.limited < sends && endpoints.busyUntil <= state.endMs;
 }
 
-/** Returns the failure of a call whose time ended before a server could be asked. */
+/** Returns the failure of a call whose time ends before a server can be asked. */
 function unsent(timeoutMs: number): Failure {
-  const text = `not sent within timeoutMs ${timeoutMs}: no server could be used, after earlier failures or Retry-After`;
+  const text = `not sent: no server can be used within timeoutMs ${timeoutMs}, after earlier failures or Retry-After`;
   return new Failure(text, { reason: "timeout" });
 }
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { networkEffects } from "../effects/network.ts";
 import { DOUBLE, sendJson } from "../test-support/remote/faulty-engine.ts";
 import { ManualClock } from "../test-support/remote/manual-clock.ts";
-import { connect, failureOf, hang, ONE, status, TWO, world, x } from "../test-support/remote/remote-world.ts";
+import { connect, failureOf, hang, ONE, start, status, TWO, world, x } from "../test-support/remote/remote-world.ts";
 
 describe("times", () => {
   test.each([NaN, -5, 0, 0.5, 2 ** 31, "x"])("of %s are refused, of the client and of a call", async (ms) => {
@@ -38,16 +38,40 @@ describe("times", () => {
   });
 
   test("that end before any server may be asked are reported as that", async () => {
-    const { engine, model, clock } = await world();
-    engine.faults.push(status(429, "", { "retry-after": "60" }));
-    const first = failureOf(model.infer(ONE));
+    const { engine, model, clock } = await world({ attempts: 1 });
+    engine.always = status(502);
+    for (let i = 0; i < 5; i += 1) await failureOf(model.infer(ONE)); // the breaker opens
+    const late = failureOf(model.infer(ONE, { timeoutMs: 100 }));
     while (clock.waits.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    const second = failureOf(model.infer(ONE));
-    await new Promise((resolve) => setImmediate(resolve));
-    clock.advance(31_000);
-    expect(await first).toMatchObject({ reason: "busy" });
-    expect((await second).message).toContain("not sent within timeoutMs 30000");
+    clock.advance(200);
+    expect((await late).message).toContain("not sent: no server can be used within timeoutMs 100");
+    expect(engine.infers).toHaveLength(5);
+  });
+
+  test("that end before a server's Retry-After are not waited for", async () => {
+    const { engine, model, clock } = await world();
+    engine.faults.push(status(429, "", { "retry-after": "40" }));
+    expect(await failureOf(model.infer(ONE))).toMatchObject({ reason: "busy", attempts: 1 });
+    expect((await failureOf(model.infer(ONE))).message).toContain("not sent: no server can be used within timeoutMs");
+    expect(clock.now()).toBe(0);
     expect(engine.infers).toHaveLength(1);
+    // A call with more time waits.
+    const patient = model.infer(ONE, { timeoutMs: 50_000 });
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(40_000);
+    expect((await patient).outputs["y"]?.data).toEqual(TWO);
+  });
+
+  test("go on at another server where one asks for a longer wait", async () => {
+    const clock = new ManualClock();
+    const servers = await start(2);
+    const model = await connect(
+      servers.map((each) => each.url),
+      clock,
+    ).model("double");
+    for (const each of servers) each.always = status(429, "", { "retry-after": "40" });
+    expect(await failureOf(model.infer(ONE))).toMatchObject({ reason: "busy", attempts: 2 });
+    expect(clock.now()).toBeLessThan(1_000);
   });
 
   test("leave no timer where the signal is none", async () => {

@@ -115,6 +115,11 @@ export class Endpoints {
     endpoint.openings += 1;
   }
 
+  /** Until when all servers have asked to wait; past where one has not. */
+  get busyUntil(): number {
+    return Math.min(...this.all.map((x) => x.busyUntil));
+  }
+
   /** Whether another server may be used now. */
   hasOther(than: Endpoint): boolean {
     return this.#free().some((x) => x !== than);
