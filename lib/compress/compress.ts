@@ -5,6 +5,7 @@
 // The model is decoded once. Steps hand it on as it is, with its bytes where ONNX Runtime loads it, and copy it before
 // they change it.
 import { basename, join } from "node:path";
+import { keepGeneration } from "./bundle/keep-generation.ts";
 import type { OutFolder } from "./bundle/out-folder.ts";
 import { readOwnOptions } from "./bundle/own-description.ts";
 import type { CompressOptions } from "./compress-options.ts";
@@ -13,6 +14,7 @@ import { listForms } from "./list-forms.ts";
 import { makeForms, secondsSince } from "./make-form.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { LARGE_BYTES, rawLength } from "./onnx/stored-bytes.ts";
+import { snapshotOf } from "./onnx/hub-cache.ts";
 import { packForms } from "./pack-forms.ts";
 import { readSource } from "./read-source.ts";
 import { isFolder, openRepository } from "./repository.ts";
@@ -115,7 +117,9 @@ async function compressSource(path: string, source: Source, started: number): Pr
   const results = await makeForms(job, forms);
   const sensitivity = await sensitivityOf(job);
   const { bundle, reports, defaults } = await packForms(job, results);
-  const { metric, referenceScore, references, split, notes } = job;
+  const { metric, referenceScore, references, split, notes, options } = job;
+  const kept =
+    options.repository === undefined ? null : await keepGeneration(snapshotOf(options.repository), job.out.path);
   const { n, isSynthetic, notes: sampleNotes } = references.samples;
   const report: CompressReport = {
     schema: "selvedge/report@1",
@@ -131,7 +135,7 @@ async function compressSource(path: string, source: Source, started: number): Pr
     sensitivity: sensitivity.map(withNode(job.model)),
     ...(pruning !== null && { pruning }),
     ...(searched !== null && { search: searched }),
-    notes: [...sampleNotes, ...notes],
+    notes: [...sampleNotes, ...notes, ...(kept === null ? [] : [`${kept}.`])],
     isStopped: job.isStopped(),
     seconds: secondsSince(started),
     peakBytes: process.resourceUsage().maxRSS * 1024,

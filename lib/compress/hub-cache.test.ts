@@ -162,3 +162,21 @@ test("a snapshot that is itself a link out of the model's folder is refused", as
   symlinkSync(other, snapshot);
   await expect(importRepository(cache, { out: join(folder, "out") })).rejects.toThrow(/leads to .*plain.*outside of/);
 });
+
+test("generation_config.json is copied beside the bundle, and a note says where", { timeout: 60_000 }, async () => {
+  const text = '{"eos_token_id":[2,7],"max_new_tokens":64}';
+  put("generation_config.json", Buffer.from(text));
+  const [imported, made] = [join(folder, "imported"), join(folder, "out")];
+  const { notes } = await importRepository(cache, { out: imported });
+  const report = await compress(cache, { out: made, targets: ["wasm"], forms: ["f32"], sensitivityMs: 0 });
+  for (const [out, said] of [
+    [imported, notes],
+    [made, report.notes],
+  ] as const) {
+    const path = join(out, "generation_config.json");
+    expect(readFileSync(path, "utf8")).toBe(text);
+    expect(said.join(" ")).toContain(
+      `generation_config.json is no part of the bundle: the app that generates reads it from ${path}`,
+    );
+  }
+});

@@ -7,6 +7,7 @@ import { describeRepository } from "../source/describe.ts";
 import type { RepositoryFile } from "../source/repository.ts";
 import { describe } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
+import { keepGeneration } from "./bundle/keep-generation.ts";
 import { writeBundle } from "./bundle/pack.ts";
 import type { Packed, PackModel, PackVariant } from "./bundle/pack.ts";
 import { fetchRepository } from "./fetch-repository.ts";
@@ -68,7 +69,9 @@ export async function importRepository(from: string, options: ImportOptions): Pr
   onProgress("packing");
   const folder = join(out, "bundle");
   const input = { model: { ...description, version: commit || "1" }, variants: packs, assets };
-  return { ...(await writeBundle(folder, input)), folder, notes };
+  const packed = await writeBundle(folder, input);
+  const kept = await keepGeneration(repository.folder, out);
+  return { ...packed, folder, notes: kept === null ? notes : [...notes, kept] };
 }
 
 function packOf(model: OnnxModel, variant: Omit<PackVariant, "files">): PackVariant<PackModel> {
