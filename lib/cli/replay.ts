@@ -1,21 +1,18 @@
-// `selvedge replay`: reads a trace of `engine.trace()`, decides it again, and reports what other settings would have
-// changed. Needs Node alone: no model is run.
+// `selvedge replay`: reads a trace of `engine.trace()`, decides it again, and reports what it recorded. Needs Node alone:
+// no model is run.
 import type { Command } from "commander";
 import { readFileSync, statSync } from "node:fs";
-import { parseChange, SETTINGS } from "../replay/change.ts";
 import { readTrace } from "../replay/file.ts";
 import type { TraceFile } from "../replay/file.ts";
 import { replayTrace } from "../replay/replay-trace.ts";
 import { toText } from "../replay/report.ts";
 import type { Run } from "./cli.ts";
-import { addTo } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** A trace of 500,000 events has some hundred megabytes. */
 const MAX_BYTES = 1_000_000_000;
 
 interface Values {
-  readonly set: readonly string[];
   readonly json: boolean;
 }
 
@@ -23,32 +20,24 @@ interface Values {
 export function replay(program: Command, run: Run): Command {
   return program
     .command("replay")
-    .summary("decide a trace of engine.trace() again, and try other settings")
+    .summary("decide a trace of engine.trace() again")
     .description(
-      "Feeds a trace of engine.trace() to the scheduler again, and reports whether every decision is the same. With --set " +
-        "the same arrivals run with other settings and the costs measured in the trace. No model is run.",
+      "Feeds a trace of engine.trace() to the scheduler again, and reports whether every decision is the same, and " +
+        "how many requests of each class were in time. No model is run.",
     )
     .argument("<trace>", "JSON of engine.trace()")
-    .argument("[settings...]", "more settings to try, as name=value")
-    .option("--set <name=value>", "a setting to try; names below; may be given again", addTo, [])
     .option("--json", "print the same numbers as JSON", false)
     .addHelpText(
       "after",
       `
-Settings:
-${Object.entries(SETTINGS)
-  .map(([name, [min, max, what]]) => `  ${name.padEnd(20)} ${what} (${min} to ${max})`)
-  .join("\n")}
-
 Exit codes: 0 decided the same; 1 not a trace, or a wrong option; 2 decided otherwise.
 
 Example:
-  npx selvedge replay trace.json --set maxQueueDelayMs=4 maxBatchSize=16`,
+  npx selvedge replay trace.json`,
     )
-    .action((path: string, settings: readonly string[], { set, json }: Values) => {
-      const change = parseChange([...set, ...settings]);
+    .action((path: string, { json }: Values) => {
       const trace = readAt(path);
-      const report = replayTrace(trace, Object.keys(change).length === 0 ? null : change);
+      const report = replayTrace(trace);
       print(json ? JSON.stringify(report, null, 2) : toText(path, trace, report));
       run.exitCode = report.again.difference === null ? 0 : 2;
     });

@@ -1,10 +1,9 @@
 // Report of a replay: a table for people, the same numbers as JSON for programs.
 import { quantile } from "../core/quantile.ts";
-import type { RequestSpan } from "../observe/spans.ts";
+import { Spans } from "../observe/spans.ts";
+import type { BatchSpan, RequestSpan } from "../observe/spans.ts";
 import type { Again } from "./again.ts";
-import type { Change } from "./change.ts";
 import type { TraceFile } from "./file.ts";
-import type { Played } from "./what-if.ts";
 
 /** Results of one class of requests. */
 export interface ClassReport {
@@ -21,8 +20,8 @@ export interface ClassReport {
   readonly p99Ms: number | null;
 }
 
-/** Results of the record or of a simulation. */
-export interface PlayReport {
+/** Results of the record. */
+export interface RecordReport {
   readonly classes: readonly ClassReport[];
   readonly executions: number;
   readonly requests: number;
@@ -38,11 +37,7 @@ export interface Report {
   readonly seconds: number;
   readonly isCut: boolean;
   readonly again: Again;
-  readonly change: Change | null;
-  readonly recorded: PlayReport;
-  /** Simulations with the same settings and with the changed ones; null without a change. */
-  readonly simulated: PlayReport | null;
-  readonly changed: PlayReport | null;
+  readonly recorded: RecordReport;
   /** Caveats. */
   readonly notes: readonly string[];
 }
@@ -51,9 +46,20 @@ const PRIORITIES = ["interactive", "normal", "background"];
 /** With more distinct deadlines, classes are distinguished by priority alone. */
 const DEADLINES_MAX = 6;
 
-/** Aggregates the requests in `ids` and all batches. */
-export function reportOf(played: Played, ids: ReadonlySet<number>): PlayReport {
-  const requests = played.requests.filter(({ step }) => ids.has(step.id));
+/** Aggregates the settled requests of a trace, and all batches; counts those still open at its end. */
+export function reportOf({ saved, told, startMs, endMs }: TraceFile): {
+  readonly recorded: RecordReport;
+  readonly open: number;
+} {
+  const all: RequestSpan[] = [];
+  const batches: BatchSpan[] = [];
+  const spans = new Spans(saved, startMs, {
+    batch: (span) => void batches.push(span),
+    request: (span) => void all.push(span),
+  });
+  for (const { event, now, decisions } of told) spans.note(event, now, decisions);
+  spans.finish(endMs);
+  const requests = all.filter(({ outcome }) => outcome !== "open");
   const deadlines = new Set(requests.map(deadlineOf));
   const nameOf = (request: RequestSpan): string => {
     const priority = PRIORITIES[request.step.priority] ?? "";
@@ -63,10 +69,11 @@ export function reportOf(played: Played, ids: ReadonlySet<number>): PlayReport {
   const names = [...new Set(requests.map(nameOf))];
   const rank = (name: string): number => PRIORITIES.findIndex((x) => name.startsWith(x));
   names.sort((a, b) => rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true }));
-  const through = played.batches.filter((x) => x.state === "ran");
+  const through = batches.filter((x) => x.state === "ran");
   const run = through.reduce((sum, x) => sum + x.ids.length, 0);
-  const busyMs = played.batches.reduce((sum, x) => sum + x.endMs - x.startMs, 0);
-  return {
+  const busyMs = batches.reduce((sum, x) => sum + x.endMs - x.startMs, 0);
+  const lanes = (told[0]?.lanes ?? []).length;
+  const recorded = {
     classes: names.map((name) =>
       classOf(
         name,
@@ -76,9 +83,10 @@ export function reportOf(played: Played, ids: ReadonlySet<number>): PlayReport {
     executions: through.length,
     requests: run,
     meanBatchSize: through.length === 0 ? 0 : run / through.length,
-    utilisation: played.ms > 0 ? busyMs / played.ms / Math.max(1, played.lanes.length) : 0,
-    lanes: played.lanes.length,
+    utilisation: endMs > startMs ? busyMs / (endMs - startMs) / Math.max(1, lanes) : 0,
+    lanes,
   };
+  return { recorded, open: all.length - requests.length };
 }
 
 function classOf(name: string, requests: readonly RequestSpan[]): ClassReport {
@@ -103,34 +111,26 @@ function deadlineOf({ step }: RequestSpan): number {
 
 /** Formats a report for people. */
 export function toText(path: string, trace: TraceFile, report: Report): string {
-  const { again, recorded, simulated, changed, change } = report;
+  const { again, recorded } = report;
   const asked = recorded.classes.reduce((sum, x) => sum + x.asked, 0);
   const lines = [
     `${path}: ${report.seconds.toFixed(1)} s, ${asked} requests, ${recorded.lanes} lanes, ${trace.models.size} models`,
     againText(again),
     "",
   ];
-  const heads = ["recorded"];
-  const plays = [recorded];
-  if (simulated !== null && changed !== null) {
-    heads.push("simulated", `with ${settingsText(change ?? {})}`);
-    plays.push(simulated, changed);
-  }
-  const rows: string[][] = [["", "", ...heads]];
-  for (const { name, asked } of recorded.classes) {
-    const own = plays.map((play) => play.classes.find((x) => x.name === name));
-    const row = (title: string, what: string, show: (x: ClassReport) => string): void => {
-      rows.push([title, what, ...own.map((x) => (x === undefined ? "–" : show(x)))]);
-    };
-    row(`${name} (${asked})`, "on time", (x) => percent(x.onTime, x.asked - x.cancelled));
-    row("", "p50", (x) => ms(x.p50Ms));
-    row("", "p99", (x) => ms(x.p99Ms));
-    if (own.some((x) => (x?.refused ?? 0) > 0)) row("", "refused", (x) => String(x.refused));
+  const rows: string[][] = [];
+  for (const { name, asked, cancelled, onTime, refused, p50Ms, p99Ms } of recorded.classes) {
+    rows.push(
+      [`${name} (${asked})`, "on time", percent(onTime, asked - cancelled)],
+      ["", "p50", ms(p50Ms)],
+      ["", "p99", ms(p99Ms)],
+    );
+    if (refused > 0) rows.push(["", "refused", String(refused)]);
   }
   rows.push(
-    ["batches", "count", ...plays.map((x) => String(x.executions))],
-    ["", "mean size", ...plays.map((x) => x.meanBatchSize.toFixed(2))],
-    ["lanes", "busy", ...plays.map((x) => percent(x.utilisation, 1))],
+    ["batches", "count", String(recorded.executions)],
+    ["", "mean size", recorded.meanBatchSize.toFixed(2)],
+    ["lanes", "busy", percent(recorded.utilisation, 1)],
   );
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? [];
   for (const row of rows) {
@@ -150,12 +150,6 @@ function againText({ events, decisions, difference }: Again): string {
     `  recorded: ${short(recorded)}`,
     `  replayed: ${short(again)}`,
   ].join("\n");
-}
-
-function settingsText(change: Change): string {
-  return Object.entries(change)
-    .map(([name, value]) => `${name}=${String(value)}`)
-    .join(" ");
 }
 
 function percent(part: number, of: number): string {
