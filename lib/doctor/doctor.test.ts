@@ -9,6 +9,7 @@ import { diagnose } from "./doctor.ts";
 import type { DoctorBrowser } from "./browser.ts";
 import type { Report } from "./doctor.ts";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
+import { painter, writeText } from "./report.ts";
 
 /** An answer of the site: its body, or its status and headers too. */
 type Given = string | Uint8Array | { readonly status?: number; readonly headers?: object; readonly body?: string };
@@ -89,6 +90,37 @@ test("a name in code is no missing file where the same file is served with a has
     expect(idsOf(await examine(files))).toEqual(["error worker-missing"]);
     server?.close();
   }
+});
+
+test("without a browser, the package is found behind a dev server's copies and behind an import map", async () => {
+  const errors = `${MARK} new URL("worker-jspi.js", import.meta.url); throw Error('assetsBase: "\${base}"')`;
+  const deps = "/node_modules/.vite/deps";
+  const dev = await examine({
+    "/main.js": `import { createEngine } from "${deps}/selvedge.js?v=1";`,
+    [`${deps}/selvedge.js?v=1`]: `import { fail } from "./errors-a1.js?v=1";`,
+    [`${deps}/errors-a1.js?v=1`]: { headers: { "content-type": "text/javascript" }, body: errors },
+  });
+  expect(dev.hasSelvedge).toBe(true);
+  expect(idsOf(dev)).toEqual([]);
+  server?.close();
+
+  const mapped = {
+    "/": `<script type="importmap">{ "imports": { "selvedge": "./lib/selvedge.min.js" } }</script>
+      <script type="module">import { createEngine } from "selvedge";</script>`,
+    "/lib/selvedge.min.js": errors,
+  };
+  expect(idsOf(await examine(mapped))).toEqual(["error worker-missing"]);
+  server?.close();
+  const whole = await examine({ ...mapped, "/lib/worker-jspi.js": "0;" });
+  expect(whole.hasSelvedge).toBe(true);
+});
+
+test("without a browser, a page on which nothing is found is not said to lack the package", async () => {
+  const report = await examine({ "/main.js": "0;" });
+  expect(report.hasSelvedge).toBe(false);
+  expect(writeText(report, painter(false), String)).toContain(
+    "in the scripts that the page names. A browser sees more.",
+  );
 });
 
 test("a worker of the other build in place of one that is missing does not stand for it", async () => {

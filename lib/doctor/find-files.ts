@@ -141,20 +141,29 @@ class Finder {
       .map(({ url }) => url);
     for (const url of [...new Set([...seen, ...named])].slice(0, SCRIPTS_MAX))
       await this.add({ url, role: "script", source: "requested" });
-    // Without a browser, scripts that scripts import are found by their names.
-    if (this.#requested === null)
-      for (const [at, text] of [...this.#texts])
-        for (const [, url = ""] of text.matchAll(/(?:from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+\.m?js)["']/g))
-          if (this.#texts.size < SCRIPTS_MAX)
-            await this.add({ url: new URL(url, at).href, role: "script", source: "named" });
+    // Without a browser, scripts that scripts import are found by their names; the loop reaches those that it adds.
+    if (this.#requested !== null) return;
+    const inline = scriptTags(document, this.#page);
+    const map = importMap(inline.filter(({ attributes }) => /^importmap$/i.test(attributes.get("type")?.trim() ?? "")));
+    for (const [at, text] of this.#texts) {
+      const code = at === this.#page ? inline.map((x) => x.text).join("\n") : text;
+      for (const [, name = ""] of code.matchAll(/(?:from|import)\s*\(?\s*["']([^"'\s]+)["']/g)) {
+        const url = absolute(map.get(name) ?? name, map.has(name) ? this.#page : at);
+        const isPath = map.has(name) || /^(?:\.{1,2})?\/[^"']+\.m?[jt]sx?(?:\?|$)/.test(name);
+        if (isPath && url !== null && this.#texts.size < SCRIPTS_MAX)
+          await this.add({ url, role: "script", source: "named" });
+      }
+    }
   }
 
   /** Workers and binaries that scripts name by their addresses. */
   named(): Wanted[] {
     const bases = [...this.#texts.values()].flatMap((text) =>
-      [...text.matchAll(/assetsBase["']?\s*:\s*["'`]([^"'`]+)["'`]/g)].map(([, base = ""]) => base),
+      [...text.matchAll(/assetsBase["']?\s*:\s*["'`]([^"'`$]+)["'`]/g)].map(([, base = ""]) => base),
     );
-    return [...this.#texts].flatMap(([at, text]) =>
+    // A dev server's copies of packages resolve their files as they run.
+    const texts = [...this.#texts].filter(([at]) => !/\/\.(?:vite|cache|angular)\//.test(at));
+    return texts.flatMap(([at, text]) =>
       [...text.matchAll(/["'`]([^"'`\s]*\b(?:worker-(?:jspi|wasm|cache)|ort-(?:jspi|wasm))\b[^"'`\s]*)["'`]/g)].flatMap(
         ([, name = ""]) => {
           const role = roleByName(new URL(name, at).href);
@@ -292,6 +301,21 @@ function isHash(name: string): boolean {
 function isOtherWasm({ body, status }: Answer): boolean {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   return status === 200 && bytes.subarray(0, 4).toString("latin1") === "\0asm" && !bytes.includes("onnxruntime");
+}
+
+/** Addresses of an import map's whole names, by name. */
+function importMap(scripts: readonly { readonly text: string }[]): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const { text } of scripts) {
+    try {
+      const { imports = {} } = JSON.parse(text) as { readonly imports?: Readonly<Record<string, unknown>> };
+      for (const [name, url] of Object.entries(imports))
+        if (typeof url === "string" && !name.endsWith("/")) found.set(name, url);
+    } catch {
+      // The browser refuses such a map, and says so.
+    }
+  }
+  return found;
 }
 
 function absolute(url: string, base: string): string | null {

@@ -33,8 +33,11 @@ export function writeText(report: Report, paint: Paint, safe: (text: string) => 
   return lines.join("\n");
 }
 
-function summary({ findings, hasSelvedge, notes }: Report): string {
-  if (!hasSelvedge && findings.length === 0) return "No trace of selvedge on this page.";
+function summary({ browser, findings, hasSelvedge, notes }: Report): string {
+  if (!hasSelvedge && findings.length === 0)
+    return browser === null
+      ? "No trace of selvedge in the scripts that the page names. A browser sees more."
+      : "No trace of selvedge on this page.";
   if (findings.length === 0)
     return notes.length === 0 ? "Nothing found." : "Nothing found. The notes above say what was not seen.";
   const count = (severity: Severity): string => {
