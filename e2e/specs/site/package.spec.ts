@@ -313,7 +313,7 @@ test.describe("the packed package, installed in a fresh app", () => {
       cwd: app,
       encoding: "utf8",
     });
-    expect(stderr).toContain("npm install --save-dev onnxruntime-node@1.30.0");
+    expect(stderr).toContain("npm install --save-dev --ignore-scripts onnxruntime-node@1.30.0");
     expect(status).toBe(1);
   });
 

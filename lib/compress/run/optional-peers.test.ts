@@ -23,7 +23,7 @@ function install(folder: string, name: string, version: string, more: object = {
 const folders = (): string[] => ["app/src", "tool/dist"].map((x) => join(root, x));
 
 test.each([
-  ["onnxruntime-node", "npm install --save-dev onnxruntime-node@1.30.0"],
+  ["onnxruntime-node", "npm install --save-dev --ignore-scripts onnxruntime-node@1.30.0"],
   ["sharp", "npm install --save-dev sharp@0.33.5"],
   ["playwright-core", "npm install --save-dev playwright-core@1.64.1"],
 ])("%s that is missing is named with the line that installs it", (name, line) => {
@@ -38,7 +38,8 @@ test.each([
   ["playwright-core", "1.49.9"],
 ])("%s %s is refused by its version", (name, version) => {
   install("app", name, version);
-  const line = `version ${version}, but ${OPTIONAL[name]?.version ?? ""} is needed: npm install --save-dev ${name}@`;
+  const flag = name === "onnxruntime-node" ? "--ignore-scripts " : "";
+  const line = `version ${version}, but ${OPTIONAL[name]?.version ?? ""} is needed: npm install --save-dev ${flag}${name}@`;
   expect(() => findPackage(name, ".", folders())).toThrow(line);
 });
 
@@ -61,7 +62,9 @@ test("every package that is missing is named at once, with one line that install
   expect(error).toMatchObject({ code: "setup-failed", retryable: false, details: { package: names.join(" ") } });
   expect(error.message).toContain("The packages onnxruntime-node and sharp are missing");
   expect(error.message).toContain("playwright-core is installed in version 1.49.0, but 1.64.1 is needed");
-  expect(error.message).toContain("npm install --save-dev onnxruntime-node@1.30.0 sharp@0.33.5 playwright-core@1.64.1");
+  expect(error.message).toContain(
+    "npm install --save-dev --ignore-scripts onnxruntime-node@1.30.0 sharp@0.33.5 playwright-core@1.64.1",
+  );
   for (const name of names) install("app", name, OPTIONAL[name]?.version ?? "");
   expect(() => requirePackages(names, folders())).not.toThrow();
 });

@@ -88,7 +88,9 @@ function look(name: string, entry: string, folders: readonly string[]): string |
 /** Returns the error for packages that are missing, or of another version. */
 function missing(lacking: readonly (readonly [name: string, versions: readonly string[]])[]): SelvedgeError {
   const atVersion = ([name]: (typeof lacking)[number]): string => `${name}@${OPTIONAL[name]?.version ?? "latest"}`;
-  const install = `npm install --save-dev ${lacking.map(atVersion).join(" ")}`;
+  // The install script of onnxruntime-node fetches CUDA from another host, and fails behind a firewall.
+  const flag = lacking.some(([name]) => name === "onnxruntime-node") ? "--ignore-scripts " : "";
+  const install = `npm install --save-dev ${flag}${lacking.map(atVersion).join(" ")}`;
   const absent = lacking.filter(([, versions]) => versions.length === 0).map(([name]) => name);
   const wrong = lacking.filter(([, versions]) => versions.length > 0);
   const sentences = wrong.map(
@@ -100,7 +102,7 @@ function missing(lacking: readonly (readonly [name: string, versions: readonly s
   const beside =
     wrong.length === 0
       ? ""
-      : `; or, to keep the installed version: npx -p selvedge ${lacking.map((x) => `-p ${atVersion(x)}`).join(" ")} selvedge …`;
+      : `; or, to keep the installed version: npx ${flag}-p selvedge ${lacking.map((x) => `-p ${atVersion(x)}`).join(" ")} selvedge …`;
   return new SelvedgeError("setup-failed", `${sentences.join(". ")}: ${install}${beside}`, {
     reason: "package",
     package: lacking.map(([name]) => name).join(" "),
