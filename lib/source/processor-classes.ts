@@ -1,4 +1,4 @@
-// The image processors of transformers by class, as release 4.57 computes them: the one place in this package that names
+// The image processors of transformers by class, as release 4.57.6 computes them: the one place in this package that names
 // architectures. A class without a row has no defaults: its file must state every setting (processor.ts).
 import type { SoundSpec } from "../core/sound-spec.ts";
 
@@ -6,6 +6,8 @@ import type { SoundSpec } from "../core/sound-spec.ts";
 export interface ProcessorClass {
   /** Whether a `size` that is one number is the shorter side. Default: both sides. */
   readonly isShort?: true;
+  /** Whether a `size` that is one number is the longer side. */
+  readonly isLong?: true;
   /** The most pixels of the longer side, beside a `size` that is one number and no `max_size`. Default: any. */
   readonly longSide?: number;
   /** Filter where `resample` is missing. Default: bilinear. */
@@ -24,6 +26,10 @@ export interface ProcessorClass {
   readonly cropShare?: number;
   /** How half of an odd margin is rounded with torchvision: `center_crop` itself is called. Default: down. */
   readonly margin?: "even";
+  /** The side that it pads to where `do_pad` and `pad_size` are missing. Default: it does not pad. */
+  readonly padSize?: number;
+  /** Whether `do_pad` pads to a square before the scaling, in the mean's colour, which no step does. */
+  readonly padsSquare?: true;
   /** The number that both sides are rounded down to a multiple of, after scaling. */
   readonly multipleOf?: number;
   /** Whether sides are rounded down to a multiple of `size_divisor`, and nothing else is resized. */
@@ -44,9 +50,13 @@ const PATCHES: ProcessorClass = { unsupported: "images as a list of patches" };
 const ROUNDED_UP: ProcessorClass = { unsupported: "sides that are rounded up to a multiple" };
 const SEVERAL: ProcessorClass = { unsupported: "several tiles of an image" };
 
-/** Rows by class, without `ImageProcessor`, `ImageProcessorFast` or `FeatureExtractor`. */
+/**
+ * Rows by class, without `ImageProcessor`, `ImageProcessorFast` or `FeatureExtractor`; a fast class whose defaults differ
+ * has a row with `Fast`.
+ */
 export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Beit: { filter: "bicubic", crops: true },
+  BeitFast: BICUBIC,
   Bit: CLIP,
   Blip: { filter: "bicubic", values: "clip" },
   CLIP,
@@ -60,7 +70,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Detr: DETR,
   Donut: { unsupported: "an image that is turned and made a thumbnail" },
   EfficientFormer: { filter: "bicubic", values: "imagenet", crops: true },
-  EfficientNet: { filter: "nearest", dividesTwice: true },
+  EfficientNet: { filter: "nearest", cropSize: 289, dividesTwice: true },
   Flava: { filter: "bicubic", values: "clip", crops: true },
   Fuyu: PATCHES,
   GLPN: { isDivisor: true, normalizes: false },
@@ -70,9 +80,8 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   ImageGPT: { unsupported: "colours as classes" },
   LayoutLMv2: { isBgr: true, normalizes: false },
   LayoutLMv3: {},
-  LeViT: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
   Levit: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
-  Llava: CLIP,
+  Llava: { ...CLIP, padsSquare: true },
   LlavaNext: SEVERAL,
   LlavaOnevision: SEVERAL,
   Mask2Former: ROUNDED_UP,
@@ -83,7 +92,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   MobileViT: { isShort: true, crops: true, cropSize: 256, normalizes: false, isBgr: true },
   Nougat: { unsupported: "margins that are cropped" },
   OneFormer: ROUNDED_UP,
-  OwlViT: { filter: "bicubic", values: "clip" },
+  OwlViT: { filter: "bicubic", values: "clip", cropSize: 768 },
   Owlv2: { unsupported: "an image that is padded to a square before it is scaled" },
   Perceiver: { unsupported: "a crop before the scaling" },
   Pix2Struct: PATCHES,
@@ -99,7 +108,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Pvt: { values: "imagenet" },
   Qwen2VL: PATCHES,
   RTDetr: { values: "imagenet", normalizes: false },
-  Sam: { values: "imagenet" },
+  Sam: { isLong: true, values: "imagenet", padSize: 1024 },
   Segformer: { values: "imagenet" },
   Siglip: BICUBIC,
   Siglip2: PATCHES,
@@ -110,7 +119,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Tvp: { unsupported: "frames of a video" },
   ViT: {},
   ViTHybrid: CLIP,
-  VideoMAE: { isShort: true, crops: true, values: "imagenet", unsupported: "frames of a video" },
+  VideoMAE: { unsupported: "frames of a video" },
   Vilt: { unsupported: "a size by both sides and a divisor" },
   VitMatte: { unsupported: "a trimap beside the image" },
   VitPose: { unsupported: "a box of a person, which the image is turned to" },

@@ -53,10 +53,11 @@ export function readProcessor(json: unknown): ProcessorFacts {
     const sound = soundOf(config, name);
     return { ...facts, isSound: true, ...(typeof sound === "string" ? { unsupported: sound } : { sound }) };
   }
-  const row = Object.hasOwn(PROCESSOR_CLASSES, name) ? PROCESSOR_CLASSES[name] : undefined;
+  const isFast = /Fast$/.test(className ?? "");
+  const key = isFast && Object.hasOwn(PROCESSOR_CLASSES, `${name}Fast`) ? `${name}Fast` : name;
+  const row = Object.hasOwn(PROCESSOR_CLASSES, key) ? PROCESSOR_CLASSES[key] : undefined;
   const { own = {}, unknown = null } = row === undefined ? explicitOf(config) : { own: row };
-  const resize =
-    unknown ?? own.unsupported ?? resizeOf(config, own, /Fast$/.test(className ?? "") ? "torchvision" : "pil");
+  const resize = unknown ?? own.unsupported ?? resizeOf(config, own, isFast ? "torchvision" : "pil");
   if (typeof resize === "string") return { ...facts, unsupported: resize };
   const image: ImageSpec = {
     resize,
@@ -153,10 +154,11 @@ function resizeOf(config: JsonObject, own: ProcessorClass, library: "pil" | "tor
   if (crop === null) return "crop_size";
   const cropped = crop === undefined ? usual : { ...usual, crop };
   if (!truthOf(config["do_resize"], true)) return cropped;
-  const size = sizeOf(config["size"], own.isShort === true);
+  const size = sidesOf(config, own);
   if (size === null) return "size";
+  if (own.padsSquare === true && truthOf(config["do_pad"], false)) return "do_pad";
   if (truthOf(config["do_pad"], false) && config["size_divisor"] != null) return "do_pad with size_divisor";
-  const pad = padOf(config);
+  const pad = padOf(config, own);
   if (pad === null) return "pad_size";
   const padded = pad === undefined ? cropped : { ...cropped, pad };
   return { ...padded, ...scaleOf(config, own, size, library) };
@@ -209,9 +211,21 @@ function filterOf(config: JsonObject, own: ProcessorClass, library: "pil" | "tor
 }
 
 /** A padding to a fixed size; undefined for none, and for that of a batch to its largest image, which an image alone has not. */
-function padOf(config: JsonObject): { readonly width: number; readonly height: number } | undefined | null {
-  if (!truthOf(config["do_pad"], false) || config["pad_size"] == null) return undefined;
-  return squareOf(config["pad_size"]);
+function padOf(
+  config: JsonObject,
+  { padSize }: ProcessorClass,
+): { readonly width: number; readonly height: number } | undefined | null {
+  const size = config["pad_size"] ?? padSize;
+  if (!truthOf(config["do_pad"], padSize !== undefined) || size == null) return undefined;
+  return squareOf(size);
+}
+
+/** The `size` of a class; CLIP's `use_square_size` makes both sides of a shorter one. */
+function sidesOf(config: JsonObject, own: ProcessorClass): ScaledSize | null {
+  const one = own.isLong === true ? countOf(config["size"], SIDE_MAX) : null;
+  const size = one === null ? sizeOf(config["size"], own.isShort === true) : { long: one };
+  const isSquare = truthOf(config["use_square_size"], false) && size !== null && "short" in size;
+  return isSquare ? { width: size.short, height: size.short } : size;
 }
 
 /** A size of both sides, of which one number is a square. */

@@ -1,0 +1,116 @@
+// The defaults of image processors, row by row, against the arguments of `__init__` in transformers 4.57.6 (the slow
+// classes; those that 5.x has no more are in its folder `deprecated`).
+import { expect, test } from "vitest";
+import { PROCESSOR_CLASSES } from "./processor-classes.ts";
+import { readProcessor } from "./processor.ts";
+
+const MEANS = { standard: 0.5, imagenet: 0.485, clip: 0.48145466, none: 0 };
+
+/**
+ * Class, `resample`, `image_mean` (none: it does not normalise), the side that a `size` of one number is (null: the class
+ * takes none), and the side of the crop. ConvNext crops by `crop_pct` to its size, here 100.
+ */
+const ROWS: readonly (readonly [
+  name: string,
+  filter: string,
+  mean: keyof typeof MEANS,
+  side: "both" | "short" | "long" | null,
+  crop: number | null,
+])[] = [
+  ["Beit", "bicubic", "standard", "both", 224],
+  ["Bit", "bicubic", "clip", "short", 224],
+  ["Blip", "bicubic", "clip", "both", null],
+  ["CLIP", "bicubic", "clip", "short", 224],
+  ["ChineseCLIP", "bicubic", "clip", "short", 224],
+  ["ConditionalDetr", "bilinear", "imagenet", "short", null],
+  ["ConvNext", "bilinear", "standard", "short", 100],
+  ["DPT", "bicubic", "standard", "both", null],
+  ["DeformableDetr", "bilinear", "imagenet", "short", null],
+  ["DeiT", "bicubic", "standard", "both", 224],
+  ["Deta", "bilinear", "imagenet", "short", null],
+  ["Detr", "bilinear", "imagenet", "short", null],
+  ["EfficientFormer", "bicubic", "imagenet", "both", 224],
+  ["EfficientNet", "nearest", "standard", "both", null],
+  ["Flava", "bicubic", "clip", "both", 224],
+  ["GroundingDino", "bilinear", "imagenet", "short", null],
+  ["LayoutLMv2", "bilinear", "none", "both", null],
+  ["LayoutLMv3", "bilinear", "standard", "both", null],
+  ["Levit", "bicubic", "imagenet", "short", 224],
+  ["Llava", "bicubic", "clip", "short", 224],
+  ["MobileNetV1", "bilinear", "standard", "short", 224],
+  ["MobileNetV2", "bilinear", "standard", "short", 224],
+  ["MobileViT", "bilinear", "none", "short", 256],
+  ["OwlViT", "bicubic", "clip", "both", null],
+  ["PoolFormer", "bicubic", "imagenet", "short", 224],
+  ["Pvt", "bilinear", "imagenet", "both", null],
+  ["RTDetr", "bilinear", "none", null, null],
+  ["Sam", "bilinear", "imagenet", "long", null],
+  ["Segformer", "bilinear", "imagenet", "both", null],
+  ["Siglip", "bicubic", "standard", "both", null],
+  ["ViT", "bilinear", "standard", "both", null],
+  ["ViTHybrid", "bicubic", "clip", "short", 224],
+  ["Yolos", "bilinear", "imagenet", "short", null],
+];
+
+const read = (config: object) => readProcessor(config).image;
+
+test.each(ROWS)(
+  "%s resamples by %s, with the mean %s, one number is: %s, crop: %s",
+  (name, filter, mean, side, crop) => {
+    const size = side === null ? { height: 100, width: 100 } : 100;
+    const image = read({ image_processor_type: `${name}ImageProcessor`, size });
+    const resize = image?.resize;
+    if (image === null || resize?.mode !== "resample") throw new Error("no image");
+    expect(resize.filter).toBe(`pil-${filter}`);
+    expect((image.mean as readonly number[])[0]).toBe(MEANS[mean]);
+    expect(Object.keys(resize.to ?? {})).toContain(side === null || side === "both" ? "width" : side);
+    expect(resize.crop?.width ?? null).toBe(crop);
+    const isBgr = ["LayoutLMv2", "MobileViT"].includes(name);
+    expect(image.channels).toBe(isBgr ? "bgr" : "rgb");
+  },
+);
+
+test("every class that is computed is in the table", () => {
+  const computed = Object.entries(PROCESSOR_CLASSES).filter(([, x]) => x.unsupported === undefined);
+  const others = ["BeitFast", "GLPN"];
+  expect(computed.map(([name]) => name).sort()).toEqual([...ROWS.map(([name]) => name), ...others].sort());
+});
+
+test("GLPN rounds sides down to a multiple of 32, and does not normalise", () => {
+  expect(read({ image_processor_type: "GLPNImageProcessor" })).toMatchObject({
+    resize: { filter: "pil-bilinear", to: { multipleOf: 32 } },
+    mean: [0, 0, 0],
+  });
+});
+
+test.each([
+  ["EfficientNet", 289],
+  ["OwlViT", 768],
+])("%s crops to %i where the crop is on and has no size", (name, width) => {
+  const config = { image_processor_type: `${name}ImageProcessor`, size: 100, do_center_crop: true };
+  expect(read(config)?.resize).toMatchObject({ crop: { width, height: width } });
+});
+
+test("Sam pads to 1024 unless its file says otherwise", () => {
+  const config = { image_processor_type: "SamImageProcessor", size: { longest_edge: 512 } };
+  expect(read(config)?.resize).toMatchObject({ to: { long: 512 }, pad: { width: 1024, height: 1024 } });
+  expect(read({ ...config, pad_size: 512 })?.resize).toMatchObject({ pad: { width: 512, height: 512 } });
+  expect(read({ ...config, do_pad: false })?.resize).not.toHaveProperty("pad");
+});
+
+test("Llava's padding to a square is named as not computed", () => {
+  const config = { image_processor_type: "LlavaImageProcessor", size: { shortest_edge: 336 } };
+  expect(readProcessor(config).unsupported).toBeNull();
+  expect(readProcessor({ ...config, do_pad: true })).toMatchObject({ image: null, unsupported: "do_pad" });
+});
+
+test("CLIP with use_square_size stretches to both sides", () => {
+  const config = { image_processor_type: "CLIPImageProcessor", size: { shortest_edge: 224 }, use_square_size: true };
+  expect(read(config)?.resize).toMatchObject({ to: { width: 224, height: 224 } });
+});
+
+test("Beit's fast class does not crop where its file does not say", () => {
+  const config = { image_processor_type: "BeitImageProcessorFast", size: 256 };
+  expect(read(config)?.resize).not.toHaveProperty("crop");
+  expect(read(config)?.resize).toMatchObject({ filter: "torchvision-bicubic" });
+});
