@@ -16,6 +16,24 @@ const MARKERS = "lib/engine/crash-markers.test.ts";
 /** Known faults of placement, one edit each. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "rows-unknown",
+    breaks: "rows are joined on a server of which the bundle does not say that they may be",
+    file: "lib/cache/plan.ts",
+    from: "variants.some((x) => x.mixesRows !== false)",
+    to: "variants.some((x) => x.mixesRows === true)",
+    test: "lib/engine/remote-load.test.ts",
+    title: "(rows-unknown)",
+  },
+  {
+    fault: "rows-unknown",
+    breaks: "requests to a server are never joined",
+    file: "lib/cache/plan.ts",
+    from: "variants.some((x) => x.mixesRows !== false)",
+    to: "variants.length > 0",
+    test: "lib/engine/remote-load.test.ts",
+    title: "(rows-unknown)",
+  },
+  {
     fault: "core-A3 cause",
     breaks: "a lost GPU, a failed download or a closed engine is remembered as the model's failure",
     file: "lib/engine/choose-backend.ts",

@@ -116,8 +116,9 @@ function remoteOf(bundle: Bundle, { placement = "local", pins }: Wish): RemoteCa
     const text = `${model.name} has a recurrent state, which servers don't keep: load it with placement "local".`;
     throw new SelvedgeError("no-backend", text, { model: model.name, reason: "pinned" });
   }
-  const mixesRows = variants.some((x) => x.mixesRows === true) ? { mixesRows: true } : {};
-  const variant = { id: "remote", needs: [], files: [], ...mixesRows };
+  // A server's graph can't be read: rows are joined there only where the bundle says that they may be.
+  const mixesRows = variants.some((x) => x.mixesRows !== false);
+  const variant = { id: "remote", needs: [], files: [], mixesRows };
   const goldens = variants.flatMap(({ id, needs, golden }) =>
     golden === undefined ? [] : [{ variant: id, isHalf: needs.includes("shader-f16"), golden }],
   );

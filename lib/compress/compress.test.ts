@@ -51,9 +51,9 @@ test("a pruned model is fitted to half of the samples, and generalizes to others
 
 test.each([
   [0, true],
-  [1, undefined],
+  [1, false],
 ] as const)(
-  "a variant whose rows influence each other says so: softmax along axis %i",
+  "a variant says whether its rows influence each other: softmax along axis %i",
   async (axis, mixesRows) => {
     const folder = mkdtempSync(join(tmpdir(), "selvedge-compress-"));
     try {

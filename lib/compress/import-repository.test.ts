@@ -82,8 +82,8 @@ test("a repository becomes a bundle with its steps, its licence and its commit",
   });
   expect(model.outputs[0]?.decode).toEqual({ op: "pool", mode: "mean", mask: "attention_mask" });
   expect(variants.map((x) => [x.id, x.needs, x.mixesRows])).toEqual([
-    ["fp32", [], undefined],
-    ["int8", ["wasm"], undefined],
+    ["fp32", [], false],
+    ["int8", ["wasm"], false],
     ["q8", ["wasm"], true],
   ]);
   expect(assets?.map((x) => x.path)).toEqual(["tokenizer.json"]);

@@ -75,7 +75,7 @@ export async function importRepository(from: string, options: ImportOptions): Pr
 }
 
 function packOf(model: OnnxModel, variant: Omit<PackVariant, "files">): PackVariant<PackModel> {
-  return { ...variant, ...(modelMixesRows(model) && { mixesRows: true }), files: [{ path: "model.onnx", model }] };
+  return { ...variant, mixesRows: modelMixesRows(model), files: [{ path: "model.onnx", model }] };
 }
 
 function fileOf(folder: string, path: string): RepositoryFile {

@@ -85,7 +85,7 @@ function variantsOf(
     id: form.id,
     needs: form.needs,
     ...(form.session === undefined ? {} : { session: form.session }),
-    ...(modelMixesRows(model) && { mixesRows: true }),
+    mixesRows: modelMixesRows(model),
     files: [{ path: "model.onnx", model }],
     ...(report.score !== null &&
       referenceScore !== null && {

@@ -209,7 +209,8 @@ export interface Variant {
   readonly tensorBytes?: number | undefined;
   /**
    * Whether a row's answer depends on the others of its batch, as where activations are quantized by the largest value of
-   * a batch. Requests are not batched then. Default: read from the graph (mixes-rows.ts).
+   * a batch. Requests are not batched then. Default: read from the graph on this device (mixes-rows.ts); on a server,
+   * whose graph can't be read, requests are not batched.
    */
   readonly mixesRows?: boolean | undefined;
   /** Absent where the toolchain did not measure it. */

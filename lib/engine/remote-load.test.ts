@@ -1,6 +1,9 @@
 // Servers as lanes: the real engine, scheduler, worker code, client and codec in a simulated world; the server answers
 // Open Inference Protocol by test-support/remote/oip-answer.ts.
 import { expect, test } from "vitest";
+import { bundleJson } from "../core/bundle-json.ts";
+import { parseBundle } from "../core/bundle-schema.ts";
+import type { Variant } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { failure, goldenBundle, load, MODELS, stage, URL_A, URL_B } from "../test-support/remote/remote-stage.ts";
@@ -380,6 +383,21 @@ test("a model with a recurrent state is loaded on this device", async () => {
     "no-backend",
     "pinned",
   ]);
+});
+
+test("rows are joined on a server only where the bundle says that they do not mix (rows-unknown)", async () => {
+  const largest = async (...declared: readonly (boolean | undefined)[]): Promise<number> => {
+    const { model, variants } = parseBundle(JSON.parse(toyBundle("m", 2)));
+    const all = declared.map((mixesRows, i) => ({ ...(variants[0] as Variant), id: `v${i}`, mixesRows }));
+    const bundles = { m: JSON.stringify(bundleJson({ model, variants: all })) };
+    const scene = await stage({ placement: "remote", bundles });
+    const loaded = await load(scene);
+    for (let i = 0; i < 5; i += 1) expect(await scene.ask(loaded, 40)).toEqual(doubled(40));
+    const answers = await scene.world.finish(Promise.all(Array.from({ length: 40 }, (_, i) => scene.run(loaded, i))));
+    return Math.max(...answers.map(({ info }) => info.batchSize));
+  };
+  expect(await largest(false)).toBeGreaterThan(1);
+  for (const declared of [[undefined], [true], [false, undefined]]) expect(await largest(...declared)).toBe(1);
 });
 
 test("wrong options are refused with their name", async () => {
