@@ -26,6 +26,15 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "rows-unknown",
+    breaks: "rows that this device may join are joined on a server too",
+    file: "lib/worker/serve.ts",
+    from: "batching.canJoin &&= message.remote?.mixesRows !== true;",
+    to: "",
+    test: "lib/engine/remote-load.test.ts",
+    title: "(rows-unknown)",
+  },
+  {
+    fault: "rows-unknown",
     breaks: "requests to a server are never joined",
     file: "lib/cache/plan.ts",
     from: "variants.some((x) => x.mixesRows !== false)",

@@ -9,7 +9,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { failure, goldenBundle, load, MODELS, stage, URL_A, URL_B } from "../test-support/remote/remote-stage.ts";
 import { doubled, openScene } from "../test-support/simulate/fixtures.ts";
 import type { SceneOptions } from "../test-support/simulate/fixtures.ts";
-import { toyBundle } from "../test-support/simulate/toy-backend.ts";
+import { TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 
 test("a model with placement remote answers as one on this device, and fetches no weights", async () => {
   const scene = await stage({ placement: "remote" });
@@ -398,6 +398,28 @@ test("rows are joined on a server only where the bundle says that they do not mi
   };
   expect(await largest(false)).toBeGreaterThan(1);
   for (const declared of [[undefined], [true], [false, undefined]]) expect(await largest(...declared)).toBe(1);
+});
+
+test("with auto, rows that are joined on this device run one by one on a server (rows-unknown)", async () => {
+  const sizes = async (mixesRows: boolean | undefined): Promise<Record<string, number>> => {
+    const { model, variants } = parseBundle(JSON.parse(toyBundle("m", 2, "together")));
+    const all = variants.map((x) => ({ ...x, mixesRows }));
+    const bundles = { m: JSON.stringify(bundleJson({ model, variants: all })) };
+    const files = { [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content) };
+    const scene = await stage({ placement: "auto", cores: 1, bundles, files });
+    const loaded = await load(scene);
+    await scene.pass(2_000);
+    for (let i = 0; i < 5; i += 1) expect(await scene.ask(loaded, 100)).toEqual(doubled(100));
+    const runs = Array.from({ length: 400 }, (_, i) => scene.run(loaded, i));
+    const most: Record<string, number> = { local: 0, remote: 0 };
+    for (const { info } of await scene.world.finish(Promise.all(runs)))
+      most[info.placement] = Math.max(most[info.placement] ?? 0, info.batchSize);
+    return most;
+  };
+  const [joined, alone] = [await sizes(false), await sizes(undefined)];
+  expect(joined["remote"]).toBeGreaterThan(1);
+  expect(alone["remote"]).toBe(1);
+  expect(alone["local"]).toBeGreaterThan(1);
 });
 
 test("wrong options are refused with their name", async () => {

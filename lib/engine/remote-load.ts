@@ -80,7 +80,7 @@ export class RemoteLoad {
     });
     loader.servers = {
       routes: [],
-      message: { remote: { model, version }, check: this.#check },
+      message: { remote: { model, version, mixesRows: candidate.variant.mixesRows }, check: this.#check },
       place: (current, placement) => this.#place(current, placement),
       end: (error) => {
         stop.abort(error);

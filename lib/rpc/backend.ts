@@ -67,6 +67,8 @@ export interface RemoteName {
   readonly model: string;
   /** Default: the server's choice. */
   readonly version?: string | undefined;
+  /** Whether its rows may influence each other, so that each request runs alone. Default false. */
+  readonly mixesRows?: boolean | undefined;
 }
 
 /** Outcome of a start. */

@@ -153,6 +153,8 @@ async function load(
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;
   const batching = batchingOf(inputs, outputs, message.declared !== undefined);
+  // Requests that are batched for this device's lanes too run one by one on a server whose graph may mix their rows.
+  batching.canJoin &&= message.remote?.mixesRows !== true;
   forget(models, message.modelId);
   const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
   models.set(message.modelId, { images: message.images, texts, ports, decoders, batching, gpu });
