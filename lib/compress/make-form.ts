@@ -62,6 +62,7 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
   const clock = new TimeLeft(forms.map((x) => x.id));
   const make = async (form: Form, work: () => Promise<Evaluated | null>): Promise<void> => {
     const started = performance.now();
+    clock.started();
     try {
       const evaluated = await work();
       if (evaluated === null) return;
@@ -72,13 +73,13 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
       if (!job.isStopped())
         results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });
     } finally {
-      clock.done(form.id, secondsSince(started));
+      clock.done(form.id);
     }
   };
   for (const [i, form] of forms.entries()) {
     if (job.isStopped()) break;
     onProgress(`[${i + 1}/${forms.length}] making ${form.id}${clock.text()}`);
-    await make(form, () => makeWithinBudget(form, job, context, sensitivity));
+    await make(form, () => makeWithinBudget(form, job, context, sensitivity, clock));
   }
   const mixed = mixedOf(forms, results, job);
   const isWide = results.some((x) => x.report.id === "int8" && x.report.why !== undefined);
@@ -99,6 +100,7 @@ async function makeWithinBudget(
   job: Job,
   context: EvaluateContext,
   sensitivity: Sensitivity,
+  clock: TimeLeft,
 ): Promise<Evaluated | null> {
   const first = await withForm(form, job, {}, async (made) => {
     const why = whyNoInt4(form, weightWidths(made.model));
@@ -110,6 +112,7 @@ async function makeWithinBudget(
     await job.out.writeModel(`${form.id}.onnx`, made.model);
     return { form: made.form, report: named(await evaluateForm(made, context)) };
   });
+  clock.evaluated();
   if (first === null) return null;
   const { report } = first;
   const isMissed = report.score !== null && report.why === undefined && report.isTooFewToTell !== true;
