@@ -101,6 +101,7 @@ test("without a browser, the package is found behind a dev server's copies and b
     [`${deps}/errors-a1.js?v=1`]: { headers: { "content-type": "text/javascript" }, body: errors },
   });
   expect(dev.hasSelvedge).toBe(true);
+  expect(dev.notes).toContain("the page has selvedge, and no worker was named: only a browser starts one");
   expect(idsOf(dev)).toEqual([]);
   server?.close();
 

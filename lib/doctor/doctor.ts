@@ -193,7 +193,7 @@ function report(evidence: Evidence, notes: readonly string[], hints: boolean): R
 
 /** Notes on parts that the page did not start while it was watched: nothing is known of them then. */
 function unseen({ browser, files }: Evidence): string[] {
-  const more = "use its feature first, or --wait longer";
+  const more = browser === null ? "only a browser starts one" : "use its feature first, or --wait longer";
   if (browser === null ? !files.some((x) => ENGINE.has(x.role)) : !browser.hasStarted)
     return [
       `the page has selvedge, and no worker was ${browser === null ? "named" : "started"}: ${more}`,
