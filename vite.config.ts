@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import type { Connect, Plugin } from "vite";
 import { fillIn, PAGES } from "./demo/pages.ts";
+import { search } from "./demo/search/serve.ts";
 import { readEntries } from "./lib/build/entries.ts";
 import { fileAt } from "./lib/compress/check/file-at.ts";
 import { readVariantModel } from "./lib/compress/bundle/read-bundle.ts";
@@ -49,7 +50,7 @@ export default defineConfig({
       replacement: join(ROOT, `dist/${code}.js`),
     })),
   },
-  plugins: [pages(), headersAlways(), models(), serviceWorker()],
+  plugins: [pages(), headersAlways(), search(ROOT), models(), serviceWorker()],
   optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },
   server: { port, strictPort: true, host: "127.0.0.1", headers: isolation, fs: { allow: [ROOT] } },
   preview: { port, strictPort: true, host: "127.0.0.1", headers: { ...isolation, ...POLICY } },

@@ -16,6 +16,7 @@ export const PAGES: readonly Page[] = [
   { folder: "camera", name: "Camera" },
   { folder: "vad", name: "Speech" },
   { folder: "spam", name: "Mail" },
+  { folder: "search", name: "Search" },
   { folder: "models", name: "Models" },
   { folder: "latency", name: "Latency" },
   { folder: "scheduler", name: "Scheduler" },

@@ -27,7 +27,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       ]),
     ),
   ),
-  pages: ["site", "spam", "camera", "models", "ocr.own-browser", "scheduler-page", "faults-page"].map(
+  pages: ["site", "spam", "search", "camera", "models", "ocr.own-browser", "scheduler-page", "faults-page"].map(
     (x) => `site/${x}`,
   ),
   placement: [

@@ -4,7 +4,18 @@ import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 
-const PAGES = ["/", "/ocr/", "/latency/", "/vad/", "/camera/", "/spam/", "/models/", "/scheduler/", "/faults/"];
+const PAGES = [
+  "/",
+  "/ocr/",
+  "/latency/",
+  "/vad/",
+  "/camera/",
+  "/spam/",
+  "/search/",
+  "/models/",
+  "/scheduler/",
+  "/faults/",
+];
 
 for (const path of PAGES) {
   test(`${path} can be used by everyone`, async ({ page }) => {

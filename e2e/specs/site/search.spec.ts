@@ -1,0 +1,133 @@
+// The page /search/ with the real all-MiniLM-L6-v2: texts are found by meaning and by words, changed, removed, and there
+// again after a reload; without the model by words. The weights are downloaded once (models/minilm.ts).
+import AxeBuilder from "@axe-core/playwright";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { makeMiniLm } from "../../../models/minilm.ts";
+
+const KITCHEN = [
+  "Knead the dough for ten minutes, and let it rise in a warm corner until it has doubled.",
+  "A cast iron pan must dry on the stove after washing, or it will rust over night in the cupboard.",
+  "Store tomatoes outside the refrigerator, since cold makes them mealy and takes their taste.",
+];
+const HOUSE = [
+  "Turn the main tap off before the first frost, and empty the pipes that lead to the garden.",
+  "The chimney is swept every autumn; the report of the sweep is kept with the insurance papers.",
+];
+/** Shares no word with the passage that it means. */
+const PARAPHRASE = "prevent water lines freezing";
+
+test.beforeAll(async () => {
+  test.setTimeout(600_000);
+  await makeMiniLm();
+});
+
+async function open(page: Page): Promise<void> {
+  await page.goto("/search/?backend=wasm");
+  await ready(page);
+}
+
+async function ready(page: Page): Promise<void> {
+  await expect(page.getByTestId("status")).toHaveAttribute("data-state", "ready", { timeout: 120_000 });
+}
+
+async function add(page: Page, name: string, texts: readonly string[]): Promise<void> {
+  const buffer = Buffer.from(texts.join("\n\n"));
+  await page.locator("input[type=file]").setInputFiles({ name, mimeType: "text/plain", buffer });
+  const row = page.getByTestId("sources").locator("tr", { hasText: name });
+  await expect(row.getByRole("cell").nth(1)).toHaveText(String(texts.length));
+  await ready(page);
+}
+
+/** Returns the passages for a query, the best first. */
+async function search(page: Page, text: string, mode: "Meaning and words" | "Meaning" | "Words"): Promise<string[]> {
+  await page.getByRole("radio", { name: mode, exact: true }).check();
+  await page.getByRole("searchbox", { name: "Query" }).fill(text);
+  const value = { "Meaning and words": "both", Meaning: "meaning", Words: "words" }[mode];
+  await expect(page.getByTestId("found")).toHaveAttribute("data-query", `${value}: ${text}`, { timeout: 60_000 });
+  return page.getByTestId("hits").locator("p:last-child").allTextContents();
+}
+
+test("passages are found by meaning and by words, changed, removed, and kept over a reload", async ({ page }) => {
+  await page.addInitScript(() => {
+    const seen: string[] = [];
+    Object.assign(globalThis, { seen });
+    addEventListener("DOMContentLoaded", () => {
+      const line = document.querySelector("#status");
+      const note = (): void => void seen.push(line?.textContent ?? "");
+      if (line !== null) new MutationObserver(note).observe(line, { childList: true });
+    });
+  });
+  const seen = (): Promise<string> => page.evaluate("seen.join()");
+  await open(page);
+  await add(page, "kitchen.txt", KITCHEN);
+  await add(page, "house.txt", HOUSE);
+  expect(await seen()).toContain("Indexing 2 passages");
+  expect((await search(page, PARAPHRASE, "Meaning"))[0]).toBe(HOUSE[0]);
+  expect((await search(page, PARAPHRASE, "Meaning and words"))[0]).toBe(HOUSE[0]);
+  expect(await search(page, PARAPHRASE, "Words")).toEqual([]);
+  expect(await search(page, "chimney", "Words")).toEqual([HOUSE[1]]);
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ""}`)).toEqual([]);
+  }
+  await page.setViewportSize({ width: 390, height: 800 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+
+  await page.reload();
+  await ready(page);
+  expect((await search(page, PARAPHRASE, "Meaning"))[0]).toBe(HOUSE[0]);
+  expect(await seen()).toContain("5 passages are in the index.");
+  expect(await seen()).not.toContain("Indexing");
+
+  await add(page, "house.txt", [HOUSE[1] ?? "", "The attic is insulated with wool, which moths leave alone."]);
+  expect(await seen()).toContain("Indexing 1 passages");
+  const found = await search(page, PARAPHRASE, "Meaning");
+  expect(found).toHaveLength(5);
+  expect(found).not.toContain(HOUSE[0]);
+  await page.getByRole("button", { name: "Remove kitchen.txt" }).press("Enter");
+  await expect(page.getByTestId("hits").locator("li")).toHaveCount(2);
+  await page.getByRole("button", { name: "Remove all" }).press("Enter");
+  await expect(page.getByTestId("status")).toContainText("The index is empty");
+  await expect(page.getByTestId("hits").locator("li")).toHaveCount(0);
+});
+
+test("without the model words find, and the page says how to get it; with it the same texts are indexed", async ({
+  page,
+}) => {
+  await page.route("**/models/minilm/config.json", (route) => route.fulfill({ status: 204 }));
+  await open(page);
+  await expect(page.getByTestId("status")).toContainText("npm run minilm");
+  await expect(page.getByRole("radio", { name: "Meaning", exact: true })).toBeDisabled();
+  await page.getByRole("textbox", { name: "Paste a text" }).fill(HOUSE.join("\n\n"));
+  await page.getByRole("button", { name: "Add the text" }).click();
+  await expect(page.getByTestId("status")).toContainText("2 passages");
+  expect(await search(page, "chimney", "Words")).toEqual([HOUSE[1]]);
+  await page.unroute("**/models/minilm/config.json");
+  await open(page);
+  expect((await search(page, PARAPHRASE, "Meaning"))[0]).toBe(HOUSE[0]);
+});
+
+test("indexing is stopped and continued; what is not indexed yet is found by its words", async ({ page }) => {
+  await open(page);
+  await page.getByRole("button", { name: "Add Selvedge’s documentation" }).click();
+  const status = page.getByTestId("status");
+  await expect(status).toContainText(/Indexing \d+ passages/, { timeout: 120_000 });
+  await page.getByRole("button", { name: "Stop" }).press("Enter");
+  await expect(status).toContainText("Stopped");
+  await expect(page.getByRole("button", { name: "Continue" })).toBeFocused();
+  expect((await search(page, "back/forward cache", "Words")).length).toBeGreaterThan(0);
+  await page.getByRole("button", { name: "Continue" }).press("Enter");
+  await expect(status).toContainText(/Indexing \d+ passages/);
+  await expect(page.getByRole("button", { name: "Stop" })).toBeFocused();
+  await page.getByRole("button", { name: "Remove all" }).press("Enter");
+  await expect(status).toContainText("The index is empty", { timeout: 60_000 });
+});
+
+test("a file that is no text is refused by its name", async ({ page }) => {
+  await open(page);
+  const buffer = Buffer.from([1, 0, 2]);
+  await page.locator("input[type=file]").setInputFiles({ name: "picture.raw", mimeType: "text/plain", buffer });
+  await expect(page.getByTestId("status")).toHaveText("picture.raw is not a text.");
+});
