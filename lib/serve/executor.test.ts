@@ -107,6 +107,7 @@ test("a full queue rejects, and one that was cancelled in it never runs", async 
   await expect(executor.run(model, of(5), fresh())).rejects.toMatchObject({ code: "overloaded", retryable: true });
   stop.abort(new Error("left"));
   await expect(cancelled).rejects.toThrow("left");
+  expect(executor.queued).toBe(1);
   const ran: number[] = [];
   while (lane.runs.length > 0) {
     ran.push(...(lane.runs[0]?.rows ?? []));

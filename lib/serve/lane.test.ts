@@ -1,5 +1,5 @@
 // A lane's thread with a runtime of the test, which does what ONNX Runtime does only by accident: it ends the thread.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -13,7 +13,7 @@ module.exports = {
       run: async ({ x }) => {
         if (x.data[0] === 9) process.exit(3);
         // As a run of ONNX Runtime, it can't be interrupted.
-        if (x.data[0] === 8) require("node:child_process").execSync("sleep 3");
+        if (x.data[0] === 8) require("node:child_process").execSync("touch " + __dirname + "/began; sleep 3");
         return { y: x };
       },
     }),
@@ -44,7 +44,7 @@ test("a thread that ends rejects its runs and later ones, and reports that it en
   }
 });
 
-test("a lane that is closed rejects what it has", async () => {
+test("a lane that is closed rejects what it has, and does not wait for its run", async () => {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-lane-"));
   try {
     writeFileSync(join(folder, "runtime.cjs"), RUNTIME);
@@ -52,7 +52,11 @@ test("a lane that is closed rejects what it has", async () => {
     await lane.load({ id: 0, path: "", extra: {} });
     const run = lane.run(0, { x: { dtype: "float32", dims: [1], data: Float32Array.of(8) } });
     const rejected = expect(run).rejects.toMatchObject({ code: "closed" });
+    await expect.poll(() => existsSync(join(folder, "began"))).toBe(true);
+    const startMs = performance.now();
     await lane.close(100);
+    // Its run takes 3 s.
+    expect(performance.now() - startMs).toBeLessThan(2_000);
     await rejected;
   } finally {
     rmSync(folder, { recursive: true, force: true });
