@@ -288,7 +288,10 @@ test("two tabs that start at once download once", async () => {
   expect(server.chunkRequests).toBe(7);
 });
 
-test("a page that is left releases its locks, and resumes when it is shown again", async () => {
+test.each([
+  ["left", 1],
+  ["left and then frozen", 2],
+])("a page that is %s releases its locks, and resumes when it is shown again", async (_, times) => {
   const given = await bundleOf(CHUNK);
   const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
   const locks = new Locks();
@@ -303,8 +306,10 @@ test("a page that is left releases its locks, and resumes when it is shown again
   const downloader = new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
   const loading = loadWith(downloader, given);
   await asked;
-  downloader.leave();
-  await locks.free();
+  for (let i = 0; i < times; i += 1) {
+    downloader.leave();
+    await locks.free();
+  }
   expect(server.chunkRequests).toBe(1);
   downloader.back();
   expect(await loading).toEqual(given.contents);

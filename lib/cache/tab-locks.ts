@@ -48,8 +48,10 @@ export class TabLocks {
 
   /** Releases all locks, since the page may go into the back/forward cache. */
   leave(): void {
-    this.#period.abort();
     this.leaving();
+    // A page that is left (pagehide) may be frozen then: work that already waits for its return must not wait for ever.
+    if (this.#period.signal.aborted) return;
+    this.#period.abort();
     this.#here = new Promise((resolve) => {
       this.#comeBack = resolve;
     });

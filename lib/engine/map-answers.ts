@@ -232,5 +232,6 @@ function bytesOf(inputs: Inputs): number {
     const { width = displayWidth ?? 0, height = displayHeight ?? 0 } = held;
     bytes += byteLength ?? size ?? width * height * 4;
   }
-  return bytes;
+  // Of an object that is no input, `size` may be anything: its run reports it.
+  return bytes > 0 ? bytes : 1;
 }

@@ -84,6 +84,17 @@ test("the first error ends the iteration and cancels what is under way", async (
   expect((await answers.next()).done).toBe(true);
 });
 
+test('an object that is no input first, whose size is no number, does not stop the map with errors: "yield"', async () => {
+  const wrong = { x: { size: [2, 3] } } as unknown as Inputs;
+  const run = (): Promise<RunResult> => Promise.reject(new TypeError("no input"));
+  const indices: number[] = [];
+  for await (const { index } of mapRuns({ run, atLeast: 2, atMost: 4 }, [wrong, wrong, wrong, wrong, wrong], {
+    errors: "yield",
+  }))
+    indices.push(index);
+  expect(indices).toHaveLength(5);
+});
+
 test('an input that fails is yielded in its place with errors: "yield"', async () => {
   const { runs, map } = model(3);
   const collected: string[] = [];
