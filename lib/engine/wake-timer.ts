@@ -1,5 +1,6 @@
 // The one timer of a dispatcher. It is set to the earliest time that was asked for; one that fires too early only has
-// its callback look again.
+// its callback look again. Browsers cut fractions of a ms off, and a coarse clock may show the same time for long after
+// a timer of a fraction: whole ms, rounded up, let it fire once instead of again and again.
 import type { Effects } from "../effects/effects.ts";
 
 /** Calls back at the earliest of the times that are set. */
@@ -19,10 +20,13 @@ export class WakeTimer {
     if (atMs >= this.#atMs) return;
     this.stop();
     this.#atMs = atMs;
-    this.#cancel = this.#effects.setTimer(() => {
-      this.#atMs = Infinity;
-      this.#onWake();
-    }, atMs - this.#effects.now());
+    this.#cancel = this.#effects.setTimer(
+      () => {
+        this.#atMs = Infinity;
+        this.#onWake();
+      },
+      Math.ceil(atMs - this.#effects.now()),
+    );
   }
 
   /** Cancels the pending call. */

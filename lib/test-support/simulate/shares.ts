@@ -1,8 +1,12 @@
+/* eslint-disable no-console -- a part of the command line */
 // Distributes seeds over all cores: one process per core runs this command line again, bundled to one plain file.
 import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
+
+/** Without a message for so long a process counts as hung: a loop that never ends. */
+const HUNG_MS = 180_000;
 
 /** A contiguous range of seeds. */
 export interface Seeds {
@@ -12,7 +16,7 @@ export interface Seeds {
 
 /**
  * Starts this command line once per core with `--share` and its part of the seeds; calls back with each message of the
- * processes. Returns whether all of them exited with 0.
+ * processes. Returns whether all of them exited with 0; one that hangs is ended.
  */
 export async function spread(
   { from, count }: Seeds,
@@ -29,8 +33,22 @@ export async function spread(
     // Node's default settings cost a fifth of the time.
     const execArgv = ["--max-semi-space-size=64", "--stack-trace-limit=0", "--single-threaded"];
     const child = fork(script, args, { execArgv });
-    child.on("message", onMessage);
-    return new Promise<number | null>((resolve) => child.once("exit", resolve));
+    let last: unknown = null;
+    const hung = setTimeout(() => {
+      console.error(`hung: no message for ${HUNG_MS / 1_000} s after ${JSON.stringify(last)}; --from ${first}`);
+      child.kill("SIGKILL");
+    }, HUNG_MS);
+    child.on("message", (message) => {
+      last = (message as { readonly seed?: number }).seed ?? null;
+      hung.refresh();
+      onMessage(message);
+    });
+    return new Promise<number | null>((resolve) =>
+      child.once("exit", (code) => {
+        clearTimeout(hung);
+        resolve(code);
+      }),
+    );
   });
   return (await Promise.all(exits)).every((code) => code === 0);
 }

@@ -16,7 +16,7 @@ import { prepareTraces, traceFrom } from "./replay.ts";
 import { Request } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
-import { World } from "./world.ts";
+import { BEGIN_MS, World } from "./world.ts";
 import type { Fault } from "./world.ts";
 
 const REQUESTS = 100;
@@ -47,6 +47,10 @@ const TURNS = 80;
 /** Limit on a story's duration: a hundred requests whose every attempt runs into the longest timeout. */
 const END_MS = 3 * 3_600_000;
 const TIMEOUT_MS = 5_000;
+/** Coarse clocks, in ms: those of Firefox and Chromium, of 60 and of 600 Hz, and of a browser that resists fingerprinting. */
+const CLOCKS = [0.02, 5 / 3, 0.1, 1_000 / 60, 0.005, 100];
+/** Time in which a story makes its requests. */
+const ASKED_MS = 3_000;
 
 /** Options of a story. */
 export interface SimulateOptions {
@@ -80,6 +84,11 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   // In one of eight of the others, callers await each answer, so that the wide lane is used.
   const isTalk = !isCrowded && seed % 8 === 5;
   const isPaced = mayFail && random.chance(0.5);
+  // In one of five clocks are coarse. Sums of their readings are rounded differently about a power of two, so one falls
+  // into the requests.
+  const isCoarse = seed % 10 === 4 || seed % 10 === 6;
+  const clockMs = isCoarse ? (CLOCKS[Math.floor(seed / 10) % CLOCKS.length] as number) : 0;
+  const uptimeMs = isCoarse ? 2 ** (17 + (seed % 19)) - BEGIN_MS - ((997 * seed) % ASKED_MS) : 0;
   let messages = 0;
   let faults = 0;
   const files = new Map<string, string>([["https://app.test/" + TOY_CHUNK.path, TOY_CHUNK.content]]);
@@ -100,6 +109,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
       return random.pick(FAULTS);
     },
     drawPace: () => (isPaced && random.chance(0.3) ? [random.pick([1, 4, 15]), random.pick([0.1, 1, 10])] : [1, 1]),
+    ...(isCoarse ? { clockMs, uptimeMs } : {}),
     log: log ?? null,
   });
   const maxSize = random.chance(0.2) ? 20 : 100_000;
@@ -137,7 +147,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     ? crowd(world, engine, models)
     : isTalk
       ? talk(world, engine, models)
-      : ask(world, engine, models, !mayFail && freezes === 0);
+      : ask(world, engine, models, !mayFail && freezes === 0, clockMs);
   const streams = isCrowded || isTalk ? [] : STREAMS.map((name) => new Stream(world, name, sum));
   const broken: string[] = [];
   const lanes = engine.stats().lanes.length;
@@ -146,24 +156,27 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
     return requests.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
   }, world.now + END_MS);
-  broken.push(...requests.flatMap((x) => x.check()), ...world.wrong, ...wideBesideOthers(requests));
-  broken.push(...streams.flatMap((x) => x.end(mayFail)));
-  if (isCrowded) broken.push(...starved(requests));
-  // A request that a lane failed was on time until then.
-  if (!mayFail && freezes === 0) broken.push(...toldLate(requests));
-  if (!mayFail) {
-    const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
-    if (failed !== undefined) broken.push(`without a fault ${failed.asked.name} failed: ${String(failed.error)}`);
-    const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
-    if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
+  if (world.isHung) broken.push(...world.wrong);
+  else {
+    broken.push(...requests.flatMap((x) => x.check()), ...world.wrong, ...wideBesideOthers(requests));
+    broken.push(...streams.flatMap((x) => x.end(mayFail)));
+    if (isCrowded) broken.push(...starved(requests));
+    // A request that a lane failed was on time until then.
+    if (!mayFail && freezes === 0) broken.push(...toldLate(requests, TOLD_MS + clockMs));
+    if (!mayFail) {
+      const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
+      if (failed !== undefined) broken.push(`without a fault ${failed.asked.name} failed: ${String(failed.error)}`);
+      const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
+      if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
+    }
+    // Failed starts beside a lane that holds or loads the model cost a request no attempt, up to SPARED_MAX.
+    const startsMax = startsBefore + lanes * 4 + requests.length * (MAX_ATTEMPTS + SPARED_MAX);
+    if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
+    await end(world, engine, models, broken);
+    broken.push(...overBudget(world.gpuLosses));
+    const difference = (await decidedOtherwise?.()) ?? null;
+    if (difference !== null) broken.push(`a trace's decisions differ on replay: ${difference}`);
   }
-  // Failed starts beside a lane that holds or loads the model cost a request no attempt, up to SPARED_MAX.
-  const startsMax = startsBefore + lanes * 4 + requests.length * (MAX_ATTEMPTS + SPARED_MAX);
-  if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
-  await end(world, engine, models, broken);
-  broken.push(...overBudget(world.gpuLosses));
-  const difference = (await decidedOtherwise?.()) ?? null;
-  if (difference !== null) broken.push(`a trace's decisions differ on replay: ${difference}`);
   const count = (is: (x: Request) => boolean): number => requests.filter(is).length;
   return {
     broken,
@@ -178,15 +191,17 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
 }
 
 /** Requests of all kinds, at random times. */
-function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boolean): Request[] {
+function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boolean, clockMs: number): Request[] {
   const { random } = world;
+  /** A deadline that the clock can show, so that a latest start may be one of its readings. */
+  const shown = (ms: number): number => (clockMs === 0 ? ms : Math.ceil(ms / clockMs) * clockMs);
   let [which, startMs, dims] = [0, 0, [1, 2] as readonly [number, number]];
   return Array.from({ length: REQUESTS }, (_, i) => {
     const stop = random.chance(0.2) ? new AbortController() : null;
     // Now and then an identical request follows at once; both must share one run.
     if (i === 0 || !random.chance(0.2)) {
       which = random.below(models.length);
-      startMs = random.upTo(3_000);
+      startMs = random.upTo(ASKED_MS);
       dims = [random.chance(0.8) ? 1 : 2 + random.below(3), random.chance(0.8) ? 2 : 3];
     }
     const request = new Request(world, {
@@ -196,7 +211,7 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
       dims,
       options: {
         priority: random.pick(PRIORITIES),
-        deadlineMs: random.chance(0.4) ? random.pick([40, 120, 500, 5_000]) : undefined,
+        deadlineMs: random.chance(0.4) ? shown(random.pick([40, 120, 500, 5_000])) : undefined,
         onLate: random.chance(0.2) ? "finish" : undefined,
         preempt: random.chance(0.2),
       },
@@ -277,11 +292,11 @@ function starved(requests: readonly Request[]): string[] {
 }
 
 /** A request that can't meet its deadline is rejected once that is clear, in a hidden tab too. */
-function toldLate(requests: readonly Request[]): string[] {
+function toldLate(requests: readonly Request[], toldMs: number): string[] {
   return requests
     .filter(({ refused, asked: { options }, calledMs, settledMs }) => {
       const { deadlineMs = Infinity } = options;
-      return refused && settledMs - calledMs > deadlineMs + TOLD_MS;
+      return refused && settledMs - calledMs > deadlineMs + toldMs;
     })
     .map(({ asked, settledMs, calledMs }) => `${asked.name} was rejected late: after ${settledMs - calledMs} ms`);
 }

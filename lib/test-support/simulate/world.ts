@@ -40,6 +40,8 @@ export interface WorldOptions {
   readonly drawPace?: (world: World) => [slowness: number, lie: number];
   /** Clock resolution of page and workers, in ms. Default: exact. */
   readonly clockMs?: number;
+  /** Reading of the clocks as the world begins, in ms. Default: 0. */
+  readonly uptimeMs?: number;
   readonly log: ((line: string) => void) | null;
 }
 
@@ -52,13 +54,16 @@ interface Event {
 }
 
 /** Start of the faults: long after the last model was loaded. */
-const BEGIN_MS = 60_000;
+export const BEGIN_MS = 60_000;
 
 /** Maximum delivery time of a message. */
 const DELIVERY_MS = 0.2;
 
 /** Number of events that are queued at a time. */
 const TOGETHER = 64;
+
+/** Number of events at one reading of the clock after which a world counts as hung. */
+const HUNG_EVENTS = 20_000;
 
 /** A simulated world. */
 export class World {
@@ -82,8 +87,10 @@ export class World {
   clampMs = 0;
   /** Wall-clock times of GPU device losses. */
   readonly gpuLosses: number[] = [];
-  /** Messages that workers must never receive. */
+  /** Messages that workers must never receive, and work without end. */
   readonly wrong: string[] = [];
+  /** Whether it had work without end: then it can't be run on. */
+  isHung = false;
   /** Runs so far, and their rows. */
   runs = 0;
   rows = 0;
@@ -132,8 +139,9 @@ export class World {
 
   /** Reads the clock of a page or a worker. */
   read(): number {
-    const { clockMs = 0 } = this.#options;
-    return clockMs === 0 ? this.now : Math.floor(this.now / clockMs) * clockMs;
+    const { clockMs = 0, uptimeMs = 0 } = this.#options;
+    const ms = this.now + uptimeMs;
+    return clockMs === 0 ? ms : Math.floor(ms / clockMs) * clockMs;
   }
 
   /** Advances the wall clock while page and workers stand still: a frozen tab, a sleeping laptop. */
@@ -149,20 +157,29 @@ export class World {
   /**
    * Runs events until `done` returns true, no event is left, or the time is up. Each event is an immediate of its own,
    * before which all microtasks have run. Many are queued at a time, since Node polls the operating system between two
-   * queues of them, which took a fifth of a story.
+   * queues of them, which took a fifth of a story. Work that goes on and on at one reading of the clock is `wrong`.
    */
   async run(done: () => boolean, untilMs: number): Promise<void> {
     let queued: NodeJS.Immediate[] = [];
+    let atOnce = 0;
     await new Promise<void>((resolve, reject) => {
       const next = (): void => {
         try {
           const event = this.#events[0];
-          if (done() || event === undefined || event.at > untilMs) {
+          if (this.isHung || done() || event === undefined || event.at > untilMs) {
             resolve();
             return;
           }
           this.#events.shift();
+          const before = this.read();
           this.now = Math.max(this.now, event.at);
+          atOnce = this.read() > before ? 0 : atOnce + 1;
+          if (atOnce > HUNG_EVENTS) {
+            this.isHung = true;
+            this.wrong.push(`hung: more than ${HUNG_EVENTS} events at one reading of the clock`);
+            resolve();
+            return;
+          }
           event.act();
         } catch (error) {
           reject(error instanceof Error ? error : new Error(String(error)));
