@@ -40,3 +40,7 @@ test("sizes of one shape never differ by more than may be padded, and exact ones
     }),
   );
 });
+
+test("a request without rows runs alone: its cost per row is no number", () => {
+  expect(shapeOf([input("a", ["n", 5])], { a: [0, 5] })).toBeNull();
+});

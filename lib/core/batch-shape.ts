@@ -20,7 +20,8 @@ export function canBatch(inputs: readonly Port[], outputs: readonly Port[]): boo
 }
 
 /**
- * Returns the shape of a request from the dims of its inputs; null where it must run alone. `exact` excludes padding.
+ * Returns the shape of a request from the dims of its inputs; null where it must run alone, as one without rows does.
+ * `exact` excludes padding.
  */
 export function shapeOf(
   ports: readonly BundleInput[],
@@ -40,7 +41,7 @@ export function shapeOf(
     }
     key += ";";
   }
-  return rows === undefined ? null : { key, rows };
+  return rows ? { key, rows } : null;
 }
 
 function isOpen({ dims, batchAxis }: Port): boolean {

@@ -7,7 +7,7 @@ import type { Effects } from "../effects/effects.ts";
 export class WakeTimer {
   readonly #effects: Effects;
   readonly #onWake: () => void;
-  #cancel: (() => void) | null = null;
+  #cancel: (() => void) | undefined;
   #atMs = Infinity;
 
   constructor(effects: Effects, onWake: () => void) {
