@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Estimate } from "./cost-estimate.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
-import type { Decision, Step } from "./events.ts";
+import type { Decision } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SavedScheduler } from "./scheduler.ts";
 
