@@ -65,7 +65,7 @@ export const TWINS: readonly Broken[] = [
     make: async () =>
       without(
         await hashed({ base: "/", fallback: "missing", headers: [header("*", "X-Nf-Request-Id", "01J")] }),
-        /worker-(?!offline)[^/]*\.js$|\.wasm$/,
+        /\/worker-(?!offline)[^/]*\.js$|\.wasm$/,
       ),
   },
   {
