@@ -3,27 +3,19 @@
 // notices, and one whose text is no longer in the code, fails the run. The last line is `N passed, N failed`: passed
 // means noticed.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { ROOT } from "../support/prepare.ts";
 import { mutate, MUTANT_VARIABLE } from "./mutant.ts";
 import type { Mutant } from "./mutant.ts";
+import { readMutants } from "./read-mutants.ts";
 
 /** Mutants that run in parallel: one per core of the machines that run this. */
 const PARALLEL = 2;
-/** Files beside the lists. */
-const OWN = new Set(["areas.ts", "auto.ts", "mutant.ts", "run.ts", "vitest.config.ts"]);
 
-const folder = import.meta.dirname;
-const lists = readdirSync(folder).filter((x) => x.endsWith(".ts") && !OWN.has(x));
-const all: Mutant[] = [];
-for (const list of lists.sort()) {
-  const { MUTANTS } = (await import(pathToFileURL(join(folder, list)).href)) as { MUTANTS: readonly Mutant[] };
-  all.push(...MUTANTS);
-}
+const all = await readMutants();
 const { values, positionals: words } = parseArgs({
   allowPositionals: true,
   options: { every: { type: "string", default: "1" }, report: { type: "string" } },
