@@ -229,6 +229,8 @@ function watch(
 } {
   let changedAt = performance.now();
   const pending = new Map<RequestLike, number>();
+  /** Answers whose bodies are still being read. */
+  let reading = 0;
   const changed = (): void => {
     changedAt = performance.now();
   };
@@ -246,7 +248,11 @@ function watch(
   page.on("response", (response) => {
     changed();
     pending.delete(response.request());
-    void record(response).then((seen) => log.seen.push(seen));
+    reading += 1;
+    void record(response).then((seen) => {
+      log.seen.push(seen);
+      reading -= 1;
+    });
   });
   page.on("console", (message) => {
     changed();
@@ -259,7 +265,7 @@ function watch(
   const settle = async (waitMs: number, quietMs = QUIET_MS): Promise<void> => {
     const until = performance.now() + waitMs;
     changed();
-    while (performance.now() < until && performance.now() - changedAt < quietMs)
+    while (performance.now() < until && (reading > 0 || performance.now() - changedAt < quietMs))
       await new Promise((resolve) => setTimeout(resolve, 100));
   };
   const isWaiting = (): boolean =>
