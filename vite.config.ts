@@ -50,7 +50,7 @@ export default defineConfig({
       replacement: join(ROOT, `dist/${code}.js`),
     })),
   },
-  plugins: [pages(), headersAlways(), search(ROOT), models(), serviceWorker()],
+  plugins: [pages(), headersAlways(), search(ROOT, fileAt), models(), serviceWorker()],
   optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },
   server: { port, strictPort: true, host: "127.0.0.1", headers: isolation, fs: { allow: [ROOT] } },
   preview: { port, strictPort: true, host: "127.0.0.1", headers: { ...isolation, ...POLICY } },

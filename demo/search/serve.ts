@@ -3,7 +3,6 @@
 import { createReadStream, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Connect, Plugin } from "vite";
-import { fileAt } from "../../lib/compress/check/file-at.ts";
 
 /** Documents of the example. */
 const DOCUMENTS = [
@@ -23,9 +22,12 @@ export interface Document {
   readonly text: string;
 }
 
+/** Finds the file of a folder that a request's path names; null where there is none. */
+type FileAt = (folder: string, pathname: string) => string | null;
+
 /** Serves model and documentation; the latter is built, too. */
-export function search(root: string): Plugin {
-  const model = serveModel(join(root, "e2e/.cache/minilm"));
+export function search(root: string, fileAt: FileAt): Plugin {
+  const model = serveModel(join(root, "e2e/.cache/minilm"), fileAt);
   return {
     name: "search",
     configureServer: ({ middlewares }) => {
@@ -53,7 +55,7 @@ function readDocumentation(root: string): Document[] {
 }
 
 /** Serves the model's folder as it is now: it may be made while the server runs. */
-function serveModel(folder: string): Connect.NextHandleFunction {
+function serveModel(folder: string, fileAt: FileAt): Connect.NextHandleFunction {
   return (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     const path = fileAt(folder, pathname);
