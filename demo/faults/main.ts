@@ -72,7 +72,8 @@ function offer(stream: Stream, hasGpu: boolean): void {
         setTimeout(() => {
           button.disabled = false;
         }, GPU_REST_MS);
-      } else saboteur.harmUsed(fault, fault !== "kill");
+      } else if (fault === "kill") saboteur.endNext();
+      else saboteur.harmUsed(fault, true);
       status.say(SAID[fault]);
     });
   }
@@ -87,7 +88,7 @@ function offer(stream: Stream, hasGpu: boolean): void {
 }
 
 const SAID = {
-  kill: "A worker was terminated. No event is fired; its Web Lock is released. Between two runs that costs no attempt.",
+  kill: "The worker of the next call is terminated. No event is fired; its Web Lock is released.",
   throw: "The next call crashes its worker.",
   hang: "The next call hangs; the watchdog must detect it.",
   destroy: "The GPU device will be destroyed during the next run.",

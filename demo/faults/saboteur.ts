@@ -49,6 +49,7 @@ export class Saboteur {
   readonly #workers: Set<Worker> = new Set();
   /** The worker that last received work. */
   #used: Worker | null = null;
+  #endsNext = false;
   /** Number of workers started, except those that fetch models. */
   started = 0;
   /** Number of all workers that have not ended. */
@@ -73,6 +74,11 @@ export class Saboteur {
   harmUsed(fault: Fault, duringRun: boolean): boolean {
     const used = this.#used;
     return this.#harm(used !== null && this.#workers.has(used) ? used : [...this.#workers].at(-1), fault, duringRun);
+  }
+
+  /** Terminates the worker that receives the next message, right after it: a run that begins then is lost. */
+  endNext(): void {
+    this.#endsNext = true;
   }
 
   #harm(worker: Worker | undefined, fault: Fault, duringRun: boolean): boolean {
@@ -120,6 +126,9 @@ export class Saboteur {
       worker.postMessage = (message: unknown, transfer: unknown = []) => {
         this.#used = worker;
         post(message, transfer as Transferable[]);
+        if (!this.#endsNext) return;
+        this.#endsNext = false;
+        terminate.call(worker);
       };
     }
     let isUp = true;

@@ -13,13 +13,13 @@ test.beforeEach(async ({ page }) => {
 });
 
 for (const [fault, said] of [
-  ["kill", "A worker was terminated"],
+  ["kill", "The worker of the next call is terminated"],
   ["throw", "The next call crashes"],
   ["hang", "The next call hangs"],
 ] as const) {
   test(`the button "${fault}" injects its fault, and nothing is lost`, async ({ page }) => {
     const button = page.locator(`button[data-fault=${fault}]`);
-    // A worker that is terminated between two runs, or while it starts, costs no attempt: then another one is.
+    // A worker that is terminated while it starts costs no attempt: then another one is.
     await expect(async () => {
       await button.focus();
       await page.keyboard.press("Enter");
