@@ -1,5 +1,5 @@
-// `npm start`: builds what is missing or older than its sources (the package, the bundles), builds the site, and serves
-// it. For work on the site itself, `npx vite` serves it from its sources.
+// `npm start`: builds the package if it is missing or older than its sources, and the bundles that are (models/build.ts
+// looks at each: the package's build makes one of them for its templates), builds the site, and serves it. For work on the site itself, `npx vite` serves it from its sources.
 import { spawn } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { createServer } from "node:net";
@@ -22,8 +22,8 @@ async function start(): Promise<void> {
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     throw new Error(`PORT is "${process.env["PORT"] ?? ""}"; it must be a whole number from 1 to 65535.`);
   await assertFree(port);
-  await buildIfOld("the package", "build", "dist/index.js", ["lib"]);
-  await buildIfOld("the models' bundles", "models", "models/dist", ["models", "lib/compress"]);
+  if (newest(join(ROOT, "dist/index.js")) < newest(join(ROOT, "lib"))) await run("the package", "build");
+  await run("the models' bundles", "models");
   say("Building the site …");
   const configFile = join(ROOT, "vite.config.ts");
   await build({ configFile, logLevel: "warn" });
@@ -31,10 +31,8 @@ async function start(): Promise<void> {
   say(`Selvedge is served at ${server.resolvedUrls?.local[0] ?? `http://${HOST}:${port}/`}`);
 }
 
-/** Runs a script of package.json if its result is missing, or older than the newest of its sources. */
-async function buildIfOld(what: string, script: string, result: string, sources: readonly string[]): Promise<void> {
-  const builtMs = newest(join(ROOT, result));
-  if (builtMs >= Math.max(...sources.map((source) => newest(join(ROOT, source))))) return;
+/** Runs a script of package.json. */
+async function run(what: string, script: string): Promise<void> {
   say(`Building ${what} (npm run ${script}) …`);
   await new Promise<void>((resolve, reject) => {
     const child = spawn("npm", ["run", "--silent", script], { cwd: ROOT, stdio: "inherit" });
