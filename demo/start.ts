@@ -1,5 +1,6 @@
 // `npm start`: builds the package if it is missing or older than its sources, and the bundles that are (models/build.ts
-// looks at each: the package's build makes one of them for its templates), builds the site, and serves it. For work on the site itself, `npx vite` serves it from its sources.
+// looks at each: the package's build makes one of them for its templates), builds the site, and serves it. For work on
+// the site itself, `npx vite` serves it from its sources.
 import { spawn } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { createServer } from "node:net";
