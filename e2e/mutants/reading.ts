@@ -127,6 +127,6 @@ export const MUTANTS: readonly Mutant[] = [
     from: "mixesRows: modelMixesRows(model),",
     to: "mixesRows: false,",
     test: "lib/compress/compress.test.ts",
-    title: "a variant whose rows influence each other",
+    title: "a variant says whether its rows influence each other",
   },
 ];
