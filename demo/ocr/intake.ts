@@ -1,25 +1,11 @@
 // Sources of a page: dropped, pasted, picked or photographed. Each ends in one callback with a file; only decoding
 // shows whether it is a picture.
+import { takeFiles } from "../take-files.ts";
 
 /** Calls back with each picture from drop, paste or the file input. */
 export function takePictures(input: HTMLInputElement, onPicture: (file: Blob) => void): void {
-  input.addEventListener("change", () => {
-    const file = input.files?.[0];
-    if (file !== undefined) onPicture(file);
-    input.value = ""; // so that the same file can be chosen again
-  });
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (event.relatedTarget === null) document.body.classList.remove("dropping");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    const file = event.dataTransfer?.files[0];
-    if (file !== undefined) onPicture(file);
+  takeFiles(input, ([picture]) => {
+    onPicture(picture);
   });
   document.addEventListener("paste", (event) => {
     const file = event.clipboardData?.files[0];

@@ -2,9 +2,9 @@
 // and both answer the query. Without the model, words alone are compared.
 import * as Comlink from "comlink";
 import { backendIn, find, Status } from "../status.ts";
+import { takeFiles } from "../take-files.ts";
 import { Embedder } from "./embedder.ts";
 import type { IndexWorker } from "./index-worker.ts";
-import { takeFiles } from "./intake.ts";
 import type { Mode } from "./search-index.ts";
 import type { Document } from "./serve.ts";
 import { hitElement, sourceRow } from "./view.ts";

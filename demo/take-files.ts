@@ -1,9 +1,17 @@
 // Files that a person chooses, or drops anywhere on the page.
 
-/** Calls back with the files of each choice or drop. */
-export function takeFiles(input: HTMLInputElement, onFiles: (files: readonly File[]) => void): void {
+/** Calls back with the files of each choice or drop; at least one. */
+export function takeFiles(
+  input: HTMLInputElement,
+  onFiles: (files: readonly [first: File, ...others: File[]]) => void,
+): void {
+  const take = (list: FileList | null | undefined): void => {
+    const [first, ...others] = [...(list ?? [])];
+    // Text that is dragged is no file.
+    if (first !== undefined) onFiles([first, ...others]);
+  };
   input.addEventListener("change", () => {
-    onFiles([...(input.files ?? [])]);
+    take(input.files);
     input.value = ""; // so that the same file can be chosen again
   });
   document.addEventListener("dragover", (event) => {
@@ -16,8 +24,6 @@ export function takeFiles(input: HTMLInputElement, onFiles: (files: readonly Fil
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dropping");
-    const files = [...(event.dataTransfer?.files ?? [])];
-    // Text that is dragged is no file.
-    if (files.length > 0) onFiles(files);
+    take(event.dataTransfer?.files);
   });
 }
