@@ -1,6 +1,7 @@
 // `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, the simulation,
 // known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a
-// skipped test counts as failed, and so does a suite that broke before it could count. Words after `--` name suites:
+// skipped test counts as failed, and so does a suite that broke before it could count. The failed tests are listed above
+// that line, since a log of an hour is read from its end. Words after `--` name suites:
 // `unit`, `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -10,7 +11,8 @@ import { ensureLavapipe } from "./support/lavapipe/lavapipe.ts";
 import { commit } from "./support/origin.ts";
 import { prepare, ROOT } from "./support/prepare.ts";
 import { isSoak, slice } from "./support/slice.ts";
-import { addCounts, playwrightCounts, playwrightMeasured, settled, vitestCounts } from "./support/tally.ts";
+import { addCounts, playwrightCounts, playwrightFailures, playwrightMeasured, settled } from "./support/tally.ts";
+import { vitestCounts, vitestFailures } from "./support/tally.ts";
 import { addToTrend, slowSuites } from "./support/trend.ts";
 import type { Counts, PlaywrightReport, VitestReport } from "./support/tally.ts";
 
@@ -26,7 +28,12 @@ const OWN_SUITES = ["unit", "simulation", "mutants", "mutants-auto"];
 interface Outcome {
   readonly counts: Counts;
   readonly measured: readonly Record<string, unknown>[];
+  /** The failed tests, each with the beginning of its error. */
+  readonly failures: readonly string[];
 }
+
+/** Result of a suite that broke before it could count. */
+const BROKEN: Outcome = { counts: { passed: 0, failed: 1 }, measured: [], failures: [] };
 
 /** Runs a suite and reads its report; a suite without one has failed. */
 function run(title: string, command: readonly string[], report: string, read: (report: unknown) => Outcome): Outcome {
@@ -37,10 +44,11 @@ function run(title: string, command: readonly string[], report: string, read: (r
   const { status } = spawnSync("npx", command, { cwd: ROOT, stdio: "inherit" });
   seconds[title] = Math.round((performance.now() - startMs) / 1_000);
   console.log(`${title}: ${seconds[title]} s`);
-  const { counts, measured } = existsSync(path)
-    ? read(JSON.parse(readFileSync(path, "utf8")))
-    : { counts: { passed: 0, failed: 0 }, measured: [] };
-  return { counts: settled(counts, status), measured };
+  if (!existsSync(path)) return { ...BROKEN, failures: [`${title}: no report (exit status ${status})`] };
+  const { counts, measured, failures } = read(JSON.parse(readFileSync(path, "utf8")));
+  const all = settled(counts, status);
+  const silent = all.failed > counts.failed ? [`${title}: exit status ${status}, ${counts.passed} passed`] : [];
+  return { counts: all, measured, failures: [...failures, ...silent] };
 }
 
 function runUnitTests(): Outcome {
@@ -48,6 +56,7 @@ function runUnitTests(): Outcome {
   return run("Unit tests", ["vitest", "run", ...json], "vitest.json", (report) => ({
     counts: vitestCounts(report as VitestReport),
     measured: [],
+    failures: vitestFailures(report as VitestReport),
   }));
 }
 
@@ -63,10 +72,11 @@ function runSimulation(): Outcome {
     "test-results/simulation.json",
   ];
   return run("Simulation", command, "simulation.json", (report) => {
-    const { broken } = report as { broken: number };
+    const { broken, failures } = report as { broken: number; failures: readonly string[] };
     return {
       counts: { passed: Number(broken === 0), failed: broken },
       measured: [{ test: "simulation", ...(report as object) }],
+      failures,
     };
   });
 }
@@ -81,7 +91,10 @@ function runMutants(): Outcome {
     "--report",
     "test-results/mutants.json",
   ];
-  return run("Mutants", command, "mutants.json", (report) => ({ counts: report as Counts, measured: [] }));
+  return run("Mutants", command, "mutants.json", (report) => {
+    const { failures, ...counts } = report as Counts & { failures: readonly string[] };
+    return { counts, measured: [], failures };
+  });
 }
 
 /** Only on request, as in the soak: automatic mutants for half an hour; the next run resumes from there. */
@@ -89,13 +102,18 @@ function runAutoMutants(): Outcome {
   console.log("\nAutomatic mutants");
   const command = ["run", "--silent", "mutants:auto", "--", "--minutes", "30"];
   const { status } = spawnSync("npm", command, { cwd: ROOT, stdio: "inherit" });
-  return { counts: settled({ passed: 1, failed: 0 }, status), measured: [] };
+  return {
+    counts: settled({ passed: 1, failed: 0 }, status),
+    measured: [],
+    failures: status === 0 ? [] : ["Automatic mutants"],
+  };
 }
 
 function runBrowsers(names: readonly string[]): Outcome {
   return run("Browsers", ["playwright", "test", ...names], "playwright.json", (report) => ({
     counts: playwrightCounts(report as PlaywrightReport),
     measured: playwrightMeasured(report as PlaywrightReport),
+    failures: playwrightFailures(report as PlaywrightReport),
   }));
 }
 
@@ -117,6 +135,9 @@ const counts = outcomes.map((x) => x.counts);
 const { passed, failed } = addCounts(...counts, { passed: 0, failed: Number(isAdapterMissing) });
 const measured = outcomes.flatMap((x) => x.measured);
 writeFileSync(join(REPORTS, "outcome.json"), JSON.stringify({ passed, failed, measured }));
+const failures = outcomes.flatMap((x) => x.failures);
+if (isAdapterMissing) failures.push("Chromium has no WebGPU adapter with float16 (lavapipe)");
+if (failures.length > 0) console.log(`\nFailed:\n${failures.join("\n")}`);
 const slow = isSoak
   ? []
   : slowSuites(addToTrend(TREND, { at: new Date().toISOString(), commit: commit(), seconds, bytes: sizes() }));

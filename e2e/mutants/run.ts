@@ -54,14 +54,14 @@ async function missed(mutant: Mutant, n: number): Promise<string | null> {
   }
 }
 
-let failed = 0;
+const failures: string[] = [];
 const waiting = chosen.entries();
 async function work(): Promise<void> {
   for (const [n, mutant] of waiting) {
     const reason = await missed(mutant, n);
     console.log(`${reason === null ? "noticed" : "MISSED "}  ${mutant.fault}  ${mutant.breaks}`);
     if (reason === null) continue;
-    failed += 1;
+    failures.push(`mutant ${mutant.fault} ${mutant.breaks}: ${reason}`);
     console.log(`  ${reason}`);
   }
 }
@@ -70,7 +70,7 @@ try {
 } finally {
   rmSync(reports, { recursive: true, force: true });
 }
-const counts = { passed: chosen.length - failed, failed };
-if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(counts));
-console.log(`\n${counts.passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;
+const counts = { passed: chosen.length - failures.length, failed: failures.length };
+if (values.report !== undefined) writeFileSync(values.report, JSON.stringify({ ...counts, failures }));
+console.log(`\n${counts.passed} passed, ${counts.failed} failed`);
+process.exitCode = counts.failed === 0 && chosen.length > 0 ? 0 : 1;

@@ -1,5 +1,6 @@
-// Counts passed and failed tests from the reports of the two runners. A test that did not run did not pass: skipped and
-// to-do tests count as failed, flaky ones too.
+// Counts passed and failed tests from the reports of the two runners, and lists the failed ones. A test that did not run
+// did not pass: skipped and to-do tests count as failed, flaky ones too.
+import { stripVTControlCharacters } from "node:util";
 
 /** Numbers of passed and failed tests. */
 export interface Counts {
@@ -11,7 +12,16 @@ export interface Counts {
 export interface VitestReport {
   readonly numTotalTests: number;
   readonly numPassedTests: number;
-  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
 }
 
 /** Part of Playwright's JSON report that is read. */
@@ -22,17 +32,25 @@ export interface PlaywrightReport {
     readonly skipped: number;
     readonly flaky: number;
   };
-  readonly errors: readonly unknown[];
+  readonly errors: readonly PlaywrightError[];
   readonly suites: readonly Suite[];
+}
+
+interface PlaywrightError {
+  readonly message?: string;
 }
 
 interface Suite {
   readonly suites?: readonly Suite[];
   readonly specs?: readonly {
     readonly title: string;
+    readonly file: string;
+    readonly line: number;
     readonly tests: readonly {
       readonly projectName: string;
+      readonly status: string;
       readonly results: readonly {
+        readonly errors: readonly PlaywrightError[];
         readonly attachments: readonly { readonly name: string; readonly body?: string }[];
       }[];
     }[];
@@ -52,6 +70,42 @@ export function playwrightCounts({ stats, errors }: PlaywrightReport): Counts {
   return { passed: stats.expected, failed: stats.unexpected + stats.skipped + stats.flaky + errors.length };
 }
 
+/** Lists a vitest run's failed tests, each with the beginning of its error. */
+export function vitestFailures({ testResults }: VitestReport): string[] {
+  return testResults.flatMap(({ name, status, message, assertionResults }) =>
+    status === "failed" && assertionResults.length === 0
+      ? [told(name, message)]
+      : assertionResults
+          .filter((x) => x.status !== "passed")
+          .map((x) => told(`${name} › ${x.fullName} (${x.status})`, x.failureMessages.join("\n"))),
+  );
+}
+
+/** Lists a Playwright run's failed tests, each with the beginning of its error. */
+export function playwrightFailures({ suites, errors }: PlaywrightReport): string[] {
+  const found = errors.map(({ message = "" }) => told("outside of tests", message));
+  for (const { title, file, line, tests } of specsIn(suites)) {
+    for (const { projectName, status, results } of tests) {
+      if (status === "expected") continue;
+      const messages = results.flatMap((x) => x.errors).map(({ message = "" }) => message);
+      found.push(told(`[${projectName}] ${file}:${line} › ${title} (${status})`, messages.join("\n")));
+    }
+  }
+  return found;
+}
+
+/** Lines of an error that are shown, and characters. */
+const SHOWN = { lines: 12, characters: 1_000 };
+
+function told(title: string, error: string): string {
+  const lines = stripVTControlCharacters(error).slice(0, SHOWN.characters).split("\n").slice(0, SHOWN.lines);
+  return [title, ...lines.filter((x) => x.trim() !== "").map((x) => `    ${x}`)].join("\n");
+}
+
+function specsIn(suites: readonly Suite[]): NonNullable<Suite["specs"]>[number][] {
+  return suites.flatMap(({ suites = [], specs = [] }) => [...specs, ...specsIn(suites)]);
+}
+
 /** Adds counts. */
 export function addCounts(...all: readonly Counts[]): Counts {
   return all.reduce((sum, { passed, failed }) => ({ passed: sum.passed + passed, failed: sum.failed + failed }), {
@@ -67,20 +121,16 @@ export function settled(counts: Counts, exitStatus: number | null): Counts {
 }
 
 /** Returns the attachments "measured" of tests, with the test's title and browser. */
-export function playwrightMeasured(report: PlaywrightReport): Record<string, unknown>[] {
+export function playwrightMeasured({ suites }: PlaywrightReport): Record<string, unknown>[] {
   const found: Record<string, unknown>[] = [];
-  const visit = ({ suites = [], specs = [] }: Suite): void => {
-    for (const { title, tests } of specs) {
-      for (const { projectName, results } of tests) {
-        for (const { name, body } of results.flatMap(({ attachments }) => attachments)) {
-          if (name !== "measured" || body === undefined) continue;
-          const measured = JSON.parse(Buffer.from(body, "base64").toString("utf8")) as Record<string, unknown>;
-          found.push({ test: title, browser: projectName, ...measured });
-        }
+  for (const { title, tests } of specsIn(suites)) {
+    for (const { projectName, results } of tests) {
+      for (const { name, body } of results.flatMap(({ attachments }) => attachments)) {
+        if (name !== "measured" || body === undefined) continue;
+        const measured = JSON.parse(Buffer.from(body, "base64").toString("utf8")) as Record<string, unknown>;
+        found.push({ test: title, browser: projectName, ...measured });
       }
     }
-    suites.forEach(visit);
-  };
-  report.suites.forEach(visit);
+  }
   return found;
 }

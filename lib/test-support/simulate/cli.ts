@@ -126,7 +126,7 @@ async function simulateAll(): Promise<void> {
     console.log(`${name.padEnd(50)} ${seeds} seeds, ${broken} broken, ${percent(answered / possible)} answered`);
   const seconds = Math.round(10 * (process.uptime() - startS)) / 10;
   const { stories, answered, failed, cancelled, faults } = totals;
-  report({ from, ...totals, broken: broken.length, seconds, worlds: Object.fromEntries(played) });
+  report({ from, ...totals, broken: broken.length, failures: broken, seconds, worlds: Object.fromEntries(played) });
   console.log(
     `${stories} stories, ${faults} faults: ${answered} answered, ${failed} failed with a typed error, ${cancelled} cancelled; ${broken.length} broken; ${seconds} s`,
   );
