@@ -27,7 +27,14 @@ function detached(): Float32Array {
 const with_ = (change: object): unknown => ({ ...good, x: { ...good.x, ...change } });
 
 test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
-  ["no object", null, TypeError, /expected an object/],
+  ["no object", null, TypeError, /expected \{ x, mask \}, got null/],
+  ["a text alone", "a text", TypeError, /expected \{ x, mask \}, got "a text"/],
+  ["an array alone", new Float32Array(72), TypeError, /expected \{ x, mask \}, got Float32Array/],
+  ["an empty array alone", new Float32Array(0), TypeError, /expected \{ x, mask \}, got Float32Array/],
+  ["a list alone", [1, 2, 3], TypeError, /expected \{ x, mask \}, got Array/],
+  ["a map", new Map(Object.entries(good)), TypeError, /expected \{ x, mask \}, got Map/],
+  ["a file alone", new Blob([]), TypeError, /expected \{ x, mask \}, got Blob/],
+  ["a tensor alone", good.x, TypeError, /no input "dtype", only "x", "mask"/],
   ["a missing input", { x: good.x }, TypeError, /"mask" is missing/],
   ["an extra input", { ...good, y: good.x }, TypeError, /no input "y"/],
   ["a prototype's name", { ...good, constructor: good.x }, TypeError, /no input "constructor"/],

@@ -155,8 +155,8 @@ function checkInputs(
   { ports, images: specs, symbols: known }: Accepts,
   inputs: Inputs,
 ): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; others: Record<string, RawInput> } {
-  if (typeof inputs !== "object" || inputs === null)
-    throw new TypeError(`inputs: expected an object of named tensors, got ${show(inputs)}`);
+  if (kindOf(inputs) !== "Object")
+    throw new TypeError(`inputs: expected { ${ports.map((x) => x.name).join(", ")} }, got ${show(inputs)}`);
   const others: Record<string, RawInput> = {};
   let filled: Set<string | undefined> | null = null;
   for (const { name, text, sound } of ports) {
