@@ -7,6 +7,49 @@ const STEP_MS = 50;
 /** Least time for an estimate of the rate. */
 const LEAST_MS = 250;
 
+/** Least time between reports to the page. */
+const EVERY_MS = 50;
+
+/**
+ * Reports a load's progress, at most every 50 ms: the first one at once, as the last one, and else the newest, so that
+ * a download that stalls shows all that has arrived.
+ */
+export class PacedProgress {
+  readonly #setTimer: (callback: () => void, ms: number) => () => void;
+  readonly #tell: (progress: Progress) => void;
+  #untold: Progress | null = null;
+  /** Ends the pause after a report; null where there is none. */
+  #pause: (() => void) | null = null;
+
+  constructor(setTimer: (callback: () => void, ms: number) => () => void, tell: (progress: Progress) => void) {
+    this.#setTimer = setTimer;
+    this.#tell = tell;
+  }
+
+  /** Reports progress, now or after the pause. */
+  report(progress: Progress): void {
+    this.#untold = progress;
+    if (this.#pause === null || progress.loadedBytes === progress.totalBytes) this.#flush();
+  }
+
+  /** Reports what was not yet: the load has ended. */
+  end(): void {
+    this.#pause?.();
+    this.#pause = null;
+    if (this.#untold !== null) this.#tell(this.#untold);
+    this.#untold = null;
+  }
+
+  #flush(): void {
+    const isNew = this.#untold !== null;
+    this.end();
+    if (!isNew) return;
+    this.#pause = this.#setTimer(() => {
+      this.#flush();
+    }, EVERY_MS);
+  }
+}
+
 /** Counts the bytes of one load. */
 export class Meter {
   readonly #now: () => number;

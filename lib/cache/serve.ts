@@ -12,6 +12,7 @@ import { look } from "./estimate-cost.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
+import { PacedProgress } from "./progress.ts";
 import type { CacheApi, Progress, ProgressNotice, StoreChoice, Wish } from "./messages.ts";
 import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
@@ -24,8 +25,6 @@ export interface CacheEffects extends DownloadEffects {
   /** Sets the address of the brotli decoder's WebAssembly. */
   setBrotliUrl(url: string): void;
 }
-
-const PROGRESS_EVERY_MS = 50;
 
 /** Serves downloads to the page at the other end. */
 export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): void {
@@ -42,19 +41,18 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
     reply(async (): Promise<T> => {
       const stop = new AbortController();
       running.set(ticket, stop);
-      let toldMs = Number.NEGATIVE_INFINITY;
+      const paced = new PacedProgress(effects.setTimer, (progress) => {
+        endpoint.postMessage({ selvedge: "progress", ticket, ...progress } satisfies ProgressNotice);
+      });
       const onProgress = (progress: Progress): void => {
-        const isLast = progress.loadedBytes === progress.totalBytes;
-        if (!isLast && effects.now() - toldMs < PROGRESS_EVERY_MS) return;
-        toldMs = effects.now();
-        const notice: ProgressNotice = { selvedge: "progress", ticket, ...progress };
-        endpoint.postMessage(notice);
+        paced.report(progress);
       };
       try {
         return await work(await (downloader ??= begin("auto")), { signal: stop.signal, onProgress });
       } catch (error) {
         throw stop.signal.aborted ? error : (unreadableOf(error) ?? error);
       } finally {
+        paced.end();
         running.delete(ticket);
       }
     });
