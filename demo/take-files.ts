@@ -7,7 +7,6 @@ export function takeFiles(
 ): void {
   const take = (list: FileList | null | undefined): void => {
     const [first, ...others] = [...(list ?? [])];
-    // Text that is dragged is no file.
     if (first !== undefined) onFiles([first, ...others]);
   };
   input.addEventListener("change", () => {
@@ -15,6 +14,8 @@ export function takeFiles(
     input.value = ""; // so that the same file can be chosen again
   });
   document.addEventListener("dragover", (event) => {
+    // Text that is dragged goes into a text box as ever.
+    if (event.dataTransfer?.types.includes("Files") !== true) return;
     event.preventDefault();
     document.body.classList.add("dropping");
   });
@@ -22,8 +23,9 @@ export function takeFiles(
     if (event.relatedTarget === null) document.body.classList.remove("dropping");
   });
   document.addEventListener("drop", (event) => {
+    if (event.dataTransfer?.types.includes("Files") !== true) return;
     event.preventDefault();
     document.body.classList.remove("dropping");
-    take(event.dataTransfer?.files);
+    take(event.dataTransfer.files);
   });
 }

@@ -1,7 +1,8 @@
 // Serves the files of /search/: the project's own documentation as an example, and the model, where `npm run minilm` made
 // it. Read by vite.config.ts; no part of the page.
-import { createReadStream, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import type { Connect, Plugin } from "vite";
 
 /** Documents of the example. */
@@ -58,7 +59,8 @@ function readDocumentation(root: string): Document[] {
 function serveModel(folder: string, fileAt: FileAt): Connect.NextHandleFunction {
   return (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
-    const path = fileAt(folder, pathname);
+    // Its graph is written last.
+    const path = existsSync(join(folder, "onnx/model.onnx")) ? fileAt(folder, pathname) : null;
     if (path === null) {
       // The page asks whether the model is there.
       response.writeHead(pathname === "/config.json" ? 204 : 404).end();
@@ -75,6 +77,7 @@ function serveModel(folder: string, fileAt: FileAt): Connect.NextHandleFunction 
     const type = path.endsWith(".json") ? "application/json" : "application/octet-stream";
     response.writeHead(200, { "Content-Type": type, "Content-Length": size });
     if (request.method === "HEAD") response.end();
-    else createReadStream(path).pipe(response);
+    // A page that leaves, or a file that goes, ends the answer, not the server.
+    else pipeline(createReadStream(path), response).catch(() => response.destroy());
   };
 }
