@@ -11,6 +11,8 @@ const MODEL = new URL("../models/minilm/", location.href);
 const TOGETHER = 64;
 /** Passages of a run: few, since a query waits for the runs that have begun. */
 const RUN = 8;
+/** Held by the tab that computes vectors, so that two tabs don't compute the same. */
+const LOCK = "selvedge-search";
 
 /** Computes the vectors of an index and of queries. */
 export class Embedder {
@@ -44,9 +46,13 @@ export class Embedder {
     return vector;
   }
 
-  /** Computes all vectors that the index lacks; calls back after each part. */
+  /** Computes all vectors that the index lacks, once no other tab does; calls back after each part. */
   async fill(signal: AbortSignal, onPart: () => Promise<void>): Promise<void> {
     const model = await this.load();
+    await navigator.locks.request(LOCK, { signal }, () => this.#fill(model, signal, onPart));
+  }
+
+  async #fill(model: Model, signal: AbortSignal, onPart: () => Promise<void>): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
       const passages = await this.#index.missing(TOGETHER);
@@ -82,15 +88,20 @@ export class Embedder {
   async #load(): Promise<Model> {
     this.#onLoading(0);
     const engine = await createEngine();
-    const model = await engine.load(MODEL.href, {
-      backend: this.#backend,
-      onProgress: ({ loadedBytes, totalBytes }) => {
-        this.#onLoading(totalBytes === null ? 0 : loadedBytes / totalBytes);
-      },
-    });
-    await this.#index.useModel(keyOf(model));
-    this.#onLoading(null);
-    return model;
+    try {
+      const model = await engine.load(MODEL.href, {
+        backend: this.#backend,
+        onProgress: ({ loadedBytes, totalBytes }) => {
+          this.#onLoading(totalBytes === null ? 0 : loadedBytes / totalBytes);
+        },
+      });
+      await this.#index.useModel(keyOf(model));
+      this.#onLoading(null);
+      return model;
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
   }
 }
 

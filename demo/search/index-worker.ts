@@ -1,6 +1,7 @@
 // Holds the index off the main thread: reads files, splits them into passages, stores and searches them.
 import * as Comlink from "comlink";
 import { passagesOf } from "./passages.ts";
+import { textOf } from "./read-text.ts";
 import { SearchIndex } from "./search-index.ts";
 import type { Hit, Mode, Source } from "./search-index.ts";
 import { openStore } from "./store.ts";
@@ -15,12 +16,21 @@ export interface IndexState {
   readonly persists: boolean;
 }
 
-const opening = openStore().then(async (store) => ({ store, index: await SearchIndex.open(store) }));
+let onOtherTab = (): void => {};
+const opening = openStore().then(async (store) => ({
+  store,
+  index: await SearchIndex.open(store, () => onOtherTab()),
+}));
 
 const indexWorker = {
   async state(): Promise<IndexState> {
     const { index, store } = await opening;
     return { sources: index.sources, persists: store.persists };
+  },
+
+  /** Calls back after each change that another tab made. */
+  async onOtherTab(listener: () => void): Promise<void> {
+    onOtherTab = listener;
   },
 
   /** Sets the passages of a source; none removes it. */
@@ -29,12 +39,27 @@ const indexWorker = {
     await index.replace(source, passagesOf(text));
   },
 
+  /** Adds a text under a name that no other source has. */
+  async addText(name: string, text: string): Promise<void> {
+    const { index } = await opening;
+    await index.add(name, passagesOf(text));
+  },
+
   /** Sets the passages of a file, under its name. */
   async setFile(file: File): Promise<void> {
     if (file.size > FILE_MAX_BYTES) throw new Error(`${file.name} is larger than ${FILE_MAX_BYTES / 1e6} MB.`);
-    const text = await file.text();
-    if (text.includes("\0")) throw new Error(`${file.name} is not a text.`);
+    const bytes = await file.arrayBuffer().catch((cause: unknown) => {
+      throw new Error(`${file.name} can’t be read.`, { cause });
+    });
+    const text = textOf(new Uint8Array(bytes));
+    if (text === null) throw new Error(`${file.name} is not a text.`);
+    if (text.trim() === "") throw new Error(`${file.name} is empty.`);
     await indexWorker.setText(file.name, text);
+  },
+
+  /** Removes all sources. */
+  async clear(): Promise<void> {
+    await (await opening).index.clear();
   },
 
   async useModel(model: string): Promise<void> {

@@ -7,25 +7,40 @@ import { Embedder } from "./embedder.ts";
 import type { IndexWorker } from "./index-worker.ts";
 import type { Mode } from "./search-index.ts";
 import type { Document } from "./serve.ts";
-import { hitElement, sourceRow } from "./view.ts";
+import { hitElement, SourceTable } from "./view.ts";
 
 const SHOWN = 10;
 const TYPING_PAUSE_MS = 200;
+/** Changes of another tab are shown together. */
+const OTHER_TAB_PAUSE_MS = 100;
 const NAME_MAX = 40;
+/** Failures that are shown of many files. */
+const FAILURES_SHOWN = 3;
 
 const status = new Status(find("status"), find("progress", HTMLProgressElement));
 const query = find("query", HTMLInputElement);
 const form = find("form", HTMLFormElement);
 const textBox = find("text", HTMLTextAreaElement);
 const [stop, resume] = [find("stop", HTMLButtonElement), find("continue", HTMLButtonElement)];
-const index = Comlink.wrap<IndexWorker>(new Worker(new URL("./index-worker.ts", import.meta.url), { type: "module" }));
+const worker = new Worker(new URL("./index-worker.ts", import.meta.url), { type: "module" });
+worker.addEventListener("error", () => status.show("error", "The index’s worker failed: load this page again."));
+const index = Comlink.wrap<IndexWorker>(worker);
 const embedder = new Embedder(index, backendIn(new URLSearchParams(location.search)), (share) => {
   if (share === 0) status.show("loading", "Loading the model, all-MiniLM-L6-v2 …");
   if (share !== null) status.progress(share);
 });
+const table = new SourceTable(find("sources"), (name) => {
+  void change(() => index.setText(name, ""));
+});
 let hasModel = false;
 let filling: AbortController | null = null;
 let searching: AbortController | null = null;
+/** Passages that had no vector when the indexing began. */
+let toFill = 0;
+/** Whether a person stopped the indexing. */
+let isStopped = false;
+/** Failure of the last change, or of a part of it. */
+let failure = "";
 
 function modeNow(): Mode {
   return hasModel ? (new FormData(form).get("mode") as Mode) : "words";
@@ -38,7 +53,7 @@ async function search(): Promise<void> {
   const mode = modeNow();
   const startMs = performance.now();
   const isEmpty = text === "" || (await index.state()).sources.length === 0;
-  const vector = isEmpty || mode === "words" ? null : await embedder.query(text, signal);
+  const vector = isEmpty || mode === "words" ? null : await vectorOf(text, mode, signal);
   const hits = isEmpty ? [] : await index.search(text, vector, mode, SHOWN);
   if (signal.aborted) return;
   find("hits").replaceChildren(...hits.map(hitElement));
@@ -48,15 +63,23 @@ async function search(): Promise<void> {
   find("found").dataset["query"] = `${mode}: ${text}`;
 }
 
+/** Returns the query's vector; null where words can answer without it. */
+async function vectorOf(text: string, mode: Mode, signal: AbortSignal): Promise<Float32Array | null> {
+  try {
+    return await embedder.query(text, signal);
+  } catch (error) {
+    if (signal.aborted || mode === "meaning") throw error;
+    return null;
+  }
+}
+
 /** Shows the sources; returns the number of passages, and of those without a vector. */
 async function showSources(): Promise<{ passages: number; missing: number }> {
   const { sources, persists } = await index.state();
-  const focused = document.activeElement?.getAttribute("aria-label");
-  const rows = sources.map((source) => sourceRow(source, () => void change(() => index.setText(source.name, ""))));
-  find("sources").replaceChildren(...rows);
-  // The rows are new; the focus stays on the same button, or goes to what adds texts.
-  if (focused?.startsWith("Remove ") === true)
-    (rows.map((x) => x.querySelector("button")).find((x) => x?.ariaLabel === focused) ?? textBox).focus();
+  const focused = document.activeElement;
+  table.show(sources);
+  // A removed button loses the focus; it goes to what adds texts.
+  if (focused?.isConnected === false) textBox.focus();
   find("stored").hidden = sources.length === 0;
   find("paraphrases").hidden = !hasModel || !sources.some((x) => x.name.startsWith("docs/"));
   find("texts-heading").textContent = persists ? "Texts" : "Texts (this browser keeps them until you leave)";
@@ -64,15 +87,15 @@ async function showSources(): Promise<{ passages: number; missing: number }> {
   return { passages: sum("passages"), missing: sum("missing") };
 }
 
-/** Changes texts, then indexes what is new. */
+/** Changes texts, then indexes what is new, even if a part failed. */
 async function change(work: () => Promise<unknown>): Promise<void> {
+  status.show("busy", "Reading …");
+  failure = "";
+  await work().catch((error: unknown) => {
+    failure = messageOf(error);
+  });
   await attempt(async () => {
-    status.show("busy", "Reading …");
-    try {
-      await work();
-    } finally {
-      await showSources();
-    }
+    await showSources();
     void attempt(search);
     await fill();
   });
@@ -83,32 +106,59 @@ async function fill(): Promise<void> {
   filling?.abort();
   const mine = (filling = new AbortController());
   const before = await showSources();
-  if (hasModel && before.missing > 0) {
+  if (hasModel && before.missing > 0 && !isStopped) {
     [stop.hidden, resume.hidden] = [false, true];
     try {
       await embedder.load();
-      const { missing } = await showSources();
+      toFill = (await showSources()).missing;
       mine.signal.throwIfAborted();
-      status.show("busy", `Indexing ${missing} passages by meaning; search what is there already.`);
+      status.show("busy", `${failure} Indexing ${toFill} passages by meaning; search what is there already.`.trim());
       status.progress(0);
-      await embedder.fill(mine.signal, async () => status.progress(1 - (await showSources()).missing / missing));
+      await embedder.fill(mine.signal, showProgress);
     } catch (error) {
-      if (filling === mine) [stop.hidden, resume.hidden] = [true, false];
+      if (filling === mine) {
+        filling = null;
+        [stop.hidden, resume.hidden] = [true, false];
+      }
       throw error;
     }
   }
   if (filling !== mine) return;
-  if ([stop, resume].some((x) => x === document.activeElement)) query.focus();
-  [stop.hidden, resume.hidden] = [true, true];
-  showReady((await showSources()).passages);
+  filling = null;
+  const { passages, missing } = await showSources();
+  if (isStopped && missing > 0) {
+    showStopped();
+  } else {
+    if ([stop, resume].some((x) => x === document.activeElement)) query.focus();
+    [stop.hidden, resume.hidden] = [true, true];
+    showReady(passages);
+  }
   await search();
+}
+
+async function showProgress(): Promise<void> {
+  const { missing } = await showSources();
+  if (filling !== null && toFill > 0) status.progress(Math.max(0, 1 - missing / toFill));
 }
 
 function showReady(passages: number): void {
   const texts = passages === 0 ? "The index is empty: add texts." : `${passages} passages are in the index.`;
   const how =
     "The model is not here, so only words are compared: run “npm run minilm” in the project, and load this page again.";
-  status.show("ready", hasModel ? texts : `${texts} ${how}`);
+  if (failure !== "") status.show("error", failure);
+  else status.show("ready", hasModel ? texts : `${texts} ${how}`);
+}
+
+function showStopped(): void {
+  const stopped = "Stopped. Passages that are not indexed yet are found by their words.";
+  if (failure !== "") status.show("error", failure);
+  else status.show("ready", stopped);
+}
+
+/** Shows what another tab changed; where that tab is closed before it has computed the vectors, this one does. */
+async function follow(): Promise<void> {
+  await showProgress();
+  if (filling === null) await fill();
 }
 
 /** Runs what a person asked for; a failure is shown, and an abort is none. */
@@ -117,13 +167,21 @@ async function attempt(work: () => Promise<void>): Promise<void> {
     await work();
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") return;
-    status.show("error", error instanceof Error ? error.message : String(error));
+    status.show("error", messageOf(error));
   }
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 async function addFiles(files: readonly File[]): Promise<void> {
+  isStopped = false;
   await change(async () => {
-    for (const file of files) await index.setFile(file);
+    const failures: string[] = [];
+    for (const file of files) await index.setFile(file).catch((error: unknown) => failures.push(messageOf(error)));
+    const [more, shown] = [failures.length - FAILURES_SHOWN, failures.slice(0, FAILURES_SHOWN)];
+    if (failures.length > 0) throw new Error([...shown, more > 0 ? `${more} more failed.` : ""].join(" ").trim());
   });
 }
 
@@ -132,11 +190,12 @@ async function addExample(): Promise<void> {
   for (const { name, text } of (await response.json()) as Document[]) await index.setText(name, text);
 }
 
+let typing = 0;
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  clearTimeout(typing);
   void attempt(search);
 });
-let typing = 0;
 form.addEventListener("input", () => {
   clearTimeout(typing);
   typing = window.setTimeout(() => void attempt(search), TYPING_PAUSE_MS);
@@ -150,30 +209,46 @@ takeFiles(find("files", HTMLInputElement), (files) => void addFiles(files));
 find("add").addEventListener("click", () => {
   const text = textBox.value.trim();
   if (text === "") return;
-  textBox.value = "";
-  void change(() => index.setText(text.slice(0, NAME_MAX).replaceAll(/\s+/g, " "), text));
-});
-find("example").addEventListener("click", () => void change(addExample));
-find("clear").addEventListener("click", () => {
+  isStopped = false;
+  const name = [...text.slice(0, 2 * NAME_MAX)].slice(0, NAME_MAX).join("").replaceAll(/\s+/g, " ").trim();
   void change(async () => {
-    for (const { name } of (await index.state()).sources) await index.setText(name, "");
+    await index.addText(name, text);
+    // A text that could not be added, or was typed meanwhile, stays.
+    if (textBox.value.trim() === text) textBox.value = "";
   });
+});
+find("example").addEventListener("click", () => {
+  isStopped = false;
+  void change(addExample);
+});
+find("clear").addEventListener("click", () => {
+  void change(() => index.clear());
   textBox.focus();
 });
 stop.addEventListener("click", () => {
+  isStopped = true;
   filling?.abort();
   [stop.hidden, resume.hidden] = [true, false];
-  status.show("ready", "Stopped. Passages that are not indexed yet are found by their words.");
+  showStopped();
   resume.focus();
 });
 resume.addEventListener("click", () => {
+  isStopped = false;
   stop.hidden = false;
   stop.focus();
   void attempt(fill);
 });
+let following = 0;
+const followSoon = (): void => {
+  clearTimeout(following);
+  // A hidden page loads no model; it follows when it is seen.
+  if (!document.hidden) following = window.setTimeout(() => void attempt(follow), OTHER_TAB_PAUSE_MS);
+};
 
 await attempt(async () => {
   hasModel = await Embedder.isThere();
+  await index.onOtherTab(Comlink.proxy(followSoon));
+  document.addEventListener("visibilitychange", followSoon);
   for (const input of find("modes").querySelectorAll("input")) {
     input.disabled = !hasModel;
     if (!hasModel) input.checked = input.value === "words";

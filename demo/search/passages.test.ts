@@ -5,7 +5,7 @@ import { PASSAGE_MAX, passagesOf } from "./passages.ts";
 test("no character but white space is lost, and no passage is empty or too long", () => {
   const line = fc.string({ unit: "grapheme", maxLength: 3 * PASSAGE_MAX });
   fc.assert(
-    fc.property(fc.array(line), fc.constantFrom("\n", "\n\n", "\r\n\r\n"), (lines, between) => {
+    fc.property(fc.array(line), fc.constantFrom("\n", "\n\n", "\r\n\r\n", "\r\r"), (lines, between) => {
       const text = lines.join(between);
       const passages = passagesOf(text);
       expect(passages.join("").replaceAll(/\s/g, "")).toBe(text.replaceAll(/\s/g, ""));
@@ -20,6 +20,11 @@ test("no character but white space is lost, and no passage is empty or too long"
 test("a heading begins the passage of the paragraph below it, and lines of a paragraph are joined", () => {
   const body = "The bread is baked for forty minutes in a hot oven,\nuntil its crust is dark and it sounds hollow.";
   expect(passagesOf(`# Bread\n\n${body}\n\n\n# Soup`)).toEqual([`# Bread\n${body.replace("\n", " ")}`, "# Soup"]);
+});
+
+test("paragraphs are parted by whatever ends a line", () => {
+  const body = "The bread is baked for forty minutes in a hot oven, until its crust is dark.";
+  for (const end of ["\n", "\r\n", "\r"]) expect(passagesOf([body, body].join(end + end))).toEqual([body, body]);
 });
 
 test("each item of a list is a passage", () => {

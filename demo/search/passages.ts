@@ -25,7 +25,7 @@ export function passagesOf(text: string): string[] {
 function paragraphsOf(text: string): string[] {
   const found: string[] = [];
   let lines: string[] = [];
-  for (const line of [...text.split("\n").map((x) => x.trim()), ""]) {
+  for (const line of [...text.split(/\r\n?|\n/).map((x) => x.trim()), ""]) {
     if ((line === "" || ITEM.test(line)) && lines.length > 0) {
       found.push(lines.join(" "));
       lines = [];

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PASSAGES_MAX, SearchIndex } from "./search-index.ts";
 import { MemoryStore } from "./store.ts";
+import type { Embedded, Passage, PassageStore } from "./store.ts";
 
 const EAST = Float32Array.of(1, 0);
 const VECTORS: Readonly<Record<string, Int8Array>> = {
@@ -130,4 +131,127 @@ test("a source that is too large is refused, and changes nothing", async () => {
   const many = Array.from({ length: PASSAGES_MAX }, (_, i) => String(i));
   await expect(index.replace("many", many)).rejects.toThrow(/^many: 20003 passages would be more than 20000/);
   expect(index.sources).toHaveLength(1);
+});
+
+/** One tab’s side of a store that several share. */
+class Tab extends MemoryStore {
+  readonly #shared: PassageStore;
+  readonly #tabs: Set<Tab>;
+  #listener: (passages: readonly Passage[]) => void = () => {};
+
+  constructor(shared: PassageStore, tabs: Set<Tab>) {
+    super();
+    this.#shared = shared;
+    this.#tabs = tabs.add(this);
+  }
+
+  override all = (): Promise<(Passage | Embedded)[]> => this.#shared.all();
+  override read: PassageStore["read"] = (passages) => this.#shared.read(passages);
+
+  override async change(removed: readonly Passage[], added: readonly Passage[]): Promise<void> {
+    await this.#shared.change(removed, added);
+    this.#tell([...removed, ...added]);
+  }
+
+  override async embed(passages: readonly Embedded[]): Promise<void> {
+    await this.#shared.embed(passages);
+    this.#tell(passages);
+  }
+
+  override onOtherTab(listener: (passages: readonly Passage[]) => void = () => {}): void {
+    this.#listener = listener;
+  }
+
+  #tell(passages: readonly Passage[]): void {
+    for (const tab of this.#tabs) if (tab !== this) setTimeout(() => tab.#listener(passages));
+  }
+}
+
+async function twoTabs(): Promise<{ first: SearchIndex; second: SearchIndex; seen: () => Promise<void> }> {
+  const [shared, tabs] = [new MemoryStore(), new Set<Tab>()];
+  let waiting = (): void => {};
+  const seen = (): Promise<void> => new Promise((resolve) => (waiting = resolve));
+  const first = await SearchIndex.open(new Tab(shared, tabs), () => waiting());
+  const second = await SearchIndex.open(new Tab(shared, tabs), () => waiting());
+  return { first, second, seen };
+}
+
+test("a tab sees the texts and vectors that another adds, and those that it removes", async () => {
+  const { first, second, seen } = await twoTabs();
+  for (const index of [first, second]) await index.useModel("m");
+  const after = async (work: Promise<void>): Promise<void> => {
+    const told = seen();
+    await work;
+    await told;
+  };
+  await after(first.replace("notes", ["a cat sleeps", "the tax office"]));
+  expect(second.sources).toEqual([{ name: "notes", passages: 2, missing: 2 }]);
+  expect(texts(second, "office", "words")).toEqual(["the tax office"]);
+  await after(embedAll(first, "m"));
+  expect(second.sources).toEqual([{ name: "notes", passages: 2, missing: 0 }]);
+  expect(texts(second, "office", "meaning")).toEqual(["a cat sleeps", "the tax office"]);
+  await after(second.replace("notes", ["a cat sleeps"]));
+  expect(texts(first, "office", "both")).toEqual(["a cat sleeps"]);
+  await after(first.clear());
+  expect(second.sources).toEqual([]);
+});
+
+test("tabs that change the same source at once end with what is stored", async () => {
+  const [shared, tabs] = [new MemoryStore(), new Set<Tab>()];
+  const [first, second] = [
+    await SearchIndex.open(new Tab(shared, tabs)),
+    await SearchIndex.open(new Tab(shared, tabs)),
+  ];
+  await Promise.all([
+    first.replace("notes", ["a", "b"]),
+    second.replace("notes", ["b", "c"]),
+    first.replace("notes", ["d"]),
+    second.clear(),
+    first.replace("notes", ["a"]),
+  ]);
+  await expect
+    .poll(() => [first, second].map((x) => x.missing(9).map(({ text }) => text)))
+    .toEqual(Array(2).fill((await shared.all()).map((x) => x.text)));
+});
+
+test("changes that are asked for at once are made one after the other", async () => {
+  const store = new MemoryStore();
+  const index = await SearchIndex.open(store);
+  await Promise.all([
+    index.replace("notes", ["a", "b"]),
+    index.replace("notes", ["b", "c"]),
+    index.replace("x", ["d"]),
+  ]);
+  expect(index.missing(9).map((x) => x.text)).toEqual(["b", "c", "d"]);
+  expect((await store.all()).map((x) => x.text)).toEqual(["b", "c", "d"]);
+});
+
+test("a change that can't be stored changes nothing, and the next one is made", async () => {
+  const store = new MemoryStore();
+  const index = await filled(store);
+  const change = store.change.bind(store);
+  store.change = () => Promise.reject(new Error("full"));
+  await expect(index.replace("notes", ["the sea"])).rejects.toThrow("full");
+  expect(texts(index, "office sea", "words")).toEqual(["the tax office"]);
+  store.change = change;
+  await index.replace("notes", ["the sea"]);
+  expect(texts(index, "office sea", "words")).toEqual(["the sea"]);
+});
+
+test("another text gets a name of its own, the same text none", async () => {
+  const index = await SearchIndex.open(new MemoryStore());
+  await index.add("Dear all", ["Dear all", "lunch"]);
+  await index.add("Dear all", ["Dear all", "dinner"]);
+  await index.add("Dear all", ["Dear all", "dinner"]);
+  await index.add("Dear all", ["Dear all", "lunch"]);
+  expect(index.sources.map((x) => x.name)).toEqual(["Dear all", "Dear all (2)"]);
+});
+
+test("words are found in code, in HTML, and in scripts with marks", async () => {
+  const index = await SearchIndex.open(new MemoryStore());
+  const passages = ["call `engine.load()` first", "<b>bold</b> a+b=c", "हिन्दी में खोज"];
+  await index.replace("notes", passages);
+  for (const [i, query] of ["engine", "bold", "खोज"].entries())
+    expect(texts(index, query, "words")).toEqual([passages[i]]);
+  expect(texts(index, "`", "words")).toEqual([]);
 });

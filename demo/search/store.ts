@@ -1,5 +1,6 @@
 // Where passages and their vectors are kept: IndexedDB, one record a passage, each with the model that its vector is of.
-// Where a browser refuses IndexedDB, they last as long as the page.
+// Where a browser refuses IndexedDB, they last as long as the page. Tabs tell each other which records they changed, and
+// each reads them anew: whatever the order of messages, all end with what is stored.
 
 /** A text and the source that it is of. */
 export interface Passage {
@@ -18,10 +19,14 @@ export interface PassageStore {
   /** Whether they are there at the next visit. */
   readonly persists: boolean;
   all(): Promise<(Passage | Embedded)[]>;
+  /** Reads passages by source and text; undefined for each that is not there. */
+  read(passages: readonly Passage[]): Promise<(Passage | Embedded | undefined)[]>;
   /** Removes and adds passages, all of them or none. */
   change(removed: readonly Passage[], added: readonly Passage[]): Promise<void>;
   /** Sets vectors; those of passages that are gone, as by another tab, are ignored. */
   embed(passages: readonly Embedded[]): Promise<void>;
+  /** Calls back with the passages that another tab added, removed or set the vectors of. */
+  onOtherTab(listener: (passages: readonly Passage[]) => void): void;
 }
 
 const NAME = "selvedge-search";
@@ -45,6 +50,7 @@ function openDatabase(): Promise<IDBDatabase> {
 class DatabaseStore implements PassageStore {
   readonly persists = true;
   readonly #database: IDBDatabase;
+  readonly #otherTabs = new BroadcastChannel(NAME);
 
   constructor(database: IDBDatabase) {
     this.#database = database;
@@ -56,15 +62,24 @@ class DatabaseStore implements PassageStore {
     return request?.result as (Passage | Embedded)[];
   }
 
-  change(removed: readonly Passage[], added: readonly Passage[]): Promise<void> {
-    return this.#run("readwrite", (table) => {
+  async read(passages: readonly Passage[]): Promise<(Passage | Embedded | undefined)[]> {
+    let requests: IDBRequest[] = [];
+    await this.#run("readonly", (table) => {
+      requests = passages.map(({ source, text }) => table.get([source, text]));
+    });
+    return requests.map((x) => x.result as Passage | Embedded | undefined);
+  }
+
+  async change(removed: readonly Passage[], added: readonly Passage[]): Promise<void> {
+    await this.#run("readwrite", (table) => {
       for (const { source, text } of removed) table.delete([source, text]);
       for (const passage of added) table.put(passage);
     });
+    this.#tell([...removed, ...added]);
   }
 
-  embed(passages: readonly Embedded[]): Promise<void> {
-    return this.#run("readwrite", (table) => {
+  async embed(passages: readonly Embedded[]): Promise<void> {
+    await this.#run("readwrite", (table) => {
       for (const passage of passages) {
         const key = table.getKey([passage.source, passage.text]);
         key.onsuccess = () => {
@@ -72,16 +87,34 @@ class DatabaseStore implements PassageStore {
         };
       }
     });
+    this.#tell(passages);
+  }
+
+  onOtherTab(listener: (passages: readonly Passage[]) => void): void {
+    this.#otherTabs.onmessage = ({ data }: MessageEvent<readonly Passage[]>) => listener(data);
+  }
+
+  #tell(passages: readonly Passage[]): void {
+    this.#otherTabs.postMessage(passages.map(({ source, text }) => ({ source, text })));
   }
 
   /** Runs a transaction; settles when it is complete. */
-  #run(mode: IDBTransactionMode, work: (table: IDBObjectStore) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const transaction = this.#database.transaction(TABLE, mode);
-      transaction.oncomplete = () => resolve();
-      transaction.onabort = () => reject(transaction.error ?? new Error("The texts could not be stored."));
-      work(transaction.objectStore(TABLE));
-    });
+  async #run(mode: IDBTransactionMode, work: (table: IDBObjectStore) => void): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const transaction = this.#database.transaction(TABLE, mode);
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = () => reject(transaction.error ?? new Error("aborted"));
+        work(transaction.objectStore(TABLE));
+      });
+    } catch (error) {
+      throw new Error(
+        error instanceof DOMException && error.name === "QuotaExceededError"
+          ? "The texts could not be stored: the disk, or this site’s share of it, is full."
+          : "The browser’s database failed: load this page again.",
+        { cause: error },
+      );
+    }
   }
 }
 
@@ -94,6 +127,10 @@ export class MemoryStore implements PassageStore {
     return [...this.#passages.values()];
   }
 
+  async read(passages: readonly Passage[]): Promise<(Passage | Embedded | undefined)[]> {
+    return passages.map((x) => this.#passages.get(keyOf(x)));
+  }
+
   async change(removed: readonly Passage[], added: readonly Passage[]): Promise<void> {
     for (const passage of removed) this.#passages.delete(keyOf(passage));
     for (const passage of added) this.#passages.set(keyOf(passage), passage);
@@ -102,6 +139,9 @@ export class MemoryStore implements PassageStore {
   async embed(passages: readonly Embedded[]): Promise<void> {
     for (const passage of passages) if (this.#passages.has(keyOf(passage))) this.#passages.set(keyOf(passage), passage);
   }
+
+  /** Does nothing: no other tab sees it. */
+  onOtherTab(): void {}
 }
 
 function keyOf({ source, text }: Passage): string {

@@ -12,31 +12,65 @@ export function hitElement({ source, text, byMeaning, byWords }: Hit): HTMLLIEle
   return item;
 }
 
-/** Returns the row of a source, with a button that removes it. */
-export function sourceRow({ name, passages, missing }: Source, onRemove: () => void): HTMLTableRowElement {
-  const row = document.createElement("tr");
-  row.insertCell().textContent = name;
-  for (const text of [String(passages), percent(passages - missing, passages)]) {
-    const cell = row.insertCell();
-    cell.className = "number";
-    cell.textContent = text;
+/** The table of sources, each with a button that removes it. Rows stay as they are while their source does. */
+export class SourceTable {
+  readonly #body: HTMLElement;
+  readonly #onRemove: (name: string) => void;
+  #rows: Map<string, Row> = new Map();
+
+  constructor(body: HTMLElement, onRemove: (name: string) => void) {
+    this.#body = body;
+    this.#onRemove = onRemove;
   }
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button small";
-  button.textContent = "Remove";
-  button.setAttribute("aria-label", `Remove ${name}`);
-  button.addEventListener("click", onRemove);
-  const cell = row.insertCell();
-  cell.className = "number";
-  cell.append(button);
-  return row;
+
+  /** Shows these sources, in this order. */
+  show(sources: readonly Source[]): void {
+    const rows = new Map(sources.map((x) => [x.name, this.#rows.get(x.name) ?? this.#add(x.name)]));
+    for (const [name, { element }] of this.#rows) if (!rows.has(name)) element.remove();
+    this.#rows = rows;
+    for (const { name, passages, missing } of sources) {
+      const row = rows.get(name);
+      setText(row?.passages, String(passages));
+      setText(row?.embedded, percent(passages - missing, passages));
+    }
+  }
+
+  #add(name: string): Row {
+    const element = document.createElement("tr");
+    const title = element.insertCell();
+    title.textContent = name;
+    title.dir = "auto";
+    const [passages, embedded, action] = [element.insertCell(), element.insertCell(), element.insertCell()];
+    for (const cell of [passages, embedded, action]) cell.className = "number";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button small";
+    button.textContent = "Remove";
+    button.setAttribute("aria-label", `Remove ${name}`);
+    button.addEventListener("click", () => this.#onRemove(name));
+    action.append(button);
+    this.#body.append(element);
+    return { element, passages, embedded };
+  }
+}
+
+interface Row {
+  readonly element: HTMLElement;
+  readonly passages: HTMLElement;
+  readonly embedded: HTMLElement;
+}
+
+/** Sets a text that changed: the same anew would be laid out again. */
+function setText(element: HTMLElement | undefined, text: string): void {
+  if (element !== undefined && element.textContent !== text) element.textContent = text;
 }
 
 function paragraph(text: string, className = ""): HTMLParagraphElement {
   const element = document.createElement("p");
   element.textContent = text;
   element.className = className;
+  // Texts of a person may run from right to left.
+  element.dir = "auto";
   return element;
 }
 

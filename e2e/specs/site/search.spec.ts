@@ -125,9 +125,95 @@ test("indexing is stopped and continued; what is not indexed yet is found by its
   await expect(status).toContainText("The index is empty", { timeout: 60_000 });
 });
 
-test("a file that is no text is refused by its name", async ({ page }) => {
+test("files that are no text are refused by their names, and those beside them are indexed", async ({ page }) => {
   await open(page);
-  const buffer = Buffer.from([1, 0, 2]);
-  await page.locator("input[type=file]").setInputFiles({ name: "picture.raw", mimeType: "text/plain", buffer });
-  await expect(page.getByTestId("status")).toHaveText("picture.raw is not a text.");
+  const file = (name: string, content: string | number[]) => ({
+    name,
+    mimeType: "text/plain",
+    buffer: Buffer.from(content as string),
+  });
+  await page
+    .locator("input[type=file]")
+    .setInputFiles([file("picture.raw", [1, 0, 2]), file("empty.txt", " \n"), file("house.txt", HOUSE.join("\n\n"))]);
+  const status = page.getByTestId("status");
+  await expect(status).toHaveText("picture.raw is not a text. empty.txt is empty.", { timeout: 60_000 });
+  await expect(status).toHaveAttribute("data-state", "error");
+  await expect(page.getByTestId("sources").locator("tbody tr")).toHaveText(/house\.txt2100 %/);
 });
+
+test("HTML is shown as it is written, and long words break on a narrow screen", async ({ page }) => {
+  await page.setViewportSize({ width: 320, height: 800 });
+  await open(page);
+  const html = `<img src=x onerror="document.title='ran'"> <b>bold</b> ${"wide".repeat(200)}`;
+  await add(page, `${"long".repeat(40)}.txt`, [html]);
+  expect(await search(page, `bold ${"w".repeat(400)}`, "Words")).toEqual([html]);
+  expect(await page.title()).not.toBe("ran");
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+  await page.locator("input[type=file]").setInputFiles({
+    name: `${"n".repeat(200)}.txt`,
+    mimeType: "text/plain",
+    buffer: Buffer.of(0),
+  });
+  await expect(page.getByTestId("status")).toHaveAttribute("data-state", "error");
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+});
+
+test("two pasted texts that begin alike are both kept", async ({ page }) => {
+  await open(page);
+  const begin = "Minutes of the meeting of the kitchen’s committee: ";
+  for (const end of ["the stove is old.", "the sink leaks."]) {
+    await page.getByRole("textbox", { name: "Paste a text" }).fill(begin + end);
+    await page.getByRole("button", { name: "Add the text" }).click();
+    await expect(page.getByRole("textbox", { name: "Paste a text" })).toHaveValue("");
+    await ready(page);
+  }
+  expect(await search(page, "stove sink", "Words")).toHaveLength(2);
+});
+
+test("two tabs see each other's changes without a reload", async ({ context }) => {
+  const [first, second] = [await context.newPage(), await context.newPage()];
+  for (const page of [first, second]) await open(page);
+  await add(first, "house.txt", HOUSE);
+  const row = second.getByTestId("sources").locator("tbody tr");
+  await expect(row).toHaveText(/house\.txt2100 %/, { timeout: 120_000 });
+  expect((await search(second, PARAPHRASE, "Meaning"))[0]).toBe(HOUSE[0]);
+  await second.getByRole("button", { name: "Remove house.txt" }).click();
+  await expect(first.getByTestId("sources").locator("tbody tr")).toHaveCount(0);
+  await expect(first.getByTestId("status")).toContainText("The index is empty");
+});
+
+test("a page that is left while it indexes goes on at the next visit, with what it has", async ({ page }) => {
+  await open(page);
+  await page.getByRole("button", { name: "Add Selvedge’s documentation" }).click();
+  const cells = page.getByTestId("sources").locator("tbody td:nth-child(3)");
+  await expect(cells.filter({ hasNotText: /^0 %$/ }).first()).toBeVisible({ timeout: 120_000 });
+  const begun = await page.getByTestId("status").textContent();
+  await page.reload();
+  const status = page.getByTestId("status");
+  await expect(status).toContainText(/Indexing \d+ passages/, { timeout: 120_000 });
+  const count = (text: string | null): number => Number(/Indexing (\d+)/.exec(text ?? "")?.[1]);
+  expect(count(await status.textContent())).toBeLessThan(count(begun));
+});
+
+test(
+  "a full disk is named, and the text stays to be added again",
+  { tag: "@chromium" },
+  async ({ page, context, baseURL }) => {
+    const protocol = await context.newCDPSession(page);
+    const { origin } = new URL(baseURL ?? "");
+    // Before the first write: Chromium keeps what it knows of the space for a while.
+    await protocol.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1 });
+    await open(page);
+    const box = page.getByRole("textbox", { name: "Paste a text" });
+    await box.fill(HOUSE.join("\n\n"));
+    await page.getByRole("button", { name: "Add the text" }).click();
+    await expect(page.getByTestId("status")).toContainText("is full");
+    await expect(page.getByTestId("sources").locator("tbody tr")).toHaveCount(0);
+    await expect(box).toHaveValue(HOUSE.join("\n\n"));
+    await protocol.send("Storage.overrideQuotaForOrigin", { origin });
+    await page.getByRole("button", { name: "Add the text" }).click();
+    await expect(box).toHaveValue("");
+    await ready(page);
+    await expect(page.getByTestId("sources").locator("tbody tr")).toHaveCount(1);
+  },
+);
