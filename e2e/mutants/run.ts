@@ -1,7 +1,7 @@
 // `npm run mutants [-- words]`: brings each known fault back, one at a time, and expects the named test to fail. Words
-// select mutants by a part of their name, as `core-A` or `store`; `--every N` runs each N-th. A mutant that no test
-// notices, and one whose text is no longer in the code, fails the run. The last line is `N passed, N failed`: passed
-// means noticed.
+// select mutants by a part of their name, as `core-A` or `store`; `--every N` runs each N-th, `--from N` those from the
+// N-th on (from 1), to resume a run. A mutant that no test notices, and one whose text is no longer in the code, fails
+// the run. The last line is `N passed, N failed`: passed means noticed.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,10 +18,14 @@ const PARALLEL = 2;
 const all = await readMutants();
 const { values, positionals: words } = parseArgs({
   allowPositionals: true,
-  options: { every: { type: "string", default: "1" }, report: { type: "string" } },
+  options: {
+    every: { type: "string", default: "1" },
+    from: { type: "string", default: "1" },
+    report: { type: "string" },
+  },
 });
 const named = words.length === 0 ? all : all.filter((x) => words.some((word) => x.fault.includes(word)));
-const chosen = named.filter((_, n) => n % Number(values.every) === 0);
+const chosen = named.slice(Number(values.from) - 1).filter((_, n) => n % Number(values.every) === 0);
 const reports = mkdtempSync(join(tmpdir(), "mutants-"));
 
 /** Runs the test of a mutant; returns null where it fails as it should, else why the mutant counts as missed. */

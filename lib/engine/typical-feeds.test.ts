@@ -15,6 +15,14 @@ test("typical inputs have the typical size of each symbolic dim, and a batch of 
 });
 
 test("typical inputs of more than 256 MiB are not made, whatever sizes a bundle names (store-C4)", () => {
+  // Names alone: a failure must not print the tensors.
+  const made = (...given: Parameters<typeof typicalFeeds>): string[] | null => {
+    const feeds = typicalFeeds(...given);
+    return feeds === null ? null : Object.keys(feeds.tensors);
+  };
+  const many = Array.from({ length: 5 }, (_, i) => ({ ...port(["n", 2 ** 24]), name: `x${i}` }));
+  expect(made(many, {})).toBeNull();
+  expect(made(many.slice(0, 4), {})).toEqual(["x0", "x1", "x2", "x3"]);
   fc.assert(
     fc.property(
       fc.array(fc.array(fc.integer({ min: 8_192, max: 65_536 }), { minLength: 2, maxLength: 5 }), { minLength: 1 }),
@@ -24,11 +32,9 @@ test("typical inputs of more than 256 MiB are not made, whatever sizes a bundle 
         const count = (dims: readonly number[]): number =>
           dims.slice(1).reduce((x, _, i) => x * (typical[`d${i}`] ?? NaN), dims[0] as number);
         fc.pre(4 * shapes.reduce((sum, dims) => sum + count(dims), 0) > 2 ** 28);
-        expect(typicalFeeds(ports, typical)).toBeNull();
+        expect(made(ports, typical)).toBeNull();
       },
     ),
+    { endOnFailure: true }, // to shrink would make gigabytes of inputs, again and again
   );
-  const many = Array.from({ length: 5 }, (_, i) => ({ ...port(["n", 2 ** 24]), name: `x${i}` }));
-  expect(typicalFeeds(many, {})).toBeNull();
-  expect(Object.keys(typicalFeeds(many.slice(0, 1), {})?.tensors ?? {})).toEqual(["x0"]);
 });
