@@ -109,10 +109,10 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A3 turns",
     breaks: "a load waits for its measurement, however many models are queued before it",
     file: "lib/engine/choose-backend.ts",
-    from: "const measuring = this.#compare(loader, feeds);",
-    to: "const measuring = this.#compare(loader, feeds);\n    await this.#last;\n    await Promise.resolve();\n    await this.#last;",
+    from: "const measured = await this.#inTime(measuring, LOAD_WAIT_MS);",
+    to: 'const turns = this.#load(loader, "webgpu").then(() => this.#last);\n    const measured = await Promise.race([measuring, turns.then(() => null)]);',
     test: PLACER,
-    title: "core-A3",
+    title: "five loads at once",
   },
   {
     fault: "core-A3 sleep",

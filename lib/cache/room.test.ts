@@ -160,6 +160,21 @@ describe("loads at once", () => {
     expect(await wholeModels()).toEqual(["q"]);
   });
 
+  test("a model in use keeps its records where no lock shows it, as in a page about to be left (store-A2)", async () => {
+    const [p, q, r] = [await serve("p", 1), await serve("q", 2), await serve("r", 3)];
+    const none = { locks: null, heldLocks: () => Promise.resolve([]) };
+    for (const more of [{}, none]) {
+      await disk.clear();
+      disk = await DiskStore.make(2.5 * MODEL);
+      const engine = tab(more);
+      await load(engine, p);
+      engine.leaving();
+      await visit(q); // p is the one least recently used
+      await load(engine, r);
+      expect(await wholeModels()).toEqual(["p", "r"]);
+    }
+  });
+
   test("a page that is left releases the locks of models in use, and acquires them again (store-A2)", async () => {
     const p = await serve("p", 1);
     const engine = tab();

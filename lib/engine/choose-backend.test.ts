@@ -146,7 +146,7 @@ test("a page that is frozen in any run of a measurement learns nothing wrong abo
     ["w", "measured-slower"],
   ] as const)
     for (const backend of ["wasm", "webgpu"] as const)
-      for (let at = 1; at <= 4; at += 1) {
+      for (let at = 1; at <= 5; at += 1) {
         const { world, script, load, pass } = await open();
         let runs = 0;
         script.act = (call, where) => {
@@ -165,16 +165,21 @@ test("a page that is frozen in any run of a measurement learns nothing wrong abo
 });
 
 test("a sleep in the only timed run of a slow model does not count as its time (core-A3)", async () => {
-  const { world, script, later, load, pass } = await open();
-  let runs = 0;
-  script.act = (call, backend) => {
-    if (call === "load") return;
-    if (backend === "wasm" && ++runs === 2) world.at(1_500, world.freeze.bind(world, 7_000_000));
-    return later(backend === "wasm" ? 3_000 : 5_000);
-  };
-  await load("a");
-  await pass(60_000);
-  const { why } = await load("a");
-  expect(why.code).toBe("measured-slower");
-  expect(Number(/wasm ([\d.]+) ms/.exec(why.text)?.[1])).toBeLessThan(4_500);
+  // Runs on wasm: one for the golden check, the warm-up, the timed one.
+  for (let at = 1; at <= 3; at += 1) {
+    const { world, script, later, load, pass } = await open();
+    let runs = 0;
+    script.act = (call, backend) => {
+      if (call === "load") return;
+      if (backend === "wasm" && ++runs === at) world.at(1_500, world.freeze.bind(world, 7_000_000));
+      return later(backend === "wasm" ? 3_000 : 5_000);
+    };
+    await load("a");
+    await pass(60_000); // ends at the sleep, which the clock counts
+    await pass(60_000);
+    expect(runs).toBe(3);
+    const { why } = await load("a");
+    expect([at, why.code]).toEqual([at, "measured-slower"]);
+    expect(Number(/wasm ([\d.]+) ms/.exec(why.text)?.[1])).toBeLessThan(4_500);
+  }
 });

@@ -378,14 +378,28 @@ describe("a measurement", () => {
   });
 
   test("of a model that is unloaded meanwhile loads nothing any more (core-B9)", async () => {
-    const { world, script } = stage();
-    const { engine, model } = await load(world, "unusual");
-    await world.finish(model.run(x(1)));
-    model.unload();
-    await pass(world, 5_000);
-    expect(script.seen.loads).toEqual(["wasm"]);
-    expect([...world.alive].flatMap(({ models }) => [...models])).toEqual([]);
-    await engine.close();
+    for (const isChecked of [false, true]) {
+      const { world, script, keys } = stage();
+      if (isChecked) {
+        // The GPU passed on an earlier page: no check needs wasm before it, where an unloaded model fails.
+        const earlier = await load(world, "unusual");
+        for (const value of [1, 2]) {
+          await world.finish(earlier.model.run(x(value)));
+          await pass(world, 5_000);
+        }
+        expect(earlier.model.backend).toBe("webgpu");
+        await earlier.engine.close();
+        keys.delete(MEASURED);
+      }
+      script.seen.loads = [];
+      const { engine, model } = await load(world, "unusual");
+      await world.finish(model.run(x(1)));
+      model.unload();
+      await pass(world, 5_000);
+      expect(script.seen.loads).toEqual(["wasm"]);
+      expect([...world.alive].flatMap(({ models }) => [...models])).toEqual([]);
+      await engine.close();
+    }
   });
 });
 
