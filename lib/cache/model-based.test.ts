@@ -287,6 +287,7 @@ const RUNS: readonly fc.Parameters<unknown>[] =
     : [
         { numRuns: 15, seed: 1 },
         { numRuns: 5, seed: -2076748871, path: "21" }, // a quota that shrinks below the stored bytes
+        { numRuns: 2, seed: 1, path: "26" }, // a model in use is the one least recently used
         { numRuns: 5, seed: 20_261_128 },
       ];
 
