@@ -12,11 +12,18 @@ export function hitElement({ source, text, byMeaning, byWords }: Hit): HTMLLIEle
   return item;
 }
 
+/** Rows that are added together: a browser lays 500 new rows out in 50 ms and more, in which no key is answered. */
+const ROWS_TOGETHER = 100;
+/** Time between them, in which a frame is drawn. */
+const BETWEEN_MS = 20;
+
 /** The table of sources, each with a button that removes it. Rows stay as they are while their source does. */
 export class SourceTable {
   readonly #body: HTMLElement;
   readonly #onRemove: (name: string) => void;
   #rows: Map<string, Row> = new Map();
+  /** Rows that are still to be added. */
+  #waiting: HTMLElement[] = [];
 
   constructor(body: HTMLElement, onRemove: (name: string) => void) {
     this.#body = body;
@@ -35,6 +42,13 @@ export class SourceTable {
     }
   }
 
+  #append(): void {
+    const kept = new Set([...this.#rows.values()].map((x) => x.element));
+    this.#waiting = this.#waiting.filter((x) => kept.has(x));
+    this.#body.append(...this.#waiting.splice(0, ROWS_TOGETHER));
+    if (this.#waiting.length > 0) setTimeout(() => this.#append(), BETWEEN_MS);
+  }
+
   #add(name: string): Row {
     const element = document.createElement("tr");
     const title = element.insertCell();
@@ -49,7 +63,7 @@ export class SourceTable {
     button.setAttribute("aria-label", `Remove ${name}`);
     button.addEventListener("click", () => this.#onRemove(name));
     action.append(button);
-    this.#body.append(element);
+    if (this.#waiting.push(element) === 1) queueMicrotask(() => this.#append());
     return { element, passages, embedded };
   }
 }

@@ -141,6 +141,35 @@ test("files that are no text are refused by their names, and those beside them a
   await expect(page.getByTestId("sources").locator("tbody tr")).toHaveText(/house\.txt2100 %/);
 });
 
+test("many files are listed in parts, and a row stays while its source does", async ({ page }) => {
+  await page.route("**/models/minilm/config.json", (route) => route.fulfill({ status: 204 }));
+  await open(page);
+  await page.evaluate(() => {
+    const added: number[] = [];
+    Object.assign(globalThis, { added });
+    const note = (all: MutationRecord[]): void => {
+      added.push(all.reduce((sum, x) => sum + x.addedNodes.length, 0));
+    };
+    new MutationObserver(note).observe(document.querySelector("#sources") ?? document.body, { childList: true });
+  });
+  const files = Array.from({ length: 500 }, (_, i) => ({
+    name: `note-${i}.txt`,
+    mimeType: "text/plain",
+    buffer: Buffer.from(`This is the note with the number ${i}.`),
+  }));
+  await page.locator("input[type=file]").setInputFiles(files);
+  const rows = page.getByTestId("sources").locator("tbody tr");
+  await expect(rows).toHaveCount(500, { timeout: 60_000 });
+  await page.getByRole("button", { name: "Remove note-7.txt" }).click();
+  await expect(rows).toHaveCount(499);
+  const added = await page.evaluate<number[]>("added");
+  // A browser lays 500 rows out in 50 ms and more.
+  expect(Math.max(...added)).toBeLessThanOrEqual(100);
+  expect(added.reduce((sum, x) => sum + x)).toBe(500);
+  await page.getByRole("button", { name: "Remove all" }).click();
+  await expect(rows).toHaveCount(0);
+});
+
 test("HTML is shown as it is written, and long words break on a narrow screen", async ({ page }) => {
   await page.setViewportSize({ width: 320, height: 800 });
   await open(page);
