@@ -72,7 +72,8 @@ test.each(["SIGTERM", "SIGINT"] as const)(
   { timeout: 90_000 },
   async (signal) => {
     const { child, url, lines } = await run([]);
-    const exit = once(child, "exit");
+    // With its output: it exits before the last lines of its log are read.
+    const exit = once(child, "close");
     const agent = new Agent({ keepAlive: true });
     let answered = 0;
     const ends = await Promise.all(
