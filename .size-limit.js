@@ -23,6 +23,7 @@ const onDemand = [
   "./repository-source.js",
   "./embed.js",
   "./remote-lanes.js",
+  "./remote-load.js",
   "../core/release-record.js",
   "../core/unreadable.js",
   "../core/read-tensors.js",
@@ -72,6 +73,7 @@ export default [
     // The page has the checks of options already.
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: [...onDemand, "./check-options.js"] }),
   },
+  part("engine/remote-load.js"),
   {
     ...part("remote/index.js"),
     name: "Client of inference servers, gzip",

@@ -265,7 +265,7 @@ export class Dispatcher {
       running.startMs ??= this.#effects.now();
       running.phase = phase;
     };
-    lane.run(messageFor(first, route), take, { state: first.work.state, onPhase }).then(
+    lane.run(messageFor(first, route), take, { state: first.work.state, onPhase, batch: running }).then(
       (ran) => {
         this.#ended(running, ran, null);
       },

@@ -16,7 +16,7 @@ import type { Model } from "./model.ts";
 import type { RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
 import type { Build } from "../pool/lane-options.ts";
 import type { PoolSize } from "../pool/pool.ts";
-import { checkPlacement, loadRemote } from "./remote-load.ts";
+import { createRemoteLane } from "./remote-lane.ts";
 import type { ModelRoutes } from "./routes.ts";
 import type { HeadersReply, RemoteStart } from "../rpc/backend.ts";
 
@@ -28,6 +28,12 @@ const ATTEMPTS = 2;
 /** Bound of a worker's call, beyond the time of several requests: their own bound ends them, so only a dead worker is. */
 const WORKER_MS = 60_000;
 const REQUESTS = 10;
+
+/** Refuses a word that is no placement. @throws TypeError */
+function checkPlacement(placement: Placement): void {
+  if (!["local", "remote", "auto"].includes(placement))
+    throw new TypeError(`placement: expected "local", "remote" or "auto", got ${show(placement)}`);
+}
 
 /**
  * Refuses a placement that needs servers: of an engine that has none, or of a request to a model on this device.
@@ -50,6 +56,7 @@ export async function placed(
   { now, setTimer }: Effects,
 ): Promise<ModelRoutes> {
   if (servers === null) return refuse(placement);
+  checkPlacement(placement);
   const found = servers.place(current, placement);
   const waitMs = isRefusable ? Math.max(0, dueMs - now()) : Infinity;
   const timely = inTime(found, waitMs, setTimer);
@@ -99,9 +106,13 @@ export function remoteSide(effects: Effects, options: RemoteEngineOptions): Remo
         .map((endpoint, i) => {
           const build = buildOf(own.builds.usual, endpoint, options);
           const builds = { usual: build, large: build };
-          return new Remote(`remote-${i}`, "remote", { ...own, builds, callTimeoutMs }, "usual");
+          return createRemoteLane(Remote, `remote-${i}`, { ...own, builds, callTimeoutMs });
         }),
-    load: (host, wanted, parts) => loadRemote(host, options, wanted, parts),
+    load: async (host, wanted, parts) => {
+      checkPlacement(wanted.options.placement ?? host.placement);
+      const { loadRemote } = await import("./remote-load.ts");
+      return loadRemote(host, options, wanted, parts);
+    },
   };
 }
 

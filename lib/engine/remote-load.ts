@@ -1,11 +1,10 @@
 // Load of a model that servers may answer for. A server's model is used once it has answered the bundle's golden as one
 // of the bundle's variants does, or where the app vouches for it: answers of two models never mix. With `auto` the load
 // resolves as soon as either side can answer. The other one goes on in the background, and this device takes over when
-// it is ready. Imported by remote-lanes.ts.
+// it is ready. Imported when a model is loaded.
 import type { BackendDecision } from "./backend-chooser.ts";
 import type { Plan, RemoteCandidate } from "../cache/messages.ts";
 import { untilAborted } from "../core/abort.ts";
-import { show } from "../core/check-inputs.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { Placement } from "../core/device.ts";
 import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -225,7 +224,6 @@ export class RemoteLoad {
 
   /** Returns the routes that a request's own placement allows. */
   async #place(current: ModelRoutes, placement: Placement): Promise<ModelRoutes> {
-    checkPlacement(placement);
     const own = this.#placement;
     if (own === placement) return current;
     if (own !== "auto")
@@ -333,12 +331,6 @@ export function whyRemote(
   return { code, text: `remote: ${text}` };
 }
 
-/** Refuses a word that is no placement. @throws TypeError */
-export function checkPlacement(placement: Placement): void {
-  if (!["local", "remote", "auto"].includes(placement))
-    throw new TypeError(`placement: expected "local", "remote" or "auto", got ${show(placement)}`);
-}
-
 /** Opens a model, and loads it on whatever can answer. @throws as `engine.load` */
 export async function loadRemote(
   host: LoadHost,
@@ -348,7 +340,6 @@ export async function loadRemote(
 ): Promise<Model> {
   const { from, options: own, download } = wanted;
   const { signal } = download;
-  checkPlacement(own.placement ?? host.placement);
   const plan = await host.opener.open(from, own, download);
   const candidate = plan.remote ?? null;
   if (candidate === null) return parts.loadHere(plan);

@@ -1,5 +1,6 @@
 // Options of lanes, and of a run on one: types alone.
 import type { BackendName, RemoteStart, WasmModules, WasmUrls } from "../rpc/backend.ts";
+import type { Signal } from "../core/abort.ts";
 import type { Effects, WorkerSource } from "../effects/effects.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -88,6 +89,28 @@ export interface LaneRunOptions {
   readonly isProbe?: boolean | undefined;
   /** Called as the batch reaches a phase; a staged batch has not begun. */
   readonly onPhase?: ((phase: Phase) => void) | undefined;
+  /** The requests that wait for it, for a lane to a server. */
+  readonly batch?: WaitingBatch | undefined;
+}
+
+/** The requests that wait for a batch. */
+export interface WaitingBatch {
+  /** Those that the lane took, in their order. */
+  readonly steps: readonly {
+    readonly id: number;
+    readonly work: {
+      readonly routes: readonly { readonly backend: BackendName }[];
+      readonly asked: {
+        readonly signal: Signal | undefined;
+        readonly isRefusable: boolean;
+        readonly dueMs: number;
+        readonly deadlineMs: number;
+      };
+    };
+    reject(error: unknown): void;
+  }[];
+  /** Ids of those that no longer wait for this batch. */
+  readonly withdrawn: ReadonlySet<number>;
 }
 
 /** Phase of a batch on its lane: the worker starts, the model is loaded, the batch itself runs. */

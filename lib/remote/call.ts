@@ -171,7 +171,8 @@ async function attempt<T>(
       const isOver = late.aborted || endpoint === null || !mayRetry(context, own, state, endpoint, failure);
       if (!isOver) continue;
       const url = endpoint?.url ?? endpoints.all.map((x) => x.url).join(", ");
-      throw failure.toError(url, state.attempts);
+      const waitMs = endpoints.busyUntil > state.endMs ? endpoints.busyUntil - effects.now() : 0;
+      throw failure.toError(url, state.attempts, waitMs);
     }
   }
 }

@@ -77,10 +77,11 @@ export class Failure extends Error {
     return this.status === null ? "neutral" : "doubted";
   }
 
-  /** Returns the error for the caller. */
-  toError(url: string, attempts: number): SelvedgeError {
+  /** Returns the error for the caller; `waitMs`: how long no server can be used, where that exceeds the call's time. */
+  toError(url: string, attempts: number, waitMs: number): SelvedgeError {
     const times = attempts > 1 ? ` (${attempts} attempts)` : "";
-    const details = { reason: this.reason, url, attempts, ...(this.status !== null && { status: this.status }) };
+    const own = { ...(this.status !== null && { status: this.status }), ...(waitMs > 0 && { waitMs }) };
+    const details = { reason: this.reason, url, attempts, ...own };
     return new SelvedgeError("remote-failed", `${url}: ${this.message}${times}.`, details, this.cause);
   }
 }

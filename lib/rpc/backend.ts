@@ -101,6 +101,14 @@ export interface StateCall {
   readonly checkpoint: boolean;
 }
 
+/** Bound of a run on a server. */
+export interface CallBound {
+  /** Returns the time that is left, in ms; Infinity where there is no deadline. */
+  leftMs(): number;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+}
+
 /** Inputs and outputs of a loaded model, by its own metadata; batchAxis 0 is assumed where dim 0 is symbolic. */
 export interface ModelFacts {
   readonly inputs: readonly Port[];
@@ -141,11 +149,13 @@ export interface Backend {
   /**
    * Runs once; outputs are on the CPU and the caller's own. A wrong input rejects with TypeError or RangeError. With a
    * state, its inputs are not among the feeds, and its outputs stay here for the next run; a failed run keeps nothing.
+   * Only the remote backend heeds a bound.
    */
   run(
     modelId: number,
     feeds: Readonly<Record<string, Tensor | DeviceTensor>>,
     state?: StateCall,
+    bound?: CallBound,
   ): Promise<Record<string, Tensor>>;
   /** Releases a model and its states; unknown ids are ignored. */
   unload(modelId: number): Promise<void>;

@@ -259,6 +259,14 @@ export type WorkerNotice =
   /** Sent before the answer of the call that changed it. */
   | { readonly selvedge: "memory"; readonly bytes: number };
 
+/**
+ * Messages to the worker of a remote lane, beside Comlink's: the time that the run which is sent next has, and the cancel
+ * of a run, before or while it runs.
+ */
+export type CallNotice =
+  | { readonly selvedge: "call"; readonly call: number; readonly leftMs: number }
+  | { readonly selvedge: "cancel"; readonly call: number };
+
 /** Name of a worker that is a thread of another one: ONNX Runtime's glue detects it by that. */
 export const THREAD_NAME = "em-pthread";
 
@@ -270,4 +278,9 @@ export interface ThreadMessage {
 /** Whether a message is a notice, not one of Comlink's. */
 export function isNotice(data: unknown): data is WorkerNotice {
   return typeof data === "object" && data !== null && "selvedge" in data;
+}
+
+/** Whether a message to a worker is a notice about a run, not one of Comlink's. */
+export function isCallNotice(data: unknown): data is CallNotice {
+  return isNotice(data);
 }

@@ -38,11 +38,14 @@ interface Prepared {
   readonly pictures: Readonly<Record<string, Picture>>;
 }
 
+/** The part of a backend that runs. */
+export type Runner = Pick<Backend, "run" | "device">;
+
 /** Bound on the bytes of decoded images that are not converted yet: those of a larger batch take several runs. */
 const HELD_BYTES = 64 * 2 ** 20;
 
 /** Runs a batch. A single request rejects with its own error; among several, each has its own reply. */
-export async function run(backend: Backend, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
+export async function run(backend: Runner, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
   model.gpu?.trim();
   const failed = new Map<Feeds, unknown>();
   const fail = (feeds: Feeds, error: unknown): void => {
@@ -99,7 +102,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
 }
 
 async function compute(
-  backend: Backend,
+  backend: Runner,
   { batching }: ServedModel,
   { modelId, state, items: { length } }: RunMessage,
   items: readonly Parts[],

@@ -3,7 +3,7 @@
 import * as Comlink from "comlink";
 import { BUILD_ID } from "../core/build-id.ts";
 import type { WorkerReady } from "../core/build-id.ts";
-import type { Backend, ModelFacts } from "../rpc/backend.ts";
+import type { Backend, CallBound, ModelFacts } from "../rpc/backend.ts";
 import { isOutOfMemory } from "./backend/classify-error.ts";
 import { createRemoteBackend } from "./backend/remote-backend.ts";
 import { createNextTask } from "./backend/next-task.ts";
@@ -19,9 +19,10 @@ import type { BundleInput, Reader } from "../core/bundle.ts";
 import { fitDecode, fitSound, fitText, namesOf } from "../core/fit-steps.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
-import type { LoadMessage, Ran, RanItem, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
+import { isCallNotice } from "../rpc/messages.ts";
+import type { CallNotice, LoadMessage, Ran, RanItem, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
 import { run } from "./run-batch.ts";
-import type { ServedModel } from "./run-batch.ts";
+import type { Runner, ServedModel } from "./run-batch.ts";
 import { sendRan, takeRun } from "../rpc/pack-batch.ts";
 
 /**
@@ -68,6 +69,10 @@ export function serve(
     notify({ selvedge: "log", line });
   };
 
+  const calls = new Calls(now);
+  endpoint.addEventListener("message", (event) => {
+    calls.notice((event as MessageEvent<unknown>).data);
+  });
   const hold = lockHolder();
   const api: WorkerApi = {
     hold: (name) => reply(() => hold(name)),
@@ -82,14 +87,17 @@ export function serve(
         return null;
       }),
     load: (message) => inOrder(() => load(backend, models, message)),
-    run: (message) =>
-      inOrder(async () => pack(await run(backend, served(models, message.modelId), takeRun(message), now))).then(
-        (answer) => {
-          if (!answer.ok) return answer;
-          const { ran, moved } = answer.value;
-          return Comlink.transfer({ ok: true, value: ran }, moved);
-        },
-      ),
+    run: (message) => {
+      const call = calls.take();
+      const work = async (): Promise<Ran> =>
+        run(call?.bind(backend) ?? backend, served(models, message.modelId), takeRun(message), now);
+      return inOrder(async () => pack(await work())).then((answer) => {
+        call?.end();
+        if (!answer.ok) return answer;
+        const { ran, moved } = answer.value;
+        return Comlink.transfer({ ok: true, value: ran }, moved);
+      });
+    },
     unload: (modelId) =>
       inOrder(async () => {
         forget(models, modelId);
@@ -103,6 +111,46 @@ export function serve(
       }),
   };
   Comlink.expose(api, endpoint);
+}
+
+/** A run on a server, from its message on. */
+interface Call {
+  /** Returns the backend with the bound of this run. */
+  bind(backend: Backend): Runner;
+  end(): void;
+}
+
+/** Bounds of the runs on a server: the page announces each right before its message. */
+class Calls {
+  readonly #now: () => number;
+  readonly #stops: Map<number, AbortController> = new Map();
+  #next: (CallNotice & { readonly selvedge: "call" }) | null = null;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  notice(data: unknown): void {
+    if (!isCallNotice(data)) return;
+    if (data.selvedge === "call") this.#next = data;
+    else this.#stops.get(data.call)?.abort(new SelvedgeError("closed", "No request waits for the answer any more."));
+  }
+
+  /** Returns the announced run, whose message has come; null where none was announced. */
+  take(): Call | null {
+    const next = this.#next;
+    this.#next = null;
+    if (next === null) return null;
+    const stop = new AbortController();
+    this.#stops.set(next.call, stop);
+    const now = this.#now;
+    const dueMs = now() + next.leftMs;
+    const bound: CallBound = { leftMs: () => dueMs - now(), signal: stop.signal };
+    return {
+      bind: (backend) => ({ run: (modelId, feeds, state) => backend.run(modelId, feeds, state, bound) }),
+      end: () => this.#stops.delete(next.call),
+    };
+  }
 }
 
 /** Packs results; a browser refuses a buffer of more than some gigabytes. */

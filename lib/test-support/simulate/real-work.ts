@@ -13,6 +13,7 @@ import { leaveGpu } from "../../engine/leave-gpu.ts";
 import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
 import { remoteSide } from "../../engine/remote-lanes.ts";
+import { loadRemote } from "../../engine/remote-load.ts";
 import { Stateful } from "../../engine/stateful.ts";
 import { wordsOf } from "../../remote/failure-text.ts";
 import { infer } from "../../remote/infer.ts";
@@ -30,6 +31,7 @@ void [
   recordTrace,
   Stateful,
   remoteSide,
+  loadRemote,
   wordsOf,
   infer,
   parseJson,

@@ -12,7 +12,8 @@ import type { Effects, LifeChange, WorkerHandle } from "../../effects/effects.ts
 import { serveCache } from "../../cache/serve.ts";
 import type { CacheEffects } from "../../cache/serve.ts";
 import type { Store } from "../../cache/stores/store.ts";
-import type { WireRun } from "../../rpc/messages.ts";
+import { isCallNotice } from "../../rpc/messages.ts";
+import type { CallNotice, WireRun } from "../../rpc/messages.ts";
 import { createRemoteBackend } from "../../worker/backend/remote-backend.ts";
 import { serve } from "../../worker/serve.ts";
 import type { Random } from "../random.ts";
@@ -367,6 +368,7 @@ export class SimulatedWorker implements WorkerHandle {
   readonly #world: World;
   readonly #listeners: Map<string, Set<Listener>> = new Map();
   readonly #inside: Set<Listener> = new Set();
+  #announced: CallNotice | null = null;
 
   constructor(world: World, url: string, createBackend: WorldOptions["createBackend"]) {
     this.#world = world;
@@ -399,6 +401,14 @@ export class SimulatedWorker implements WorkerHandle {
     if (this.#takeLock(message)) return;
     // Backends here need nothing ahead of a load; a hint that has no effect must not change which faults are drawn.
     if ((message as { readonly path?: readonly string[] }).path?.[0] === "foresee") return;
+    // No work of the worker, so no place for a fault either. A call arrives right before its run, as on a real port.
+    if (isCallNotice(message)) {
+      if (message.selvedge === "call") this.#announced = message;
+      else this.#deliver(this.#inside, message);
+      return;
+    }
+    const announced = this.#announced;
+    this.#announced = null;
     if (this.computes) this.#world.checkRun(message);
     const fault = this.computes ? this.#world.drawFault() : null;
     if (fault !== null) this.#world.log(`worker ${this.id}: ${fault}`);
@@ -413,7 +423,7 @@ export class SimulatedWorker implements WorkerHandle {
       });
       if (fault !== "messageerror") return; // the message is lost with it
     }
-    this.#deliver(this.#inside, message);
+    this.#deliver(this.#inside, message, announced);
   }
 
   addEventListener(type: string, listener: Listener): void {
@@ -477,9 +487,10 @@ export class SimulatedWorker implements WorkerHandle {
     world.gpuLosses.splice(world.gpuLosses.indexOf(this.lostMs as number), 1);
   }
 
-  #deliver(listeners: Set<Listener> | undefined, message: unknown): void {
+  #deliver(listeners: Set<Listener> | undefined, message: unknown, before: unknown = null): void {
     const data = copy(message);
     this.#world.at(this.#world.random.upTo(DELIVERY_MS), () => {
+      if (before !== null) this.#emit(listeners, { type: "message", data: before, origin: "" });
       this.#emit(listeners, { type: "message", data, origin: "" });
     });
   }

@@ -13,6 +13,7 @@ import type { RemoteClient, RemoteModel, RemotePort } from "../../remote/index.t
 import type {
   Backend,
   BackendFacts,
+  CallBound,
   DeviceTensor,
   HeadersReply,
   ModelFacts,
@@ -20,6 +21,9 @@ import type {
   StartOptions,
   StateCall,
 } from "../../rpc/backend.ts";
+
+/** Time before a deadline, in ms, from which on nothing is sent or tried again: timers fire that much early or late. */
+const LEFT_MIN_MS = 4;
 
 /** A model on the server. */
 interface Served {
@@ -40,6 +44,7 @@ class RemoteBackend implements Backend {
   readonly #models: Map<number, Served> = new Map();
   #client: RemoteClient | null = null;
   #endpoint = "";
+  #timeoutMs = Infinity;
 
   constructor(effects: NetworkEffects) {
     this.#effects = effects;
@@ -49,6 +54,7 @@ class RemoteBackend implements Backend {
     if (remote === undefined) throw new SelvedgeError("internal", "A remote lane was started without a server.");
     const { endpoint, ports, ...bounds } = remote;
     this.#endpoint = endpoint;
+    this.#timeoutMs = bounds.timeoutMs ?? Infinity;
     const [line] = ports;
     const own = line === undefined ? {} : { headers: askFor(line) };
     this.#client = connectRemote({ ...bounds, ...own, endpoints: [endpoint], effects: this.#effects });
@@ -72,12 +78,27 @@ class RemoteBackend implements Backend {
     modelId: number,
     feeds: Readonly<Record<string, Tensor | DeviceTensor>>,
     state?: StateCall,
+    bound?: CallBound,
   ): Promise<Record<string, Tensor>> {
     const served = this.#models.get(modelId);
     if (served === undefined || state !== undefined)
       throw new SelvedgeError("internal", `Model ${modelId} can't run on the server: not loaded, or with a state.`);
+    const leftMs = bound?.leftMs() ?? Infinity;
+    if (leftMs < LEFT_MIN_MS) throw this.#late();
+    const isBounded = leftMs < this.#timeoutMs;
     const { outputs, info } = await served.model
-      .infer(feeds as Readonly<Record<string, Tensor>>)
+      .infer(feeds as Readonly<Record<string, Tensor>>, {
+        signal: bound?.signal,
+        timeoutMs: isBounded ? leftMs : undefined,
+      })
+      .catch((error: unknown) => {
+        if (bound?.signal.aborted === true || !isSelvedgeError(error)) throw error;
+        if ((bound?.leftMs() ?? Infinity) < LEFT_MIN_MS) throw this.#late(error);
+        // A server that asks to wait longer than this request has is not down: others may wait.
+        if (isBounded && error.details["waitMs"] !== undefined)
+          throw new SelvedgeError(error.code, error.message, { ...error.details, isTooLate: true }, error.cause);
+        throw error;
+      })
       .catch(this.#refuse(OF_REQUEST));
     const { endpoint, modelVersion } = info;
     // Another version may be another model: it must be checked first.
@@ -98,6 +119,13 @@ class RemoteBackend implements Backend {
     return Promise.resolve();
   }
 
+  /** Returns the error of a run whose deadline has passed. */
+  #late(cause?: unknown): SelvedgeError {
+    const after = isSelvedgeError(cause) ? `, after: ${cause.message}` : "";
+    const text = `${this.#endpoint}: no answer within the deadline${after}`;
+    return new SelvedgeError("deadline-exceeded", text, { url: this.#endpoint }, cause);
+  }
+
   /**
    * Returns a handler that marks an error which other requests would get on this lane, too: one with none of these
    * reasons. The client's TypeError or RangeError is a refusal by this server alone, as of a size that its model does
@@ -109,7 +137,8 @@ class RemoteBackend implements Backend {
         const text = `${this.#endpoint}: ${error instanceof Error ? error.message : String(error)}`;
         throw new SelvedgeError("remote-failed", text, { reason: "refused", url: this.#endpoint }, error);
       }
-      if (error.code !== "remote-failed" || own.has(error.details["reason"])) throw error;
+      const { reason, isTooLate = false } = error.details;
+      if (error.code !== "remote-failed" || own.has(reason) || isTooLate === true) throw error;
       throw new SelvedgeError(error.code, error.message, { ...error.details, isLaneDown: true }, error.cause);
     };
   }

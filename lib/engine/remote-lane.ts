@@ -1,0 +1,91 @@
+// A lane to a server. A request's own deadline and cancel reach the server's worker, which a lane of this device does
+// without, since a run there can't be stopped: each request is rejected when its deadline passes, the worker gets the
+// time that is left, and a call that no request waits for any more is cancelled. Imported by remote-lanes.ts.
+import { codeOf, isSelvedgeError, SelvedgeError, toWireError } from "../core/errors.ts";
+import type { WorkerHandle } from "../effects/effects.ts";
+import type { Lane } from "../pool/lane.ts";
+import type { LaneOptions, LaneRunOptions } from "../pool/lane-options.ts";
+import type { CallNotice, Feeds, LoadMessage, Ran } from "../rpc/messages.ts";
+
+/** A call that ran out of time took longer than that; so it counts as one of twice the time. */
+const AT_LEAST = 2;
+
+/** Creates a lane to a server. */
+export function createRemoteLane(Base: typeof Lane, id: string, options: LaneOptions): Lane {
+  const { effects } = options;
+  let worker: WorkerHandle | null = null;
+  let lastCall = 0;
+  const tell = (notice: CallNotice): void => {
+    worker?.postMessage(notice, []);
+  };
+
+  class RemoteLane extends Base {
+    override run(
+      model: LoadMessage,
+      items: readonly Feeds[] | (() => readonly Feeds[]),
+      options: LaneRunOptions = {},
+    ): Promise<Ran> {
+      const { batch } = options;
+      if (batch === undefined || typeof items !== "function") return super.run(model, items, options);
+      const call = ++lastCall;
+      const startMs = effects.now();
+      const waiting = new Set(batch.steps);
+      const cleanups: (() => void)[] = [];
+      let endMs = 0;
+      let late: SelvedgeError | null = null;
+      let sentMs = 0;
+      for (const step of batch.steps) {
+        const { signal, isRefusable, dueMs, deadlineMs } = step.work.asked;
+        const leave = (): void => {
+          if (waiting.delete(step) && waiting.size === 0) tell({ selvedge: "cancel", call });
+        };
+        signal?.addEventListener("abort", leave, { once: true });
+        cleanups.push(() => signal?.removeEventListener("abort", leave));
+        const ownMs = isRefusable ? dueMs : Infinity;
+        endMs = Math.max(endMs, ownMs);
+        // A timer of more fires at once.
+        if (ownMs - startMs >= 2 ** 31) continue;
+        const end = (): void => {
+          // One that was withdrawn may still be answered on another lane.
+          if (batch.withdrawn.has(step.id)) return;
+          const text = `No answer from the server within deadlineMs ${deadlineMs}.`;
+          late = new SelvedgeError("deadline-exceeded", text);
+          step.reject(late);
+          leave();
+        };
+        cleanups.push(effects.setTimer(end, Math.max(0, ownMs - startMs)));
+      }
+      const take = (): readonly Feeds[] => {
+        const taken = items();
+        sentMs = effects.now();
+        const leftMs = endMs - sentMs;
+        // Announces the run that the base class sends next, in this same turn.
+        if (taken.length > 0) tell({ selvedge: "call", call, leftMs });
+        return taken;
+      };
+      return super
+        .run(model, take, options)
+        .catch((error: unknown): Ran => {
+          const isOver = codeOf(error) === "deadline-exceeded" || (late !== null && waiting.size === 0);
+          if (isOver && sentMs > 0 && endMs > sentMs) {
+            const failed = { ok: false, error: toWireError(late ?? error) } as const;
+            const items = batch.steps.map(() => failed);
+            const runMs = AT_LEAST * (effects.now() - sentMs);
+            return { items, runs: 1, canJoin: true, preprocessMs: 0, runMs, decodeMs: 0 };
+          }
+          const isTooLate = isSelvedgeError(error) && error.details["isTooLate"] === true;
+          const isOnlyHere = batch.steps.every(({ work }) => work.routes.every(({ backend }) => backend === "remote"));
+          throw isTooLate && isOnlyHere ? new SelvedgeError("deadline-exceeded", error.message, {}, error) : error;
+        })
+        .finally(() => {
+          for (const clean of cleanups) clean();
+        });
+    }
+  }
+
+  const own = {
+    ...effects,
+    createWorker: (...args: Parameters<typeof effects.createWorker>) => (worker = effects.createWorker(...args)),
+  };
+  return new RemoteLane(id, "remote", { ...options, effects: own }, "usual");
+}
