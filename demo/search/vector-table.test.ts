@@ -85,3 +85,47 @@ test("equal vectors come by id, and another width is refused", () => {
   }).toThrow("expected a vector of 2 numbers, got 1");
   expect(() => table.nearest(Float32Array.of(1, 2, 3), 1)).toThrow(RangeError);
 });
+
+/** Numbers of a normal distribution, the same in every run. */
+function normals(seed: number): () => number {
+  let state = seed;
+  const uniform = (): number => (state = (state * 16_807) % 2_147_483_647) / 2_147_483_647;
+  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+/** Vectors around common centres, as texts around topics. */
+function topics(count: number, width: number, next: () => number): Float32Array[] {
+  const centres = Array.from({ length: 40 }, () => Float32Array.from({ length: width }, next));
+  return Array.from({ length: count }, (_, i) => unit((centres[i % 40] ?? new Float32Array()).map((x) => x + next())));
+}
+
+test("of many rows the sign bits choose, and the nearest ten are nearly always those of all rows", () => {
+  const width = 384;
+  const next = normals(7);
+  const rows = topics(4_000, width, next);
+  const [all, staged] = [new VectorTable(width), new VectorTable(width, 1_000)];
+  for (const table of [all, staged]) for (const [id, x] of rows.entries()) table.set(id, int8(x));
+  let same = 0;
+  for (let i = 0; i < 100; i += 1) {
+    const query = unit((rows[i * 37] ?? new Float32Array()).map((x) => x + (0.5 * next()) / Math.sqrt(width)));
+    const [wanted, found] = [all.nearest(query, 10), staged.nearest(query, 10)];
+    expect(found[0]).toEqual(wanted[0]);
+    expect(found).toHaveLength(10);
+    same += wanted.filter((x) => found.some((y) => y.id === x.id)).length;
+  }
+  expect(same / 1_000).toBeGreaterThan(0.97);
+});
+
+test("the sign bits follow rows that are set anew, moved and removed", () => {
+  const width = 64;
+  const rows = topics(600, width, normals(11)).map(int8);
+  const table = new VectorTable(width, 100);
+  for (const [id, x] of rows.entries()) table.set(id, x);
+  for (let id = 0; id < 300; id += 2) table.delete(id);
+  for (let id = 1; id < 100; id += 2) table.set(id, rows[id + 1] ?? new Int8Array());
+  for (let id = 1; id < 600; id += 7) {
+    if (id < 300 && id % 2 === 0) continue;
+    const own = id < 100 ? rows[id + 1] : rows[id];
+    expect(table.nearest(unit(Float32Array.from(own ?? [])), 1).map((x) => x.id)).toEqual([id]);
+  }
+});
