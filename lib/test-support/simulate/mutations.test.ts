@@ -2,15 +2,16 @@
 // must catch it. The source is changed in memory, on its way through esbuild; a line that is not there any more fails
 // the test.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { context } from "esbuild";
 import type { BuildContext, PluginBuild } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { simulate as Simulate } from "./simulate.ts";
 
+const require = createRequire(import.meta.url);
 const LIB = resolve(import.meta.dirname, "../..");
 /** Number of seeds of which one must catch a mutation. */
 const SEEDS = 150;
@@ -240,7 +241,8 @@ beforeAll(async () => {
     entryPoints: [join(LIB, "test-support/simulate/simulate.ts")],
     bundle: true,
     write: false,
-    format: "esm",
+    format: "cjs",
+    define: { "import.meta.url": JSON.stringify(import.meta.url) },
     platform: "node",
     logLevel: "silent",
     plugins: [{ name: "mutate", setup: mutate }],
@@ -264,11 +266,12 @@ async function simulateWith(wanted: Mutation | null): Promise<typeof Simulate> {
   mutation = wanted;
   applied = 0;
   try {
-    const outfile = join(folder, "simulate.mjs");
+    const outfile = join(folder, "simulate.cjs");
     const { outputFiles = [] } = await bundler.rebuild();
     expect(applied).toBe(wanted === null ? 0 : 1);
     await writeFile(outfile, outputFiles[0]?.contents ?? "");
-    return ((await import(pathToFileURL(outfile).href)) as { simulate: typeof Simulate }).simulate;
+    // Not by import(): Vitest would transform each bundle, which takes longer than its stories.
+    return (require(outfile) as { simulate: typeof Simulate }).simulate;
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -277,13 +280,13 @@ async function simulateWith(wanted: Mutation | null): Promise<typeof Simulate> {
 /** Simulates a seed in a thread of its own; returns "hung" where it does not end. */
 async function brokenApart(wanted: Mutation): Promise<string | null> {
   const folder = await mkdtemp(join(tmpdir(), "selvedge-mutation-"));
-  const outfile = join(folder, "apart.mjs");
+  const outfile = join(folder, "apart.cjs");
   mutation = wanted;
   applied = 0;
   const { outputFiles = [] } = await bundler.rebuild();
   expect(applied).toBe(1);
-  const run = `import { parentPort, workerData } from "node:worker_threads";
-    parentPort.postMessage((await simulate({ seed: workerData })).broken.join("; "));`;
+  const run = `const { parentPort, workerData } = require("node:worker_threads");
+    simulate({ seed: workerData }).then(({ broken }) => parentPort.postMessage(broken.join("; ")));`;
   await writeFile(outfile, `${outputFiles[0]?.text ?? ""}\n${run}`);
   const worker = new Worker(outfile, { workerData: wanted.seed });
   try {
