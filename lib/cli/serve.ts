@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { endAll } from "../compress/onnx/at-exit.ts";
 import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
+import { startGateway } from "../serve/gateway.ts";
 import { startServer } from "../serve/server.ts";
 import type { ServeOptions } from "../serve/server.ts";
 import type { Run } from "./cli.ts";
@@ -12,6 +13,7 @@ import { note } from "./terminal.ts";
 type Values = Omit<ServeOptions, "bundles" | "token" | "maxBodyBytes" | "timeoutMs" | "receiveTimeoutMs"> & {
   readonly maxBody?: number;
   readonly timeout?: number;
+  readonly upstream?: string;
 };
 
 const MIB = 2 ** 20;
@@ -26,7 +28,13 @@ export function serve(program: Command, run: Run): Command {
     .description(
       "Serves bundles on one machine, by the Open Inference Protocol (version 2, HTTP), with ONNX Runtime on the CPU. Needs fastify and onnxruntime-node.",
     )
-    .argument("<bundles...>", "folders of bundles")
+    .argument("[bundles...]", "folders of bundles")
+    .addOption(
+      new Option(
+        "--upstream <url>",
+        "pass requests on to this server (Triton, KServe, MLServer) in place of bundles, with CORS, token and limits",
+      ).argParser(upstreamOf),
+    )
     .option("--host <address>", "address to listen on (127.0.0.1 by default)")
     .addOption(number("--port <n>", "port to listen on; 0 for any (8000 by default)", 65_535, 0))
     .option("--variant <id>", "variant of the bundles (float32 by default)")
@@ -59,7 +67,8 @@ SELVEDGE_TOKEN in the environment is the bearer token that requests then need.
 SIGTERM and Ctrl-C stop it gracefully: what it has is answered first; a second one ends it at once.
 
 Example:
-  npx selvedge serve dist/model/bundle --port 8000 --origin https://app.example`,
+  npx selvedge serve dist/model/bundle --port 8000 --origin https://app.example
+  npx selvedge serve --upstream http://127.0.0.1:8001 --port 8000 --origin https://app.example`,
     )
     .action(async (paths: readonly string[], values: Values) => {
       run.exitCode = await runServer(paths, values);
@@ -81,18 +90,29 @@ function originOf(text: string): string {
   throw new InvalidArgumentError(`Expected an origin such as "https://app.example", or "*", got "${text}".`);
 }
 
-async function runServer(paths: readonly string[], { maxBody, timeout, ...values }: Values): Promise<number> {
+function upstreamOf(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username + url.password + url.search + url.hash === "")
+    return text;
+  throw new InvalidArgumentError(`Expected an http(s) address such as "http://127.0.0.1:8001", got "${text}".`);
+}
+
+async function runServer(paths: readonly string[], { maxBody, timeout, upstream, ...values }: Values): Promise<number> {
+  if ((upstream === undefined) === (paths.length === 0))
+    throw new TypeError("serve needs folders of bundles, or --upstream and none");
   const bundles = paths.map((path) => {
     const folder = bundleFolder(path);
     if (folder === null) throw new TypeError(`serve needs folders of bundles, got ${path}`);
     return folder;
   });
   const timeoutMs = timeout === undefined ? undefined : timeout * 1_000;
-  const server = await startServer({
-    ...{ ...values, bundles, timeoutMs, receiveTimeoutMs: timeoutMs },
+  const set = {
+    ...{ ...values, timeoutMs, receiveTimeoutMs: timeoutMs },
     maxBodyBytes: maxBody === undefined ? undefined : maxBody * MIB,
     token: process.env["SELVEDGE_TOKEN"] || undefined,
-  });
+  };
+  const server =
+    upstream === undefined ? await startServer({ ...set, bundles }) : await startGateway({ ...set, upstream });
   note(`listening on ${server.url}`);
   const stop = signalled();
   try {

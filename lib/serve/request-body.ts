@@ -49,15 +49,20 @@ export class PendingBytes {
 }
 
 /**
- * Reads a request's body, decompressed.
+ * Reads a request's body, decompressed unless it is passed on as it is.
  * @throws HttpError 400 for one that is broken, 413 for one of more than `maxBytes`, 415 for another encoding, 429 as
  * `PendingBytes.check`, 499 where the client left
  */
-export async function readBody(request: FastifyRequest, maxBytes: number, pending: PendingBytes): Promise<Uint8Array> {
+export async function readBody(
+  request: FastifyRequest,
+  maxBytes: number,
+  pending: PendingBytes,
+  isPassedOn = false,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
-    const source = decompressed(request.raw);
+    const source: Readable = isPassedOn ? request.raw : decompressed(request.raw);
     // A request that is destroyed takes its connection along.
     const destroyOnReturn = source !== request.raw;
     for await (const bytes of source.iterator({ destroyOnReturn }) as AsyncIterable<Uint8Array>) {

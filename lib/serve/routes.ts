@@ -19,23 +19,30 @@ const CORS_MAX_AGE_S = "7200";
 /** Characters of an error that a client reads: it may quote the request, which may be large. */
 const MESSAGE_MAX = 500;
 
-/** The server as its routes use it. */
-export interface RouteContext {
+/** Collaborators and bounds of the checks around each request. */
+interface CheckContext {
   readonly models: ReadonlyMap<string, ServedModel>;
-  readonly executor: Executor;
   readonly metrics: Metrics;
-  /** `isServing`: requests can run; `isReady`: and new ones are welcome. */
-  readonly state: { readonly isServing: boolean; readonly isReady: boolean; readonly isStopping: boolean };
+  readonly state: { readonly isStopping: boolean };
   readonly clock: ServerClock;
   readonly origins: readonly string[];
   readonly token: string | undefined;
   readonly maxBodyBytes: number;
   readonly maxPendingBytes: number;
-  readonly maxRows: number;
   readonly timeoutMs: number;
   readonly log: Log;
+  /** Whether bodies are for another server, which decompresses them. */
+  readonly isPassedOn?: boolean;
   /** Facts of a request's run, for its line in the log. */
   readonly runs: WeakMap<FastifyRequest, object>;
+}
+
+/** The server as its routes use it. */
+export interface RouteContext extends CheckContext {
+  readonly executor: Executor;
+  /** `isServing`: requests can run; `isReady`: and new ones are welcome. */
+  readonly state: { readonly isServing: boolean; readonly isReady: boolean; readonly isStopping: boolean };
+  readonly maxRows: number;
 }
 
 interface Params {
@@ -135,12 +142,12 @@ function httpErrorOf(error: unknown, waitS: () => number): unknown {
 }
 
 /** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
-function addChecks(app: FastifyInstance, context: RouteContext): void {
-  const { origins, token, maxPendingBytes, maxBodyBytes, log } = context;
+export function addChecks(app: FastifyInstance, context: CheckContext): void {
+  const { origins, token, maxPendingBytes, maxBodyBytes, log, isPassedOn } = context;
   const pending = new PendingBytes(maxPendingBytes);
   app.removeAllContentTypeParsers();
   // The protocol's clients send other content types than they should, or none.
-  app.addContentTypeParser("*", (request: FastifyRequest) => readBody(request, maxBodyBytes, pending));
+  app.addContentTypeParser("*", (request: FastifyRequest) => readBody(request, maxBodyBytes, pending, isPassedOn));
   app.addHook("onRequest", async (request, reply) => {
     record(request, reply, context);
     pending.track(request, reply);
@@ -170,7 +177,7 @@ function addChecks(app: FastifyInstance, context: RouteContext): void {
 }
 
 /** Counts the bytes of answers, and closes the connection of a client that does not read its answer in time. */
-function addAnswerLimits(app: FastifyInstance, context: RouteContext, pending: PendingBytes): void {
+function addAnswerLimits(app: FastifyInstance, context: CheckContext, pending: PendingBytes): void {
   const { state, clock, timeoutMs } = context;
   app.addHook("onSend", async (request, reply, payload) => {
     // A client that is to reconnect does so elsewhere.
@@ -188,7 +195,7 @@ function addAnswerLimits(app: FastifyInstance, context: RouteContext, pending: P
 function record(
   request: FastifyRequest,
   reply: FastifyReply,
-  { clock, metrics, models, runs, log }: RouteContext,
+  { clock, metrics, models, runs, log }: CheckContext,
 ): void {
   const startMs = clock.now();
   reply.raw.once("close", () => {

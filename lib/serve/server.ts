@@ -60,7 +60,7 @@ export interface ServeOptions {
 }
 
 /** Defaults of ServeOptions. */
-const DEFAULTS = {
+export const DEFAULTS = {
   host: "127.0.0.1",
   port: 8_000,
   maxBatchSize: 16,
@@ -90,7 +90,7 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const clock: ServerClock = {
+export const clock: ServerClock = {
   now: () => performance.now(),
   setTimer(callback, ms) {
     const timer = setTimeout(callback, ms);
@@ -118,13 +118,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   executor.onRun = ({ name }, requests, ms) => {
     metrics.run(name, requests, ms);
   };
-  const app = fastify({
-    bodyLimit: set.maxBodyBytes,
-    requestTimeout: set.receiveTimeoutMs,
-    // Requests on open connections are answered while the server stops.
-    return503OnClosing: false,
-    http: { connectionsCheckingInterval: Math.min(1_000, set.receiveTimeoutMs), headersTimeout: set.receiveTimeoutMs },
-  });
+  const app = fastify(httpOptions(set));
   const { log, end } = openLog(set.logLevel, process.stdout);
   const state = stateOf(executor);
   const { maxPendingBytes = 8 * set.maxBodyBytes, token } = set;
@@ -153,6 +147,22 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   return { url, ready, close };
 }
 
+/** Returns fastify's options for bounds of a request. */
+export function httpOptions({ maxBodyBytes, receiveTimeoutMs }: { maxBodyBytes: number; receiveTimeoutMs: number }): {
+  readonly bodyLimit: number;
+  readonly requestTimeout: number;
+  readonly return503OnClosing: false;
+  readonly http: { readonly connectionsCheckingInterval: number; readonly headersTimeout: number };
+} {
+  return {
+    bodyLimit: maxBodyBytes,
+    requestTimeout: receiveTimeoutMs,
+    // Requests on open connections are answered while the server stops.
+    return503OnClosing: false,
+    http: { connectionsCheckingInterval: Math.min(1_000, receiveTimeoutMs), headersTimeout: receiveTimeoutMs },
+  };
+}
+
 /** Returns the state of a server that still loads: requests can run once it has loaded, while a lane runs. */
 function stateOf(executor: Executor): RouteContext["state"] & { isLoaded: boolean; isStopping: boolean } {
   return {
@@ -171,7 +181,7 @@ function stateOf(executor: Executor): RouteContext["state"] & { isLoaded: boolea
  * Stops accepting connections, and returns when all are closed; after `maxMs` those that are left are cut. `close` of an
  * HTTP server, and so of fastify, closes all without a request at once, also one whose first request is on its way.
  */
-async function drain(server: Server, maxMs: number): Promise<void> {
+export async function drain(server: Server, maxMs: number): Promise<void> {
   await sleep(DRAIN_MS);
   const closed = once(server, "close");
   NetServer.prototype.close.call(server);
@@ -194,7 +204,7 @@ function laneCounts({ lanes, threads }: Pick<ServeOptions, "lanes" | "threads">)
   return { count, threads: threads ?? Math.max(1, Math.floor(cores / count)) };
 }
 
-function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+export function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(value).filter(([, x]) => x !== undefined)) as {
     [K in keyof T]: Exclude<T[K], undefined>;
   };

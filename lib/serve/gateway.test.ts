@@ -1,0 +1,141 @@
+// The gateway over real HTTP, in front of a real server for bundles.
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { RequestListener, Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describe as describeModel } from "../compress/bundle/describe.ts";
+import { writeBundle } from "../compress/bundle/pack.ts";
+import { connectRemote } from "../remote/index.ts";
+import { twoLayers } from "../test-support/compress/fixtures.ts";
+import { startGateway } from "./gateway.ts";
+import type { GatewayOptions } from "./gateway.ts";
+import { startServer } from "./server.ts";
+import type { RunningServer } from "./server.ts";
+
+const ORIGIN = "https://app.example";
+let folder: string;
+let server: RunningServer;
+const started: RunningServer[] = [];
+const others: Server[] = [];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-gateway-test-"));
+  const model = twoLayers({ opset: 17, inputs: 64, units: 96, outputs: 4 });
+  const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }];
+  await writeBundle(folder, { model: await describeModel(model, "layers.onnx", undefined), variants });
+  server = await startServer({ bundles: [folder], port: 0, lanes: 1, threads: 1, logLevel: "silent" });
+  await server.ready;
+}, 120_000);
+
+afterAll(async () => {
+  for (const each of others) each.closeAllConnections();
+  await Promise.all([...started, server].map((x) => x.close()));
+  rmSync(folder, { recursive: true, force: true });
+}, 60_000);
+
+async function start(more: Partial<GatewayOptions> = {}): Promise<string> {
+  const options = { upstream: server.url, port: 0, origins: [ORIGIN], logLevel: "silent" } as const;
+  const running = await startGateway({ ...options, ...more });
+  started.push(running);
+  return running.url;
+}
+
+/** Starts a server that is none of ours; returns its address. */
+async function other(listener: RequestListener): Promise<string> {
+  const made = createServer(listener);
+  others.push(made);
+  await new Promise<void>((resolve) => made.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(made.address() as AddressInfo).port}`;
+}
+
+const x = { dtype: "float32", dims: [1, 64], data: new Float32Array(64).fill(0.5) } as const;
+
+test.each(["always", "never"] as const)("answers are those of the server behind it (binary: %s)", async (binary) => {
+  const [own, through] = await Promise.all(
+    [server.url, await start()].map(async (url) => {
+      const model = await connectRemote({ endpoints: [url], binary }).model("layers");
+      const [input] = model.metadata.inputs;
+      return model.infer({ [input?.name ?? ""]: x });
+    }),
+  );
+  expect(through?.outputs).toEqual(own?.outputs);
+  expect(through?.info.isBinary).toBe(binary === "always");
+});
+
+test("a compressed request is passed on as it is", async () => {
+  const model = await connectRemote({ endpoints: [await start()], gzip: true }).model("layers");
+  const { outputs } = await model.infer({ [model.metadata.inputs[0]?.name ?? ""]: x });
+  expect(Object.keys(outputs)).toHaveLength(1);
+});
+
+test("a listed origin reads answers and errors, and another one is refused before the server sees it", async () => {
+  const url = await start();
+  const good = await fetch(`${url}/v2/models/layers`, { headers: { origin: ORIGIN } });
+  expect([good.status, good.headers.get("access-control-allow-origin")]).toEqual([200, ORIGIN]);
+  const wrong = await fetch(`${url}/v2/models/none`, { headers: { origin: ORIGIN } });
+  expect([wrong.status, wrong.headers.get("access-control-allow-origin")]).toEqual([404, ORIGIN]);
+  const preflight = await fetch(`${url}/v2/models/layers/infer`, { method: "OPTIONS", headers: { origin: ORIGIN } });
+  expect([preflight.status, preflight.headers.get("access-control-allow-headers")]).toEqual([
+    204,
+    expect.stringContaining("inference-header-content-length"),
+  ]);
+  const foreign = await fetch(`${url}/v2`, { headers: { origin: "https://evil.example" } });
+  expect(foreign.status).toBe(403);
+});
+
+test("the token is needed, and stays at the gateway", async () => {
+  const seen: (string | undefined)[] = [];
+  const upstream = await other(({ headers }, reply) => {
+    seen.push(headers.authorization);
+    reply.end("{}");
+  });
+  const url = await start({ upstream, token: "secret" });
+  expect((await fetch(`${url}/v2`)).status).toBe(401);
+  expect((await fetch(`${url}/v2`, { headers: { authorization: "Bearer secret" } })).status).toBe(200);
+  expect(seen).toEqual([undefined]);
+});
+
+test("a server that is away is 502, a silent one 504, with JSON that the page can read", async () => {
+  const headers = { origin: ORIGIN };
+  const away = await fetch(`${await start({ upstream: "http://127.0.0.1:9" })}/v2`, { headers });
+  expect([away.status, away.headers.get("access-control-allow-origin")]).toEqual([502, ORIGIN]);
+  expect(await away.json()).toEqual({ error: expect.stringContaining("can't be reached") as string });
+  const upstream = await other(() => undefined);
+  const silent = await fetch(`${await start({ upstream, timeoutMs: 200 })}/v2`, { headers });
+  expect(silent.status).toBe(504);
+  expect(await silent.json()).toEqual({ error: "the server behind this gateway sent no answer in 200 ms" });
+});
+
+test("a body beyond the limit is refused, and no path leads out of the protocol", async () => {
+  const seen: string[] = [];
+  const upstream = await other(({ url = "" }, reply) => {
+    seen.push(url);
+    reply.end("{}");
+  });
+  const url = await start({ upstream, maxBodyBytes: 1_000 });
+  const large = (body: RequestInit["body"]): Promise<Response> =>
+    fetch(`${url}/v2/models/layers/infer`, { method: "POST", body, duplex: "half" } as RequestInit);
+  expect((await large(new Uint8Array(2_000))).status).toBe(413);
+  expect((await large(new Blob([new Uint8Array(2_000)]).stream())).status).toBe(413);
+  for (const path of ["/v2/%2e%2e/metrics", "/v2/..%2fmetrics", "/metrics", "/v2x"])
+    expect((await fetch(url + path)).status).toBe(404);
+  expect(seen).toEqual([]);
+});
+
+test("a client that leaves ends the request to the server", async () => {
+  let isClosed = false;
+  const upstream = await other((_, reply) => {
+    reply.once("close", () => (isClosed = true));
+  });
+  const url = await start({ upstream });
+  const stop = new AbortController();
+  const answer = fetch(`${url}/v2`, { signal: stop.signal }).catch(() => "left");
+  setTimeout(() => {
+    stop.abort();
+  }, 100);
+  expect(await answer).toBe("left");
+  await expect.poll(() => isClosed).toBe(true);
+});

@@ -1,0 +1,97 @@
+// The gateway (`selvedge serve --upstream`): passes requests of pages on to Triton, KServe or MLServer, which lack CORS or
+// a token. Checks, limits and log are those of the server for bundles (routes.ts). Bodies are read whole before they are
+// passed on, so that no slow client holds a connection to the engine; answers are streamed. Uses node:http alone:
+// `fetch` decompresses answers, and @fastify/http-proxy streams bodies past their limit.
+import { request as requestHttp } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+import { request as requestHttps } from "node:https";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
+import { HttpError } from "./http-error.ts";
+import { openLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { addChecks } from "./routes.ts";
+import { clock, DEFAULTS, drain, httpOptions, withoutUndefined } from "./server.ts";
+import type { RunningServer, ServeOptions } from "./server.ts";
+
+/** Options of `startGateway`. */
+export interface GatewayOptions extends Omit<
+  ServeOptions,
+  "bundles" | "variant" | "lanes" | "threads" | "maxBatchSize" | "maxRows" | "maxQueue"
+> {
+  /** Base address of the server to pass requests on to. */
+  readonly upstream: string;
+}
+
+/** Headers of one connection, and those that the gateway sets itself. */
+const OWN_HEADERS =
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|origin|expect|content-length|vary|access-control-.*)$/;
+
+/**
+ * Starts a gateway; it listens when this resolves, whether or not the server behind it runs.
+ * @throws TypeError for a wrong option; SelvedgeError `setup-failed` without fastify
+ */
+export async function startGateway(options: GatewayOptions): Promise<RunningServer> {
+  requirePackages(["fastify"]);
+  const set = { ...DEFAULTS, ...withoutUndefined(options) };
+  const { timeoutMs, maxBodyBytes, maxPendingBytes = 8 * maxBodyBytes, token } = set;
+  const { fastify } = await loadFastify();
+  const app = fastify(httpOptions(set));
+  const { log, end } = openLog(set.logLevel, process.stdout);
+  const state = { isStopping: false };
+  const metrics = new Metrics();
+  const own = { ...set, maxPendingBytes, token, models: new Map<never, never>(), metrics, state, clock, log };
+  addChecks(app, { ...own, runs: new WeakMap(), isPassedOn: true });
+  const base = new URL(set.upstream);
+  const pass = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    passOn(base, request, reply, timeoutMs, token !== undefined);
+  for (const url of ["/v2", "/v2/*"]) app.route({ method: ["GET", "POST"], url, handler: pass });
+  const url = await app.listen({ host: set.host, port: set.port });
+  log("info", "ready", { url, upstream: set.upstream });
+  const close = async (): Promise<void> => {
+    state.isStopping = true;
+    await drain(app.server, set.receiveTimeoutMs + 2 * timeoutMs);
+    end();
+  };
+  return { url, ready: Promise.resolve(), close };
+}
+
+/** Sends a request on, and its answer back. @throws HttpError 404, 502, 504 */
+async function passOn(
+  base: URL,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  timeoutMs: number,
+  hasToken: boolean,
+): Promise<FastifyReply> {
+  const { pathname, search } = new URL(request.url, "http://gateway");
+  // A path of dots or encoded slashes could lead out of the protocol's part of the server.
+  if (!/^\/v2(\/|$)/.test(pathname) || /%2f|%5c/i.test(pathname)) throw new HttpError(404, "no path of the protocol");
+  const url = base.origin + base.pathname.replace(/\/$/, "") + pathname + search;
+  const body = request.body instanceof Uint8Array ? request.body : new Uint8Array();
+  const headers = passedOn(request.headers);
+  // The token is the gateway's own.
+  if (hasToken) delete headers.authorization;
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const send = base.protocol === "https:" ? requestHttps : requestHttp;
+    const call = send(url, { method: request.method, headers: { ...headers, "content-length": body.length } }, resolve);
+    const cancel = clock.setTimer(() => {
+      reject(new HttpError(504, `the server behind this gateway sent no answer in ${timeoutMs} ms`));
+      call.destroy();
+    }, timeoutMs);
+    call.once("error", (error) => {
+      reject(new HttpError(502, `the server behind this gateway can't be reached: ${error.message}`, 1));
+    });
+    call.once("response", cancel).once("close", cancel);
+    reply.raw.once("close", () => call.destroy());
+    call.end(body);
+  });
+  return reply
+    .code(answer.statusCode ?? 502)
+    .headers(passedOn(answer.headers))
+    .send(answer);
+}
+
+function passedOn(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OWN_HEADERS.test(name)));
+}
