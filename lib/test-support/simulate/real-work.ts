@@ -1,12 +1,16 @@
 // Work that Node does outside the simulated world, on threads of its own: digests and the reading of blobs. The
 // simulated clock stands still meanwhile, or a busy machine would age the requests that wait for it. Modules that an
-// engine imports on demand are imported here, before any engine is made.
+// engine imports on demand are imported here, before any engine is made: all of them, as real-work.test.ts checks.
 import { readTensors } from "../../core/read-tensors.ts";
+import { readReleases } from "../../core/release-record.ts";
+import { unreadableOf } from "../../core/unreadable.ts";
 import { assess } from "../../engine/availability.ts";
 import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
 import { checkModel } from "../../engine/check-model.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
+import { drawTracks } from "../../engine/devtools-tracks.ts";
+import { embedTexts } from "../../engine/embed.ts";
 import { answersOf } from "../../engine/map-answers.ts";
 import { checkUpdateOptions } from "../../engine/own-description.ts";
 import { leaveGpu } from "../../engine/leave-gpu.ts";
@@ -14,6 +18,9 @@ import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
 import { remoteSide } from "../../engine/remote-lanes.ts";
 import { loadRemote } from "../../engine/remote-load.ts";
+import { resolveRepository } from "../../engine/repository-source.ts";
+import { Results } from "../../engine/result-cache.ts";
+import { openAnswers } from "../../engine/result-store.ts";
 import { Stateful } from "../../engine/stateful.ts";
 import { wordsOf } from "../../remote/failure-text.ts";
 import { infer } from "../../remote/infer.ts";
@@ -38,6 +45,13 @@ void [
   leaveGpu,
   loadOther,
   readTensors,
+  readReleases,
+  unreadableOf,
+  drawTracks,
+  embedTexts,
+  resolveRepository,
+  Results,
+  openAnswers,
 ];
 let pending = 0;
 
