@@ -32,6 +32,8 @@ export default defineConfig({
     maxWorkers: availableParallelism(),
     // Models are loaded and run on whatever else this machine does; a test that hangs is still told from one that works.
     testTimeout: 60_000,
+    // The same holds for what a test waits for, as a thread's start: 1 s by default.
+    expect: { poll: { timeout: 15_000 } },
   },
 });
 

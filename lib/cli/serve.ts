@@ -17,6 +17,15 @@ type Values = Omit<ServeOptions, "bundles" | "token" | "maxBodyBytes" | "timeout
 };
 
 const MIB = 2 ** 20;
+/** Options that are those of bundles alone, by their names in commander. */
+const OF_BUNDLES = {
+  variant: "--variant",
+  lanes: "--lanes",
+  threads: "--threads",
+  maxBatchSize: "--max-batch",
+  maxRows: "--max-rows",
+  maxQueue: "--max-queue",
+} as const satisfies Partial<Record<keyof ServeOptions, string>>;
 
 /** Adds the command. */
 export function serve(program: Command, run: Run): Command {
@@ -100,6 +109,9 @@ function upstreamOf(text: string): string {
 async function runServer(paths: readonly string[], { maxBody, timeout, upstream, ...values }: Values): Promise<number> {
   if ((upstream === undefined) === (paths.length === 0))
     throw new TypeError("serve needs folders of bundles, or --upstream and none");
+  const unused = Object.entries(OF_BUNDLES).filter(([name]) => upstream !== undefined && name in values);
+  if (unused.length > 0)
+    throw new TypeError(`serve --upstream runs no bundles: leave out ${unused.map(([, x]) => x).join(", ")}`);
   const bundles = paths.map((path) => {
     const folder = bundleFolder(path);
     if (folder === null) throw new TypeError(`serve needs folders of bundles, got ${path}`);
