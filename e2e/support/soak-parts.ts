@@ -55,6 +55,9 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ["chromium", "firefox"].map((browser) => [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]]),
   ),
   minilm: ["engine/minilm"],
+  ...Object.fromEntries(
+    ["chromium", "firefox"].map((browser) => [`recall-${browser}`, ["engine/recall", `--project=${browser}`]]),
+  ),
   architectures: ["engine/architectures"],
   "lies-halves": ["--project=own-browser", "engine/golden-halves"],
   webkit: ["--project=webkit"],
