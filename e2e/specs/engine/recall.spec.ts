@@ -1,6 +1,6 @@
 // Retrieval by the real all-MiniLM-L6-v2: the short description of a Debian package must find its long one as often by
 // the int8 and int4 bundles that `compress` makes, and by an index of int8 vectors, as by float32: recall@10 within a
-// point, over the same queries and texts, on wasm, in each browser.
+// point, over the same queries and texts, on wasm; in each browser in the soak.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
@@ -72,7 +72,8 @@ function byInt8(texts: readonly Float32Array[]): (query: Float32Array) => number
   return (query) => table.nearest(query, 10).map((x) => x.id);
 }
 
-test("recall@10 of each form and of an int8 index is within a point of float32's", async ({ page }, info) => {
+const TAG = { tag: isSoak ? [] : "@chromium" };
+test("recall@10 of each form and of an int8 index is within a point of float32's", TAG, async ({ page }, info) => {
   test.setTimeout(isSoak ? 7_200_000 : 1_200_000);
   const { pages } = info.config.metadata as { pages: string };
   await page.goto(`${pages}/engine.html`);
