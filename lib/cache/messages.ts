@@ -135,8 +135,8 @@ export interface Plan {
   readonly images: Readonly<Record<string, ImageSpec>>;
   /** Decoding of outputs, by output name. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
-  /** Tokenization of texts, by input name, where the ports are known once the model is loaded. */
-  readonly readers: Readonly<Record<string, Reader>>;
+  /** A repository's tokenization of texts, by input name: its ports are known once the model is loaded. */
+  readonly readers: Readonly<Record<string, Reader>> | undefined;
   /** The input that each output feeds at the next step. */
   readonly states: Readonly<Record<string, string>>;
   /** A typical size for each symbolic dim. */

@@ -46,7 +46,7 @@ export function plan(
     texts: texts ?? steps?.assets,
     declared: data === null && steps === undefined ? { inputs, outputs } : null,
     images,
-    readers: readersOf(steps),
+    readers: steps && readersOf(steps),
     decodes,
     states,
     typical,
@@ -66,7 +66,7 @@ export function plan(
 }
 
 /** Returns a repository's conversions of texts and sounds, by input name. */
-function readersOf({ texts = {}, sounds = {}, unsupported = {} }: Partial<PortSteps> = {}): Plan["readers"] {
+function readersOf({ texts = {}, sounds = {}, unsupported = {} }: Partial<PortSteps>): Plan["readers"] {
   const names = [texts, sounds, unsupported].flatMap(Object.keys);
   return Object.fromEntries(
     names.map((x) => [x, { text: texts[x], sound: sounds[x], unsupported: unsupported[x] } satisfies Reader]),

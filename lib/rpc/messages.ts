@@ -45,7 +45,7 @@ export interface LoadMessage {
   readonly remote?: RemoteName | undefined;
   /** Conversions of images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
-  /** Conversion of texts and sounds, by input name, where no input is declared; one for an input that the model lacks is ignored. */
+  /** A repository's conversion of texts and sounds, by input name; one for an input that the model lacks is ignored. */
   readonly readers?: Readonly<Record<string, Reader>> | undefined;
   /** Decoding of outputs, by output name; `assets` holds the text of the files that it names. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;

@@ -357,6 +357,58 @@ describe("images and answers", () => {
     expect(outputs["y"]?.data).toEqual(Float32Array.of(1, 0));
   });
 
+  describe("labels of an app, or of a bundle, whose count is not that of the classes", () => {
+    const decodes = { y: { op: "labels", asset: "labels.txt" } } as const;
+    const own = (dims: readonly (number | string)[], labels: number): LoadMessage => {
+      const assets = { "labels.txt": "a\n".repeat(labels) };
+      return message(identityModel("float32", [...dims]), { decodes, assets });
+    };
+    const bundled = (dims: readonly (number | string)[], labels: number): LoadMessage => {
+      const port = { dtype: "float32", dims: dims.map((x, i) => (i === 0 ? "n" : String(x))), batchAxis: 0 } as const;
+      const declared = { inputs: [{ name: "x", ...port }], outputs: [{ name: "y", ...port }] };
+      return { ...own(dims, labels), declared };
+    };
+    const mine = 'labels: 4 labels, but output "y" has 5 classes: give one label for each class, in the model\'s order';
+    const five = [floats([1, 5], [1, 0, 0, 0, 0])];
+
+    test("are refused at the load where the model's dims are known", async () => {
+      const client = connect(createReferenceBackend());
+      const loading = client.load(own(["n", 5], 4), BOUND_MS);
+      await expect(loading).rejects.toThrow(mine);
+      await expect(loading).rejects.toBeInstanceOf(TypeError);
+      await expect(client.load(bundled(["n", 5], 6), BOUND_MS)).rejects.toMatchObject({
+        ...{ code: "bundle-invalid", message: 'Output "y" has 5 classes, "labels.txt" is for 6.' },
+      });
+      await client.load(bundled(["n", 5], 5), BOUND_MS);
+    });
+
+    test("are refused at the first answer elsewhere", async () => {
+      const client = connect(createReferenceBackend());
+      for (const dims of [["n", "m"], []] as const) {
+        await client.load(own(dims, 4), BOUND_MS);
+        const running = runAlone(client, { modelId: 1, items: five }, BOUND_MS);
+        await expect(running).rejects.toThrow(mine);
+        await expect(running).rejects.toBeInstanceOf(TypeError);
+      }
+      await client.load(bundled(["n", "m"], 6), BOUND_MS);
+      await expect(runAlone(client, { modelId: 1, items: five }, BOUND_MS)).rejects.toMatchObject({
+        ...{ code: "bundle-invalid", message: 'Output "y" has 5 classes, "labels.txt" is for 6.' },
+      });
+    });
+
+    test("are compared at the axis, and with the blank, of each step", async () => {
+      const client = connect(createReferenceBackend());
+      const with_ = (spec: DecodeSpec, dims: (number | string)[], labels: number): Promise<unknown> =>
+        client.load({ ...own(dims, labels), decodes: { y: spec } }, BOUND_MS);
+      const asset = "labels.txt";
+      await with_({ op: "ctc", asset }, ["n", "t", 5], 4);
+      await expect(with_({ op: "ctc", asset }, ["n", "t", 5], 5)).rejects.toThrow(TypeError);
+      await with_({ op: "segment", asset, image: "x" }, ["n", 5, 8, 8], 5);
+      await expect(with_({ op: "segment", asset, image: "x" }, ["n", 5, 8, 8], 8)).rejects.toThrow(TypeError);
+      await with_({ op: "detect", form: "queries", asset, image: "x", boxes: "b" }, ["n", "q", 6], 5);
+    });
+  });
+
   test("a model with an input that no object can carry is refused by name (processing-L7)", async () => {
     const backend = createReferenceBackend();
     const { load } = backend;

@@ -8,7 +8,8 @@ import { isOutOfMemory } from "./backend/classify-error.ts";
 import { createRemoteBackend } from "./backend/remote-backend.ts";
 import { createNextTask } from "./backend/next-task.ts";
 import { lockHolder } from "../effects/web-locks.ts";
-import { SelvedgeError } from "../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { checkTables } from "./processing/check-tables.ts";
 import { createDecoder } from "./processing/decode.ts";
 import type { Decoder } from "./processing/decode.ts";
 import { GpuImages } from "./processing/gpu.ts";
@@ -180,6 +181,11 @@ async function load(
       Object.entries(decodes).map(([name, spec]) => [name, createDecoder(name, spec, message.assets)]),
     );
   const asked = create(message.decodes);
+  // A bundle says which steps its ports have, and so does an app of a bare model; a repository's go by names, and may not
+  // fit.
+  const isBare = message.declared === undefined;
+  const isRepository = isBare && message.readers !== undefined;
+  const isOwn = isBare && !isRepository;
   const loaded = await backend.load(message.modelId, message);
   const facts = { ...loaded, inputs: withReaders(loaded, message.readers ?? {}) };
   try {
@@ -190,13 +196,13 @@ async function load(
       checkPorts("input", message.declared.inputs, facts.inputs);
       checkPorts("output", message.declared.outputs, facts.outputs);
     }
+    if (!isRepository) checkTables(facts.outputs, message);
   } catch (error) {
     await backend.unload(message.modelId);
+    if (isOwn) throw ofOption(error);
     throw message.remote === undefined ? error : otherModel(message.remote.model, error);
   }
-  // A bundle says which steps its ports have; a repository's go by names, and may not fit.
-  const isRepository = message.declared === undefined && message.readers !== undefined;
-  const decoders = isRepository ? create(fitting(message, facts)) : asked;
+  const decoders = isRepository ? create(fitting(message, facts)) : isOwn ? withOption(asked) : asked;
   const ports = Object.fromEntries((message.declared?.inputs ?? facts.inputs).map((port) => [port.name, port]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;
@@ -207,6 +213,28 @@ async function load(
   const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
   models.set(message.modelId, { images: message.images, texts, ports, decoders, batching, gpu });
   return facts;
+}
+
+/** Returns the error of an app's own labels for a table of another length than its output has classes. */
+function ofOption(error: unknown): unknown {
+  const { at, classes, known } = isSelvedgeError(error) ? error.details : {};
+  if (known === undefined) return error;
+  const text = `labels: ${String(known)} labels, but output "${String(at)}" has ${String(classes)} classes: give one label for each class, in the model's order`;
+  return new TypeError(text, { cause: error });
+}
+
+/** Has decoders throw the errors of an app's own labels: what an output is was not known before. */
+function withOption(decoders: Readonly<Record<string, Decoder>>): Record<string, Decoder> {
+  const wrapped = (decoder: Decoder): Decoder => {
+    return (...given) => {
+      try {
+        return decoder(...given);
+      } catch (error) {
+        throw ofOption(error);
+      }
+    };
+  };
+  return Object.fromEntries(Object.entries(decoders).map(([name, x]) => [name, wrapped(x)]));
 }
 
 /** Adds the conversions of texts and sounds to the inputs; inputs beside a text that the model lacks are left out. */

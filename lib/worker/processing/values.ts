@@ -75,7 +75,8 @@ export function linesOf(name: string, asset: string, assets: Readonly<Record<str
 /** Throws `bundle-invalid` where a table has another number of lines than there are classes. */
 export function checkTable(name: string, asset: string, known: number, classes: number): void {
   if (classes === known) return;
-  throw mismatch(`Output "${name}" has ${classes} classes, "${asset}" is for ${known}.`);
+  const message = `Output "${name}" has ${classes} classes, "${asset}" is for ${known}.`;
+  throw new SelvedgeError("bundle-invalid", message, { at: name, classes, known });
 }
 
 /** The error for an output that does not fit its step. */
