@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 const build = { file: "lib/core/build-id.ts", test: "lib/core/build-id.test.ts" };
 const errors = { file: "lib/core/errors.ts", test: "lib/core/errors.test.ts" };
 const scheme = { file: "lib/cache/open.ts", test: "lib/cache/open.test.ts", title: "the scheme of an address" };
-const sniff = { file: "lib/cache/sniff.ts", test: "lib/cache/sniff.test.ts" };
+const sniff = { file: "lib/core/sniff.ts", test: "lib/core/sniff.test.ts" };
 const brotli = { file: "lib/cache/brotli.ts", test: "lib/cache/brotli.test.ts" };
 
 /** Each mutant brings one fault back. */

@@ -16,7 +16,7 @@ import { empty, notModel, validatorFor } from "./known-file.ts";
 import type { KnownFile } from "./known-file.ts";
 import type { Meter } from "./progress.ts";
 import type { Room } from "./room.ts";
-import { HEAD_BYTES, isText, sniff } from "./sniff.ts";
+import { HEAD_BYTES, isText, sniff } from "../core/sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { keyOf } from "./names.ts";

@@ -15,7 +15,7 @@ import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { empty, notModel } from "./known-file.ts";
 import { Meter } from "./progress.ts";
 import { addressOf } from "./names.ts";
-import { sniff } from "./sniff.ts";
+import { sniff } from "../core/sniff.ts";
 import type { Source } from "./source.ts";
 import { isSame, validatorOf } from "./validator.ts";
 
@@ -32,7 +32,8 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
     chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
     release(bytes);
   }
-  if (chunks.length === 0) throw empty();
+  // A Blob of a detached buffer is empty.
+  if (chunks.length === 0) throw empty(" An ArrayBuffer that was transferred (detached) is empty too.");
   return { identity: await identityOf(bareManifest(chunks)), data };
 }
 

@@ -11,8 +11,8 @@ import type { BrotliDecoder } from "./expand.ts";
 import { request, retry } from "./http.ts";
 import type { Body, NetEffects } from "./http.ts";
 import { PartialChunk } from "./partial.ts";
-import { sniff } from "./sniff.ts";
-import type { Sniffed } from "./sniff.ts";
+import { sniff } from "../core/sniff.ts";
+import type { Sniffed } from "../core/sniff.ts";
 import type { Shelf } from "./model-store.ts";
 import type { Bytes } from "./stores/store.ts";
 

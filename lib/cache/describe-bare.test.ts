@@ -39,6 +39,7 @@ test("image and labels become those of a bundle of one variant", async () => {
   expect(images["x"]).toMatchObject({ channels: "rgb", resize: { width: 8, height: 8 }, mean: [0.5, 0.5, 0.5] });
   expect(decodes["y"]).toEqual({ op: "labels", asset: "labels.txt", logits: true });
   expect(texts).toEqual({ "labels.txt": "cat\ndog\nhen\n" });
+  expect(plan(opened, wishFor({})).readers, "a repository's alone, whose steps may be left out").toBeUndefined();
   expect(declared, "the ports are those that ONNX Runtime reports").toBeNull();
 });
 
@@ -79,6 +80,33 @@ test("labels that can't be fetched are named as labels, with the cause and wheth
     details: { status: 404, reason: "not-found" },
     retryable: false,
   });
+});
+
+const LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n";
+
+test.each<[string, string, string, string]>([
+  ["a start page", "html", "<!doctype html><title>An app</title>", "is an HTML page, not labels. Is the path right?"],
+  ["a Git LFS pointer", "git-lfs", LFS, "is a Git LFS pointer, not the file itself. Run `git lfs pull`"],
+  ["a picture", "picture", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a picture, not labels. Is the path right?"],
+])("%s in place of labels has the code and reason of one in place of a model", async (_, reason, text, message) => {
+  const url = `${server.url}/labels.txt`;
+  server.files.set("/labels.txt", { bytes: Uint8Array.from(text, (x) => x.charCodeAt(0)) });
+  await expect(openWith(labels(url))).rejects.toMatchObject({
+    ...{ code: "model-invalid", retryable: false, details: { url, reason } },
+    message: expect.stringContaining(`labels: ${url} ${message}`) as string,
+  });
+});
+
+test("labels in UTF-16 are named with the fix, in UTF-8 with a mark they are labels", async () => {
+  const url = `${server.url}/labels.txt`;
+  const wide = new Uint8Array(new Uint16Array(Array.from("\ufeffcat\r\ndog", (x) => x.charCodeAt(0))).buffer);
+  server.files.set("/labels.txt", { bytes: wide });
+  await expect(openWith(labels(url))).rejects.toMatchObject({
+    ...{ code: "model-invalid", retryable: false },
+    message: expect.stringContaining("is UTF-16, not UTF-8. Save it as UTF-8") as string,
+  });
+  server.files.set("/labels.txt", { bytes: new TextEncoder().encode("\ufeffcat\r\ndog\r\nhen\r\n") });
+  expect((await openWith(labels(url))).texts).toEqual({ "labels.txt": "cat\ndog\nhen\n" });
 });
 
 test.each<[string, OwnDescription]>([

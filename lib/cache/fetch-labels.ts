@@ -2,7 +2,8 @@
 // the next page opens the model without a network; the server's are used wherever it answers.
 import { sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import { parseLabels } from "../core/describe-model.ts";
+import { otherThanLabels, readLabels } from "../core/read-labels.ts";
+import type { OtherFile } from "../core/read-labels.ts";
 import type { Downloader } from "./download.ts";
 import { ATTEMPTS, isAway, readAll, request, retry } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
@@ -14,7 +15,7 @@ const ASK_MS = 5_000;
 
 /**
  * Fetches labels; returns the stored ones where the server is away.
- * @throws SelvedgeError as a download; TypeError for a file without labels
+ * @throws SelvedgeError as a download, and `model-invalid` for a file of another kind; TypeError for wrong labels
  */
 export async function fetchLabels(url: string, downloader: Downloader, signal: AbortSignal): Promise<string[]> {
   const { effects } = downloader;
@@ -32,12 +33,14 @@ export async function fetchLabels(url: string, downloader: Downloader, signal: A
     const read = async () =>
       readAll(url, await request(url, { cache: "no-cache" }, net), LABELS_MAX_BYTES, null, () => undefined);
     const bytes = new Uint8Array(await retry(net, read, attempts));
-    const labels = parse(bytes, url);
+    const other = otherThanLabels(bytes);
+    if (other !== null) throw notLabels(url, other);
+    const labels = readLabels(bytes, `labels: ${url}`);
     await store(url, bytes, downloader).catch(() => undefined); // no room: they are fetched again
     return labels;
   } catch (error) {
     signal.throwIfAborted();
-    if (stored !== null && (late.signal.aborted || isAway(error))) return parse(stored, url);
+    if (stored !== null && (late.signal.aborted || isAway(error))) return readLabels(stored, `labels: ${url}`);
     throw isSelvedgeError(error)
       ? new SelvedgeError(error.code, `labels: ${error.message}`, error.details, error.cause)
       : error;
@@ -46,8 +49,9 @@ export async function fetchLabels(url: string, downloader: Downloader, signal: A
   }
 }
 
-function parse(bytes: Uint8Array, url: string): string[] {
-  return parseLabels(new TextDecoder().decode(bytes), `labels: ${url}`);
+/** Returns the error for a file of another kind, with the code that a model in its place would have. */
+function notLabels(url: string, { reason, what, fix }: OtherFile): SelvedgeError {
+  return new SelvedgeError("model-invalid", `${url} is ${what}. ${fix}`, { url, ...(reason !== null && { reason }) });
 }
 
 async function storedLabels(url: string, downloader: Downloader): Promise<Uint8Array | null> {

@@ -13,7 +13,7 @@ import type { BareChunk, DownloadMeter } from "./bare-download.ts";
 import type { Downloader } from "./download.ts";
 import { addressOf, keyOf } from "./names.ts";
 import type { Room } from "./room.ts";
-import { HEAD_BYTES, sniff } from "./sniff.ts";
+import { HEAD_BYTES, sniff } from "../core/sniff.ts";
 import type { Bytes } from "./stores/store.ts";
 
 /** A chunk that has an address. */

@@ -2,7 +2,7 @@
 import { SelvedgeError } from "../core/errors.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetOptions } from "./http.ts";
-import { sniff } from "./sniff.ts";
+import { sniff } from "../core/sniff.ts";
 
 /**
  * Fetches and parses JSON; the caller validates it. With `sameOrigin` an answer from another origin, by a redirect, is

@@ -2,7 +2,7 @@
 import type { BundleChunk } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorDetails } from "../core/errors.ts";
-import type { Sniffed } from "./sniff.ts";
+import type { Sniffed } from "../core/sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { validatorOf } from "./validator.ts";
@@ -41,7 +41,7 @@ export function notModel(name: string, { reason, what, fix }: Sniffed, details: 
   return new SelvedgeError("model-invalid", message, { ...details, reason, final: true });
 }
 
-/** Returns the error for an empty model. */
-export function empty(): SelvedgeError {
-  return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0, reason: "empty" });
+/** Returns the error for an empty model; `hint` follows the sentence. */
+export function empty(hint = ""): SelvedgeError {
+  return new SelvedgeError("model-invalid", `The model is empty (0 bytes).${hint}`, { bytes: 0, reason: "empty" });
 }

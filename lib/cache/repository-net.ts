@@ -9,7 +9,7 @@ import { pointerOf } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetOptions } from "./http.ts";
-import { sniff } from "./sniff.ts";
+import { sniff } from "../core/sniff.ts";
 import { validatorOf } from "./validator.ts";
 
 /** Options of the requests to a repository. */

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { endsInProbabilities, parseLabels, resolveClasses, resolveImage } from "./describe-model.ts";
+import { endsInProbabilities, resolveClasses, resolveImage } from "./describe-model.ts";
+import { parseLabels, readLabels } from "./read-labels.ts";
 import type { ImageOption, Wording } from "./describe-model.ts";
 import type { Port } from "./tensor.ts";
 
@@ -125,6 +126,48 @@ describe("classes", () => {
   });
 });
 
+/** Returns a text in UTF-16, its low bytes first, or its high ones. */
+const utf16 = (text: string, isBig = false): Uint8Array =>
+  Uint8Array.from(
+    Array.from(text, (x) => x.charCodeAt(0)).flatMap((x) => (isBig ? [x >> 8, x & 0xff] : [x & 0xff, x >> 8])),
+  );
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (x) => x.charCodeAt(0));
+
+test.each<[string, Uint8Array, string]>([
+  ["UTF-16 with its mark", utf16("\ufeffcat\r\ndog\r\n"), "f is UTF-16, not UTF-8. Save it as UTF-8 (in PowerShell"],
+  ["UTF-16 of the other order", utf16("\ufeffcat\ndog\n", true), "f is UTF-16, not UTF-8"],
+  ["UTF-16 without a mark", utf16("cat\ndog\n"), "f is UTF-16, not UTF-8"],
+  ["UTF-16 without a mark or Latin letters", utf16("猫\n狗\n", true), "f is UTF-16, not UTF-8"],
+  ["Latin-1", latin1("caf\xe9\nth\xe9\n"), "f is not UTF-8. Save it as UTF-8"],
+  [
+    "a Git LFS pointer",
+    utf8("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n"),
+    "f is a Git LFS pointer, not the file itself. Run `git lfs pull`",
+  ],
+  ["a PNG", latin1("\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "f is a picture, not labels. Is the path right?"],
+  ["an ONNX model", latin1("\x08\x07\x12\x04test\x00\x00\x00\x01"), "f is a binary file, not labels"],
+  ["an HTML page", utf8("\ufeff<!doctype html>"), "f is an HTML page, not labels. Is the path right?"],
+  [
+    "an empty line",
+    utf8("cat\n\nfox\n"),
+    "f: line 2 is empty, and each line is the label of a class: remove it, or write",
+  ],
+  ["an empty first line", utf8("\ufeff\r\ncat\r\n"), "f: line 1 is empty"],
+])("a file that holds no labels is named with its fix: %s", (_, bytes, message) => {
+  const read = (): unknown => readLabels(bytes, "f");
+  expect(read).toThrow(TypeError);
+  expect(read).toThrow(message);
+});
+
+test("UTF-8 with a mark, line ends of any system, and letters of any script are labels", () => {
+  for (const end of ["\n", "\r\n", "\r"])
+    for (const mark of ["", "\ufeff"])
+      for (const last of ["", end, end + end])
+        expect(readLabels(utf8(`${mark}Café${end} ${end}猫${last}`), "f")).toEqual(["Café", " ", "猫"]);
+  expect(readLabels(utf8('\ufeff["", "b"]'), "f")).toEqual(["", "b"]);
+});
+
 test("labels are read from lines, a JSON array and a config.json of Hugging Face", () => {
   expect(parseLabels("\ufeffcat\r\ndog\n\n", "f")).toEqual(["cat", "dog"]);
   expect(parseLabels('["cat", "dog"]', "f")).toEqual(["cat", "dog"]);
@@ -134,7 +177,6 @@ test("labels are read from lines, a JSON array and a config.json of Hugging Face
   expect(() => parseLabels('{"id2label": {"0": "cat", "2": "dog"}}', "f")).toThrow("f has no text for class 1");
   expect(() => parseLabels('{"model_type": "vit"}', "f")).toThrow("id2label");
   expect(() => parseLabels("[]", "f")).toThrow("holds no labels");
-  expect(() => parseLabels("<!doctype html>", "/labels.txt")).toThrow("/labels.txt is an HTML page");
 });
 
 test("any labels without line breaks survive the asset", () => {

@@ -145,44 +145,6 @@ export function resolveClasses(
   return { output: port.name, decode, text: `${labels.join("\n")}\n` };
 }
 
-/**
- * Reads labels from a text: a JSON array, a JSON object with `id2label` (config.json of Hugging Face) or with the class
- * numbers as keys, else one label a line.
- * @throws TypeError that begins with `from`
- */
-export function parseLabels(text: string, from: string): string[] {
-  const body = text.replace(/^\ufeff/, "");
-  if (/^\s*<(!doctype|html)/i.test(body))
-    throw new TypeError(`${from} is an HTML page, not labels: is the path right?`);
-  const json = /^\s*[[{]/.test(body) ? jsonOf(body) : undefined;
-  if (json === undefined) {
-    const lines = body.split(/\r\n|\r|\n/);
-    while (lines.at(-1) === "") lines.pop();
-    return lines;
-  }
-  const named = isRecord(json) && isRecord(json["id2label"]) ? json["id2label"] : json;
-  const labels: unknown[] = Array.isArray(named)
-    ? named
-    : isRecord(named)
-      ? Array.from(Object.keys(named), (_, i) => named[i])
-      : [];
-  const wrong = labels.findIndex((x) => typeof x !== "string");
-  if (labels.length === 0 || wrong !== -1)
-    throw new TypeError(
-      `${from} ${wrong === -1 ? "holds no labels" : `has no text for class ${wrong}`}: expected one label a line, a JSON array of texts, or a config.json with "id2label"`,
-    );
-  return labels as string[];
-}
-
-/** Parses JSON; undefined where it is none, since a label may begin with a bracket. */
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
 /** Whether an output holds probabilities: softmax or sigmoid is the last operator that computes. */
 export function endsInProbabilities(nodes: readonly GraphNode[], output: string): boolean {
   const made = new Map(nodes.flatMap((node) => node.output.map((x) => [x, node] as const)));
@@ -378,8 +340,4 @@ function listed(ports: readonly Port[]): string {
 
 function shown({ name, dtype, dims }: Port): string {
   return `"${name}" (${dtype} [${dims.join(", ")}])`;
-}
-
-function isRecord(value: unknown): value is Record<string | number, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,6 @@
 // Checks and resolves an app's own description of a bare model, and the options of an update, which has none. Imported
 // when `load` has `image` or `labels`, and by `update`: the page's script has no room for it.
-import { show } from "../core/check-inputs.ts";
+import { kindOf, show } from "../core/check-inputs.ts";
 import { IMAGE_NORMALIZE } from "../core/describe-model.ts";
 import { resolveAddress } from "../core/resolve-source.ts";
 import type { OwnDescription } from "../cache/messages.ts";
@@ -69,12 +69,17 @@ function checkedImage(image: NonNullable<LoadOptions["image"]>): NonNullable<Own
 }
 
 function checkedLabels(labels: NonNullable<LoadOptions["labels"]>, base: string): OwnDescription["labels"] {
-  const isAlone = typeof labels === "string" || labels instanceof URL || Array.isArray(labels);
+  // A Set, a Blob or a typed array has no fields of the option: it is named as the labels that it was meant to be.
+  const isAlone = typeof labels === "string" || Array.isArray(labels) || kindOf(labels) !== "Object";
   const option = (isAlone ? { from: labels } : labels) as LabelsOption;
   if (!isAlone) keys("labels", option, ["from", "top", "logits", "output"]);
   const { from, top, logits, output } = option;
   const isList = Array.isArray(from);
-  if (isList ? from.some((x) => typeof x !== "string") : typeof from !== "string" && !(from instanceof URL))
+  // A copy has undefined for each hole, which `some` skips.
+  const list = isList ? Array.from<unknown>(from) : [];
+  const hole = list.findIndex((x) => typeof x !== "string");
+  if (hole !== -1) throw new TypeError(`labels: expected texts in an array, got ${show(list[hole])} at index ${hole}`);
+  if (!isList && typeof from !== "string" && kindOf(from) !== "URL")
     throw new TypeError(`labels: expected texts in an array, or the URL of a file of labels, got ${shown(from)}`);
   if (top !== undefined && !isSide(top))
     throw new RangeError(`labels.top: expected a whole number from 1 to 32768, got ${shown(top)}`);
@@ -82,7 +87,7 @@ function checkedLabels(labels: NonNullable<LoadOptions["labels"]>, base: string)
     throw new TypeError(`labels.logits: expected true or false, got ${shown(logits)}`);
   name("labels.output", output);
   return {
-    from: isList ? [...(from as readonly string[])] : resolveAddress(from as string | URL, base),
+    from: isList ? (list as string[]) : resolveAddress(from as string | URL, base),
     top,
     logits,
     output,

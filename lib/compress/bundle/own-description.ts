@@ -1,7 +1,8 @@
 // A model's description by `--image` and `--classes`: added to what the model says of itself.
 import { readFileSync } from "node:fs";
-import { parseLabels, resolveClasses, resolveImage } from "../../core/describe-model.ts";
+import { resolveClasses, resolveImage } from "../../core/describe-model.ts";
 import type { ClassesOption } from "../../core/describe-model.ts";
+import { readLabels } from "../../core/read-labels.ts";
 import type { CompressOptions } from "../compress-options.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { describeBy, openRepository } from "../repository.ts";
@@ -89,22 +90,23 @@ export async function describeWith(
 
 /** Reads `FILE`, or `OUTPUT=FILE` where the model has several outputs; a file of that whole name comes first. */
 function readClasses(option: string): ClassesOption {
-  const whole = textOf(option);
-  if (whole !== null) return { labels: parseLabels(whole, `--classes: ${option}`) };
+  const whole = bytesOf(option);
+  if (whole !== null) return { labels: readLabels(whole, `--classes: ${option}`) };
   const [, output, path] = /^([^=]+)=(.+)$/s.exec(option) ?? [];
-  const text = path === undefined ? null : textOf(path);
-  if (path === undefined || text === null)
-    throw new TypeError(
-      `--classes: ${path ?? option} does not exist: give a file with one label a line, a JSON array, or a config.json with "id2label"`,
-    );
-  return { labels: parseLabels(text, `--classes: ${path}`), output };
+  const bytes = path === undefined ? null : bytesOf(path);
+  if (path === undefined || bytes === null) throw new TypeError(`--classes: ${path ?? option} does not exist: ${GIVE}`);
+  return { labels: readLabels(bytes, `--classes: ${path}`), output };
 }
 
-function textOf(path: string): string | null {
+const GIVE = 'give a file with one label a line, a JSON array, or a config.json with "id2label"';
+
+function bytesOf(path: string): Uint8Array | null {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT") return null;
+    if (code === "EISDIR") throw new TypeError(`--classes: ${path} is a folder: ${GIVE}`, { cause: error });
     throw error;
   }
 }

@@ -51,7 +51,8 @@ export function answerFailure(url: string, status: number, type: string): Selved
     new SelvedgeError(code, `${nameOf(url)} ${what}: ${url}. ${fix}`, { url, status, answer: shown, reason });
   if (status >= 500 || status === 429)
     return fail("worker-crashed", "server", `was not served (${shown})`, "Try again.");
-  if (status >= 400 || status < 200) return fail("setup-failed", "wasm-missing", `is missing (${shown})`, FIX);
+  const what = status === 404 || status === 410 ? "is missing" : "is refused";
+  if (status >= 400 || status < 200) return fail("setup-failed", "wasm-missing", `${what} (${shown})`, FIX);
   if (type === "text/html") return fail("setup-failed", "wasm-html", `is an HTML page (${shown})`, FIX);
   return null;
 }
