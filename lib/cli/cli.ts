@@ -130,11 +130,11 @@ function fileText(code: string, path: string): string | null {
       return `${path} does not exist`;
     case "EEXIST":
     case "ENOTDIR":
-      return `${path} is in the way of a folder: a file has this name; choose another --out`;
+      return `${path} is in the way of a folder: a file has this name; choose another folder`;
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return `${path} can't be written or read by this user (${code}): check its permissions, or choose another --out`;
+      return `${path} can't be written or read by this user (${code}): check its permissions, or choose another place`;
     default:
       return null;
   }

@@ -15,6 +15,9 @@ beforeEach(() => {
   writeFileSync(join(folder, "page.onnx"), "<!doctype html>");
   writeFileSync(join(folder, "picture.onnx"), classifier({ channels: 3, size: 8, classes: 4 }).write());
   writeFileSync(join(folder, "labels.json"), JSON.stringify(["cat", "dog", "hen"]));
+  writeFileSync(join(folder, "wide.json"), Buffer.from("\ufeffcat\r\ndog\r\n", "utf16le"));
+  writeFileSync(join(folder, "gap.json"), "cat\n\ndog\n");
+  writeFileSync(join(folder, "pointer.json"), "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n");
   writeFileSync(join(folder, "recipe.json"), JSON.stringify({ schema: "selvedge/recipe@1", targets: ["tpu"] }));
   writeFileSync(join(folder, "trace.json"), JSON.stringify({ traceEvents: [] }));
   writeFileSync(join(folder, "torn.json"), '{"traceEvents": [');
@@ -66,10 +69,16 @@ const LINES = [
   "compress picture.onnx --out out --classes recipe.json",
   "compress picture.onnx --out out --classes trace.json",
   "compress picture.onnx --out out --classes labels.json",
+  "compress picture.onnx --out out --classes wide.json",
+  "compress picture.onnx --out out --classes gap.json",
+  "compress picture.onnx --out out --classes pointer.json",
+  "compress picture.onnx --out out --classes picture.onnx",
+  "compress picture.onnx --out out --classes .",
   "compress picture.onnx --out out --top 5",
   "compress picture.onnx --out out --no-logits",
   "compress picture.onnx --out out --classes labels.json --top 0",
   "compress picture.onnx --out out --image rgb --bundle bundle.json",
+  "init page.onnx --template vanilla",
   "inspect",
   "inspect bundle",
   "inspect none.onnx",

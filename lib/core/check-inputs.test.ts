@@ -17,7 +17,17 @@ test("a detached buffer is a TypeError that says so", () => {
   structuredClone(x.data, { transfer: [(x.data as Float32Array<ArrayBuffer>).buffer] });
   expect(() => {
     checkFeeds([port("x", ["n"])], { x });
-  }).toThrow(/"x": its buffer is empty or detached/);
+  }).toThrow(/"x": its buffer is detached or resized/);
+});
+
+test("a detached buffer is named as such also where no element is needed; an empty array is none", () => {
+  const x = floats(3);
+  structuredClone(x.data, { transfer: [(x.data as Float32Array<ArrayBuffer>).buffer] });
+  for (const port_ of [port("x", ["n", 3]), port("x", [])])
+    expect(() => {
+      checkFeeds([port_], { x: { ...x, dims: [0, 3] } });
+    }).toThrow(/"x": its buffer is detached or resized/);
+  checkFeeds([port("x", ["n", 3])], { x: floats(0, 3) });
 });
 
 test("any rank passes where the model leaves it open", () => {

@@ -45,7 +45,7 @@ export function checkNames(ports: readonly Port[], feeds: object): void {
 
 /** Checks one tensor. A port without dims is a scalar or of open rank, which ONNX Runtime does not distinguish. */
 export function checkTensor(port: Port, tensor: TensorLike): void {
-  checkData(`input "${port.name}"`, port.dtype, checkShape(port, tensor), tensor.data);
+  checkData(port, checkShape(port, tensor), tensor.data);
 }
 
 /** Checks all of a tensor but its elements, which may be on a device; returns its dims. */
@@ -93,7 +93,22 @@ export function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice("[object ".length, -1);
 }
 
-function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unknown): void {
+/** Throws where an array's memory is gone: only there `slice` throws, not for an empty array. */
+export function checkAttached(name: string, data: { slice?(from: number, to: number): unknown }): void {
+  try {
+    data.slice?.(0, 0);
+  } catch {
+    throw detached(name);
+  }
+}
+
+/** Returns the error for an array without memory. */
+export function detached(name: string): TypeError {
+  return new TypeError(`input "${name}": its buffer is detached or resized`);
+}
+
+function checkData({ name, dtype }: Port, dims: readonly number[], data: unknown): void {
+  const at = `input "${name}"`;
   const wanted = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
   if (kindOf(data) !== wanted && kindOf(data) !== ALSO[dtype])
     throw new TypeError(`${at}: ${dtype} data must be a ${wanted}, got ${show(data)}`);
@@ -107,9 +122,7 @@ function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unkn
     const cut = (values as string[]).findIndex((value) => value.includes("\0"));
     if (cut >= 0)
       throw new TypeError(`${at}: element ${cut} holds the character NUL, at which ONNX Runtime cuts a string`);
-  } else if (count > 0 && (data as ArrayBufferView).buffer.byteLength === 0) {
-    throw new TypeError(`${at}: its buffer is empty or detached (was it transferred before?)`);
-  }
+  } else if (array.length === 0) checkAttached(name, data as Uint8Array);
   if (array.length !== count)
     throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${array.length}`);
   // Beside a dim of 0, a large dim needs no elements.

@@ -1,6 +1,6 @@
 // Normalises the source of `engine.load` to an absolute address, or to bytes as a Blob. The worker that fetches models
 // opens it (cache/open.ts).
-import { show } from "./check-inputs.ts";
+import { kindOf, show } from "./check-inputs.ts";
 
 /** A repository in the Hugging Face layout. */
 export interface RepositorySource {
@@ -34,7 +34,7 @@ export type ModelSource = string | URL | ArrayBuffer | Uint8Array | Blob;
 export function resolveAddress(source: string | URL, base: string): string {
   const from = resolveSource(source, base);
   if (typeof from === "string") return from;
-  throw new TypeError(`source: expected the URL of a bundle.json, of an .onnx or of a folder, got bytes`);
+  throw new TypeError(`source: expected a URL, got ${show(source)}`);
 }
 
 /**
@@ -42,16 +42,22 @@ export function resolveAddress(source: string | URL, base: string): string {
  * @throws TypeError for anything else
  */
 export function resolveSource(source: ModelSource, base: string): string | Blob {
-  if (typeof source === "string" || source instanceof URL) {
-    if (source === "") throw new TypeError("source: the URL is empty; is the variable that holds it set?");
+  // `instanceof` fails on values of another realm.
+  const kind = kindOf(source);
+  if (/^(String|URL)$/.test(kind)) {
+    if (source === "") throw new TypeError("source: the URL is empty: is its variable set?");
     try {
-      return new URL(source, base || undefined).href;
+      return new URL(source as string, base || undefined).href;
     } catch (error) {
-      throw new TypeError(`source: "${String(source)}" is not a URL`, { cause: error });
+      throw new TypeError(`source: "${source as string}" is not a URL`, { cause: error });
     }
   }
-  if (source instanceof Blob) return source;
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array)
-    return new Blob([source as Uint8Array<ArrayBuffer>]);
+  if (/^(Blob|File)$/.test(kind)) return source as Blob;
+  if (/^(ArrayBuffer|Uint8Array)$/.test(kind))
+    try {
+      return new Blob([source as ArrayBuffer]);
+    } catch {
+      return new Blob([(source as ArrayBuffer).slice()]); // it takes no shared memory
+    }
   throw new TypeError(`source: expected a URL, bytes, a Blob or a File, got ${show(source)}`);
 }

@@ -171,3 +171,39 @@ test("dims that are no numbers are refused as such, beside an array alone that s
   const a = { dtype: "float32", dims: [2n], data: Float32Array.of(1, 2) };
   expect(() => take(accepts, { a, b: Float32Array.of(1, 2) })).toThrow(/^input "a": /);
 });
+
+/** Arrays without memory: their buffer was moved, or is shorter than the view by now. */
+const gone: readonly [string, () => Float32Array][] = [
+  [
+    "a detached array",
+    () => {
+      const data = new Float32Array(3);
+      structuredClone(data.buffer, { transfer: [data.buffer] });
+      return data;
+    },
+  ],
+  [
+    "a view beyond its resized buffer",
+    () => {
+      const options = { maxByteLength: 24 };
+      const buffer = Reflect.construct(ArrayBuffer, [12, options]) as ArrayBuffer & { resize(bytes: number): void };
+      const data = new Float32Array(buffer, 4, 2);
+      buffer.resize(4);
+      return data;
+    },
+  ],
+];
+
+test.each(gone)("%s alone is named as such, whatever the dims", (_, make) => {
+  for (const dims of [["batch", 3], [1, 3], [1, "n"], ["batch", "n"], []] as const)
+    expect(() => take(accept(port("x", dims)), { x: make() }), String(dims)).toThrow(
+      'input "x": its buffer is detached or resized',
+    );
+  const sound = { sampleRate: 16_000, bands: 4 };
+  const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }], images: {} };
+  expect(() => take(heard, { x: make() })).toThrow('input "x": its buffer is detached or resized');
+});
+
+test("an empty array alone is an empty batch, not a detached one", () => {
+  expect(() => take(accept(port("x", ["batch", 3])), { x: new Float32Array(0) })).toThrow("the batch is empty");
+});

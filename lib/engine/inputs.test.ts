@@ -62,7 +62,7 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
     RangeError,
     /"width" is 4, but 5/,
   ],
-  ["a detached buffer", with_({ data: detached() }), TypeError, /empty or detached/],
+  ["a detached buffer", with_({ data: detached() }), TypeError, /its buffer is detached or resized/],
   [
     "an image where none is declared",
     { ...good, x: new Blob(["x"]) },

@@ -3,7 +3,7 @@
 import type { BundleInput, ImageSpec, SoundSpec } from "../core/bundle.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
-import { checkNames, checkSymbols, checkTensor, kindOf, show } from "../core/check-inputs.ts";
+import { checkAttached, checkNames, checkSymbols, checkTensor, detached, kindOf, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { ARRAY_TYPES, arrayOver } from "../core/tensor.ts";
 import type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
@@ -162,6 +162,7 @@ function checkInputs(
   for (const { name, text, sound } of ports) {
     const own: unknown = inputs[name];
     if (isRaw(own)) {
+      checkAttached(name, own);
       const { mask } = Object.hasOwn(specs, name) ? (specs[name] as ImageSpec) : {};
       if (sound) others[name] = soundOf(name, own, sound);
       else if (mask !== undefined && inputs[mask] === undefined && !ArrayBuffer.isView(own))
@@ -297,8 +298,7 @@ export function release({ others }: Feeds): void {
 async function takeImage(effects: Effects, name: string, source: ImageInput): Promise<WireImage> {
   if ("data" in source) {
     const { width, height, data } = source;
-    if (data.length !== width * height * 4 || data.length === 0)
-      throw new TypeError(`input "${name}": its buffer is empty or detached (was it transferred before?)`);
+    if (data.length !== width * height * 4 || data.length === 0) throw detached(name);
     // The browser converts anything but 8-bit sRGB.
     const { colorSpace = "srgb" } = source as Partial<ImageData>;
     if (kindOf(data) === "Uint8ClampedArray" && colorSpace === "srgb")

@@ -177,3 +177,66 @@ test("what contradicts the model, or describes a bundle, is refused by a sentenc
   );
   expect(await refused(grey, { labels: "/no-such-labels.txt" })).toMatch(/no-such-labels\.txt/);
 });
+
+test("labels of another number than the classes are refused where the graph declares no dims", async ({ page }) => {
+  const asked = [LABELS.slice(1), [...LABELS, "elk"]].map((labels) => ({ image: {}, labels }));
+  const [fewer, more] = await ask(page, "/corpus/own-model/colour.onnx", ...asked);
+  expect(fewer?.error).toBe(
+    'TypeError: labels: 4 labels, but output "scores" has 5 classes: give one label for each class, in the model\'s order',
+  );
+  expect(more?.error).toContain('labels: 6 labels, but output "scores" has 5 classes');
+});
+
+test("bytes of a frame and of shared memory are loaded, a URL with a password is refused at once", async ({ page }) => {
+  const found = await page.evaluate(async () => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    const url = new URL("/corpus/own-model/colour.onnx", location.href);
+    const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+    const frame = document.body.appendChild(document.createElement("iframe"));
+    const { ArrayBuffer: Other } = frame.contentWindow as unknown as typeof globalThis;
+    const foreign = new Other(bytes.length);
+    new Uint8Array(foreign).set(bytes);
+    const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+    const shared = new Uint8Array(buffer, 0, bytes.length);
+    shared.set(bytes);
+    const detached = new Uint8Array(8);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    const errorOf = (source: Selvedge.ModelSource): Promise<string> =>
+      engine.load(source).then(
+        () => "none",
+        (error: unknown) => String(error),
+      );
+    const loaded = [await errorOf(foreign), await errorOf(shared)];
+    url.username = "me";
+    url.password = "secret";
+    const startMs = performance.now();
+    const refused = await errorOf(url.href);
+    const ms = performance.now() - startMs;
+    const empty = await errorOf(detached);
+    await engine.close();
+    return { loaded, refused, ms, empty };
+  });
+  expect(found.loaded).toEqual(["none", "none"]);
+  expect(found.refused).toMatch(/^TypeError: .*colour\.onnx: its URL has a user name or a password.*pass its bytes/);
+  expect(found.refused).not.toContain("secret");
+  expect(found.ms, "without retries").toBeLessThan(2_000);
+  expect(found.empty).toContain("An ArrayBuffer that was transferred (detached) is empty too.");
+});
+
+test("a detached array alone is named as such", async ({ page }) => {
+  const found = await page.evaluate(async () => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    const model = await engine.load("/corpus/own-model/colour.onnx");
+    const pixels = new Float32Array(3 * 32 * 32);
+    structuredClone(pixels.buffer, { transfer: [pixels.buffer] });
+    const error = await model.run({ pixels }).then(
+      () => "none",
+      (x: unknown) => String(x),
+    );
+    await engine.close();
+    return error;
+  });
+  expect(found).toBe('TypeError: input "pixels": its buffer is detached or resized');
+});
