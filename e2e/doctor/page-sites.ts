@@ -3,10 +3,10 @@
 // of the app, two copies of the package.
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { makeSite } from "./site.ts";
-import type { HeaderRule, Site } from "./site.ts";
+import type { App, HeaderRule, Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, copied, header, POLICY } from "./sites.ts";
 import type { Broken } from "./sites.ts";
-import { hashed, unbundled } from "./twins.ts";
+import { hashed, unbundled, UNBUNDLED } from "./twins.ts";
 
 const SELF = "worker-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
 /** A host that compresses binaries. */
@@ -48,8 +48,95 @@ function withServiceWorker(site: Site, path: string, broken: Uint8Array): Site {
   return site;
 }
 
+const importMap = (address: string): string =>
+  `<script type="importmap">{"imports":{"selvedge":"${address}"}}</script>`;
+/** A module in the page's markup. */
+const INLINE = `<script type="module">${UNBUNDLED}</script>`;
+const GZIP = (path: string): HeaderRule => header(path, "Content-Encoding", "gzip");
+
+/** A page without a bundler that has other markup than it should. */
+async function marked(folder: string, change: Partial<App>, headers: HeaderRule[] = []): Promise<Site> {
+  const site = await unbundled(folder, { headers });
+  Object.assign(site.app, change);
+  return site;
+}
+
 /** The broken sites. */
 export const PAGE_SITES: readonly Broken[] = [
+  {
+    name: "a bundled script whose tag has no type",
+    finding: "script-not-module",
+    isSilent: true,
+    line: /<script type="module" src="\/main\.js">/,
+    make: () => copied({ app: app({ isClassic: true }) }),
+  },
+  {
+    name: "an import map with a comma too many",
+    finding: "import-map-invalid",
+    isSilent: true,
+    line: /importmap">\{"imports":\{"selvedge":"\/selvedge\/index\.js"\}\}</,
+    make: () => marked("/selvedge/", { head: importMap("/selvedge/index.js").replace("}}", ",}}") }),
+  },
+  {
+    name: "an inline module, and no import map",
+    finding: "import-unresolved",
+    isSilent: true,
+    line: /"selvedge":"\/selvedge\/selvedge\.min\.js"/,
+    make: () => marked("/selvedge/", { head: INLINE, script: "" }),
+  },
+  {
+    name: "an import map after the module that needs it",
+    finding: "import-unresolved",
+    isSilent: true,
+    line: /before its first module[^]*"selvedge":"\/selvedge\/index\.js"/,
+    make: () => marked("/selvedge/", { head: INLINE, script: "", tail: importMap("/selvedge/index.js") }),
+  },
+  {
+    name: "an import map that leads to another folder",
+    finding: "script-missing",
+    isSilent: true,
+    line: /importmap">\{"imports":\{"selvedge":"\/selvedge\/selvedge\.min\.js"\}\}</,
+    make: () => marked("/selvedge/", { head: importMap("/lib/selvedge.min.js") }),
+  },
+  {
+    name: "a model that is answered as a part of a file",
+    finding: "model-partial",
+    line: /\/model\.onnx that have no Range header with status 200/,
+    make: () => copied({ partial: /\.onnx$/ }),
+  },
+  {
+    name: "a policy of the page alone without requests, while workers have none",
+    finding: "csp-connect",
+    severity: "warning",
+    line: /connect-src 'self'/,
+    make: () =>
+      copied({
+        headers: [header("/", POLICY, "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; img-src data:")],
+      }),
+  },
+  {
+    name: "binaries that are stored by gzip, and that the host compresses again",
+    finding: "wasm-content",
+    line: /serve \/ort-wasm\.wasm as stored/,
+    make: async () =>
+      changed(
+        await copied({ ...PACKED, compress: new Set(PACKED.compress), headers: [GZIP("/ort-*")] }),
+        /\/ort-.*\.wasm$/,
+        (body) => gzipSync(body, { level: 1 }),
+      ),
+  },
+  {
+    name: "binaries with a Content-Encoding that they do not have",
+    finding: "wasm-content",
+    line: /send \/ort-wasm\.wasm without Content-Encoding: gzip/,
+    make: () => copied({ headers: [GZIP("/ort-*")] }),
+  },
+  {
+    name: "a binary that fails on the server",
+    finding: "wasm-missing",
+    line: /answer requests of \/ort-wasm\.wasm.*status 500/,
+    make: () => copied({ failing: /\/ort-wasm\.wasm$/ }),
+  },
   {
     name: "an inline import map under a policy that admits files alone",
     finding: "csp-inline",
@@ -197,6 +284,110 @@ async function brokenBundle(change: (text: string) => string): Promise<Site> {
 
 /** A twin of each. */
 export const PAGE_TWINS: readonly Broken[] = [
+  {
+    name: "a script with import statements whose tag has no type, behind nginx",
+    finding: "script-not-module",
+    isSilent: true,
+    line: /<script type="module" src="\/start\.js">/,
+    make: () => marked("/vendor/ai/", { isClassic: true }, [header("*", "Server", "nginx/1.27.3")]),
+  },
+  {
+    name: "an import map with a name without quotes and a comment, on Caddy",
+    finding: "import-map-invalid",
+    isSilent: true,
+    line: /importmap">\{"imports":\{"selvedge":"\/vendor\/ai\/index\.js"\}\}</,
+    make: () =>
+      marked(
+        "/vendor/ai/",
+        { head: `<script type="importmap">{ imports: { selvedge: "/vendor/ai/index.js" /* the engine */ } }</script>` },
+        [header("*", "Server", "Caddy")],
+      ),
+  },
+  {
+    name: "sources that no bundler has seen, on Netlify",
+    finding: "import-unresolved",
+    isSilent: true,
+    line: /"selvedge":"\/selvedge\/selvedge\.min\.js"/,
+    make: () => marked("/selvedge/", { head: "" }, [header("*", "X-Nf-Request-Id", "01J")]),
+  },
+  {
+    name: "an import map whose address is a bare name",
+    finding: "import-unresolved",
+    isSilent: true,
+    line: /"selvedge":"\.\/vendor\/ai\/index\.js"/,
+    make: () => marked("/vendor/ai/", { head: importMap("vendor/ai/index.js") }),
+  },
+  {
+    name: "an older import map before the right one, under a single-page rule",
+    finding: "script-is-html",
+    isSilent: true,
+    line: /importmap">\{"imports":\{"selvedge":"\/vendor\/ai\/index\.js"\}\}</,
+    make: async () => {
+      const head = `${importMap("/old/selvedge.js")}${importMap("/vendor/ai/index.js")}`;
+      return { ...(await marked("/vendor/ai/", { head })), fallback: "missing" };
+    },
+  },
+  {
+    name: "a bundle below a sub-path that is answered as a part of a file, on Express",
+    finding: "bundle-partial",
+    line: /\/shop\/m\/bundle\.json that have no Range header with status 200/,
+    make: () =>
+      hashed({
+        base: "/shop/",
+        options: { model: "m/bundle.json" },
+        files: BUNDLE("/shop/m/"),
+        partial: /\/bundle\.json$/,
+        headers: [header("*", "X-Powered-By", "Express")],
+      }),
+  },
+  {
+    name: "a policy in the markup of Vite's page that admits requests of an API alone",
+    finding: "csp-connect",
+    severity: "warning",
+    line: /connect-src 'self'/,
+    make: () =>
+      hashed({
+        base: "/docs/",
+        headers: [{ ...header("*", POLICY, "connect-src https://api.example.com"), isMeta: true }],
+      }),
+  },
+  {
+    name: "hashed workers that are compressed twice behind Apache",
+    finding: "script-content",
+    line: /SetEnvIf Request_URI "\/shop\/assets\/worker-/,
+    make: async () =>
+      changed(
+        await hashed({
+          base: "/shop/",
+          headers: [
+            GZIP("/shop/assets/worker-*"),
+            GZIP("/shop/assets/ort-*"),
+            header("*", "Server", "Apache/2.4.62 (Debian)"),
+          ],
+          transform: (path, body) => (/\/worker-/.test(path) ? gzipSync(body) : body),
+        }),
+        /\/(?:worker|ort)-[^/]*\.(?:js|wasm)$/,
+        (body) => gzipSync(body, { level: 1 }),
+      ),
+  },
+  {
+    name: "hashed workers with a Content-Encoding that they do not have, on Caddy",
+    finding: "script-content",
+    line: /header \/shop\/assets\/worker-\S+ -Content-Encoding/,
+    make: () =>
+      hashed({
+        base: "/shop/",
+        headers: [GZIP("/shop/assets/worker-*"), header("*", "Server", "Caddy")],
+        compress: new Set(["application/wasm"]),
+      }),
+  },
+  {
+    name: "a hashed worker that fails on the server, on Vercel",
+    finding: "worker-missing",
+    line: /answer requests of \/assets\/worker-cache-.*status 500/,
+    make: () =>
+      hashed({ base: "/", headers: [header("*", "X-Vercel-Id", "fra1::x")], failing: /\/worker-cache-[^/]*\.js$/ }),
+  },
   {
     name: "an inline import map with a nonce that the policy of another page has, on Caddy",
     finding: "csp-inline",
@@ -380,6 +571,18 @@ export const PAGE_TWINS: readonly Broken[] = [
 
 /** Sites on which nothing is wrong. */
 export const PAGE_GOOD: readonly { readonly name: string; make(): Promise<Site> }[] = [
+  {
+    name: "binaries that are answered whole with status 206",
+    make: () => copied({ partial: /\.wasm$/ }),
+  },
+  {
+    name: "hashed workers and binaries that are answered whole with status 206, behind nginx",
+    make: () =>
+      hashed(
+        { base: "/shop/", headers: [header("*", "Server", "nginx/1.27.3")], partial: /\.wasm$|worker-[^/]*\.js$/ },
+        "static/[name]-[hash][extname]",
+      ),
+  },
   {
     name: "an import map with the policy's nonce",
     make: () =>

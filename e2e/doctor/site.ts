@@ -35,6 +35,10 @@ export interface Site {
   limited: RegExp | null;
   /** Paths whose requests are accepted and never answered; null for none. */
   silent: RegExp | null;
+  /** Paths that fail on the server with status 500; null for none. */
+  failing: RegExp | null;
+  /** Paths that are answered whole with status 206, where no part was asked for; null for none. */
+  partial: RegExp | null;
   /** Types that are sent by gzip to whom accepts it. */
   readonly compress: Set<string>;
   /** Changes content on its way. */
@@ -57,12 +61,17 @@ export interface Site {
 export interface App {
   /** Address of the model, relative to the page; `{other}` stands for the other origin. */
   model: string;
+  /** Address of the page's module; "" for a page whose code is in its markup. */
   script: string;
+  /** Whether the script's tag has no type="module". */
+  isClassic?: boolean;
   assetsBase?: string;
   threads?: number;
   policy?: string;
   /** More markup of the page's head. */
   head?: string;
+  /** Markup after the page's script. */
+  tail?: string;
   /** Options of the load. */
   load?: Readonly<Record<string, unknown>>;
   /** Starts the engine on a click alone. */
@@ -94,6 +103,8 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     login: null,
     limited: null,
     silent: null,
+    failing: null,
+    partial: null,
     compress: new Set(),
     transform: null,
     validators: true,
@@ -112,17 +123,21 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** Serves a site, and its other origin. */
-export async function serveSite(site: Site, port = 0): Promise<Served> {
+/** Serves a site, and its other origin; over https with a key and a certificate. */
+export async function serveSite(
+  site: Site,
+  port = 0,
+  tls?: { readonly key: string; readonly cert: string },
+): Promise<Served> {
   const other = site.other === null ? null : await serveSite(site.other);
   const origin = other === null ? "" : new URL(other.url).origin;
   const listener: RequestListener = (request, response) => {
     answer(site, origin, request, response);
   };
-  const server = await startServer(listener, { port, host: "0.0.0.0" });
+  const server = await startServer(listener, { port, host: "0.0.0.0", ...(tls !== undefined && { tls }) });
   return {
     get url() {
-      return `http://${site.hostname}:${server.port}${site.base}`;
+      return `http${tls === undefined ? "" : "s"}://${site.hostname}:${server.port}${site.base}`;
     },
     close: async () => {
       await other?.close();
@@ -136,6 +151,10 @@ function answer(site: Site, other: string, request: IncomingMessage, response: S
   if (site.silent?.test(pathname) === true) return;
   if (site.limited?.test(pathname) === true) {
     response.writeHead(429, { "Retry-After": "3600", "Content-Type": "text/plain" }).end("too many requests");
+    return;
+  }
+  if (site.failing?.test(pathname) === true) {
+    response.writeHead(500, { "Content-Type": "text/plain" }).end("failed");
     return;
   }
   if (site.login?.test(pathname) === true) {
@@ -154,7 +173,7 @@ function answer(site: Site, other: string, request: IncomingMessage, response: S
     (site.fallback === "missing" ? file === undefined : site.fallback.test(pathname));
   const path = isPage || isFallback ? "/index.html" : pathname;
   let body = isFallback ? page(site, other) : file;
-  response.statusCode = body === undefined ? 404 : 200;
+  response.statusCode = body === undefined ? 404 : site.partial?.test(pathname) === true ? 206 : 200;
   if (body !== undefined && !isFallback && !isPage) body = site.transform?.(pathname, body) ?? body;
   const type = body === undefined ? "text/plain" : site.types[extname(path)];
   if (type !== undefined) response.setHeader("Content-Type", type);
@@ -183,7 +202,7 @@ function page({ app, base, headers }: Site, other: string): Uint8Array {
   const content = JSON.stringify({ ...app, model: app.model.replace("{other}", other) }).replaceAll('"', "&quot;");
   const script = app.script.replace("{other}", other);
   return Buffer.from(
-    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}">${meta}${app.head ?? ""}<base href="${base}"><script type="module"${app.nonce === undefined ? "" : ` nonce="${app.nonce}"`} crossorigin src="${script}"></script>`,
+    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}">${meta}<base href="${base}">${app.head ?? ""}${script === "" ? "" : `<script${app.isClassic === true ? "" : ` type="module"`}${app.nonce === undefined ? "" : ` nonce="${app.nonce}"`} crossorigin src="${script}"></script>`}${app.tail ?? ""}`,
   );
 }
 
@@ -210,7 +229,25 @@ export function mend(site: Site, change: Change): void {
       site.fallback = site.login = null;
       return;
     case "answer":
-      site.silent = null;
+      site.silent = site.failing = null;
+      return;
+    case "whole":
+      site.partial = null;
+      return;
+    case "no-header":
+      drop(site, new RegExp(`^${change.name}$`, "i"), change.path);
+      return;
+    case "https":
+      throw new Error("a site has one protocol");
+    case "import-map": {
+      const map = `<script type="importmap">${JSON.stringify({ imports: change.imports })}</script>`;
+      const withoutMaps = (html = ""): string => html.replaceAll(/<script type="importmap">[^]*?<\/script>/g, "");
+      site.app.head = `${map}${withoutMaps(site.app.head)}`;
+      site.app.tail = withoutMaps(site.app.tail);
+      return;
+    }
+    case "module":
+      site.app.isClassic = false;
       return;
     case "no-limit":
       site.limited = null;
@@ -257,8 +294,8 @@ export function mend(site: Site, change: Change): void {
   }
 }
 
-function drop(site: Site, name: RegExp): void {
-  const kept = site.headers.filter((x) => !name.test(x.name));
+function drop(site: Site, name: RegExp, path?: string): void {
+  const kept = site.headers.filter((x) => !name.test(x.name) || (path !== undefined && !covers(x.path, path)));
   site.headers.splice(0, site.headers.length, ...kept);
 }
 

@@ -20,14 +20,15 @@ export async function hashed(
   return makeSite({ ...rest, app: app({ script, ...options }), files: all });
 }
 
-/** The package's modules as they are, by an import map. */
-export async function unbundled(folder: string, given: Partial<Site> = {}, attributes = ""): Promise<Site> {
-  const code = Buffer.from(
-    `import { createEngine } from "selvedge";
+/** Code of a page without a bundler. */
+export const UNBUNDLED = `import { createEngine } from "selvedge";
     try { const engine = await createEngine({ backends: ["wasm"] }); const loaded = await engine.load(new URL("model.onnx", document.baseURI).href);
     const { outputs } = await loaded.run({ a: { dtype: "float32", dims: [1, 3], data: new Float32Array([1, 2, 3]) }, b: { dtype: "float32", dims: [1, 3], data: new Float32Array([10, 20, 30]) } });
-    document.title = "answer " + [...outputs.y.data].join(" "); } catch (error) { console.error(error); document.title = "failed: " + error; }`,
-  );
+    document.title = "answer " + [...outputs.y.data].join(" "); } catch (error) { console.error(error); document.title = "failed: " + error; }`;
+
+/** The package's modules as they are, by an import map. */
+export async function unbundled(folder: string, given: Partial<Site> = {}, attributes = ""): Promise<Site> {
+  const code = Buffer.from(UNBUNDLED);
   const head = `<script type="importmap"${attributes}>{"imports":{"selvedge":"${folder}index.js"}}</script>`;
   const dist = [...folderFiles(join(ROOT, "dist"), folder)].filter(
     ([path]) => /\.(?:js|wasm)$/.test(path) && !/\/(?:cli|compress)/.test(path),

@@ -83,7 +83,8 @@ function trickle(response: ServerResponse, body: Uint8Array | string, bytesPerSe
   send(0);
 }
 
-async function certificate(): Promise<{ key: string; cert: string }> {
+/** Makes a certificate that no browser trusts. */
+export async function certificate(): Promise<{ key: string; cert: string }> {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-certificate-"));
   try {
     const pem = await getCertificate(folder);

@@ -53,6 +53,16 @@ test("a site whose files are there ends with 0, and says that no browser was sta
   expect(out).toContain("Nothing found.");
 });
 
+test("a folder that was built for a base path is served below it", async () => {
+  const path = site({
+    ...{ "worker-wasm.js": "0;", "ort-wasm.wasm": WASM, "ort-wasm-rest.wasm": WASM, "worker-cache.js": "0;" },
+    "index.html": `<script type="module" src="/sub/main.js"></script>`,
+  });
+  expect(await doctor(path, "--json")).toBe(0);
+  const report = JSON.parse(out) as Report;
+  expect([new URL(report.url).pathname, report.findings, report.hasSelvedge]).toEqual(["/sub/", [], true]);
+});
+
 test("an error ends with 1, and the report is JSON where that is asked for", async () => {
   const path = site({
     "worker-wasm.js": "0;",

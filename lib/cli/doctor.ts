@@ -6,7 +6,7 @@ import { startBrowser } from "../doctor/browser.ts";
 import { diagnose, driverFolders, isAddress } from "../doctor/doctor.ts";
 import type { Report } from "../doctor/doctor.ts";
 import { painter, writeText } from "../doctor/report.ts";
-import { serveFolder } from "../doctor/serve-folder.ts";
+import { basePathOf, serveFolder } from "../doctor/serve-folder.ts";
 import { readProject } from "../doctor/stack.ts";
 import type { Run } from "./cli.ts";
 import { note, plain } from "./terminal.ts";
@@ -64,7 +64,7 @@ async function examine(target: string, { browser: path, wait, hints = false }: V
   if (!isAddress(target) && statSync(target, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new Error(`${target} is neither a folder nor an address such as http://localhost:5173/`);
   const project = readProject(isAddress(target) ? process.cwd() : target);
-  const served = isAddress(target) ? null : await serveFolder(target);
+  const served = isAddress(target) ? null : await serveFolder(target, { base: basePathOf(target) });
   const browser = await startBrowser(driverFolders(project), path);
   try {
     const options = { project, browser, waitMs: wait * 1000, hints, onProgress: note };

@@ -85,7 +85,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "wasm-encoding": [
       "The WebAssembly file is not compressed as the response's `Content-Encoding` says.",
-      "Send `Content-Encoding` only with the compressed file: `.wasm.br` as `br`, `.wasm.gz` as `gzip`.",
+      "Send `Content-Encoding` only with the compressed file: `.wasm.br` as `br`, `.wasm.gz` as `gzip`; let nothing compress it again.",
     ],
     "worker-redirected": [
       "The worker script's address is redirected to another origin, from which browsers start no worker.",

@@ -6,7 +6,7 @@ import { copies } from "./checks/copies.ts";
 import { cors } from "./checks/cors.ts";
 import { delivery } from "./checks/delivery.ts";
 import { engineErrors } from "./checks/engine.ts";
-import { ENGINE, isServed } from "./checks/facts.ts";
+import { ENGINE, isServed, namesPackage } from "./checks/facts.ts";
 import { externalScripts } from "./checks/external-scripts.ts";
 import { isolation } from "./checks/isolation.ts";
 import { models } from "./checks/models.ts";
@@ -22,7 +22,7 @@ import type { BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack 
 import { findFiles, isHtml } from "./find-files.ts";
 import { fixOf } from "./fixes.ts";
 import type { Fix } from "./fixes.ts";
-import { ask, textOf } from "./http.ts";
+import { ask } from "./http.ts";
 import { readOwnPackage } from "./own-package.ts";
 import { recognise } from "./stack.ts";
 import { bare, roleByName } from "./urls.ts";
@@ -178,9 +178,7 @@ function report(evidence: Evidence, notes: readonly string[], hints: boolean): R
     fixes: changes.map((change) => fixOf(change, evidence)),
   }));
   const { url, stack, browser, files } = evidence;
-  const hasEngine = files.some((x) => ENGINE.has(x.role));
-  const hasSelvedge =
-    hasEngine || files.some((x) => x.role === "script" && textOf(x.answer).includes("selvedge.error"));
+  const hasSelvedge = files.some((x) => ENGINE.has(x.role)) || namesPackage(evidence);
   return {
     url,
     browser: browser?.name ?? null,

@@ -55,7 +55,7 @@ export interface SiteFile {
   readonly source: Source;
   /** Answer without compression. */
   readonly answer: Answer;
-  /** Answer where gzip, brotli and Zstandard are accepted; the body is not kept. */
+  /** Answer where gzip, brotli and Zstandard are accepted; the beginning of its body alone. */
   readonly packed: Answer | null;
   /** Answer to a request of the first 16 bytes; models and chunks alone. */
   readonly range: Answer | null;
@@ -211,6 +211,16 @@ export type Change =
   | { readonly kind: "no-limit"; readonly path: string }
   /** Answers a file by itself, where a login or another rule redirects it. */
   | { readonly kind: "no-redirect"; readonly path: string; readonly to: string }
+  /** Answers the whole file, with status 200, where no part of it was asked for. */
+  | { readonly kind: "whole"; readonly path: string }
+  /** Sends a header no longer. */
+  | { readonly kind: "no-header"; readonly path: string; readonly name: string; readonly value: string }
+  /** Requests a file over https. */
+  | { readonly kind: "https"; readonly url: string }
+  /** Makes the page's one import map have these addresses, before the page's first module. */
+  | { readonly kind: "import-map"; readonly imports: Readonly<Record<string, string>> }
+  /** Makes a classic script a module; the address of an inline one is null. */
+  | { readonly kind: "module"; readonly script: string | null }
   | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }
   | { readonly kind: "trusted-types" }
   /** Sets the nonce of the policy on a script's tag; null where the policy has none yet. */

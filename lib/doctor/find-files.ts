@@ -1,8 +1,8 @@
 // Which of a site's files concern Selvedge: what the browser requested, what code names, what a bundle lists, and what
 // belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
 import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
-import { ask, textOf } from "./http.ts";
-import { scriptTags, tagsOf } from "./markup.ts";
+import { ask, isOk, textOf } from "./http.ts";
+import { importMaps, isOwnName, leadingImports, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
 import { bare, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
 /** Bytes of a script or binary that are read: the largest is 9 MB. */
@@ -11,6 +11,10 @@ const SCRIPT_LIMIT = 16 * 2 ** 20;
 const CHUNKS_MAX = 12;
 /** Scripts of a page that are read. */
 const SCRIPTS_MAX = 80;
+/** Places of the package's module in sites without a bundler, relative to the page and to its origin. */
+const USUAL_MODULES = ["selvedge/selvedge.min.js", "/selvedge/selvedge.min.js", "/selvedge.min.js"];
+/** Bytes of a compressed answer that are kept: its beginning shows what it is. */
+const PACKED_LIMIT = 4096;
 const PACKED = { "accept-encoding": "gzip, deflate, br, zstd" };
 const BINARIES: ReadonlySet<Role> = new Set(["model", "chunk"]);
 
@@ -35,6 +39,7 @@ export async function findFiles(page: string, requested: Requested | null): Prom
   await finder.add({ url: page, role: "document", source: "requested" });
   for (const wanted of finder.fromBrowser()) await finder.add(wanted);
   await finder.addScripts();
+  await finder.addMapped();
   if (!finder.has("worker")) for (const wanted of finder.named()) await finder.addNamed(wanted);
   finder.dropRenamed();
   await finder.addSiblings();
@@ -69,7 +74,9 @@ class Finder {
     const limit = SCRIPT_LIMIT;
     const answer = await ask(url, { headers, limit });
     const [packed, range] = await Promise.all([
-      role === "document" || answer.status === 0 ? null : ask(url, { headers: { ...headers, ...PACKED }, limit: 1 }),
+      role === "document" || answer.status === 0
+        ? null
+        : ask(url, { headers: { ...headers, ...PACKED }, limit: PACKED_LIMIT }),
       BINARIES.has(role) && answer.status !== 0
         ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 })
         : null,
@@ -77,7 +84,7 @@ class Finder {
     const file = { url, role: roleByContent(role, answer, url), source, answer, packed, range };
     const made = { ...file, seen: this.#seen(url) };
     this.files.set(bare(url), made);
-    if (["document", "script"].includes(made.role) && answer.status === 200) this.#texts.set(url, textOf(answer));
+    if (["document", "script"].includes(made.role) && isOk(answer)) this.#texts.set(url, textOf(answer));
     return made;
   }
 
@@ -92,7 +99,7 @@ class Finder {
 
   /** Drops names in code that are not served where a bundler has written the same file under another name. */
   dropRenamed(): void {
-    const isServed = ({ answer }: SiteFile): boolean => answer.status === 200 && !isHtml(answer);
+    const isServed = ({ answer }: SiteFile): boolean => isOk(answer) && !isHtml(answer);
     const served = new Set([...this.files.values()].filter(isServed).map((x) => stemOf(x.url)));
     for (const [key, file] of [...this.files])
       if (file.source === "named" && !isServed(file) && served.has(stemOf(file.url) ?? "")) this.files.delete(key);
@@ -116,7 +123,7 @@ class Finder {
         const role = roleByName(url);
         if (role !== null) return [{ url, role, source }];
         if (ours.has(bare(url))) return [{ url, role: "worker", source }];
-        const isFailed = status !== 200 || failure !== undefined;
+        const isFailed = status < 200 || status >= 300 || failure !== undefined;
         if (/\.wasm$/.test(bare(url)) && (isFailed ? isHash(nameOf(url)) : isLarge(url, seen)))
           return [{ url, role: "wasm", source }];
         return [];
@@ -144,16 +151,37 @@ class Finder {
     // Without a browser, scripts that scripts import are found by their names; the loop reaches those that it adds.
     if (this.#requested !== null) return;
     const inline = scriptTags(document, this.#page);
-    const map = importMap(inline.filter(({ attributes }) => /^importmap$/i.test(attributes.get("type")?.trim() ?? "")));
+    const maps = importMaps(inline);
     for (const [at, text] of this.#texts) {
       const code = at === this.#page ? inline.map((x) => x.text).join("\n") : text;
       for (const [, name = ""] of code.matchAll(/(?:from|import)\s*\(?\s*["']([^"'\s]+)["']/g)) {
-        const url = absolute(map.get(name) ?? name, map.has(name) ? this.#page : at);
-        const isPath = map.has(name) || /^(?:\.{1,2})?\/[^"']+\.m?[jt]sx?(?:\?|$)/.test(name);
+        const mapped = mappedAddress(maps, name);
+        const url = absolute(mapped ?? name, mapped === null ? at : this.#page);
+        const isPath = mapped !== null || /^(?:\.{1,2})?\/[^"']+\.m?[jt]sx?(?:\?|$)/.test(name);
         if (isPath && url !== null && this.#texts.size < SCRIPTS_MAX)
           await this.add({ url, role: "script", source: "named" });
       }
     }
+  }
+
+  /** Reads the package's modules that import maps name; where none is there, those of the usual places. */
+  async addMapped(): Promise<void> {
+    const tags = scriptTags(this.#texts.get(this.#page) ?? "", this.#page);
+    const named = importMaps(tags).flatMap(({ imports }) => [...(imports ?? [])].filter(([name]) => isOwnName(name)));
+    const codes = [...tags.filter((x) => x.url === null).map((x) => x.text), ...this.#texts.values()];
+    if (named.length === 0 && !codes.some((code) => leadingImports(code).some(isOwnName))) return;
+    const isThere = async (path: string): Promise<boolean> => {
+      const url = absolute(path, this.#page);
+      if (url === null) return false;
+      const isKnown = this.files.has(bare(url));
+      const file = await this.add({ url, role: "script", source: "named" });
+      if (file !== null && isOk(file.answer) && !isHtml(file.answer)) return true;
+      if (!isKnown) this.files.delete(bare(url));
+      return false;
+    };
+    let isFound = false;
+    for (const [name, path] of named) if (!name.endsWith("/")) isFound = (await isThere(path)) || isFound;
+    for (const path of USUAL_MODULES) isFound ||= await isThere(path);
   }
 
   /** Workers and binaries that scripts name by their addresses. */
@@ -193,7 +221,7 @@ class Finder {
   async addSiblings(): Promise<void> {
     for (const { url, role, answer } of [...this.files.values()]) {
       const build = /\/worker-(jspi|wasm)\.js$/.exec(bare(url))?.[1];
-      if (role !== "worker" || build === undefined || answer.status !== 200 || isHtml(answer)) continue;
+      if (role !== "worker" || build === undefined || !isOk(answer) || isHtml(answer)) continue;
       for (const name of ["worker-cache.js", `ort-${build}.wasm`, `ort-${build}-rest.wasm`]) {
         const sibling = new URL(name, folderOf(url)).href;
         const role = roleByName(sibling);
@@ -278,7 +306,7 @@ function isOtherJson(answer: Answer): boolean {
 
 /** Recognises workers by what they hold: a bundler may have renamed them. */
 function roleByText(answer: Answer): Role {
-  if (answer.status !== 200 || isHtml(answer)) return "script";
+  if (!isOk(answer) || isHtml(answer)) return "script";
   const text = textOf(answer);
   if (!text.includes("selvedge.error")) return "script";
   if (text.includes("em-pthread") && text.includes("_OrtCreateSession")) return "worker";
@@ -298,24 +326,10 @@ function isHash(name: string): boolean {
 }
 
 /** Whether an answer is WebAssembly, and of another library than ONNX Runtime. */
-function isOtherWasm({ body, status }: Answer): boolean {
+function isOtherWasm(answer: Answer): boolean {
+  const { body } = answer;
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  return status === 200 && bytes.subarray(0, 4).toString("latin1") === "\0asm" && !bytes.includes("onnxruntime");
-}
-
-/** Addresses of an import map's whole names, by name. */
-function importMap(scripts: readonly { readonly text: string }[]): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
-  for (const { text } of scripts) {
-    try {
-      const { imports = {} } = JSON.parse(text) as { readonly imports?: Readonly<Record<string, unknown>> };
-      for (const [name, url] of Object.entries(imports))
-        if (typeof url === "string" && !name.endsWith("/")) found.set(name, url);
-    } catch {
-      // The browser refuses such a map, and says so.
-    }
-  }
-  return found;
+  return isOk(answer) && bytes.subarray(0, 4).toString("latin1") === "\0asm" && !bytes.includes("onnxruntime");
 }
 
 function absolute(url: string, base: string): string | null {

@@ -23,6 +23,11 @@ const CHANGES: readonly Change[] = [
   { kind: "as-stored", path: "/m/chunks/*" },
   { kind: "compress", extension: ".wasm", type: "application/wasm" },
   { kind: "secure-context" },
+  { kind: "no-header", path: "/ort-wasm.wasm", name: "Content-Encoding", value: "gzip" },
+  { kind: "whole", path: "/m/model.onnx" },
+  { kind: "https", url: "http://models.example/m.onnx" },
+  { kind: "import-map", imports: { selvedge: "/selvedge/selvedge.min.js" } },
+  { kind: "module", script: null },
 ];
 
 test("each change has a line for each host and bundler, which names what is changed", () => {
@@ -33,6 +38,11 @@ test("each change has a line for each host and bundler, which names what is chan
     csp: /worker-src 'self'/,
     compress: /application\/wasm/,
     "secure-context": /https/,
+    "no-header": /Content-Encoding/,
+    whole: /\/m\/model\.onnx .*status 200/,
+    https: /^"https:\/\/models\.example\/m\.onnx"/,
+    "import-map": /"selvedge":"\/selvedge\/selvedge\.min\.js"/,
+    module: /type="module"/,
   };
   for (const host of HOSTS)
     for (const bundler of BUNDLERS)

@@ -68,6 +68,29 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
         where: "the server, or a proxy before it",
         line: `answer requests of ${change.path}  (${change.reason}; its log says more)`,
       };
+    case "whole":
+      return {
+        where: "the server, or a proxy or CDN before it",
+        line: `answer requests of ${change.path} that have no Range header with status 200 and the whole file`,
+      };
+    case "no-header":
+      return noHeaderFix(change, stack.host);
+    case "https":
+      return {
+        where: `the app's code; ${new URL(change.url).host} must answer over https`,
+        line: `"${change.url.replace(/^http:/, "https:")}"  (in place of "${change.url}")`,
+      };
+    case "import-map":
+      return {
+        where: "the page's markup, before its first module; one import map, which is JSON",
+        line: `<script type="importmap">${JSON.stringify({ imports: change.imports })}</script>`,
+      };
+    case "module":
+      return {
+        where: "the page's markup",
+        line:
+          change.script === null ? `<script type="module">` : `<script type="module" src="${change.script}"></script>`,
+      };
     case "no-limit":
       return {
         where: "the host's limit of requests, or its protection against bots",
@@ -196,6 +219,17 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
   }
 }
 
+function noHeaderFix({ path, name, value }: Change & { kind: "no-header" }, host: Host | null): Omit<Fix, "change"> {
+  if (host === "apache")
+    return {
+      where: HEADER_FILES[host],
+      line: `<Files "${path.slice(path.lastIndexOf("/") + 1)}"> Header always unset ${name} </Files>`,
+    };
+  if (host === "caddy") return { where: HEADER_FILES[host], line: `header ${path} -${name}` };
+  const line = `send ${path} without ${name}: ${value}  (remove the rule that adds it)`;
+  return { where: "the server, or its rules of headers", line };
+}
+
 function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | null): Omit<Fix, "change"> {
   switch (host) {
     case "nginx":
@@ -224,6 +258,7 @@ function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | nu
 function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): Omit<Fix, "change"> {
   const folder = bundler === null ? undefined : PUBLIC[bundler];
   const isPackage = files.every((x) => !x.startsWith("/"));
+  const modules = files.filter((x) => !x.includes("*")).map((x) => `${PACKAGE}/${x} `);
   if (!isPackage)
     return {
       where: "where the site is deployed",
@@ -242,7 +277,7 @@ function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): 
       where: `the output of ${bundler}, and what is deployed of it`,
       line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or cp ${PACKAGE_FILES} ${folder ?? "public"}/selvedge/ and createEngine({ assetsBase: "/selvedge/" })`,
     };
-  return { where: "after the build", line: `cp ${PACKAGE_FILES} <output folder>${to}` };
+  return { where: "after the build", line: `cp ${modules.join("")}${PACKAGE_FILES} <output folder>${to}` };
 }
 
 function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "change"> {
@@ -298,7 +333,7 @@ function storedFix(path: string, host: Host | null): Omit<Fix, "change"> {
         line: `location ${path.replace(/\*$/, "")} { gzip off; gunzip off; sub_filter_types none; }`,
       };
     case "apache":
-      return { where: ".htaccess", line: 'SetEnvIf Request_URI "/chunks/" no-gzip dont-vary' };
+      return { where: ".htaccess", line: `SetEnvIf Request_URI "${path.replace(/\*$/, "")}" no-gzip dont-vary` };
     case "express":
       return {
         where: "the server",

@@ -32,6 +32,11 @@ export async function ask(url: string, options: AskOptions = {}): Promise<Answer
   }
 }
 
+/** Whether a file was answered; 206 too, which browsers take where nobody asked for a part. */
+export function isOk({ status }: Pick<Answer, "status">): boolean {
+  return [200, 203, 206].includes(status);
+}
+
 /** Returns a body as text. */
 export function textOf({ body }: Answer): string {
   return new TextDecoder().decode(body);

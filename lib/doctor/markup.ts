@@ -38,9 +38,83 @@ export function scriptTags(html: string, page: string): ScriptTag[] {
   });
 }
 
+/** Whether a script is a classic one. */
+export function isClassic({ attributes }: ScriptTag): boolean {
+  return /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script)?$/i.test(attributes.get("type")?.trim() ?? "");
+}
+
 /** Whether a script is a module. */
 export function isModule({ attributes }: ScriptTag): boolean {
   return attributes.get("type")?.trim().toLowerCase() === "module";
+}
+
+/** One import map of a page. */
+export interface ImportMap {
+  /** Place among the page's scripts. */
+  readonly index: number;
+  readonly text: string;
+  /** Addresses as the map has them, by name; null where the map is not JSON. */
+  readonly imports: ReadonlyMap<string, string> | null;
+  /** Reason for which it is not read; null where it is. */
+  readonly fault: string | null;
+}
+
+/** Returns the import maps among a page's scripts. */
+export function importMaps(tags: readonly ScriptTag[]): ImportMap[] {
+  return tags.flatMap(({ attributes, text, url }, index): ImportMap[] => {
+    if (!/^importmap$/i.test(attributes.get("type")?.trim() ?? "") || url !== null) return [];
+    try {
+      const map: unknown = JSON.parse(text);
+      const { imports = {} } = (map ?? {}) as { readonly imports?: Readonly<Record<string, unknown>> };
+      const entries = Object.entries(imports).filter((x): x is [string, string] => typeof x[1] === "string");
+      return [{ index, text, imports: new Map(entries), fault: null }];
+    } catch (error) {
+      return [{ index, text, imports: null, fault: error instanceof Error ? error.message : String(error) }];
+    }
+  });
+}
+
+/** Returns the address that import maps have for a specifier: the first map's that has one; null without one. */
+export function mappedAddress(maps: readonly ImportMap[], specifier: string): string | null {
+  for (const { imports } of maps) {
+    const prefixes = [...(imports?.keys() ?? [])].filter((x) => x.endsWith("/") && specifier.startsWith(x));
+    const prefix = prefixes.sort((a, b) => b.length - a.length)[0];
+    const address = imports?.get(specifier);
+    if (address !== undefined) return address;
+    if (prefix !== undefined) return `${imports?.get(prefix) ?? ""}${specifier.slice(prefix.length)}`;
+  }
+  return null;
+}
+
+/** Whether an import map takes an address: a path that begins with "/", "./" or "../", or a whole URL. */
+export function isAddressOfMap(address: string): boolean {
+  return /^\.{0,2}\//.test(address) || URL.canParse(address);
+}
+
+/** Whether a specifier of an import is a bare name, which an import map alone resolves. */
+export function isBare(specifier: string): boolean {
+  return !/^\.{0,2}\//.test(specifier) && !URL.canParse(specifier);
+}
+
+/** Specifiers of the import statements with which a script begins: text further down may be a sample of code. */
+export function leadingImports(code: string): string[] {
+  const skipped = /(?:\s|\/\/[^\n]*(?:\n|$)|\/\*[^]*?\*\/|;)*/y;
+  const statement = /import\b(?:[\w\s{},*$]*?\bfrom\b)?\s*["']([^"'\n]+)["']/y;
+  const found: string[] = [];
+  for (let at = 0; ;) {
+    skipped.lastIndex = at;
+    skipped.test(code);
+    statement.lastIndex = skipped.lastIndex;
+    const [, specifier] = statement.exec(code) ?? [];
+    if (specifier === undefined) return found;
+    found.push(specifier);
+    at = statement.lastIndex;
+  }
+}
+
+/** Whether a specifier names this package, or a part of it. */
+export function isOwnName(specifier: string): boolean {
+  return /^selvedge(?:\/|$)/.test(specifier);
 }
 
 function attributesOf(text: string): ReadonlyMap<string, string> {

@@ -39,6 +39,9 @@ const PATH_FIX =
   "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite's dev server use the plugin of " +
   'selvedge/vite, or `optimizeDeps: { exclude: ["selvedge"] }`.';
 const COPY_FIX = "Copy the package's dist/ files there again, unchanged.";
+const CODING_FIX = "Compress it once, and name that in `Content-Encoding`.";
+/** Beginning of gzip, read as text. */
+const GZIP = "\u001f\ufffd";
 
 /**
  * Describes why a worker did not start; without a script, why there are no workers.
@@ -58,14 +61,15 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
     return new SelvedgeError(code, `The worker script ${href} did not load (${shown}): ${why} ${fix}`, details, cause);
   };
   const content = answer?.status === 200 ? contentFault(answer.text) : null;
-  if (fault === null) return content === null ? null : report("worker-invalid", `${content}.`, COPY_FIX);
+  const copyFix = fixOf(answer);
+  if (fault === null) return content === null ? null : report("worker-invalid", `${content}.`, copyFix);
   const refusal = typeof fault === "string" || answer === null ? null : refusalOf(answer, report);
   if (refusal !== null) return refusal;
   const { isLoaded, violated } = await attempt(script);
   if (isLoaded) return report("transient", "a second attempt did load.", "Try again.", "worker-crashed");
   if (violated.includes("require-trusted-types-for")) return trustedTypes(href, fault);
   if (typeof fault === "string" && violated.length === 0)
-    return report("worker-invalid", `${content ?? "its code fails"} (${fault}).`, COPY_FIX);
+    return report("worker-invalid", `${content ?? "its code fails"} (${fault}).`, copyFix);
   const directive = violated.find((each) => /^(worker|child|script|default)-src/.test(each));
   const isForeign = script.toString() !== href && !href.startsWith("blob:") && isElsewhere(href);
   if (isForeign) return foreign(href, answer, directive, fault);
@@ -80,6 +84,8 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
 function refusalOf({ status, type, isHtml }: Answer, report: Report): SelvedgeError | null {
   if (status >= 500 || status === 429) return report("server", "the server failed.", "Try again.", "worker-crashed");
   if (isHtml && status < 400) return report("worker-html", "it is an HTML page.", PATH_FIX);
+  if ([401, 403, 407, 451].includes(status))
+    return report("worker-missing", "the server refuses it.", "Let the server answer it to every visitor.");
   if (status >= 400) return report("worker-missing", "the file is not there.", PATH_FIX);
   if (/(java|ecma)script/.test(type)) return null;
   return report("worker-type", "that is no JavaScript type.", "Serve .js files as text/javascript.");
@@ -88,7 +94,12 @@ function refusalOf({ status, type, isHtml }: Answer, report: Report): SelvedgeEr
 /** Returns the fault of a script that is not this build's worker, or not all of it; null where it may be. */
 function contentFault(text: string): string | null {
   if (text.trim() === "") return "it is empty";
+  if (text.startsWith(GZIP)) return "it is gzip: compressed twice, or without a `Content-Encoding` that says so";
   return BUILD_ID.startsWith("@") || text.includes(BUILD_ID) ? null : "it is another script, or not all of this one";
+}
+
+function fixOf(answer: Answer | null): string {
+  return answer?.text.startsWith(GZIP) === true ? CODING_FIX : COPY_FIX;
 }
 
 /** Returns the error for a script that no policy of the page refuses. */
@@ -108,7 +119,7 @@ async function unlessPolicy(href: string, answer: Answer | null, report: Report)
   }
   // Chromium tells no syntax error of a worker.
   const content = contentFault(answer.text);
-  if (content !== null) return report("worker-invalid", `${content}.`, COPY_FIX);
+  if (content !== null) return report("worker-invalid", `${content}.`, fixOf(answer));
   return report("worker-refused", "the browser refuses it.", "The browser's console says why.");
 }
 

@@ -2,6 +2,7 @@
 // error has its code, a reason as one word, the line to change, and says whether waiting helps.
 import { createHash } from "node:crypto";
 import { networkInterfaces } from "node:os";
+import { gzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { bundleJson } from "../../../lib/core/bundle-json.ts";
@@ -65,8 +66,19 @@ test("plain http, not localhost: wasm answers, and the log and the device name w
   expect(cached.log.filter((line) => /results are not cached/.test(line))).toHaveLength(1);
 });
 
+const REFUSED = { ...MISSING, status: 403 };
+/** Compresses a file twice, under a header that says it once. */
+function twice(file: RegExp): Rule {
+  return (path, { headers, body }) =>
+    file.test(path)
+      ? { headers: { ...headers, "content-encoding": "gzip" }, body: gzipSync(gzipSync(body, { level: 1 })) }
+      : undefined;
+}
+
 const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, retryable?: boolean][] = [
   ["404", instead(/worker-wasm/, MISSING), "worker-missing", /status 404.*assetsBase/],
+  ["403", instead(/worker-wasm/, REFUSED), "worker-missing", /status 403.*the server refuses it/],
+  ["gzip twice, declared once", twice(/worker-wasm/), "worker-invalid", /compressed twice.*Compress it once/],
   ["an HTML page", instead(/worker-wasm/, HTML), "worker-html", /HTML page.*assetsBase/],
   [
     "a wrong type",
@@ -226,6 +238,14 @@ test("a sandboxed frame: the model answers from memory", async ({ page }) => {
 const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 const WASM: readonly [name: string, rule: Rule, code: string, reason: string, text: RegExp][] = [
   ["404", instead(/ort-.*wasm$/, MISSING), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is missing \(status 404/],
+  ["403", instead(/ort-.*wasm$/, REFUSED), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is refused \(status 403/],
+  [
+    "gzip twice, declared once",
+    twice(/ort-.*wasm$/),
+    "setup-failed",
+    "wasm-encoding",
+    /^ort-wasm\.wasm is gzip: compressed twice/,
+  ],
   ["an HTML page", instead(/ort-.*wasm$/, HTML), "setup-failed", "wasm-html", /^ort-wasm\.wasm is an HTML page/],
   ["503", instead(/ort-.*wasm$/, { status: 503, body: "" }), "worker-crashed", "server", /status 503/],
   [

@@ -1,21 +1,22 @@
 // `selvedge doctor` on sites with one fault each: it finds that fault and no other, the page answers once the change that
 // it names is made, and nothing is found on sites without a fault. Needs dist/ and the bundles.
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { chromium, expect, test } from "@playwright/test";
 import type { Browser } from "@playwright/test";
 import { startBrowser } from "../../../lib/doctor/browser.ts";
 import type { DoctorBrowser } from "../../../lib/doctor/browser.ts";
-import { serveFolder } from "../../../lib/doctor/serve-folder.ts";
+import { basePathOf, serveFolder } from "../../../lib/doctor/serve-folder.ts";
 import { diagnose } from "../../../lib/doctor/doctor.ts";
 import type { Report } from "../../../lib/doctor/doctor.ts";
-import { mend, serveSite } from "../../doctor/site.ts";
+import { makeSite, mend, serveSite } from "../../doctor/site.ts";
 import type { Site } from "../../doctor/site.ts";
-import { GOOD, SITES } from "../../doctor/sites.ts";
+import { app, byVite, copied, GOOD, model, SITES } from "../../doctor/sites.ts";
 import { PAGE_GOOD, PAGE_SITES, PAGE_TWINS } from "../../doctor/page-sites.ts";
 import { TWINS } from "../../doctor/twins.ts";
 import { chromiumLaunch } from "../../support/browsers.ts";
+import { certificate } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
 import { slice } from "../../support/slice.ts";
 
@@ -108,6 +109,43 @@ test("finds nothing on the demo's pages, and on what it serves of a built folder
   const served = await serveFolder(join(ROOT, "demo-dist"));
   try {
     expect(idsOf(await examine(new URL("ocr/", served.url).href))).toEqual([]);
+  } finally {
+    await served.close();
+  }
+});
+
+test("finds nothing on a folder that Vite built for a base path, served below that path", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-folder-"));
+  const { files, script } = await byVite("/sub/");
+  const content = JSON.stringify(app({ script })).replaceAll('"', "&quot;");
+  const html = `<!doctype html><title>app</title><meta name="app" content="${content}"><link rel="icon" href="data:,"><script type="module" crossorigin src="${script}"></script>`;
+  for (const [path, body] of [...files, model("/sub/model.onnx"), ["/sub/index.html", html] as const]) {
+    const at = join(folder, path.replace(/^\/sub/, ""));
+    mkdirSync(dirname(at), { recursive: true });
+    writeFileSync(at, body);
+  }
+  const served = await serveFolder(folder, { base: basePathOf(folder) });
+  try {
+    expect(new URL(served.url).pathname).toBe("/sub/");
+    const report = await examine(served.url);
+    expect([idsOf(report), report.hasSelvedge, report.notes]).toEqual([[], true, []]);
+  } finally {
+    await served.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("names a model over http on a page over https, and the address to change", async () => {
+  const other = makeSite({ app: app(), files: new Map([model()]), hostname: "0.0.0.0" });
+  const site = await copied({ app: app({ model: "{other}/model.onnx" }), other });
+  const served = await serveSite(site, 0, await certificate());
+  try {
+    const report = await examine(served.url);
+    expect(idsOf(report)).toEqual(["error mixed-content"]);
+    expect(report.findings[0]?.message).toMatch(/page is https and http:\/\/0\.0\.0\.0:\d+\/model\.onnx is http/);
+    expect(report.findings[0]?.fixes.map((x) => x.line).join()).toMatch(
+      /^"https:\/\/0\.0\.0\.0:\d+\/model\.onnx" {2}\(in place of "http:/,
+    );
   } finally {
     await served.close();
   }

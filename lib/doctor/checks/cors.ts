@@ -1,7 +1,7 @@
 // Files on another origin: models need CORS, workers can't come from there, COEP asks for more.
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { pathOf } from "../urls.ts";
-import { filesOf, header, isForeign, lines } from "./facts.ts";
+import { filesOf, header, isForeign, isMixed, lines } from "./facts.ts";
 
 /** Finds files of another origin that the browser withholds. */
 export const cors: Check = (evidence) => [...withheld(evidence), ...foreignWorkers(evidence)];
@@ -9,7 +9,8 @@ export const cors: Check = (evidence) => [...withheld(evidence), ...foreignWorke
 function withheld(evidence: Evidence): Found[] {
   const { origin } = new URL(evidence.url);
   const files = filesOf(evidence, "bundle", "chunk", "model", "wasm", "rest").filter(
-    (file) => isForeign(file, evidence) && file.answer.status === 200 && !isAllowed(file, origin),
+    (file) =>
+      isForeign(file, evidence) && !isMixed(file, evidence) && file.answer.status === 200 && !isAllowed(file, origin),
   );
   const [first] = files;
   if (first === undefined) return [];

@@ -2,7 +2,9 @@
 import { brotliDecompressSync } from "node:zlib";
 import type { Answer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
-import { pathOf } from "../urls.ts";
+import { isOk, textOf } from "../http.ts";
+import { importMaps, isClassic, isModule, isOwnName, leadingImports, scriptTags } from "../markup.ts";
+import { isLoopback, pathOf } from "../urls.ts";
 
 /** Facts that a finding shows. */
 const EVIDENCE_MAX = 6;
@@ -19,7 +21,7 @@ export function filesOf({ files }: Evidence, ...roles: readonly Role[]): readonl
 
 /** Whether a file was answered, and by itself: neither an error nor a page in its place. */
 export function isServed({ answer }: SiteFile): boolean {
-  return answer.status === 200 && !isHtml(answer);
+  return isOk(answer) && !isHtml(answer);
 }
 
 /** Returns the document. */
@@ -95,6 +97,25 @@ export function lines({ browser }: Evidence, pattern: RegExp): string[] {
 /** Writes a number of bytes. */
 export function kilobytes(bytes: number): string {
   return bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/** Whether the page is https and the file http on another machine: browsers block such requests. */
+export function isMixed({ url }: Pick<SiteFile, "url">, { url: page }: Pick<Evidence, "url">): boolean {
+  const { protocol, hostname } = new URL(url);
+  return new URL(page).protocol === "https:" && protocol === "http:" && !isLoopback(hostname);
+}
+
+/** Whether a script of the page holds the package, or its import statements or an import map name it. */
+export function namesPackage(evidence: Evidence): boolean {
+  const document = documentOf(evidence);
+  if (document === undefined) return false;
+  const tags = scriptTags(textOf(document.answer), evidence.url);
+  const maps = importMaps(tags).some(({ imports, text }) =>
+    imports === null ? /\bselvedge\b/.test(text) : [...imports.keys()].some(isOwnName),
+  );
+  const inline = tags.filter((x) => x.url === null && (isModule(x) || isClassic(x))).map((x) => x.text);
+  const codes = [...inline, ...filesOf(evidence, "script").map((x) => textOf(x.answer))];
+  return maps || codes.some((code) => code.includes("selvedge.error") || leadingImports(code).some(isOwnName));
 }
 
 /** Whether the page names an origin of its own for a file. */

@@ -3,12 +3,14 @@
 import { createHash } from "node:crypto";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { parseBundle } from "../../core/bundle-schema.ts";
+import { codingFault, isPlainStart } from "../coding.ts";
 import type { Answer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import type { Listed } from "../find-files.ts";
 import { textOf } from "../http.ts";
 import { nameOf, pathOf } from "../urls.ts";
 import { described, filesOf, isServed, mergeById, MODELS, placeOf } from "./facts.ts";
+import { wronglyCoded } from "./types.ts";
 
 const LFS = /^version https:\/\/git-lfs\.github\.com\/spec\//;
 /** Beginnings of files that are taken for models by mistake. */
@@ -47,6 +49,8 @@ function standIn(file: SiteFile): Found[] {
         changes: [{ kind: "replace", url: pathOf(url), command: "git lfs install && git lfs pull" }],
       },
     ];
+  const fault = role === "model" ? codingFault(file, isPlainStart) : null;
+  if (fault !== null) return [wronglyCoded(file, fault, "model-content", "")];
   const stranger = STRANGERS.find(([, magic]) => magic.every((x, i) => answer.body[i] === x))?.[0];
   if (role !== "model" || stranger === undefined || "content-encoding" in answer.headers) return [];
   return [

@@ -1,5 +1,5 @@
 // Scripts of the page itself that keep the app from starting, before any file of Selvedge is requested: an inline import
-// map or script that the content security policy blocks, and a script with a syntax error.
+// map or script that the content security policy blocks, imports that can't be resolved, and a script with a syntax error.
 import { createHash } from "node:crypto";
 import { admitsInline, governing } from "../csp.ts";
 import type { Policy } from "../csp.ts";
@@ -8,10 +8,15 @@ import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import { bare, pathOf } from "../urls.ts";
 import { described, documentOf, lines } from "./facts.ts";
+import { imports, isOfImports } from "./imports.ts";
 import { policiesOf, scriptBase, shown } from "./policy.ts";
 
-/** Finds inline scripts that a policy blocks, and scripts with syntax errors. */
-export const pageScripts: Check = (evidence) => [...inline(evidence), ...syntax(evidence)];
+/** Finds inline scripts that a policy blocks, imports that lead nowhere, and scripts with syntax errors. */
+export const pageScripts: Check = (evidence) => {
+  // A map that the policy blocks resolves nothing: the policy is the cause.
+  const blocked = inline(evidence);
+  return [...blocked, ...(blocked.length > 0 ? [] : imports(evidence)), ...syntax(evidence)];
+};
 
 /** A script in the page's markup that names the package. */
 interface Inline {
@@ -75,7 +80,10 @@ function syntax(evidence: Evidence): Found[] {
   const { browser } = evidence;
   const { origin } = new URL(evidence.url);
   if (browser === null || browser.hasStarted) return [];
-  const own = browser.scriptErrors.filter(({ url }) => URL.canParse(url) && new URL(url).origin === origin);
+  const isNamed = imports(evidence).length > 0;
+  const own = browser.scriptErrors.filter(
+    (x) => URL.canParse(x.url) && new URL(x.url).origin === origin && !(isNamed && isOfImports(x)),
+  );
   return own.slice(0, 1).map(({ url, line, message }) => {
     const file = evidence.files.find((x) => bare(x.url) === bare(url));
     const isPage = bare(url) === bare(evidence.url);

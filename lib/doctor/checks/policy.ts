@@ -73,16 +73,24 @@ function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
 }
 
 function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
-  const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli").map((x) => x.url);
+  const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli");
   const rule = governing(each, "connect-src");
-  const refused = wanted.filter((url) => !admits(each, "connect-src", url, evidence.url));
+  const refuses = ({ url }: SiteFile): boolean => !admits(each, "connect-src", url, evidence.url);
+  // Workers fetch by their own policies. The page itself fetches the binary alone, to compile it once for all of them.
+  const workers = filesOf(evidence, "worker", "cache-worker").filter(isServed);
+  const isFetched = ({ url }: SiteFile): boolean =>
+    workers.length > 0 && workers.every((x) => policiesOf(x).every((y) => admits(y, "connect-src", url, evidence.url)));
+  const isSoft = file.role === "document" && wanted.filter(refuses).every(isFetched);
+  const refused = wanted.filter((x) => refuses(x) && (!isSoft || x.role === "wasm")).map((x) => x.url);
   if (rule === null || refused.length === 0) return [];
   const sources = [...new Set(refused.map((x) => sourceOf(x, evidence)))];
   return [
     {
       id: "csp-connect",
-      severity: "error",
-      message: `The content security policy keeps files from being fetched: connect-src must admit ${sources.join(" ")}.`,
+      severity: isSoft ? "warning" : "error",
+      message: isSoft
+        ? `The page's content security policy lets it fetch no WebAssembly: each worker fetches and compiles it by itself, and starts later; connect-src must admit ${sources.join(" ")}.`
+        : `The content security policy keeps files from being fetched: connect-src must admit ${sources.join(" ")}.`,
       evidence: [
         shown(file, rule),
         ...refused.slice(0, 2).map((x) => `refused: ${x}`),

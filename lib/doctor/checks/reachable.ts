@@ -1,8 +1,11 @@
 // Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
 import type { Change, Check, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
-import { folderOf, nameOf, pathOf } from "../urls.ts";
-import { described, ENGINE, filesOf, lines, mergeById, MODELS } from "./facts.ts";
+import { isOk, textOf } from "../http.ts";
+import { importMaps, mappedAddress, scriptTags } from "../markup.ts";
+import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
+import { described, documentOf, ENGINE, filesOf, isMixed, lines, mergeById, MODELS } from "./facts.ts";
+import { moduleOf } from "./imports.ts";
 
 const NOUNS: Readonly<Partial<Record<Role, string>>> = {
   worker: "The worker script",
@@ -15,7 +18,7 @@ const NOUNS: Readonly<Partial<Record<Role, string>>> = {
   model: "The model",
 };
 
-/** Finds files that are missing, redirected, or answered with HTML. */
+/** Finds files that are missing, redirected, answered with HTML, or blocked as http on a page over https. */
 export const reachable: Check = (evidence) => {
   const judged = evidence.files
     .filter(({ role }) => ENGINE.has(role) || MODELS.has(role))
@@ -32,8 +35,35 @@ export const reachable: Check = (evidence) => {
     found.set(worker.id, both);
     found.delete(wasm.id);
   }
-  return [...found.values(), ...modules(evidence), ...moved(evidence)];
+  return [...found.values(), ...mixed(evidence), ...modules(evidence), ...moved(evidence)];
 };
+
+/** Files over http of a page over https: browsers send no such request, whatever the server would answer. */
+function mixed(evidence: Evidence): Found[] {
+  const isUpgraded =
+    documentOf(evidence)?.answer.headers["content-security-policy"]?.includes("upgrade-insecure-requests");
+  const files = evidence.files.filter(
+    (x) => (ENGINE.has(x.role) || MODELS.has(x.role)) && isMixed(x, evidence) && !isArrived(x) && isUpgraded !== true,
+  );
+  return mergeById(
+    files.map((file) => ({
+      id: "mixed-content",
+      severity: "error",
+      message: `The page is https and ${file.url} is http: browsers block that request.`,
+      evidence: [
+        ...(file.seen?.failure === undefined ? [] : [`browser: ${file.url}: ${file.seen.failure}`]),
+        ...lines(evidence, /mixed (?:active )?content|insecure/i),
+        ...(evidence.browser?.errors ?? []).slice(0, 1).map((x) => `engine: ${x.message.slice(0, 300)}`),
+      ],
+      changes: [{ kind: "https", url: file.url }],
+    })),
+  );
+}
+
+/** Whether the browser got a file. */
+function isArrived({ seen }: SiteFile): boolean {
+  return seen !== null && seen.failure === undefined && isOk(seen);
+}
 
 /** The package's own word that a bundler has changed the addresses of its files. */
 function moved(evidence: Evidence): Found[] {
@@ -58,7 +88,10 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
   const { answer, role, url } = file;
   const noun = NOUNS[role] ?? "A file";
   const isPage = isHtml(answer);
-  if (answer.status === 200 && !isPage) return null;
+  if (isMixed(file, evidence)) return null;
+  // The engine takes no part of a model for the whole; a page that got its model by other requests is not broken.
+  const isPart = answer.status === 206 && MODELS.has(role) && (evidence.browser?.errors.length ?? 1) > 0;
+  if (isOk(answer) && !isPage && !isPart) return null;
   // The server answers the doctor by CORS or not at all: checks of their own say more.
   if (answer.status === 0 && !/^https?:/.test(url)) return null;
   const isPrebundled = ENGINE.has(role) && isPrebundle(evidence);
@@ -103,6 +136,7 @@ function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
       `is refused for too many requests (status 429${wait === undefined ? "" : `, Retry-After ${wait}`})`,
     ];
   }
+  if (status === 206) return ["partial", "is answered as a part of a file (status 206), where no part was asked for"];
   if (status >= 500) return ["missing", `fails on the server (status ${status}): see its log`];
   if (status >= 300 && status < 400)
     return ["missing", `is redirected (status ${status}) to where the page may not read it`];
@@ -118,7 +152,8 @@ function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[
   const { url, role, answer } = file;
   if (answer.status === 429) return [{ kind: "no-limit", path: pathOf(url) }];
   if (answer.status === 0) return [{ kind: "answer", path: pathOf(url), reason: answer.error ?? "no answer" }];
-  if (answer.status >= 500) return [];
+  if (answer.status === 206) return [{ kind: "whole", path: pathOf(url) }];
+  if (answer.status >= 500) return [{ kind: "answer", path: pathOf(url), reason: `status ${answer.status}` }];
   if (isPage && isElsewhere(file)) return [{ kind: "no-redirect", path: pathOf(url), to: pathOf(answer.url) }];
   // The package's files belong together: where one is missing, all are copied or deployed again.
   const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
@@ -135,14 +170,50 @@ function modules(evidence: Evidence): Found[] {
       seen !== null && (answer.status >= 400 || (isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url)))),
   );
   return mergeById(
-    missing.map((file) => ({
-      id: "script-missing",
-      severity: "error",
-      message: `The script ${pathOf(file.url)} is missing (status ${file.answer.status}): the app does not start.`,
-      evidence: [described(file)],
-      changes: [{ kind: "copy", files: [pathOf(file.url)], to: pathOf(folderOf(file.url)) }],
-    })),
+    missing.map((file): Found => {
+      const { status } = file.answer;
+      const isPage = isHtml(file.answer) && status < 400;
+      return {
+        id: isPage ? "script-is-html" : "script-missing",
+        severity: "error",
+        message: `The script ${pathOf(file.url)} ${isPage ? "is answered with an HTML page" : "is missing"} (status ${status}): the app does not start.`,
+        evidence: [
+          described(file),
+          ...mappings(file, evidence).map(([name]) => `import map: "${name}" is this address`),
+        ],
+        changes: scriptChanges(file, evidence),
+      };
+    }),
   );
+}
+
+/** Returns what makes a missing script be there: the import map's line where the map leads astray. */
+function scriptChanges(file: SiteFile, evidence: Evidence): Change[] {
+  const to = pathOf(folderOf(file.url));
+  const mapped = mappings(file, evidence);
+  const found = mapped.some(([name]) => name === "selvedge") ? moduleOf(evidence) : null;
+  if (found !== null)
+    return [{ kind: "import-map", imports: { ...Object.fromEntries(mapsOf(evidence)), selvedge: found } }];
+  const name = nameOf(file.url);
+  if (mapped.length > 0 && /^(?:selvedge\.min|index)\.js$/.test(name))
+    return [{ kind: "copy", files: [name, "worker-*.js", "*.wasm"], to }];
+  return [{ kind: "copy", files: [pathOf(file.url)], to }];
+}
+
+/** Names for which the page's import maps have a file's address. */
+function mappings(file: SiteFile, evidence: Evidence): [name: string, address: string][] {
+  return mapsOf(evidence).filter(([, address]) => bare(new URL(address, evidence.url).href) === bare(file.url));
+}
+
+/** Names and addresses of the page's import maps, as the browser takes them. */
+function mapsOf(evidence: Evidence): [name: string, address: string][] {
+  const document = documentOf(evidence);
+  const maps = document === undefined ? [] : importMaps(scriptTags(textOf(document.answer), evidence.url));
+  const names = new Set(maps.flatMap(({ imports }) => [...(imports?.keys() ?? [])]));
+  return [...names].flatMap((name) => {
+    const address = mappedAddress(maps, name);
+    return address !== null && URL.canParse(address, evidence.url) ? [[name, address]] : [];
+  });
 }
 
 /** Whether the page loads selvedge from the cache folder of Vite's dev server. */

@@ -1,5 +1,7 @@
 // Types and content of scripts and binaries: browsers refuse a script of another type, and compile a binary of another
 // type only after it has arrived whole.
+import { codingFault, isTextStart, isWasmStart } from "../coding.ts";
+import type { CodingFault } from "../coding.ts";
 import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
@@ -17,7 +19,6 @@ import {
 } from "./facts.ts";
 
 const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
-const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
 /** Finds types that browsers refuse, scripts that are none, and binaries that are no WebAssembly. */
 export const types: Check = (evidence) =>
@@ -61,6 +62,8 @@ function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
 
 /** Finds a script that is empty, or compressed without a header that says so. */
 function scriptContent(file: SiteFile): Found | null {
+  const fault = codingFault(file, isTextStart);
+  if (fault !== null) return wronglyCoded(file, fault, "script-content", "The worker script ");
   const coding = undeclaredCoding(file);
   const isEmpty = file.answer.body.byteLength === 0 && file.answer.isWhole;
   if (coding === null && !isEmpty) return null;
@@ -80,17 +83,39 @@ function scriptContent(file: SiteFile): Found | null {
   };
 }
 
+/** Writes a fault of a file's coding: it is compressed twice, or not at all. */
+export function wronglyCoded(file: SiteFile, fault: CodingFault, id: string, noun: string): Found {
+  const { declared, body } = fault;
+  const path = pathOf(file.url);
+  return {
+    id,
+    severity: "error",
+    message:
+      fault.kind === "twice"
+        ? `${noun}${path} is compressed twice: what Content-Encoding: ${declared} undoes is compressed still.`
+        : `${noun}${path} is not compressed as its Content-Encoding: ${declared} says: no browser reads it.`,
+    evidence: [`${file.url}: Content-Encoding: ${declared}, begins with ${hex(body)}`, described(file)],
+    changes: [
+      fault.kind === "twice"
+        ? { kind: "as-stored", path }
+        : { kind: "no-header", path, name: "Content-Encoding", value: declared },
+    ],
+  };
+}
+
 function encodedAs(file: SiteFile, value: string): Change {
   return { kind: "header", path: pathOf(file.url), name: "Content-Encoding", value };
 }
 
 function binary(file: SiteFile): Found[] {
   if (!isServed(file)) return [];
+  const fault = codingFault(file, isWasmStart);
+  if (fault !== null) return [wronglyCoded(file, fault, "wasm-content", "")];
   const { body, headers } = file.answer;
   const type = typeOf(file.answer);
   const coding = undeclaredCoding(file);
   const encoding = headers["content-encoding"];
-  if (encoding === undefined && !WASM_MAGIC.every((x, i) => body[i] === x))
+  if (encoding === undefined && !isWasmStart(body))
     return [
       {
         id: "wasm-content",

@@ -51,6 +51,8 @@ export function answerFailure(url: string, status: number, type: string): Selved
     new SelvedgeError(code, `${nameOf(url)} ${what}: ${url}. ${fix}`, { url, status, answer: shown, reason });
   if (status >= 500 || status === 429)
     return fail("worker-crashed", "server", `was not served (${shown})`, "Try again.");
+  if ([401, 403, 407, 451].includes(status))
+    return fail("setup-failed", "wasm-missing", `is refused (${shown})`, "Let the server answer it to every visitor.");
   const what = status === 404 || status === 410 ? "is missing" : "is refused";
   if (status >= 400 || status < 200) return fail("setup-failed", "wasm-missing", `${what} (${shown})`, FIX);
   if (type === "text/html") return fail("setup-failed", "wasm-html", `is an HTML page (${shown})`, FIX);
@@ -69,6 +71,11 @@ async function contentFailure(url: string, { headers }: Response, cause: unknown
   if (bytes === null && size === 0 && encoding !== null) {
     const text = `is not compressed as its header says (\`Content-Encoding: ${encoding}\`): ${url}.`;
     return fail("setup-failed", "wasm-encoding", `${text} Send that header only with files that are.`);
+  }
+  if (bytes?.[0] === 0x1f && bytes[1] === 0x8b) {
+    const how = "is gzip: compressed twice, or without a `Content-Encoding` that says so";
+    const text = `${how} (${url}). Compress it once, and name that in the header.`;
+    return fail("setup-failed", "wasm-encoding", text);
   }
   try {
     if (bytes !== null) readSections(bytes);

@@ -1,0 +1,319 @@
+// Rules of evidence: what a browser said and what the response was decide on a cause, on sites of a server in this
+// process. The same faults in real browsers: e2e/doctor.
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+import { afterEach, expect, test } from "vitest";
+import { reachable } from "./checks/reachable.ts";
+import { diagnose } from "./doctor.ts";
+import type { Report } from "./doctor.ts";
+import type { BrowserEvidence, Evidence, SiteFile } from "./evidence.ts";
+import { writeText } from "./report.ts";
+
+interface Given {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  /** Body for a request that accepts compressed ones. */
+  readonly packed?: { readonly headers: Readonly<Record<string, string>>; readonly body: Uint8Array };
+}
+
+const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+const PACKAGE = `Symbol.for("selvedge.error"); export const createEngine = 1;`;
+const TYPES: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm" };
+
+let server: Server | null = null;
+afterEach(() => {
+  server?.close();
+});
+
+async function examine(
+  files: Readonly<Record<string, string | Given>>,
+  shown?: (url: string) => Partial<BrowserEvidence>,
+): Promise<Report> {
+  server?.close();
+  server = createServer((request, response) => {
+    const path = request.url ?? "";
+    const found = files[path] ?? { status: 404 };
+    const { status = 200, headers = {}, body = "", packed } = typeof found === "string" ? { body: found } : found;
+    const type = path === "/" ? "text/html" : (TYPES[path.split(".").at(-1) ?? ""] ?? "text/plain");
+    const isPacked = packed !== undefined && /gzip/.test(request.headers["accept-encoding"] ?? "");
+    response.writeHead(status, { "content-type": type, etag: '"1"', ...(isPacked ? packed.headers : headers) });
+    response.end(isPacked ? packed.body : body);
+  });
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const browser = shown === undefined ? "no driver" : browserOf(shown(url));
+  return diagnose(url, { project: null, browser });
+}
+
+function browserOf(shown: Partial<BrowserEvidence>) {
+  const evidence: BrowserEvidence = {
+    ...{ name: "Browser 1", isSecureContext: true, isIsolated: false, hasStarted: false, wasmRefusal: null },
+    ...{ console: [], errors: [], scriptErrors: [], violations: [], workers: [], seen: [], resources: [] },
+    serviceWorker: null,
+    ...shown,
+  };
+  const page = {
+    read: () => Promise.resolve(evidence),
+    probe: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  return { name: evidence.name, open: () => Promise.resolve(page), close: () => Promise.resolve() };
+}
+
+const idsOf = ({ findings }: Report): string[] => findings.map((x) => `${x.severity} ${x.id}`);
+const errorsOf = (report: Report): string[] => idsOf(report).filter((x) => x.startsWith("error"));
+const fixesOf = ({ findings }: Report): string => findings.flatMap((x) => x.fixes.map((y) => y.line)).join("\n");
+const seen = (url: string, path: string, status = 200) => {
+  return { url: new URL(path, url).href, status, headers: {}, isFromServiceWorker: false };
+};
+
+const IMPORT = `import { createEngine } from "selvedge"; await createEngine();`;
+const inline = (code = IMPORT, type = ` type="module"`): string => `<script${type}>${code}</script>`;
+const map = (json: string): string => `<script type="importmap">${json}</script>`;
+const MAP = `{"imports":{"selvedge":"/selvedge/selvedge.min.js"}}`;
+const MODULE = { "/selvedge/selvedge.min.js": PACKAGE };
+const CHROMIUM = `TypeError: Failed to resolve module specifier "selvedge". Relative references must start with either "/", "./", or "../".`;
+const FIREFOX =
+  "TypeError: The specifier “selvedge” was a bare specifier, but was not remapped to anything. Relative module specifiers must start with “./”, “../” or “/”.";
+
+test.each([CHROMIUM, FIREFOX, ""])("an import that does not resolve is named, with the map: «%s»", async (words) => {
+  const said = words === "" ? undefined : () => ({ console: [words] });
+  for (const [html, files, cause] of [
+    [inline(), MODULE, /no import map/],
+    [inline() + map(MAP), MODULE, /comes after/],
+    [map(MAP.replace('"/selvedge/', '"selvedge/')) + inline(), MODULE, /"selvedge\/selvedge\.min\.js" does not begin/],
+    [map('{"imports":{"vue":"/vue.js"}}') + inline(), MODULE, /does not have the name/],
+    [`<script type="module" src="/main.js"></script>`, { ...MODULE, "/main.js": `// app\n${IMPORT}` }, /no import map/],
+  ] as const) {
+    if (words === "" && /comes after/.test(cause.source)) continue;
+    const report = await examine({ "/": html, ...files }, said);
+    expect([html, idsOf(report)]).toEqual([html, ["error import-unresolved"]]);
+    expect(report.findings[0]?.message).toMatch(cause);
+    expect(report.findings[0]?.evidence.join()).toContain(words);
+    expect(fixesOf(report)).toMatch(/^<script type="importmap">.*"selvedge":"(?:\.?\/)selvedge\/selvedge\.min\.js"/);
+    expect(report.hasSelvedge).toBe(true);
+  }
+});
+
+test("without a browser, an inline module before its import map does not resolve", async () => {
+  expect(idsOf(await examine({ "/": inline() + map(MAP), ...MODULE }))).toEqual(["error import-unresolved"]);
+  const workers = { "/selvedge/selvedge.min.js": PACKAGE };
+  expect(idsOf(await examine({ "/": map(MAP) + inline(), ...workers }))).toEqual([]);
+});
+
+test("an import map keeps the addresses that it has beside the package's", async () => {
+  const html = map('{"imports":{"vue":"/vue.js"}}') + inline();
+  expect(fixesOf(await examine({ "/": html, ...MODULE }, () => ({ console: [CHROMIUM] })))).toContain(
+    '{"imports":{"vue":"/vue.js","selvedge":"/selvedge/selvedge.min.js"}}',
+  );
+});
+
+test("a page that imports nothing of the package, or has it run, gets no finding on imports", async () => {
+  const other = inline(`import { ref } from "vue";`);
+  const said = { console: [CHROMIUM.replace("selvedge", "vue")] };
+  expect(await examine({ "/": other }, () => said)).toMatchObject({ findings: [], hasSelvedge: false });
+  expect(idsOf(await examine({ "/": inline() }, () => ({ console: [CHROMIUM], hasStarted: true })))).toEqual([]);
+  const sample = 'const sample = `\nimport { createEngine } from "selvedge";\n`;';
+  expect(await examine({ "/": inline(sample) })).toMatchObject({ findings: [], hasSelvedge: false });
+});
+
+test("a name of another package is the cause where the module that imports it imports this package too", async () => {
+  const both = inline(`import { ref } from "vue"; ${IMPORT}`);
+  const report = await examine({ "/": map(MAP) + both, ...MODULE }, () => ({
+    console: [CHROMIUM.replace("selvedge", "vue")],
+  }));
+  expect(idsOf(report)).toEqual(["error import-unresolved"]);
+  expect(report.findings[0]?.message).toContain('imports "vue"');
+  const apart = inline(`import { ref } from "vue";`) + inline();
+  const said = (url: string) => ({
+    console: [CHROMIUM.replace("selvedge", "vue")],
+    seen: [seen(url, "/selvedge/selvedge.min.js")],
+  });
+  expect(idsOf(await examine({ "/": map(MAP) + apart, ...MODULE }, said))).toEqual([]);
+});
+
+test("an import map that is no JSON is the cause, and its line is written as JSON", async () => {
+  for (const broken of [
+    MAP.replace("}}", ",}}"),
+    `{ imports: { "selvedge": "/selvedge/selvedge.min.js" } }`,
+    `{"imports":{"selvedge":"/selvedge/selvedge.min.js" // the engine\n}}`,
+  ]) {
+    const error = { line: 1, message: "SyntaxError: Failed to parse import map: invalid JSON" };
+    const report = await examine({ "/": map(broken) + inline(), ...MODULE }, (url) => ({
+      console: [CHROMIUM],
+      scriptErrors: [{ ...error, url }],
+    }));
+    expect([broken, idsOf(report)]).toEqual([broken, ["error import-map-invalid"]]);
+    expect(fixesOf(report)).toBe(`<script type="importmap">${MAP}</script>`);
+    expect(report.hasSelvedge).toBe(true);
+    expect(idsOf(await examine({ "/": map(broken) + inline(), ...MODULE }))).toEqual(["error import-map-invalid"]);
+  }
+});
+
+test("a script with imports that is no module is named as that, in the words of each browser", async () => {
+  for (const message of [
+    "SyntaxError: Cannot use import statement outside a module",
+    "SyntaxError: import declarations may only appear at top level of a module",
+  ]) {
+    const page = await examine({ "/": map(MAP) + inline(IMPORT, ""), ...MODULE }, (url) => ({
+      scriptErrors: [{ url, line: 1, message }],
+    }));
+    expect(idsOf(page)).toEqual(["error script-not-module"]);
+    expect(fixesOf(page)).toBe(`<script type="module">`);
+    expect(page.hasSelvedge).toBe(true);
+    const files = { "/": map(MAP) + `<script src="/app.js"></script>`, "/app.js": IMPORT, ...MODULE };
+    const own = await examine(files, (url) => ({
+      seen: [seen(url, "/app.js")],
+      scriptErrors: [{ url: `${url}app.js`, line: 1, message }],
+    }));
+    expect(idsOf(own)).toEqual(["error script-not-module"]);
+    expect(fixesOf(own)).toBe(`<script type="module" src="/app.js"></script>`);
+  }
+  expect(idsOf(await examine({ "/": map(MAP) + inline(IMPORT, ""), ...MODULE }))).toEqual(["error script-not-module"]);
+});
+
+test("an import map that leads to no file gets the map's line, or the copy where there is no such file", async () => {
+  const lost = MAP.replace("/selvedge/", "/lib/");
+  const requested = (url: string) => ({ seen: [seen(url, "/lib/selvedge.min.js", 404)] });
+  const mended = `<script type="importmap">${MAP}</script>`;
+  const wrong = await examine({ "/": map(lost) + inline(), ...MODULE }, requested);
+  expect([idsOf(wrong), fixesOf(wrong)]).toEqual([["error script-missing"], mended]);
+  const two = await examine({ "/": map(lost) + map(MAP) + inline(), ...MODULE }, requested);
+  expect([idsOf(two), fixesOf(two)]).toEqual([["error script-missing"], mended]);
+  const copied = await examine({ "/": map(lost) + inline() }, requested);
+  expect(fixesOf(copied)).toContain("cp node_modules/selvedge/dist/selvedge.min.js node_modules/selvedge/dist/worker-");
+  const html = { headers: { "content-type": "text/html" }, body: "<!doctype html><title>app</title>" };
+  const page = await examine({ "/": map(lost) + inline(), "/lib/selvedge.min.js": html, ...MODULE }, requested);
+  expect([idsOf(page), fixesOf(page)]).toEqual([["error script-is-html"], mended]);
+  expect(page.findings[0]?.message).toContain("is answered with an HTML page (status 200)");
+});
+
+const MAIN = { "/": `<script type="module" src="/main.js"></script>`, "/main.js": PACKAGE };
+
+test("status 206 with the whole of a binary or worker is no fault, and a part of a model is one", async () => {
+  const files = {
+    ...MAIN,
+    "/ort-wasm.wasm": { status: 206, body: WASM },
+    "/worker-wasm.js": { status: 206, body: PACKAGE },
+    "/worker-cache.js": PACKAGE,
+    "/ort-wasm-rest.wasm": { body: WASM },
+    "/m.onnx": { status: 206, body: "model" },
+  };
+  const shown = (url: string) => ({
+    hasStarted: true,
+    seen: [seen(url, "/ort-wasm.wasm", 206), seen(url, "/worker-wasm.js", 206), seen(url, "/m.onnx", 206)],
+  });
+  expect(idsOf(await examine(files, shown))).toEqual([]);
+  const error = {
+    ...{ code: "download-failed", reason: "server", message: "status 206", help: null, isHandled: false },
+  };
+  const partial = await examine(files, (url) => ({ ...shown(url), errors: [error] }));
+  expect(idsOf(partial)).toEqual(["error model-partial"]);
+  expect(partial.findings[0]?.message).toMatch(/as a part of a file \(status 206\)/);
+  expect(fixesOf(partial)).toContain("answer requests of /m.onnx that have no Range header with status 200");
+});
+
+test("a policy of the page alone that refuses requests is a warning for the binary, and nothing for a model", async () => {
+  const none = { "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" };
+  const page = { headers: none, body: MAIN["/"] };
+  const files = { ...MAIN, "/": page, "/worker-wasm.js": PACKAGE, "/worker-cache.js": PACKAGE, "/m.onnx": "model" };
+  const binaries = { "/ort-wasm.wasm": { body: WASM }, "/ort-wasm-rest.wasm": { body: WASM } };
+  const shown = (url: string) => ({
+    hasStarted: true,
+    seen: [seen(url, "/worker-wasm.js"), seen(url, "/ort-wasm.wasm"), seen(url, "/m.onnx")],
+  });
+  const soft = await examine({ ...files, ...binaries }, shown);
+  expect(idsOf(soft)).toEqual(["warning csp-connect"]);
+  expect(soft.findings[0]?.message).toContain("each worker fetches and compiles it by itself");
+  const worker = { headers: none, body: PACKAGE };
+  const hard = await examine({ ...files, ...binaries, "/worker-cache.js": worker }, shown);
+  expect(idsOf(hard)).toEqual(["error csp-connect"]);
+});
+
+test("a file that is compressed twice, or not as its header says, is named as that", async () => {
+  const gzip = { "content-encoding": "gzip" };
+  const names = { "/ort-wasm.wasm": WASM, "/worker-wasm.js": Buffer.from(PACKAGE), "/m.onnx": Buffer.from("\b\u0007") };
+  const whole = {
+    ...MAIN,
+    "/worker-wasm.js": PACKAGE,
+    "/worker-cache.js": PACKAGE,
+    "/ort-wasm.wasm": { body: WASM },
+    "/ort-wasm-rest.wasm": { body: WASM },
+    "/m.onnx": "model",
+  };
+  const find = (path: string, given: Given): Promise<Report> =>
+    examine({ ...whole, [path]: given }, (url) => ({
+      hasStarted: true,
+      seen: [...Object.keys(names)].map((x) => seen(url, x)),
+    }));
+  for (const [path, body] of Object.entries(names)) {
+    const kind = `error ${path === "/m.onnx" ? "model" : path === "/ort-wasm.wasm" ? "wasm" : "script"}-content`;
+    const twice = gzipSync(gzipSync(body));
+    for (const given of [
+      { headers: gzip, body: twice },
+      { body, packed: { headers: gzip, body: twice } },
+    ]) {
+      const report = await find(path, given);
+      expect([path, errorsOf(report)]).toEqual([path, [kind]]);
+      expect(report.findings[0]?.message).toMatch(/is compressed twice: what Content-Encoding: gzip undoes/);
+      expect(fixesOf(report)).toContain(`serve ${path} as stored`);
+    }
+    const lie = await find(path, { headers: gzip, body });
+    expect([path, errorsOf(lie)]).toEqual([path, [kind]]);
+    expect(lie.findings[0]?.message).toMatch(/is not compressed as its Content-Encoding: gzip says/);
+    expect(fixesOf(lie)).toContain(`send ${path} without Content-Encoding: gzip`);
+    expect(errorsOf(await find(path, { headers: gzip, body: gzipSync(body) }))).toEqual([]);
+  }
+});
+
+test("a binary that fails on the server names the request whose log says more", async () => {
+  const report = await examine({ ...MAIN, "/ort-wasm.wasm": { status: 500 } }, (url) => ({
+    seen: [seen(url, "/ort-wasm.wasm", 500)],
+  }));
+  expect(idsOf(report)).toEqual(["error wasm-missing"]);
+  expect(fixesOf(report)).toContain("answer requests of /ort-wasm.wasm  (status 500; its log says more)");
+});
+
+test("a model over http of a page over https is mixed content, whatever its host answers", () => {
+  const url = "http://models.example/m.onnx";
+  const answer = (status: number) => ({
+    url,
+    status,
+    headers: {},
+    body: new Uint8Array(8),
+    isWhole: true,
+    redirects: [],
+  });
+  const find = (status: number, given: Partial<SiteFile> = {}, page = "https://app.example/") => {
+    const file = {
+      url,
+      role: "model",
+      source: "requested",
+      answer: answer(status),
+      packed: null,
+      range: null,
+      seen: null,
+    };
+    const files = [{ ...file, ...given }];
+    const browser = { console: [`Mixed Content: blocked '${url}'`], errors: [], resources: [], seen: [] };
+    return reachable({ url: page, files, browser, stack: {} } as unknown as Evidence);
+  };
+  for (const status of [0, 200, 404]) {
+    const [found, ...others] = find(status);
+    expect(others).toEqual([]);
+    expect(found).toMatchObject({ id: "mixed-content", changes: [{ kind: "https", url }] });
+    expect(found?.message).toContain(`The page is https and ${url} is http`);
+  }
+  expect(find(200, { seen: { url, status: 200, headers: {}, isFromServiceWorker: false } })).toEqual([]);
+  expect(find(200, { url: "http://localhost:5480/m.onnx" })).toEqual([]);
+  expect(find(200, {}, "http://app.example/")).toEqual([]);
+});
+
+test("a page of which nothing names the package has no trace of it, and one whose import failed has", async () => {
+  const summary = (report: Report): string => writeText(report, (text) => text, String);
+  expect(summary(await examine({ "/": "<p>hello" }, () => ({})))).toContain("No trace of selvedge");
+  expect(summary(await examine({ "/": inline() }, () => ({})))).not.toContain("No trace");
+});
