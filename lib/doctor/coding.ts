@@ -1,6 +1,6 @@
 // Content codings as servers send them: whether a body is what its Content-Encoding says, and compressed once. Works on
 // the beginning of a body, since a whole one is not always kept.
-import { brotliDecompressSync, constants, gunzipSync, inflateSync } from "node:zlib";
+import { brotliDecompressSync, constants, gunzipSync, inflateRawSync, inflateSync } from "node:zlib";
 import type { SiteFile } from "./evidence.ts";
 import { isOk } from "./http.ts";
 
@@ -35,7 +35,10 @@ export function codingFault(file: SiteFile, isContent: (start: Uint8Array) => bo
   return null;
 }
 
-/** Undoes codings at the beginning of a body: null where it has none such, undefined for a coding that is not known. */
+/**
+ * Undoes codings at the beginning of a body: null where it has none such, undefined where that does not show, as for a
+ * coding that is not known here.
+ */
 function undo(body: Uint8Array, declared: string): Uint8Array | null | undefined {
   let start: Uint8Array = body;
   for (const coding of declared
@@ -49,7 +52,8 @@ function undo(body: Uint8Array, declared: string): Uint8Array | null | undefined
     } catch {
       return null;
     }
-    if (start.byteLength === 0) return null;
+    // Of a body that is cut, brotli may give nothing yet.
+    if (start.byteLength === 0) return undefined;
   }
   return start;
 }
@@ -59,7 +63,13 @@ const DECODERS: Readonly<Record<string, (body: Uint8Array) => Uint8Array>> = {
   identity: (body) => body,
   gzip: (body) => gunzipSync(body, CUT),
   "x-gzip": (body) => gunzipSync(body, CUT),
-  deflate: (body) => inflateSync(body, CUT),
+  deflate: (body) => {
+    try {
+      return inflateSync(body, CUT);
+    } catch {
+      return inflateRawSync(body, CUT); // without zlib's header, which browsers take too
+    }
+  },
   br: (body) => brotliDecompressSync(body, { finishFlush: constants.BROTLI_OPERATION_FLUSH }),
 };
 

@@ -14,7 +14,7 @@ const SCRIPTS_MAX = 80;
 /** Places of the package's module in sites without a bundler, relative to the page and to its origin. */
 const USUAL_MODULES = ["selvedge/selvedge.min.js", "/selvedge/selvedge.min.js", "/selvedge.min.js"];
 /** Bytes of a compressed answer that are kept: its beginning shows what it is. */
-const PACKED_LIMIT = 4096;
+const PACKED_LIMIT = 64 * 1024;
 const PACKED = { "accept-encoding": "gzip, deflate, br, zstd" };
 const BINARIES: ReadonlySet<Role> = new Set(["model", "chunk"]);
 

@@ -181,6 +181,8 @@ test("an import map that leads to no file gets the map's line, or the copy where
   const mended = `<script type="importmap">${MAP}</script>`;
   const wrong = await examine({ "/": map(lost) + inline(), ...MODULE }, requested);
   expect([idsOf(wrong), fixesOf(wrong)]).toEqual([["error script-missing"], mended]);
+  const blind = await examine({ "/": map(lost) + inline(), ...MODULE });
+  expect([idsOf(blind), fixesOf(blind)]).toEqual([["error script-missing"], mended]);
   const two = await examine({ "/": map(lost) + map(MAP) + inline(), ...MODULE }, requested);
   expect([idsOf(two), fixesOf(two)]).toEqual([["error script-missing"], mended]);
   const copied = await examine({ "/": map(lost) + inline() }, requested);

@@ -165,10 +165,13 @@ function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[
 
 /** Scripts that the page itself requested in vain: one missing module keeps the whole app from starting. */
 function modules(evidence: Evidence): Found[] {
-  const missing = filesOf(evidence, "script").filter(
-    ({ answer, seen }) =>
-      seen !== null && (answer.status >= 400 || (isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url)))),
-  );
+  const missing = filesOf(evidence, "script").filter((file) => {
+    const { answer, seen } = file;
+    // Without a browser, the module that the import map leads to stands for one that the page requests.
+    const isRequested = seen !== null || (evidence.browser === null && mappings(file, evidence).length > 0);
+    const isPage = isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url));
+    return isRequested && (answer.status >= 400 || isPage);
+  });
   return mergeById(
     missing.map((file): Found => {
       const { status } = file.answer;
