@@ -10,14 +10,13 @@ import {
   useCallback,
   useContext,
   useEffect,
-  useRef,
   useState,
   useSyncExternalStore,
 } from "react";
 import type { ReactElement, ReactNode } from "react";
 import { createEngine } from "selvedge";
 import type { Engine, EngineOptions, Inputs, LoadOptions, Model, ModelSource, Progress } from "selvedge";
-import type { RunOptions, RunResult } from "selvedge";
+import type { RepositorySource, RunOptions, RunResult } from "selvedge";
 import { eitherOf } from "../core/abort.ts";
 
 /** Props of `EngineProvider`. */
@@ -76,25 +75,35 @@ const LOADING: ModelState = { status: "loading", model: null, progress: null, er
 const NO_RUN: RunState = { status: "idle", result: null, error: null };
 /** Time that a model is kept for a component that suspended on it and did not mount, in ms. */
 const KEPT_MS = 5_000;
+/** Number of sources of one size in a row, each in one render alone, after which they are taken for an endless loop. */
+const MAX_NEW = 20;
+
+type Source = ModelSource | RepositorySource;
+
+/** The runs of one `useRun`. */
+interface Runs {
+  /** Those that have not ended, with the model that the hook had when they began. */
+  readonly started: Map<AbortController, Model | null>;
+  newest?: AbortController;
+  /** Model of the newest; undefined where there is none. */
+  model?: Model | null | undefined;
+  /** Whether the hook's effects are cleaned up: also between the two that StrictMode and a hot update run. */
+  isAway?: boolean;
+}
 
 /** One load, shared by the components that want the same source with the same options. */
 class Load {
   state: ModelState = LOADING;
   /** Settles with the load, never rejects. */
   settled: Promise<void> = Promise.resolve();
-  readonly #host: Host;
-  readonly #start: (engine: Engine, options: LoadOptions) => Promise<Model>;
-  readonly #listeners: Set<() => void> = new Set();
+  /** Those of its users. */
+  readonly listeners: Set<() => void> = new Set();
+  readonly #begin: (options: LoadOptions) => Promise<Model>;
   #stop: AbortController = new AbortController();
 
-  constructor(host: Host, start: (engine: Engine, options: LoadOptions) => Promise<Model>) {
-    this.#host = host;
-    this.#start = start;
+  constructor(begin: (options: LoadOptions) => Promise<Model>) {
+    this.#begin = begin;
     this.start();
-  }
-
-  get isUsed(): boolean {
-    return this.#listeners.size > 0;
   }
 
   start(): void {
@@ -102,40 +111,26 @@ class Load {
     const set = (state: ModelState): void => {
       if (signal.aborted) return;
       this.state = state;
-      for (const listener of this.#listeners) listener();
+      for (const listener of this.listeners) listener();
     };
     const onProgress = (progress: Progress): void => {
       if (this.state.status === "loading") set({ ...this.state, progress });
     };
     set(LOADING);
-    this.settled = this.#host.engine
-      .then((engine) => {
-        signal.throwIfAborted();
-        return this.#start(engine, { signal, onProgress });
-      })
-      .then(
-        (model) => {
-          if (signal.aborted) model.unload();
-          set({ status: "ready", model, progress: this.state.progress, error: null });
-        },
-        (error: unknown) => {
-          set({ status: "failed", model: null, progress: this.state.progress, error });
-        },
-      );
-  }
-
-  /** Adds a user; the returned function removes it. */
-  use(listener: () => void, onUnused: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-      queueMicrotask(onUnused);
-    };
+    this.settled = this.#begin({ signal, onProgress }).then(
+      (model) => {
+        if (signal.aborted) model.unload();
+        set({ status: "ready", model, progress: this.state.progress, error: null });
+      },
+      (error: unknown) => {
+        set({ status: "failed", model: null, progress: this.state.progress, error });
+      },
+    );
   }
 
   /** Aborts the load, or frees the model. */
   end(): void {
-    this.#stop.abort(new DOMException("No component uses the model any more.", "AbortError"));
+    abort(this.#stop);
     this.state.model?.unload();
   }
 }
@@ -146,18 +141,22 @@ class Host {
   engine: Promise<Engine>;
   readonly #loads: Map<string, Load> = new Map();
   readonly #ids: WeakMap<object, number> = new WeakMap();
+  /** Number of sources by size that were new, since the last one that was not. */
+  readonly #new: Map<number, number> = new Map();
   #nextId = 0;
   #users = 0;
-  #settle: ((engine: Promise<Engine>) => void) | null = null;
+  #settle: ((engine: Engine | Promise<Engine>) => void) | null = null;
 
-  constructor() {
+  readonly #props: EngineProviderProps;
+
+  constructor(props: EngineProviderProps) {
+    this.#props = props;
     this.engine = this.#pending();
   }
 
   /** Returns the key of a load: the same for equal sources and options. */
-  keyOf(source: ModelSource, { suspense: _, ...options }: UseModelOptions): string {
-    const entries = Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1));
-    return JSON.stringify([typeof source === "string" ? source : this.#nameOf(source), entries]);
+  keyOf(source: Source, { suspense: _, ...options }: UseModelOptions): string {
+    return JSON.stringify([typeof source === "object" ? this.#nameOf(source) : source, sorted(options)]);
   }
 
   /** Returns the load under a key, if there is one. */
@@ -166,23 +165,29 @@ class Host {
   }
 
   /** Returns the load under a key, begun where there is none. */
-  load(key: string, source: ModelSource, { suspense: _, ...options }: UseModelOptions): Load {
-    const load = this.find(key) ?? new Load(this, (engine, more) => engine.load(source, { ...options, ...more }));
+  load(key: string, source: Source, { suspense: _, ...options }: UseModelOptions): Load {
+    const load =
+      this.find(key) ??
+      new Load(async (more) => {
+        const engine = await this.engine;
+        return engine.load(source, { ...options, ...more });
+      });
     this.#loads.set(key, load);
     return load;
   }
 
   /** Ends a load that no component uses. */
   drop(key: string, load: Load): void {
-    if (load.isUsed || this.find(key) !== load) return;
+    if (load.listeners.size > 0 || this.find(key) !== load) return;
     this.#loads.delete(key);
     load.end();
   }
 
   /** Creates the engine. The returned function closes it, unless the provider is mounted again in the same task. */
-  mount({ engine, options }: EngineProviderProps): () => void {
+  mount(): () => void {
+    const { engine, options } = this.#props;
     this.#users += 1;
-    this.#settle?.(engine === undefined ? createEngine(options) : Promise.resolve(engine));
+    this.#settle?.(engine ?? createEngine(options));
     this.#settle = null;
     return () => {
       this.#users -= 1;
@@ -204,12 +209,28 @@ class Host {
     return engine;
   }
 
-  #nameOf(source: Exclude<ModelSource, string>): string | number {
+  #nameOf(source: Exclude<Source, string>): unknown {
     if (source instanceof URL) return source.href;
-    const id = this.#ids.get(source) ?? this.#nextId++;
+    if ("repo" in source) return sorted(source);
+    const size = "size" in source ? source.size : source.byteLength;
+    const known = this.#ids.get(source);
+    const count = known === undefined ? (this.#new.get(size) ?? 0) + 1 : 0;
+    this.#new.set(size, count);
+    const id = known ?? this.#nextId++;
     this.#ids.set(source, id);
+    if (count > MAX_NEW) {
+      // Later, since React renders once more before it reports an error.
+      setTimeout(() => this.#new.delete(size), KEPT_MS);
+      throw new TypeError(
+        "useModel: the source is a new object at each render. Keep it in state: with suspense, a parent's.",
+      );
+    }
     return id;
   }
+}
+
+function sorted(options: object): unknown {
+  return Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 const HostContext = createContext<Host | null>(null);
@@ -227,11 +248,10 @@ function useHost(hook: string): Host {
  * createRoot(root).render(<EngineProvider options={{ workers: 2 }}><App /></EngineProvider>);
  */
 export function EngineProvider(props: EngineProviderProps): ReactElement {
-  const [host] = useState(() => new Host());
   // The engine outlives changes of the props.
+  const [host] = useState(() => new Host(props));
   // It is created in an effect: none is created on the server, nor by a render that React discards.
-  const first = useRef(props);
-  useEffect(() => host.mount(first.current), [host]);
+  useEffect(() => host.mount(), [host]);
   return createElement(HostContext.Provider, { value: host }, props.children);
 }
 
@@ -241,79 +261,79 @@ export function EngineProvider(props: EngineProviderProps): ReactElement {
  */
 export function useEngine(): Engine | null {
   const host = useHost("useEngine");
-  const [state, setState] = useState<{ readonly engine: Engine } | { readonly error: unknown } | null>(null);
+  const [state, setState] = useState<{ readonly engine?: Engine; readonly error?: unknown }>({});
   useEffect(() => {
     let isMounted = true;
-    const set = (next: typeof state): void => {
-      if (isMounted) setState(next);
-    };
     host.engine.then(
       (engine) => {
-        set({ engine });
+        if (isMounted) setState({ engine });
       },
       (error: unknown) => {
-        set({ error });
+        if (isMounted) setState({ error });
       },
     );
     return () => {
       isMounted = false;
     };
   }, [host]);
-  if (state !== null && "error" in state) throw state.error;
-  return state?.engine ?? null;
+  if ("error" in state) throw state.error;
+  return state.engine ?? null;
 }
 
 /**
- * Loads a model, shared by all components that ask for the same source with the same options: aborted when the last of
- * them unmounts, and unloaded then if it was loaded. Null as the source loads nothing. Functions among the options are
- * those of the component that came first. A URL is compared by its text, bytes and Blobs as objects.
- * @throws TypeError without an `EngineProvider`
- * @example
- * const { model, status, progress, error, retry } = useModel("/models/ocr-rec/bundle.json");
- */
-export function useModel(
-  source: ModelSource | null,
-  options?: UseModelOptions & { readonly suspense?: false | undefined },
-): UseModel;
-/**
- * The same for a component in a Suspense boundary, which is below the provider: suspends until the model is ready. On
- * the server the boundary's fallback is rendered.
+ * Loads a model for a component in a Suspense boundary, which is below the provider: suspends until the model is ready.
+ * On the server the boundary's fallback is rendered.
  * @throws the error of the load, for an error boundary; a boundary that renders anew loads anew
  */
 export function useModel(
-  source: ModelSource,
+  source: ModelSource | RepositorySource,
   options: UseModelOptions & { readonly suspense: true },
 ): Extract<UseModel, { readonly status: "ready" }>;
-export function useModel(source: ModelSource | null, options: UseModelOptions = {}): UseModel {
+/**
+ * Loads a model, shared by all components that ask for the same source with the same options: aborted when the last of
+ * them unmounts, and unloaded then if it was loaded. Null as the source loads nothing. Functions among the options are
+ * those of the component that came first. A URL and a repository are compared by what they say, bytes and Blobs as
+ * objects: keep them in state.
+ * @throws TypeError without an `EngineProvider`, and where bytes or a Blob are a new object at each render
+ * @example
+ * const { model, status, progress, error, retry } = useModel("/models/ocr-rec/bundle.json");
+ */
+export function useModel(source: ModelSource | RepositorySource | null, options?: UseModelOptions): UseModel;
+export function useModel(source: Source | null, options: UseModelOptions = {}): UseModel {
   const host = useHost("useModel");
-  const key = source === null ? null : host.keyOf(source, options);
+  const key = source === null ? "" : host.keyOf(source, options);
   const subscribe = useCallback(
     (listener: () => void) => {
-      if (source === null || key === null) return () => undefined;
+      if (source === null) return () => undefined;
       const load = host.load(key, source, options);
-      return load.use(listener, () => {
-        host.drop(key, load);
-      });
+      load.listeners.add(listener);
+      return () => {
+        load.listeners.delete(listener);
+        queueMicrotask(() => {
+          host.drop(key, load);
+        });
+      };
     },
     [host, key],
   );
-  const none = key === null ? IDLE : LOADING;
-  const state = useSyncExternalStore(
+  const none = source === null ? IDLE : LOADING;
+  // Without a load the snapshot is a value of its own for each key: React drops the effects of a render whose snapshot
+  // is that of the one before, and the load of another source would never begin.
+  const seen = useSyncExternalStore<ModelState | typeof subscribe>(
     subscribe,
-    () => (key === null ? undefined : host.find(key)?.state) ?? none,
+    () => host.find(key)?.state ?? subscribe,
     () => none,
   );
+  const state = seen === subscribe ? none : (seen as ModelState);
   const retry = useCallback(() => {
-    const load = key === null ? undefined : host.find(key);
+    const load = host.find(key);
     if (load?.state.status === "failed") load.start();
   }, [host, key]);
-  if (options.suspense === true && source !== null && key !== null)
-    return { ...ready(host, key, source, options), retry };
-  return { ...state, retry };
+  return { ...(options.suspense === true && source !== null ? ready(host, key, source, options) : state), retry };
 }
 
 /** Returns the state of a load that is ready; else throws what React's boundaries catch. */
-function ready(host: Host, key: string, source: ModelSource, options: UseModelOptions): ModelState {
+function ready(host: Host, key: string, source: Source, options: UseModelOptions): ModelState {
   if (typeof document === "undefined") throw new TypeError("useModel: models are loaded in a browser only.");
   const isNew = host.find(key) === undefined;
   const load = host.load(key, source, options);
@@ -344,26 +364,33 @@ function ready(host: Host, key: string, source: ModelSource, options: UseModelOp
 export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun {
   const { abortPrevious = true } = options;
   const [state, setState] = useState(NO_RUN);
-  const [runs] = useState(() => new Set<AbortController>());
-  const newest = useRef<AbortController>(null);
-  const isUnmounted = useRef(false);
+  const [own] = useState<Runs>(() => ({ started: new Map() }));
+  // Effects of children, and layout effects, run before this one: what they started on this model goes on.
   useEffect(() => {
-    isUnmounted.current = false;
-    setState(NO_RUN);
+    own.isAway = false;
+    abortRuns(own, model);
+    if (own.model !== model) setState(NO_RUN);
     return () => {
-      isUnmounted.current = true;
-      abortAll(runs, "The component is unmounted, or its model has changed.");
+      own.isAway = true;
+      queueMicrotask(() => {
+        if (own.isAway !== true) return;
+        abortRuns(own);
+        own.model = undefined;
+      });
     };
-  }, [model, runs]);
+  }, [model, own]);
   const run = useCallback<UseRun["run"]>(
     async (inputs, runOptions = {}) => {
-      if (isUnmounted.current) return null;
-      if (abortPrevious) abortAll(runs, "A newer run has begun.");
+      // React may be about to show the component again: then the effect above comes after its children's.
+      if (own.isAway === true) await new Promise((done) => setTimeout(done));
+      if (own.isAway === true) return null;
+      if (abortPrevious) abortRuns(own);
       const stop = new AbortController();
-      runs.add(stop);
-      newest.current = stop;
+      own.newest = stop;
+      own.model = model;
+      own.started.set(stop, model);
       const set = (next: RunState): void => {
-        if (!stop.signal.aborted && newest.current === stop) setState(next);
+        if (!stop.signal.aborted && own.newest === stop) setState(next);
       };
       setState(({ result }) => ({ status: "running", result, error: null }));
       try {
@@ -375,15 +402,19 @@ export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun
         set({ status: "failed", result: null, error });
         return null;
       } finally {
-        runs.delete(stop);
+        own.started.delete(stop);
       }
     },
-    [model, runs, abortPrevious],
+    [model, own, abortPrevious],
   );
   return { ...state, run };
 }
 
-function abortAll(runs: Set<AbortController>, why: string): void {
-  for (const run of runs) run.abort(new DOMException(why, "AbortError"));
-  runs.clear();
+/** Aborts the runs of other models; without one, all. */
+function abortRuns({ started }: Runs, model?: Model | null): void {
+  for (const [stop, its] of started) if (its !== model) abort(stop);
+}
+
+function abort(stop: AbortController): void {
+  stop.abort(new DOMException("No component waits for it any more.", "AbortError"));
 }

@@ -69,6 +69,24 @@ const HALVES = `import type { TensorInput } from "selvedge";
 export const halves: TensorInput = { dtype: "float16", dims: [1], data: new Float16Array(1) };
 `;
 
+/** The sources and options of `useModel`: those of a load. */
+const HOOKS = `import type { Engine, Model } from "selvedge";
+import { useModel } from "selvedge/react";
+import type { UseModel } from "selvedge/react";
+
+type Source = Parameters<Engine["load"]>[0];
+export const of = (source: Source | null): UseModel => useModel(source);
+export const some = (source: Source, suspense: boolean): UseModel => useModel(source, { suspense });
+export const repository = (): UseModel => useModel({ repo: "owner/name", revision: "main" }, { backend: "wasm" });
+export const ready = (): Model => useModel({ repo: "owner/name" }, { suspense: true }).model;
+// @ts-expect-error -- not before it is ready
+export const early = (): Model => useModel("/model.onnx", { suspense: false }).model;
+// @ts-expect-error -- null is never ready
+export const none = (source: Source | null): Model => useModel(source, { suspense: true }).model;
+// @ts-expect-error -- an option that the hook handles
+export const signal = (): UseModel => useModel("/model.onnx", { signal: new AbortController().signal });
+`;
+
 /** `using` and `await using`, where the compiler knows them. */
 const DISPOSAL = `import { createEngine } from "selvedge";
 
@@ -128,6 +146,7 @@ test.describe("the packed package, in projects of others", { tag: "@chromium" },
     npmIn(app, "install", `./${filename}`, "@types/node@20.19.43", "@types/react@19.2.0", "--prefer-offline");
     const files = {
       ...{ "behaviour.ts": BEHAVIOUR, "elements.ts": ELEMENTS, "halves.ts": HALVES, "disposal.ts": DISPOSAL },
+      "hooks.ts": HOOKS,
       ...{ "page.ts": importAll(false), "page.cts": requireAll(false) },
       ...{ "node.ts": importAll(true), "node.cts": requireAll(true) },
     };
@@ -172,10 +191,11 @@ test.describe("the packed package, in projects of others", { tag: "@chromium" },
         "page.ts",
         "behaviour.ts",
         "elements.ts",
+        "hooks.ts",
         ...(hasHalves ? ["halves.ts"] : []),
         ...(resolution === "bundler" ? ["disposal.ts"] : []),
       ],
-      worker: ["page.ts", "behaviour.ts"],
+      worker: ["page.ts", "behaviour.ts", "hooks.ts"],
       node: ["node.ts"],
     }[kind];
     if (resolution.startsWith("node1") || resolution === "nodenext")
