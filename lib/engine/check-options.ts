@@ -97,7 +97,8 @@ const batching = fields<BatchingOptions>({
   preferredBatchSizes: list("sizes", whole(1, 1_024)),
 });
 
-const ENGINE: Checks<EngineOptions> = {
+/** The options of `createEngine`. */
+export const ENGINE: Checks<EngineOptions> = {
   backends: list('"webgpu" and "wasm"', backend),
   workers: whole(1, 64),
   threads: whole(1, 64),

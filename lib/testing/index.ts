@@ -3,7 +3,9 @@
 // compiled. The build bundles it, once as CommonJS for Jest.
 import type { Engine, EngineOptions, ErrorCode, Port, Tensor } from "selvedge";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { checkEngineOptions } from "../engine/check-options.ts";
 import { makeEngine } from "../engine/engine.ts";
+import { checkFakeOptions, withoutEffects } from "./check-fake-options.ts";
 import { fakeEffects } from "./fake-effects.ts";
 
 /** An input or output of a fake model; without `batchAxis`, requests are not joined to batches. */
@@ -56,9 +58,11 @@ export interface FakeEngineOptions extends Omit<EngineOptions, "effects" | "asse
  * const x = { name: "x", dtype: "float32", dims: [1, 3] } as const;
  * const engine = await createFakeEngine({ models: { "/models/x.onnx": { inputs: [x], outputs: [{ ...x, name: "y" }] } } });
  */
-export function createFakeEngine({ models, clock, ...options }: FakeEngineOptions): Promise<Engine> {
+export async function createFakeEngine(options: FakeEngineOptions): Promise<Engine> {
+  checkFakeOptions("createFakeEngine", options);
+  const { models, clock, ...own } = options;
   const effects = fakeEffects(models, clock);
-  return makeEngine({ backends: ["wasm"], workers: 1, ...options, effects, assetsBase: effects.facts.baseUrl }, null);
+  return makeEngine({ backends: ["wasm"], workers: 1, ...own, effects, assetsBase: effects.facts.baseUrl }, null);
 }
 
 /** The main entry with fake engines, as `mock` returns it. */
@@ -73,13 +77,17 @@ export interface FakePackage {
 
 /**
  * Returns a stand-in for the package, for `jest.mock` and `vi.mock`.
+ * @throws TypeError or RangeError for a wrong option
  * @example
  * jest.mock("selvedge", () => require("selvedge/testing").mock({ models }));
  */
 export function mock(options: FakeEngineOptions): FakePackage {
+  checkFakeOptions("mock", options);
   return {
-    createEngine: ({ effects: _, assetsBase: __, ...more } = {}) =>
-      createFakeEngine({ ...more, backends: ["wasm"], ...options }),
+    async createEngine(given = {}) {
+      checkEngineOptions(given);
+      return createFakeEngine({ ...withoutEffects(given), backends: ["wasm"], ...options });
+    },
     isSelvedgeError,
     SelvedgeError,
   };

@@ -95,4 +95,35 @@ describe("a fake engine", () => {
     expect(await engine.load("/gone.onnx").catch(isSelvedgeError)).toBe(true);
     await engine.close();
   });
+
+  const withModel = (model: object): unknown => ({ models: { "/m.onnx": { ...double, ...model } } });
+  test.each([
+    [undefined, "createFakeEngine: expected an object of options, got undefined"],
+    [null, "createFakeEngine: expected an object of options, got null"],
+    [{}, "models: expected an object of models by address, got undefined"],
+    [{ models: [double] }, "models: expected an object of models by address, got Array"],
+    [{ models: { "/m.onnx": null } }, 'models["/m.onnx"]: expected an object of options, got null'],
+    [{ models, clocks: null }, 'createFakeEngine: there is no option "clocks", only models, clock, backends'],
+    [{ models, clock: () => 0 }, "clock: expected an object with the functions now and setTimer, got function"],
+    [{ models, workers: 0 }, "workers: expected a whole number from 1 to 64, got 0"],
+    [withModel({ inputs: { x } }), 'models["/m.onnx"].inputs: expected a list of { name, dtype, dims }, got Object'],
+    [withModel({ outputs: undefined }), 'models["/m.onnx"].outputs: expected a list of { name, dtype, dims }, got'],
+    [withModel({ inputs: [{ ...x, name: undefined }] }), 'models["/m.onnx"].inputs[0].name: expected a string'],
+    [withModel({ inputs: [x, null] }), 'models["/m.onnx"].inputs[1]: expected an object of options, got null'],
+    [withModel({ outputs: [{ ...x, dtype: "float" }] }), 'models["/m.onnx"].outputs[0].dtype: expected "float32"'],
+    [withModel({ outputs: [{ ...x, dims: [-1] }] }), 'models["/m.onnx"].outputs[0].dims: expected a list of sizes'],
+    [withModel({ run: 3 }), 'models["/m.onnx"].run: expected a function, got 3'],
+    [withModel({ loadMs: -1 }), 'models["/m.onnx"].loadMs: expected a number from 0 to 2147483647, got -1'],
+    [withModel({ runError: "gone" }), 'models["/m.onnx"].runError: expected null or "setup-failed" or'],
+    [withModel({ delay: 5 }), 'models["/m.onnx"]: there is no option "delay", only inputs, outputs, run'],
+  ] as [never, string][])("names a wrong option: %j", async (options, message) => {
+    await expect(createFakeEngine(options)).rejects.toThrow(message);
+    expect(() => mock(options)).toThrow(message.replace("createFakeEngine", "mock"));
+  });
+
+  test("names a wrong option of the package's createEngine", async () => {
+    const { createEngine } = mock({ models });
+    await expect(createEngine(null as never)).rejects.toThrow("createEngine: expected an object of options, got null");
+    await expect(createEngine({ workers: 0 })).rejects.toThrow("workers: expected a whole number from 1 to 64, got 0");
+  });
 });
