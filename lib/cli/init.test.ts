@@ -3,10 +3,12 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
+import { transformSync } from "esbuild";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { resolveAssets } from "../assets.ts";
 import { main } from "./cli.ts";
 import { TEMPLATE_NAMES, TEMPLATES, writeTemplate } from "./templates.ts";
+import type { TemplateName } from "./templates.ts";
 import { captureOutput } from "../test-support/capture-output.ts";
 
 let root: string;
@@ -52,6 +54,122 @@ describe.each(TEMPLATE_NAMES)("the template %s", (name) => {
       .split("\n")
       .filter((x) => !/^\s*(\/[/*].*|\W*|"use client";|import .* from "react";)$/.test(x));
     expect(lines?.length).toBeLessThanOrEqual(10);
+  });
+});
+
+/** A template's page without a browser: the user's picks, the events of the picture, and what the page shows. */
+interface AppPage {
+  pick(...files: string[]): void;
+  /** The picture was decoded, or was none. */
+  fire(event: "load" | "error"): void;
+  text(): unknown;
+}
+
+/** Runs the code of a template over a model that answers when the test says. */
+function openPage(name: TemplateName, run: () => Promise<unknown>): AppPage {
+  const path = { react: "src/app.jsx", next: "app/page.jsx" }[name as string] ?? "main.js";
+  const code = readFileSync(join(import.meta.dirname, "templates", name, path), "utf8");
+  const { code: script } = transformSync(code, { loader: "jsx", format: "cjs", jsxFactory: "h" });
+  const createEngine = () => Promise.resolve({ load: () => Promise.resolve({ run }) });
+  const state: unknown[] = [];
+  let hooks = 0;
+  const useState = (first: unknown): [unknown, (next: unknown) => void] => {
+    const i = hooks++;
+    if (!(i in state)) state[i] = first;
+    return [state[i], (next) => (state[i] = next)];
+  };
+  let isMounted = false;
+  const useEffect = (effect: () => void): void => {
+    if (!isMounted) effect();
+    isMounted = true;
+  };
+  const [input, picture, output] = [{ files: [] }, { src: "" }, { value: "" }] as Record<string, unknown>[];
+  const elements: Record<string, unknown> = { input, img: picture, output };
+  const module = { exports: {} as Record<string, () => Element> };
+  interface Element {
+    readonly type: string;
+    readonly props: Record<string, (event: object) => void> | null;
+    readonly children: readonly Element[];
+  }
+  const h = (type: string, props: Element["props"], ...children: Element[]): Element => ({ type, props, children });
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the template is a file of this package
+  const start = new Function("module", "require", "document", "window", "URL", "h", script) as (
+    ...globals: unknown[]
+  ) => void;
+  start(
+    module,
+    (id: string) => (id === "react" ? { useState, useEffect } : { createEngine }),
+    { querySelector: (selector: string) => elements[selector] },
+    {},
+    { createObjectURL: (file: string) => `blob:${file}` },
+    h,
+  );
+  const app = Object.values(module.exports)[0];
+  const propsOf = (type: string): Element["props"] => {
+    hooks = 0;
+    const props = app?.().children.find((x) => x.type === type)?.props ?? null;
+    if (type === "img" && picture !== undefined) picture["src"] = props?.["src"];
+    return props;
+  };
+  const handle = (element: Record<string, unknown> | undefined, type: string, event: string): void => {
+    const handler = app ? propsOf(type)?.[`on${event}`] : element?.[`on${event.toLowerCase()}`];
+    (handler as (event: object) => void)({ target: element });
+  };
+  return {
+    pick(...files) {
+      if (input !== undefined) input["files"] = files;
+      handle(input, "input", "Change");
+      if (app) propsOf("img");
+    },
+    fire(event) {
+      handle(picture, "img", event === "load" ? "Load" : "Error");
+    },
+    text: () => (app ? (propsOf("img"), state[1]) : output?.["value"]),
+  };
+}
+
+describe.each(TEMPLATE_NAMES)("the page of the template %s", (name) => {
+  const answers: ((text: string) => void)[] = [];
+  const run = () =>
+    new Promise<unknown>((resolve) => {
+      answers.push((text) => {
+        resolve({ decoded: { text: [{ text }] } });
+      });
+    });
+  let page: AppPage;
+  beforeEach(() => {
+    answers.length = 0;
+    page = openPage(name, run);
+  });
+
+  test("shows the text of the picture that was picked last, whichever is read first", async () => {
+    page.pick("first.png");
+    page.fire("load");
+    page.pick("second.png");
+    page.fire("load");
+    await expect.poll(() => answers.length).toBe(2);
+    answers[1]?.("second");
+    await expect.poll(() => page.text()).toBe("second");
+    answers[0]?.("first");
+    await new Promise((done) => setTimeout(done, 5));
+    expect(page.text()).toBe("second");
+  });
+
+  test("says that a file is not a picture", () => {
+    page.pick("notes.txt");
+    page.fire("error");
+    expect(page.text()).toBe("This file is not a picture.");
+  });
+
+  test("keeps the picture where the dialog is cancelled", async () => {
+    page.pick("first.png");
+    page.fire("load");
+    expect(() => {
+      page.pick();
+    }).not.toThrow();
+    await expect.poll(() => answers.length).toBe(1);
+    answers[0]?.("first");
+    await expect.poll(() => page.text()).toBe("first");
   });
 });
 

@@ -3,10 +3,11 @@ import { createEngine } from "selvedge";
 const [input, picture, output] = ["input", "img", "output"].map((name) => document.querySelector(name));
 const model = createEngine().then((engine) => engine.load("models/ocr-rec/bundle.json"));
 
-picture.onload = async () => {
+picture.onload = async ({ target: { src } }) => {
   const { decoded } = await (await model).run({ x: picture });
-  output.value = Object.values(decoded)[0][0].text;
+  if (picture.src === src) output.value = Object.values(decoded)[0][0].text;
 };
-input.onchange = () => (picture.src = URL.createObjectURL(input.files[0]));
+picture.onerror = () => (output.value = "This file is not a picture.");
+input.onchange = () => input.files[0] && (picture.src = URL.createObjectURL(input.files[0]));
 window.onunhandledrejection = ({ reason }) => (output.value = reason.message);
 picture.src = "sample.png";

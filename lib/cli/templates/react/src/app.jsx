@@ -20,12 +20,17 @@ export function App() {
         id="file"
         type="file"
         accept="image/*"
-        onChange={({ target }) => setSource(URL.createObjectURL(target.files[0]))}
+        onChange={({ target: { files } }) => files[0] && setSource(URL.createObjectURL(files[0]))}
       />
       <img
         alt="The picture that is read"
         src={source}
-        onLoad={({ target }) => read(target).then(setText, (error) => setText(error.message))}
+        onLoad={({ target }) => {
+          const { src } = target;
+          const show = (text) => target.src === src && setText(text);
+          read(target).then(show, (error) => show(error.message));
+        }}
+        onError={() => setText("This file is not a picture.")}
       />
       <output htmlFor="file">{text}</output>
     </main>
