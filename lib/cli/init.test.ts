@@ -85,6 +85,10 @@ function openPage(name: TemplateName, run: () => Promise<unknown>): AppPage {
   };
   const [input, picture, output] = [{ files: [] }, { src: "" }, { value: "" }] as Record<string, unknown>[];
   const elements: Record<string, unknown> = { input, img: picture, output };
+  const createObjectURL = (file: string | undefined): string => {
+    if (file === undefined) throw new TypeError("createObjectURL: parameter 1 is not of type 'Blob'.");
+    return `blob:${file}`;
+  };
   const module = { exports: {} as Record<string, () => Element> };
   interface Element {
     readonly type: string;
@@ -101,7 +105,7 @@ function openPage(name: TemplateName, run: () => Promise<unknown>): AppPage {
     (id: string) => (id === "react" ? { useState, useEffect } : { createEngine }),
     { querySelector: (selector: string) => elements[selector] },
     {},
-    { createObjectURL: (file: string) => `blob:${file}` },
+    { createObjectURL },
     h,
   );
   const app = Object.values(module.exports)[0];

@@ -172,6 +172,25 @@ for (const [version, folder] of [
       expect(await seen(page)).toEqual({ engines: 1, models: 0, rejections: [] });
     });
 
+    for (const runner of ["own", "layout", "child", "early-child"] as const)
+      for (const suspense of [false, true])
+        for (const strict of [false, true])
+          test(`a run in an effect is answered: ${runner}${suspense ? ", suspense" : ""}${strict ? ", strict" : ""}`, async ({
+            page,
+          }) => {
+            await open(page, url, { url: "/double.onnx", copies: 1, runner, suspense, strict });
+            await expect(page.locator("p.first")).toHaveText("2,4,6");
+            await expect(page.locator("p.run")).toHaveText("done");
+            expect((await seen(page)).rejections).toEqual([]);
+          });
+
+    test("a source that each render makes anew is named by a TypeError", async ({ page }) => {
+      for (const suspense of [false, true]) {
+        await open(page, url, { url: "", copies: 1, isInline: true, suspense });
+        await expect(page.locator("button.again")).toHaveText(/^TypeError: useModel: the source is a new object/);
+      }
+    });
+
     test("with Suspense the fallback stands until the model is ready", async ({ page }) => {
       await open(page, url, { url: "/held-suspense.onnx", copies: 2, suspense: true, strict: true });
       await expect(page.locator("p.fallback")).toBeVisible();
