@@ -382,11 +382,15 @@ export const PAGE_TWINS: readonly Broken[] = [
       }),
   },
   {
-    name: "a hashed worker that fails on the server, on Vercel",
+    name: "hashed workers that fail on the server, on Vercel",
     finding: "worker-missing",
-    line: /answer requests of \/assets\/worker-cache-.*status 500/,
+    line: /answer requests of \/assets\/worker-\w+-.*status 500/,
     make: () =>
-      hashed({ base: "/", headers: [header("*", "X-Vercel-Id", "fra1::x")], failing: /\/worker-cache-[^/]*\.js$/ }),
+      hashed({
+        base: "/",
+        headers: [header("*", "X-Vercel-Id", "fra1::x")],
+        failing: /\/worker-(?:wasm|jspi)-[^/]*\.js$/,
+      }),
   },
   {
     name: "an inline import map with a nonce that the policy of another page has, on Caddy",
