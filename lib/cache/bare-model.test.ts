@@ -8,7 +8,6 @@ import { BadServer, hurried, weights, wishFor } from "../test-support/fake-netwo
 import type { ServedFile, Trick } from "../test-support/fake-network.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Progress } from "./messages.ts";
-import { open } from "./open.ts";
 import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
@@ -252,45 +251,6 @@ test.each<[string, string, Trick]>([
   const store = new MemoryStore();
   expect(await codeOf(load(store))).toBe(code);
   expect((await store.names()).filter((x) => x.startsWith("bundle-"))).toEqual([]);
-});
-
-test.each<[number, Trick]>([
-  [501, { kind: "status", status: 501 }],
-  [505, { kind: "status", status: 505 }],
-  [206, { kind: "range", shift: 4_096 }],
-])("status %d is refused at once, since waiting does not change it", async (status, trick) => {
-  server.trick = () => trick;
-  await expect(load(new MemoryStore())).rejects.toMatchObject({
-    ...{ code: "download-failed", retryable: false, details: { status, reason: "refused" } },
-    message: expect.stringContaining(`answered with status ${status}.`) as string,
-  });
-  expect(server.asked).toHaveLength(1);
-});
-
-test("status 206 for the whole file is the file", async () => {
-  server.trick = () => ({ kind: "range", shift: 0 });
-  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
-});
-
-test("a URL with a user name or a password is refused at once, without showing them", async () => {
-  const { host } = new URL(server.url);
-  const downloader = new Downloader(hurried, null);
-  for (const secret of ["me:secret", "me", ":secret"]) {
-    const url = `http://${secret}@${host}${PATH}`;
-    const loading = open(url, wishFor({}), downloader, { signal: new AbortController().signal, onProgress: undefined });
-    await expect(loading).rejects.toBeInstanceOf(TypeError);
-    await expect(loading).rejects.toThrow(`${server.url}${PATH}: its URL has a user name or a password`);
-    await expect(loading).rejects.toThrow(/fetch the \.onnx yourself and pass its bytes to `load`/);
-    await expect(loading).rejects.not.toThrow("secret");
-  }
-  expect(server.asked).toEqual([]);
-});
-
-test("bytes that were transferred before are empty, and the error says so", async () => {
-  await expect(bareBytes(new Blob([]))).rejects.toMatchObject({
-    ...{ code: "model-invalid", details: { reason: "empty" }, retryable: false },
-    message: "The model is empty (0 bytes). An ArrayBuffer that was transferred (detached) is empty too.",
-  });
 });
 
 test("a model larger than the available space is returned all the same", async () => {

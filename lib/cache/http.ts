@@ -53,7 +53,6 @@ export async function request(
   accepted: readonly number[] = [200],
 ): Promise<Body> {
   signal.throwIfAborted();
-  if (CREDENTIALS.test(url)) throw credentialsError(url);
   const stop = new AbortController();
   const follow = (): void => {
     stop.abort(signal.reason);
@@ -93,8 +92,7 @@ export async function request(
   };
   const response = await watched(effects.fetch(url, { ...init, signal: stop.signal }));
   answer = response;
-  const { headers } = response;
-  const status = !accepted.includes(206) && isWhole(response) ? 200 : response.status;
+  const { status, headers } = response;
   if (!accepted.includes(status)) {
     end();
     throw statusError(url, status, headers.get("retry-after"));
@@ -112,22 +110,6 @@ export async function request(
       return part;
     },
   };
-}
-
-/** Whether a response with status 206 holds the whole file; such servers and proxies answer so without a range too. */
-function isWhole({ status, headers }: Response): boolean {
-  const [, last, size] = /^bytes 0-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
-  return status === 206 && Number(last) + 1 === Number(size);
-}
-
-/** A user name or a password in a URL. */
-const CREDENTIALS = /^(\w+:\/\/)[^/?#]*@/;
-
-/** Returns the error for a URL with credentials, which `fetch` refuses; without them, since errors are logged. */
-function credentialsError(url: string): TypeError {
-  return new TypeError(
-    `${url.replace(CREDENTIALS, "$1")}: its URL has a user name or a password, with which browsers fetch nothing. Leave them out: cookies go to the page's own origin by themselves, a repository takes a \`token\`, and for any other header fetch the .onnx yourself and pass its bytes to \`load\`.`,
-  );
 }
 
 /** Returns the error for a request without an answer, or whose connection was closed. */
@@ -236,8 +218,6 @@ export function isAway(error: unknown): boolean {
 function reasonOf(status: number): string {
   if ([204, 205, 404, 410].includes(status)) return "not-found";
   if ([202, 408, 425, 429].includes(status)) return "busy";
-  // A part of the file, or a request that the server will not know later either.
-  if ([206, 501, 505].includes(status)) return "refused";
   if (status < 400 || status >= 500) return "server";
   return [401, 403, 407, 451].includes(status) ? "denied" : "refused";
 }
@@ -246,13 +226,9 @@ function statusError(url: string, status: number, retryAfter: string | null): Se
   const reason = reasonOf(status);
   const isTransient = reason === "server" || reason === "busy";
   const seconds = Number(retryAfter ?? Number.NaN);
-  const part = status === 206 ? " It sent a part of the file, and all of it was requested." : "";
   const details = { url, status, reason, final: !isTransient || seconds * 1_000 > RETRY_AFTER_MAX_MS };
   const after = Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: seconds * 1_000 } : {};
-  return new SelvedgeError("download-failed", `${url} answered with status ${status}.${part}`, {
-    ...details,
-    ...after,
-  });
+  return new SelvedgeError("download-failed", `${url} answered with status ${status}.`, { ...details, ...after });
 }
 
 function sizeError(url: string, maxBytes: number, exactBytes: number | null, got: string): SelvedgeError {

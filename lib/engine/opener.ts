@@ -102,7 +102,7 @@ export class Opener {
     const memory = keepInMemory === true ? { ...this.#memory, budgetBytes: null } : this.#memory;
     const { trustedKeys = [] } = this.#options;
     const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
-    const pins = { backend, variant, allowed: this.#options.backends };
+    const pins = { backend, variant };
     const token = await tokenOf?.();
     return {
       device,
