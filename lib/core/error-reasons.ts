@@ -123,10 +123,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Deploy the whole bundle; check the address.",
     ],
     denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
-    refused: [
-      "The server refuses the request (another status of 400 to 499, or 501, 505), or answers with a part of the file (206).",
-      "Read the server's log.",
-    ],
+    refused: ["The server refuses the request (another status of 400 to 499).", "Read the server's log."],
     html: [
       "The server answers a chunk's address with an HTML page.",
       "Deploy `chunks/` with `bundle.json`; take `chunks/` out of the rewrites to a start page.",
@@ -144,10 +141,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     "mixed-content": ["The page is https and the address is http.", "Serve the model over https."],
     "too-large": ["The file exceeds the limit on its size.", "Check the address, or split the model."],
     "not-stored": ["The store does not hold that model.", "Load it first, or choose one of `list()`."],
-    server: [
-      "The server failed (500 and above, 501 and 505 aside, or another status that is no answer).",
-      "Try again later.",
-    ],
+    server: ["The server failed (500 and above, or another status that is no answer).", "Try again later."],
     busy: ["The server asks to wait (202, 408, 425, 429).", "Try again later."],
     stalled: ["No data arrived for 20 s.", "Try again."],
     cut: ["The connection was closed before the end of the file.", "Try again."],
