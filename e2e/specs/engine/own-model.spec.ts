@@ -187,7 +187,7 @@ test("labels of another number than the classes are refused where the graph decl
   expect(more?.error).toContain('labels: 6 labels, but output "scores" has 5 classes');
 });
 
-test("bytes of a frame and of shared memory are loaded, a URL with a password is refused at once", async ({ page }) => {
+test("bytes of a frame and of shared memory are loaded, those of a detached buffer are named", async ({ page }) => {
   const found = await page.evaluate(async () => {
     const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
     const engine = await createEngine({ backends: ["wasm"], workers: 1 });
@@ -208,19 +208,11 @@ test("bytes of a frame and of shared memory are loaded, a URL with a password is
         (error: unknown) => String(error),
       );
     const loaded = [await errorOf(foreign), await errorOf(shared)];
-    url.username = "me";
-    url.password = "secret";
-    const startMs = performance.now();
-    const refused = await errorOf(url.href);
-    const ms = performance.now() - startMs;
     const empty = await errorOf(detached);
     await engine.close();
-    return { loaded, refused, ms, empty };
+    return { loaded, empty };
   });
   expect(found.loaded).toEqual(["none", "none"]);
-  expect(found.refused).toMatch(/^TypeError: .*colour\.onnx: its URL has a user name or a password.*pass its bytes/);
-  expect(found.refused).not.toContain("secret");
-  expect(found.ms, "without retries").toBeLessThan(2_000);
   expect(found.empty).toContain("An ArrayBuffer that was transferred (detached) is empty too.");
 });
 
