@@ -5,39 +5,18 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describe as describeModel } from "../compress/bundle/describe.ts";
 import { writeBundle } from "../compress/bundle/pack.ts";
-import { floatTensor } from "../compress/onnx/tensor-proto.ts";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
 import { networkEffects } from "../effects/network.ts";
 import { createRemoteLane } from "../engine/remote-lane.ts";
 import { Lane } from "../pool/lane.ts";
 import type { Build, LaneEvents, WaitingBatch } from "../pool/lane-options.ts";
 import type { Feeds, LoadMessage, Ran } from "../rpc/messages.ts";
-import { seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
+import { slowModel } from "../test-support/compress/fixtures.ts";
 import { openScene } from "../test-support/simulate/fixtures.ts";
 import { createReferenceBackend } from "../test-support/reference-backend.ts";
 import { serve } from "../worker/serve.ts";
 import { startServer } from "./server.ts";
 import type { RunningServer } from "./server.ts";
-
-/** Some seconds for 1,000 rows. */
-const slow = (): ReturnType<typeof smallModel> => {
-  const names = Array.from({ length: 120 }, (_, i) => `h${i}`);
-  return smallModel({
-    opset: 17,
-    inputs: { x: ["n", 1] },
-    outputs: ["h119"],
-    outputDims: { h119: ["n", 512] },
-    initializers: [
-      floatTensor("first", [1, 512], seededFloats(512)),
-      floatTensor("w", [512, 512], seededFloats(512 ** 2)),
-    ],
-    nodes: names.map((name, i) => ({
-      opType: "MatMul",
-      input: i === 0 ? ["x", "first"] : [`h${i - 1}`, "w"],
-      output: [name],
-    })),
-  });
-};
 
 const NOTHING = (): void => undefined;
 const EVENTS: LaneEvents = {
@@ -55,7 +34,7 @@ let lane: Lane;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-cancel-test-"));
-  const model = slow();
+  const model = slowModel(120);
   const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }];
   await writeBundle(folder, { model: await describeModel(model, "slow.onnx", undefined), variants });
   server = await startServer({ bundles: [folder], port: 0, lanes: 1, threads: 1, maxBatchSize: 1, logLevel: "silent" });

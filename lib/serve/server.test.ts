@@ -17,7 +17,7 @@ import type { Dtype, Tensor } from "../core/tensor.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import { connectRemote } from "../remote/index.ts";
 import { floatTensor } from "../compress/onnx/tensor-proto.ts";
-import { seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
+import { seededFloats, slowModel, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
 import { startServer } from "./server.ts";
 import type { RunningServer, ServeOptions } from "./server.ts";
 
@@ -58,26 +58,6 @@ const gather = (): OnnxModel =>
     nodes: [{ opType: "GatherElements", input: ["table", "at"], output: ["found"], attributes: { axis: 1 } }],
   });
 
-/** Some 200 ms for 256 rows. */
-const slow = (): OnnxModel => {
-  const names = Array.from({ length: 60 }, (_, i) => `h${i}`);
-  return smallModel({
-    opset: 17,
-    inputs: { x: ["n", 1] },
-    outputs: ["h59"],
-    outputDims: { h59: ["n", 512] },
-    initializers: [
-      floatTensor("first", [1, 512], seededFloats(512)),
-      floatTensor("w", [512, 512], seededFloats(512 ** 2)),
-    ],
-    nodes: names.map((name, i) => ({
-      opType: "MatMul",
-      input: i === 0 ? ["x", "first"] : [`h${i - 1}`, "w"],
-      output: [name],
-    })),
-  });
-};
-
 /** An answer of 16 kB for each row. */
 const wide = (): OnnxModel =>
   smallModel({
@@ -110,7 +90,7 @@ async function start(more: Partial<ServeOptions> = {}): Promise<RunningServer> {
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-serve-test-"));
   bundles = [];
-  const models = { layers: layers(), types: types(), gather: gather(), slow: slow(), wide: wide() };
+  const models = { layers: layers(), types: types(), gather: gather(), slow: slowModel(60), wide: wide() };
   for (const [name, model] of Object.entries(models)) {
     bundles.push(join(folder, name));
     const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }];

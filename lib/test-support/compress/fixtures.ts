@@ -267,3 +267,24 @@ export function deadlyTranspose(): OnnxModel {
     initializers: [floatTensor("w", [10, 8], seededFloats(80))],
   });
 }
+
+/** Makes a model of matrix products, one after the other; 60 take some 200 ms for 256 rows. */
+export function slowModel(products: number): OnnxModel {
+  const names = Array.from({ length: products }, (_, i) => `h${i}`);
+  const last = `h${products - 1}`;
+  return smallModel({
+    opset: 17,
+    inputs: { x: ["n", 1] },
+    outputs: [last],
+    outputDims: { [last]: ["n", 512] },
+    initializers: [
+      floatTensor("first", [1, 512], seededFloats(512)),
+      floatTensor("w", [512, 512], seededFloats(512 ** 2)),
+    ],
+    nodes: names.map((name, i) => ({
+      opType: "MatMul",
+      input: i === 0 ? ["x", "first"] : [`h${i - 1}`, "w"],
+      output: [name],
+    })),
+  });
+}
