@@ -19,7 +19,9 @@ test("every class is answered, drawn and described, accessibly", async ({ page }
   for (const id of ["selvedge", "fifo"]) expect(await colours(page, id)).toBeGreaterThan(3);
   const row = page.getByTestId("outcome").getByRole("row", { name: /^Fraud check/ });
   await expect(row).toHaveText(/^Fraud check100 ms\d+\.\d %\d+\.\d %/);
-  await expect(page.getByTestId("reasons")).toContainText(/wasm: .+; estimated finish .+; (alone|batched)/);
+  await expect(page.getByTestId("reasons")).toContainText(
+    /wasm: .+; estimated finish .+; (not batched: |batched with \d)/,
+  );
   await expect(page.getByTestId("batches")).toHaveText(
     /^\d+ requests in \d+ batches, [\d.]+ per batch; lanes busy: .+%\.$/,
   );
