@@ -280,8 +280,8 @@ export class Dispatcher {
     this.#running.delete(batch);
     const now = this.#effects.now();
     const code = codeOf(error);
-    // Its worker never reached this batch, or was ended on purpose: its steps did not begin.
-    const isUnbegun = phase === null || code === "closed";
+    // Its worker never reached this batch: its steps did not begin.
+    const isUnbegun = phase === null;
     const isUnfit = ran === null && !isUnbegun && phase !== "running";
     const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
     let ms: number | null = null;
