@@ -611,38 +611,3 @@ test("a scheduler restored midway decides like the saved one", () => {
     }),
   );
 });
-
-test("the cost of a request grows less than the queue does", () => {
-  const costUs = (queued: number): number => {
-    const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
-    const lanes = [lane("wasm-0"), lane("wasm-1")];
-    let id = 0;
-    const arrive = (): void => {
-      const now = id;
-      scheduler.handle(
-        { type: "arrived", step: step(id++, { ...at(now, 1e6 + ((id * 7_919) % 1e6)) }), isAgain: false },
-        now,
-        lanes,
-      );
-    };
-    for (let i = 0; i < queued; i += 1) arrive();
-    const running: [string, number][] = [];
-    const tick = (): void => {
-      for (const x of scheduler.handle({ type: "tick" }, id, lanes))
-        if (x.type === "start") running.push([x.lane, x.batch]);
-    };
-    tick();
-    const startMs = performance.now();
-    const rounds = 2_000;
-    for (let i = 0; i < rounds; i += 1) {
-      arrive();
-      const [on, batch] = running.shift() as [string, number];
-      scheduler.handle({ type: "ended", lane: on, batch, ms: 5 }, id, lanes);
-      tick();
-    }
-    return (1_000 * (performance.now() - startMs)) / rounds;
-  };
-  costUs(100);
-  const [few, many] = [costUs(1_000), costUs(100_000)];
-  expect(many).toBeLessThan(20 * few + 20); // a hundred times as many
-});

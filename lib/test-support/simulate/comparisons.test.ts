@@ -1,5 +1,5 @@
 // The work of a decision, counted rather than timed: entries of functions and loops in lib/schedule according to V8's
-// precise coverage, while many queued groups can't start.
+// precise coverage, while much queued work can't start.
 import { Session } from "node:inspector";
 import type { Profiler } from "node:inspector";
 import { expect, test } from "vitest";
@@ -33,21 +33,19 @@ function countEntries(work: () => void): number {
   return count;
 }
 
-/** Returns the entries per decision while this many groups wait behind full lanes. */
-function entriesAt(groups: number): number {
+/** Returns the entries per decision while so many steps wait behind full lanes; `change` says how they differ. */
+function entriesAt(count: number, change: (id: number) => Parameters<typeof step>[1]): number {
   const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];
   const arrive = (id: number): void => {
-    // Each shape is a group; half of them have deadlines.
-    const dueMs = id % 2 === 0 ? 1e9 : Infinity;
-    scheduler.handle({ type: "arrived", step: step(id, { shape: `${id % groups}`, dueMs }), isAgain: false }, 0, lanes);
+    scheduler.handle({ type: "arrived", step: step(id, change(id)), isAgain: false }, 0, lanes);
   };
   scheduler.handle({ type: "measured", key: "m1", ms: 10 }, 0, lanes);
-  for (let id = 1; id <= groups; id += 1) arrive(id);
+  for (let id = 1; id <= count; id += 1) arrive(id);
   const running = scheduler
     .handle({ type: "tick" }, 0, lanes)
     .flatMap((decision) => (decision.type === "start" ? [decision] : []));
-  let id = groups + 1;
+  let id = count + 1;
   return (
     countEntries(() => {
       for (let i = 0; i < DECISIONS; i += 1) {
@@ -64,9 +62,23 @@ function entriesAt(groups: number): number {
   );
 }
 
+/** Each shape is a group; half of the steps have deadlines. */
+const inGroups =
+  (groups: number) =>
+  (id: number): Parameters<typeof step>[1] => ({ shape: `${id % groups}`, dueMs: id % 2 === 0 ? 1e9 : Infinity });
+
 test("a decision at 10,000 groups takes at most four times the work of one at 10 (core-B12)", () => {
-  const few = entriesAt(10);
+  const few = entriesAt(10, inGroups(10));
   expect(few).toBeGreaterThan(20);
   // Ascending: where work grows with the square of the count, the last would take minutes.
-  for (const groups of [100, 1_000, 10_000]) expect(entriesAt(groups), `at ${groups}`).toBeLessThanOrEqual(4 * few);
+  for (const groups of [100, 1_000, 10_000])
+    expect(entriesAt(groups, inGroups(groups)), `at ${groups}`).toBeLessThanOrEqual(4 * few);
+}, 60_000);
+
+test("a decision at 100,000 queued steps of one model takes at most four times the work of one at 100", () => {
+  const change = (id: number): Parameters<typeof step>[1] => ({ dueMs: 1e6 + ((id * 7_919) % 1e6) });
+  const few = entriesAt(100, change);
+  expect(few).toBeGreaterThan(20);
+  for (const count of [1_000, 10_000, 100_000])
+    expect(entriesAt(count, change), `at ${count}`).toBeLessThanOrEqual(4 * few);
 }, 60_000);
