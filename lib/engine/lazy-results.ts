@@ -37,12 +37,7 @@ export class LazyResults {
       this.#onLog?.("selvedge: not https or localhost: results are not cached");
       return null;
     }
-    const { Results, RESULTS_MAX_BYTES } = await import("./result-cache.ts");
-    const { maxBytes = RESULTS_MAX_BYTES, ttlMs, persist } = this.#options;
-    const now = (): number => this.#effects.now();
-    const wallClock = (): number => this.#effects.wallClock();
-    const answers = persist === true ? await import("./result-store.ts") : null;
-    const stored = (await answers?.openAnswers(maxBytes, wallClock)) ?? null;
-    return (this.#opened = new Results({ maxBytes, ttlMs }, { now, wallClock, persist: stored }));
+    const { openResults } = await import("./result-cache.ts");
+    return (this.#opened = await openResults(this.#effects, this.#options));
   }
 }

@@ -396,9 +396,7 @@ export class Model extends Disposes {
     const run = (): Promise<RunResult> => this.#submit(feeds, asked);
     // Answers of a GPU from before one was found to compute wrongly are not used.
     const key = `${identity} ${variant} ${backend} ${backend === "webgpu" ? effects.memo.get(REFUSED_KEY) : ""}`;
-    const result = await kept.answer(key, inputs, run, { ...asked, variant });
-    const { info } = result;
-    return info.isCached ? { ...result, info: { ...info, why: kept.why(info.lane, info.ranMs) } } : result;
+    return kept.answer(key, inputs, run, { ...asked, variant });
   }
 
   /** Coalesces with a request in flight that has the same inputs. */

@@ -38,7 +38,7 @@ test("an equal lookup gets the cached answer, as its own copy", async () => {
       Promise.reject<Answer>(new Error("it ran")),
     );
     expect(outputs["y"]?.data).toEqual(Float32Array.of(3));
-    expect(info).toEqual({ ranMs: 100, isCached: true });
+    expect(info).toMatchObject({ ranMs: 100, isCached: true, why: { code: "cached" } });
     (outputs["y"]?.data as Float32Array)[0] = 7;
     (own.outputs["y"]?.data as Float32Array)[0] = 9;
   }

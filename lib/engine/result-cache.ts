@@ -7,6 +7,7 @@
 // Coalesces equal lookups, where the second may wait for the first (joinable.ts). Independent of requests: it takes
 // tensors and keeps values.
 import { sha256Hex } from "../core/bundle.ts";
+import type { Effects } from "../effects/effects.ts";
 import { because, show } from "./explain-run.ts";
 import type { RunWhy } from "./explain-run.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
@@ -62,6 +63,7 @@ export interface Answer {
     readonly isCached: boolean;
     readonly variant?: string;
     readonly backend?: string;
+    readonly lane?: string;
   };
 }
 
@@ -110,8 +112,6 @@ const PAUSE = 1_000;
 
 /** Caches answers by the hash of their inputs. */
 export class Results {
-  /** Returns the reason of an answer from the cache. */
-  readonly why: typeof whyKept = whyKept;
   readonly #maxBytes: number;
   readonly #ttlMs: number | undefined;
   readonly #parts: ResultsParts;
@@ -158,8 +158,7 @@ export class Results {
       this.#entries.set(key, kept); // now the most recently used; the first entry is the least
       this.#hits += 1;
       worth.savedMs += kept.value.info.ranMs;
-      const value = structuredClone(kept.value) as T;
-      return { ...value, info: { ...value.info, isCached: true } };
+      return cached(structuredClone(kept.value) as T);
     }
     this.#bytes -= kept?.bytes ?? 0;
     // Nothing is awaited between the last check and `set`: two concurrent lookups must not both miss.
@@ -167,7 +166,7 @@ export class Results {
       try {
         const value = structuredClone(await same.answer) as T;
         this.#hits += 1;
-        return { ...value, info: { ...value.info, isCached: true } };
+        return cached(value);
       } catch (error) {
         if (!isOwnFailure(error)) break;
         same = this.#running.get(key); // another waiter may be running it by now
@@ -225,6 +224,16 @@ export class Results {
   }
 }
 
+/** Opens the result cache of an engine. */
+export async function openResults(
+  { now, wallClock }: Pick<Effects, "now" | "wallClock">,
+  { maxBytes = RESULTS_MAX_BYTES, ttlMs, persist }: ResultsOptions,
+): Promise<Results> {
+  const answers = persist === true ? await import("./result-store.ts") : null;
+  const stored = (await answers?.openAnswers(maxBytes, wallClock)) ?? null;
+  return new Results({ maxBytes, ttlMs }, { now, wallClock, persist: stored });
+}
+
 /** Hashes a request: model, and for each input in the order of the names its name, dtype, dims and bytes. */
 async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): Promise<string> {
   const encoder = new TextEncoder();
@@ -238,6 +247,12 @@ async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): P
       return [name, dtype, dims, await sha256Hex(bytes)];
     });
   return sha256Hex(encoder.encode(JSON.stringify([RELEASE, model, await Promise.all(parts)])));
+}
+
+/** Returns an answer as one from the cache. */
+function cached<T extends Answer>(value: T): T {
+  const { info } = value;
+  return { ...value, info: { ...info, isCached: true, why: whyKept(info.lane ?? "", info.ranMs) } };
 }
 
 /** Whether a server answered whose model nothing identifies: the next one may have another under the same name. */
