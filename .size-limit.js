@@ -87,6 +87,11 @@ export default [
   part("remote/json-tensors.js"),
   part("remote/failure-text.js"),
   {
+    ...part("observe/offload.js"),
+    name: "Offload report, gzip",
+    limit: "1 kB",
+  },
+  {
     ...part("bindings/react.js"),
     name: "React hooks, gzip",
     limit: "2 kB",

@@ -1,6 +1,16 @@
 // The part of the browser's effects that a client of servers needs. Apart from effects.ts, so that an app which only
 // calls servers loads nothing of workers and GPUs; runs in Node too.
 
+/** An HTTP request that has ended. */
+export interface Exchanged {
+  /** Bytes of its body. */
+  readonly sentBytes: number;
+  /** Bytes of the reply's body that were read, expanded. */
+  readonly receivedBytes: number;
+  /** Time from its start to the end of the reply, in milliseconds. */
+  readonly ms: number;
+}
+
 /** Effects of a client of servers: network, clock and random numbers. */
 export interface NetworkEffects {
   /** Fetches, as the global does. */
@@ -11,6 +21,8 @@ export interface NetworkEffects {
   setTimer(callback: () => void, ms: number): () => void;
   /** Returns a random number in [0, 1). */
   random(): number;
+  /** Called at the end of each HTTP request of the client, whatever its outcome. Default: none. */
+  readonly onExchange?: ((exchange: Exchanged) => void) | undefined;
   /** Address against which relative URLs are resolved; undefined where there is no page. */
   readonly baseUrl: string | undefined;
 }

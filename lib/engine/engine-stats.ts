@@ -1,6 +1,7 @@
 // Counters of an engine, as `engine.stats()` returns them.
 import type { ResultCounts } from "./result-cache.ts";
 import type { BatchCounts, RequestCounts } from "../observe/counters.ts";
+import type { OffloadStats } from "../observe/offload.ts";
 import type { LaneStats } from "../pool/lane-state.ts";
 import type { Priority } from "../schedule/events.ts";
 
@@ -18,4 +19,6 @@ export interface EngineStats {
   readonly models: number;
   /** Counters of the result cache; null where no request used it. */
   readonly results: ResultCounts | null;
+  /** Answers by placement, and the traffic to servers; null without the option `remote`. */
+  readonly offload: OffloadStats | null;
 }

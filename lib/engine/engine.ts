@@ -224,14 +224,15 @@ export class Engine extends AsyncDisposes {
 
   /** Returns the engine's counters. */
   stats(): EngineStats {
-    const { counters, effects, executor, results } = this.#host;
+    const { counters, effects, executor, results, remote } = this.#host;
     const requests = { ...counters.read(), ...executor.dispatcher.depth };
     const classes = Object.fromEntries(PRIORITIES.map((x) => [x, counters.read(x)])) as EngineStats["classes"];
     const aliveMs = Math.max(1, effects.now() - this.#startMs);
     const utilisation = (busyMs: number): number => Math.min(1, busyMs / aliveMs);
     const lanes = executor.pool.stats().map((lane) => ({ ...lane, utilisation: utilisation(lane.busyMs) }));
     const models = this.#host.models.size;
-    return { requests, classes, batches: counters.batches(), lanes, models, results: results.counts };
+    const offload = remote?.offload.read() ?? null;
+    return { requests, classes, batches: counters.batches(), lanes, models, results: results.counts, offload };
   }
 
   /**

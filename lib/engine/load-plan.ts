@@ -10,13 +10,10 @@ import type { LoaderHost } from "./loader.ts";
 import { Model } from "./model.ts";
 import type { ModelHost } from "./model.ts";
 import type { SourceOptions } from "./options.ts";
-import type { RemoteSide } from "./remote-lanes.ts";
 
 /** Collaborators of loads and of their models. */
 export interface LoadHost extends LoaderHost, ModelHost {
   readonly backends: readonly BackendName[];
-  /** Loads models that servers may answer for; absent without the option `remote`. */
-  readonly remote?: RemoteSide | undefined;
   readonly placement: Placement;
 }
 

@@ -28,6 +28,7 @@ import type { Counters } from "../observe/counters.ts";
 import { checkMapOptions, checkRunOptions } from "./check-options.ts";
 import type { EmbedOptions, Precision, Vectors } from "./embed.ts";
 import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+import type { RemoteSide } from "./remote-lanes.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { RunInfo, RunResult, RequestSummary } from "./result.ts";
@@ -46,6 +47,8 @@ export interface ModelHost {
   /** Receives every request as it is settled; null without `observe`. */
   readonly observe: ((settled: RequestSummary) => void) | null;
   readonly results: LazyResults;
+  /** Servers and their counters; absent without the option `remote`. */
+  readonly remote?: RemoteSide | undefined;
   /** The loaded models. */
   readonly models: Set<Model>;
 }
@@ -349,10 +352,11 @@ export class Model extends Disposes {
     code: RequestSummary["code"],
     info: RunInfo | null,
   ): void {
-    const { counters, observe } = this.#host;
+    const { counters, observe, remote } = this.#host;
     const deadlineMs = options?.deadlineMs;
     const isLate = outcome === "done" && deadlineMs !== undefined && ms > deadlineMs;
     counters.settled(priority, outcome, ms, isLate);
+    remote?.offload.settled(this.identity, info, ms);
     if (observe === null) return;
     const settled = { model: this.name, priority, outcome, code, ms, deadlineMs: deadlineMs ?? null, isLate, info };
     // In a microtask of its own: the caller comes first, and an exception of the observer must reach only the page.

@@ -5,16 +5,34 @@ import { codeOf, isSelvedgeError, SelvedgeError, toWireError } from "../core/err
 import type { WorkerHandle } from "../effects/effects.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { LaneOptions, LaneRunOptions } from "../pool/lane-options.ts";
-import type { CallNotice, Feeds, LoadMessage, Ran } from "../rpc/messages.ts";
+import { isTrafficNotice } from "../rpc/messages.ts";
+import type { CallNotice, Feeds, LoadMessage, Ran, Traffic } from "../rpc/messages.ts";
 
 /** A call that ran out of time took longer than that; so it counts as one of twice the time. */
 const AT_LEAST = 2;
 
-/** Creates a lane to a server. */
-export function createRemoteLane(Base: typeof Lane, id: string, options: LaneOptions): Lane {
+/**
+ * Creates a lane to a server.
+ * @param onTraffic - called with each HTTP request, and the identity of the bundle for whose requests it was sent; null for
+ * a load or a check
+ */
+export function createRemoteLane(
+  Base: typeof Lane,
+  id: string,
+  options: LaneOptions,
+  onTraffic: (traffic: Traffic, identity: string | null) => void = () => undefined,
+): Lane {
   const { effects } = options;
   let worker: WorkerHandle | null = null;
   let lastCall = 0;
+  /** Models of the calls that were sent and have not ended; what the worker sends beside them are loads and checks. */
+  const sent = new Map<number, LoadMessage>();
+  const onMessage = ({ data }: MessageEvent<unknown>): void => {
+    if (!isTrafficNotice(data)) return;
+    const { traffic } = data;
+    const of = [...sent.values()].find(({ modelId }) => modelId === traffic.modelId);
+    onTraffic(traffic, of?.remote?.identity ?? null);
+  };
   const tell = (notice: CallNotice): void => {
     worker?.postMessage(notice, []);
   };
@@ -58,6 +76,7 @@ export function createRemoteLane(Base: typeof Lane, id: string, options: LaneOpt
       const take = (): readonly Feeds[] => {
         const taken = items();
         sentMs = effects.now();
+        if (taken.length > 0) sent.set(call, model);
         const leftMs = endMs - sentMs;
         // Announces the run that the base class sends next, in this same turn.
         if (taken.length > 0) tell({ selvedge: "call", call, leftMs });
@@ -78,6 +97,7 @@ export function createRemoteLane(Base: typeof Lane, id: string, options: LaneOpt
           throw isTooLate && isOnlyHere ? new SelvedgeError("deadline-exceeded", error.message, {}, error) : error;
         })
         .finally(() => {
+          sent.delete(call);
           for (const clean of cleanups) clean();
         });
     }
@@ -85,7 +105,11 @@ export function createRemoteLane(Base: typeof Lane, id: string, options: LaneOpt
 
   const own = {
     ...effects,
-    createWorker: (...args: Parameters<typeof effects.createWorker>) => (worker = effects.createWorker(...args)),
+    createWorker: (...args: Parameters<typeof effects.createWorker>) => {
+      worker = effects.createWorker(...args);
+      worker.addEventListener("message", onMessage as (event: Event) => void);
+      return worker;
+    },
   };
   return new RemoteLane(id, "remote", { ...options, effects: own }, "usual");
 }

@@ -13,6 +13,7 @@ import type { Effects } from "../effects/effects.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
+import { OffloadCounts } from "./offload-counts.ts";
 import type { RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
 import type { Build } from "../pool/lane-options.ts";
 import type { PoolSize } from "../pool/pool.ts";
@@ -84,6 +85,8 @@ export interface LoadParts {
 
 /** The servers of one engine. */
 export interface RemoteSide {
+  /** Counts what both sides answer, and the traffic. */
+  readonly offload: OffloadCounts;
   /** Makes the lanes to the servers. */
   readonly lanes: NonNullable<PoolSize["remote"]>;
   /** Loads a model that servers may answer for. */
@@ -99,14 +102,18 @@ export function remoteSide(effects: Effects, options: RemoteEngineOptions): Remo
   const endpoints = checkRemote(options, baseUrl);
   const { concurrency = CONCURRENCY, timeoutMs = TIMEOUT_MS } = options;
   const callTimeoutMs = WORKER_MS + REQUESTS * timeoutMs;
+  const offload = new OffloadCounts();
   return {
+    offload,
     lanes: (Remote, own) =>
       endpoints
         .flatMap((endpoint) => Array.from({ length: concurrency }, () => endpoint))
         .map((endpoint, i) => {
           const build = buildOf(own.builds.usual, endpoint, options);
           const builds = { usual: build, large: build };
-          return createRemoteLane(Remote, `remote-${i}`, { ...own, builds, callTimeoutMs });
+          return createRemoteLane(Remote, `remote-${i}`, { ...own, builds, callTimeoutMs }, (traffic, identity) => {
+            offload.sent(traffic, identity);
+          });
         }),
     load: async (host, wanted, parts) => {
       checkPlacement(wanted.options.placement ?? host.placement);

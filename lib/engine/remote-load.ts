@@ -79,7 +79,7 @@ export class RemoteLoad {
     });
     loader.servers = {
       routes: [],
-      message: { remote: { model, version, mixesRows: candidate.variant.mixesRows }, check: this.#check },
+      message: { remote: { model, identity, version, mixesRows: candidate.variant.mixesRows }, check: this.#check },
       place: (current, placement) => this.#place(current, placement),
       end: (error) => {
         stop.abort(error);

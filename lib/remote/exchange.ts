@@ -31,11 +31,18 @@ export interface Bounds {
 /** Bytes of an error's body that are read: MLServer has sent 100 MB, which echo the request. */
 const ERROR_BYTES = 16_384;
 
+/** Bytes of a reply's body that have been read. */
+interface Read {
+  bytes: number;
+}
+
 /** Sends a request. @throws Failure; the signal's reason */
 export async function exchange(effects: NetworkEffects, request: HttpRequest, bounds: Bounds): Promise<HttpReply> {
   const { signal, timeoutMs } = bounds;
   signal.throwIfAborted();
   const stop = new AbortController();
+  const startMs = effects.now();
+  const read: Read = { bytes: 0 };
   const follow = (): void => {
     stop.abort(signal.reason);
   };
@@ -44,12 +51,14 @@ export async function exchange(effects: NetworkEffects, request: HttpRequest, bo
     stop.abort(new Failure(`no complete reply within ${timeoutMs} ms`, { reason: "timeout" }));
   }, timeoutMs);
   try {
-    return await send(effects, request, bounds, stop.signal);
+    return await send(effects, request, bounds, stop.signal, read);
   } finally {
     cancelTimer();
     signal.removeEventListener("abort", follow);
     // Ends a body that was not read to its end.
     stop.abort();
+    const sentBytes = request.body?.byteLength ?? 0;
+    effects.onExchange?.({ sentBytes, receivedBytes: read.bytes, ms: effects.now() - startMs });
   }
 }
 
@@ -58,6 +67,7 @@ async function send(
   { url, ...rest }: HttpRequest,
   { maxReplyBytes }: Bounds,
   signal: AbortSignal,
+  read: Read,
 ): Promise<HttpReply> {
   // A redirect would take inputs and tokens to a place that the app did not name.
   const init: RequestInit = { ...rest, signal, redirect: "error", cache: "no-store" };
@@ -67,7 +77,7 @@ async function send(
   });
   const { status, headers } = response;
   const isGood = status === 200;
-  const body = readBody(response, isGood ? maxReplyBytes : ERROR_BYTES, signal);
+  const body = readBody(response, isGood ? maxReplyBytes : ERROR_BYTES, signal, read);
   if (!isGood) {
     const words = await body
       .then(async ({ bytes }) => (await import("./failure-text.ts")).wordsOf(bytes))
@@ -89,6 +99,7 @@ async function readBody(
   { body, headers }: Response,
   maxBytes: number,
   signal: AbortSignal,
+  read: Read,
 ): Promise<{ bytes: Uint8Array<ArrayBuffer>; isWhole: boolean }> {
   // Of a compressed body the length is another one, and some lie: a hint, up to 1 MiB.
   const hint = Math.min(maxBytes, 2 ** 20, Number(headers.get("content-length") ?? 0) || 0);
@@ -101,6 +112,7 @@ async function readBody(
       return new Failure(text, { reason: "cut", cause });
     });
     if (done) break;
+    read.bytes += value.length;
     const part = value.subarray(0, maxBytes - size);
     if (size + part.length > bytes.length) {
       const larger = new Uint8Array(Math.min(maxBytes, Math.max(65_536, 2 * (size + part.length))));

@@ -19,7 +19,7 @@ import type { ServerMetadata } from "./plain-json.ts";
 export { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 export type { ErrorCode, ErrorDetails } from "../core/errors.ts";
 export type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
-export type { NetworkEffects } from "../effects/network.ts";
+export type { Exchanged, NetworkEffects } from "../effects/network.ts";
 export type { Datatype } from "./datatypes.ts";
 export type { InferInfo, InferOptions, InferResult } from "./infer.ts";
 export type { ModelMetadata, RemotePort } from "./metadata.ts";

@@ -6,6 +6,7 @@
 import type { Assignment } from "../core/bundle.ts";
 import type { AdapterFacts, BackendName } from "../core/device.ts";
 import type { Dtype, Port, Tensor } from "../core/tensor.ts";
+import type { Traffic } from "./messages.ts";
 
 export type { BackendName, LocalBackend } from "../core/device.ts";
 
@@ -65,6 +66,8 @@ export type HeadersReply = { readonly headers: readonly (readonly [string, strin
 /** The name under which a server has a model. */
 export interface RemoteName {
   readonly model: string;
+  /** Identity of the bundle for whose requests it is. */
+  readonly identity?: string | undefined;
   /** Default: the server's choice. */
   readonly version?: string | undefined;
   /** Whether its rows may influence each other, so that each request runs alone. Default false. */
@@ -165,6 +168,8 @@ export interface Backend {
   onLost: ((reason: string) => void) | null;
   /** Called for each line of the runtime's own log, where started verbose. */
   onLog: ((line: string) => void) | null;
+  /** Called for each HTTP request of a model's load or run that has ended; of the remote backend alone. */
+  onTraffic?: ((traffic: Traffic) => void) | null;
   /** Called for each additional thread, with the port for its messages. */
   onThread?: ((port: MessagePort) => void) | null;
   /** Called when a model needs the second part of the wasm binary, with the port for the answer: it, or null. */

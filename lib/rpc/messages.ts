@@ -267,6 +267,19 @@ export type CallNotice =
   | { readonly selvedge: "call"; readonly call: number; readonly leftMs: number }
   | { readonly selvedge: "cancel"; readonly call: number };
 
+/** An HTTP request that has ended, of a model's load or run. */
+export interface Traffic {
+  readonly modelId: number;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly ms: number;
+}
+
+/** Message of a remote lane's worker, sent before the answer of the call: no WorkerNotice, since the lane itself reads it. */
+export interface TrafficNotice {
+  readonly traffic: Traffic;
+}
+
 /** Name of a worker that is a thread of another one: ONNX Runtime's glue detects it by that. */
 export const THREAD_NAME = "em-pthread";
 
@@ -283,4 +296,9 @@ export function isNotice(data: unknown): data is WorkerNotice {
 /** Whether a message to a worker is a notice about a run, not one of Comlink's. */
 export function isCallNotice(data: unknown): data is CallNotice {
   return isNotice(data);
+}
+
+/** Whether a message to the page reports traffic. */
+export function isTrafficNotice(data: unknown): data is TrafficNotice {
+  return typeof data === "object" && data !== null && "traffic" in data;
 }

@@ -21,7 +21,7 @@ import { fitDecode, fitSound, fitText, namesOf } from "../core/fit-steps.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
 import { isCallNotice } from "../rpc/messages.ts";
-import type { CallNotice, LoadMessage, Ran, RanItem, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
+import type { CallNotice, LoadMessage, Ran, RanItem, TrafficNotice, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
 import { run } from "./run-batch.ts";
 import type { Runner, ServedModel } from "./run-batch.ts";
 import { sendRan, takeRun } from "../rpc/pack-batch.ts";
@@ -79,7 +79,12 @@ export function serve(
     hold: (name) => reply(() => hold(name)),
     start: (options) =>
       inOrder(() => {
-        if (options.backend === "remote") backend = createRemote();
+        if (options.backend === "remote") {
+          backend = createRemote();
+          backend.onTraffic = (traffic) => {
+            endpoint.postMessage({ traffic } satisfies TrafficNotice);
+          };
+        }
         return backend.start(options);
       }),
     foresee: (model) =>

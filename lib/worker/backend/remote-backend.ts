@@ -21,6 +21,7 @@ import type {
   StartOptions,
   StateCall,
 } from "../../rpc/backend.ts";
+import type { Traffic } from "../../rpc/messages.ts";
 
 /** Time before a deadline, in ms, from which on nothing is sent or tried again: timers fire that much early or late. */
 const LEFT_MIN_MS = 4;
@@ -40,14 +41,20 @@ export function createRemoteBackend(effects: NetworkEffects = networkEffects()):
 class RemoteBackend implements Backend {
   onLost: ((reason: string) => void) | null = null;
   onLog: ((line: string) => void) | null = null;
+  onTraffic: ((traffic: Traffic) => void) | null = null;
   readonly #effects: NetworkEffects;
   readonly #models: Map<number, Served> = new Map();
   #client: RemoteClient | null = null;
   #endpoint = "";
+  /** The model of the call: one runs at a time. */
+  #modelId = 0;
   #timeoutMs = Infinity;
 
   constructor(effects: NetworkEffects) {
-    this.#effects = effects;
+    this.#effects = {
+      ...effects,
+      onExchange: (exchange) => this.onTraffic?.({ modelId: this.#modelId, ...exchange }),
+    };
   }
 
   start({ remote }: StartOptions): Promise<BackendFacts> {
@@ -64,6 +71,7 @@ class RemoteBackend implements Backend {
   async load(modelId: number, { remote }: ModelFiles): Promise<ModelFacts> {
     if (this.#client === null || remote === undefined)
       throw new SelvedgeError("internal", "A model without a name on the server was loaded on a remote lane.");
+    this.#modelId = modelId;
     const began = this.#effects.now();
     const model = await this.#client.model(remote.model, { version: remote.version }).catch(this.#refuse(OF_MODEL));
     this.#models.set(modelId, { model, version: null });
@@ -83,6 +91,7 @@ class RemoteBackend implements Backend {
     const served = this.#models.get(modelId);
     if (served === undefined || state !== undefined)
       throw new SelvedgeError("internal", `Model ${modelId} can't run on the server: not loaded, or with a state.`);
+    this.#modelId = modelId;
     const leftMs = bound?.leftMs() ?? Infinity;
     if (leftMs < LEFT_MIN_MS) throw this.#late();
     const isBounded = leftMs < this.#timeoutMs;
