@@ -24,6 +24,7 @@ const onDemand = [
   "./embed.js",
   "./remote-lanes.js",
   "./remote-load.js",
+  "./hedging.js",
   "../core/release-record.js",
   "../core/unreadable.js",
   "../core/read-tensors.js",
@@ -74,6 +75,7 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: [...onDemand, "./check-options.js"] }),
   },
   part("engine/remote-load.js"),
+  part("engine/hedging.js"),
   {
     ...part("remote/index.js"),
     name: "Client of inference servers, gzip",

@@ -11,6 +11,7 @@ export type {
   AvailabilityOptions,
   BatchingOptions,
   EngineOptions,
+  HedgeOptions,
   HubOptions,
   LabelsOption,
   LoadOptions,
@@ -49,7 +50,7 @@ export type { BackendName } from "./rpc/backend.ts";
 export type { AdapterFacts, DeviceFacts, Placement } from "./core/device.ts";
 export type { Why, WhyCode } from "./core/reasons.ts";
 export type { LaneStats } from "./pool/lane-state.ts";
-export type { OffloadStats, PlacementCounts, ServerSavings, ServerTraffic } from "./observe/offload.ts";
+export type { HedgeCounts, OffloadStats, PlacementCounts, ServerSavings, ServerTraffic } from "./observe/offload.ts";
 export type { BatchCounts, Outcome, RequestCounts } from "./observe/counters.ts";
 export type { Trace, TraceEvent } from "./observe/trace.ts";
 export type { Priority } from "./schedule/events.ts";

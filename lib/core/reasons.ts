@@ -21,6 +21,7 @@ export const WHY_CODES = {
   "remote-helps": "a server answered what this device could not, or not as soon",
   "weights-coming": "this device was still loading the model",
   "local-failed": "this device can't run the model",
+  hedged: "a server answered first, since this device was later than usual",
   "only-lane": "no other lane can run it",
   "earliest-finish": "this lane has the earliest estimated finish",
   "lane-queue-full": "the lane with the earliest estimated finish has a full queue (two batches)",

@@ -13,7 +13,8 @@ import type { Executor } from "./executor.ts";
 import type { Opener } from "./opener.ts";
 import type { SourceOptions } from "./options.ts";
 import { keyOf, whyFallback } from "./routes.ts";
-import type { ModelRoutes, ModelRoute } from "./routes.ts";
+import type { RunResult } from "./result.ts";
+import type { ModelRoutes, ModelRoute, Work } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
@@ -48,6 +49,8 @@ export interface Servers {
   readonly message: Pick<LoadMessage, "remote" | "check">;
   /** Returns the routes that a request's own placement allows. */
   readonly place: (current: ModelRoutes, placement: Placement) => Promise<ModelRoutes>;
+  /** Queues a request in place of the dispatcher; absent without hedging. */
+  readonly run: ((work: Work) => Promise<RunResult>) | undefined;
   /** Ends what goes on in the background. */
   readonly end: (error: Error) => void;
 }

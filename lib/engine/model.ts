@@ -381,7 +381,7 @@ export class Model extends Disposes {
     const shape = state === undefined && this.mayBatch ? guessShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
     const work = { routes, message, feeds, shape, batching, concurrency, asked, state };
-    return this.#host.executor.dispatcher.submit(work);
+    return this.#loader.servers?.run?.(work) ?? this.#host.executor.dispatcher.submit(work);
   }
 
   /** Answers from the result cache, by the bytes of the inputs. */

@@ -40,6 +40,8 @@ class Sum {
 class OfModel extends Sum {
   local = 0;
   remote = 0;
+  /** Copies that were sent and did not answer first. */
+  lost = 0;
 }
 
 /** Counts answers and traffic. */
@@ -48,6 +50,7 @@ export class OffloadCounts {
   readonly #server = new Sum();
   /** By the bundle's identity. */
   readonly #models: Map<string, OfModel> = new Map();
+  readonly #hedges = { sent: 0, won: 0, seconds: 0 };
   #cached = 0;
 
   /** Counts a request that was settled, after so many ms; `info` is null where it has no answer. */
@@ -67,6 +70,14 @@ export class OffloadCounts {
     if (identity !== null) this.#of(identity).add(traffic);
   }
 
+  /** Counts a copy that was sent to a server, after so many ms on its lane, by the key of its route. */
+  hedged(key: string, isFirst: boolean, ms: number): void {
+    this.#hedges.sent += 1;
+    this.#hedges.seconds += ms / 1_000;
+    if (isFirst) this.#hedges.won += 1;
+    else this.#of(key.slice(0, key.indexOf(" "))).lost += 1;
+  }
+
   /** Returns the counts so far. */
   read(): OffloadStats {
     const [local, remote] = [this.#placements.local.read(), this.#placements.remote.read()];
@@ -77,6 +88,7 @@ export class OffloadCounts {
       cached: this.#cached,
       localShare: answers === 0 ? null : local.requests / answers,
       server: { ...server, seconds: ms / 1_000 },
+      hedges: { ...this.#hedges },
       saved: this.#savings(),
     };
   }
@@ -85,7 +97,7 @@ export class OffloadCounts {
     const known = [...this.#models.values()].filter(({ remote }) => remote > 0);
     if (known.length === 0) return null;
     const sum = (each: (model: OfModel) => number): number => known.reduce((total, x) => total + each(x), 0);
-    const saved = (each: (model: OfModel) => number): number => sum((x) => (each(x) * x.local) / x.remote);
+    const saved = (each: (model: OfModel) => number): number => sum((x) => (each(x) * x.local) / (x.remote + x.lost));
     return {
       requests: sum((x) => x.local),
       seconds: saved((x) => x.ms) / 1_000,

@@ -38,6 +38,14 @@ export interface RemoteModelOption {
   readonly verified?: boolean | undefined;
 }
 
+/** Limits of copies that are sent to servers. */
+export interface HedgeOptions {
+  /** Copies at most, as a share of the requests that may run on either side, 0 to 1. Default 0.1. */
+  readonly share?: number | undefined;
+  /** Quantile of this device's last latencies after which a copy is sent, 0.5 to 0.999. Default 0.95. */
+  readonly quantile?: number | undefined;
+}
+
 /** Servers that may answer requests: they speak the Open Inference Protocol, version 2, and have the same models. */
 export interface RemoteEngineOptions {
   /** Base addresses of the servers, such as `https://infer.example`. */
@@ -48,6 +56,11 @@ export interface RemoteEngineOptions {
   readonly models?: Readonly<Record<string, RemoteModelOption>> | undefined;
   /** With `auto`: how much sooner a server must answer to be asked, in ms, 0 to 86,400,000. Default 100. */
   readonly costMs?: number | undefined;
+  /**
+   * With `auto`: sends a request that this device answers late to a server as well, and takes the first answer. Costs
+   * servers work that may not be needed. Never for a model with a recurrent state. Default false; true for the defaults.
+   */
+  readonly hedge?: boolean | HedgeOptions | undefined;
   /** Number of requests, or batches, that are sent to one server at once, 1 to 16. Default 2. */
   readonly concurrency?: number | undefined;
   /** Whether tensors are sent as bytes. Default: "auto", unless a server refuses the first request. */

@@ -10,11 +10,12 @@ import { show } from "../core/check-inputs.ts";
 import type { Placement } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
+import type { Hedging } from "./hedging.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
 import { OffloadCounts } from "./offload-counts.ts";
-import type { RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
+import type { HedgeOptions, RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
 import type { Build } from "../pool/lane-options.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import { createRemoteLane } from "./remote-lane.ts";
@@ -103,6 +104,7 @@ export function remoteSide(effects: Effects, options: RemoteEngineOptions): Remo
   const { concurrency = CONCURRENCY, timeoutMs = TIMEOUT_MS } = options;
   const callTimeoutMs = WORKER_MS + REQUESTS * timeoutMs;
   const offload = new OffloadCounts();
+  let hedging: Promise<Hedging> | null = null;
   return {
     offload,
     lanes: (Remote, own) =>
@@ -117,14 +119,17 @@ export function remoteSide(effects: Effects, options: RemoteEngineOptions): Remo
         }),
     load: async (host, wanted, parts) => {
       checkPlacement(wanted.options.placement ?? host.placement);
+      const isHedged = options.hedge !== undefined && options.hedge !== false && wanted.options.placement === "auto";
+      if (isHedged) hedging ??= import("./hedging.ts").then((x) => x.createHedging(host, options, offload));
       const { loadRemote } = await import("./remote-load.ts");
-      return loadRemote(host, options, wanted, parts);
+      return loadRemote(host, options, wanted, parts, isHedged ? await hedging : null);
     },
   };
 }
 
 const MODEL: Checks<RemoteModelOption> = { model: text, version: text, verified: truth };
 const bound = range(1, 2 ** 31 - 1);
+const HEDGE: Checks<HedgeOptions> = { share: range(0, 1), quantile: range(0.5, 0.999) };
 /** Checked where they are absent too. */
 const addresses = list("addresses", text);
 
@@ -140,6 +145,9 @@ const REMOTE: Checks<RemoteEngineOptions> = {
     }
   },
   costMs: range(0, 86_400_000),
+  hedge: (option, value) => {
+    if (typeof value !== "boolean") checkOptions(option, value as HedgeOptions, HEDGE, `${option}.`);
+  },
   concurrency: whole(1, 16),
   binary: oneOf(["auto", "always", "never"]),
   gzip: truth,

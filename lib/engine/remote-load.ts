@@ -10,6 +10,7 @@ import type { Placement } from "../core/device.ts";
 import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { isOnline } from "../effects/online.ts";
 import type { Why } from "../core/reasons.ts";
+import type { Hedging } from "./hedging.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
@@ -59,6 +60,7 @@ export class RemoteLoad {
     loader: Loader,
     candidate: RemoteCandidate,
     stop: AbortController,
+    hedging: Hedging | null,
   ) {
     this.#stop = stop;
     this.#host = host;
@@ -81,6 +83,7 @@ export class RemoteLoad {
       routes: [],
       message: { remote: { model, identity, version, mixesRows: candidate.variant.mixesRows }, check: this.#check },
       place: (current, placement) => this.#place(current, placement),
+      run: hedging?.run.bind(hedging),
       end: (error) => {
         stop.abort(error);
       },
@@ -337,6 +340,7 @@ export async function loadRemote(
   options: RemoteEngineOptions,
   wanted: Wanted,
   parts: LoadParts,
+  hedging: Hedging | null = null,
 ): Promise<Model> {
   const { from, options: own, download } = wanted;
   const { signal } = download;
@@ -353,7 +357,7 @@ export async function loadRemote(
   let model: Model | null = null;
   const loader = new parts.Loader(host, plan, from, own, { ...download, signal: stop.signal });
   try {
-    model = await new RemoteLoad(host, options, wanted, parts, loader, candidate, stop).load();
+    model = await new RemoteLoad(host, options, wanted, parts, loader, candidate, stop, hedging).load();
     signal.throwIfAborted();
     return model;
   } catch (error) {

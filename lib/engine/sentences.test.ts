@@ -7,6 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
+import { whyHedged } from "./hedging.ts";
 import { whyRemote } from "./remote-load.ts";
 import { whyRefused } from "./why-refused.ts";
 import { NOT_MEASURED } from "./choose-backend.ts";
@@ -65,6 +66,7 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
     ["memory-short", memoryShort()],
     ...(["remote-only", "remote-helps", "weights-coming"] as const).map((x) => [x, whyRemote(x).text] as const),
+    ["hedged", whyHedged(31.2, 0.95).text],
     ["local-failed", whyRemote("local-failed", "reader does not fit in memory").text],
   ];
 }

@@ -8,6 +8,7 @@ const STATS: OffloadStats = {
   cached: 7,
   localShare: 0.75,
   server: { calls: 102, sentBytes: 51_000, receivedBytes: 10_200, seconds: 3.6 },
+  hedges: { sent: 4, won: 1, seconds: 0.1 },
   saved: { requests: 300, seconds: 10.8, sentBytes: 153_000, receivedBytes: 30_600 },
 };
 const NOTHING: OffloadStats = {
@@ -16,6 +17,7 @@ const NOTHING: OffloadStats = {
   cached: 0,
   localShare: null,
   server: { calls: 0, sentBytes: 0, receivedBytes: 0, seconds: 0 },
+  hedges: { sent: 0, won: 0, seconds: 0 },
   saved: null,
 };
 

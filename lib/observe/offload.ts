@@ -22,13 +22,23 @@ export interface ServerTraffic {
   readonly seconds: number;
 }
 
+/** Copies of requests that were sent to servers, since this device was late (`remote.hedge`): extra work of the servers. */
+export interface HedgeCounts {
+  /** Copies that a lane to a server took. */
+  readonly sent: number;
+  /** Those that answered first. */
+  readonly won: number;
+  /** Time in s until they answered or were cancelled; it is part of `server.seconds`. */
+  readonly seconds: number;
+}
+
 /** Estimated work of servers for the requests that this device answered. */
 export interface ServerSavings {
   /** Requests answered on this device that it covers: those of models that a server answered for as well. */
   readonly requests: number;
   /**
    * Time in s that they would have been under way: for each model the number of its local answers, times the mean time
-   * of its inference calls per remote answer, failed and cancelled calls included.
+   * of its inference calls per request that was answered or hedged there, failed and cancelled calls included.
    */
   readonly seconds: number;
   /** Bytes that would have been sent, by the same rule. */
@@ -49,6 +59,8 @@ export interface OffloadStats {
   readonly localShare: number | null;
   /** HTTP requests that were really sent. */
   readonly server: ServerTraffic;
+  /** Copies of requests that were late here; `server` counts them as well. */
+  readonly hedges: HedgeCounts;
   /** Estimated savings; null where no model was answered by a server. */
   readonly saved: ServerSavings | null;
 }

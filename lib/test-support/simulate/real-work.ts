@@ -16,6 +16,7 @@ import { checkUpdateOptions } from "../../engine/own-description.ts";
 import { leaveGpu } from "../../engine/leave-gpu.ts";
 import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
+import { createHedging } from "../../engine/hedging.ts";
 import { remoteSide } from "../../engine/remote-lanes.ts";
 import { loadRemote } from "../../engine/remote-load.ts";
 import { resolveRepository } from "../../engine/repository-source.ts";
@@ -37,6 +38,7 @@ void [
   checkUpdateOptions,
   recordTrace,
   Stateful,
+  createHedging,
   remoteSide,
   loadRemote,
   wordsOf,

@@ -1,0 +1,232 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Decision, Route, SchedulerEvent, StartWhy, Step } from "./events.ts";
+import { Hedger } from "./hedge.ts";
+import type { HedgeDecision } from "./hedge.ts";
+
+const LOCAL: Route = { backend: "wasm", modelId: 1, key: "m f32 wasm" };
+const SERVER: Route = { backend: "remote", modelId: 2, key: "m f32 remote", costMs: 100 };
+const WHY: StartWhy = {
+  ...{ lane: "only-lane", inMs: 0, other: null, otherInMs: null, batch: "unbatchable" },
+  ...{ waitedMs: 0, apartMs: null, togetherMs: null },
+};
+
+function stepOf(id: number, arrivedMs: number, change: Partial<Step> = {}): Step {
+  return {
+    ...{ id, routes: [LOCAL, SERVER], priority: 1, arrivedMs, dueMs: Infinity, isRefusable: true, caller: 0, rows: 1 },
+    ...{ shape: null, batching: { maxBatchSize: 1, maxQueueDelayMs: 0, preferredBatchSizes: [] } },
+    ...{ concurrency: Infinity, preempt: false, ...change },
+  };
+}
+
+/** Hands events to a hedger. */
+class Line {
+  readonly hedger = new Hedger();
+  #batch = 0;
+  arrive(id: number, now: number, change: Partial<Step> = {}): void {
+    this.tell({ type: "arrived", step: stepOf(id, now, change), isAgain: false }, now);
+  }
+  start(ids: readonly number[], now: number, route = LOCAL): number {
+    const batch = ++this.#batch;
+    this.tell({ type: "tick" }, now, [{ type: "start", batch, lane: "wasm-0", route, ids, ms: 10, why: WHY }]);
+    return batch;
+  }
+  end(batch: number, now: number, ms: number | null = 10): void {
+    this.tell({ type: "ended", lane: "wasm-0", batch, ms }, now);
+  }
+  tell(event: SchedulerEvent, now: number, decisions: readonly Decision[] = []): void {
+    this.hedger.handle(event, now, decisions);
+  }
+  /** Answers requests of these latencies, one after another; returns the time. */
+  answer(latencies: readonly number[], from = 0): number {
+    let now = from;
+    for (const [i, ms] of latencies.entries()) {
+      this.arrive(-1 - i, now);
+      this.end(this.start([-1 - i], now), (now += ms));
+    }
+    return now;
+  }
+}
+
+/** A hundred latencies from 1 to 100 ms, so that their p95 is 95 ms. */
+const HUNDRED = Array.from({ length: 100 }, (_, i) => i + 1);
+
+describe("a request", () => {
+  test("is hedged once, after the p95 of the last answers of this device", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    line.arrive(1, now);
+    line.start([1], now);
+    expect(line.hedger.wakeMs).toBe(now + 95);
+    expect(line.hedger.due(now + 94)).toEqual([]);
+    expect(line.hedger.due(now + 95)).toEqual([{ id: 1, afterMs: 95 }]);
+    expect(line.hedger.due(now + 1_000)).toEqual([]);
+    expect(line.hedger.wakeMs).toBe(Infinity);
+  });
+
+  test("is hedged while it is queued as well", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    line.arrive(1, now);
+    expect(line.hedger.due(now + 95)).toHaveLength(1);
+  });
+
+  test("is not hedged before enough answers are known", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED.slice(0, 19));
+    line.arrive(1, now);
+    expect(line.hedger.wakeMs).toBe(Infinity);
+  });
+
+  test("that was answered, cancelled, or rejected is not hedged", () => {
+    for (const settle of [
+      (line: Line, now: number) => {
+        line.end(line.start([1], now), now + 1);
+      },
+      (line: Line, now: number) => {
+        line.tell({ type: "cancelled", id: 1 }, now);
+      },
+      (line: Line, now: number) => {
+        line.tell({ type: "tick" }, now, [{ type: "reject", id: 1, code: "deadline-exceeded", expected: 1 }]);
+      },
+    ]) {
+      const line = new Line();
+      const now = line.answer(HUNDRED);
+      line.arrive(1, now);
+      settle(line, now);
+      expect(line.hedger.due(now + 1_000)).toEqual([]);
+    }
+  });
+
+  test("that runs on a server already is not hedged; one that comes back from it is", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    line.arrive(1, now);
+    line.arrive(2, now);
+    line.start([1], now, SERVER);
+    const failed = line.start([2], now, SERVER);
+    line.end(failed, now + 10, null);
+    line.tell({ type: "arrived", step: stepOf(2, now), isAgain: true }, now + 10);
+    expect(line.hedger.due(now + 95).map(({ id }) => id)).toEqual([2]);
+  });
+
+  test("that was withdrawn from a batch is not answered by it", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    line.arrive(1, now);
+    const batch = line.start([1], now);
+    line.tell({ type: "tick" }, now, [{ type: "withdraw", lane: "wasm-0", batch, ids: [1] }]);
+    line.end(batch, now + 20);
+    expect(line.hedger.due(now + 95)).toHaveLength(1);
+  });
+
+  test("of a recurrent state, or with one placement alone, is never hedged and adds no token", () => {
+    for (const change of [{ state: { id: 1, after: 0 } }, { routes: [LOCAL] }, { routes: [SERVER] }] as const) {
+      const line = new Line();
+      const now = line.answer(HUNDRED);
+      line.arrive(1, now, change);
+      expect(line.hedger.wakeMs).toBe(Infinity);
+    }
+  });
+});
+
+test("a moment without a token passes, and a copy that was not sent gives its token back", () => {
+  const line = new Line();
+  // 100 requests are 10 tokens, which is also the most that are kept.
+  const now = line.answer([...HUNDRED, ...HUNDRED]);
+  for (let id = 1; id <= 12; id += 1) line.arrive(id, now);
+  const due = line.hedger.due(now + 100);
+  expect(due.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  line.hedger.unsent(1);
+  line.arrive(13, now);
+  expect(line.hedger.due(now + 100)).toHaveLength(1);
+});
+
+test("a copy that answers first teaches that this device took at least as long", () => {
+  const line = new Line();
+  let now = line.answer(HUNDRED);
+  for (let id = 1; id <= 6; id += 1) {
+    line.arrive(id, now);
+    line.start([id], now);
+    line.hedger.due(now + 200);
+    line.tell({ type: "cancelled", id }, (now += 200));
+  }
+  line.arrive(99, now);
+  expect(line.hedger.wakeMs - now).toBeGreaterThan(96);
+});
+
+describe("for any stream of requests", () => {
+  const events = fc.array(
+    fc.record({
+      gapMs: fc.nat(30),
+      kind: fc.constantFrom("arrive", "start", "server", "end", "fail", "cancel", "state"),
+    }),
+    { minLength: 50, maxLength: 600 },
+  );
+  type Stream = readonly { readonly gapMs: number; readonly kind: string }[];
+
+  /** Plays a stream; returns the decisions, and the shares of copies at each. */
+  function play(stream: Stream): { copies: HedgeDecision[]; wrong: string[] } {
+    const line = new Line();
+    const copies: HedgeDecision[] = [];
+    const wrong: string[] = [];
+    const [queued, open, settled] = [[] as number[], new Map<number, { ids: number[] }>(), new Set<number>()];
+    let [now, next, eligible] = [line.answer(HUNDRED.slice(0, 40)), 1, 40];
+    for (const { gapMs, kind } of stream) {
+      now += gapMs;
+      for (const due of line.hedger.due(now)) {
+        if (settled.has(due.id)) wrong.push(`${due.id} was settled`);
+        if (copies.some(({ id }) => id === due.id)) wrong.push(`${due.id} twice`);
+        copies.push(due);
+        if (copies.length > 0.1 * eligible + 1e-9) wrong.push(`${copies.length} copies of ${eligible}`);
+      }
+      const [batch] = open.keys();
+      if (kind === "arrive") {
+        line.arrive(next, now);
+        queued.push(next++);
+        eligible += 1;
+      } else if (kind === "state") line.arrive(next++, now, { state: { id: 1, after: 0 } });
+      else if ((kind === "start" || kind === "server") && queued.length > 0) {
+        const ids = queued.splice(0, 2);
+        open.set(line.start(ids, now, kind === "server" ? SERVER : LOCAL), { ids });
+      } else if (kind === "cancel" && queued.length > 0) {
+        const id = queued.shift() as number;
+        line.tell({ type: "cancelled", id }, now);
+        settled.add(id);
+      } else if (batch !== undefined && (kind === "end" || kind === "fail")) {
+        const ids = open.get(batch)?.ids ?? [];
+        open.delete(batch);
+        line.end(batch, now, kind === "end" ? 10 : null);
+        for (const id of ids)
+          if (kind === "end") settled.add(id);
+          else {
+            line.tell({ type: "arrived", step: stepOf(id, now), isAgain: true }, now);
+            queued.push(id);
+          }
+      }
+    }
+    return { copies, wrong };
+  }
+
+  test("copies are at most a tenth of the requests, each once, and none of a settled one", () => {
+    let count = 0;
+    fc.assert(
+      fc.property(events, (stream) => {
+        const { copies, wrong } = play(stream);
+        count += copies.length;
+        expect(wrong).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+    expect(count).toBeGreaterThan(500);
+  });
+
+  test("the same events decide the same", () => {
+    fc.assert(
+      fc.property(events, (stream) => {
+        expect(play(stream)).toEqual(play(stream));
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
