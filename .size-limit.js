@@ -29,7 +29,7 @@ const onDemand = [
   "../core/unreadable.js",
   "../core/read-tensors.js",
 ];
-const remoteOnDemand = ["./infer.js", "./json-tensors.js", "./failure-text.js"];
+const remoteOnDemand = ["./infer.js", "./json-tensors.js", "./failure-text.js", "./embeddings.js"];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
 const part = (path) => ({
   name: `Loaded when it is asked for: ${path}, gzip`,
@@ -87,6 +87,7 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: remoteOnDemand }),
   },
   part("remote/json-tensors.js"),
+  part("remote/embeddings.js"),
   part("remote/failure-text.js"),
   {
     ...part("observe/offload.js"),

@@ -16,6 +16,7 @@ export type RemoteReason =
   | "not-found"
   | "refused"
   | "bad-reply"
+  | "other-model"
   | "too-large"
   | "no-binary";
 
@@ -30,6 +31,7 @@ const SENDS: Readonly<Record<RemoteReason, number>> = {
   cors: 2,
   denied: 2,
   "bad-reply": 2,
+  "other-model": 2,
   failed: 1,
   "not-found": 1,
   refused: 1,

@@ -8,6 +8,7 @@ import { call, checkTime, closedError, RetryBudget } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import { Endpoints } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
+import type { EmbeddingsOptions, RemoteEmbeddings } from "./embeddings.ts";
 import { exchange } from "./exchange.ts";
 import type { HttpRequest } from "./exchange.ts";
 import { Failure } from "./failure.ts";
@@ -21,6 +22,13 @@ export type { ErrorCode, ErrorDetails } from "../core/errors.ts";
 export type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
 export type { Exchanged, NetworkEffects } from "../effects/network.ts";
 export type { Datatype } from "./datatypes.ts";
+export type {
+  EmbedCallOptions,
+  EmbeddingsInfo,
+  EmbeddingsOptions,
+  EmbeddingsResult,
+  RemoteEmbeddings,
+} from "./embeddings.ts";
 export type { InferInfo, InferOptions, InferResult } from "./infer.ts";
 export type { ModelMetadata, RemotePort } from "./metadata.ts";
 export type { ServerMetadata } from "./plain-json.ts";
@@ -91,6 +99,32 @@ export function connectRemote(options: RemoteOptions): RemoteClient {
   return new RemoteClient(options, effects);
 }
 
+/** Options of `connectEmbeddings`. */
+export interface EmbeddingsClientOptions extends Omit<RemoteOptions, "binary" | "gzip">, EmbeddingsOptions {
+  /** Name of the model on the servers. */
+  readonly model: string;
+}
+
+/**
+ * Connects to a model behind `/v1/embeddings`, in the shape of OpenAI's API; each server is checked before its vectors are
+ * used. Resolves once a server with the right model has answered.
+ * @throws TypeError, RangeError for a wrong option, before anything is sent; SelvedgeError `remote-failed` (`other-model`
+ * where no server is known to have the right model); as `headers` does
+ * @example
+ * const { identity, variant } = model; // of engine.load
+ * const texts = await connectEmbeddings({ endpoints: ["https://infer.example"], model: "minilm", expect: { identity, variant } });
+ * const { vectors } = await texts.embed(["a cat", "two dogs"]);
+ */
+export async function connectEmbeddings(options: EmbeddingsClientOptions): Promise<RemoteEmbeddings> {
+  const { model, expect, golden, dims, ...rest } = options;
+  const stop = new AbortController();
+  const { context, headers } = partsOf(rest, options.effects ?? networkEffects(), stop.signal);
+  const { openEmbeddings } = await import("./embeddings.ts");
+  return openEmbeddings(context, headers, model, { expect, golden, dims }, () => {
+    stop.abort(closedError());
+  });
+}
+
 /** A client of one or more servers with the same models. */
 export class RemoteClient {
   readonly #context: CallContext;
@@ -99,30 +133,9 @@ export class RemoteClient {
 
   /** @internal */
   constructor(options: RemoteOptions, effects: NetworkEffects) {
-    const { headers = () => ({}), ...rest } = options;
-    const set = { ...DEFAULTS, ...withoutUndefined(rest) };
-    for (const name of ["timeoutMs", "attemptTimeoutMs"] as const) checkTime(name, set[name]);
-    for (const name of ["attempts", "retriesPerSecond", "maxReplyBytes"] as const)
-      if (typeof set[name] !== "number" || !(set[name] > 0))
-        throw new RangeError(`${name}: expected a number above 0, got ${show(set[name])}`);
-    if (!["auto", "always", "never"].includes(set.binary))
-      throw new TypeError(`binary: expected "auto", "always" or "never", got ${show(set.binary)}`);
-    if (typeof headers !== "function") throw new TypeError(`headers: expected a function, got ${show(headers)}`);
-    const endpoints = new Endpoints(addressesOf(options.endpoints, effects.baseUrl), effects);
-    this.#context = {
-      effects,
-      endpoints,
-      budget: new RetryBudget(set.retriesPerSecond, effects),
-      closed: this.#closed.signal,
-      attempts: set.attempts,
-      timeoutMs: set.timeoutMs,
-      attemptTimeoutMs: set.attemptTimeoutMs,
-      maxReplyBytes: set.maxReplyBytes,
-    };
-    const own = async ({ url }: Endpoint): Promise<Headers> =>
-      Promise.resolve(headers(url)).then((x) => new Headers(x));
-    const isBinary = { auto: null, always: true, never: false }[set.binary];
-    this.#infer = { effects, headers: own, isBinary, gzip: set.gzip, call: (each) => call(this.#context, each) };
+    const { context, ...infer } = partsOf(options, effects, this.#closed.signal);
+    this.#context = context;
+    this.#infer = infer;
   }
 
   /** Reads a server's metadata. @throws SelvedgeError `remote-failed`, `closed` */
@@ -217,6 +230,29 @@ export class RemoteModel {
   async infer(inputs: Readonly<Record<string, Tensor>>, options: InferOptions = {}): Promise<InferResult> {
     return this.#infer(this.#context, inputs, options);
   }
+}
+
+/** Parts of a client. */
+type Parts = Omit<InferContext, "model" | "path" | "version"> & { readonly context: CallContext };
+
+/** Makes the parts of a client. @throws TypeError, RangeError for a wrong option */
+function partsOf(options: RemoteOptions, effects: NetworkEffects, closed: AbortSignal): Parts {
+  const { headers = () => ({}), ...rest } = options;
+  const set = { ...DEFAULTS, ...withoutUndefined(rest) };
+  for (const name of ["timeoutMs", "attemptTimeoutMs"] as const) checkTime(name, set[name]);
+  for (const name of ["attempts", "retriesPerSecond", "maxReplyBytes"] as const)
+    if (typeof set[name] !== "number" || !(set[name] > 0))
+      throw new RangeError(`${name}: expected a number above 0, got ${show(set[name])}`);
+  if (!["auto", "always", "never"].includes(set.binary))
+    throw new TypeError(`binary: expected "auto", "always" or "never", got ${show(set.binary)}`);
+  if (typeof headers !== "function") throw new TypeError(`headers: expected a function, got ${show(headers)}`);
+  const endpoints = new Endpoints(addressesOf(options.endpoints, effects.baseUrl), effects);
+  const { attempts, timeoutMs, attemptTimeoutMs, maxReplyBytes } = set;
+  const budget = new RetryBudget(set.retriesPerSecond, effects);
+  const context = { effects, endpoints, budget, closed, attempts, timeoutMs, attemptTimeoutMs, maxReplyBytes };
+  const own = async ({ url }: Endpoint): Promise<Headers> => Promise.resolve(headers(url)).then((x) => new Headers(x));
+  const isBinary = { auto: null, always: true, never: false }[set.binary];
+  return { context, effects, headers: own, isBinary, gzip: set.gzip, call: (each) => call(context, each) };
 }
 
 /** Returns a model's path. A name of dots would be another path. */

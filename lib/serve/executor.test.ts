@@ -9,7 +9,19 @@ import type { ServedModel } from "./served-models.ts";
 
 const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 1], batchAxis: 0 }) as const;
 const model: ServedModel = {
-  ...{ id: 0, path: "", extra: {}, name: "m", version: "1", key: "m", warmUp: {}, metadata: {} },
+  ...{
+    id: 0,
+    path: "",
+    extra: {},
+    name: "m",
+    version: "1",
+    key: "m",
+    warmUp: {},
+    metadata: {},
+    identity: "",
+    variant: "f32",
+    embedder: null,
+  },
   inputs: [port("x")],
   outputs: [port("y")],
   batching: batchingOf([port("x")], [port("y")], true),

@@ -95,8 +95,8 @@ export class Lane {
   }
 
   /** Loads a model. Rejects with ONNX Runtime's error. */
-  async load(model: LaneModel): Promise<void> {
-    await this.#call("load", model, []);
+  async load({ id, path, extra }: LaneModel): Promise<void> {
+    await this.#call("load", { id, path, extra }, []);
   }
 
   /** Runs a model; the feeds' buffers move to the thread. Rejects with ONNX Runtime's error, or `worker-crashed`. */

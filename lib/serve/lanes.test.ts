@@ -58,7 +58,18 @@ beforeEach(() => {
   writeFileSync(join(folder, "runtime.cjs"), RUNTIME);
   const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 1], batchAxis: 0 }) as const;
   model = {
-    ...{ id: 0, path: join(folder, "model"), extra: {}, name: "m", version: "1", key: "m", metadata: {} },
+    ...{
+      id: 0,
+      path: join(folder, "model"),
+      extra: {},
+      name: "m",
+      version: "1",
+      key: "m",
+      metadata: {},
+      identity: "",
+      variant: "f32",
+      embedder: null,
+    },
     inputs: [port("x")],
     outputs: [port("y")],
     batching: batchingOf([port("x")], [port("y")], true),

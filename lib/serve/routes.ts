@@ -6,7 +6,9 @@ import { isSelvedgeError } from "../core/errors.ts";
 import { RELEASE } from "../core/version.ts";
 import { RunError } from "./executor.ts";
 import type { Executor, ServerClock } from "./executor.ts";
+import { addEmbeddings, openAiError } from "./embeddings.ts";
 import { HttpError } from "./http-error.ts";
+import type { Tensors } from "./lane.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { decodeCall, encodeReply } from "./protocol.ts";
@@ -74,6 +76,12 @@ export function addRoutes(app: FastifyInstance, context: RouteContext): void {
     });
     app.post(`${path}/infer`, (request, reply) => infer(context, found(request), request, reply));
   }
+  const { maxRows } = context;
+  addEmbeddings(app, {
+    models,
+    maxRows,
+    answer: (model, request, reply, work) => answer(context, model, request, reply, work),
+  });
 }
 
 function modelOf(models: ReadonlyMap<string, ServedModel>, { model, version }: Params): ServedModel {
@@ -94,9 +102,28 @@ async function infer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { executor, state, clock, timeoutMs, maxRows, runs } = context;
+  checkServing(context);
+  const call = decode(model, request, context.maxRows);
+  const outputs = await answer(context, model, request, reply, (run) => run(call.feeds));
+  const { body, headerLength } = encodeReply(model, call, outputs);
+  if (headerLength === null) return reply.type("application/json").send(body);
+  return reply.type("application/octet-stream").header(HEADER_LENGTH, headerLength).send(body);
+}
+
+function checkServing({ state }: RouteContext): void {
   if (!state.isServing) throw new HttpError(503, "the server is loading its models", 1);
-  const call = decode(model, request, maxRows);
+}
+
+/** Calls back with a function that runs feeds until the request's time ends or its client leaves. */
+async function answer<T>(
+  context: RouteContext,
+  model: ServedModel,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  work: (run: (feeds: Tensors) => Promise<Tensors>) => Promise<T>,
+): Promise<T> {
+  const { executor, clock, timeoutMs, runs } = context;
+  checkServing(context);
   const stop = new AbortController();
   const leave = (): void => {
     stop.abort(new HttpError(499, "the client left"));
@@ -107,11 +134,11 @@ async function infer(
     stop.abort(new HttpError(503, `no answer in ${timeoutMs} ms`, 1));
   }, timeoutMs);
   try {
-    const { outputs, together, queuedMs, ranMs } = await executor.run(model, call.feeds, stop.signal);
-    runs.set(request, { together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
-    const { body, headerLength } = encodeReply(model, call, outputs);
-    if (headerLength === null) return await reply.type("application/json").send(body);
-    return await reply.type("application/octet-stream").header(HEADER_LENGTH, headerLength).send(body);
+    return await work(async (feeds) => {
+      const { outputs, together, queuedMs, ranMs } = await executor.run(model, feeds, stop.signal);
+      runs.set(request, { together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
+      return outputs;
+    });
   } catch (error) {
     throw httpErrorOf(error, () => Math.ceil(executor.waitMs(model) / 1_000));
   } finally {
@@ -165,15 +192,22 @@ export function addChecks(app: FastifyInstance, context: CheckContext): void {
   });
   addAnswerLimits(app, context, pending);
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).send({ error: `${request.method} ${quoted(request.url)} is not a part of this server` }),
+    reply
+      .code(404)
+      .send(errorOf(request, 404, `${request.method} ${quoted(request.url)} is not a part of this server`)),
   );
   app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
     if (status === 500) log("error", error.message, { path: request.url.slice(0, 200), stack: error.stack });
     const { retryAfterS = null } = error instanceof HttpError ? error : {};
     if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
-    return reply.code(status).send({ error: error.message.slice(0, MESSAGE_MAX) });
+    return reply.code(status).send(errorOf(request, status, error.message.slice(0, MESSAGE_MAX)));
   });
+}
+
+/** Returns the body of an error in the shape of the protocol that a path is of. */
+function errorOf({ url }: FastifyRequest, status: number, message: string): object {
+  return url.startsWith("/v1/") ? openAiError(status, message) : { error: message };
 }
 
 /** Counts the bytes of answers, and closes the connection of a client that does not read its answer in time. */

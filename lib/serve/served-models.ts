@@ -14,6 +14,8 @@ import { datatypeOf } from "../remote/datatypes.ts";
 import { batchingOf } from "../worker/join-batch.ts";
 import type { Batching } from "../worker/join-batch.ts";
 import type { LaneModel, Tensors } from "./lane.ts";
+import { createEmbedder } from "./text-vectors.ts";
+import type { TextEmbedder } from "./text-vectors.ts";
 
 /** A model that is served. */
 export interface ServedModel extends LaneModel {
@@ -28,6 +30,11 @@ export interface ServedModel extends LaneModel {
   readonly warmUp: Tensors;
   /** Metadata as the protocol states them. */
   readonly metadata: object;
+  /** The bundle's identity, and the id of the variant. */
+  readonly identity: string;
+  readonly variant: string;
+  /** Makes vectors of texts; null for a model that does not. */
+  readonly embedder: TextEmbedder | null;
 }
 
 /**
@@ -45,12 +52,13 @@ export async function openModels(
     if (models.has(chosen.name)) throw new TypeError(`two bundles have the name "${chosen.name}": serve one of them`);
     for (const file of chosen.files) await writeWhole(join(into, String(id), file.path), await file.read());
     const path = join(into, String(id), chosen.files[0]?.path ?? "");
-    models.set(chosen.name, served(id, chosen, path, await goldenOf(folder, chosen)));
+    const model = served(id, chosen, path, await goldenOf(folder, chosen));
+    models.set(chosen.name, { ...model, embedder: await createEmbedder(folder, chosen, model.batching.canJoin) });
   }
   return models;
 }
 
-function served(id: number, chosen: ChosenModel, path: string, golden: Tensors | null): ServedModel {
+function served(id: number, chosen: ChosenModel, path: string, golden: Tensors | null): Omit<ServedModel, "embedder"> {
   const { name, bundle, variant, identity, mixesRows } = chosen;
   const { inputs, outputs, version, exampleDims = {} } = bundle.model;
   const batching = batchingOf(inputs, outputs, true);
@@ -60,7 +68,7 @@ function served(id: number, chosen: ChosenModel, path: string, golden: Tensors |
     shape: dims.map((x) => (typeof x === "number" ? x : -1)),
   });
   return {
-    ...{ id, path, name, version, inputs, outputs },
+    ...{ id, path, name, version, inputs, outputs, identity, variant: variant.id },
     // A server's CPU runs the kernels of WebAssembly's CPU.
     extra: variant.session?.wasm ?? {},
     batching: { ...batching, canJoin: batching.canJoin && !mixesRows },

@@ -375,7 +375,7 @@ describe("requests that are wrong", () => {
   });
 
   test("what is no part of the server is 404 with an error in JSON", async () => {
-    for (const path of ["/", "/v1/models", "/v2/models/layers/versions/9/ready", "/v2/models/layers/../../metrics/x"]) {
+    for (const path of ["/", "/v3/models", "/v2/models/layers/versions/9/ready", "/v2/models/layers/../../metrics/x"]) {
       const reply = await fetch(server.url + path);
       expect([path, reply.status]).toEqual([path, 404]);
       expect(await reply.json()).toEqual({ error: expect.any(String) as string });

@@ -23,6 +23,7 @@ import { resolveRepository } from "../../engine/repository-source.ts";
 import { Results } from "../../engine/result-cache.ts";
 import { openAnswers } from "../../engine/result-store.ts";
 import { Stateful } from "../../engine/stateful.ts";
+import { openEmbeddings } from "../../remote/embeddings.ts";
 import { wordsOf } from "../../remote/failure-text.ts";
 import { infer } from "../../remote/infer.ts";
 import { parseJson } from "../../remote/json-tensors.ts";
@@ -41,6 +42,7 @@ void [
   createHedging,
   remoteSide,
   loadRemote,
+  openEmbeddings,
   wordsOf,
   infer,
   parseJson,

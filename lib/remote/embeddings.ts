@@ -1,0 +1,354 @@
+// Vectors of texts from servers with `/v1/embeddings` in the shape of OpenAI's API. Vectors of two models must never mix,
+// and a name says little of a model: a server's answers are used only once it has stated the identity and variant that
+// the app expects, as `selvedge serve` does, or has answered the app's own texts with the app's own vectors. Loaded by
+// `connectEmbeddings`.
+import { show } from "../core/check-inputs.ts";
+import { call } from "./call.ts";
+import type { Answer, CallContext } from "./call.ts";
+import type { Endpoint } from "./endpoints.ts";
+import { exchange } from "./exchange.ts";
+import type { HttpReply, HttpRequest } from "./exchange.ts";
+import { Failure, ReplyError } from "./failure.ts";
+import { asObject, decodeText, parse } from "./plain-json.ts";
+
+/** The model that vectors must be of; `expect` or `golden` is needed. */
+export interface EmbeddingsOptions {
+  /** Bundle and variant that the vectors must be of (`model.identity`, `model.variant`); a server that states others is refused. */
+  readonly expect?: { readonly identity: string; readonly variant: string } | undefined;
+  /**
+   * Texts with vectors of the right model, as `model.embed` computes them: a server that states no identity must answer
+   * each with a cosine of at least 0.999, or is refused.
+   */
+  readonly golden?: { readonly texts: readonly string[]; readonly vectors: readonly ArrayLike<number>[] } | undefined;
+  /** Numbers of a vector, for a model trained for fewer. Default: all. */
+  readonly dims?: number | undefined;
+}
+
+/** Options of one call. */
+export interface EmbedCallOptions {
+  /** Cancels the call, which rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Time for all attempts of a request of at most 128 texts, in milliseconds. Default: the client's. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Vectors of a call. */
+export interface EmbeddingsResult {
+  /** A vector for each text, in their order. */
+  readonly vectors: readonly Float32Array[];
+  /** Facts of the answers. */
+  readonly info: EmbeddingsInfo;
+}
+
+/** Facts of the answers to a call. */
+export interface EmbeddingsInfo {
+  /** Base addresses of the servers that answered. */
+  readonly endpoints: readonly string[];
+  /** Requests that were sent for it; checks of servers are not counted. */
+  readonly attempts: number;
+  /** Tokens of the texts; null where a server does not state them. */
+  readonly tokens: number | null;
+  /** Time of the call, in milliseconds. */
+  readonly ms: number;
+}
+
+/** A model on servers that makes vectors of texts. */
+export interface RemoteEmbeddings {
+  /**
+   * Computes the vector of each text on a server.
+   * @throws TypeError for anything but texts, before anything is sent; SelvedgeError `remote-failed` (`other-model` where
+   * a server's model is not known to be the right one), `closed`; the signal's reason
+   */
+  embed(texts: readonly string[], options?: EmbedCallOptions): Promise<EmbeddingsResult>;
+  /** Rejects pending calls with `closed` and cancels their requests. */
+  close(): void;
+}
+
+/** Least cosine to the golden's vectors. */
+const COSINE_MIN = 0.999;
+/** Texts of one request: servers take 256 and more. */
+const TEXTS_MAX = 128;
+/** Statuses with which servers refuse base64, which some lack. */
+const REFUSALS: readonly (number | null)[] = [400, 415, 422];
+
+/** Connects to a model. @throws as connectEmbeddings */
+export async function openEmbeddings(
+  context: CallContext,
+  headers: (endpoint: Endpoint) => Promise<Headers>,
+  model: string,
+  options: EmbeddingsOptions,
+  close: () => void,
+): Promise<RemoteEmbeddings> {
+  const own = new Embeddings(context, headers, model, checked(model, options), close);
+  await own.check();
+  return own;
+}
+
+function checked(model: unknown, { expect, golden, dims }: EmbeddingsOptions): EmbeddingsOptions {
+  if (typeof model !== "string" || model === "") throw new TypeError(`model: expected a name, got ${show(model)}`);
+  if (expect === undefined && golden === undefined)
+    throw new TypeError("embeddings: `expect` or `golden` is needed, so that vectors of two models never mix");
+  if (expect !== undefined && (typeof expect.identity !== "string" || typeof expect.variant !== "string"))
+    throw new TypeError(`expect: expected { identity, variant }, got ${show(expect)}`);
+  if (dims !== undefined && !(Number.isSafeInteger(dims) && dims >= 1))
+    throw new RangeError(`dims: expected a whole number from 1, got ${show(dims)}`);
+  if (golden === undefined) return { expect, golden, dims };
+  const { texts, vectors } = golden;
+  checkTexts("golden.texts", texts);
+  if (texts.length === 0 || texts.length > TEXTS_MAX || vectors.length !== texts.length)
+    throw new TypeError(`golden: expected 1 to ${TEXTS_MAX} texts and a vector for each`);
+  for (const [i, vector] of vectors.entries())
+    if (!(vector.length > 0) || !(norm(vector) > 0) || (dims !== undefined && vector.length !== dims))
+      throw new TypeError(`golden.vectors: number ${i} is no vector${dims === undefined ? "" : ` of ${dims} numbers`}`);
+  return { expect, dims, golden: { texts: [...texts], vectors: vectors.map((x) => Float32Array.from(x)) } };
+}
+
+/** Half of a surrogate pair is no text in UTF-8. */
+function checkTexts(option: string, texts: readonly string[]): void {
+  const isText = (x: unknown): boolean => typeof x === "string" && !/\p{Surrogate}/u.test(x);
+  const wrong = Array.isArray(texts) ? texts.findIndex((x) => !isText(x)) : 0;
+  if (wrong >= 0) throw new TypeError(`${option}: expected a list of texts; number ${wrong} is none`);
+}
+
+/** Identity and variant as a server states them; null where it does not. */
+type Stated = { readonly identity: string; readonly variant: string } | null;
+
+/** An answer of a server. */
+interface Reply {
+  readonly vectors: readonly Float32Array[];
+  readonly tokens: number | null;
+  readonly stated: Stated;
+}
+
+class Embeddings implements RemoteEmbeddings {
+  readonly #context: CallContext;
+  readonly #headers: (endpoint: Endpoint) => Promise<Headers>;
+  readonly #close: () => void;
+  readonly #model: string;
+  readonly #options: EmbeddingsOptions;
+  /** The statement of each server that has the right model. */
+  readonly #checks: Map<Endpoint, Promise<Stated>> = new Map();
+  /** Servers that refused base64. */
+  readonly #lists: Set<Endpoint> = new Set();
+  /** Length of vectors; null until there was one. */
+  #width: number | null = null;
+
+  constructor(
+    context: CallContext,
+    headers: (endpoint: Endpoint) => Promise<Headers>,
+    model: string,
+    options: EmbeddingsOptions,
+    close: () => void,
+  ) {
+    this.#context = context;
+    this.#headers = headers;
+    this.#close = close;
+    this.#model = model;
+    this.#options = options;
+    this.#width = options.dims ?? options.golden?.vectors[0]?.length ?? null;
+  }
+
+  /** Resolves once a server with the right model has answered. */
+  async check(): Promise<void> {
+    await this.#ask([this.#options.golden?.texts[0] ?? "a"], undefined, undefined);
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  async embed(texts: readonly string[], { signal, timeoutMs }: EmbedCallOptions = {}): Promise<EmbeddingsResult> {
+    const { effects } = this.#context;
+    checkTexts("texts", texts);
+    const startMs = effects.now();
+    const vectors: Float32Array[] = [];
+    const endpoints = new Set<string>();
+    let attempts = 0;
+    let tokens: number | null = 0;
+    for (let at = 0; at < texts.length; at += TEXTS_MAX) {
+      const answer = await this.#ask(texts.slice(at, at + TEXTS_MAX), signal, timeoutMs);
+      for (const vector of answer.value.vectors) vectors.push(vector);
+      endpoints.add(answer.endpoint.url);
+      attempts += answer.attempts;
+      tokens = tokens === null || answer.value.tokens === null ? null : tokens + answer.value.tokens;
+    }
+    return { vectors, info: { endpoints: [...endpoints], attempts, tokens, ms: effects.now() - startMs } };
+  }
+
+  async #ask(
+    texts: readonly string[],
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+  ): Promise<Answer<Reply>> {
+    let stated: Stated = null;
+    return call(this.#context, {
+      ...{ signal, timeoutMs },
+      request: async (to) => {
+        stated = await this.#checked(to, signal);
+        return this.#requestOf(to, texts);
+      },
+      read: (reply) => {
+        const read = this.#read(reply, texts.length);
+        if (!isSame(read.stated, stated)) throw otherModel("it has another model than when it was checked");
+        return read;
+      },
+      adapts: (failure, to) => {
+        if (REFUSALS.includes(failure.status) && !this.#lists.has(to)) {
+          this.#lists.add(to);
+          return true;
+        }
+        return this.#forget(to);
+      },
+    });
+  }
+
+  /** A server that failed may come back with another model. */
+  #forget(endpoint: Endpoint): false {
+    this.#checks.delete(endpoint);
+    return false;
+  }
+
+  /** Checks a server's model, once. @throws Failure; the signal's reason */
+  #checked(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Stated> {
+    const known = this.#checks.get(endpoint);
+    if (known !== undefined) return known;
+    const check = this.#check(endpoint, signal);
+    this.#checks.set(endpoint, check);
+    check.catch(() => {
+      if (this.#checks.get(endpoint) === check) this.#checks.delete(endpoint);
+    });
+    return check;
+  }
+
+  async #check(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Stated> {
+    const { expect, golden } = this.#options;
+    const stated = await this.#stated(endpoint, signal);
+    if (stated !== null && expect !== undefined) {
+      if (isSame(stated, expect)) return stated;
+      throw otherModel(`it states the identity ${stated.identity} and the variant "${stated.variant}"`);
+    }
+    if (golden === undefined) throw otherModel("it states no identity, and there is no `golden` to check it by");
+    const { vectors } = await this.#golden(endpoint, golden.texts, signal);
+    for (const [i, vector] of vectors.entries()) {
+      const found = cosine(vector, golden.vectors[i] as ArrayLike<number>);
+      if (!(found >= COSINE_MIN))
+        throw otherModel(`it answers text ${i} of the golden with a cosine of ${found.toFixed(4)}`);
+    }
+    return stated;
+  }
+
+  async #stated(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Stated> {
+    try {
+      const { bytes } = await this.#once(await this.#describing(endpoint), signal);
+      return statedIn(asObject(parse(decodeText(bytes, "the reply")), "the model's description"));
+    } catch (error) {
+      // Not every server has this path, or JSON there.
+      const isNone = error instanceof Failure && error.status !== null && error.status >= 400 && error.status < 500;
+      if (error instanceof ReplyError || (isNone && ![401, 403, 408, 425, 429].includes(error.status ?? 0)))
+        return null;
+      throw error;
+    }
+  }
+
+  async #golden(endpoint: Endpoint, texts: readonly string[], signal: AbortSignal | undefined): Promise<Reply> {
+    try {
+      return this.#read(await this.#once(await this.#requestOf(endpoint, texts), signal), texts.length);
+    } catch (error) {
+      if (error instanceof ReplyError) throw otherModel(`it answers the golden otherwise: ${error.message}`);
+      if (!(error instanceof Failure) || !REFUSALS.includes(error.status) || this.#lists.has(endpoint)) throw error;
+      this.#lists.add(endpoint);
+      return this.#golden(endpoint, texts, signal);
+    }
+  }
+
+  /** Sends a request of a check, bounded as an attempt. */
+  #once(request: HttpRequest, signal: AbortSignal | undefined): Promise<HttpReply> {
+    const { effects, closed, attemptTimeoutMs: timeoutMs, maxReplyBytes } = this.#context;
+    const either = AbortSignal.any([closed, ...(signal === undefined ? [] : [signal])]);
+    return exchange(effects, request, { signal: either, timeoutMs, maxReplyBytes });
+  }
+
+  async #describing(endpoint: Endpoint): Promise<HttpRequest> {
+    const url = `${endpoint.url}/v1/models/${encodeURIComponent(this.#model)}`;
+    return { method: "GET", url, headers: await this.#headers(endpoint) };
+  }
+
+  async #requestOf(endpoint: Endpoint, texts: readonly string[]): Promise<HttpRequest> {
+    const { dims } = this.#options;
+    const headers = await this.#headers(endpoint);
+    headers.set("content-type", "application/json");
+    const body = new TextEncoder().encode(
+      JSON.stringify({
+        ...{ model: this.#model, input: texts },
+        encoding_format: this.#lists.has(endpoint) ? "float" : "base64",
+        ...(dims !== undefined && { dimensions: dims }),
+      }),
+    );
+    return { method: "POST", url: `${endpoint.url}/v1/embeddings`, headers, body };
+  }
+
+  /** Reads a reply. @throws ReplyError */
+  #read({ bytes }: HttpReply, count: number): Reply {
+    const reply = asObject(parse(decodeText(bytes, "the reply")), "the reply");
+    const { data, usage } = reply;
+    if (!Array.isArray(data) || data.length !== count)
+      throw new ReplyError(`the reply has ${Array.isArray(data) ? data.length : "no"} vectors for ${count} texts`);
+    const vectors: Float32Array[] = [];
+    for (const [at, each] of (data as unknown[]).entries()) {
+      const { index = at, embedding } = asObject(each, "an entry of the reply");
+      if (!Number.isSafeInteger(index) || !((index as number) in data) || (index as number) in vectors)
+        throw new ReplyError(`the reply has the index ${show(index)} twice, or for no text`);
+      const vector = vectorOf(embedding);
+      this.#width ??= vector.length;
+      if (vector.length !== this.#width)
+        throw new ReplyError(`a vector has ${vector.length} numbers, others have ${this.#width}`);
+      vectors[index as number] = vector;
+    }
+    const tokens =
+      typeof usage === "object" && usage !== null ? (usage as Record<string, unknown>)["prompt_tokens"] : null;
+    return { vectors, tokens: typeof tokens === "number" ? tokens : null, stated: statedIn(reply) };
+  }
+}
+
+function otherModel(why: string): Failure {
+  return new Failure(`the server's model is not known to be the right one: ${why}`, { reason: "other-model" });
+}
+
+function isSame(a: Stated, b: Stated): boolean {
+  return a?.identity === b?.identity && a?.variant === b?.variant;
+}
+
+function statedIn({ parameters }: Readonly<Record<string, unknown>>): Stated {
+  if (typeof parameters !== "object" || parameters === null) return null;
+  const { identity, variant } = parameters as Readonly<Record<string, unknown>>;
+  return typeof identity === "string" && typeof variant === "string" ? { identity, variant } : null;
+}
+
+/** Reads a vector: a list of numbers, or the bytes of little-endian float32 numbers in base64. @throws ReplyError */
+function vectorOf(value: unknown): Float32Array {
+  const vector = typeof value === "string" ? fromBase64(value) : Array.isArray(value) ? Float32Array.from(value) : null;
+  if (vector === null || vector.length === 0 || !vector.every((x) => Number.isFinite(x)))
+    throw new ReplyError("a vector is not one of finite numbers");
+  return vector;
+}
+
+function fromBase64(text: string): Float32Array | null {
+  try {
+    const bytes = Uint8Array.from(atob(text), (x) => x.charCodeAt(0));
+    return new Float32Array(bytes.buffer);
+  } catch {
+    return null;
+  }
+}
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i += 1) sum += (a[i] ?? 0) * (b[i] ?? 0);
+  return sum / (norm(a) * norm(b));
+}
+
+function norm(vector: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < vector.length; i += 1) sum += (vector[i] ?? 0) ** 2;
+  return Math.sqrt(sum);
+}

@@ -1,0 +1,384 @@
+// `/v1/embeddings` of a real server, by raw requests and by the client of selvedge/remote, which refuses other models.
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe as describeModel } from "../compress/bundle/describe.ts";
+import { writeBundle } from "../compress/bundle/pack.ts";
+import { TensorProto_DataType as T } from "../compress/onnx/onnx.gen.js";
+import type { OnnxModel } from "../compress/onnx/model.ts";
+import { floatTensor } from "../compress/onnx/tensor-proto.ts";
+import { connectEmbeddings } from "../remote/index.ts";
+import type { EmbeddingsOptions, RemoteEmbeddings } from "../remote/index.ts";
+import { seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
+import { SPECIAL, wordTokenizer } from "../test-support/word-tokenizer.ts";
+import { startServer } from "./server.ts";
+import type { RunningServer, ServeOptions } from "./server.ts";
+
+const WORDS = ["cat", "dog", "sun", "moon", "sea"];
+const WIDTH = 8;
+const VOCABULARY = SPECIAL.length + WORDS.length;
+const table = (seed: number): Float32Array => seededFloats(VOCABULARY * WIDTH, seed);
+
+/** A model whose token vectors are rows of a table. */
+const lookup = (seed: number): OnnxModel =>
+  smallModel({
+    opset: 17,
+    inputs: { ids: ["batch", "length"], mask: ["batch", "length"] },
+    outputs: ["hidden", "same"],
+    outputDims: { hidden: ["batch", "length", WIDTH], same: ["batch", "length"] },
+    types: { ids: T.INT64, mask: T.INT64, same: T.INT64 },
+    initializers: [floatTensor("table", [VOCABULARY, WIDTH], table(seed))],
+    nodes: [
+      { opType: "Gather", input: ["table", "ids"], output: ["hidden"] },
+      { opType: "Identity", input: ["mask"], output: ["same"] },
+    ],
+  });
+
+/** The vector of a text of known words: the mean of its tokens, scaled to length 1. */
+function vectorOf(text: string, seed = 1, dims = WIDTH): number[] {
+  const words = text === "" ? [] : text.split(" ");
+  const ids = [2, ...words.map((x) => (WORDS.includes(x) ? SPECIAL.length + WORDS.indexOf(x) : 1)), 3];
+  const sums = Array.from({ length: dims }, (_, i) =>
+    ids.reduce((sum, id) => sum + (table(seed)[id * WIDTH + i] ?? 0), 0),
+  );
+  return sums.map((x) => x / Math.hypot(...sums));
+}
+
+let folder: string;
+let server: RunningServer;
+const started: RunningServer[] = [];
+
+async function bundleOf(name: string, seed: number, prompt?: string): Promise<string> {
+  const model = lookup(seed);
+  const described = await describeModel(model, `${name}.onnx`, undefined);
+  const text = {
+    tokenizer: "tokenizer.json",
+    mask: "mask",
+    maxLength: 16,
+    ...(prompt !== undefined && { prompts: { usual: prompt }, prompt: "usual" }),
+  };
+  const path = join(folder, `${name}-${seed}`);
+  await writeBundle(path, {
+    model: {
+      ...described,
+      name,
+      inputs: described.inputs.map((x) => (x.name === "ids" ? { ...x, text } : x)),
+      outputs: described.outputs.map((x) =>
+        x.name === "hidden" ? { ...x, decode: { op: "pool", mode: "mean", mask: "mask", normalize: true } } : x,
+      ),
+    },
+    variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }],
+    assets: [{ path: "tokenizer.json", bytes: new TextEncoder().encode(wordTokenizer(WORDS)) }],
+  });
+  return path;
+}
+
+async function serve(bundles: readonly string[], options: Partial<ServeOptions> = {}): Promise<RunningServer> {
+  const running = await startServer({ bundles, port: 0, lanes: 1, logLevel: "silent", ...options });
+  started.push(running);
+  await running.ready;
+  return running;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-embeddings-"));
+  const layers = twoLayers({ opset: 17, inputs: 4, units: 4, outputs: 2 });
+  await writeBundle(join(folder, "layers"), {
+    model: await describeModel(layers, "layers.onnx", undefined),
+    variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", model: layers }] }],
+  });
+  const words = await bundleOf("words", 1);
+  server = await serve([words, await bundleOf("prompted", 1, "sea "), join(folder, "layers")], { maxRows: 40 });
+}, 60_000);
+
+afterAll(async () => {
+  await Promise.all(started.map((x) => x.close()));
+  rmSync(folder, { recursive: true, force: true });
+}, 60_000);
+
+interface Reply {
+  readonly status: number;
+  readonly body: {
+    readonly object?: string;
+    readonly model?: string;
+    readonly data?: readonly {
+      readonly object: string;
+      readonly index: number;
+      readonly embedding: number[] | string;
+    }[];
+    readonly usage?: object;
+    readonly parameters?: { readonly identity: string; readonly variant: string };
+    readonly error?: { readonly message: string; readonly type: string; readonly code: string | null };
+  };
+}
+
+async function post(body: unknown, base = server.url, headers: Record<string, string> = {}): Promise<Reply> {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const reply = await fetch(`${base}/v1/embeddings`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: text,
+  });
+  return { status: reply.status, body: (await reply.json()) as Reply["body"] };
+}
+
+const expectClose = (found: ArrayLike<number> | undefined, known: readonly number[]): void => {
+  expect(found).toHaveLength(known.length);
+  for (const [i, x] of known.entries()) expect(found?.[i]).toBeCloseTo(x, 5);
+};
+
+describe("the server", () => {
+  test("answers a text and a list of texts with pooled vectors, in their order", async () => {
+    const { status, body } = await post({ model: "words", input: "cat sun" });
+    expect(status).toBe(200);
+    const { data = [], ...rest } = body;
+    expect(rest).toEqual({
+      ...{ object: "list", model: "words", usage: { prompt_tokens: 4, total_tokens: 4 } },
+      parameters: { identity: expect.stringMatching(/^[0-9a-f]{64}$/) as string, variant: "f32" },
+    });
+    expect(data.map(({ object, index }) => ({ object, index }))).toEqual([{ object: "embedding", index: 0 }]);
+    expectClose(data[0]?.embedding as number[], vectorOf("cat sun"));
+
+    const texts = ["sea", "cat dog sun moon sea", "", "moon moon", "unknown", ...new Array<string>(35).fill("dog")];
+    const many = await post({ model: "words", input: texts });
+    expect(many.body.data?.map((x) => x.index)).toEqual(texts.map((_, i) => i));
+    for (const [i, text] of texts.entries()) expectClose(many.body.data?.[i]?.embedding as number[], vectorOf(text));
+    expect(many.body.usage).toEqual({ prompt_tokens: 3 + 7 + 2 + 4 + 3 + 35 * 3, total_tokens: 124 });
+  });
+
+  test("puts the prompt that the bundle names for every text before it", async () => {
+    const { body } = await post({ model: "prompted", input: "cat" });
+    expectClose(body.data?.[0]?.embedding as number[], vectorOf("sea cat"));
+  });
+
+  test("answers in base64, and with fewer numbers", async () => {
+    const { body } = await post({ model: "words", input: ["dog"], encoding_format: "base64", dimensions: 3 });
+    const bytes = Buffer.from(body.data?.[0]?.embedding as string, "base64");
+    expectClose(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + 12)), vectorOf("dog", 1, 3));
+  });
+
+  test.each([
+    [{ model: "words" }, 400, "input: expected a text"],
+    [{ model: "words", input: [] }, 400, "input: expected a text"],
+    [{ model: "words", input: [[1, 2]] }, 400, "tokens are not taken"],
+    [{ model: "words", input: ["a", 1] }, 400, "input: expected a text"],
+    [{ model: "words", input: new Array<string>(41).fill("cat") }, 400, "41 texts, at most 40"],
+    [{ model: "words", input: "a", encoding_format: "int8" }, 400, "encoding_format: expected"],
+    [{ model: "words", input: "a", dimensions: 0 }, 400, "dimensions: expected a whole number"],
+    [{ model: "words", input: "a", dimensions: 9 }, 400, "vectors have 8 numbers"],
+    [{ model: "layers", input: "a" }, 400, "makes no vectors of texts"],
+    [{ model: "none", input: "a" }, 404, 'model "none" is not served'],
+    [{ input: "a" }, 404, "is not served"],
+    ["{", 400, "JSON"],
+    ["[]", 400, "not a JSON object"],
+  ])("refuses %j as OpenAI's clients read it", async (request, status, message) => {
+    const reply = await post(request);
+    expect(reply.status).toBe(status);
+    expect(reply.body.error).toMatchObject({
+      type: "invalid_request_error",
+      code: status === 404 ? "not_found" : null,
+    });
+    expect(reply.body.error?.message).toContain(message);
+  });
+
+  test("lists models with identity and variant; errors of other paths have the other shape", async () => {
+    const list = (await (await fetch(`${server.url}/v1/models`)).json()) as {
+      data: { id: string; parameters: object }[];
+    };
+    expect(list.data.map((x) => x.id)).toEqual(["words", "prompted", "layers"]);
+    const one: unknown = await (await fetch(`${server.url}/v1/models/words`)).json();
+    expect(one).toEqual(list.data[0]);
+    expect(await (await fetch(`${server.url}/v1/none`)).json()).toMatchObject({ error: { code: "not_found" } });
+    expect(await (await fetch(`${server.url}/v2/none`)).json()).toEqual({ error: expect.any(String) as string });
+  });
+
+  test("needs the token, and answers 429 where its queue is full", async () => {
+    const own = await serve([join(folder, "words-1")], { token: "secret", maxQueue: 1 });
+    const denied = await post({ model: "words", input: "a" }, own.url);
+    expect([denied.status, denied.body.error?.type]).toEqual([401, "authentication_error"]);
+    const headers = { authorization: "Bearer secret" };
+    expect((await post({ model: "words", input: "a" }, own.url, headers)).status).toBe(200);
+    const many = await Promise.all(
+      Array.from({ length: 60 }, () => post({ model: "words", input: WORDS }, own.url, headers)),
+    );
+    const busy = many.filter((x) => x.status === 429);
+    expect(busy.length).toBeGreaterThan(0);
+    expect(busy[0]?.body.error?.type).toBe("rate_limit_error");
+    expect(many.every((x) => x.status === 200 || x.status === 429)).toBe(true);
+  });
+});
+
+/** Starts an OpenAI-shaped server that states nothing. */
+async function startOther(
+  answer: (texts: readonly string[], asked: Readonly<Record<string, unknown>>) => { status?: number; body: object },
+): Promise<{ url: string; asked: string[]; close: () => void }> {
+  const asked: string[] = [];
+  const http = createServer((request, reply) => {
+    let text = "";
+    request.on("data", (part: Buffer) => (text += part.toString()));
+    request.on("end", () => {
+      asked.push(`${request.method} ${request.url}`);
+      const body = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
+      const { status = 200, body: answered } =
+        request.method === "GET" ? { status: 404, body: {} } : answer(body["input"] as string[], body);
+      reply.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answered));
+    });
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+  return { url, asked, close: () => http.close() };
+}
+
+const listOf = (vectors: readonly (readonly number[])[]): object => ({
+  data: vectors.map((embedding, index) => ({ index, embedding })),
+});
+
+describe("the client", () => {
+  const connect = (
+    urls: readonly string[],
+    options: EmbeddingsOptions,
+    bounds: { attempts?: number } = {},
+  ): Promise<RemoteEmbeddings> => connectEmbeddings({ endpoints: urls, model: "words", ...bounds, ...options });
+  const golden = { texts: ["cat", "dog sun"], vectors: [vectorOf("cat"), vectorOf("dog sun")] };
+  const identityOf = async (url: string): Promise<{ identity: string; variant: string }> =>
+    (await post({ model: "words", input: "a" }, url)).body.parameters as { identity: string; variant: string };
+  const refusal = { code: "remote-failed", details: { reason: "other-model" } };
+
+  test("takes vectors of a server that states the expected identity and variant", async () => {
+    const model = await connect([server.url], { expect: await identityOf(server.url) });
+    const { vectors, info } = await model.embed(["moon", "sea sun"]);
+    expectClose(vectors[0], vectorOf("moon"));
+    expectClose(vectors[1], vectorOf("sea sun"));
+    expect(info).toMatchObject({ endpoints: [server.url], attempts: 1, tokens: 7 });
+    expect((await model.embed([])).vectors).toEqual([]);
+  });
+
+  test("sends many texts in requests of 128", async () => {
+    const big = await serve([join(folder, "words-1")]);
+    const model = await connect([big.url], { golden, dims: undefined });
+    const texts = Array.from({ length: 300 }, (_, i) => WORDS[i % 5] ?? "");
+    const { vectors, info } = await model.embed(texts);
+    expect(info.attempts).toBe(3);
+    for (const [i, text] of texts.entries()) expectClose(vectors[i], vectorOf(text));
+  });
+
+  test("refuses a server that states another identity or variant, though the golden agrees", async () => {
+    const expected = await identityOf(server.url);
+    await expect(connect([server.url], { expect: { ...expected, identity: "0" }, golden })).rejects.toMatchObject(
+      refusal,
+    );
+    await expect(connect([server.url], { expect: { ...expected, variant: "int8" } })).rejects.toMatchObject(refusal);
+  });
+
+  test("checks a server that states nothing by the golden's cosine", async () => {
+    const other = await startOther((texts) => ({ body: listOf(texts.map((x) => vectorOf(x).map((y) => 3 * y))) }));
+    const wrong = await startOther((texts) => ({ body: listOf(texts.map((x) => vectorOf(x, 2))) }));
+    const near = await startOther((texts) => ({
+      body: listOf(texts.map((x) => vectorOf(x).map((y, i) => y + (i === 0 ? 0.06 : 0)))),
+    }));
+    const short = await startOther((texts) => ({ body: listOf(texts.map((x) => vectorOf(x).slice(1))) }));
+    try {
+      const model = await connect([other.url], { golden });
+      expectClose(
+        (await model.embed(["sea"])).vectors[0],
+        vectorOf("sea").map((y) => 3 * y),
+      );
+      // One description, one golden, one first request, one request.
+      expect(other.asked.map((x) => x.split(" ")[0])).toEqual(["GET", "POST", "POST", "POST"]);
+      for (const { url } of [wrong, near, short])
+        await expect(connect([url], { golden })).rejects.toMatchObject(refusal);
+      await expect(connect([other.url], { expect: await identityOf(server.url) })).rejects.toMatchObject(refusal);
+      // Of two servers the right one answers, and its vectors alone.
+      const both = await connect([wrong.url, other.url], { golden });
+      for (let i = 0; i < 6; i += 1) expect((await both.embed(["sea"])).info.endpoints).toEqual([other.url]);
+    } finally {
+      for (const { close } of [other, wrong, near, short]) close();
+    }
+  });
+
+  test("refuses a server whose model changes after the check", async () => {
+    let seed = 1;
+    const other = await startOther((texts) => ({
+      body: { ...listOf(texts.map((x) => vectorOf(x, seed))), parameters: { identity: `${seed}`, variant: "f32" } },
+    }));
+    try {
+      // Its description is missing, so the first answers state what the description did not.
+      await expect(connect([other.url], { golden }, { attempts: 2 })).rejects.toMatchObject(refusal);
+    } finally {
+      other.close();
+    }
+    const silent = await startOther((texts) =>
+      seed === 0 ? { status: 503, body: {} } : { body: listOf(texts.map((x) => vectorOf(x, seed))) },
+    );
+    try {
+      const model = await connect([silent.url], { golden }, { attempts: 2 });
+      seed = 0;
+      await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+      seed = 2;
+      await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
+      seed = 1;
+      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+    } finally {
+      silent.close();
+    }
+  });
+
+  test("sends lists of numbers to a server that refuses base64", async () => {
+    const formats: unknown[] = [];
+    const other = await startOther((texts, { encoding_format: format }) => {
+      formats.push(format);
+      return format === "base64" ? { status: 422, body: {} } : { body: listOf(texts.map((x) => vectorOf(x))) };
+    });
+    try {
+      const model = await connect([other.url], { golden });
+      await model.embed(["sea"]);
+      expect(formats).toEqual(["base64", "float", "float", "float"]);
+    } finally {
+      other.close();
+    }
+  });
+
+  test.each([
+    ["another number of vectors", () => listOf([vectorOf("cat")])],
+    ["an index twice", (n: number) => ({ data: Array.from({ length: n }, () => ({ index: 0, embedding: [1] })) })],
+    ["an index of no text", (n: number) => ({ data: Array.from({ length: n }, () => ({ index: 9, embedding: [1] })) })],
+    ["no number", (n: number) => listOf(Array.from({ length: n }, () => [NaN]))],
+    ["no vector", (n: number) => ({ data: Array.from({ length: n }, () => ({ embedding: "%%%" })) })],
+    ["no list", () => ({ data: null })],
+  ])("refuses a reply with %s", async (_, reply) => {
+    const other = await startOther((texts) => ({ body: reply(texts.length) }));
+    try {
+      await expect(connect([other.url], { golden }, { attempts: 2 })).rejects.toMatchObject(refusal);
+    } finally {
+      other.close();
+    }
+  });
+
+  test("checks its arguments before anything is sent", async () => {
+    const other = await startOther(() => ({ body: {} }));
+    try {
+      const bad: [EmbeddingsOptions, string][] = [
+        [{}, "`expect` or `golden` is needed"],
+        [{ golden: { texts: [], vectors: [] } }, "golden: expected 1 to 128 texts"],
+        [{ golden: { texts: ["a"], vectors: [[0, 0]] } }, "golden.vectors: number 0 is no vector"],
+        [{ golden: { texts: ["a"], vectors: [[1, 0]] }, dims: 3 }, "is no vector of 3 numbers"],
+        [{ golden, dims: 0 }, "dims: expected"],
+        [{ expect: { identity: 1, variant: "f32" } as never }, "expect: expected"],
+      ];
+      for (const [options, message] of bad) await expect(connect([other.url], options)).rejects.toThrow(message);
+      await expect(connectEmbeddings({ endpoints: [other.url], model: "", golden })).rejects.toThrow("model:");
+      expect(other.asked).toEqual([]);
+    } finally {
+      other.close();
+    }
+    const model = await connect([server.url], { golden });
+    await expect(model.embed("cat" as never)).rejects.toThrow("texts: expected a list of texts");
+    await expect(model.embed(["cat", "\ud800"])).rejects.toThrow("number 1 is none");
+    await expect(model.embed(["cat"], { signal: AbortSignal.abort("gone") })).rejects.toBe("gone");
+    model.close();
+    await expect(model.embed(["cat"])).rejects.toMatchObject({ code: "closed" });
+  });
+});

@@ -1,0 +1,124 @@
+// `/v1/embeddings` in the shape of OpenAI's API, for bundles that turn texts into vectors: clients that speak it need no
+// tokenizer. The reply states the bundle's identity and variant beside it, so that vectors of two models never mix.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { asObject, decodeText } from "../remote/plain-json.ts";
+import { HttpError } from "./http-error.ts";
+import type { Tensors } from "./lane.ts";
+import type { ServedModel } from "./served-models.ts";
+
+/** The server as these routes use it. */
+export interface EmbeddingsContext {
+  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly maxRows: number;
+  /** Calls back with a function that runs feeds until the request's time ends or its client leaves. */
+  answer<T>(
+    model: ServedModel,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    work: (run: (feeds: Tensors) => Promise<Tensors>) => Promise<T>,
+  ): Promise<T>;
+}
+
+/** A request, checked. */
+interface EmbeddingsCall {
+  readonly model: ServedModel;
+  readonly texts: readonly string[];
+  readonly isBase64: boolean;
+  /** Numbers of a vector that are kept; undefined for all. */
+  readonly dims: number | undefined;
+}
+
+/** Adds `/v1/embeddings` and `/v1/models`. */
+export function addEmbeddings(app: FastifyInstance, context: EmbeddingsContext): void {
+  const { models } = context;
+  app.get("/v1/models", () => ({ object: "list", data: [...models.values()].map(described) }));
+  app.get("/v1/models/:model", (request) => described(modelOf(models, (request.params as { model: string }).model)));
+  app.post("/v1/embeddings", async (request, reply) => {
+    const { model, texts, isBase64, dims } = readCall(request.body, context);
+    const { embedder } = model;
+    if (embedder === null)
+      throw new HttpError(400, `model "${model.name}" makes no vectors of texts: its bundle declares no pooling`);
+    const { vectors, tokens } = await context.answer(model, request, reply, (run) => embedder(texts, run));
+    const data = vectors.map((vector, index) => {
+      const own = shortened(vector, dims);
+      return { object: "embedding", index, embedding: isBase64 ? toBase64(own) : Array.from(own) };
+    });
+    const usage = { prompt_tokens: tokens, total_tokens: tokens };
+    return reply
+      .type("application/json")
+      .send(
+        Buffer.from(
+          JSON.stringify({ object: "list", data, model: model.name, usage, parameters: parametersOf(model) }),
+        ),
+      );
+  });
+}
+
+/** Returns the body of an error, as OpenAI's clients read it. */
+export function openAiError(status: number, message: string): object {
+  const type =
+    status === 401
+      ? "authentication_error"
+      : status === 429
+        ? "rate_limit_error"
+        : status < 500
+          ? INVALID
+          : "api_error";
+  return { error: { message, type, param: null, code: status === 404 ? "not_found" : null } };
+}
+
+const INVALID = "invalid_request_error";
+
+function described(model: ServedModel): object {
+  const { name } = model;
+  return { id: name, object: "model", created: 0, owned_by: "selvedge", parameters: parametersOf(model) };
+}
+
+function parametersOf({ identity, variant }: ServedModel): object {
+  return { identity, variant };
+}
+
+function modelOf(models: ReadonlyMap<string, ServedModel>, name: unknown): ServedModel {
+  const found = typeof name === "string" ? models.get(name) : undefined;
+  if (found === undefined) throw new HttpError(404, `model ${JSON.stringify(name)?.slice(0, 100)} is not served`);
+  return found;
+}
+
+function readCall(body: unknown, { models, maxRows }: EmbeddingsContext): EmbeddingsCall {
+  let fields: Readonly<Record<string, unknown>>;
+  try {
+    const bytes = body instanceof Uint8Array ? body : new Uint8Array();
+    fields = asObject(JSON.parse(decodeText(bytes, "the request")), "the request");
+  } catch (error) {
+    throw new HttpError(400, error instanceof Error ? error.message : String(error));
+  }
+  const { input, encoding_format: encoding = "float", dimensions } = fields;
+  const model = modelOf(models, fields["model"]);
+  const texts: unknown[] = Array.isArray(input) ? input : [input];
+  if (texts.length === 0 || !texts.every((x) => typeof x === "string"))
+    throw new HttpError(400, "input: expected a text or a list of texts; tokens are not taken");
+  if (texts.length > maxRows) throw new HttpError(400, `input: ${texts.length} texts, at most ${maxRows}`);
+  if (encoding !== "float" && encoding !== "base64")
+    throw new HttpError(400, 'encoding_format: expected "float" or "base64"');
+  if (
+    dimensions !== undefined &&
+    dimensions !== null &&
+    !(Number.isSafeInteger(dimensions) && (dimensions as number) > 0)
+  )
+    throw new HttpError(400, "dimensions: expected a whole number from 1");
+  return { model, texts, isBase64: encoding === "base64", dims: (dimensions as number | null) ?? undefined };
+}
+
+/** Keeps the first numbers and scales them to length 1. */
+function shortened(vector: Float32Array, dims: number | undefined): Float32Array {
+  if (dims === undefined || dims === vector.length) return vector;
+  if (dims > vector.length) throw new HttpError(400, `dimensions: the model's vectors have ${vector.length} numbers`);
+  const part = vector.slice(0, dims);
+  const length = Math.hypot(...part);
+  return length === 0 ? part : part.map((x) => x / length);
+}
+
+/** The bytes of little-endian float32 numbers. */
+function toBase64(vector: Float32Array): string {
+  return Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString("base64");
+}
