@@ -1,5 +1,5 @@
 // The gateway (`selvedge serve --upstream`): passes requests of pages on to Triton, KServe or MLServer, which lack CORS or
-// a token. Checks, limits and log are those of the server for bundles (routes.ts). Bodies are read whole before they are
+// a token. Checks, limits and log are those of the server for bundles (checks.ts). Bodies are read whole before they are
 // passed on, so that no slow client holds a connection to the engine; answers are streamed. Uses node:http alone:
 // `fetch` decompresses answers, and @fastify/http-proxy streams bodies past their limit.
 import { request as requestHttp } from "node:http";
@@ -7,18 +7,15 @@ import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
+import { addChecks } from "./checks.ts";
 import { HttpError } from "./http-error.ts";
+import { clock, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./http-server.ts";
+import type { HttpOptions, RunningServer } from "./http-server.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
-import { addChecks } from "./routes.ts";
-import { clock, DEFAULTS, drain, httpOptions, withoutUndefined } from "./server.ts";
-import type { RunningServer, ServeOptions } from "./server.ts";
 
 /** Options of `startGateway`. */
-export interface GatewayOptions extends Omit<
-  ServeOptions,
-  "bundles" | "variant" | "lanes" | "threads" | "maxBatchSize" | "maxRows" | "maxQueue"
-> {
+export interface GatewayOptions extends HttpOptions {
   /** Base address of the server to pass requests on to. */
   readonly upstream: string;
 }
@@ -33,7 +30,7 @@ const OWN_HEADERS =
  */
 export async function startGateway(options: GatewayOptions): Promise<RunningServer> {
   requirePackages(["fastify"]);
-  const set = { ...DEFAULTS, ...withoutUndefined(options) };
+  const set = { ...HTTP_DEFAULTS, ...withoutUndefined(options) };
   const { timeoutMs, maxBodyBytes, maxPendingBytes = 8 * maxBodyBytes, token } = set;
   const { fastify } = await loadFastify();
   const app = fastify(httpOptions(set));

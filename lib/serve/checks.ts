@@ -1,0 +1,145 @@
+// Checks before and after each request, of the server for bundles and of the gateway: origin, token, the size of what is
+// not answered yet, errors, and the log.
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { openAiError } from "./embeddings.ts";
+import type { ServerClock } from "./executor.ts";
+import { HttpError } from "./http-error.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import { PendingBytes, readBody } from "./request-body.ts";
+import type { ServedModel } from "./served-models.ts";
+
+/** Header with the length of the JSON in front of tensor bytes. */
+export const HEADER_LENGTH = "inference-header-content-length";
+const CORS_MAX_AGE_S = "7200";
+/** Characters of an error that a client reads: it may quote the request, which may be large. */
+const MESSAGE_MAX = 500;
+
+/** Collaborators and bounds of the checks around each request. */
+export interface CheckContext {
+  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly metrics: Metrics;
+  readonly state: { readonly isStopping: boolean };
+  readonly clock: ServerClock;
+  readonly origins: readonly string[];
+  readonly token: string | undefined;
+  readonly maxBodyBytes: number;
+  readonly maxPendingBytes: number;
+  readonly timeoutMs: number;
+  readonly log: Log;
+  /** Whether bodies are for another server, which decompresses them. */
+  readonly isPassedOn?: boolean;
+  /** Facts of a request's run, for its line in the log. */
+  readonly runs: WeakMap<FastifyRequest, object>;
+}
+
+/** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
+export function addChecks(app: FastifyInstance, context: CheckContext): void {
+  const { origins, token, maxPendingBytes, maxBodyBytes, log, isPassedOn } = context;
+  const pending = new PendingBytes(maxPendingBytes);
+  app.removeAllContentTypeParsers();
+  // The protocol's clients send other content types than they should, or none.
+  app.addContentTypeParser("*", (request: FastifyRequest) => readBody(request, maxBodyBytes, pending, isPassedOn));
+  app.addHook("onRequest", async (request, reply) => {
+    record(request, reply, context);
+    pending.track(request, reply);
+    checkOrigin(request, reply, origins);
+    if (request.method === "OPTIONS") return reply.code(204).send();
+    if (token !== undefined && !request.url.startsWith("/v2/health/") && !hasToken(request, token)) {
+      reply.header("www-authenticate", "Bearer");
+      throw new HttpError(401, "expected the header Authorization: Bearer with the server's token");
+    }
+    if (request.method !== "POST") return undefined;
+    const length = Number(request.headers["content-length"] ?? 0);
+    if (!(length <= maxBodyBytes)) throw new HttpError(413, `the body is larger than ${maxBodyBytes} bytes`);
+    pending.check(length);
+    return undefined;
+  });
+  addAnswerLimits(app, context, pending);
+  app.setNotFoundHandler((request, reply) =>
+    reply
+      .code(404)
+      .send(errorOf(request, 404, `${request.method} ${quoted(request.url)} is not a part of this server`)),
+  );
+  app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status === 500) log("error", error.message, { path: request.url.slice(0, 200), stack: error.stack });
+    const { retryAfterS = null } = error instanceof HttpError ? error : {};
+    if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
+    return reply.code(status).send(errorOf(request, status, error.message.slice(0, MESSAGE_MAX)));
+  });
+}
+
+/** Returns the body of an error in the shape of the protocol that a path is of. */
+function errorOf({ url }: FastifyRequest, status: number, message: string): object {
+  return url.startsWith("/v1/") ? openAiError(status, message) : { error: message };
+}
+
+/** Counts the bytes of answers, and closes the connection of a client that does not read its answer in time. */
+function addAnswerLimits(app: FastifyInstance, context: CheckContext, pending: PendingBytes): void {
+  const { state, clock, timeoutMs } = context;
+  app.addHook("onSend", async (request, reply, payload) => {
+    // A client that is to reconnect does so elsewhere.
+    if (state.isStopping) reply.header("connection", "close");
+    if (!pending.add(request, payload instanceof Uint8Array ? payload.length : 0)) return payload;
+    const cancel = clock.setTimer(() => {
+      reply.code(499).raw.destroy();
+    }, timeoutMs);
+    reply.raw.once("close", cancel);
+    return payload;
+  });
+}
+
+/** Counts and logs a request once its reply was sent, or its client left. */
+function record(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { clock, metrics, models, runs, log }: CheckContext,
+): void {
+  const startMs = clock.now();
+  reply.raw.once("close", () => {
+    const { method, params, url } = request;
+    const status = reply.raw.writableFinished ? reply.statusCode : 499;
+    const ms = clock.now() - startMs;
+    const { model = "" } = (params ?? {}) as { readonly model?: string };
+    if (method === "POST") metrics.request(models.has(model) ? model : "", status, ms);
+    const path = url.split("?")[0]?.slice(0, 200);
+    log("info", "request", { method, path, status, ms: rounded(ms), ...runs.get(request) });
+  });
+}
+
+/** Rounds a time for the log. */
+export function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+/**
+ * Allows a listed origin, and refuses others. Without Access-Control-Allow-Origin a page can't read an answer, but it can
+ * still send a POST of text/plain. The server has no pages, so no origin is its own.
+ */
+function checkOrigin({ headers }: FastifyRequest, reply: FastifyReply, origins: readonly string[]): void {
+  const { origin } = headers;
+  if (origin === undefined) return;
+  reply.header("vary", "origin");
+  if (!origins.includes(origin) && !origins.includes("*"))
+    throw new HttpError(403, `pages of ${quoted(origin)} may not use this server: list the origin with --origin`);
+  reply.headers({
+    "access-control-allow-origin": origins.includes("*") ? "*" : origin,
+    "access-control-expose-headers": `${HEADER_LENGTH}, retry-after, date`,
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": `authorization, content-type, content-encoding, ${HEADER_LENGTH}`,
+    "access-control-max-age": CORS_MAX_AGE_S,
+  });
+}
+
+/** Compares in a time that does not depend on the token. */
+function hasToken({ headers }: FastifyRequest, token: string): boolean {
+  const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
+  return timingSafeEqual(hash(headers.authorization ?? ""), hash(`Bearer ${token}`));
+}
+
+/** Returns a part of a request as a message quotes it. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 100));
+}
