@@ -1,5 +1,7 @@
 // Copies of requests that are late, sent to a server: real engine, scheduler, worker code and client in a simulated world.
 import { expect, test } from "vitest";
+import { isSelvedgeError } from "../core/errors.ts";
+import { Random } from "../test-support/random.ts";
 import { failure, load, MODELS, stage, URL_A } from "../test-support/remote/remote-stage.ts";
 import type { RemoteStage, RemoteStageOptions } from "../test-support/remote/remote-stage.ts";
 import type { Model } from "./model.ts";
@@ -206,6 +208,51 @@ test("a recurrent state is never hedged", async () => {
   for (let i = 0; i < 60; i += 1)
     await scene.world.finish(state.run({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(i, i) } }));
   expect(inferred(scene)).toBe(0);
+});
+
+test("with faults on both sides each request is settled once, rightly, and copies stay within their share", async () => {
+  let copies = 0;
+  for (let seed = 1; seed <= 12; seed += 1) {
+    const random = new Random(seed);
+    const { scene, model } = await open();
+    const chance = (share: number): boolean => random.next() < share;
+    scene.world.drawFault = () => {
+      if (!chance(0.15)) return null;
+      return (
+        (["slow", "slow", "slow", "crash", "error", "out-of-memory", "hang"] as const)[Math.floor(7 * random.next())] ??
+        null
+      );
+    };
+    scene.server.fault = () => (chance(0.2) ? new Response("", { status: chance(0.5) ? 503 : 400 }) : null);
+    const ends: string[] = [];
+    const all: Promise<unknown>[] = [];
+    for (let i = 0; i < 120; i += 1) {
+      if (chance(0.03)) scene.server.isUp = !scene.server.isUp;
+      const stop = new AbortController();
+      const deadlineMs = chance(0.2) ? 50 + 400 * random.next() : undefined;
+      const run = scene.run(model, i, { signal: stop.signal, deadlineMs }).then(
+        ({ outputs }) => ends.push(outputs["y"]?.data[0] === 2 * i ? "right" : "wrong"),
+        (error: unknown) => ends.push(error === "enough" ? "cancelled" : isSelvedgeError(error) ? error.code : "other"),
+      );
+      all.push(run);
+      if (chance(0.05))
+        scene.world.at(30 * random.next(), () => {
+          stop.abort("enough");
+        });
+      await scene.pass(40 * random.next());
+    }
+    await scene.world.finish(Promise.all(all));
+    scene.world.drawFault = () => null;
+    await scene.pass(30_000);
+    expect([seed, ends.length, ends.filter((x) => x === "wrong" || x === "other")]).toEqual([seed, 120, []]);
+    const { requests, offload } = scene.engine.stats();
+    const { asked, done, failed, rejected, cancelled, queued, running } = requests;
+    expect([seed, done + failed + rejected + cancelled, queued, running]).toEqual([seed, asked, 0, 0]);
+    expect(done).toBe((offload?.local.requests ?? 0) + (offload?.remote.requests ?? 0));
+    expect(offload?.hedges.sent).toBeLessThanOrEqual(0.1 * asked);
+    copies += offload?.hedges.sent ?? 0;
+  }
+  expect(copies).toBeGreaterThan(12);
 });
 
 test("a wrong option is named", async () => {
