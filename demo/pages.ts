@@ -21,6 +21,7 @@ export const PAGES: readonly Page[] = [
   { folder: "latency", name: "Latency" },
   { folder: "scheduler", name: "Scheduler" },
   { folder: "faults", name: "Faults" },
+  { folder: "offload", name: "Offload" },
 ];
 
 /** Inserts the common parts; `folder` is empty for the front page. */

@@ -27,9 +27,17 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       ]),
     ),
   ),
-  pages: ["site", "spam", "search", "camera", "models", "ocr.own-browser", "scheduler-page", "faults-page"].map(
-    (x) => `site/${x}`,
-  ),
+  pages: [
+    "site",
+    "spam",
+    "search",
+    "camera",
+    "models",
+    "ocr.own-browser",
+    "scheduler-page",
+    "faults-page",
+    "offload-page",
+  ].map((x) => `site/${x}`),
   placement: [
     "backend.spec",
     "batches",

@@ -15,6 +15,7 @@ const PAGES = [
   "/models/",
   "/scheduler/",
   "/faults/",
+  "/offload/",
 ];
 
 for (const path of PAGES) {
