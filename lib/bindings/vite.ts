@@ -105,6 +105,7 @@ const PAGE_ENTRIES: readonly string[] = [
   "selvedge/react",
   "selvedge/ai-sdk",
   "selvedge/remote",
+  "selvedge/offload",
   "selvedge/wasm",
   "selvedge/min",
   "selvedge/testing",
