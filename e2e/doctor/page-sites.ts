@@ -502,6 +502,17 @@ export const PAGE_TWINS: readonly Broken[] = [
     make: () => copied({ headers: [header("/", POLICY, "sandbox allow-scripts")] }),
   },
   {
+    name: "Vite's hashed script that IIS calls application/octet-stream",
+    finding: "script-type",
+    isSilent: true,
+    line: /mimeMap|text\/javascript/,
+    make: async () => {
+      const site = await hashed({ base: "/", headers: [header("*", "Server", "Microsoft-IIS/10.0")] });
+      site.headers.push(header(`/${site.app.script.replace(/^\//, "")}`, "Content-Type", "application/octet-stream"));
+      return site;
+    },
+  },
+  {
     name: "a script whose host allows another origin to read it, behind nginx",
     finding: "script-blocked",
     isSilent: true,

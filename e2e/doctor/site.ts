@@ -53,6 +53,8 @@ export interface Site {
   hostname: string;
   /** A second origin, for models or scripts. */
   readonly other: Site | null;
+  /** Whether the second origin is served over https too, where the site is. */
+  isOtherSecure: boolean;
   /** Replaces the page's code by one that is built otherwise. */
   readonly mended: ReadonlyMap<string, Uint8Array> | null;
 }
@@ -111,6 +113,7 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     base: "/",
     hostname: "127.0.0.1",
     other: null,
+    isOtherSecure: false,
     mended: null,
     ...given,
   };
@@ -129,7 +132,7 @@ export async function serveSite(
   port = 0,
   tls?: { readonly key: string; readonly cert: string },
 ): Promise<Served> {
-  const other = site.other === null ? null : await serveSite(site.other);
+  const other = site.other === null ? null : await serveSite(site.other, 0, site.isOtherSecure ? tls : undefined);
   const origin = other === null ? "" : new URL(other.url).origin;
   const listener: RequestListener = (request, response) => {
     answer(site, origin, request, response);
@@ -238,7 +241,8 @@ export function mend(site: Site, change: Change): void {
       drop(site, new RegExp(`^${change.name}$`, "i"), change.path);
       return;
     case "https":
-      throw new Error("a site has one protocol");
+      site.isOtherSecure = true;
+      return;
     case "import-map": {
       const map = `<script type="importmap">${JSON.stringify({ imports: change.imports })}</script>`;
       const withoutMaps = (html = ""): string => html.replaceAll(/<script type="importmap">[^]*?<\/script>/g, "");

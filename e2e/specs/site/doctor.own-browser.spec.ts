@@ -11,10 +11,10 @@ import { basePathOf, serveFolder } from "../../../lib/doctor/serve-folder.ts";
 import { diagnose } from "../../../lib/doctor/doctor.ts";
 import type { Report } from "../../../lib/doctor/doctor.ts";
 import { makeSite, mend, serveSite } from "../../doctor/site.ts";
-import type { Site } from "../../doctor/site.ts";
-import { app, byVite, copied, GOOD, model, SITES } from "../../doctor/sites.ts";
+import type { HeaderRule, Site } from "../../doctor/site.ts";
+import { app, BUNDLE, byVite, copied, GOOD, header, model, SITES } from "../../doctor/sites.ts";
 import { PAGE_GOOD, PAGE_SITES, PAGE_TWINS } from "../../doctor/page-sites.ts";
-import { TWINS } from "../../doctor/twins.ts";
+import { hashed, TWINS } from "../../doctor/twins.ts";
 import { chromiumLaunch } from "../../support/browsers.ts";
 import { certificate } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
@@ -44,7 +44,7 @@ function idsOf({ findings }: Report): string[] {
 
 /** Opens a site as a visitor, and returns what its title says in the end. */
 async function titleOf(url: string, site: Site, isSilent = false): Promise<string> {
-  const context = await page.newContext();
+  const context = await page.newContext({ ignoreHTTPSErrors: true });
   try {
     const visit = await context.newPage();
     await visit.goto(url);
@@ -135,21 +135,53 @@ test("finds nothing on a folder that Vite built for a base path, served below th
   }
 });
 
-test("names a model over http on a page over https, and the address to change", async () => {
-  const other = makeSite({ app: app(), files: new Map([model()]), hostname: "0.0.0.0" });
-  const site = await copied({ app: app({ model: "{other}/model.onnx" }), other });
-  const served = await serveSite(site, 0, await certificate());
-  try {
-    const report = await examine(served.url);
-    expect(idsOf(report)).toEqual(["error mixed-content"]);
-    expect(report.findings[0]?.message).toMatch(/page is https and http:\/\/0\.0\.0\.0:\d+\/model\.onnx is http/);
-    expect(report.findings[0]?.fixes.map((x) => x.line).join()).toMatch(
-      /^"https:\/\/0\.0\.0\.0:\d+\/model\.onnx" {2}\(in place of "http:/,
-    );
-  } finally {
-    await served.close();
-  }
-});
+/** Origins over http of pages over https; not on a loopback address, which browsers trust. */
+const elsewhere = (files: Iterable<[string, Uint8Array]>, more: readonly HeaderRule[] = []): Site =>
+  makeSite({
+    app: app(),
+    files: new Map(files),
+    hostname: "0.0.0.0",
+    headers: [header("*", "Access-Control-Allow-Origin", "*"), ...more],
+  });
+const MIXED: readonly [name: string, path: string, make: () => Promise<Site>][] = [
+  ["a model", "/model.onnx", () => copied({ app: app({ model: "{other}/model.onnx" }), other: elsewhere([model()]) })],
+  [
+    "a bundle below a path of nginx, for Vite's output below a base,",
+    "/models/v2/bundle.json",
+    () =>
+      hashed({
+        base: "/shop/",
+        options: { model: "{other}/models/v2/bundle.json" },
+        other: elsewhere(BUNDLE("/models/v2/"), [header("*", "Server", "nginx/1.27.3")]),
+      }),
+  ],
+];
+for (const [name, path, make] of MIXED)
+  test(`names ${name} over http on a page over https; over https it works`, async () => {
+    const tls = await certificate();
+    const site = await make();
+    const served = await serveSite(site, 0, tls);
+    try {
+      const report = await examine(served.url);
+      expect(idsOf(report)).toEqual(["error mixed-content"]);
+      const [found] = report.findings;
+      expect(found?.message).toMatch(new RegExp(`page is https and http://0\\.0\\.0\\.0:\\d+${path} is http`));
+      expect(found?.fixes.map((x) => x.line).join()).toMatch(
+        new RegExp(`^"https://0\\.0\\.0\\.0:\\d+${path}" {2}\\(in place of "http:`),
+      );
+      expect(await titleOf(served.url, site)).toMatch(/^failed/);
+      for (const { change } of found?.fixes ?? []) mend(site, change);
+    } finally {
+      await served.close();
+    }
+    const mended = await serveSite(site, 0, tls);
+    try {
+      expect(await titleOf(mended.url, site)).toMatch(ANSWER);
+      expect(idsOf(await examine(mended.url))).toEqual([]);
+    } finally {
+      await mended.close();
+    }
+  });
 
 test("names the faults that requests alone show where there is no browser", async () => {
   const site = await SITES.find((x) => x.finding === "csp-wasm")!.make();
