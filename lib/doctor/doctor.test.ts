@@ -291,3 +291,21 @@ test("a script that the server has, and that did not arrive in the browser, is a
   expect(idsOf(report)).toEqual(["error script-blocked"]);
   expect(report.findings[0]?.message).toContain("net::ERR_BLOCKED_BY_RESPONSE");
 });
+
+test("a worker of another build than the server's own comes from the service worker, whose bytes browsers forget", async () => {
+  const main = `${MARK} new URL("/worker-wasm.js", import.meta.url)`;
+  const shown = (build: string) => (url: string) => ({
+    serviceWorker: new URL("/sw.js", url).href,
+    errors: [
+      {
+        ...{ code: "setup-failed", reason: "version", help: "npx selvedge explain setup-failed", isHandled: false },
+        message: `${url}worker-wasm.js is of another build than the page (page ${build}, worker 0.0.9+00000000): copy the package's dist/ again.`,
+      },
+    ],
+    seen: [seen(url, "/worker-wasm.js")],
+  });
+  const files = { "/main.js": main, "/worker-wasm.js": '"0.1.0+abcdef01";', "/sw.js": "0;" };
+  expect(idsOf(await examine(files, shown("0.1.0+abcdef01")))).toContain("error service-worker-stale");
+  server?.close();
+  expect(idsOf(await examine(files, shown("0.2.0+abcdef02")))).not.toContain("error service-worker-stale");
+});

@@ -1,8 +1,9 @@
 // A service worker of the app: it may answer with files of an older release, and its precache may hold 36 MB of binaries.
 import { createHash } from "node:crypto";
-import type { Check, Evidence, Found } from "../evidence.ts";
+import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { textOf } from "../http.ts";
 import { bare, pathOf, roleByName } from "../urls.ts";
-import { filesOf } from "./facts.ts";
+import { filesOf, isServed } from "./facts.ts";
 
 /** Finds stale answers and precaches that are too large. */
 export const serviceWorker: Check = (evidence) => [...stale(evidence), ...precache(evidence)];
@@ -19,7 +20,7 @@ function stale(evidence: Evidence): Found[] {
   const failed = (browser?.seen ?? []).filter(
     (x) => x.isFromServiceWorker && x.status >= 400 && roleByName(x.url) !== null,
   );
-  const urls = [...old.map((x) => x.url), ...failed.map((x) => x.url)];
+  const urls = [...new Set([...old, ...failed, ...otherBuilds(evidence)].map((x) => x.url))];
   const script = browser?.serviceWorker ?? null;
   if (script === null || urls[0] === undefined) return [];
   return [
@@ -31,6 +32,18 @@ function stale(evidence: Evidence): Found[] {
       changes: [{ kind: "refresh-service-worker", url: pathOf(script) }],
     },
   ];
+}
+
+/**
+ * Returns worker scripts of which the page got another build, while the server's own is the page's. Browsers do not
+ * keep the bytes of a worker that has ended, and the engine ends such a one at once.
+ */
+function otherBuilds({ browser, files }: Evidence): SiteFile[] {
+  return (browser?.errors ?? []).flatMap(({ reason, message }) => {
+    const [, url, build] = /^(\S+) is of another build than the page \(page ([^\s,]+)/.exec(message) ?? [];
+    if (reason !== "version" || url === undefined || build === undefined) return [];
+    return files.filter((x) => bare(x.url) === bare(url) && isServed(x) && textOf(x.answer).includes(build));
+  });
 }
 
 /** Workbox refuses files above its limit at build time, and the others are fetched by every visitor at once. */
