@@ -86,6 +86,26 @@ test("where none of the engine's backends is there, the error says why, not what
   expect(choose).toThrow(/can't run here: none of the engine's `backends` is there.*no GPU adapter/);
 });
 
+test("an absent backend that is asked for by name has the one reason that holds", () => {
+  const why = (backend: "webgpu" | "wasm", allowed?: readonly ("webgpu" | "wasm")[], more = {}): string => {
+    try {
+      candidates(bundle(variant("f32", 1)), { ...device(null), ...more }, [], { ...free, backend, allowed });
+    } catch (error) {
+      return (error as Error).message.split("asks for: ")[1] ?? "";
+    }
+    return "none";
+  };
+  const leftOut = "the engine's `backends` leave it out.";
+  expect(why("webgpu")).toBe("this browser gives no GPU adapter.");
+  expect(why("webgpu", ["webgpu"])).toBe("this browser gives no GPU adapter.");
+  expect(why("webgpu", ["wasm"])).toBe(leftOut);
+  expect(why("webgpu", ["wasm"], { jspi: false })).toBe(leftOut);
+  expect(why("webgpu", undefined, { jspi: false })).toBe("this browser has no JSPI, which WebGPU needs here.");
+  expect(why("webgpu", undefined, { secure: false })).toContain("neither https nor localhost");
+  expect(why("wasm", ["webgpu"])).toBe(leftOut);
+  expect(why("wasm")).toBe("this browser has no WebAssembly.");
+});
+
 test("each reason is reported where it holds", () => {
   const b = bundle(variant("f32", 1));
   const place = (adapter: AdapterFacts | null, backends: readonly ("webgpu" | "wasm")[], pins = free) =>

@@ -32,6 +32,8 @@ export interface BackendChoice {
 export interface Pins {
   readonly backend: BackendName | undefined;
   readonly variant: string | undefined;
+  /** The engine's option `backends`; absent where it was left out. */
+  readonly allowed?: readonly BackendName[] | undefined;
 }
 
 /** Measurements of a bundle on this device, in ms for the typical input; null where the backend failed. */
@@ -103,13 +105,15 @@ export function possible(
   pins: Pins,
 ): Candidate[] {
   pinnedOf(bundle, pins);
-  const { backend: pinned } = pins;
+  const { backend: pinned, allowed } = pins;
   if (pinned !== undefined && !backends.includes(pinned)) {
-    const message = `${bundle.model.name} can't run on ${pinned}, which \`backend\` asks for: ${whyAbsent(pinned, device)}.`;
+    const message = `${bundle.model.name} can't run on ${pinned}, which \`backend\` asks for: ${whyAbsent(pinned, device, allowed)}.`;
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, backend: pinned, reason: "pinned" });
   }
   if (backends.length === 0) {
-    const why = (["webgpu", "wasm"] as const).map((backend) => `${backend}: ${whyAbsent(backend, device)}`).join("; ");
+    const why = (["webgpu", "wasm"] as const)
+      .map((backend) => `${backend}: ${whyAbsent(backend, device, allowed)}`)
+      .join("; ");
     const message = `${bundle.model.name} can't run here: none of the engine's \`backends\` is there. ${why}.`;
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [], reason: "no-backends" });
   }
@@ -156,13 +160,13 @@ export function sparesOf<T extends Candidate>(all: readonly T[], found: readonly
   return spares;
 }
 
-/** Returns why a device does not have a backend, as far as its facts tell. */
-function whyAbsent(backend: BackendName, { secure, jspi, gpu }: DeviceFacts): string {
-  if (backend === "wasm") return "the engine's `backends` leave it out, or this browser has no WebAssembly";
-  if (gpu !== null) return "the engine's `backends` leave it out";
+/** Returns why an engine does not have a backend. */
+function whyAbsent(backend: BackendName, { secure, jspi }: DeviceFacts, allowed: Pins["allowed"]): string {
+  if (allowed?.includes(backend) === false) return "the engine's `backends` leave it out";
+  if (backend === "wasm") return "this browser has no WebAssembly";
   if (!secure) return "the page is neither https nor localhost, so the browser has no WebGPU";
   if (!jspi) return "this browser has no JSPI, which WebGPU needs here";
-  return "this browser gives no GPU adapter, or the engine's `backends` leave it out";
+  return "this browser gives no GPU adapter";
 }
 
 /** A variant that was not validated on a backend at packing is never its default. */

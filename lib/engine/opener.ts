@@ -98,25 +98,20 @@ export class Opener {
 
   async #wish(load: SourceOptions, crashed: readonly Candidate[] = []): Promise<Wish> {
     const { backend, variant, update = "first", identity, name, keepInMemory, token: tokenOf, placement } = load;
-    const [device, backends] = [this.#device, this.#backends];
-    const memory = keepInMemory === true ? { ...this.#memory, budgetBytes: null } : this.#memory;
-    const { trustedKeys = [] } = this.#options;
-    const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
-    const pins = { backend, variant };
-    const token = await tokenOf?.();
+    const { trustedKeys = [], backends: allowed } = this.#options;
     return {
-      device,
-      backends,
-      pins,
+      device: this.#device,
+      backends: this.#backends,
+      pins: { backend, variant, allowed },
       crashed,
       full: [],
-      memory,
+      memory: keepInMemory === true ? { ...this.#memory, budgetBytes: null } : this.#memory,
       trustedKeys,
       update,
       identity,
       name,
-      seen,
-      token,
+      seen: trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES),
+      token: await tokenOf?.(),
       placement,
     };
   }

@@ -109,8 +109,10 @@ test("no WebGPU and no wasm is no-backend, and says why neither is there", async
   const engine = await createEngine({ effects });
   expect(await codeOf(world.finish(engine.load(URL_OF_DOUBLE)))).toBe("no-backend");
   await expect(world.finish(engine.load(URL_OF_DOUBLE))).rejects.toThrow(
-    /double can't run here.*webgpu: .*wasm: the engine's `backends` leave it out/,
+    /double can't run here.*webgpu: this browser gives no GPU adapter; wasm: this browser has no WebAssembly\./,
   );
+  const alone = createEngine({ effects, backends: ["wasm"] }).then((x) => x.load(URL_OF_DOUBLE, { backend: "webgpu" }));
+  await expect(world.finish(alone)).rejects.toThrow("`backend` asks for: the engine's `backends` leave it out.");
 });
 
 test("a pinned backend that is not here is no-backend, an unknown variant the caller's mistake", async () => {
