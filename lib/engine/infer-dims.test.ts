@@ -201,7 +201,14 @@ test.each(gone)("%s alone is named as such, whatever the dims", (_, make) => {
     );
   const sound = { sampleRate: 16_000, bands: 4 };
   const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }], images: {} };
-  expect(() => take(heard, { x: make() })).toThrow('input "x": its buffer is detached or resized');
+  for (const x of [make(), { samples: make() }, { samples: make(), sampleRate: 16_000 }])
+    expect(() => take(heard, { x })).toThrow('input "x": its buffer is detached or resized');
+});
+
+test("a sound without samples is an empty one, not a detached one", () => {
+  const sound = { sampleRate: 16_000, bands: 4 };
+  const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }], images: {} };
+  expect(() => take(heard, { x: { samples: new Float32Array(0) } })).not.toThrow();
 });
 
 test("an empty array alone is an empty batch, not a detached one", () => {

@@ -178,7 +178,7 @@ test("a text fills the inputs of its tokens and their masks; several are a batch
   expect(await take({ ids: ["a", ""] })).toEqual({ tensors: {}, others: { ids: { kind: "text", texts: ["a", ""] } } });
   const tensor = { dtype: "int64", dims: [1, 1], data: BigInt64Array.of(1n) };
   expect(await take({ ids: tensor, mask: tensor })).toMatchObject({ tensors: { mask: tensor } });
-  await expect(take({ ids: "a", mask: tensor })).rejects.toThrow('no input "mask"');
+  await expect(take({ ids: "a", mask: tensor })).rejects.toThrow('input "mask": the text in "ids" fills it');
   await expect(take({ ids: tensor })).rejects.toThrow('"mask" is missing');
   await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected a text, or one or more');
   await expect(take({ ids: ["a", 1] })).rejects.toThrow('input "ids": expected a text, or one or more');

@@ -176,7 +176,7 @@ function checkInputs(
     others[name] = { kind: "text", texts: each };
     for (const other of [text.mask, text.types]) {
       if (other !== undefined && inputs[other] !== undefined)
-        throw new TypeError(`inputs: beside a text in "${name}" there is no input "${other}": the text fills it`);
+        throw new TypeError(`input "${other}": the text in "${name}" fills it`);
       (filled ??= new Set()).add(other);
     }
   }
@@ -218,6 +218,7 @@ function soundOf(name: string, value: object, { sampleRate: rate }: SoundSpec): 
     throw new TypeError(
       `input "${name}": expected a Float32Array of mono samples at ${rate} Hz, got ${kindOf(samples)} at ${sampleRate} Hz`,
     );
+  checkAttached(name, samples);
   return { kind: "sound", samples: samples.slice() };
 }
 

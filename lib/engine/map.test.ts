@@ -301,7 +301,7 @@ test("a source that can't be iterated is rejected at the call, and nothing liste
   const listened = listening();
   for (const source of [null, undefined, 5, "text", {}, { next: () => undefined }])
     expect(() => model().map(source as unknown as Inputs[], { signal: listened.signal })).toThrow(
-      /map: expected an iterable or async iterable of inputs, got/,
+      /map: expected an \(async\) iterable of inputs, got/,
     );
   expect(listened.count).toBe(0);
 });

@@ -42,7 +42,7 @@ export function mapRuns(
   const given = source as unknown;
   const can = (key: symbol): boolean => typeof Reflect.get(given as object, key) === "function";
   if (Object(given) !== given || !(can(Symbol.asyncIterator) || can(Symbol.iterator)))
-    throw new TypeError(`map: expected an iterable or async iterable of inputs, got ${show(given)}`);
+    throw new TypeError(`map: expected an (async) iterable of inputs, got ${show(given)}`);
   return imported(parts, source, options);
 }
 
