@@ -8,6 +8,7 @@ import { BadServer, hurried, weights, wishFor } from "../test-support/fake-netwo
 import type { ServedFile, Trick } from "../test-support/fake-network.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Progress } from "./messages.ts";
+import { open } from "./open.ts";
 import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
@@ -251,6 +252,41 @@ test.each<[string, string, Trick]>([
   const store = new MemoryStore();
   expect(await codeOf(load(store))).toBe(code);
   expect((await store.names()).filter((x) => x.startsWith("bundle-"))).toEqual([]);
+});
+
+test.each<[number, Trick]>([
+  [501, { kind: "status", status: 501 }],
+  [505, { kind: "status", status: 505 }],
+  [206, { kind: "range", shift: 4_096 }],
+  [206, { kind: "range", shift: 0 }],
+])("status %d is refused at once, since waiting does not change it", async (status, trick) => {
+  server.trick = () => trick;
+  for (const path of [PATH, "/model/bundle.json"]) {
+    server.files.set(path, { bytes: OLD });
+    const url = `${server.url}${path}`;
+    const signal = new AbortController().signal;
+    const loading = open(url, wishFor(), new Downloader(hurried, null), { signal, onProgress: undefined });
+    await expect(loading, path).rejects.toMatchObject({
+      ...{ code: "download-failed", retryable: false, details: { url, status, reason: "refused" } },
+      message: expect.stringContaining(`answered with status ${status}.`) as string,
+    });
+  }
+  expect(server.asked).toHaveLength(2);
+});
+
+test("a URL with a user name or a password is refused at once, without showing them", async () => {
+  const { host } = new URL(server.url);
+  for (const path of [PATH, "/model/bundle.json", "/owner/name/"])
+    for (const secret of ["me:secret", "me", ":secret"]) {
+      const options = { signal: new AbortController().signal, onProgress: undefined };
+      const loading = open(`http://${secret}@${host}${path}`, wishFor(), new Downloader(hurried, null), options);
+      await expect(loading).rejects.toMatchObject({
+        ...{ code: "download-failed", retryable: false, details: { reason: "credentials" } },
+        message: expect.stringMatching(/a user name or a password in it.*Take them out.*pass its bytes/) as string,
+      });
+      await expect(loading).rejects.not.toThrow(/secret|me[:@]/);
+    }
+  expect(server.asked).toEqual([]);
 });
 
 test("a model larger than the available space is returned all the same", async () => {

@@ -114,7 +114,13 @@ class ChunkFetch {
     const cache = this.#isWrong ? "reload" : shelf === null ? "default" : "no-store";
     const { size } = this.#partial;
     const headers: Record<string, string> = isPartial ? { range: `bytes=${size}-` } : {};
-    const body = await request(this.#url, { cache, headers }, this.#options, isPartial ? [200, 206, 416] : [200]);
+    const body = await request(this.#url, { cache, headers }, this.#options, [200, 206, ...(isPartial ? [416] : [])]);
+    if (body.status === 206 && !isPartial) {
+      // Of a cache or a proxy mostly, which the next attempt may pass: the hash decides, so it is tried again.
+      body.cancel();
+      const message = `${this.#url} answered with status 206, a part of the chunk, and all of it was requested.`;
+      throw new SelvedgeError("download-failed", message, { url: this.#url, status: 206, reason: "server" });
+    }
     if (this.#wasRefused && !isPartial) ranges.areGiven = false;
     // A chunk is named by its hash: whatever range arrives, the hash of the whole decides. A range of a compressed body
     // is not a range of the chunk.

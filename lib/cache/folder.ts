@@ -66,6 +66,7 @@ export async function openFolder(
 /** Finds the graphs of a folder with their external data, in `onnx/` or at its top, and the tokenizer. */
 async function probeAll(base: string, file: string | undefined, net: RepositoryNet): Promise<Probed[]> {
   const tokenizer = probe(`${base}${TOKENIZER}`, TOKENIZER, net);
+  tokenizer.catch(() => undefined); // awaited below, unless a graph's probe fails first
   const probeIn = (path: string): Promise<Probed | null> => probe(`${base}${path}`, path, net);
   const name = file?.replace(/\.onnx$/, "") ?? "model";
   const stems = name.includes("/") ? [name] : [`onnx/${name}`, name];

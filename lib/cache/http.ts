@@ -53,6 +53,7 @@ export async function request(
   accepted: readonly number[] = [200],
 ): Promise<Body> {
   signal.throwIfAborted();
+  if (CREDENTIALS.test(url)) throw credentialsError(url);
   const stop = new AbortController();
   const follow = (): void => {
     stop.abort(signal.reason);
@@ -110,6 +111,16 @@ export async function request(
       return part;
     },
   };
+}
+
+/** A user name or a password in a URL. */
+const CREDENTIALS = /^(https?:\/\/)[^/?#]*@/;
+
+/** Returns the error for a URL with credentials, which `fetch` refuses; without them, since errors are logged. */
+function credentialsError(withThem: string): SelvedgeError {
+  const url = withThem.replace(CREDENTIALS, "$1");
+  const message = `${url} was given with a user name or a password in it, and browsers fetch no such URL. Take them out: a repository takes a \`token\`, cookies go to the page's own origin by themselves; else fetch the .onnx with an Authorization header and pass its bytes to \`load\`.`;
+  return new SelvedgeError("download-failed", message, { url, reason: "credentials", final: true });
 }
 
 /** Returns the error for a request without an answer, or whose connection was closed. */
@@ -218,6 +229,8 @@ export function isAway(error: unknown): boolean {
 function reasonOf(status: number): string {
   if ([204, 205, 404, 410].includes(status)) return "not-found";
   if ([202, 408, 425, 429].includes(status)) return "busy";
+  // A part of the file, though all of it was requested; a request that the server will not know later either.
+  if ([206, 501, 505].includes(status)) return "refused";
   if (status < 400 || status >= 500) return "server";
   return [401, 403, 407, 451].includes(status) ? "denied" : "refused";
 }
@@ -226,9 +239,13 @@ function statusError(url: string, status: number, retryAfter: string | null): Se
   const reason = reasonOf(status);
   const isTransient = reason === "server" || reason === "busy";
   const seconds = Number(retryAfter ?? Number.NaN);
+  const part = status === 206 ? " It sent a part of the file, and all of it was requested." : "";
   const details = { url, status, reason, final: !isTransient || seconds * 1_000 > RETRY_AFTER_MAX_MS };
   const after = Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: seconds * 1_000 } : {};
-  return new SelvedgeError("download-failed", `${url} answered with status ${status}.`, { ...details, ...after });
+  return new SelvedgeError("download-failed", `${url} answered with status ${status}.${part}`, {
+    ...details,
+    ...after,
+  });
 }
 
 function sizeError(url: string, maxBytes: number, exactBytes: number | null, got: string): SelvedgeError {
