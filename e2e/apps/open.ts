@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { chromium } from "@playwright/test";
-import type { Page } from "@playwright/test";
+import type { BrowserContext, Page, Worker } from "@playwright/test";
 import { chromiumLaunch } from "../support/browsers.ts";
 
 const ANSWER_MS = 120_000;
@@ -44,6 +44,16 @@ export async function readAt(page: Page, url: string, withAxe = false): Promise<
 
 /** Loads an unpacked extension in a Chromium of its own, and reads at a page of it. */
 export async function readInExtension(folder: string, path: string, withAxe = false): Promise<Shown> {
+  return inExtension(folder, async (worker, context) =>
+    readAt(await context.newPage(), new URL(path, worker.url()).href, withAxe),
+  );
+}
+
+/** Loads an unpacked extension in a Chromium of its own; gives its background service worker to a function. */
+export async function inExtension<T>(
+  folder: string,
+  look: (worker: Worker, context: BrowserContext) => Promise<T>,
+): Promise<T> {
   const profile = mkdtempSync(join(tmpdir(), "selvedge-profile-"));
   const { args = [], ...launch } = chromiumLaunch();
   const context = await chromium.launchPersistentContext(profile, {
@@ -53,7 +63,7 @@ export async function readInExtension(folder: string, path: string, withAxe = fa
   });
   try {
     const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent("serviceworker", { timeout: 30_000 }));
-    return await readAt(await context.newPage(), new URL(path, worker.url()).href, withAxe);
+    return await look(worker, context);
   } finally {
     await context.close();
     rmSync(profile, { recursive: true, force: true });

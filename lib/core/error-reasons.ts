@@ -123,7 +123,14 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Deploy the whole bundle; check the address.",
     ],
     denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
-    refused: ["The server refuses the request (another status of 400 to 499).", "Read the server's log."],
+    refused: [
+      "The server refuses the request (another status of 400 to 499, or 501, 505), or answers with a part of a file (206) of which all was requested.",
+      "Read the server's log.",
+    ],
+    credentials: [
+      "The URL has a user name or a password in it, and browsers fetch no such URL.",
+      "Take them out; fetch the `.onnx` yourself with an `Authorization` header and pass its bytes to `load`.",
+    ],
     html: [
       "The server answers a chunk's address with an HTML page.",
       "Deploy `chunks/` with `bundle.json`; take `chunks/` out of the rewrites to a start page.",
@@ -141,7 +148,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     "mixed-content": ["The page is https and the address is http.", "Serve the model over https."],
     "too-large": ["The file exceeds the limit on its size.", "Check the address, or split the model."],
     "not-stored": ["The store does not hold that model.", "Load it first, or choose one of `list()`."],
-    server: ["The server failed (500 and above, or another status that is no answer).", "Try again later."],
+    server: [
+      "The server failed (500 and above, 501 and 505 aside, or another status that is no answer), or sends a part of a chunk again and again (206).",
+      "Try again later.",
+    ],
     busy: ["The server asks to wait (202, 408, 425, 429).", "Try again later."],
     stalled: ["No data arrived for 20 s.", "Try again."],
     cut: ["The connection was closed before the end of the file.", "Try again."],
@@ -152,6 +162,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   "worker-crashed": {
     server: ["The server failed to serve the worker script (500 and above, 429).", "Try again later."],
     offline: ["The network was away when a worker had to be started.", "Try again when it is back."],
+    "worker-stalled": [
+      "The server accepts the request for a worker script, and sends nothing for 20 s.",
+      "Try again; look at the server, or at a proxy before it.",
+    ],
     "wasm-stalled": [
       "The server accepts the request for the WebAssembly file, and sends nothing for 20 s.",
       "Try again; look at the server, or at a proxy before it.",

@@ -62,6 +62,7 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "not-found",
   "denied",
   "refused",
+  "credentials",
   "html",
   "git-lfs",
   "cors",

@@ -31,6 +31,8 @@ interface Trial {
 type Report = (reason: string, why: string, fix: string, code?: "setup-failed" | "worker-crashed") => SelvedgeError;
 
 const TRIAL_MS = 5_000;
+/** Time without a byte after which a script that a worker waits for has stalled, as for its binary. */
+const SILENT_MS = 20_000;
 /** Wait for a violation's event, which may follow the worker's. */
 const EVENT_MS = 200;
 /** Bound on a script that is examined: the largest worker has 0.2 MB, ten times that in development. */
@@ -53,15 +55,18 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
   if (source === null) return noWorker();
   const { href, script } = source;
   if (isTrustedTypes(fault)) return trustedTypes(href, fault);
-  const answer = await ask(href, {});
+  const { answer, isSilent } = fault === null ? await askSlowly(href) : { answer: await ask(href), isSilent: false };
   const report: Report = (reason, why, fix, code = "setup-failed") => {
-    const shown = answer === null ? "not reachable" : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
-    const details: ErrorDetails = { url: href, answer: shown, reason };
+    const unseen = isSilent ? "no answer" : "not reachable";
+    const shown = answer === null ? unseen : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
+    // With this cause a load is not tried again in a new worker, which would hang too.
+    const details: ErrorDetails = { url: href, answer: shown, reason, ...(isSilent && { cause: "watchdog" }) };
     const cause = fault instanceof Error ? fault : undefined;
     return new SelvedgeError(code, `The worker script ${href} did not load (${shown}): ${why} ${fix}`, details, cause);
   };
   const content = answer?.status === 200 ? contentFault(answer.text) : null;
   const copyFix = fixOf(answer);
+  if (isSilent) return report("worker-stalled", "the server sends nothing for 20 s.", "Try again.", "worker-crashed");
   if (fault === null) return content === null ? null : report("worker-invalid", `${content}.`, copyFix);
   const refusal = typeof fault === "string" || answer === null ? null : refusalOf(answer, report);
   if (refusal !== null) return refusal;
@@ -179,13 +184,33 @@ function foreign(href: string, answer: Answer | null, directive: string | undefi
   return new SelvedgeError("setup-failed", message, details, thrown);
 }
 
-/** Requests an address; null where there is no answer, or none that may be read. */
-async function ask(url: string, init: RequestInit): Promise<Answer | null> {
+/** Requests an address; null where there is no answer in time, or none that may be read. */
+async function ask(url: string, init: RequestInit = {}): Promise<Answer | null> {
+  return readAnswer(fetch(url, { ...init, signal: AbortSignal.timeout(TRIAL_MS) }));
+}
+
+/** Requests an address for as long as bytes come. */
+async function askSlowly(url: string): Promise<{ readonly answer: Answer | null; readonly isSilent: boolean }> {
+  const stop = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const renew = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      stop.abort();
+    }, SILENT_MS);
+  };
+  renew();
+  const answer = await readAnswer(fetch(url, { signal: stop.signal }), renew);
+  clearTimeout(timer);
+  return { answer, isSilent: stop.signal.aborted };
+}
+
+async function readAnswer(requested: Promise<Response>, onPart?: () => void): Promise<Answer | null> {
   try {
-    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TRIAL_MS) });
+    const response = await requested;
     const { status, headers, url: final } = response;
     const type = (headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
-    const text = await beginningOf(response);
+    const text = await beginningOf(response, onPart);
     const isHtml = type === "text/html" || /^\s*<(!doctype|html)/i.test(text);
     return { status, type, url: final, isHtml, hasCoep: headers.has("cross-origin-embedder-policy"), text };
   } catch {
@@ -203,7 +228,7 @@ async function redirectionOf(href: string, answer: Answer | null): Promise<strin
 }
 
 /** Reads a body as text up to a bound, and cancels the rest. */
-async function beginningOf({ body }: Response): Promise<string> {
+async function beginningOf({ body }: Response, onPart?: () => void): Promise<string> {
   if (body === null) return "";
   const reader = body.getReader();
   const decoder = new TextDecoder();
@@ -212,6 +237,7 @@ async function beginningOf({ body }: Response): Promise<string> {
   while (size < SCRIPT_BYTES) {
     const { value, done } = await reader.read();
     if (done) break;
+    onPart?.();
     size += value.byteLength;
     text += decoder.decode(value, { stream: true });
   }

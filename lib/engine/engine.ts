@@ -64,7 +64,10 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   if (!workers)
     throw (
       (await effects.diagnose?.(null).catch(() => null)) ??
-      new SelvedgeError("setup-failed", "There are no Web Workers here.", { reason: "no-worker" })
+      // Service workers can't import the code that tells them apart.
+      new SelvedgeError("setup-failed", "No Web Workers here; extensions need an offscreen document.", {
+        reason: "no-worker",
+      })
     );
   const wanted = options.backends ?? BACKENDS;
   // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.

@@ -230,7 +230,7 @@ export class Link<Api extends Served<Api>> {
     const { href } = this.#source;
     // Fails where the page's own files can't be fetched any more, either.
     const known = (await this.#effects.diagnose?.(this.#source, fault).catch(() => null)) ?? null;
-    if (known === null && fault === null) return;
+    if (fault === null && (known === null || this.#isReady)) return;
     const text = typeof fault === "string" ? crashed(fault) : `The worker script ${href} did not load.`;
     this.end(known ?? new SelvedgeError("worker-crashed", text, { url: href }, fault));
   }

@@ -56,6 +56,7 @@ for (const [reason, body] of FILES)
 
 const ANSWERS: readonly [code: string, reason: string, pattern: RegExp, reply: Partial<Reply>][] = [
   ["download-failed", "refused", MODEL, { status: 418, body: "" }],
+  ["download-failed", "refused", MODEL, { status: 206, body: "" }],
   ["download-failed", "busy", MODEL, { status: 429, headers: { "retry-after": "3600" }, body: "" }],
   ["download-failed", "cut", MODEL, { headers: { "content-length": "5000", connection: "close" }, body: STARTER }],
   ["setup-failed", "wasm-invalid", /ort-wasm\.wasm/, { headers: { "content-type": "text/plain" }, body: "lfs" }],
@@ -69,7 +70,7 @@ const ANSWERS: readonly [code: string, reason: string, pattern: RegExp, reply: P
   ["setup-failed", "worker-redirected", /worker-wasm/, { status: 302, headers: { location: "http://127.0.0.1:1/" } }],
 ];
 for (const [code, reason, pattern, reply] of ANSWERS)
-  test(`${reason}: ${code}`, async ({ page }) => {
+  test(`${reason}: ${code}${reply.status === undefined ? "" : `, by status ${reply.status}`}`, async ({ page }) => {
     const outcome = await outcomeOf(page, instead(pattern, reply));
     expect(outcome).toMatchObject({ code, reason, unhandled: [] });
   });

@@ -1,15 +1,19 @@
 // The package's own errors on faults of the deployment: real browsers, and a server that misbehaves on purpose. Each
 // error has its code, a reason as one word, the line to change, and says whether waiting helps.
 import { createHash } from "node:crypto";
-import { networkInterfaces } from "node:os";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { bundleJson } from "../../../lib/core/bundle-json.ts";
 import { STARTER } from "../../../lib/worker/backend/identity-model.ts";
+import { inExtension } from "../../apps/open.ts";
 import { attempt } from "../../support/attempt.ts";
 import { HTML, MISSING, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
+import { ROOT } from "../../support/prepare.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;
@@ -169,6 +173,26 @@ test("no workers, as in jsdom: createEngine rejects, and names the environment",
   expect(await attempt(page)).toMatchObject({ code: "setup-failed", reason: "no-worker", retryable: false });
 });
 
+for (const entry of ["index.js", "selvedge.min.js", "wasm.js"])
+  test(`${entry} in the background service worker of an extension: no-worker, and use an offscreen document @chromium`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), "selvedge-extension-"));
+    cpSync(join(ROOT, "dist"), join(folder, "selvedge"), { recursive: true });
+    const background = { service_worker: "background.js", type: "module" };
+    const manifest = { manifest_version: 3, name: "test", version: "1.0", background };
+    writeFileSync(join(folder, "manifest.json"), JSON.stringify(manifest));
+    writeFileSync(
+      join(folder, "background.js"),
+      `import { createEngine } from "./selvedge/${entry}";
+globalThis.outcome = createEngine().then(() => "an engine", ({ code, details, retryable, message }) => ({ code, reason: details.reason, retryable, message }));`,
+    );
+    const outcome = await inExtension(folder, (worker) =>
+      worker.evaluate(() => Reflect.get(globalThis, "outcome") as unknown),
+    );
+    expect(outcome).toMatchObject({ code: "setup-failed", reason: "no-worker", retryable: false });
+    expect((outcome as { message: string }).message).toMatch(/Web Workers.*extension.* offscreen document/);
+    rmSync(folder, { recursive: true });
+  });
+
 const CORS = withHeaders({ "access-control-allow-origin": "*" }, /./);
 
 test("the package on another origin with CORS: the model answers", async ({ page }) => {
@@ -302,6 +326,18 @@ for (const [name, rule, code, reason, text] of WASM)
     expect(lines.filter((line) => /wasm streaming|Aborted|instantiat/i.test(line))).toEqual([]);
   });
 
+for (const script of ["worker-wasm.js", "worker-cache.js"])
+  test(`the request of ${script} is accepted and never answered: worker-stalled, after half a minute`, async ({
+    page,
+  }) => {
+    await open(page, (path) => (path.endsWith(`/${script}`) ? { stopsAfter: 0 } : undefined));
+    const startMs = performance.now();
+    const outcome = await attempt(page);
+    expect(outcome).toMatchObject({ code: "worker-crashed", reason: "worker-stalled", retryable: true, unhandled: [] });
+    expect(outcome.message).toMatch(new RegExp(`${script} did not load .*sends nothing for 20 s`));
+    expect(performance.now() - startMs).toBeLessThan(45_000);
+  });
+
 const SILENT: readonly [name: string, stopsAfter: number][] = [
   ["never answers", 0],
   ["stops after 64 kB", 65_536],
@@ -421,6 +457,20 @@ test("a model that is redirected to an origin without CORS: cors, and not that t
   const outcome = await attempt(page);
   expect(outcome).toMatchObject({ code: "download-failed", reason: "cors", retryable: false, unhandled: [] });
   expect(outcome.message).toMatch(/redirected to another origin.*Access-Control-Allow-Origin/);
+});
+
+test("a URL with a user name and a password: one error at once that shows neither, and no request", async ({
+  page,
+}) => {
+  await open(page);
+  const { host } = new URL(server.origin);
+  const began = Date.now();
+  const outcome = await attempt(page, { model: `http://me:secret@${host}/model.onnx` });
+  expect(outcome).toMatchObject({ code: "download-failed", reason: "credentials", retryable: false, unhandled: [] });
+  expect(outcome.message).toMatch(/Take them out: .*pass its bytes to `load`/);
+  expect(outcome.message).not.toMatch(/secret|me[:@]/);
+  expect(Date.now() - began, "without retries").toBeLessThan(10_000);
+  expect(server.requested.filter((x) => x === "/model.onnx")).toEqual([]);
 });
 
 test("a model over http on a page over https: mixed-content, and no request", async ({ browser }) => {
