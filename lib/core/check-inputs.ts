@@ -120,8 +120,7 @@ function checkData({ name, dtype }: Port, dims: readonly number[], data: unknown
     if (wrong >= 0) throw new TypeError(`${at}: string data holds ${show(values[wrong])}`);
     // ONNX Runtime takes C strings, which end at NUL.
     const cut = (values as string[]).findIndex((value) => value.includes("\0"));
-    if (cut >= 0)
-      throw new TypeError(`${at}: element ${cut} holds NUL, at which ONNX Runtime cuts strings`);
+    if (cut >= 0) throw new TypeError(`${at}: element ${cut} holds NUL, at which ONNX Runtime cuts strings`);
   } else if (array.length === 0) checkAttached(name, data as Uint8Array);
   if (array.length !== count)
     throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${array.length}`);

@@ -163,7 +163,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     server: ["The server failed to serve the worker script (500 and above, 429).", "Try again later."],
     offline: ["The network was away when a worker had to be started.", "Try again when it is back."],
     "worker-stalled": [
-      "The server accepts the request for a worker script, and sends nothing for 20 s.",
+      "The server accepts the request for a worker script, and sends nothing: for 20 s, or for 5 s after the browser gave up.",
       "Try again; look at the server, or at a proxy before it.",
     ],
     "wasm-stalled": [

@@ -55,7 +55,9 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
   if (source === null) return noWorker();
   const { href, script } = source;
   if (isTrustedTypes(fault)) return trustedTypes(href, fault);
-  const { answer, isSilent } = fault === null ? await askSlowly(href) : { answer: await ask(href), isSilent: false };
+  // After an error event the browser has waited already.
+  const silentMs = fault === null ? SILENT_MS : TRIAL_MS;
+  const { answer, isSilent } = await askScript(href, silentMs);
   const report: Report = (reason, why, fix, code = "setup-failed") => {
     const unseen = isSilent ? "no answer" : "not reachable";
     const shown = answer === null ? unseen : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
@@ -66,7 +68,7 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
   };
   const content = answer?.status === 200 ? contentFault(answer.text) : null;
   const copyFix = fixOf(answer);
-  if (isSilent) return report("worker-stalled", "the server sends nothing for 20 s.", "Try again.", "worker-crashed");
+  if (isSilent) return report("worker-stalled", `no data for ${silentMs / 1_000} s.`, "Try again.", "worker-crashed");
   if (fault === null) return content === null ? null : report("worker-invalid", `${content}.`, copyFix);
   const refusal = typeof fault === "string" || answer === null ? null : refusalOf(answer, report);
   if (refusal !== null) return refusal;
@@ -185,19 +187,22 @@ function foreign(href: string, answer: Answer | null, directive: string | undefi
 }
 
 /** Requests an address; null where there is no answer in time, or none that may be read. */
-async function ask(url: string, init: RequestInit = {}): Promise<Answer | null> {
+async function ask(url: string, init: RequestInit): Promise<Answer | null> {
   return readAnswer(fetch(url, { ...init, signal: AbortSignal.timeout(TRIAL_MS) }));
 }
 
-/** Requests an address for as long as bytes come. */
-async function askSlowly(url: string): Promise<{ readonly answer: Answer | null; readonly isSilent: boolean }> {
+/** Requests a script for as long as bytes come. */
+async function askScript(
+  url: string,
+  silentMs: number,
+): Promise<{ readonly answer: Answer | null; readonly isSilent: boolean }> {
   const stop = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const renew = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       stop.abort();
-    }, SILENT_MS);
+    }, silentMs);
   };
   renew();
   const answer = await readAnswer(fetch(url, { signal: stop.signal }), renew);
