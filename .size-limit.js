@@ -87,7 +87,15 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: remoteOnDemand }),
   },
   part("remote/json-tensors.js"),
-  part("remote/embeddings.js"),
+  {
+    ...part("remote/embeddings.js"),
+    // The client has the rest already.
+    modifyEsbuildConfig: (config) => ({
+      ...config,
+      format: "esm",
+      external: ["./call.js", "./exchange.js", "./failure.js", "./plain-json.js", "../core/check-inputs.js"],
+    }),
+  },
   part("remote/failure-text.js"),
   {
     ...part("observe/offload.js"),
