@@ -112,10 +112,12 @@ class Drive {
   }
 
   #arrive({ id, dueMs, atMs, model }: Job): void {
-    const { models, lanes } = this.#workload;
-    const { msOn, maxRows } = models[model] as Workload["models"][number];
-    const backends = [...new Set(lanes)].filter((x) => msOn[x] !== undefined);
-    const routes = backends.map((backend): Route => ({ backend, modelId: model, key: keyOf(model, backend) }));
+    const { models, lanes, finishesLate = false } = this.#workload;
+    const { msOn, maxRows, readyMsOn, costMsOn } = models[model] as Workload["models"][number];
+    const backends = [...new Set(lanes)].filter((x) => msOn[x] !== undefined && atMs >= (readyMsOn?.[x] ?? 0));
+    const routes = backends.map((backend): Route => {
+      return { backend, modelId: model, key: keyOf(model, backend), costMs: costMsOn?.[backend] };
+    });
     const arrivedMs = this.#read(this.#now);
     this.#tell({
       type: "arrived",
@@ -126,7 +128,7 @@ class Drive {
         priority: 1,
         arrivedMs,
         dueMs: arrivedMs + (dueMs - atMs),
-        isRefusable: true,
+        isRefusable: !finishesLate,
         caller: 0,
         rows: 1,
         shape: maxRows > 1 ? "a" : null,

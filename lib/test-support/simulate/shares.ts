@@ -8,7 +8,7 @@ import { build } from "esbuild";
 /** Without a message for so long a process counts as hung: a loop that never ends. */
 const HUNG_MS = 180_000;
 
-/** A contiguous range of seeds. */
+/** A contiguous range of seeds, or of whatever else is numbered. */
 export interface Seeds {
   readonly from: number;
   readonly count: number;
@@ -16,15 +16,16 @@ export interface Seeds {
 
 /**
  * Starts this command line once per core with `--share` and its part of the seeds; calls back with each message of the
- * processes. Returns whether all of them exited with 0; one that hangs is ended.
+ * processes. Returns whether all of them exited with 0; one that hangs is ended. `name` is that of the bundled file.
  */
 export async function spread(
   { from, count }: Seeds,
   options: readonly string[],
   onMessage: (message: unknown) => void,
+  name: string = "simulate",
 ): Promise<boolean> {
   const shares = Math.min(count, availableParallelism());
-  const script = await bundle();
+  const script = await bundle(name);
   const exits = Array.from({ length: shares }, async (_, i) => {
     const first = from + Math.floor((i * count) / shares);
     const own = from + Math.floor(((i + 1) * count) / shares) - first;
@@ -56,8 +57,8 @@ export async function spread(
 /**
  * Bundles the command line to one plain file: run from TypeScript, each function is named at run time as it is created.
  */
-async function bundle(): Promise<string> {
-  const outfile = join(import.meta.dirname, "../../../node_modules/.cache/selvedge/simulate.mjs");
+async function bundle(name: string): Promise<string> {
+  const outfile = join(import.meta.dirname, `../../../node_modules/.cache/selvedge/${name}.mjs`);
   const entryPoints = [process.argv[1] ?? ""];
   await build({ entryPoints, outfile, bundle: true, platform: "node", format: "esm", packages: "external" });
   return outfile;

@@ -7,6 +7,10 @@ export interface ModelCosts {
   readonly maxRows: number;
   /** Returns the duration of a batch of so many requests on a lane of that backend, in ms. */
   readonly msOn: Readonly<Record<string, (rows: number) => number>>;
+  /** Requests that arrive earlier have no route to that backend: the model is still loading there. Default: 0. */
+  readonly readyMsOn?: Readonly<Record<string, number>>;
+  /** By how many ms a request must finish sooner on that backend than on others. Default: none. */
+  readonly costMsOn?: Readonly<Record<string, number>>;
 }
 
 /** A request of one row. */
@@ -37,6 +41,8 @@ export interface Workload {
   readonly clockMs: number;
   /** Relative difference between two runs of the same batch. */
   readonly noise: number;
+  /** Whether a late request is answered in place of rejected. Default: false. */
+  readonly finishesLate?: boolean;
 }
 
 /** Requests that run together on a lane. */
