@@ -28,7 +28,7 @@ export interface HedgeCounts {
   readonly sent: number;
   /** Those that answered first. */
   readonly won: number;
-  /** Time in s until they answered or were cancelled; it is part of `server.seconds`. */
+  /** Time in s from their start on a lane to their answer or their cancel; `server` has their HTTP requests. */
   readonly seconds: number;
 }
 
