@@ -16,7 +16,7 @@ test.beforeEach(async ({ page }) => {
 test("every class is answered, drawn and described, accessibly", async ({ page }) => {
   for (const name of ["camera", "fraud", "advice", "index"])
     await expect.poll(() => asked(page, name), { timeout: 60_000 }).toBeGreaterThan(0);
-  for (const id of ["selvedge", "fifo"]) expect(await colours(page, id)).toBeGreaterThan(3);
+  for (const id of ["selvedge", "fifo"]) await expect.poll(() => colours(page, id)).toBeGreaterThan(3);
   const row = page.getByTestId("outcome").getByRole("row", { name: /^Fraud check/ });
   await expect(row).toHaveText(/^Fraud check100 ms\d+\.\d %\d+\.\d %/);
   await expect(page.getByTestId("reasons")).toContainText(
