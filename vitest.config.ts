@@ -7,11 +7,14 @@ import { mutantPlugin } from "./e2e/mutants/mutant.ts";
 
 /**
  * Tests that share modules within a worker, which saves a sixth of the processor time in `core` and `schedule` and a
- * third in `compress`: what they test keeps no state in modules.
+ * third in `compress` and `engine`: what they test keeps no state in modules.
  */
-const SHARED = ["compress", "core", "schedule"].map((folder) => `lib/${folder}/**/*.test.ts`);
-/** Tests of those folders that replace a module (`vi.mock`). */
-const ALONE = ["bundle/replace-bundle", "run/model-process", "trial-files"].map((x) => `lib/compress/${x}.test.ts`);
+const SHARED = ["compress", "core", "engine", "schedule"].map((folder) => `lib/${folder}/**/*.test.ts`);
+/** Tests of those folders that replace a module (`vi.mock`) or a global. */
+const ALONE = [
+  ...["compress/bundle/replace-bundle", "compress/run/model-process", "compress/trial-files"],
+  ...["engine/delete-site-data", "engine/result-cache", "engine/result-store"],
+].map((x) => `lib/${x}.test.ts`);
 
 export default defineConfig({
   plugins: [mutantPlugin(import.meta.dirname)],
