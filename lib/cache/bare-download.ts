@@ -1,13 +1,12 @@
-// The download of a bare model, cut into chunks as it arrives. Where the server has ranges, several streams fetch it:
-// the first reads from the beginning, the others take chunks from the end until they meet. A connection that breaks is
-// resumed where it broke; after a reload each stream has lost at most one chunk. All parts must be of one file, by the
+// The download of a bare model, cut into chunks as it arrives. A connection that breaks is resumed where it broke, by a
+// range where the server has them; after a reload at most one chunk is lost. All parts must be of one file, by the
 // server's validators; a file that changed during the download is fetched again from the start. A repository's file is
-// downloaded the same way (file-download.ts): its size, and mostly its hash, are known before.
+// downloaded the same way (file-download.ts): its size, and mostly its hash, are known before. One stream fetches it:
+// four were slower over HTTP/2, and faster only over HTTP/1.1 on a line that loses packets (`npm run bench -- streams`).
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { release } from "../rpc/free-buffer.ts";
-import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects } from "./download.ts";
 import { request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
@@ -49,7 +48,7 @@ export interface BareChunk {
   readonly isStored: boolean;
 }
 
-/** One download, over as many connections as it takes. */
+/** One download, over as many connections as it takes one after another. */
 export class BareDownload {
   readonly #url: string;
   readonly #downloader: Downloader;
@@ -63,14 +62,12 @@ export class BareDownload {
   #file: Validator | null = null;
   /** Downloaded chunks, by index. */
   readonly #here: Map<number, BareChunk> = new Map();
-  /** Indices of chunks that a stream has claimed. */
-  readonly #taken: Set<number> = new Set();
   /** Time until which the answer is fresh, in ms since 1970. */
   #freshUntilMs = 0;
   #fetchedBytes = 0;
   #storedBytes = 0;
-  /** Whether the server serves requested ranges; null while unknown. */
-  #hasRanges: boolean | null = null;
+  /** Whether nothing speaks against the ranges that the server serves. */
+  #hasRanges = true;
   /** Replacement of an earlier page's draft by this download's; null until a chunk of a model has arrived. */
   #draft: Promise<void> | null = null;
 
@@ -95,14 +92,14 @@ export class BareDownload {
   /** Downloads a repository's file; returns its pieces in their order. */
   async pieces(): Promise<readonly BareChunk[]> {
     await this.#resume();
-    await retry(this.#net(this.#signal), () => this.#attempt());
+    await retry(this.#net, () => this.#attempt());
     return this.#pieces.map(([, x]) => x);
   }
 
   /** Downloads the model; `onWhole` is called once all bytes have arrived, before the rest of them is stored. */
   async run(onWhole: () => void): Promise<BareModel> {
     await this.#resume();
-    await retry(this.#net(this.#signal), () => this.#attempt());
+    await retry(this.#net, () => this.#attempt());
     onWhole();
     await this.#keepRest();
     const here = this.#pieces.map(([, x]) => x);
@@ -161,26 +158,15 @@ export class BareDownload {
 
   /** Fetches the missing bytes; after an error that is not final, the download starts again from the beginning. */
   async #attempt(): Promise<void> {
-    const stop = new AbortController();
-    const signal = AbortSignal.any([this.#signal, stop.signal]);
-    const streams: Promise<void>[] = [];
-    this.#taken.clear();
     try {
       if (this.#here.size === 0 || !this.#mayAskForParts) {
         this.#reset();
-        const body = await retry(this.#net(signal), () => this.#begin(signal));
-        streams.push(this.#lead(body, signal));
-      } else this.#hasRanges = true; // they were used for the stored part; a server that lost them is detected
-      if (this.#hasRanges === true && this.#mayAskForParts)
-        // A known file comes in the order of its bytes, since its hash is computed as it arrives.
-        while (streams.length < (this.#known === null ? PARALLEL : 1)) streams.push(this.#follow(signal));
-      await Promise.all(streams);
+        await this.#lead(await retry(this.#net, () => this.#begin()));
+      } else await this.#follow(); // a server that lost its ranges is detected
     } catch (error) {
-      stop.abort(error);
-      await Promise.allSettled(streams);
       this.#signal.throwIfAborted();
       if (!isSelvedgeError(error)) throw error;
-      // Each stream has retried transient errors: the remaining ones restart the download, or are final.
+      // Transient errors were retried: the remaining ones restart the download, or are final.
       const { anew, ...details } = error.details;
       if (anew === true) this.#file = null;
       throw new SelvedgeError(error.code, error.message, { ...details, final: anew !== true }, error);
@@ -188,10 +174,10 @@ export class BareDownload {
   }
 
   /** Requests the whole file. */
-  async #begin(signal: AbortSignal): Promise<Body> {
+  async #begin(): Promise<Body> {
     const cache = this.#downloader.shelf === null ? "default" : "no-store";
     const headers = { ...this.#known?.headers };
-    const body = await request(this.#url, { cache, headers }, this.#net(signal));
+    const body = await request(this.#url, { cache, headers }, this.#net);
     const file = this.#validator(body.headers);
     this.#freshUntilMs = freshUntilOf(body.headers, this.#downloader.effects.wallClock());
     if ((file.bytes ?? 0) > this.#maxBytes) {
@@ -205,21 +191,19 @@ export class BareDownload {
       throw isSelvedgeError(error) ? lastOf(error) : error;
     }
     this.#file = file;
-    this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
     this.#meter.expect(0, file.bytes);
     this.#meter.tell();
     if (this.#known === null) this.#room.missingBytes = file.bytes ?? Infinity;
     return body;
   }
 
-  /** Reads the file from its beginning to where another stream started; resumes by ranges. */
-  async #lead(body: Body, signal: AbortSignal): Promise<void> {
+  /** Reads the file from its beginning; resumes by ranges. */
+  async #lead(body: Body): Promise<void> {
     const total = this.#file?.bytes ?? null;
     if (total === 0) throw empty();
     let piece = this.#take(0);
-    let isThrough = false; // another stream has the rest
     try {
-      for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
+      for (let part = await body.read(); part !== null; part = await body.read()) {
         if (this.#fetchedBytes === 0) this.#assertFile(part, false);
         const limit = total ?? this.#maxBytes;
         const at = piece.index * CHUNK_MAX_BYTES + piece.size;
@@ -229,49 +213,45 @@ export class BareDownload {
           if (piece.size < piece.bytes.byteLength) continue;
           await this.#cut(piece);
           const next = piece.index + 1;
-          if (total !== null && (next === countOf(total) || this.#taken.has(next))) {
+          if (total !== null && next === countOf(total)) {
             body.cancel();
-            isThrough = true;
-            break;
+            return;
           }
           piece = this.#take(next);
         }
       }
     } catch (error) {
       body.cancel();
-      signal.throwIfAborted();
+      this.#signal.throwIfAborted();
       if (!isSelvedgeError(error) || error.details["final"] === true) throw error;
       if (!this.#mayAskForParts) throw this.#anew(error.message, error);
-      await this.#piece(piece, signal);
-      return this.#follow(signal);
+      await this.#piece(piece);
+      return this.#follow();
     }
-    if (isThrough) return this.#follow(signal);
     const at = piece.index * CHUNK_MAX_BYTES + piece.size;
     if (total !== null) {
       // It ended too early: handled as a broken connection.
       if (!this.#mayAskForParts) throw this.#anew(`${this.#url}: connection closed after ${at} of ${total} bytes.`);
-      await this.#piece(piece, signal);
-      return this.#follow(signal);
+      await this.#piece(piece);
+      return this.#follow();
     }
     if (at === 0) throw empty();
     if (piece.size > 0) await this.#cut(piece);
   }
 
-  /** Fetches chunks that no stream has claimed, from the last one down; those of a known file from the first one up. */
-  async #follow(signal: AbortSignal): Promise<void> {
-    const { bytes } = this.#file ?? { bytes: null };
-    const indices = Array.from({ length: countOf(bytes ?? 0) }, (_, i) => i);
-    for (const index of this.#known === null ? indices.reverse() : indices)
-      if (!this.#taken.has(index) && !this.#here.has(index)) await this.#piece(this.#take(index), signal);
+  /** Fetches the missing chunks, in the order of their bytes: a known file's hash is computed as it arrives. */
+  async #follow(): Promise<void> {
+    const count = countOf(this.#file?.bytes ?? 0);
+    for (let index = 0; index < count; index += 1) if (!this.#here.has(index)) await this.#piece(this.#take(index));
   }
 
   /** Fetches the missing bytes of a chunk. */
-  async #piece(piece: Piece, signal: AbortSignal): Promise<void> {
+  async #piece(piece: Piece): Promise<void> {
     const file = this.#file as Validator;
     const { bytes, index } = piece;
     const start = index * CHUNK_MAX_BYTES;
     const end = start + bytes.byteLength - 1;
-    const net = this.#net(signal);
+    const net = this.#net;
     await retry(net, async (_, onward) => {
       const from = start + piece.size;
       const headers: Record<string, string> = { ...this.#known?.headers, range: `bytes=${from}-${end}` };
@@ -286,7 +266,6 @@ export class BareDownload {
         body.cancel();
         throw this.#anew(`${this.#url} did not resume at the requested byte.`);
       }
-      this.#hasRanges = true;
       for (let part = await body.read(); part !== null; part = await body.read()) {
         if (piece.size + part.byteLength > bytes.byteLength) {
           body.cancel();
@@ -329,11 +308,10 @@ export class BareDownload {
 
   /** Whether ranges of the file may be requested, and distinguished from those of another file. */
   get #mayAskForParts(): boolean {
-    return this.#hasRanges !== false && this.#file !== null && this.#file.bytes !== null && canTell(this.#file);
+    return this.#hasRanges && this.#file !== null && this.#file.bytes !== null && canTell(this.#file);
   }
 
   #take(index: number): Piece {
-    this.#taken.add(index);
     const total = this.#file?.bytes ?? null;
     return { index, bytes: new Uint8Array(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
   }
@@ -369,8 +347,8 @@ export class BareDownload {
     release(all);
   }
 
-  #net(signal: AbortSignal): { readonly effects: DownloadEffects; readonly signal: AbortSignal } {
-    return { effects: this.#downloader.effects, signal };
+  get #net(): { readonly effects: DownloadEffects; readonly signal: AbortSignal } {
+    return { effects: this.#downloader.effects, signal: this.#signal };
   }
 
   #anew(message: string, cause?: unknown): SelvedgeError {

@@ -68,7 +68,7 @@ interface Here {
 }
 
 /** Parallel requests of one load: enough to fill a link, few enough not to starve the page's own requests. */
-export const PARALLEL = 4;
+const PARALLEL = 4;
 /** Room that is made for a manifest and its records. */
 const RECORDS_BYTES = 64 * 1024;
 /** Pause of writes after one that did not fit. */
