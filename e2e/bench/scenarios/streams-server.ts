@@ -1,4 +1,4 @@
-// Serves one file to pages of other origins, over HTTP/1.1 on port 8001 and over HTTP/2 on port 8002; /whole/… without ranges.
+// Serves one file to pages of other origins, over HTTP/1.1 on port 8001 and over HTTP/2 on port 8002.
 //   tsx streams-server.ts FILE KEY CERTIFICATE
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -21,13 +21,11 @@ interface Answer {
   readonly body: Uint8Array;
 }
 
-function answerTo(method: string | undefined, url: string | undefined, header: string | undefined): Answer {
+function answerTo(method: string | undefined, header: string | undefined): Answer {
   if (method === "OPTIONS") return { status: 204, headers: SHARED, body: new Uint8Array() };
-  const isWhole = url?.startsWith("/whole/") === true;
   const range = /^bytes=(\d+)-(\d*)$/.exec(header ?? "");
-  const headers = { ...SHARED, "accept-ranges": isWhole ? "none" : "bytes" };
-  if (isWhole || range === null)
-    return { status: 200, headers: { ...headers, "content-length": bytes.length }, body: bytes };
+  const headers = { ...SHARED, "accept-ranges": "bytes" };
+  if (range === null) return { status: 200, headers: { ...headers, "content-length": bytes.length }, body: bytes };
   const from = Number(range[1]);
   const to = range[2] === "" ? bytes.length - 1 : Math.min(Number(range[2]), bytes.length - 1);
   const body = bytes.subarray(from, to + 1);
@@ -36,12 +34,12 @@ function answerTo(method: string | undefined, url: string | undefined, header: s
 }
 
 createServer((request, response) => {
-  const { status, headers, body } = answerTo(request.method, request.url, request.headers.range);
+  const { status, headers, body } = answerTo(request.method, request.headers.range);
   response.writeHead(status, headers).end(body);
 }).listen(8001, "0.0.0.0");
 
 createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => {
-  const { status, headers, body } = answerTo(request.method, request.url, request.headers.range);
+  const { status, headers, body } = answerTo(request.method, request.headers.range);
   response.writeHead(status, headers).end(body);
 }).listen(8002, "0.0.0.0", () => {
   console.log("ready");

@@ -1,6 +1,6 @@
-// Whether several streams of a bare model pay (lib/cache/bare-download.ts): the load of a model of 16 MB from a server with
-// ranges, which is fetched in four streams, beside the same server without, over lines that real TCP crosses
-// (tcp-line.py). HTTP/1.1 gives each stream a connection of its own; over HTTP/2 they share one. Linux, as root.
+// Streams of a large file: the load of a bare model of 16 MB by the engine, which takes one stream, beside a plain fetch
+// and beside four streams that fetch its chunks of 4 MiB by ranges, over lines that real TCP crosses (tcp-line.py). HTTP/1.1
+// gives each stream a connection of its own; over HTTP/2 they share one. Linux, as root.
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -19,11 +19,10 @@ const SIDE = 2_048;
 const LINES = {
   "20 Mbit/s, 40 ms, BBR": [20, 20, 0, "bbr"],
   "20 Mbit/s, 40 ms, 0.2 % lost, Reno": [20, 20, 0.002, "reno"],
-  "50 Mbit/s, 100 ms, Reno": [50, 50, 0, "reno"],
-  "50 Mbit/s, 100 ms, 0.2 % lost, Reno": [50, 50, 0.002, "reno"],
+  "50 Mbit/s, 100 ms, BBR": [50, 50, 0, "bbr"],
 } as const;
 const ORIGINS = { "HTTP/1.1": "http://10.193.0.2:8001", "HTTP/2": "https://10.193.0.2:8002" } as const;
-const SUBJECTS = { "one stream": "whole", "four streams": "ranges" } as const;
+const SUBJECTS = ["selvedge", "fetch, one stream", "fetch, four streams"] as const;
 
 /** Yields the cases. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
@@ -50,13 +49,15 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
           name: nameOf(protocol, line),
           unit: "ms",
           statistic: "median",
-          subjects: Object.entries(SUBJECTS).map(([name, folder]) => ({
+          subjects: SUBJECTS.map((name) => ({
             name,
-            sample: () => load(bench, `${origin}/${folder}/model.onnx`),
+            sample: (slowBy) => load(bench, name, `${origin}/model.onnx`, slowBy),
           })),
-          of: "one stream",
-          goals: [],
-          rounds: bench.rounds(5),
+          of: "fetch, one stream",
+          control: "fetch, one stream",
+          goals: [{ subject: "selvedge", on: "ratio", atMost: 1.1, byInterval: true }],
+          rounds: bench.rounds(4),
+          warmups: 0,
         };
     } finally {
       for (const child of [server, relay]) await end(child);
@@ -84,25 +85,48 @@ function writeModel(): string {
 }
 
 /** Loads it as a first-time visitor does, with a runtime that has started. */
-async function load(bench: Bench, url: string): Promise<Sample> {
+async function load(bench: Bench, subject: (typeof SUBJECTS)[number], url: string, slowBy: number): Promise<Sample> {
   const context = await bench.browser.newContext({ ignoreHTTPSErrors: true });
   try {
     const page = await context.newPage();
     await page.goto(`${bench.url}engine.html`);
     await page.waitForFunction("globalThis.selvedge !== undefined");
-    const value = await page.evaluate(async (url) => {
-      const { createEngine } = (globalThis as unknown as { selvedge: typeof import("../../../lib/index.ts") }).selvedge;
-      const engine = await createEngine({ backends: ["wasm"], workers: 1 });
-      await engine.load("/models/fashion-mlp/bundle.json");
-      const startMs = performance.now();
-      await engine.load(url);
-      return performance.now() - startMs;
-    }, url);
-    return { value, backend: "wasm", model: "a matrix of 2,048 × 2,048", variant: "f32" };
+    const value = await page.evaluate(BY[subject], url);
+    const backend = subject === "selvedge" ? "wasm" : "none";
+    return { value: value * (1 + slowBy), backend, model: "a matrix of 2,048 × 2,048", variant: "f32" };
   } finally {
     await context.close();
   }
 }
+
+/** The subjects, each in a page: the ms that the file takes. */
+const BY: Readonly<Record<(typeof SUBJECTS)[number], (url: string) => Promise<number>>> = {
+  selvedge: async (url) => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof import("../../../lib/index.ts") }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    await engine.load("/models/fashion-mlp/bundle.json");
+    const startMs = performance.now();
+    await engine.load(url);
+    return performance.now() - startMs;
+  },
+  "fetch, one stream": async (url) => {
+    const startMs = performance.now();
+    await (await fetch(url, { cache: "no-store" })).arrayBuffer();
+    return performance.now() - startMs;
+  },
+  "fetch, four streams": async (url) => {
+    const startMs = performance.now();
+    const chunkBytes = 4 * 1024 * 1024;
+    const bytes = Number((await fetch(url, { method: "HEAD", cache: "no-store" })).headers.get("content-length"));
+    await Promise.all(
+      Array.from({ length: Math.ceil(bytes / chunkBytes) }, async (_, i) => {
+        const range = `bytes=${i * chunkBytes}-${Math.min(bytes, (i + 1) * chunkBytes) - 1}`;
+        await (await fetch(url, { headers: { range }, cache: "no-store" })).arrayBuffer();
+      }),
+    );
+    return performance.now() - startMs;
+  },
+};
 
 /** Starts a process and waits until it says that it is ready. */
 async function start(command: string, words: readonly string[]): Promise<ChildProcess> {
