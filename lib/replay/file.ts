@@ -101,6 +101,7 @@ const batch = v.looseObject({
   preempt: v.boolean(),
   isLoading: v.optional(v.boolean()),
   isTrial: v.optional(v.boolean()),
+  serverMs: v.optional(v.number()),
 });
 const group = v.looseObject({
   servedMs: v.pipe(v.number(), v.finite()),

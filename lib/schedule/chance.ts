@@ -19,8 +19,13 @@ export interface Batch {
   readonly preempt: boolean;
   /** Whether its lane is still loading the model for it, or has to; not in older traces. */
   isLoading?: boolean | undefined;
-  /** Whether it is a trial, of a step that was not expected to meet its deadline; not in older traces. */
+  /**
+   * Whether it is a trial, of a step that was not expected to meet its deadline, or whose answer by a server was expected
+   * sooner; not in older traces.
+   */
   readonly isTrial?: boolean | undefined;
+  /** Of a trial: the earliest expected finish on a server, its cost included, if there is one; not in older traces. */
+  readonly serverMs?: number | undefined;
 }
 
 /** A lane on which a step may run, and its estimated finish there. */
@@ -99,6 +104,11 @@ export function homeOf(step: Step, lanes: readonly LaneView[]): string {
 /** Returns the mark of a state's last step on a lane. */
 export function stateOf({ state }: Step, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
   return lane.held.get(route.modelId)?.states.get(state?.id ?? -1);
+}
+
+/** Whether a lane is one to a server. */
+export function isRemote({ route }: Pick<Chance, "route">): boolean {
+  return route.costMs !== undefined;
 }
 
 /** Whether the model runs or is staged on the lane. */

@@ -6,6 +6,10 @@ const SERVER_MS = 40;
 const DEADLINE_MS = 100;
 
 interface Device {
+  /** Time between two requests, and their deadline. */
+  readonly everyMs?: number;
+  readonly deadlineMs?: number;
+  readonly count?: number;
   /** Time of a run on this device. */
   readonly costOf: (run: number) => number;
   /** Cost of the server's route. */
@@ -17,7 +21,9 @@ interface Device {
 }
 
 /** Plays a request every 50 ms for two minutes, each with a deadline; returns lanes and late answers in their order. */
-function play({ costOf, costMs = 0, learntMs, hasTwo = false }: Device): { lanes: string[]; late: number } {
+function play(device: Device): { lanes: string[]; late: number } {
+  const { costOf, costMs = 0, learntMs, hasTwo = false } = device;
+  const { everyMs = 50, deadlineMs = DEADLINE_MS, count = 2_400 } = device;
   let runs = 0;
   const lanes = [lane("wasm-0"), ...(hasTwo ? [lane("wasm-1")] : []), lane("remote-0", [2], { backend: "remote" })];
   const stage = new Stage(lanes, (model) => (model === 2 ? SERVER_MS : costOf(runs++)));
@@ -27,11 +33,12 @@ function play({ costOf, costMs = 0, learntMs, hasTwo = false }: Device): { lanes
     { backend: "wasm", modelId: 1, key: "m1" },
     { backend: "remote", modelId: 2, key: "m2", costMs },
   ] as const;
-  for (let i = 0; i < 2_400; i += 1) stage.arrives(step(i, { routes, arrivedMs: i * 50, dueMs: i * 50 + DEADLINE_MS }));
+  for (let i = 0; i < count; i += 1)
+    stage.arrives(step(i, { routes, arrivedMs: i * everyMs, dueMs: i * everyMs + deadlineMs }));
   stage.play();
   expect(stage.rejected.size).toBe(0);
   const fates = [...stage.fates].sort(([a], [b]) => a - b);
-  const late = fates.filter(([id, { endMs }]) => endMs > id * 50 + DEADLINE_MS).length;
+  const late = fates.filter(([id, { endMs }]) => endMs > id * everyMs + deadlineMs).length;
   return { lanes: fates.map(([, fate]) => fate.lane), late };
 }
 
@@ -59,4 +66,27 @@ describe("with a server and deadlines", () => {
     expect(local).toBeLessThan(2_400 / 40);
     expect(late).toBeLessThanOrEqual(local);
   });
+
+  test.each([1_000, Infinity])(
+    "a device that a server beats is tried rarely, though it is in time (placement-trial, deadline %d ms)",
+    (deadlineMs) => {
+      const { lanes, late } = play({ costOf: () => 300, costMs: 100, everyMs: 1_000, deadlineMs, count: 600 });
+      const local = lanes.flatMap((x, i) => (x === "wasm-0" ? [i] : []));
+      expect(local.length).toBeGreaterThan(5);
+      expect(local.length).toBeLessThan(600 / 25);
+      // Seldom, not for ever: a minute passes at the most.
+      expect(local.at(-1)).toBeGreaterThan(600 - 65);
+      expect(late).toBe(0);
+    },
+  );
+
+  test.each([1_000, Infinity])(
+    "and gets the work back once it is faster (placement-trial, deadline %d ms)",
+    (deadlineMs) => {
+      const costOf = (run: number): number => (run < 8 ? 300 : 20);
+      const { lanes } = play({ costOf, costMs: 100, everyMs: 1_000, deadlineMs, count: 600 });
+      expect(lanes.slice(5, 100).filter((x) => x === "remote-0").length).toBeGreaterThan(60);
+      expect(new Set(lanes.slice(-300))).toEqual(new Set(["wasm-0"]));
+    },
+  );
 });

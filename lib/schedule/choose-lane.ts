@@ -1,5 +1,5 @@
 // Chooses the lane on which a step starts, and until when it waits there for others to join it.
-import { costOf, isUsual, soonest } from "./chance.ts";
+import { costOf, isRemote, isUsual, soonest } from "./chance.ts";
 import type { Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { Decision, Step } from "./events.ts";
@@ -128,11 +128,6 @@ function bestOf({ dueMs }: Step, usual: readonly Chance[], trial: Chance | undef
   let best = soonest(usual);
   if (best && best.endMs > dueMs) best = soonest(usual.filter((x) => isRemote(x) && x.endMs <= dueMs)) ?? best;
   return best && isRemote(best) ? (trial ?? best) : best;
-}
-
-/** Whether a lane is one to a server. */
-function isRemote({ route }: Chance): boolean {
-  return route.costMs !== undefined;
 }
 
 /**

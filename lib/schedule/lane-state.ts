@@ -49,7 +49,8 @@ const LOAD_MS = 300;
  * A model that did not run for so long, or for so many times its run time, is tried rather than rejected: its estimate
  * may be out of date. At the latest after a minute. Where a lane is idle it is tried sooner, like a half-open circuit
  * breaker: at once where its cost was measured only once, since a first run also compiles shaders; else after the time
- * of a run, doubled with each failed trial. All trials share one budget, which may make each wait for longer.
+ * of a run, doubled with each failed trial: one whose answer was late, or later than a server's would have been. All
+ * trials share one budget, which may make each wait for longer.
  */
 const STALE_MIN_MS = 1_000;
 const STALE_TIMES = 10;
@@ -165,8 +166,8 @@ export class Lanes {
   }
 
   /** Adjusts the budget of trials, and the back-off of the model, to the outcome of a trial. */
-  #endTrial({ route, ms: expectedMs, startMs, steps }: Batch, ms: number | null, now: number): void {
-    const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
+  #endTrial({ route, ms: expectedMs, startMs, steps, serverMs }: Batch, ms: number | null, now: number): void {
+    const isVain = [...steps.values()].some(({ dueMs }) => Math.min(dueMs, serverMs ?? Infinity) < now);
     const isOnTime = ms !== null && steps.size > 0 && !isVain;
     this.#owedMs += TRIAL_TIMES * ((isOnTime ? 0 : Math.max(0, now - startMs)) - expectedMs);
     if (isOnTime) this.#vain.delete(route.key);
@@ -230,7 +231,9 @@ export class Lanes {
     const vain = this.#vain.get(key) ?? 0;
     if (!this.#mayTry(key, now)) return undefined;
     if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return route;
-    const times = isIdle ? Math.min(STALE_TIMES, 2 ** vain) : STALE_TIMES;
+    // Where a server answers meanwhile, nothing is lost by a longer wait.
+    const most = step.routes.some((x) => x.costMs !== undefined) ? Infinity : STALE_TIMES;
+    const times = isIdle ? Math.min(most, 2 ** vain) : STALE_TIMES;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
     return this.sinceMs(key, now) > staleMs ? route : undefined;
   }

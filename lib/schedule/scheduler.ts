@@ -21,7 +21,7 @@
 // seen for a while, and threads were measured to pay, such a step runs on the wide lane, with a thread per core; as
 // soon as there is other work all steps go to the usual lanes.
 import { Estimate } from "./cost-estimate.ts";
-import { endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
+import { costOf, endOf, homeOf, isRemote, isSooner, isUsual, stalledMs } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import { isTaken, LaneChooser } from "./choose-lane.ts";
 import { Lanes } from "./lane-state.ts";
@@ -346,10 +346,15 @@ export class Scheduler {
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
     const isKnown = route.key === tried && this.#estimate.ms(key, rows) !== undefined;
-    const isTrial = isKnown && [...steps.values()].some((x) => x.dueMs < freeMs + ms);
+    const serverMs = isKnown && !isRemote(pick.chance) ? Math.min(...chances.filter(isRemote).map(costOf)) : Infinity;
+    const isLate = (x: Step): boolean => Math.min(x.dueMs, serverMs) < freeMs + ms;
+    const isTrial = isKnown && [...steps.values()].some(isLate);
     const { shape } = step;
     const isLoading = isCold;
-    const batch: Batch = { id, route, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial };
+    const batch: Batch = {
+      ...{ id, route, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial },
+      ...(isTrial && serverMs < Infinity ? { serverMs } : {}),
+    };
     this.#lanes.add(lane.id, batch, now);
     out.push({ type: "start", batch: id, lane: lane.id, route, ids: [...steps.keys()], ms, why });
     this.#warmUps.startBetter({ step, chances, backend: route.backend, rows, endMs: freeMs + ms }, now, out);
