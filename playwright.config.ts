@@ -25,7 +25,7 @@ export default defineConfig({
   forbidOnly: true,
   retries: 0,
   timeout: 300_000,
-  // What a page shows may take a machine of two cores beside another test longer than Playwright's 5 s.
+  // On two cores, beside another test, a page may take longer to show something than Playwright's 5 s.
   expect: { timeout: 15_000 },
   reporter: [["list"], ["json", { outputFile: "test-results/playwright.json" }]],
   use: { baseURL: `http://127.0.0.1:${DEMO_PORT}`, trace: "off" },
