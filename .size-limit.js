@@ -25,6 +25,7 @@ const onDemand = [
   "./remote-lanes.js",
   "./remote-load.js",
   "./hedging.js",
+  "./cascade.js",
   "../core/release-record.js",
   "../core/unreadable.js",
   "../core/read-tensors.js",
@@ -76,6 +77,7 @@ export default [
   },
   part("engine/remote-load.js"),
   part("engine/hedging.js"),
+  part("engine/cascade.js"),
   {
     ...part("remote/index.js"),
     name: "Client of inference servers, gzip",

@@ -28,6 +28,7 @@ const EMPTY: OffloadStats = {
   localShare: null,
   server: { calls: 0, sentBytes: 0, receivedBytes: 0, seconds: 0 },
   hedges: { sent: 0, won: 0, seconds: 0 },
+  cascade: { unsure: 0, sent: 0, answered: 0 },
   saved: null,
 };
 

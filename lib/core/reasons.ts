@@ -22,6 +22,7 @@ export const WHY_CODES = {
   "weights-coming": "this device was still loading the model",
   "local-failed": "this device can't run the model",
   hedged: "a server answered first, since this device was later than usual",
+  escalated: "a larger model on a server answered, since this device's answer was unsure",
   "only-lane": "no other lane can run it",
   "earliest-finish": "this lane has the earliest estimated finish",
   "lane-queue-full": "the lane with the earliest estimated finish has a full queue (two batches)",

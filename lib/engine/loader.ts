@@ -49,8 +49,8 @@ export interface Servers {
   readonly message: Pick<LoadMessage, "remote" | "check">;
   /** Returns the routes that a request's own placement allows. */
   readonly place: (current: ModelRoutes, placement: Placement) => Promise<ModelRoutes>;
-  /** Queues a request in place of the dispatcher; absent without hedging. */
-  readonly run: ((work: Work) => Promise<RunResult>) | undefined;
+  /** Queues a request in place of the dispatcher; absent without hedging and cascade. */
+  run: ((work: Work) => Promise<RunResult>) | undefined;
   /** Ends what goes on in the background. */
   readonly end: (error: Error) => void;
 }

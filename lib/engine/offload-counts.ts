@@ -40,7 +40,7 @@ class Sum {
 class OfModel extends Sum {
   local = 0;
   remote = 0;
-  /** Copies that were sent and did not answer first. */
+  /** Copies that were sent and did not answer first, and unsure answers that were sent to a larger model in vain. */
   lost = 0;
 }
 
@@ -51,6 +51,7 @@ export class OffloadCounts {
   /** By the bundle's identity. */
   readonly #models: Map<string, OfModel> = new Map();
   readonly #hedges = { sent: 0, won: 0, seconds: 0 };
+  readonly #cascade = { unsure: 0, sent: 0, answered: 0 };
   #cached = 0;
 
   /** Counts a request that was settled, after so many ms; `info` is null where it has no answer. */
@@ -78,6 +79,15 @@ export class OffloadCounts {
     else this.#of(key.slice(0, key.indexOf(" "))).lost += 1;
   }
 
+  /** Counts an unsure answer of this device, and what the larger model on servers did about it. */
+  unsure(identity: string, isSent: boolean, isAnswered: boolean): void {
+    const cascade = this.#cascade;
+    cascade.unsure += 1;
+    if (isSent) cascade.sent += 1;
+    if (isAnswered) cascade.answered += 1;
+    else if (isSent) this.#of(identity).lost += 1;
+  }
+
   /** Returns the counts so far. */
   read(): OffloadStats {
     const [local, remote] = [this.#placements.local.read(), this.#placements.remote.read()];
@@ -89,6 +99,7 @@ export class OffloadCounts {
       localShare: answers === 0 ? null : local.requests / answers,
       server: { ...server, seconds: ms / 1_000 },
       hedges: { ...this.#hedges },
+      cascade: { ...this.#cascade },
       saved: this.#savings(),
     };
   }

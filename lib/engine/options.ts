@@ -36,6 +36,24 @@ export interface RemoteModelOption {
    * false: such a model is not used.
    */
   readonly verified?: boolean | undefined;
+  /**
+   * With `auto`: a larger model with the same classes, on the servers, for what this device's answer is unsure of. Default:
+   * none.
+   */
+  readonly cascade?: CascadeOptions | undefined;
+}
+
+/** A larger model on servers, which answers where the model on this device is unsure. */
+export interface CascadeOptions {
+  /** Address of the larger model's `bundle.json`. Its name on the servers is the bundle's, or as `models` says for it. */
+  readonly bundle: string | URL;
+  /**
+   * Confidence below which a request goes to the larger model, 0 to 1: the probability of the first class. 0 sends nothing.
+   * `calibrateCascade` of `selvedge/offload` chooses it on held-out samples.
+   */
+  readonly escalateBelow: number;
+  /** How long an unsure answer waits for the larger model's before it is returned, in ms, 1 to 86,400,000. Default 1,000. */
+  readonly waitMs?: number | undefined;
 }
 
 /** Limits of copies that are sent to servers. */

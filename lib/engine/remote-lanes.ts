@@ -15,7 +15,7 @@ import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
 import { OffloadCounts } from "./offload-counts.ts";
-import type { HedgeOptions, RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
+import type { CascadeOptions, HedgeOptions, RemoteEngineOptions, RemoteModelOption, SourceOptions } from "./options.ts";
 import type { Build } from "../pool/lane-options.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import { createRemoteLane } from "./remote-lane.ts";
@@ -121,13 +121,33 @@ export function remoteSide(effects: Effects, options: RemoteEngineOptions): Remo
       checkPlacement(wanted.options.placement ?? host.placement);
       const isHedged = options.hedge !== undefined && options.hedge !== false && wanted.options.placement === "auto";
       if (isHedged) hedging ??= import("./hedging.ts").then((x) => x.createHedging(host, options, offload));
-      const { loadRemote } = await import("./remote-load.ts");
-      return loadRemote(host, options, wanted, parts, isHedged ? await hedging : null);
+      const isCascaded = Object.values(options.models ?? {}).some((x) => x.cascade !== undefined);
+      const [{ loadRemote }, cascade] = await Promise.all([
+        import("./remote-load.ts"),
+        isCascaded && wanted.options.placement === "auto" ? import("./cascade.ts") : null,
+      ]);
+      return loadRemote(host, options, wanted, parts, {
+        hedging: isHedged ? await hedging : null,
+        cascade: cascade && ((small, larger) => cascade.startCascade(small, larger, offload)),
+      });
     },
   };
 }
 
-const MODEL: Checks<RemoteModelOption> = { model: text, version: text, verified: truth };
+const CASCADE: Checks<CascadeOptions> = { bundle: null, escalateBelow: null, waitMs: range(1, 86_400_000) };
+const confidence = range(0, 1);
+const address = accept("a URL", (value) => typeof value === "string" || value instanceof URL);
+const MODEL: Checks<RemoteModelOption> = {
+  model: text,
+  version: text,
+  verified: truth,
+  cascade: (option, value) => {
+    checkOptions(option, value as CascadeOptions, CASCADE, `${option}.`);
+    const { bundle, escalateBelow } = value as CascadeOptions;
+    address(`${option}.bundle`, bundle);
+    confidence(`${option}.escalateBelow`, escalateBelow);
+  },
+};
 const bound = range(1, 2 ** 31 - 1);
 const HEDGE: Checks<HedgeOptions> = { share: range(0, 1), quantile: range(0.5, 0.999) };
 /** Checked where they are absent too. */

@@ -4,7 +4,7 @@
 // it is ready. Imported when a model is loaded.
 import type { BackendDecision } from "./backend-chooser.ts";
 import type { Plan, RemoteCandidate } from "../cache/messages.ts";
-import { untilAborted } from "../core/abort.ts";
+import { inTime, untilAborted } from "../core/abort.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { Placement } from "../core/device.ts";
 import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -14,7 +14,7 @@ import type { Hedging } from "./hedging.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
-import type { RemoteEngineOptions } from "./options.ts";
+import type { CascadeOptions, RemoteEngineOptions } from "./options.ts";
 import { RemoteCheck } from "./remote-check.ts";
 import type { LoadParts, Wanted } from "./remote-lanes.ts";
 import { keyOf } from "./routes.ts";
@@ -24,6 +24,8 @@ import type { LoadMessage } from "../rpc/messages.ts";
 /** Wait before a server, or this device, is tried again in the background: doubled each time, in ms. */
 export const AGAIN_MIN_MS = 5_000;
 const AGAIN_MAX_MS = 300_000;
+/** How long a load that is done waits for the description of its cascade's model, in ms. */
+const CASCADE_MS = 2_000;
 /** How much sooner a server must answer than this device to be asked, in ms. */
 const COST_MS = 100;
 
@@ -97,24 +99,24 @@ export class RemoteLoad {
   }
 
   async #onServer({ remote }: Plan): Promise<Model> {
-    await this.#connect();
+    await this.connect();
     const code = this.#placement === "remote" ? "remote-only" : "local-failed";
-    return this.#modelOf([this.#routeOf(whyRemote(code, remote?.why ?? ""))]);
+    return this.#modelOf([this.routeOf(whyRemote(code, remote?.why ?? ""))]);
   }
 
   async #onEither({ candidates }: Plan): Promise<Model> {
-    (this.#loader.servers as Servers).routes = [this.#routeOf(whyRemote("remote-helps"))];
+    (this.#loader.servers as Servers).routes = [this.routeOf(whyRemote("remote-helps"))];
     const local = this.#loadHere();
-    const server = this.#connect();
+    const server = this.connect();
     server.catch(() => {
-      void this.#later(() => this.#connect());
+      void again(this.#host, this.#stop.signal, () => this.connect());
     });
     const isLocal = await Promise.any([local.then(() => true), server.then(() => false)]).catch(() => true);
     if (isLocal) {
       const { routes, decision } = await local;
       return this.#make(routes, decision);
     }
-    const coming = this.#routeOf(whyRemote("weights-coming"));
+    const coming = this.routeOf(whyRemote("weights-coming"));
     const model = this.#modelOf([coming, this.#pending(candidates[0] as Candidate, local)]);
     local.then(
       (loaded) => {
@@ -136,30 +138,11 @@ export class RemoteLoad {
   #stay(error: unknown): void {
     if (codeOf(error) === "closed" || this.#message === null) return;
     const why = whyRemote("local-failed", error instanceof Error ? error.message : String(error));
-    this.#loader.onRoutes?.(this.#routesOf(this.#message, [this.#routeOf(why)]));
+    this.#loader.onRoutes?.(this.#routesOf(this.#message, [this.routeOf(why)]));
     if (isSelvedgeError(error) && error.retryable)
-      void this.#later(async () => {
+      void again(this.#host, this.#stop.signal, async () => {
         this.#takeOver(await this.#loadHere());
       });
-  }
-
-  /** Repeats work after a growing wait until it succeeds, or can't. */
-  async #later(work: () => Promise<unknown>): Promise<void> {
-    const { effects } = this.#host;
-    const { signal } = this.#stop;
-    for (let ms = AGAIN_MIN_MS; !signal.aborted; ms = Math.min(2 * ms, AGAIN_MAX_MS)) {
-      let cancel = (): void => undefined;
-      const wait = new Promise<void>((resolve) => {
-        cancel = effects.setTimer(resolve, ms);
-      });
-      try {
-        await untilAborted(wait, signal).finally(cancel);
-        await work();
-        return;
-      } catch (error) {
-        if (!isSelvedgeError(error) || error.code === "closed") return;
-      }
-    }
   }
 
   /** Loads the model on this device: where memory runs out, a smaller variant, as long as there is one. */
@@ -202,7 +185,7 @@ export class RemoteLoad {
   }
 
   /** Finds a server that has the model. */
-  #connect(): Promise<LoadMessage> {
+  connect(): Promise<LoadMessage> {
     if (this.#connecting !== null) return this.#connecting;
     const connecting = this.#ask();
     this.#connecting = connecting;
@@ -232,7 +215,7 @@ export class RemoteLoad {
     if (own !== "auto")
       throw new TypeError(`placement: "${placement}" for a model that was loaded with "${own}"; load it with "auto"`);
     if (placement === "remote") {
-      return this.#routesOf(await this.#connect(), [this.#routeOf(whyRemote("remote-only"))]);
+      return this.#routesOf(await this.connect(), [this.routeOf(whyRemote("remote-only"))]);
     }
     const { routes } = current;
     const local = routes[0].backend === "remote" ? (await this.#here()).routes : current;
@@ -248,7 +231,8 @@ export class RemoteLoad {
     return Promise.reject(new SelvedgeError("no-backend", text, { model: name, reason: "pinned" }));
   }
 
-  #routeOf(why: Why): ModelRoute {
+  /** Returns the route to servers, with a reason. */
+  routeOf(why: Why): ModelRoute {
     const { effects } = this.#host;
     const check = this.#check;
     const key = keyOf(this.#loader.plan.identity, this.#candidate.variant.id, "remote");
@@ -257,7 +241,7 @@ export class RemoteLoad {
       get variant() {
         return check.variant;
       },
-      message: () => this.#connect(),
+      message: () => this.connect(),
       here: (isHelp = false) =>
         isHelp && (!(effects.isOnline ?? isOnline)() || effects.savesData()) ? null : this.#message,
     };
@@ -275,8 +259,8 @@ export class RemoteLoad {
         return routes.message;
       },
       (error: unknown) => {
-        first = this.#routeOf(whyRemote("local-failed", error instanceof Error ? error.message : String(error)));
-        return this.#connect();
+        first = this.routeOf(whyRemote("local-failed", error instanceof Error ? error.message : String(error)));
+        return this.connect();
       },
     );
     found.catch(() => undefined); // awaited by the steps
@@ -320,6 +304,27 @@ export class RemoteLoad {
   }
 }
 
+/** Repeats work after a growing wait until it succeeds, or can't. */
+export async function again(
+  { effects }: Pick<LoadHost, "effects">,
+  signal: AbortSignal,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  for (let ms = AGAIN_MIN_MS; !signal.aborted; ms = Math.min(2 * ms, AGAIN_MAX_MS)) {
+    let cancel = (): void => undefined;
+    const wait = new Promise<void>((resolve) => {
+      cancel = effects.setTimer(resolve, ms);
+    });
+    try {
+      await untilAborted(wait, signal).finally(cancel);
+      await work();
+      return;
+    } catch (error) {
+      if (!isSelvedgeError(error) || error.code === "closed") return;
+    }
+  }
+}
+
 /** Returns the reason for a server; `cause` is why this device can't run the model. */
 export function whyRemote(
   code: "remote-only" | "remote-helps" | "weights-coming" | "local-failed",
@@ -334,13 +339,30 @@ export function whyRemote(
   return { code, text: `remote: ${text}` };
 }
 
+/** A load whose model may have a cascade. */
+export interface CascadeHost {
+  readonly host: LoadHost;
+  readonly options: RemoteEngineOptions;
+  readonly parts: LoadParts;
+  readonly loader: Loader;
+  /** Ends with the model. */
+  readonly signal: AbortSignal;
+}
+
+/** What may be added to the requests of a model; null where no option asks for it. */
+export interface Additions {
+  readonly hedging: Hedging | null;
+  /** Adds a larger model on servers. Resolves once that is checked, or can't be yet; rejects where it does not suit. */
+  readonly cascade: ((small: CascadeHost, cascade: CascadeOptions) => Promise<unknown>) | null;
+}
+
 /** Opens a model, and loads it on whatever can answer. @throws as `engine.load` */
 export async function loadRemote(
   host: LoadHost,
   options: RemoteEngineOptions,
   wanted: Wanted,
   parts: LoadParts,
-  hedging: Hedging | null = null,
+  { hedging, cascade }: Additions = { hedging: null, cascade: null },
 ): Promise<Model> {
   const { from, options: own, download } = wanted;
   const { signal } = download;
@@ -357,7 +379,12 @@ export async function loadRemote(
   let model: Model | null = null;
   const loader = new parts.Loader(host, plan, from, own, { ...download, signal: stop.signal });
   try {
-    model = await new RemoteLoad(host, options, wanted, parts, loader, candidate, stop, hedging).load();
+    const load = new RemoteLoad(host, options, wanted, parts, loader, candidate, stop, hedging);
+    const larger = own.placement === "auto" ? options.models?.[plan.name]?.cascade : undefined;
+    const checked = larger && cascade?.({ host, options, parts, loader, signal: stop.signal }, larger);
+    checked?.catch(() => undefined); // awaited below
+    model = await load.load();
+    if (checked !== undefined) await inTime(checked, CASCADE_MS, host.effects.setTimer);
     signal.throwIfAborted();
     return model;
   } catch (error) {

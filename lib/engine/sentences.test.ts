@@ -7,6 +7,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
+import { whyEscalated } from "./cascade.ts";
 import { whyHedged } from "./hedging.ts";
 import { whyRemote } from "./remote-load.ts";
 import { whyRefused } from "./why-refused.ts";
@@ -67,6 +68,7 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["memory-short", memoryShort()],
     ...(["remote-only", "remote-helps", "weights-coming"] as const).map((x) => [x, whyRemote(x).text] as const),
     ["hedged", whyHedged(31.2, 0.95).text],
+    ["escalated", whyEscalated("reader-large", 0.4137, 0.68).text],
     ["local-failed", whyRemote("local-failed", "reader does not fit in memory").text],
   ];
 }

@@ -9,6 +9,7 @@ const STATS: OffloadStats = {
   localShare: 0.75,
   server: { calls: 102, sentBytes: 51_000, receivedBytes: 10_200, seconds: 3.6 },
   hedges: { sent: 4, won: 1, seconds: 0.1 },
+  cascade: { unsure: 9, sent: 6, answered: 5 },
   saved: { requests: 300, seconds: 10.8, sentBytes: 153_000, receivedBytes: 30_600 },
 };
 const NOTHING: OffloadStats = {
@@ -18,6 +19,7 @@ const NOTHING: OffloadStats = {
   localShare: null,
   server: { calls: 0, sentBytes: 0, receivedBytes: 0, seconds: 0 },
   hedges: { sent: 0, won: 0, seconds: 0 },
+  cascade: { unsure: 0, sent: 0, answered: 0 },
   saved: null,
 };
 

@@ -1,6 +1,8 @@
 // `selvedge/offload`: cost of an engine's requests at servers, and the cost that its device saved, from
-// `engine.stats().offload`.
+// `engine.stats().offload`; and the calibration of a cascade.
 // Pure functions of counters; the counting is engine/offload-counts.ts.
+export { calibrateCascade, measureCascade } from "./calibrate-cascade.ts";
+export type { CascadeEffect, CascadeSample, CascadeTarget, SampleShare } from "./calibrate-cascade.ts";
 
 /** Answers of one placement. */
 export interface PlacementCounts {
@@ -32,6 +34,16 @@ export interface HedgeCounts {
   readonly seconds: number;
 }
 
+/** Answers of this device that were unsure, and what a larger model on servers did about them (`cascade`). */
+export interface CascadeCounts {
+  /** Answers with a confidence below `escalateBelow`. */
+  readonly unsure: number;
+  /** Those that were sent to the larger model. */
+  readonly sent: number;
+  /** Those that it answered. */
+  readonly answered: number;
+}
+
 /** Estimated work of servers for the requests that this device answered. */
 export interface ServerSavings {
   /** Requests answered on this device that it covers: those of models that a server answered for as well. */
@@ -61,6 +73,8 @@ export interface OffloadStats {
   readonly server: ServerTraffic;
   /** Copies of requests that were late here; `server` counts them as well. */
   readonly hedges: HedgeCounts;
+  /** Unsure answers of this device; those that a larger model answered count for `remote`. */
+  readonly cascade: CascadeCounts;
   /** Estimated savings; null where no model was answered by a server. */
   readonly saved: ServerSavings | null;
 }

@@ -33,6 +33,8 @@ export interface Server {
   isUp: boolean;
   ms: number;
   factor: number;
+  /** Further models, by name with their factors. */
+  readonly others: Record<string, number>;
   version: string;
   /** Rows that its model takes; −1 for any number. */
   rows: number;
@@ -52,7 +54,7 @@ export type RemoteStageOptions = SceneOptions & { readonly placement?: Placement
 /** Opens a stage; its models `m` and `slow` are vouched for. */
 export async function stage(options: RemoteStageOptions = {}): Promise<RemoteStage> {
   const make = (): Server => ({
-    ...{ seen: [], bodies: [], isUp: true, ms: 30, factor: 2, version: "1", rows: -1, fault: null },
+    ...{ seen: [], bodies: [], isUp: true, ms: 30, factor: 2, others: {}, version: "1", rows: -1, fault: null },
   });
   const [server, other] = [make(), make()];
   const remote = { endpoints: [URL_A], models: MODELS };
@@ -71,22 +73,23 @@ export async function stage(options: RemoteStageOptions = {}): Promise<RemoteSta
     const fault = bytes.length > 0 ? (asked.fault?.() ?? null) : null;
     if (fault !== null) return fault;
     const length = new Headers(headers).get(LENGTH_HEADER);
-    const reply = await answerOip([served(asked)], pathname, length, bytes);
+    const others = Object.entries(asked.others).map(([name, factor]) => served(asked, name, factor));
+    const reply = await answerOip([served(asked, "m", asked.factor), ...others], pathname, length, bytes);
     return new Response(reply.body, { status: reply.status, headers: reply.headers });
   };
   return { ...scene, server, other };
 }
 
-function served(server: Server): ServedModel {
+function served(server: Server, name: string, factor: number): ServedModel {
   const shape = [server.rows, 2];
   return {
-    name: "m",
+    name,
     version: server.version,
     inputs: [{ name: "x", datatype: "FP32", shape }],
     outputs: [{ name: "y", datatype: "FP32", shape }],
     run: ({ x }) => {
       const { dims, data } = x as Tensor<"float32">;
-      return Promise.resolve({ y: { dtype: "float32", dims, data: data.map((value) => server.factor * value) } });
+      return Promise.resolve({ y: { dtype: "float32", dims, data: data.map((value) => factor * value) } });
     },
   };
 }
@@ -109,14 +112,15 @@ interface Made {
 }
 
 /**
- * Makes the bundle `m` with a variant for each factor: y = factor x, with a golden that says so.
+ * Makes a bundle with a variant for each factor: y = factor x, with a golden that says so.
  * @param change - changes the description of the model
  */
 export function goldenBundle(
   factors: Readonly<Record<string, number>>,
   change: (model: Bundle["model"]) => Bundle["model"] = (model) => model,
+  name = "m",
 ): Made {
-  const bundle = parseBundle(JSON.parse(toyBundle("m", 2)));
+  const bundle = parseBundle(JSON.parse(toyBundle(name, Object.values(factors)[0] ?? 2)));
   const files: Record<string, Uint8Array<ArrayBuffer>> = {
     [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content),
   };
@@ -134,5 +138,5 @@ export function goldenBundle(
     golden: { inputs: fileOf("in", "x", 3, -5), outputs: fileOf("out", "y", factor * 3, factor * -5) },
   }));
   const made = { ...bundle, model: change(bundle.model), variants };
-  return { bundles: { m: JSON.stringify(bundleJson(made)) }, files };
+  return { bundles: { [name]: JSON.stringify(bundleJson(made)) }, files };
 }

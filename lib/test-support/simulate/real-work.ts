@@ -16,6 +16,7 @@ import { checkUpdateOptions } from "../../engine/own-description.ts";
 import { leaveGpu } from "../../engine/leave-gpu.ts";
 import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";
+import { startCascade } from "../../engine/cascade.ts";
 import { createHedging } from "../../engine/hedging.ts";
 import { remoteSide } from "../../engine/remote-lanes.ts";
 import { loadRemote } from "../../engine/remote-load.ts";
@@ -39,6 +40,7 @@ void [
   checkUpdateOptions,
   recordTrace,
   Stateful,
+  startCascade,
   createHedging,
   remoteSide,
   loadRemote,
