@@ -101,8 +101,8 @@ export default [
   part("remote/failure-text.js"),
   {
     ...part("observe/offload.js"),
-    name: "Offload report, gzip",
-    limit: "1 kB",
+    name: "Offload report and calibration of a cascade, gzip",
+    limit: "1.5 kB",
   },
   {
     ...part("bindings/react.js"),

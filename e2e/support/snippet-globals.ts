@@ -1,5 +1,6 @@
 // The reader's own names in the pieces of code of the documentation, and packages that are not installed here.
 import type { Engine, Inputs, Model } from "selvedge";
+import type { CascadeSample } from "selvedge/offload";
 
 declare global {
   const engine: Engine;
@@ -7,6 +8,7 @@ declare global {
   const inputs: Inputs;
   const images: Iterable<Inputs>;
   const source: Iterable<Inputs>;
+  const samples: readonly CascadeSample[];
   const chunk: Inputs;
   const file: File;
   const picture: ImageBitmap;

@@ -70,7 +70,7 @@ const ask = (model: Model, x: number, options: RunOptions = {}): Promise<RunResu
 const answered = async ({ scene, model }: Cascaded, x: number, options: RunOptions = {}): Promise<RunResult> =>
   scene.world.finish(ask(model, x, options));
 
-/** What a request got: its first output, where it ran, and why. */
+/** Returns a request's first output, where it ran, and why. */
 const ends = ({ outputs, info }: RunResult): unknown[] => [
   Number((outputs["y"]?.data[0] as number).toFixed(3)),
   info.placement,

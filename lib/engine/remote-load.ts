@@ -349,7 +349,7 @@ export interface CascadeHost {
   readonly signal: AbortSignal;
 }
 
-/** What may be added to the requests of a model; null where no option asks for it. */
+/** Additions to the requests of a model; null where no option asks for them. */
 export interface Additions {
   readonly hedging: Hedging | null;
   /** Adds a larger model on servers. Resolves once that is checked, or can't be yet; rejects where it does not suit. */

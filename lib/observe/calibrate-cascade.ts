@@ -27,7 +27,7 @@ export interface SampleShare {
   readonly high: number;
 }
 
-/** What a threshold does to samples. */
+/** Effect of a threshold on samples. */
 export interface CascadeEffect {
   /** The threshold, for the option `escalateBelow`. */
   readonly escalateBelow: number;
@@ -79,7 +79,7 @@ export function calibrateCascade(samples: readonly CascadeSample[], target: Casc
 }
 
 /**
- * Computes what a threshold does to samples.
+ * Computes the effect of a threshold on samples.
  * @throws as calibrateCascade
  */
 export function measureCascade(samples: readonly CascadeSample[], escalateBelow: number): CascadeEffect {

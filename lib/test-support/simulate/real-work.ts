@@ -66,7 +66,8 @@ export function isWorkingOutside(): boolean {
   return pending > 0;
 }
 
-async function counted<T>(work: Promise<T>): Promise<T> {
+/** Waits for such work. */
+export async function counted<T>(work: Promise<T>): Promise<T> {
   pending += 1;
   try {
     return await work;
