@@ -208,6 +208,17 @@ test("a server that fails leaves the answer of this device, and is asked again a
   expect(ends(await answered(both, UNSURE))).toEqual(LARGE);
 });
 
+test("requests that fail together count as one failure", async () => {
+  const { scene, model } = await open();
+  scene.server.isUp = false;
+  const many = Array.from({ length: 8 }, (_, i) => ask(model, UNSURE + i / 1_000));
+  const placements = (await scene.world.finish(Promise.all(many))).map(({ info }) => info.placement);
+  expect(new Set(placements)).toEqual(new Set(["local"]));
+  scene.server.isUp = true;
+  await pass(scene, 1_500);
+  expect(ends(await answered({ scene, model }, UNSURE))).toEqual(LARGE);
+});
+
 test("a server that refuses one request leaves the answer of this device", async () => {
   const both = await open();
   both.scene.server.fault = () => new Response("no", { status: 400 });
@@ -256,26 +267,32 @@ test("a deadline bounds the wait, so that the answer of this device is not late"
 });
 
 test("the caller's cancel ends the request to the larger model, with its reason", async () => {
-  const { scene, model } = await open();
-  scene.server.ms = 5_000;
-  const stop = new AbortController();
-  const run = failure(ask(model, UNSURE, { signal: stop.signal }));
-  await scene.pass(300);
-  stop.abort("enough");
-  expect(await run).toBe("enough");
-  expect(scene.engine.stats().requests).toMatchObject({ cancelled: 1, queued: 0, running: 0 });
+  // A request with a placement of its own is not coalesced, which would answer its cancel before.
+  for (const placement of [undefined, "auto"] as const) {
+    const { scene, model } = await open();
+    scene.server.ms = 5_000;
+    const stop = new AbortController();
+    const run = failure(ask(model, UNSURE, { signal: stop.signal, placement }));
+    await scene.pass(300);
+    stop.abort("enough");
+    expect(await run).toBe("enough");
+    expect(scene.engine.stats().requests).toMatchObject({ cancelled: 1, queued: 0, running: 0 });
+  }
 });
 
-test("a model that is unloaded while the larger one is asked gets its answer, and asks no more", async () => {
-  const { scene, model } = await open();
+test("a model that is unloaded while the larger one is asked sends nothing more, and no answer is lost", async () => {
+  const { scene, model } = await open({ waitMs: 5_000 });
   scene.server.ms = 700;
-  const run = ask(model, UNSURE);
-  await scene.pass(300);
+  const before = inferred(scene);
+  const runs = Array.from({ length: 12 }, (_, i) => ask(model, UNSURE + i / 1_000));
+  await scene.pass(400);
   model.unload();
-  expect(ends(await scene.world.finish(run))).toEqual(LARGE);
-  const before = scene.server.seen.length;
-  await scene.pass(60_000);
-  expect(scene.server.seen.length).toBe(before);
+  const answers = await scene.world.finish(Promise.all(runs));
+  const escalated = answers.filter(({ info }) => info.placement === "remote").length;
+  // Each of the two lanes had two at most, or checked the golden.
+  expect(escalated).toBeLessThanOrEqual(4);
+  await pass(scene, 60_000);
+  expect(inferred(scene)).toBeLessThanOrEqual(before + 5);
 });
 
 test("the larger model's answer is not cached as the small one's", async () => {

@@ -50,6 +50,7 @@ class Cascade {
   #larger: Larger | null = null;
   #failures = 0;
   #pausedUntilMs = -Infinity;
+  #pausedAtMs = -Infinity;
   /** Time of the last answer, at least of the last one that came too late, and when that was. */
   #tookMs = 0;
   #tookAtMs = -Infinity;
@@ -179,7 +180,7 @@ class Cascade {
       if (error === late) this.#took(waitMs);
       // A deadline that was too near, and a queue that is full here, say nothing about the server.
       if (error === late ? waitMs >= this.#waitMs : !isSelvedgeError(error) || error.code !== "overloaded")
-        this.#pause();
+        this.#pause(startMs);
       return null;
     } finally {
       cancel();
@@ -202,10 +203,13 @@ class Cascade {
     this.#tookAtMs = this.#small.host.effects.now();
   }
 
-  #pause(): void {
+  /** Pauses after the failure of a request; one that began before the latest pause tells nothing new. */
+  #pause(startMs: number): void {
+    if (startMs < this.#pausedAtMs) return;
     const ms = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** this.#failures);
     this.#failures += 1;
-    this.#pausedUntilMs = this.#small.host.effects.now() + ms;
+    this.#pausedAtMs = this.#small.host.effects.now();
+    this.#pausedUntilMs = this.#pausedAtMs + ms;
   }
 }
 
