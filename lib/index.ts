@@ -10,6 +10,7 @@ export type { RunWhy } from "./engine/explain-run.ts";
 export type {
   AvailabilityOptions,
   BatchingOptions,
+  CascadeOptions,
   EngineOptions,
   HedgeOptions,
   HubOptions,
@@ -50,7 +51,14 @@ export type { BackendName } from "./rpc/backend.ts";
 export type { AdapterFacts, DeviceFacts, Placement } from "./core/device.ts";
 export type { Why, WhyCode } from "./core/reasons.ts";
 export type { LaneStats } from "./pool/lane-state.ts";
-export type { HedgeCounts, OffloadStats, PlacementCounts, ServerSavings, ServerTraffic } from "./observe/offload.ts";
+export type {
+  CascadeCounts,
+  HedgeCounts,
+  OffloadStats,
+  PlacementCounts,
+  ServerSavings,
+  ServerTraffic,
+} from "./observe/offload.ts";
 export type { BatchCounts, Outcome, RequestCounts } from "./observe/counters.ts";
 export type { Trace, TraceEvent } from "./observe/trace.ts";
 export type { Priority } from "./schedule/events.ts";
