@@ -2,9 +2,9 @@
 // tools: scripts that a policy blocks or that can't be parsed, workers that are compressed without a word, service workers
 // of the app, two copies of the package.
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { makeSite } from "./site.ts";
+import { makeSite, packageFiles } from "./site.ts";
 import type { App, HeaderRule, Site } from "./site.ts";
-import { app, BUNDLE, byEsbuild, copied, header, POLICY } from "./sites.ts";
+import { app, BUNDLE, byEsbuild, copied, header, model, POLICY } from "./sites.ts";
 import type { Broken } from "./sites.ts";
 import { hashed, unbundled, UNBUNDLED } from "./twins.ts";
 
@@ -113,6 +113,19 @@ export const PAGE_SITES: readonly Broken[] = [
       copied({
         headers: [header("/", POLICY, "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; img-src data:")],
       }),
+  },
+  {
+    name: "a package on another origin, from which the policy lets nothing be fetched",
+    finding: "csp-connect",
+    line: /connect-src http:\/\/127\.0\.0\.1:\d+/,
+    make: () =>
+      packageElsewhere(
+        header(
+          "/",
+          POLICY,
+          "script-src {other} 'wasm-unsafe-eval'; worker-src 'self' blob: {other}; connect-src 'self'",
+        ),
+      ),
   },
   {
     name: "binaries that are stored by gzip, and that the host compresses again",
@@ -270,6 +283,19 @@ function restore(site: Site): void {
   for (const [path, body] of site.store) site.files.set(path, body);
 }
 
+const CORS = header("*", "Access-Control-Allow-Origin", "*");
+
+/** A page whose script and package are on another origin, from which its workers start by blob: addresses. */
+async function packageElsewhere(policy: HeaderRule, headers: readonly HeaderRule[] = []): Promise<Site> {
+  const files = new Map([...(await byEsbuild()), ...packageFiles("/")]);
+  return makeSite({
+    app: app({ script: "{other}/main.js" }),
+    files: new Map([model()]),
+    headers: [policy],
+    other: makeSite({ app: app(), files, headers: [CORS, ...headers] }),
+  });
+}
+
 /** A page whose script is on another origin; the workers are on its own. */
 function scriptElsewhere(files: Map<string, Uint8Array>, script: string, headers: HeaderRule[]): Promise<Site> {
   const other = makeSite({ app: app(), files, headers });
@@ -350,6 +376,16 @@ export const PAGE_TWINS: readonly Broken[] = [
         base: "/docs/",
         headers: [{ ...header("*", POLICY, "connect-src https://api.example.com"), isMeta: true }],
       }),
+  },
+  {
+    name: "a policy in the markup that compiles no WebAssembly of a package on a CDN with a policy of its own",
+    finding: "csp-wasm",
+    line: /'wasm-unsafe-eval'/,
+    make: () =>
+      packageElsewhere({ ...header("/", POLICY, "script-src {other}; worker-src blob: {other}"), isMeta: true }, [
+        header("*", POLICY, "default-src 'none'; script-src 'wasm-unsafe-eval'; sandbox"),
+        header("*", "Server", "cloudflare"),
+      ]),
   },
   {
     name: "hashed workers that are compressed twice behind Apache",

@@ -183,7 +183,7 @@ function answer(site: Site, other: string, request: IncomingMessage, response: S
   if (site.validators && body !== undefined) response.setHeader("ETag", `"${body.byteLength}-${pathname.length}"`);
   for (const rule of site.headers)
     if (covers(rule.path, pathname) && !rule.isMeta)
-      response.setHeader(rule.name, rule.value.replace("{other}", other));
+      response.setHeader(rule.name, rule.value.replaceAll("{other}", other));
   const accepts = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
   if (body !== undefined && accepts && site.compress.has((type ?? "").split(";")[0] ?? "")) {
     response.setHeader("Content-Encoding", "gzip");
@@ -200,7 +200,7 @@ function covers(rule: string, path: string): boolean {
 function page({ app, base, headers }: Site, other: string): Uint8Array {
   const meta = headers
     .filter((x) => x.isMeta === true)
-    .map((x) => `<meta http-equiv="${x.name}" content="${x.value.replace("{other}", other)}">`)
+    .map((x) => `<meta http-equiv="${x.name}" content="${x.value.replaceAll("{other}", other)}">`)
     .join("");
   const content = JSON.stringify({ ...app, model: app.model.replace("{other}", other) }).replaceAll('"', "&quot;");
   const script = app.script.replace("{other}", other);

@@ -235,6 +235,43 @@ test("a policy of the page alone that refuses requests is a warning for the bina
   expect(idsOf(hard)).toEqual(["error csp-connect"]);
 });
 
+test("a worker from another origin has the page's policy, whatever its own response says", async () => {
+  const names = ["/worker-wasm.js", "/worker-cache.js", "/ort-wasm.wasm", "/ort-wasm-rest.wasm"];
+  const find = async (policy: string): Promise<Report> => {
+    const cors = { "access-control-allow-origin": "*" };
+    const own = { ...cors, "content-security-policy": "default-src 'none'" };
+    const files = {
+      "/worker-wasm.js": { headers: own, body: PACKAGE },
+      "/worker-cache.js": { headers: own, body: PACKAGE },
+      "/ort-wasm.wasm": { headers: cors, body: WASM },
+      "/ort-wasm-rest.wasm": { headers: cors, body: WASM },
+    };
+    const page = { headers: { "content-security-policy": policy }, body: MAIN["/"] };
+    return examine({ ...MAIN, ...files, "/": page }, (url) => ({
+      hasStarted: true,
+      seen: names.map((x) => seen(elsewhere(url), x)),
+    }));
+  };
+  const script = "script-src 'self' http://localhost:* 'wasm-unsafe-eval'";
+  const worker = "worker-src 'self' blob: http://localhost:*";
+  const connect = "connect-src 'self' http://localhost:*";
+  const refused = await find(`${script}; ${worker}; connect-src 'self'`);
+  expect(errorsOf(refused)).toEqual(["error csp-connect"]);
+  expect(refused.findings[0]?.message).toMatch(/keeps files from being fetched.*http:\/\/localhost:\d+/);
+  expect(fixesOf(refused)).toMatch(/^connect-src http:\/\/localhost:\d+/);
+  const wasm = await find(`${script.replace(" 'wasm-unsafe-eval'", "")}; ${worker}; ${connect}`);
+  expect(errorsOf(wasm)).toEqual(["error csp-wasm"]);
+  const blob = await find(`${script}; ${worker.replace(" blob:", "")}; ${connect}`);
+  expect(errorsOf(blob)).toEqual(["error csp-worker"]);
+  expect(fixesOf(blob)).toMatch(/^worker-src blob:/);
+  expect(errorsOf(await find(`${script}; ${worker}; ${connect}`))).toEqual([]);
+});
+
+/** Another origin of the same server. */
+function elsewhere(url: string): string {
+  return url.replace("127.0.0.1", "localhost");
+}
+
 test("a file that is compressed twice, or not as its header says, is named as that", async () => {
   const gzip = { "content-encoding": "gzip" };
   const names = { "/ort-wasm.wasm": WASM, "/worker-wasm.js": Buffer.from(PACKAGE), "/m.onnx": Buffer.from("\b\u0007") };

@@ -17,6 +17,15 @@ test("an error whose reason has a line for each host brings that line", () => {
   expect(finding?.evidence).toContain("SelvedgeError code download-failed, reason cors");
 });
 
+test("a binary that a policy keeps from being fetched, or from compiling, gets the line of that directive", () => {
+  const error = { code: "setup-failed", reason: "wasm-csp" };
+  const message = "could not be fetched: allow `connect-src https://cdn.example` in the Content-Security-Policy";
+  expect(find({ ...error, message })[0]?.changes).toEqual([
+    { kind: "csp", path: "/", directive: "connect-src", sources: ["https://cdn.example"] },
+  ]);
+  expect(find(error)[0]?.changes).toMatchObject([{ kind: "csp", directive: "script-src" }]);
+});
+
 test("each error names the fix of its reason, and the command that explains it", () => {
   for (const { code, reason, fix } of ERROR_REASONS) {
     const evidence = find({ code, reason })[0]?.evidence;

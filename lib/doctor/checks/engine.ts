@@ -1,7 +1,7 @@
 // Errors that the engine reported itself, where no other check has found the cause.
 import { ERROR_REASONS } from "../../core/error-reasons.ts";
 import { CHANGES } from "../changes.ts";
-import type { Check, EngineError, Found } from "../evidence.ts";
+import type { Change, Check, EngineError, Found } from "../evidence.ts";
 
 /** Outcomes of a page that works, where it handles them: it cancelled, or bounded its own load. */
 const USUAL: ReadonlySet<string> = new Set(["closed", "overloaded", "deadline-exceeded"]);
@@ -30,6 +30,14 @@ function found({ code, message, reason, help, isHandled }: EngineError): Found {
       ...ERROR_REASONS.filter((x) => x.code === code && x.reason === reason).map(({ fix }) => fix),
       ...(help === null ? [] : [`more: ${help}`]),
     ],
-    changes: CHANGES[`${code} ${reason}`] ?? [],
+    changes: changesOf(code, reason, message),
   };
+}
+
+/** A binary is refused by one directive or another, and the message names the one of requests. */
+function changesOf(code: string, reason: string | null, message: string): readonly Change[] {
+  const [, source] = /`connect-src ([^`]+)`/.exec(message) ?? [];
+  if (reason === "wasm-csp" && source !== undefined)
+    return [{ kind: "csp", path: "/", directive: "connect-src", sources: [source] }];
+  return CHANGES[`${code} ${reason}`] ?? [];
 }

@@ -6,11 +6,12 @@ import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { tagsOf } from "../markup.ts";
 import { pathOf } from "../urls.ts";
-import { documentOf, filesOf, header, isServed, lines, mergeById } from "./facts.ts";
+import { documentOf, filesOf, header, isForeign, isServed, lines, mergeById } from "./facts.ts";
 
 /** Finds directives that refuse what the engine needs. */
 export const policy: Check = (evidence) => {
-  const governed = [documentOf(evidence), ...filesOf(evidence, "worker", "cache-worker").filter(isServed)];
+  const own = filesOf(evidence, "worker", "cache-worker").filter((x) => isServed(x) && !isForeign(x, evidence));
+  const governed = [documentOf(evidence), ...own];
   const found = governed.flatMap((file) => (file === undefined ? [] : judge(file, evidence)));
   return mergeById(found);
 };
@@ -30,7 +31,7 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
   const refusal = evidence.browser?.wasmRefusal;
   // A worker is governed by its own response: where that is free, each worker compiles what the page can't.
   const others = filesOf(evidence, "worker").filter(isServed);
-  const isSoft = others.length > 0 && others.every((x) => policiesOf(x).every(admitsWasm));
+  const isSoft = others.length > 0 && others.every((x) => policiesOfWorker(x, evidence).every(admitsWasm));
   return [
     {
       id: "csp-wasm",
@@ -48,15 +49,17 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
 }
 
 function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
-  const refused = [...filesOf(evidence, "worker", "cache-worker").map((x) => x.url)].filter(
-    (url) => !admits(each, "worker-src", url, evidence.url),
-  );
+  const scripts = filesOf(evidence, "worker", "cache-worker");
+  const refused = scripts.map((x) => x.url).filter((url) => !admits(each, "worker-src", url, evidence.url));
+  const lacksBlob =
+    scripts.some((x) => isForeign(x, evidence)) && !admits(each, "worker-src", "blob:null/", evidence.url);
   const rule = governing(each, "worker-src");
   const blobs = (evidence.browser?.violations ?? []).filter(
     (x) => !x.isReportOnly && x.directive.startsWith("worker-src") && x.blocked.startsWith("blob"),
   );
-  if (rule === null || (refused.length === 0 && blobs.length === 0)) return [];
-  const sources = [...new Set([...refused.map((x) => sourceOf(x, evidence)), ...(blobs.length > 0 ? ["blob:"] : [])])];
+  const needsBlob = lacksBlob || blobs.length > 0;
+  if (rule === null || (refused.length === 0 && !needsBlob)) return [];
+  const sources = [...new Set([...refused.map((x) => sourceOf(x, evidence)), ...(needsBlob ? ["blob:"] : [])])];
   return [
     {
       id: "csp-worker",
@@ -79,7 +82,8 @@ function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
   // Workers fetch by their own policies. The page itself fetches the binary alone, to compile it once for all of them.
   const workers = filesOf(evidence, "worker", "cache-worker").filter(isServed);
   const isFetched = ({ url }: SiteFile): boolean =>
-    workers.length > 0 && workers.every((x) => policiesOf(x).every((y) => admits(y, "connect-src", url, evidence.url)));
+    workers.length > 0 &&
+    workers.every((x) => policiesOfWorker(x, evidence).every((y) => admits(y, "connect-src", url, evidence.url)));
   const isSoft = file.role === "document" && wanted.filter(refuses).every(isFetched);
   const refused = wanted.filter((x) => refuses(x) && (!isSoft || x.role === "wasm")).map((x) => x.url);
   if (rule === null || refused.length === 0) return [];
@@ -100,6 +104,12 @@ function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
       changes: [change(file, "connect-src", sources)],
     },
   ];
+}
+
+/** Returns the policies of a worker: the page's for one from another origin, which starts from a blob: address. */
+function policiesOfWorker(worker: SiteFile, evidence: Evidence): Policy[] {
+  const document = documentOf(evidence);
+  return policiesOf(document !== undefined && isForeign(worker, evidence) ? document : worker);
 }
 
 /** Returns the policies of a response, and of a document's own markup. */
