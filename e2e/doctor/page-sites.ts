@@ -250,6 +250,12 @@ export const PAGE_SITES: readonly Broken[] = [
     make: () => copied({ limited: /\.onnx$/, app: app({ isQuiet: true }) }),
   },
   {
+    name: "a model that the host forbids",
+    finding: "model-forbidden",
+    line: /answer \/model\.onnx to every visitor/,
+    make: () => copied({ denied: /\.onnx$/, app: app({ isQuiet: true }) }),
+  },
+  {
     name: "a model that is redirected to a login",
     finding: "model-redirected",
     line: /\/model\.onnx with the file, without a redirect to \/login/,
@@ -571,6 +577,13 @@ export const PAGE_TWINS: readonly Broken[] = [
         limited: /\/chunks\//,
         headers: [header("*", "Server", "cloudflare")],
       }),
+  },
+  {
+    name: "hashed binaries that Apache forbids",
+    finding: "wasm-forbidden",
+    line: /answer \/shop\/assets\/ort-\S+ to every visitor/,
+    make: () =>
+      hashed({ base: "/shop/", denied: /\.wasm$/, headers: [header("*", "Server", "Apache/2.4.62 (Debian)")] }),
   },
   {
     name: "a bundle below a sub-path that is redirected to a login, on Vercel",

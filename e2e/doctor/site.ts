@@ -33,6 +33,8 @@ export interface Site {
   login: RegExp | null;
   /** Paths that are refused for too many requests; null for none. */
   limited: RegExp | null;
+  /** Paths that are refused with status 403; null for none. */
+  denied: RegExp | null;
   /** Paths whose requests are accepted and never answered; null for none. */
   silent: RegExp | null;
   /** Paths that fail on the server with status 500; null for none. */
@@ -104,6 +106,7 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     fallback: null,
     login: null,
     limited: null,
+    denied: null,
     silent: null,
     failing: null,
     partial: null,
@@ -154,6 +157,10 @@ function answer(site: Site, other: string, request: IncomingMessage, response: S
   if (site.silent?.test(pathname) === true) return;
   if (site.limited?.test(pathname) === true) {
     response.writeHead(429, { "Retry-After": "3600", "Content-Type": "text/plain" }).end("too many requests");
+    return;
+  }
+  if (site.denied?.test(pathname) === true) {
+    response.writeHead(403, { "Content-Type": "text/plain" }).end("forbidden");
     return;
   }
   if (site.failing?.test(pathname) === true) {
@@ -254,6 +261,9 @@ export function mend(site: Site, change: Change): void {
     }
     case "module":
       site.app.isClassic = false;
+      return;
+    case "allow":
+      site.denied = null;
       return;
     case "no-limit":
       site.limited = null;

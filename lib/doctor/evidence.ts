@@ -207,6 +207,8 @@ export type Change =
   | { readonly kind: "no-fallback"; readonly paths: readonly string[] }
   /** Has the server, or a proxy before it, answer requests of a file. */
   | { readonly kind: "answer"; readonly path: string; readonly reason: string }
+  /** Answers a file to every visitor, where the host refuses it. */
+  | { readonly kind: "allow"; readonly path: string; readonly status: number }
   /** Raises the host's limit of requests. */
   | { readonly kind: "no-limit"; readonly path: string }
   /** Answers a file by itself, where a login or another rule redirects it. */

@@ -68,6 +68,11 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
         where: "the server, or a proxy before it",
         line: `answer requests of ${change.path}  (${change.reason}; its log says more)`,
       };
+    case "allow":
+      return {
+        where: "the host's rules of access, or its login",
+        line: `answer ${change.path} to every visitor${change.status === 403 ? "  (object stores answer 403 where a file is missing, too: see that it is there)" : ", without a login"}`,
+      };
     case "whole":
       return {
         where: "the server, or a proxy or CDN before it",

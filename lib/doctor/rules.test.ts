@@ -316,6 +316,23 @@ test("a binary that fails on the server names the request whose log says more", 
   expect(fixesOf(report)).toContain("answer requests of /ort-wasm.wasm  (status 500; its log says more)");
 });
 
+test("a file that the host refuses is not deployed again: the host must answer it to every visitor", async () => {
+  const body = "<!doctype html><title>Error</title>";
+  for (const given of [{ status: 401 }, { status: 403 }, { status: 403, body }]) {
+    const report = await examine({ ...MAIN, "/m.onnx": given }, (url) => ({
+      seen: [seen(url, "/m.onnx", given.status)],
+    }));
+    expect(idsOf(report)).toEqual(["error model-forbidden"]);
+    expect(fixesOf(report)).toMatch(/^answer \/m\.onnx to every visitor/);
+    expect(fixesOf(report)).not.toContain("deploy");
+  }
+  // A host's own page for what is missing is no page of the app.
+  const missing = await examine({ ...MAIN, "/m.onnx": { status: 404, body } }, (url) => ({
+    seen: [seen(url, "/m.onnx", 404)],
+  }));
+  expect([idsOf(missing), fixesOf(missing)]).toEqual([["error model-missing"], "deploy /m.onnx"]);
+});
+
 test("a model over http of a page over https is mixed content, whatever its host answers", () => {
   const url = "http://models.example/m.onnx";
   const answer = (status: number) => ({

@@ -1,5 +1,5 @@
 // Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
-import type { Change, Check, Evidence, Found, Role, SiteFile } from "../evidence.ts";
+import type { Answer, Change, Check, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, mappedAddress, scriptTags } from "../markup.ts";
@@ -87,7 +87,7 @@ function moved(evidence: Evidence): Found[] {
 function judge(file: SiteFile, evidence: Evidence): Found | null {
   const { answer, role, url } = file;
   const noun = NOUNS[role] ?? "A file";
-  const isPage = isHtml(answer);
+  const isPage = isAnsweredPage(answer);
   if (isMixed(file, evidence)) return null;
   // The engine takes no part of a model for the whole; a page that got its model by other requests is not broken.
   const isPart = answer.status === 206 && MODELS.has(role) && (evidence.browser?.errors.length ?? 1) > 0;
@@ -119,7 +119,7 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
 function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
   const { answer } = file;
   const { status, headers } = answer;
-  const isPage = isHtml(answer);
+  const isPage = isAnsweredPage(answer);
   if (isPage && isElsewhere(file))
     return [
       "redirected",
@@ -143,6 +143,11 @@ function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
   return ["missing", `is missing (status ${status})`];
 }
 
+/** Whether a page is the answer, and not what a host writes of an error. */
+function isAnsweredPage(answer: Answer): boolean {
+  return answer.status < 400 && isHtml(answer);
+}
+
 /** Whether a redirect has led to another path. */
 function isElsewhere({ url, answer }: SiteFile): boolean {
   return answer.redirects.length > 0 && pathOf(answer.url) !== pathOf(url);
@@ -150,10 +155,12 @@ function isElsewhere({ url, answer }: SiteFile): boolean {
 
 function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[] {
   const { url, role, answer } = file;
-  if (answer.status === 429) return [{ kind: "no-limit", path: pathOf(url) }];
-  if (answer.status === 0) return [{ kind: "answer", path: pathOf(url), reason: answer.error ?? "no answer" }];
-  if (answer.status === 206) return [{ kind: "whole", path: pathOf(url) }];
-  if (answer.status >= 500) return [{ kind: "answer", path: pathOf(url), reason: `status ${answer.status}` }];
+  const { status, error } = answer;
+  if (status === 401 || status === 403) return [{ kind: "allow", path: pathOf(url), status }];
+  if (status === 429) return [{ kind: "no-limit", path: pathOf(url) }];
+  if (status === 0) return [{ kind: "answer", path: pathOf(url), reason: error ?? "no answer" }];
+  if (status === 206) return [{ kind: "whole", path: pathOf(url) }];
+  if (status >= 500) return [{ kind: "answer", path: pathOf(url), reason: `status ${status}` }];
   if (isPage && isElsewhere(file)) return [{ kind: "no-redirect", path: pathOf(url), to: pathOf(answer.url) }];
   // The package's files belong together: where one is missing, all are copied or deployed again.
   const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
