@@ -291,6 +291,7 @@ export function mend(site: Site, change: Change): void {
     case "compress":
       site.compress.add(change.type);
       return;
+    case "build":
     case "exclude-prebundle":
     case "one-copy":
       for (const [path, body] of site.mended ?? []) site.files.set(path, body);

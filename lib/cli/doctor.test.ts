@@ -76,6 +76,29 @@ test("an error ends with 1, and the report is JSON where that is asked for", asy
   expect(report.findings[0]?.evidence.join()).toContain("status 200");
 });
 
+test("the sources of an app of Vite are to be built, and no import map is written for them", async () => {
+  const main = `import { createEngine } from "selvedge"; createEngine();`;
+  for (const name of ["main.js", "main.jsx", "main.ts"]) {
+    const path = site({
+      "package.json": JSON.stringify({ devDependencies: { vite: "7" } }),
+      "index.html": `<script type="module" src="/${name}"></script>`,
+      [name]: main,
+    });
+    out = "";
+    expect(await doctor(path, "--json")).toBe(1);
+    const { findings } = JSON.parse(out) as Report;
+    expect(findings.map((x) => x.id)).toEqual(["not-built"]);
+    expect(findings[0]?.fixes.map((x) => x.line)).toEqual(["npx vite build && npx selvedge doctor dist"]);
+  }
+  const path = site({
+    "index.html": `<script type="importmap">{"imports":{"vue":"/vue.js"}}</script><script type="module" src="/main.js"></script>`,
+    "main.js": main,
+  });
+  out = "";
+  expect(await doctor(path, "--json")).toBe(1);
+  expect((JSON.parse(out) as Report).findings.map((x) => x.id)).toEqual(["import-unresolved"]);
+});
+
 test("a page without a trace of the package, a target that is none, and a silent server end with 2", async () => {
   writeFileSync(join(folder, "site/index.html"), "<p>no scripts</p>");
   expect(await doctor(join(folder, "site"))).toBe(2);

@@ -221,6 +221,8 @@ export type Change =
   | { readonly kind: "https"; readonly url: string }
   /** Makes the page's one import map have these addresses, before the page's first module. */
   | { readonly kind: "import-map"; readonly imports: Readonly<Record<string, string>> }
+  /** Has the bundler build what is served as sources. */
+  | { readonly kind: "build" }
   /** Makes a classic script a module; the address of an inline one is null. */
   | { readonly kind: "module"; readonly script: string | null }
   | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }

@@ -29,6 +29,7 @@ const CHANGES: readonly Change[] = [
   { kind: "https", url: "http://models.example/m.onnx" },
   { kind: "import-map", imports: { selvedge: "/selvedge/selvedge.min.js" } },
   { kind: "module", script: null },
+  { kind: "build" },
 ];
 
 test("each change has a line for each host and bundler, which names what is changed", () => {
@@ -45,6 +46,7 @@ test("each change has a line for each host and bundler, which names what is chan
     https: /^"https:\/\/models\.example\/m\.onnx"/,
     "import-map": /"selvedge":"\/selvedge\/selvedge\.min\.js"/,
     module: /type="module"/,
+    build: /build.* && npx selvedge doctor|webpack && npx selvedge doctor|nuxt generate/,
   };
   for (const host of HOSTS)
     for (const bundler of BUNDLERS)

@@ -39,6 +39,17 @@ const PUBLIC: Readonly<Partial<Record<Bundler, string>>> = {
   angular: "public",
 };
 
+/** Commands that build a site and diagnose it. */
+const BUILDS: Readonly<Partial<Record<Bundler, string>>> = {
+  vite: "npx vite build && npx selvedge doctor dist",
+  webpack: "npx webpack && npx selvedge doctor dist",
+  rspack: "npx rspack build && npx selvedge doctor dist",
+  parcel: "npx parcel build && npx selvedge doctor dist",
+  astro: "npx astro build && npx selvedge doctor dist",
+  sveltekit: "npx vite build && npx selvedge doctor build",
+  nuxt: "npx nuxt generate && npx selvedge doctor .output/public",
+};
+
 const PACKAGE = "node_modules/selvedge/dist";
 /** Without braces, which `sh` does not expand. */
 const PACKAGE_FILES = `${PACKAGE}/worker-*.js ${PACKAGE}/*.wasm`;
@@ -89,6 +100,13 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
       return {
         where: "the page's markup, before its first module; one import map, which is JSON",
         line: `<script type="importmap">${JSON.stringify({ imports: change.imports })}</script>`,
+      };
+    case "build":
+      return {
+        where: "the app's folder, or the address of its development server in place of one",
+        line:
+          (stack.bundler === null ? undefined : BUILDS[stack.bundler]) ??
+          "npm run build && npx selvedge doctor <output folder>",
       };
     case "module":
       return {

@@ -4,7 +4,7 @@ import type { Answer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, isClassic, isModule, isOwnName, leadingImports, scriptTags } from "../markup.ts";
-import { isLoopback, pathOf } from "../urls.ts";
+import { extensionOf, isLoopback, pathOf } from "../urls.ts";
 
 /** Facts that a finding shows. */
 const EVIDENCE_MAX = 6;
@@ -92,6 +92,26 @@ export function described(file: SiteFile): string {
 export function lines({ browser }: Evidence, pattern: RegExp): string[] {
   const found = (browser?.console ?? []).filter((x) => pattern.test(x)).map((x) => x.split("\n", 1)[0] ?? "");
   return [...new Set(found)].slice(0, 2).map((x) => `console: ${x.slice(0, 300)}`);
+}
+
+/** Types that browsers run as scripts. */
+const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
+
+/** Whether an answer has a type that browsers run as a script. */
+export function isScriptType(answer: Answer): boolean {
+  return SCRIPT.test(typeOf(answer));
+}
+
+/** Whether a file is a source that a bundler has yet to compile; a development server answers those as JavaScript. */
+export function isUnbuilt(file: SiteFile | undefined): boolean {
+  if (file === undefined || !isServed(file) || isScriptType(file.answer)) return false;
+  return /^\.(?:[cm]?ts|tsx|jsx|vue|svelte)$/.test(extensionOf(file.url));
+}
+
+/** Writes the fault of a page whose sources are served. */
+export function notBuilt(cause: string, evidence: readonly string[]): Found {
+  const message = `${cause}: these are sources, which are built first.`;
+  return { id: "not-built", severity: "error", message, evidence, changes: [{ kind: "build" }] };
 }
 
 /** Writes a number of bytes. */

@@ -1,7 +1,7 @@
 // Imports that the page can't resolve, before any file of Selvedge is requested: an import map that is no JSON, that
 // comes after the module or lacks the name, and a script with imports that is no module. The browser's own words decide
 // where there is a browser, and what the markup says where there is none.
-import type { Evidence, Found } from "../evidence.ts";
+import type { Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import {
   importMaps,
@@ -16,7 +16,7 @@ import {
 } from "../markup.ts";
 import type { ImportMap, ScriptTag } from "../markup.ts";
 import { bare, nameOf, pathOf } from "../urls.ts";
-import { documentOf, filesOf, isServed, lines, namesPackage } from "./facts.ts";
+import { documentOf, filesOf, isServed, isUnbuilt, lines, namesPackage, notBuilt } from "./facts.ts";
 
 /** Messages of browsers for a specifier that does not resolve: Chromium's, Firefox's, Safari's. */
 const UNRESOLVED = [
@@ -35,6 +35,8 @@ export function imports(evidence: Evidence): Found[] {
   const document = documentOf(evidence);
   if (document === undefined || evidence.browser?.hasStarted === true || !namesPackage(evidence)) return [];
   const tags = scriptTags(textOf(document.answer), evidence.url);
+  // `types` names sources that no browser reads.
+  if (tags.some((tag) => isModule(tag) && isUnbuilt(fileOf(tag, evidence)))) return [];
   const found = [...unreadMaps(tags, evidence), ...classics(tags, evidence)];
   return found.length > 0 ? found : unresolved(tags, evidence);
 }
@@ -107,6 +109,14 @@ function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
   );
   const [first] = names;
   if (first === undefined) return [];
+  const { bundler } = evidence.stack;
+  if (maps.length === 0 && evidence.project !== null && bundler !== null && bundler !== "importmap")
+    return [
+      notBuilt(`The page imports "${first}", a name that ${bundler} replaces`, [
+        ...lines(evidence, /module specifier|bare specifier|does not resolve/i),
+        `${evidence.project.folder}: ${bundler}`,
+      ]),
+    ];
   const map = maps.find((x) => mappedAddress([x], first) !== null);
   const address = mappedAddress(maps, first);
   const isWrong = address !== null && !isAddressOfMap(address);
@@ -149,11 +159,15 @@ function told(tags: readonly ScriptTag[], evidence: Evidence): string[] {
   return names.filter((name) => isOwnName(name) || ours.some((x) => x.includes(name)));
 }
 
+function fileOf({ url }: ScriptTag, { files }: Evidence): SiteFile | undefined {
+  return files.find((x) => url !== null && bare(x.url) === bare(url));
+}
+
 /** Names of this package that modules of the markup import, and that no map before them has. */
 function unmapped(tags: readonly ScriptTag[], maps: readonly ImportMap[], evidence: Evidence): string[] {
   return tags.flatMap((tag, index) => {
     if (!isModule(tag)) return [];
-    const file = evidence.files.find((x) => tag.url !== null && bare(x.url) === bare(tag.url));
+    const file = fileOf(tag, evidence);
     const code = tag.url === null ? tag.text : file !== undefined && isServed(file) ? textOf(file.answer) : "";
     // A module of its own file is fetched while the rest of the markup is read.
     const before = tag.url === null ? maps.filter((x) => x.index < index) : maps;

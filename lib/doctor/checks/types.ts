@@ -11,14 +11,15 @@ import {
   documentOf,
   filesOf,
   isCutWasm,
+  isScriptType,
   isServed,
+  isUnbuilt,
   lines,
   mergeById,
+  notBuilt,
   typeOf,
   undeclaredCoding,
 } from "./facts.ts";
-
-const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
 
 /** Finds types that browsers refuse, scripts that are none, and binaries that are no WebAssembly. */
 export const types: Check = (evidence) =>
@@ -43,14 +44,17 @@ function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
   if (!isServed(file)) return [];
   const content = file.role === "script" ? null : scriptContent(file);
   if (content !== null) return [content];
-  if (SCRIPT.test(type)) return [];
+  if (isScriptType(file.answer)) return [];
+  const shown = [described(file), ...lines(evidence, /MIME type/)];
+  if (file.role === "script" && isUnbuilt(file))
+    return [notBuilt(`No browser runs the script ${pathOf(file.url)}`, shown)];
   const extension = extensionOf(file.url);
   return [
     {
       id: "script-type",
       severity: "error",
       message: `The ${noun} ${pathOf(file.url)} has the type ${type === "" ? "(none)" : type}: browsers run JavaScript types alone.`,
-      evidence: [described(file), ...lines(evidence, /MIME type/)],
+      evidence: shown,
       changes: [
         extension === ""
           ? { kind: "header", path: pathOf(file.url), name: "Content-Type", value: "text/javascript" }
