@@ -15,7 +15,7 @@ import { empty, notModel, validatorFor } from "./known-file.ts";
 import type { KnownFile } from "./known-file.ts";
 import type { Meter } from "./progress.ts";
 import type { Room } from "./room.ts";
-import { HEAD_BYTES, isText, sniff } from "../core/sniff.ts";
+import { HEAD_BYTES, sniff, sniffText } from "../core/sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { keyOf } from "./names.ts";
@@ -385,8 +385,8 @@ export class BareDownload {
       throw this.#refusal(`is ${found.what}`, found.reason);
     if (this.#known?.isGraph === false) return;
     if (found !== null) throw notModel(this.#url, found, { url: this.#url });
-    if (isHead && isText(head))
-      throw notModel(this.#url, { reason: "text", what: "a text file", fix: "Is the path right?" }, { url: this.#url });
+    const text = isHead ? sniffText(head) : null;
+    if (text !== null) throw notModel(this.#url, text, { url: this.#url });
   }
 }
 

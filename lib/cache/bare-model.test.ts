@@ -87,6 +87,25 @@ test("its identity is that of the same bytes from elsewhere", async () => {
   expect((await bareBytes(new Blob([NEW]))).identity).not.toBe(identity);
 });
 
+test("texts in place of a model are refused, and a bundle's description names the way to load it", async () => {
+  const description = `{ "schema": "selvedge/bundle@2", "variants": [] }${" ".repeat(600)}`;
+  await expect(bareBytes(new File([description], "bundle.json"))).rejects.toMatchObject({
+    ...{ code: "model-invalid", details: { reason: "text" } },
+    message: expect.stringMatching(
+      /^bundle\.json is the description of a bundle,.* pass the URL of its bundle\.json\.$/,
+    ) as string,
+  });
+  await expect(bareBytes(new Blob(["hello"]))).rejects.toMatchObject({
+    ...{ code: "model-invalid", details: { reason: "text" } },
+    message: expect.stringContaining("is a text file") as string,
+  });
+  server.files.set(PATH, { bytes: new TextEncoder().encode(description), etag: '"text"' });
+  await expect(load(null)).rejects.toMatchObject({
+    ...{ code: "model-invalid", details: { reason: "text" } },
+    message: expect.stringContaining("the description of a bundle") as string,
+  });
+});
+
 test("a changed file is fetched anew", async () => {
   const store = new MemoryStore();
   await load(store);

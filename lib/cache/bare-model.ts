@@ -15,7 +15,7 @@ import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { empty, notModel } from "./known-file.ts";
 import { Meter } from "./progress.ts";
 import { addressOf } from "./names.ts";
-import { sniff } from "../core/sniff.ts";
+import { sniff, sniffText } from "../core/sniff.ts";
 import type { Source } from "./source.ts";
 import { isSame, validatorOf } from "./validator.ts";
 
@@ -27,7 +27,7 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
   const chunks: BundleChunk[] = [];
   for (let at = 0; at < data.size; at += CHUNK_MAX_BYTES) {
     const bytes = new Uint8Array(await data.slice(at, at + CHUNK_MAX_BYTES).arrayBuffer());
-    const found = at === 0 ? sniff(bytes) : null;
+    const found = at === 0 ? (sniff(bytes) ?? sniffText(bytes)) : null;
     if (found !== null) throw notModel("name" in data ? String(data.name) : "The source", found, {});
     chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
     release(bytes);

@@ -53,10 +53,24 @@ export function sniff(bytes: Uint8Array): Sniffed | null {
   return null;
 }
 
+/** Describes a text in place of a model by its first bytes; null where they are no text. */
+export function sniffText(bytes: Uint8Array): Sniffed | null {
+  const head = bytes.subarray(0, HEAD_BYTES);
+  if (!isText(head)) return null;
+  const isBundle = String.fromCharCode(...head).includes('"selvedge/bundle@');
+  return isBundle
+    ? {
+        reason: "text",
+        what: "the description of a bundle",
+        fix: "The bundle's other files are found by its address: pass the URL of its bundle.json.",
+      }
+    : { reason: "text", what: "a text file", fix: "Is the path right?" };
+}
+
 /**
  * Whether bytes are text, by the rule of browsers (MIME Sniffing Standard, 7.2): text has no control characters. ONNX
  * files begin with one (0x08, the tag of `ir_version`), ORT files have NUL bytes.
  */
-export function isText(bytes: Uint8Array): boolean {
+function isText(bytes: Uint8Array): boolean {
   return bytes.every((x) => x >= 0x20 || x === 0x09 || x === 0x0a || x === 0x0c || x === 0x0d || x === 0x1b);
 }

@@ -408,7 +408,7 @@ describe("a load", () => {
     ["a bundle", () => Promise.resolve(`${BASE}one.json`)],
     ["a bundle of two variants", () => Promise.resolve(`${BASE}two.json`)],
     ["a bundle that names no usual size", () => Promise.resolve(`${BASE}unusual.json`)],
-    ["a bare model, which is allowed to be unverified,", () => Promise.resolve(new Blob(["m"]))],
+    ["a bare model, which is allowed to be unverified,", () => Promise.resolve(new Blob(["\b"]))],
   ])("of %s that wasm can't load goes to the GPU (core-B8)", async (_, sourceOf) => {
     for (const code of ["model-invalid", "out-of-memory", "download-failed"] as const) {
       const { world, script } = stage();
