@@ -22,6 +22,7 @@ const onDemand = [
   "./own-description.js",
   "./repository-source.js",
   "./embed.js",
+  "./image-fault.js",
   "./remote-lanes.js",
   "./remote-load.js",
   "./hedging.js",
@@ -70,6 +71,7 @@ export default [
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
   part("engine/embed.js"),
+  part("engine/image-fault.js"),
   {
     ...part("engine/remote-lanes.js"),
     // The page has the checks of options already.

@@ -78,8 +78,34 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
 test("a value that is no image is rejected with the name of its input", async () => {
   const image = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
   const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
-  const taken = takeInputs(broken, { ports: [x], images: { x: image } }, { x: {} as ImageInput }, false);
-  await expect(taken).rejects.toThrow(/input "x": this browser can't decode it/);
+  const fail = async (kind: string, fields: object = {}): Promise<string> => {
+    const value = kind === "" ? fields : { ...fields, [Symbol.toStringTag]: kind };
+    return takeInputs(broken, { ports: [x], images: { x: image } }, { x: value as ImageInput }, false).then(
+      () => "taken",
+      String,
+    );
+  };
+  const [src, picture] = ["/a.png", "HTMLImageElement"];
+  for (const [kind, fields, words] of [
+    [picture, { src, complete: false, naturalWidth: 0 }, "the img is not loaded yet: `await img.decode()` first"],
+    [picture, { src, complete: true, naturalWidth: 0 }, "the img's picture did not load (/a.png)"],
+    [picture, { src: "", complete: true, naturalWidth: 0 }, "the img has no src"],
+    [picture, { src, complete: true, naturalWidth: 9 }, "this browser can't decode it as an image"],
+    ["HTMLVideoElement", { readyState: 1 }, "the video has no frame yet: wait for its `loadeddata` event"],
+    ["HTMLVideoElement", { readyState: 2 }, "this browser can't decode it as an image"],
+    ["HTMLCanvasElement", { width: 0, height: 150 }, "the canvas has no pixels (0 × 150)"],
+    ["ImageBitmap", { width: 0, height: 0 }, "the ImageBitmap is closed"],
+    ["Response", {}, "expected an image, got Response; pass its body: `await response.blob()`"],
+    ["FileList", {}, "expected an image, got FileList; pass a File: `files[0]`, which an empty list does not have"],
+    ["HTMLDivElement", {}, "expected an image (Blob, ImageData, img, canvas, video and the like), got HTMLDivElement"],
+    [
+      "",
+      { width: 1, pixels: 2 },
+      "expected an image (Blob, ImageData, img, canvas, video and the like), got { width, pixels }",
+    ],
+    ["", [1], "expected an image, got Array; pass one image: call `run` for each, the engine batches them"],
+  ] as const)
+    expect(await fail(kind, fields)).toBe(`TypeError: input "x": ${words}`);
 });
 
 test("a change of the data after the call does not reach the request", async () => {

@@ -313,6 +313,6 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
       return new VideoFrame(source as HTMLVideoElement);
     return await effects.createImageBitmap(source);
   } catch (error) {
-    throw new TypeError(`input "${name}": this browser can't decode it as an image`, { cause: error });
+    throw (await import("./image-fault.ts")).imageFault(name, source, error);
   }
 }

@@ -198,7 +198,8 @@ async function still(input: string, image: WireImage): Promise<StillImage> {
       colorSpaceConversion: "default",
     });
   } catch (error) {
-    throw new TypeError(`input "${input}": this browser can't decode it as an image`, { cause: error });
+    const kind = image instanceof Blob ? ` (${image.type || "no type"}, ${image.size} bytes)` : "";
+    throw new TypeError(`input "${input}": this browser can't decode it as an image${kind}`, { cause: error });
   } finally {
     if ("close" in image) image.close();
   }

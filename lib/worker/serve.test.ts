@@ -481,7 +481,9 @@ test("images of several sizes run as one, each as it does alone; one that can't 
   const { items, runs } = await ask([...pictures.slice(0, 2), corrupt, ...pictures.slice(2)]);
   expect(runs).toBe(1);
   expect(items.map(({ ok }) => ok)).toEqual([true, true, false, true]);
-  expect(items[2]).toMatchObject({ error: { message: expect.stringContaining("can't decode") as string } });
+  expect(items[2]).toMatchObject({
+    error: { message: expect.stringMatching(/can't decode .* \(no type, 10 bytes\)$/) as string },
+  });
   const [a, b, , c] = items;
   for (const [i, item] of [a, b, c].entries()) {
     const alone = await ask(pictures.slice(i, i + 1));
