@@ -324,6 +324,10 @@ function held(site: Site, path: string): Uint8Array {
 
 function copy(site: Site, files: readonly string[], to: string): void {
   for (const name of files) {
+    if (name.endsWith("/*")) {
+      for (const [path, body] of site.store) if (covers(name, path)) site.files.set(path, body);
+      continue;
+    }
     if (name.startsWith("/")) {
       site.files.set(name, held(site, name));
       continue;

@@ -333,6 +333,32 @@ test("a file that the host refuses is not deployed again: the host must answer i
   expect([idsOf(missing), fixesOf(missing)]).toEqual([["error model-missing"], "deploy /m.onnx"]);
 });
 
+test("a script that the server fails to send, or refuses, is not said to be missing", async () => {
+  const find = async (status: number, hasStarted = true): Promise<Report> =>
+    examine({ ...MAIN, "/lazy.js": { status } }, (url) => ({ hasStarted, seen: [seen(url, "/lazy.js", status)] }));
+  const failing = await find(501);
+  expect(idsOf(failing)).toEqual(["error script-missing"]);
+  expect(failing.findings[0]?.message).toBe(
+    "The script /lazy.js fails on the server (status 501; see its log): what imports it does not run.",
+  );
+  expect(fixesOf(failing)).toBe("answer requests of /lazy.js  (status 501; its log says more)");
+  expect(idsOf(await find(403))).toEqual(["error script-forbidden"]);
+  const missing = await find(404, false);
+  expect(missing.findings[0]?.message).toBe("The script /lazy.js is missing (status 404): the app does not start.");
+  expect(fixesOf(missing)).toBe("deploy /lazy.js");
+});
+
+test("one line stands for many files of a folder, and each of a few is named", async () => {
+  const find = async (count: number, status: number): Promise<string> => {
+    const names = Array.from({ length: count }, (_, i) => `/m/${i}.onnx`);
+    const files = Object.fromEntries(names.map((x) => [x, { status }]));
+    return fixesOf(await examine({ ...MAIN, ...files }, (url) => ({ seen: names.map((x) => seen(url, x, status)) })));
+  };
+  expect(await find(7, 501)).toBe("answer requests of /m/*  (status 501; its log says more)");
+  expect(await find(7, 404)).toBe("deploy /m/*");
+  expect((await find(2, 501)).split("\n")).toHaveLength(2);
+});
+
 test("a model over http of a page over https is mixed content, whatever its host answers", () => {
   const url = "http://models.example/m.onnx";
   const answer = (status: number) => ({

@@ -18,6 +18,9 @@ const NOUNS: Readonly<Partial<Record<Role, string>>> = {
   model: "The model",
 };
 
+/** Files of a folder that are listed one by one. */
+const LISTED_MAX = 4;
+
 /** Finds files that are missing, redirected, answered with HTML, or blocked as http on a page over https. */
 export const reachable: Check = (evidence) => {
   const judged = evidence.files
@@ -35,8 +38,38 @@ export const reachable: Check = (evidence) => {
     found.set(worker.id, both);
     found.delete(wasm.id);
   }
-  return [...found.values(), ...mixed(evidence), ...modules(evidence), ...moved(evidence)];
+  const merged = [...found.values(), ...modules(evidence)].map((x) => ({ ...x, changes: grouped(x.changes) }));
+  return [...merged, ...mixed(evidence), ...moved(evidence)];
 };
+
+/** Makes one change of those that more files of a folder need than a reader wants listed. */
+function grouped(changes: readonly Change[]): Change[] {
+  const groups = new Map<string, Change[]>();
+  for (const change of changes) {
+    const key = JSON.stringify(ofFolder(change));
+    groups.set(key, [...(groups.get(key) ?? []), change]);
+  }
+  return [...groups.values()].flatMap((all) => (all.length > LISTED_MAX ? all.slice(0, 1).map(ofFolder) : all));
+}
+
+/** Returns a change of a file as one of all files in its folder. */
+function ofFolder(change: Change): Change {
+  const all = (path: string): string => `${path.slice(0, path.lastIndexOf("/") + 1)}*`;
+  switch (change.kind) {
+    case "answer":
+    case "allow":
+    case "no-limit":
+    case "no-redirect":
+    case "whole":
+      return { ...change, path: all(change.path) };
+    case "no-fallback":
+      return { ...change, paths: change.paths.map(all) };
+    case "copy":
+      return { ...change, files: change.files.map((x) => (x.startsWith("/") ? all(x) : x)) };
+    default:
+      return change;
+  }
+}
 
 /** Files over http of a page over https: browsers send no such request, whatever the server would answer. */
 function mixed(evidence: Evidence): Found[] {
@@ -137,7 +170,7 @@ function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
     ];
   }
   if (status === 206) return ["partial", "is answered as a part of a file (status 206), where no part was asked for"];
-  if (status >= 500) return ["missing", `fails on the server (status ${status}): see its log`];
+  if (status >= 500) return ["missing", `fails on the server (status ${status}; see its log)`];
   if (status >= 300 && status < 400)
     return ["missing", `is redirected (status ${status}) to where the page may not read it`];
   return ["missing", `is missing (status ${status})`];
@@ -182,16 +215,18 @@ function modules(evidence: Evidence): Found[] {
   return mergeById(
     missing.map((file): Found => {
       const { status } = file.answer;
-      const isPage = isHtml(file.answer) && status < 400;
+      const [kind, reason] = failureOf(file);
+      const isLost = kind === "is-html" || (kind === "missing" && status < 500);
+      const effect = evidence.browser?.hasStarted === true ? "what imports it does not run" : "the app does not start";
       return {
-        id: isPage ? "script-is-html" : "script-missing",
+        id: `script-${kind}`,
         severity: "error",
-        message: `The script ${pathOf(file.url)} ${isPage ? "is answered with an HTML page" : "is missing"} (status ${status}): the app does not start.`,
+        message: `The script ${pathOf(file.url)} ${reason}: ${effect}.`,
         evidence: [
           described(file),
           ...mappings(file, evidence).map(([name]) => `import map: "${name}" is this address`),
         ],
-        changes: scriptChanges(file, evidence),
+        changes: isLost ? scriptChanges(file, evidence) : changesOf(file, isAnsweredPage(file.answer), evidence),
       };
     }),
   );
