@@ -106,6 +106,14 @@ test("a page without a trace of the package, a target that is none, and a silent
   expect(await doctor("http://127.0.0.1:9/")).toBe(2);
 });
 
+test("a folder without a page is named as that", async () => {
+  mkdirSync(join(folder, "empty"));
+  expect(await doctor(join(folder, "empty"), "--json")).toBe(2);
+  expect(JSON.parse(out)).toEqual({
+    error: expect.stringContaining(`no index.html in ${join(folder, "empty")}`) as string,
+  });
+});
+
 test("a header of a stranger reaches the terminal without what a terminal obeys", async () => {
   server = createServer((request, response) => {
     const isPage = request.url === "/";

@@ -1,5 +1,6 @@
 // `selvedge doctor`.
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { startBrowser } from "../doctor/browser.ts";
@@ -64,6 +65,8 @@ async function examine(target: string, { browser: path, wait, hints = false }: V
   if (!isAddress(target) && statSync(target, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new Error(`${target} is neither a folder nor an address such as http://localhost:5173/`);
   const project = readProject(isAddress(target) ? process.cwd() : target);
+  if (!isAddress(target) && !existsSync(join(target, "index.html")))
+    throw new Error(`no index.html in ${target}: name the folder of the built site, or the address of its server`);
   const served = isAddress(target) ? null : await serveFolder(target, { base: basePathOf(target) });
   const browser = await startBrowser(driverFolders(project), path);
   try {
