@@ -63,6 +63,30 @@ test("a folder that was built for a base path is served below it", async () => {
   expect([new URL(report.url).pathname, report.findings, report.hasSelvedge]).toEqual(["/sub/", [], true]);
 });
 
+test("hints on a folder leave out what its host decides", async () => {
+  const files = {
+    ...{ "ort-wasm-Ab3dEf9h.wasm": WASM, "worker-wasm-Ab3dEf9h.js": "0;", "worker-cache-Ab3dEf9h.js": "0;" },
+    "main.js": SCRIPT.replace(/\.\/(worker|ort)-wasm/g, "./$1-wasm-Ab3dEf9h"),
+  };
+  const path = site(files);
+  expect(await doctor(path, "--hints", "--json")).toBe(0);
+  expect((JSON.parse(out) as Report).findings).toEqual([]);
+  server = createServer((request, response) => {
+    const name = request.url === "/" ? "index.html" : (request.url ?? "").slice(1);
+    const body: string | Uint8Array | undefined = {
+      "index.html": `<script type="module" src="main.js"></script>`,
+      ...files,
+    }[name];
+    const type = { js: "text/javascript", wasm: "application/wasm", html: "text/html" }[name.split(".").at(-1) ?? ""];
+    response.writeHead(body === undefined ? 404 : 200, { "content-type": type ?? "text/plain", etag: '"1"' }).end(body);
+  });
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  out = "";
+  expect(await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, "--hints", "--json")).toBe(0);
+  const ids = (JSON.parse(out) as Report).findings.map((x) => x.id);
+  expect(ids.sort()).toEqual(["assets-not-cached", "wasm-uncompressed"]);
+});
+
 test("an error ends with 1, and the report is JSON where that is asked for", async () => {
   const path = site({
     "worker-wasm.js": "0;",

@@ -70,7 +70,7 @@ async function examine(target: string, { browser: path, wait, hints = false }: V
   const served = isAddress(target) ? null : await serveFolder(target, { base: basePathOf(target) });
   const browser = await startBrowser(driverFolders(project), path);
   try {
-    const options = { project, browser, waitMs: wait * 1000, hints, onProgress: note };
+    const options = { project, browser, waitMs: wait * 1000, hints, isFolder: served !== null, onProgress: note };
     return await diagnose(served?.url ?? target, options);
   } finally {
     if (typeof browser !== "string") await browser.close();

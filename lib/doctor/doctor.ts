@@ -44,6 +44,8 @@ const CHECKS: readonly Check[] = [
   serviceWorker,
   delivery,
 ];
+/** Findings on a host alone: a folder has none, and the doctor's own server is not judged. */
+const OF_HOST: ReadonlySet<string> = new Set(["wasm-uncompressed", "assets-not-cached", "no-ranges"]);
 const WAIT_MS = 20_000;
 const ORDER = ["error", "warning", "hint"] as const;
 
@@ -74,6 +76,8 @@ export interface DiagnoseOptions {
   readonly waitMs?: number;
   /** Includes hints; default false. */
   readonly hints?: boolean;
+  /** Whether the doctor itself serves the site, from a folder; default false. */
+  readonly isFolder?: boolean;
   /** Called with a line of progress. */
   readonly onProgress?: (line: string) => void;
 }
@@ -83,7 +87,7 @@ export interface DiagnoseOptions {
  * @throws Error where the page does not answer
  */
 export async function diagnose(url: string, options: DiagnoseOptions): Promise<Report> {
-  const { browser, project, hints = false, onProgress = () => undefined } = options;
+  const { browser, project, hints = false, isFolder = false, onProgress = () => undefined } = options;
   const first = await ask(url, { limit: 1 });
   if (first.status === 0) throw new Error(`${url} does not answer: ${first.error ?? "no reason given"}`);
   if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}`);
@@ -98,7 +102,8 @@ export async function diagnose(url: string, options: DiagnoseOptions): Promise<R
       files = withSeen(files, shown);
     }
     const evidence = await complete(first.url, files, shown, project);
-    return report(evidence, notes, hints);
+    const isKept = (x: Found): boolean => (hints || x.severity !== "hint") && !(isFolder && OF_HOST.has(x.id));
+    return report(evidence, notes, isKept);
   } finally {
     await opened?.close();
   }
@@ -168,10 +173,10 @@ async function complete(
   };
 }
 
-function report(evidence: Evidence, notes: readonly string[], hints: boolean): Report {
+function report(evidence: Evidence, notes: readonly string[], isKept: (found: Found) => boolean): Report {
   const found = CHECKS.flatMap((check) => check(evidence));
   if (!found.some((x) => x.severity === "error")) found.push(...engineErrors(evidence));
-  const kept = found.filter((x) => hints || x.severity !== "hint");
+  const kept = found.filter(isKept);
   const sorted = ORDER.flatMap((severity) => kept.filter((x) => x.severity === severity));
   const findings = sorted.map(({ changes, ...rest }) => ({
     ...rest,
