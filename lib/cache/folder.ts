@@ -50,17 +50,31 @@ export async function openFolder(
     await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place, known)] as const)),
   );
   const name = decoded(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
-  if (!files.some((x) => x.path.endsWith(".onnx")))
+  if (!files.some((x) => x.path.endsWith(".onnx"))) {
+    if (await isBundle(base, net))
+      throw new SelvedgeError(
+        "model-invalid",
+        `${base} is the folder of a bundle: pass the URL of its description, ${base}bundle.json.`,
+        { url: base, reason: "no-onnx" },
+      );
     throw new SelvedgeError(
       "model-invalid",
       `${base} has no onnx/model.onnx, nor a form of it: pass the URL of the folder that holds config.json and onnx/, or name the graph by \`file\`.`,
       { url: base, reason: "no-onnx" },
     );
+  }
   return describeRepository({
     ...{ name, version: "", file, files, locations },
     facts: readRepository(texts),
     locate: (x) => located.get(x.path) as Located,
   });
+}
+
+async function isBundle(base: string, net: RepositoryNet): Promise<boolean> {
+  return get(`${base}bundle.json`, net).then(
+    ({ text }) => text.includes('"selvedge/bundle@'),
+    () => false,
+  );
 }
 
 /** Finds the graphs of a folder with their external data, in `onnx/` or at its top, and the tokenizer. */

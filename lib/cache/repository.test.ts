@@ -430,6 +430,15 @@ describe("from a folder", () => {
     expect((await errorOf(load(null, hub.folder(REPO)))).message).toContain("has no onnx/model.onnx, nor a form of it");
   });
 
+  test("the folder of a bundle is named as that, with the address to load", async () => {
+    hub.commit(REPO, { "bundle.json": '{ "schema": "selvedge/bundle@2" }' });
+    const { message, details } = await errorOf(load(null, hub.folder(REPO)));
+    expect(message).toContain(
+      `is the folder of a bundle: pass the URL of its description, ${hub.folder(REPO)}bundle.json`,
+    );
+    expect(details["reason"]).toBe("no-onnx");
+  });
+
   test("a host that answers every address with its start page has no model", async () => {
     hub.fault = () => ({ kind: "html" });
     expect((await errorOf(load(null, hub.folder(REPO)))).details["reason"]).toBe("no-onnx");
