@@ -63,6 +63,11 @@ describe("an image", () => {
       expect(() => of({ std }), String(std)).toThrow(/std is .*: pixels are divided by it, so it must be above 0/);
     expect(() => of({ mean: Infinity })).toThrow("mean is Infinity: it must be finite");
     expect(() => of({ mean: [1, 2] })).toThrow("mean has 2 values for 3 channels");
+    expect(() => of({ mean: [123.7, 116.3, 103.5], std: [58.4, 57.1, 57.4] })).toThrow(
+      "mean is 123.7, for pixels of 0 to 255, and pixels are 0 to 1: divide mean and std by 255",
+    );
+    expect(() => of({ mean: 0, std: 255 })).toThrow("std is 255");
+    expect(of({ mean: 1, std: 10 })).toEqual({ mean: [1, 1, 1], std: [10, 10, 10] });
     expect(image({}, port("x", [1, 3, 8, 8], "uint8")).image.scale).toBe(1);
     expect(() => image({ normalize: "imagenet" }, port("x", [1, 3, 8, 8], "uint8"))).toThrow("whole numbers");
   });

@@ -313,6 +313,12 @@ function normalisationOf(
       throw new TypeError(
         `${say.image}: ${key} is ${wrong}: ${key === "std" ? "pixels are divided by it, so it must be above 0" : "it must be finite"}`,
       );
+    // No pixel of 0 to 1 has such a mean: these are numbers for 0 to 255.
+    const byte = list.find((x) => x > (key === "mean" ? 1 : 10));
+    if (byte !== undefined)
+      throw new TypeError(
+        `${say.image}: ${key} is ${byte}, for pixels of 0 to 255, and pixels are 0 to 1: divide mean and std by 255`,
+      );
     found[key] = list;
   }
   return found;
