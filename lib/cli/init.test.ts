@@ -57,6 +57,14 @@ describe.each(TEMPLATE_NAMES)("the template %s", (name) => {
   });
 });
 
+test("addresses of Next's template have the base path, which Next adds to none of public/", () => {
+  for (const file of ["page.jsx", "layout.jsx"]) {
+    const code = readFileSync(join(import.meta.dirname, "templates/next/app", file), "utf8");
+    expect(code).toContain("NEXT_PUBLIC_BASE");
+    expect(code.match(/["'`]\/(?!\/)[\w/.-]+/g)).toBeNull();
+  }
+});
+
 /** A template's page without a browser: the user's picks, the events of the picture, and what the page shows. */
 interface AppPage {
   pick(...files: string[]): void;

@@ -4,7 +4,7 @@ export default function Layout({ children }) {
   return (
     <html lang="en">
       <head>
-        <link rel="stylesheet" href="/style.css" />
+        <link rel="stylesheet" href={`${process.env.NEXT_PUBLIC_BASE ?? ""}/style.css`} />
       </head>
       <body>{children}</body>
     </html>

@@ -3,10 +3,11 @@
 import { useEffect, useState } from "react";
 import { createEngine } from "selvedge";
 
+// Next adds the `basePath` of its config to no address of public/: set NEXT_PUBLIC_BASE to the same path.
 /** One model for the page, loaded on first use. */
 let model;
 async function read(picture) {
-  model ??= createEngine().then((engine) => engine.load("/models/ocr-rec/bundle.json"));
+  model ??= createEngine().then((it) => it.load(`${process.env.NEXT_PUBLIC_BASE ?? ""}/models/ocr-rec/bundle.json`));
   const { decoded } = await (await model).run({ x: picture });
   return Object.values(decoded)[0][0].text;
 }
@@ -15,7 +16,7 @@ export default function Page() {
   const [source, setSource] = useState();
   const [text, setText] = useState("Loading…");
   // Set on the client, so that the picture's load event comes after hydration.
-  useEffect(() => setSource("/sample.png"), []);
+  useEffect(() => setSource(`${process.env.NEXT_PUBLIC_BASE ?? ""}/sample.png`), []);
   return (
     <main>
       <h1>Text from a picture</h1>
