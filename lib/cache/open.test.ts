@@ -82,6 +82,14 @@ describe("which version is used", () => {
     expect(await failureOf(versionOf())).toBe("bundle-invalid html");
   });
 
+  test("a description that is not valid is named by its address", async () => {
+    server.files.set("/m/bundle.json", { bytes: new TextEncoder().encode('{ "hello": 1 }'), etag: '"x"' });
+    await expect(versionOf()).rejects.toMatchObject({
+      ...{ code: "bundle-invalid", details: { url: address(), at: "schema" } },
+      message: expect.stringContaining(`${address()} is not valid: schema`) as string,
+    });
+  });
+
   test.each(["later", "never"] as const)("%s: the stored one, without a request", async (policy) => {
     await release("1", 1);
     await update(address(), wishFor(), page(), idle);

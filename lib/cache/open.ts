@@ -197,7 +197,7 @@ async function fromServer(
     trustedKeys.length === 0 ? null : fetchSignature(url, net, attempts),
   ]);
   if (json === null) return (await reading) as OpenedBundle; // its commit is the host's
-  const bundle = isRepository(url) ? parseManifest(json) : parseBundle(json);
+  const bundle = isRepository(url) ? parseManifest(json) : parseBundleOf(url, json);
   if (isBare(bundle)) throw new SelvedgeError("internal", `${url} became a list of chunks.`);
   const identity = await identityOf(json as ManifestJson);
   checkName(url, bundle, wish);
@@ -293,6 +293,22 @@ function later({ shelf, effects }: Downloader, note: (shelf: Shelf) => Promise<v
   effects.setTimer(() => {
     note(shelf).catch(() => undefined);
   }, NOTE_MS);
+}
+
+/** Validates a description; the error names its address. */
+function parseBundleOf(url: string, json: unknown): Bundle {
+  try {
+    return parseBundle(json);
+  } catch (error) {
+    if (!isSelvedgeError(error)) throw error;
+    const { code, message, details, cause } = error;
+    throw new SelvedgeError(
+      code,
+      message.replace(/^bundle\.json/, () => url),
+      { ...details, url },
+      cause,
+    );
+  }
 }
 
 async function fetchSignature(url: string, net: NetOptions, attempts: () => Promise<number>): Promise<unknown> {
