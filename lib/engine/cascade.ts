@@ -121,7 +121,7 @@ class Cascade {
     const { identity } = this.#small.loader.plan;
     const step = this.#stepOf(confidence, work);
     const second = step && (await this.#ask(step, work));
-    this.#counts.unsure(identity, step !== null, second !== null);
+    this.#counts.unsure(step !== null, second !== null);
     return second ?? first;
   }
 

@@ -195,7 +195,7 @@ export class Hedging {
     });
     const count = (isFirst: boolean): void => {
       this.#copies.delete(id);
-      if (copy.sentMs !== null) this.#counts.hedged(server.key, isFirst, effects.now() - copy.sentMs);
+      if (copy.sentMs !== null) this.#counts.hedged(isFirst, effects.now() - copy.sentMs);
     };
     run.then(
       (result) => {

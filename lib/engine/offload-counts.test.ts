@@ -87,6 +87,19 @@ test("requests that fail are sent, and are no answers", async () => {
   expect(server.calls).toBeGreaterThan(before);
 });
 
+test("requests that fail raise no estimate of what this device saved", async () => {
+  const scene = await stage({ placement: "auto", remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) });
+  const model = await load(scene);
+  await scene.pass(2_000);
+  await scene.world.finish(scene.run(model, 1, { placement: "remote" }));
+  for (const value of [1, 2, 3]) await scene.world.finish(scene.run(model, value, { placement: "local" }));
+  const before = offloadOf(scene).saved?.seconds ?? 0;
+  expect(before).toBeGreaterThan(0);
+  scene.server.fault = () => new Response("no", { status: 400 });
+  for (let i = 0; i < 20; i += 1) await failure(scene.world.finish(scene.run(model, i, { placement: "remote" })));
+  expect(offloadOf(scene).saved?.seconds).toBeLessThan(1.5 * before);
+});
+
 test("answers from the result cache count for neither placement", async () => {
   const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) });
   const model = await load(scene, { cache: true });

@@ -40,8 +40,6 @@ class Sum {
 class OfModel extends Sum {
   local = 0;
   remote = 0;
-  /** Copies that were sent and did not answer first, and unsure answers that were sent to a larger model in vain. */
-  lost = 0;
 }
 
 /** Counts answers and traffic. */
@@ -71,21 +69,19 @@ export class OffloadCounts {
     if (identity !== null) this.#of(identity).add(traffic);
   }
 
-  /** Counts a copy that was sent to a server, after so many ms on its lane, by the key of its route. */
-  hedged(key: string, isFirst: boolean, ms: number): void {
+  /** Counts a copy that was sent to a server, after so many ms on its lane. */
+  hedged(isFirst: boolean, ms: number): void {
     this.#hedges.sent += 1;
     this.#hedges.seconds += ms / 1_000;
     if (isFirst) this.#hedges.won += 1;
-    else this.#of(key.slice(0, key.indexOf(" "))).lost += 1;
   }
 
   /** Counts an unsure answer of this device, and what the larger model on servers did about it. */
-  unsure(identity: string, isSent: boolean, isAnswered: boolean): void {
+  unsure(isSent: boolean, isAnswered: boolean): void {
     const cascade = this.#cascade;
     cascade.unsure += 1;
     if (isSent) cascade.sent += 1;
     if (isAnswered) cascade.answered += 1;
-    else if (isSent) this.#of(identity).lost += 1;
   }
 
   /** Returns the counts so far. */
@@ -108,7 +104,9 @@ export class OffloadCounts {
     const known = [...this.#models.values()].filter(({ remote }) => remote > 0);
     if (known.length === 0) return null;
     const sum = (each: (model: OfModel) => number): number => known.reduce((total, x) => total + each(x), 0);
-    const saved = (each: (model: OfModel) => number): number => sum((x) => (each(x) * x.local) / (x.remote + x.lost));
+    // Of calls that failed or lost a race there are more than answers: they must not raise what an answer takes.
+    const saved = (each: (model: OfModel) => number): number =>
+      sum((x) => (each(x) * x.local) / Math.max(x.calls, x.remote));
     return {
       requests: sum((x) => x.local),
       seconds: saved((x) => x.ms) / 1_000,

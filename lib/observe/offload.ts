@@ -50,7 +50,7 @@ export interface ServerSavings {
   readonly requests: number;
   /**
    * Time in s that they would have been under way: for each model the number of its local answers, times the mean time
-   * of its inference calls per request that was answered or hedged there, failed and cancelled calls included.
+   * of its calls to servers, or of its answers there where several came from one call.
    */
   readonly seconds: number;
   /** Bytes that would have been sent, by the same rule. */

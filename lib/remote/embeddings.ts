@@ -184,7 +184,7 @@ class Embeddings implements RemoteEmbeddings {
     return call(this.#context, {
       ...{ signal, timeoutMs },
       request: async (to) => {
-        stated = await this.#checked(to, signal);
+        stated = await unlessAborted(this.#checked(to), signal);
         return this.#requestOf(to, texts);
       },
       read: (reply) => {
@@ -208,11 +208,11 @@ class Embeddings implements RemoteEmbeddings {
     return false;
   }
 
-  /** Checks a server's model, once. @throws Failure; the signal's reason */
-  #checked(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Stated> {
+  /** Checks a server's model, once, for all callers: no caller's signal ends it. @throws Failure */
+  #checked(endpoint: Endpoint): Promise<Stated> {
     const known = this.#checks.get(endpoint);
     if (known !== undefined) return known;
-    const check = this.#check(endpoint, signal);
+    const check = this.#check(endpoint);
     this.#checks.set(endpoint, check);
     check.catch(() => {
       if (this.#checks.get(endpoint) === check) this.#checks.delete(endpoint);
@@ -220,15 +220,15 @@ class Embeddings implements RemoteEmbeddings {
     return check;
   }
 
-  async #check(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Stated> {
+  async #check(endpoint: Endpoint): Promise<Stated> {
     const { expect, golden } = this.#options;
-    const stated = await this.#stated(endpoint, signal);
+    const stated = await this.#stated(endpoint);
     if (stated !== null && expect !== undefined) {
       if (isSame(stated, expect)) return stated;
       throw otherModel(`it states the identity ${stated.identity} and the variant "${stated.variant}"`);
     }
     if (golden === undefined) throw otherModel("it states no identity, and there is no `golden` to check it by");
-    const { vectors } = await this.#golden(endpoint, golden.texts, signal);
+    const { vectors } = await this.#golden(endpoint, golden.texts);
     for (const [i, vector] of vectors.entries()) {
       const found = cosine(vector, golden.vectors[i] as ArrayLike<number>);
       if (!(found >= COSINE_MIN))
@@ -237,9 +237,9 @@ class Embeddings implements RemoteEmbeddings {
     return stated;
   }
 
-  async #stated(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Stated> {
+  async #stated(endpoint: Endpoint): Promise<Stated> {
     try {
-      const { bytes } = await this.#once(await this.#describing(endpoint), signal);
+      const { bytes } = await this.#once(await this.#describing(endpoint));
       return statedIn(asObject(parse(decodeText(bytes, "the reply")), "the model's description"));
     } catch (error) {
       // Not every server has this path, or JSON there.
@@ -250,22 +250,21 @@ class Embeddings implements RemoteEmbeddings {
     }
   }
 
-  async #golden(endpoint: Endpoint, texts: readonly string[], signal: AbortSignal | undefined): Promise<Reply> {
+  async #golden(endpoint: Endpoint, texts: readonly string[]): Promise<Reply> {
     try {
-      return this.#read(await this.#once(await this.#requestOf(endpoint, texts), signal), texts.length);
+      return this.#read(await this.#once(await this.#requestOf(endpoint, texts)), texts.length);
     } catch (error) {
       if (error instanceof ReplyError) throw otherModel(`it answers the golden otherwise: ${error.message}`);
       if (!(error instanceof Failure) || !REFUSALS.includes(error.status) || this.#lists.has(endpoint)) throw error;
       this.#lists.add(endpoint);
-      return this.#golden(endpoint, texts, signal);
+      return this.#golden(endpoint, texts);
     }
   }
 
   /** Sends a request of a check, bounded as an attempt. */
-  #once(request: HttpRequest, signal: AbortSignal | undefined): Promise<HttpReply> {
+  #once(request: HttpRequest): Promise<HttpReply> {
     const { effects, closed, attemptTimeoutMs: timeoutMs, maxReplyBytes } = this.#context;
-    const either = AbortSignal.any([closed, ...(signal === undefined ? [] : [signal])]);
-    return exchange(effects, request, { signal: either, timeoutMs, maxReplyBytes });
+    return exchange(effects, request, { signal: closed, timeoutMs, maxReplyBytes });
   }
 
   async #describing(endpoint: Endpoint): Promise<HttpRequest> {
@@ -324,9 +323,28 @@ function statedIn({ parameters }: Readonly<Record<string, unknown>>): Stated {
   return typeof identity === "string" && typeof variant === "string" ? { identity, variant } : null;
 }
 
+/** Waits for a promise that others wait for too. @throws the signal's reason */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
 /** Reads a vector: a list of numbers, or the bytes of little-endian float32 numbers in base64. @throws ReplyError */
 function vectorOf(value: unknown): Float32Array {
-  const vector = typeof value === "string" ? fromBase64(value) : Array.isArray(value) ? Float32Array.from(value) : null;
+  const isList = Array.isArray(value) && value.every((x) => typeof x === "number");
+  const vector = typeof value === "string" ? fromBase64(value) : isList ? Float32Array.from(value) : null;
   if (vector === null || vector.length === 0 || !vector.every((x) => Number.isFinite(x)))
     throw new ReplyError("a vector is not one of finite numbers");
   return vector;

@@ -357,6 +357,43 @@ describe("the client", () => {
     }
   });
 
+  test("numbers that are none are refused after the check too", async () => {
+    let wrong: unknown = null;
+    const other = await startOther((texts) => ({
+      body: listOf(texts.map((x) => (wrong === null ? vectorOf(x) : (Array(WIDTH).fill(wrong) as number[])))),
+    }));
+    try {
+      const model = await connect([other.url], { golden }, { attempts: 1 });
+      for (wrong of ["1", true, [1]])
+        await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+      // As servers write NaN that have no other word for it.
+      wrong = undefined;
+      await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+    } finally {
+      other.close();
+    }
+  });
+
+  test("one caller's cancel leaves the check of a server to the others", async () => {
+    let isDown = false;
+    const other = await startOther((texts) =>
+      isDown ? { status: 503, body: {} } : { body: listOf(texts.map((x) => vectorOf(x))) },
+    );
+    try {
+      const model = await connect([other.url], { golden }, { attempts: 1 });
+      isDown = true;
+      await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+      isDown = false;
+      const stop = new AbortController();
+      const [first, second] = [model.embed(["sea"], { signal: stop.signal }), model.embed(["sea"])];
+      stop.abort("gone");
+      await expect(first).rejects.toBe("gone");
+      expectClose((await second).vectors[0], vectorOf("sea"));
+    } finally {
+      other.close();
+    }
+  });
+
   test("checks its arguments before anything is sent", async () => {
     const other = await startOther(() => ({ body: {} }));
     try {
