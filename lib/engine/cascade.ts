@@ -118,7 +118,6 @@ class Cascade {
   }
 
   async #escalate(first: RunResult, confidence: number, work: Work): Promise<RunResult> {
-    const { identity } = this.#small.loader.plan;
     const step = this.#stepOf(confidence, work);
     const second = step && (await this.#ask(step, work));
     this.#counts.unsure(step !== null, second !== null);
