@@ -1,6 +1,7 @@
 // Addresses of the worker scripts and wasm binaries. Bundlers find and copy them by the literal `new URL("./x",
 // import.meta.url)` below: keep each in one piece. Functions, so that nothing is resolved at import and a bundle whose
 // `import.meta.url` is empty (esbuild's iife) works with `assetsBase`.
+import { withoutCredentials } from "./core/credentials.ts";
 import { SelvedgeError } from "./core/errors.ts";
 import type { Effects, ScriptUrl, WorkerSource } from "./effects/effects.ts";
 
@@ -69,7 +70,7 @@ export function resolveAssets(
 }
 
 function assetsOf(urls: readonly string[]): Assets {
-  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
+  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls.map((url) => withoutCredentials(url));
   return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
 }
 

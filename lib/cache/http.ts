@@ -5,6 +5,7 @@
 // not, since its time limit is for the caller's signal to set. Retries back off with jitter, so that a server which
 // recovers is not hit by all its visitors at once; a server's Retry-After is followed.
 import type { Effects } from "../effects/effects.ts";
+import { withoutCredentials } from "../core/credentials.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Cause } from "./network-evidence.ts";
 import { readParts } from "./read-stream.ts";
@@ -53,7 +54,8 @@ export async function request(
   accepted: readonly number[] = [200],
 ): Promise<Body> {
   signal.throwIfAborted();
-  if (CREDENTIALS.test(url)) throw credentialsError(url);
+  const bare = withoutCredentials(url);
+  if (bare !== url) throw credentialsError(bare);
   const stop = new AbortController();
   const follow = (): void => {
     stop.abort(signal.reason);
@@ -113,12 +115,8 @@ export async function request(
   };
 }
 
-/** A user name or a password in a URL. */
-const CREDENTIALS = /^(https?:\/\/)[^/?#]*@/;
-
-/** Returns the error for a URL with credentials, which `fetch` refuses; without them, since errors are logged. */
-function credentialsError(withThem: string): SelvedgeError {
-  const url = withThem.replace(CREDENTIALS, "$1");
+/** Returns the error for a URL that had credentials, which `fetch` refuses. */
+function credentialsError(url: string): SelvedgeError {
   const message = `${url} was given with a user name or a password in it, and browsers fetch no such URL. Take them out: a repository takes a \`token\`, cookies go to the page's own origin by themselves; else fetch the .onnx with an Authorization header and pass its bytes to \`load\`.`;
   return new SelvedgeError("download-failed", message, { url, reason: "credentials", final: true });
 }

@@ -1,6 +1,7 @@
 // Checks of tensors against a model's inputs, shared by both ends of the thread line: the page checks before anything
 // is queued, against the bundle's declaration; the worker against the model's real inputs. ONNX Runtime's own messages
 // come late, name indices, and for some mistakes (a short array) never come.
+import { withoutCredentials } from "./credentials.ts";
 import { ARRAY_TYPES } from "./tensor.ts";
 import type { Dtype, Port } from "./tensor.ts";
 
@@ -83,7 +84,7 @@ export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols)
 /** Formats a value for a message: short, by its kind where it is large. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  if (typeof value === "string") return JSON.stringify(withoutCredentials(value, "***@").slice(0, 60));
   if (typeof value === "object") return Array.isArray(value) && value.length === 0 ? "an empty list" : kindOf(value);
   return typeof value === "number" ? String(value) : typeof value;
 }

@@ -48,8 +48,9 @@ export function resolveSource(source: ModelSource, base: string): string | Blob 
     if (source === "") throw new TypeError("source: the URL is empty: is its variable set?");
     try {
       return new URL(source as string, base || undefined).href;
-    } catch (error) {
-      throw new TypeError(`source: "${source as string}" is not a URL`, { cause: error });
+    } catch {
+      // Firefox's error has the whole URL.
+      throw new TypeError(`source: ${show(source)} is not a URL`);
     }
   }
   if (/^(Blob|File)$/.test(kind)) return source as Blob;

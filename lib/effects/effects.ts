@@ -1,6 +1,7 @@
 // All effects of Selvedge on the world, behind one injected object: clock, timers, random numbers, network, workers,
 // GPU, small stored values, image decoding. `browserEffects` is the real one; tests and the simulation pass their own.
 // Nothing else in lib/ (code inside workers excepted) may touch these globals.
+import { withoutCredentials } from "../core/credentials.ts";
 import { adapterFacts } from "../core/device.ts";
 import { browserLocks } from "./web-locks.ts";
 import { workerType } from "./opaque-origin.ts";
@@ -133,7 +134,7 @@ export interface HostFacts {
   readonly wasm: boolean;
   /** Whether workers are available. */
   readonly workers: boolean;
-  /** The page's address, against which relative URLs are resolved. */
+  /** The page's address without credentials, against which relative URLs are resolved. */
   readonly baseUrl: string;
   /** Random id of this page load: the same for all engines on it, another one after a reload. */
   readonly page: string;
@@ -256,7 +257,7 @@ function hostFacts(): HostFacts {
     secure: isSecureContext !== false,
     wasm: WebAssembly !== undefined,
     workers: Worker !== undefined,
-    baseUrl: document?.baseURI ?? location?.href ?? "",
+    baseUrl: withoutCredentials(document?.baseURI ?? location?.href ?? ""),
     page: String(performance.timeOrigin),
     browser: navigator?.userAgent,
   };

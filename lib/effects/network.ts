@@ -1,5 +1,6 @@
 // The part of the browser's effects that a client of servers needs. Apart from effects.ts, so that an app which only
 // calls servers loads nothing of workers and GPUs; runs in Node too.
+import { withoutCredentials } from "../core/credentials.ts";
 
 /** An HTTP request that has ended. */
 export interface Exchanged {
@@ -41,6 +42,6 @@ export function networkEffects(): NetworkEffects {
       };
     },
     random: () => Math.random(),
-    baseUrl: "location" in globalThis ? globalThis.location.href : undefined,
+    baseUrl: "location" in globalThis ? withoutCredentials(globalThis.location.href) : undefined,
   };
 }

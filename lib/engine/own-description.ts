@@ -1,5 +1,6 @@
 // Checks and resolves an app's own description of a bare model, and the options of an update, which has none. Imported
 // when `load` has `image` or `labels`, and by `update`: the page's script has no room for it.
+import { withoutCredentials } from "../core/credentials.ts";
 import { kindOf, show } from "../core/check-inputs.ts";
 import { IMAGE_NORMALIZE } from "../core/describe-model.ts";
 import { resolveAddress } from "../core/resolve-source.ts";
@@ -15,7 +16,7 @@ export function ownDescription(
   { image, labels }: Pick<LoadOptions, "image" | "labels">,
   base: string,
 ): OwnDescription {
-  const url = typeof from === "string" ? from : "";
+  const url = typeof from === "string" ? withoutCredentials(from) : "";
   const [kind] = /\.json$|\/$/.exec(url === "" ? "" : new URL(url).pathname) ?? [];
   if (kind !== undefined)
     throw new TypeError(
