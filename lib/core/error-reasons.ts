@@ -32,7 +32,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "cross-origin": [
       "The package is served from another origin than the page, and the browser does not start its worker.",
-      "Serve the package's `dist/` from the page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow `worker-src blob:`.",
+      "Serve the package's `dist/` from the page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow `blob:` and its origin in `worker-src`, its origin in `script-src` and `connect-src`.",
     ],
     "worker-missing": [
       "The server answers the worker script's address with an error.",

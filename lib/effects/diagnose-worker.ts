@@ -57,7 +57,10 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
   if (isTrustedTypes(fault)) return trustedTypes(href, fault);
   // After an error event the browser has waited already.
   const silentMs = fault === null ? SILENT_MS : TRIAL_MS;
+  const { violated: asking, stop } = watchPolicy();
   const { answer, isSilent } = await askScript(href, silentMs);
+  if (answer === null) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
+  stop();
   const report: Report = (reason, why, fix, code = "setup-failed") => {
     const unseen = isSilent ? "no answer" : "not reachable";
     const shown = answer === null ? unseen : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
@@ -79,7 +82,7 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
     return report("worker-invalid", `${content ?? "its code fails"} (${fault}).`, copyFix);
   const directive = violated.find((each) => /^(worker|child|script|default)-src/.test(each));
   const isForeign = script.toString() !== href && !href.startsWith("blob:") && isElsewhere(href);
-  if (isForeign) return foreign(href, answer, directive, fault);
+  if (isForeign) return foreign(href, answer, directive ?? asking.find((each) => each === "connect-src"), fault);
   if (directive !== undefined) {
     const fix = "Allow `worker-src 'self'` (or the script's origin).";
     return report("worker-csp", `the Content-Security-Policy forbids it (${directive}).`, fix);
@@ -172,16 +175,17 @@ function trustedTypes(href: string, thrown: unknown): SelvedgeError {
 }
 
 function foreign(href: string, answer: Answer | null, directive: string | undefined, thrown: unknown): SelvedgeError {
+  const { origin } = new URL(href);
   const why =
     directive !== undefined
       ? `the Content-Security-Policy forbids that (${directive})`
       : answer === null
         ? "its server sends no Access-Control-Allow-Origin, or is away"
-        : "the browser refuses it";
+        : "the browser refuses it, as below a Content-Security-Policy that keeps a Blob from importing it";
   const message =
     `The worker script ${href} is on another origin than the page, and ${why}. Serve the package's dist/ from the ` +
     "page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow " +
-    "`worker-src blob:` and its origin in `script-src` and `connect-src`.";
+    `\`worker-src blob: ${origin}\`, and ${origin} in \`script-src\` and \`connect-src\` too.`;
   const details = { url: href, reason: "cross-origin", ...(directive !== undefined && { directive }) };
   return new SelvedgeError("setup-failed", message, details, thrown);
 }

@@ -1,0 +1,85 @@
+// Causes of a worker that does not start, in a page of which each part is a stub: what its server answers, which
+// directives a request and a worker violate.
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { diagnose } from "./diagnose-worker.ts";
+
+const SCRIPT = "https://cdn.example/dist/worker-wasm.js";
+const BLOB = "blob:https://app.example/1";
+
+/** A page at https://app.example, whose workers never load. */
+function open(request: () => Promise<Response>, violatedByWorker: string | null = null): void {
+  const document = new EventTarget();
+  vi.stubGlobal("document", document);
+  vi.stubGlobal("location", new URL("https://app.example/"));
+  vi.stubGlobal("self", { origin: "https://app.example" });
+  vi.stubGlobal("navigator", { onLine: true });
+  vi.stubGlobal("fetch", request);
+  const fails = class {
+    onerror: ((event: Event) => void) | null = null;
+    constructor() {
+      queueMicrotask(() => {
+        if (violatedByWorker !== null) document.dispatchEvent(violation(violatedByWorker));
+        this.onerror?.(new Event("error"));
+      });
+    }
+    terminate(): void {
+      // nothing runs
+    }
+  };
+  vi.stubGlobal("Worker", fails);
+}
+
+function violation(effectiveDirective: string): Event {
+  return Object.assign(new Event("securitypolicyviolation"), { disposition: "enforce", effectiveDirective });
+}
+
+const script = (): Promise<Response> =>
+  Promise.resolve(new Response("code", { headers: { "content-type": "text/javascript" } }));
+const away = (): Promise<Response> => Promise.reject(new TypeError("Failed to fetch"));
+const forbidden = (): Promise<Response> => {
+  // Browsers report it after the request has failed.
+  setTimeout(() => document.dispatchEvent(violation("connect-src")), 10);
+  return away();
+};
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+async function cause(href: string, start: string = href): Promise<Record<string, unknown>> {
+  const found = diagnose({ href, script: start }, undefined);
+  await vi.advanceTimersByTimeAsync(30_000);
+  const error = await found;
+  return { code: error?.code, retryable: error?.retryable, message: error?.message ?? "", ...error?.details };
+}
+
+test("another origin: the advice has both sources of worker-src, which a Blob's import is checked against too", async () => {
+  open(script);
+  const { reason, message } = await cause(SCRIPT, BLOB);
+  expect(reason).toBe("cross-origin");
+  expect(message).toContain("allow `worker-src blob: https://cdn.example`, and https://cdn.example in `script-src`");
+  expect(message).toMatch(/Content-Security-Policy that keeps a Blob from importing it/);
+});
+
+test("another origin, and connect-src keeps its server from being asked: the directive, and no word on CORS", async () => {
+  open(forbidden);
+  const { reason, directive, message } = await cause(SCRIPT, BLOB);
+  expect({ reason, directive }).toEqual({ reason: "cross-origin", directive: "connect-src" });
+  expect(message).toMatch(/the Content-Security-Policy forbids that \(connect-src\)\./);
+});
+
+test("another origin whose server is away or sends no CORS: that, and no directive", async () => {
+  open(away);
+  const { reason, directive, message } = await cause(SCRIPT, BLOB);
+  expect({ reason, directive }).toEqual({ reason: "cross-origin", directive: undefined });
+  expect(message).toMatch(/its server sends no Access-Control-Allow-Origin, or is away/);
+});
+
+test("another origin, and a policy forbids the worker: its own directive comes first", async () => {
+  open(forbidden, "worker-src");
+  expect(await cause(SCRIPT, BLOB)).toMatchObject({ reason: "cross-origin", directive: "worker-src" });
+});
