@@ -4,7 +4,7 @@
 /** Cause of a request without an answer. */
 export interface Cause {
   /** The word in an error's `details.reason`. */
-  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "unreachable";
+  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "not-found" | "unreachable";
   /** Sentence with the line to change. */
   readonly text: string;
 }
@@ -19,11 +19,17 @@ export async function causeOf(url: string): Promise<Cause> {
   const isForeign = origin !== self.location.origin;
   if (self.location.protocol === "https:" && protocol === "http:" && !isLocal(url))
     return { reason: "mixed-content", text: "The page is https: serve the file over https too." };
-  if (!navigator.onLine) return { reason: "offline", text: "The browser is offline." };
+  const isBlob = protocol === "blob:";
+  if (!navigator.onLine && !isBlob) return { reason: "offline", text: "The browser is offline." };
   const { answer, isForbidden } = await probe(url);
   if (isForbidden) {
-    const allowed = isForeign ? origin : "'self'";
+    const allowed = /^(blob|data):$/.test(protocol) ? protocol : isForeign ? origin : "'self'";
     return { reason: "csp", text: `Allow \`connect-src ${allowed}\` in the Content-Security-Policy.` };
+  }
+  if (isBlob) {
+    const text =
+      "The blob: URL was revoked, is of another page, or its file has changed: pass the Blob or File itself.";
+    return { reason: "not-found", text };
   }
   // Opaque: of another origin, by a redirect or not. Where it can be read now, the failure was a passing one.
   if (answer?.type === "opaque" && (await answerOf(url, { method: "GET" })) === null) {

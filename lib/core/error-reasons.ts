@@ -119,8 +119,8 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   },
   "download-failed": {
     "not-found": [
-      "The server has no such file (404, 410), or sends no content (204).",
-      "Deploy the whole bundle; check the address.",
+      "The server has no such file (404, 410), or sends no content (204); or a `blob:` URL was revoked or is of another page.",
+      "Deploy the whole bundle; check the address; pass a Blob itself in place of its URL.",
     ],
     denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
     refused: [
