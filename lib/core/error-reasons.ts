@@ -160,7 +160,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     unreadable: ["The browser lost the bytes of a Blob or File.", "Pick the file again, or load the model again."],
   },
   "worker-crashed": {
-    server: ["The server failed to serve the worker script (500 and above, 429).", "Try again later."],
+    server: [
+      "The server failed to serve the worker script or the WebAssembly file (500 and above, 501 and 505 aside, or 429).",
+      "Try again later.",
+    ],
     offline: ["The network was away when a worker had to be started.", "Try again when it is back."],
     "worker-stalled": [
       "The server accepts the request for a worker script, and sends nothing: for 20 s, or for 5 s after the browser gave up.",

@@ -83,3 +83,14 @@ test("another origin, and a policy forbids the worker: its own directive comes f
   open(forbidden, "worker-src");
   expect(await cause(SCRIPT, BLOB)).toMatchObject({ reason: "cross-origin", directive: "worker-src" });
 });
+
+test.each([
+  [500, "server", true],
+  [429, "server", true],
+  [501, "worker-missing", false],
+  [505, "worker-missing", false],
+  [403, "worker-missing", false],
+])("status %i: %s", async (status, reason, retryable) => {
+  open(() => Promise.resolve(new Response("", { status })));
+  expect(await cause("https://app.example/worker-wasm.js")).toMatchObject({ reason, retryable });
+});

@@ -92,9 +92,12 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
 
 /** Returns the error for an answer that is no script; null where it is one. */
 function refusalOf({ status, type, isHtml }: Answer, report: Report): SelvedgeError | null {
-  if (status >= 500 || status === 429) return report("server", "the server failed.", "Try again.", "worker-crashed");
+  // 501 and 505: a server that will not know the request later either.
+  const isRefused = [401, 403, 407, 451, 501, 505].includes(status);
+  if ((status >= 500 && !isRefused) || status === 429)
+    return report("server", "the server failed.", "Try again.", "worker-crashed");
   if (isHtml && status < 400) return report("worker-html", "it is an HTML page.", PATH_FIX);
-  if ([401, 403, 407, 451].includes(status))
+  if (isRefused)
     return report("worker-missing", "the server refuses it.", "Let the server answer it to every visitor.");
   if (status >= 400) return report("worker-missing", "the file is not there.", PATH_FIX);
   if (/(java|ecma)script/.test(type)) return null;

@@ -75,6 +75,7 @@ describe("a start that fails", () => {
     [404, "text/html", "setup-failed", "wasm-missing", "ort-wasm.wasm is missing (status 404, text/html): "],
     [403, "text/plain", "setup-failed", "wasm-missing", "ort-wasm.wasm is refused (status 403, text/plain): "],
     [200, "text/html", "setup-failed", "wasm-html", "ort-wasm.wasm is an HTML page (status 200, text/html): "],
+    [501, "text/plain", "setup-failed", "wasm-missing", "ort-wasm.wasm is refused (status 501, text/plain): "],
     [503, "", "worker-crashed", "server", "ort-wasm.wasm was not served (status 503, no Content-Type): "],
   ])("status %d with %s instead of the wasm is %s, %s", (status, type, code, reason, begin) => {
     const error = answerFailure("https://app.test/x/ort-wasm.wasm?v=1", status, type);

@@ -49,9 +49,11 @@ export function answerFailure(url: string, status: number, type: string): Selved
   const shown = `status ${status}, ${type || "no Content-Type"}`;
   const fail = (code: ErrorCode, reason: string, what: string, fix: string): SelvedgeError =>
     new SelvedgeError(code, `${nameOf(url)} ${what}: ${url}. ${fix}`, { url, status, answer: shown, reason });
-  if (status >= 500 || status === 429)
+  // 501 and 505: a server that will not know the request later either.
+  const isRefused = [401, 403, 407, 451, 501, 505].includes(status);
+  if ((status >= 500 && !isRefused) || status === 429)
     return fail("worker-crashed", "server", `was not served (${shown})`, "Try again.");
-  if ([401, 403, 407, 451].includes(status))
+  if (isRefused)
     return fail("setup-failed", "wasm-missing", `is refused (${shown})`, "Let the server answer it to every visitor.");
   const what = status === 404 || status === 410 ? "is missing" : "is refused";
   if (status >= 400 || status < 200) return fail("setup-failed", "wasm-missing", `${what} (${shown})`, FIX);
