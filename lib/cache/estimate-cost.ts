@@ -12,7 +12,7 @@ import { wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
-import type { Fit } from "../core/fit.ts";
+import type { Fit, UnfitReason } from "../core/fit.ts";
 
 /** Estimates a model at an address, and the stored part of it. */
 export async function look(url: string, wish: Wish, downloader: Downloader, signal: AbortSignal): Promise<Look> {
@@ -57,7 +57,7 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
 function unfitOf({ code, message, details }: SelvedgeError): Fit | null {
   if (code !== "does-not-fit") return null;
   const { memoryBytes, reason } = details;
-  return { fits: "no", memoryBytes: Number(memoryBytes), why: message, reason: String(reason) };
+  return { fits: "no", memoryBytes: Number(memoryBytes), why: message, reason: reason as UnfitReason };
 }
 
 /** Adds the memory of a bare model, by its size. */

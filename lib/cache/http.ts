@@ -224,7 +224,7 @@ export function isAway(error: unknown): boolean {
 }
 
 /** Returns the cause of a status that was not accepted, as one word. */
-function reasonOf(status: number): string {
+function reasonOf(status: number): "not-found" | "busy" | "refused" | "server" | "denied" {
   if ([204, 205, 404, 410].includes(status)) return "not-found";
   if ([202, 408, 425, 429].includes(status)) return "busy";
   // A part of the file, though all of it was requested; a request that the server will not know later either.

@@ -33,12 +33,10 @@ export async function fetchJson(
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    const { reason, what, fix } = sniff(bytes) ?? {
-      reason: "not-json",
-      what: "another file",
-      fix: "Is the path right?",
-    };
-    const message = `${url} is not JSON: it is ${what}. ${fix}`;
+    const found = sniff(bytes);
+    const reason = found?.reason === "html" || found?.reason === "git-lfs" ? found.reason : "not-json";
+    const fix = found === null || reason === "not-json" ? "Is the path right?" : found.fix;
+    const message = `${url} is not JSON: it is ${found?.what ?? "another file"}. ${fix}`;
     throw new SelvedgeError("bundle-invalid", message, { url, reason }, error);
   }
 }

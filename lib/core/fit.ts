@@ -9,6 +9,9 @@ import { FREE_BYTES, leastMemory, modelBytes, predictMemory } from "./predict-me
 /** Whether a model fits in memory; `tight` where that is uncertain. */
 export type Fits = "yes" | "tight" | "no";
 
+/** A limit that a load exceeds. */
+export type UnfitReason = "wasm-limit" | "gpu-buffer" | "memory-budget" | "device-memory";
+
 /** The predicted memory of a load, and whether it fits. */
 export interface Fit {
   readonly fits: Fits;
@@ -17,7 +20,7 @@ export interface Fit {
   /** One sentence with the numbers. */
   readonly why: string;
   /** The limit that is, or may be, exceeded (error-reasons.ts); null where it fits. */
-  readonly reason: string | null;
+  readonly reason: UnfitReason | null;
 }
 
 /** Limits of the app, and its way of loading. */
@@ -59,7 +62,7 @@ export function fitOf(candidate: Candidate, device: DeviceFacts, wish: MemoryWis
 }
 
 /** A limit: whether it is exceeded, and what it is. */
-type Check = readonly [isExceeded: boolean, reason: string, text: string];
+type Check = readonly [isExceeded: boolean, reason: UnfitReason, text: string];
 
 function checksOf(
   { backend, variant }: Candidate,
@@ -80,7 +83,7 @@ function checksOf(
   const deviceText = `this device has about ${bytesText(deviceBytes ?? USUAL_BYTES)}`;
   const others =
     elsewhereBytes === 0 ? "" : `, and other tabs of this site hold models of ${bytesText(elsewhereBytes)}`;
-  const no: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
+  const no: (readonly [isExceeded: boolean, reason: UnfitReason, text: string])[] = [
     [isWasm && least * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit("maxBufferSize"), "gpu-buffer", buffer("maxBufferSize")],
     [weights > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
@@ -91,7 +94,7 @@ function checksOf(
     ],
   ];
   const binding = "maxStorageBufferBindingSize";
-  const tight: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
+  const tight: (readonly [isExceeded: boolean, reason: UnfitReason, text: string])[] = [
     [isWasm && needed * WASM_SLACK > WASM_MAX_BYTES, "wasm-limit", wasm],
     [!isWasm && tensorBytes > limit(binding), "gpu-buffer", buffer(binding)],
     [memoryBytes > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],

@@ -1,11 +1,12 @@
 // Reads a file of labels for `selvedge compress --classes` and, in the fetch worker, for `engine.load` with `labels`. A
 // file that can't be labels is named with its fix: text in UTF-16 or a picture has lines too, and each became a label.
 import { sniff } from "./sniff.ts";
+import type { SniffedReason } from "./sniff.ts";
 
 /** A file that holds no labels. */
 export interface OtherFile {
   /** The word in an error's `details.reason`; null without one. */
-  readonly reason: string | null;
+  readonly reason: SniffedReason | null;
   /** Completes "… is …". */
   readonly what: string;
   readonly fix: string;

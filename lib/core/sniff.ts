@@ -1,10 +1,14 @@
 // Recognises files that are deployed or picked in place of a model, by their first bytes: the formats' magic numbers, and
 // for HTML and texts the rules of browsers (MIME Sniffing Standard).
 
+/** A kind of file, as the word in an error's `details.reason`. */
+export type SniffedReason =
+  "git-lfs" | "html" | "picture" | "pickle" | "zip" | "gzip" | "safetensors" | "other-format" | "text";
+
 /** A file that is not a model. */
 export interface Sniffed {
   /** The word in an error's `details.reason`. */
-  readonly reason: string;
+  readonly reason: SniffedReason;
   /** Completes "… is …". */
   readonly what: string;
   readonly fix: string;
@@ -15,7 +19,7 @@ export const HEAD_BYTES = 512;
 
 const EXPORT = "Export the model to ONNX.";
 /** Formats by their first bytes, as Latin-1 text. */
-const FORMATS: readonly (readonly [pattern: RegExp, reason: string, what: string, fix: string])[] = [
+const FORMATS: readonly (readonly [pattern: RegExp, reason: SniffedReason, what: string, fix: string])[] = [
   [
     /^version https:\/\/git-lfs\.github\.com\//,
     "git-lfs",
