@@ -277,7 +277,6 @@ test.each<[number, Trick]>([
   [501, { kind: "status", status: 501 }],
   [505, { kind: "status", status: 505 }],
   [206, { kind: "range", shift: 4_096 }],
-  [206, { kind: "range", shift: 0 }],
 ])("status %d is refused at once, since waiting does not change it", async (status, trick) => {
   server.trick = () => trick;
   for (const path of [PATH, "/model/bundle.json"]) {
@@ -291,6 +290,12 @@ test.each<[number, Trick]>([
     });
   }
   expect(server.asked).toHaveLength(2);
+});
+
+test("status 206 with all of the file is taken as 200", async () => {
+  server.trick = () => ({ kind: "range", shift: 0 });
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
+  expect(server.asked).toHaveLength(1);
 });
 
 test("a URL with a user name or a password is refused at once, without showing them", async () => {

@@ -95,7 +95,9 @@ export async function request(
   };
   const response = await watched(effects.fetch(url, { ...init, signal: stop.signal }));
   answer = response;
-  const { status, headers } = response;
+  const { headers } = response;
+  const isWhole = response.status === 206 && !new Headers(init.headers).has("range") && hasAll(headers);
+  const status = isWhole ? 200 : response.status;
   if (!accepted.includes(status)) {
     end();
     throw statusError(url, status, headers.get("retry-after"));
@@ -113,6 +115,12 @@ export async function request(
       return part;
     },
   };
+}
+
+/** Whether an answer's Content-Range is all of the file, as some servers and caches send it unasked. */
+function hasAll(headers: Headers): boolean {
+  const [, last, size] = /^bytes 0-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
+  return size !== undefined && Number(last) + 1 === Number(size);
 }
 
 /** Returns the error for a URL that had credentials, which `fetch` refuses. */
@@ -237,7 +245,7 @@ function statusError(url: string, status: number, retryAfter: string | null): Se
   const reason = reasonOf(status);
   const isTransient = reason === "server" || reason === "busy";
   const seconds = Number(retryAfter ?? Number.NaN);
-  const part = status === 206 ? " It sent a part of the file, and all of it was requested." : "";
+  const part = status === 206 ? " By that it sent a part of the file, and all of it was requested." : "";
   const details = { url, status, reason, final: !isTransient || seconds * 1_000 > RETRY_AFTER_MAX_MS };
   const after = Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: seconds * 1_000 } : {};
   return new SelvedgeError("download-failed", `${url} answered with status ${status}.${part}`, {
