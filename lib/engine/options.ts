@@ -139,7 +139,7 @@ export interface EngineOptions {
   /** Waiting time after which requests rise by one priority, in ms, 1 to 3,600,000. Default 2,000. */
   readonly agingMs?: number | undefined;
   /**
-   * Timeout of a worker's call, in ms, after which the worker is ended; its start may take 15 s at least. Default: 3
+   * Timeout of a worker's call, in ms, after which the worker is ended; its start may take 30 s at least. Default: 3
    * minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s.
    */
   readonly callTimeoutMs?: number | undefined;

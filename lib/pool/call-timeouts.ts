@@ -5,8 +5,11 @@ import type { Feeds, WireImage } from "../rpc/messages.ts";
 export const START_BOUND_MS = 60_000;
 /** Without a byte of the binary: the page then leaves it to the worker, which tells the cause. */
 export const SILENT_BOUND_MS = 10_000;
-/** Minimum for the start of a worker, however short runs are: a healthy worker may need it on a busy device. */
-export const START_BOUND_MIN_MS = 15_000;
+/**
+ * Minimum for the start of a worker, however short runs are: a healthy worker may need it on a busy device, and a script
+ * that stalls is named after 25 s (diagnose-worker.ts).
+ */
+export const START_BOUND_MIN_MS = 30_000;
 /** Loading, and the first run, which compiles shaders: minutes on a software adapter. */
 export const FIRST_BOUND_MS = 180_000;
 /** Minimum for a run, however short runs are. */

@@ -99,6 +99,30 @@ test("neither a start nor a load in which the page slept counts the sleep (core-
   }
 });
 
+test("a script that stalls is named with a short callTimeoutMs too", async () => {
+  const scene = await openScene();
+  const { effects } = scene.world;
+  const stalled = new SelvedgeError("worker-crashed", "no data for 20 s", { reason: "worker-stalled" });
+  const silent: LaneOptions["effects"] = {
+    ...effects,
+    createWorker: () => ({
+      postMessage: NOTHING,
+      addEventListener: NOTHING,
+      removeEventListener: NOTHING,
+      terminate: NOTHING,
+    }),
+    diagnose: () =>
+      new Promise((resolve) => {
+        effects.setTimer(() => {
+          resolve(stalled);
+        }, 20_000);
+      }),
+  };
+  const lane = laneIn(scene, { effects: silent, callTimeoutMs: 8_000 });
+  await expect(scene.world.finish(lane.load(MESSAGE))).rejects.toBe(stalled);
+  lane.close(new Error("done"));
+});
+
 test("the idle timer of a worker that has ended ends no other (core-B2)", async () => {
   for (const isIdleAgain of [true, false]) {
     const scene = await openScene();
