@@ -125,7 +125,7 @@ function hasAll(headers: Headers): boolean {
 
 /** Returns the error for a URL that had credentials, which `fetch` refuses. */
 function credentialsError(url: string): SelvedgeError {
-  const message = `${url} was given with a user name or a password in it, and browsers fetch no such URL. Take them out: a repository takes a \`token\`, cookies go to the page's own origin by themselves; else fetch the .onnx with an Authorization header and pass its bytes to \`load\`.`;
+  const message = `${url} was given with a user name or a password in it, and browsers fetch no such URL. Take them out: a repository takes a \`token\`, cookies go to the page's own origin by themselves; else fetch an .onnx with an Authorization header and pass its bytes to \`load\`, and labels as a list of texts. A bundle is loaded by its URL alone.`;
   return new SelvedgeError("download-failed", message, { url, reason: "credentials", final: true });
 }
 

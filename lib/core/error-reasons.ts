@@ -129,7 +129,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     credentials: [
       "The URL has a user name or a password in it, and browsers fetch no such URL.",
-      "Take them out; fetch the `.onnx` yourself with an `Authorization` header and pass its bytes to `load`.",
+      "Take them out; fetch an `.onnx` yourself with an `Authorization` header and pass its bytes to `load`, and labels as a list of texts. A bundle is loaded by its URL alone: use cookies, or an origin that needs none.",
     ],
     html: [
       "The server answers a chunk's address with an HTML page.",
