@@ -15,6 +15,7 @@ import { plan } from "./plan.ts";
 import { PacedProgress } from "./progress.ts";
 import type { CacheApi, Progress, ProgressNotice, StoreChoice, Wish } from "./messages.ts";
 import { Shelf } from "./model-store.ts";
+import { withShortAddresses } from "./short-address.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
@@ -50,7 +51,7 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       try {
         return await work(await (downloader ??= begin("auto")), { signal: stop.signal, onProgress });
       } catch (error) {
-        throw stop.signal.aborted ? error : (unreadableOf(error) ?? error);
+        throw stop.signal.aborted ? error : withShortAddresses(unreadableOf(error) ?? error);
       } finally {
         paced.end();
         running.delete(ticket);
