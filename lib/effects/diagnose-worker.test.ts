@@ -94,3 +94,21 @@ test.each([
   open(() => Promise.resolve(new Response("", { status })));
   expect(await cause("https://app.example/worker-wasm.js")).toMatchObject({ reason, retryable });
 });
+
+test("a script whose body stalls: its status is shown, not that no answer came", async () => {
+  open(script);
+  vi.stubGlobal("fetch", (_: string, { signal }: RequestInit) => {
+    const stalled = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode("code"));
+        signal?.addEventListener("abort", () => {
+          controller.error(signal.reason);
+        });
+      },
+    });
+    return Promise.resolve(new Response(stalled));
+  });
+  const { reason, message } = await cause("https://app.example/worker-wasm.js");
+  expect(reason).toBe("worker-stalled");
+  expect(message).toMatch(/did not load \(status 200, and no end\): no data for 5 s/);
+});

@@ -58,11 +58,11 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
   // After an error event the browser has waited already.
   const silentMs = fault === null ? SILENT_MS : TRIAL_MS;
   const { violated: asking, stop } = watchPolicy();
-  const { answer, isSilent } = await askScript(href, silentMs);
+  const { answer, isSilent, status } = await askScript(href, silentMs);
   if (answer === null) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
   stop();
   const report: Report = (reason, why, fix, code = "setup-failed") => {
-    const unseen = isSilent ? "no answer" : "not reachable";
+    const unseen = !isSilent ? "not reachable" : status === null ? "no answer" : `status ${status}, and no end`;
     const shown = answer === null ? unseen : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
     // With this cause a load is not tried again in a new worker, which would hang too.
     const details: ErrorDetails = { url: href, answer: shown, reason, ...(isSilent && { cause: "watchdog" }) };
@@ -202,7 +202,7 @@ async function ask(url: string, init: RequestInit): Promise<Answer | null> {
 async function askScript(
   url: string,
   silentMs: number,
-): Promise<{ readonly answer: Answer | null; readonly isSilent: boolean }> {
+): Promise<{ readonly answer: Answer | null; readonly isSilent: boolean; readonly status: number | null }> {
   const stop = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const renew = (): void => {
@@ -212,9 +212,14 @@ async function askScript(
     }, silentMs);
   };
   renew();
-  const answer = await readAnswer(fetch(url, { signal: stop.signal }), renew);
+  let status: number | null = null;
+  const begun = fetch(url, { signal: stop.signal }).then((response) => {
+    ({ status } = response);
+    return response;
+  });
+  const answer = await readAnswer(begun, renew);
   clearTimeout(timer);
-  return { answer, isSilent: stop.signal.aborted };
+  return { answer, isSilent: stop.signal.aborted, status };
 }
 
 async function readAnswer(requested: Promise<Response>, onPart?: () => void): Promise<Answer | null> {
