@@ -60,7 +60,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Look at the browser's console; check the response's headers against a page without them, and copy the file again.",
     ],
     "worker-unreachable": [
-      "The worker script could not be requested.",
+      "The worker script could not be requested: its address is no http address, or `connect-src` of the Content-Security-Policy keeps the page from asking.",
       "Check that the address is reachable from the page: `assetsBase`, CORS, and the network.",
     ],
     "wasm-missing": [
@@ -161,7 +161,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   },
   "worker-crashed": {
     server: [
-      "The server failed to serve the worker script or the WebAssembly file (500 and above, 501 and 505 aside, or 429).",
+      "The server failed to serve the worker script or the WebAssembly file (500 and above, 501 and 505 aside, or 429), or closed the connection of the script without an answer.",
       "Try again later.",
     ],
     offline: ["The network was away when a worker had to be started.", "Try again when it is back."],

@@ -112,3 +112,23 @@ test("a script whose body stalls: its status is shown, not that no answer came",
   expect(reason).toBe("worker-stalled");
   expect(message).toMatch(/did not load \(status 200, and no end\): no data for 5 s/);
 });
+
+/** Answers the page's own address; a request for the script fails, and violates `connect-src` where that is said. */
+const scriptAlone =
+  (isForbidden: boolean) =>
+  (url: unknown): Promise<Response> =>
+    String(url).endsWith("/") ? script() : isForbidden ? forbidden() : away();
+
+test("the connection of the script is closed without an answer: waiting may help", async () => {
+  open(away);
+  vi.stubGlobal("fetch", scriptAlone(false));
+  const found = await cause("https://app.example/worker-wasm.js");
+  expect(found).toMatchObject({ code: "worker-crashed", reason: "server", retryable: true });
+});
+
+test("connect-src keeps the page from asking for the script: waiting does not help", async () => {
+  open(away);
+  vi.stubGlobal("fetch", scriptAlone(true));
+  const found = await cause("https://app.example/worker-wasm.js");
+  expect(found).toMatchObject({ code: "setup-failed", reason: "worker-unreachable", retryable: false });
+});

@@ -87,7 +87,7 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
     const fix = "Allow `worker-src 'self'` (or the script's origin).";
     return report("worker-csp", `the Content-Security-Policy forbids it (${directive}).`, fix);
   }
-  return unlessPolicy(href, answer, report);
+  return unlessPolicy(href, answer, report, asking.includes("connect-src"));
 }
 
 /** Returns the error for an answer that is no script; null where it is one. */
@@ -116,7 +116,12 @@ function fixOf(answer: Answer | null): string {
 }
 
 /** Returns the error for a script that no policy of the page refuses. */
-async function unlessPolicy(href: string, answer: Answer | null, report: Report): Promise<SelvedgeError> {
+async function unlessPolicy(
+  href: string,
+  answer: Answer | null,
+  report: Report,
+  isUnasked: boolean,
+): Promise<SelvedgeError> {
   const target = await redirectionOf(href, answer);
   if (target !== null) {
     const why = `it is redirected to ${target}: browsers start no worker from another origin that way.`;
@@ -124,6 +129,8 @@ async function unlessPolicy(href: string, answer: Answer | null, report: Report)
   }
   if (answer === null) {
     if (await isOffline()) return report("offline", "the network is away.", "Try again.", "worker-crashed");
+    if (!isUnasked && href.startsWith("http"))
+      return report("server", "the connection was closed without an answer.", "Try again.", "worker-crashed");
     return report("worker-unreachable", "it could not be requested.", PATH_FIX);
   }
   if (!answer.hasCoep && (await ask(location.href, { method: "HEAD" }))?.hasCoep === true) {
