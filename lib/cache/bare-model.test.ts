@@ -306,7 +306,9 @@ test("a URL with a user name or a password is refused at once, without showing t
       const loading = open(`http://${secret}@${host}${path}`, wishFor(), new Downloader(hurried, null), options);
       await expect(loading).rejects.toMatchObject({
         ...{ code: "download-failed", retryable: false, details: { reason: "credentials" } },
-        message: expect.stringMatching(/a user name or a password in it.*Take them out.*pass its bytes.*A bundle is loaded by its URL alone/) as string,
+        message: expect.stringMatching(
+          /a user name or a password in it.*Take them out.*pass its bytes.*A bundle is loaded by its URL alone/,
+        ) as string,
       });
       await expect(loading).rejects.not.toThrow(/secret|me[:@]/);
     }

@@ -91,7 +91,7 @@ function literalsOf(type: ts.Type): string[] | null {
   const parts = (type.isUnion() ? type.types : [type]).filter((x) => (x.flags & ts.TypeFlags.Null) === 0);
   const isAll = parts.every((x) => x.isStringLiteral());
   // Of the type of all codes nothing follows.
-  return isAll && parts.length < 15 ? parts.map((x) => (x).value) : null;
+  return isAll && parts.length < 15 ? parts.map((x) => x.value) : null;
 }
 
 /** Returns the expression of the field `reason` in an error's details, or the parameter that the details are. */

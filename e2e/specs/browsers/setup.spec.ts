@@ -227,6 +227,38 @@ test("the workers on another origin, and no worker-src blob: the error names the
   expect(outcome.message).toMatch(/\(worker-src\).*worker-src blob:/);
 });
 
+test("the workers on another origin, below the policy that the error prints: the model answers", async ({ page }) => {
+  other.use(CORS);
+  const own = `'self' ${other.origin}`;
+  const policy = `script-src ${own} 'wasm-unsafe-eval' 'unsafe-eval'; worker-src 'self' blob: ${other.origin}; connect-src ${own}`;
+  await open(page, withHeaders({ "content-security-policy": policy }));
+  expect(await attempt(page, { engine: { assetsBase: `${other.origin}/dist/` } })).toMatchObject({
+    y: [7],
+    unhandled: [],
+  });
+});
+
+test("the workers on another origin that connect-src has not: the error names the directive", async ({ page }) => {
+  other.use(CORS);
+  const policy = `script-src 'self' ${other.origin} 'wasm-unsafe-eval' 'unsafe-eval'; worker-src 'self' blob:; connect-src 'self'`;
+  await open(page, withHeaders({ "content-security-policy": policy }));
+  const outcome = await attempt(page, { engine: { assetsBase: `${other.origin}/dist/` } });
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "cross-origin", unhandled: [] });
+  expect(outcome.message).toMatch(/\((connect|worker)-src\).*worker-src blob: http/);
+});
+
+test("a page opened with a user name and a password: relative addresses work, and no message shows them", async ({
+  page,
+}) => {
+  await open(page, undefined, server.origin.replace("//", "//ann:pa55word@"));
+  expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [] });
+  expect(await attempt(page, { engine: { assetsBase: "/dist/" } })).toMatchObject({ y: [7], unhandled: [] });
+  server.use(instead(/worker-wasm/, MISSING));
+  const outcome = await attempt(page, { engine: { assetsBase: "/dist/" } });
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "worker-missing", unhandled: [] });
+  expect(outcome.message).not.toMatch(/pa55word|ann:/);
+});
+
 const SANDBOX = { "content-security-policy": "sandbox allow-scripts" };
 
 test("a sandboxed page has no origin and no storage: the model answers from memory", async ({ page }) => {
