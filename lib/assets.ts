@@ -38,7 +38,8 @@ export function resolveAssets(
   jspiFiles: (() => BuildFiles) | null,
 ): Assets {
   if (assetsBase !== undefined) {
-    const base = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
+    const { href } = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
+    const base = withoutCredentials(href);
     const names = [
       `worker-${build}.js`,
       "worker-cache.js",
@@ -64,13 +65,13 @@ export function resolveAssets(
     return assetsOf(urls.map(({ href }) => new URL(mend(href), baseUrl || undefined).href));
   } catch (error) {
     const fix = "Serve the package's dist/ and set `assetsBase` to it; in Vite use the plugin of selvedge/vite.";
-    const text = `A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`;
+    const text = `A bundler moved Selvedge away: ${String(error)}. ${fix}`;
     throw new SelvedgeError("setup-failed", text, { reason: "bundler" }, error);
   }
 }
 
 function assetsOf(urls: readonly string[]): Assets {
-  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls.map((url) => withoutCredentials(url));
+  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
   return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
 }
 

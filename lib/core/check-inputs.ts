@@ -84,7 +84,7 @@ export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols)
 /** Formats a value for a message: short, by its kind where it is large. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "string") return JSON.stringify(withoutCredentials(value, "***@").slice(0, 60));
+  if (typeof value === "string") return JSON.stringify(withoutCredentials(value).slice(0, 60));
   if (typeof value === "object") return Array.isArray(value) && value.length === 0 ? "an empty list" : kindOf(value);
   return typeof value === "number" ? String(value) : typeof value;
 }

@@ -152,7 +152,7 @@ const LEAVING_MS = 30_000;
 export function browserEffects(): Effects {
   // The newest of the functions that are used without another way.
   if (!("any" in AbortSignal)) {
-    const text = "This browser is too old: it lacks AbortSignal.any (Chrome 116, Firefox 124, Safari 17.4).";
+    const text = "This browser is older than Chrome 116, Firefox 124, Safari 17.4.";
     throw new SelvedgeError("no-backend", text, { reason: "old-browser" });
   }
   return {
@@ -183,7 +183,7 @@ export function browserEffects(): Effects {
         .clone()
         .body?.pipeTo(new WritableStream({ write: watch.renew }))
         .then(watch.stop, () => undefined);
-      if (/^application\/wasm\b/.test(response.headers.get("content-type") ?? ""))
+      if (response.headers.get("content-type")?.startsWith("application/wasm") === true)
         return WebAssembly.compileStreaming(response);
       const { compileUntyped } = await import("./compile-untyped.ts");
       return compileUntyped(url, response);
@@ -217,9 +217,9 @@ function sameOriginUrls(): (href: string) => string {
     if (origin === self.origin || !protocol.startsWith("http")) return href;
     const known = made.get(href);
     if (known !== undefined) return known;
-    const [text, type] = [JSON.stringify(href), "text/javascript"];
-    const blob = new Blob([workerType() === "module" ? `import ${text}` : `importScripts(${text})`], { type });
-    const url = URL.createObjectURL(blob);
+    const text = JSON.stringify(href);
+    const code = workerType() === "module" ? `import ${text}` : `importScripts(${text})`;
+    const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     made.set(href, url);
     return url;
   };
@@ -230,8 +230,8 @@ function holdLock(name: string): () => void {
   const held = new Promise<void>((resolve) => {
     free = resolve;
   });
-  const { locks } = navigator as Partial<Navigator>; // missing on pages that are not secure
-  locks?.request(name, { mode: "shared" }, () => held).catch(() => undefined); // a detached document
+  // Missing on pages that are not secure; rejects in a detached document.
+  (navigator as Partial<Navigator>).locks?.request(name, { mode: "shared" }, () => held).catch(() => undefined);
   return free;
 }
 
@@ -247,31 +247,26 @@ function hostFacts(): HostFacts {
     document,
     location,
   } = globalThis as Partial<typeof globalThis>;
-  const cores = navigator?.hardwareConcurrency ?? 1;
+  const gigabytes: unknown = Reflect.get(navigator ?? {}, "deviceMemory");
   return {
-    cores: cores > 0 ? cores : 1,
+    cores: Math.max(1, navigator?.hardwareConcurrency ?? 1),
     // WebKitGTK reports isolation but has no shared memory.
-    memoryBytes: deviceBytes(navigator),
+    memoryBytes: typeof gigabytes === "number" ? gigabytes * 2 ** 30 : null,
     isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
-    jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
+    jspi: "Suspending" in (WebAssembly ?? {}),
     secure: isSecureContext !== false,
-    wasm: WebAssembly !== undefined,
-    workers: Worker !== undefined,
+    wasm: !!WebAssembly,
+    workers: !!Worker,
     baseUrl: withoutCredentials(document?.baseURI ?? location?.href ?? ""),
     page: String(performance.timeOrigin),
     browser: navigator?.userAgent,
   };
 }
 
-function deviceBytes(navigator: object = {}): number | null {
-  const gigabytes: unknown = Reflect.get(navigator, "deviceMemory");
-  return typeof gigabytes === "number" ? gigabytes * 2 ** 30 : null;
-}
-
 async function probeGpu(): Promise<AdapterFacts | null> {
   try {
     const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-    return adapter == null ? null : adapterFacts(adapter);
+    return adapter ? adapterFacts(adapter) : null;
   } catch {
     return null; // Firefox may throw where WebGPU is off
   }
@@ -280,14 +275,8 @@ async function probeGpu(): Promise<AdapterFacts | null> {
 /** A prerendered page must not start workers: browsers hold them back, and a watchdog would count that time. */
 async function activated(): Promise<void> {
   if (typeof document === "undefined" || Reflect.get(document, "prerendering") !== true) return;
-  await new Promise<void>((resolve) => {
-    document.addEventListener(
-      "prerenderingchange",
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
+  await new Promise((resolve) => {
+    document.addEventListener("prerenderingchange", resolve, { once: true });
   });
 }
 
