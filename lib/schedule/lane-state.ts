@@ -152,11 +152,10 @@ export class Lanes {
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
     this.note(batch.route.key, now);
     this.note(batch.key, now);
-    for (const { routes } of batch.steps.values()) {
-      const own = routes[0].key;
-      const count = batch.route.costMs === undefined ? 0 : (this.#elsewhere.get(own) ?? 0) + 1;
-      remember(this.#elsewhere, own, count);
-    }
+    if (batch.route.costMs === undefined) this.#elsewhere.delete(batch.route.key);
+    else
+      for (const { routes } of batch.steps.values())
+        remember(this.#elsewhere, routes[0].key, (this.#elsewhere.get(routes[0].key) ?? 0) + 1);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -228,10 +227,11 @@ export class Lanes {
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
     const routes = this.#usable(step, now, lanes);
-    const known = lanes.flatMap((lane) =>
-      routes.flatMap((route) => (isOn(lane, route) ? (this.#msOn(lane, route, step.rows, now) ?? []) : [])),
-    );
-    return Math.min(...known);
+    const msOf = (route: Route): number => {
+      if (route.costMs === undefined) return this.#knownMs(route, step.rows, lanes) ?? Infinity;
+      return this.#remoteMs(this.#keyOf(route, step.rows, lanes), route, step.rows, now);
+    };
+    return Math.min(...routes.map(msOf));
   }
 
   /**
@@ -240,26 +240,22 @@ export class Lanes {
    */
   trial(step: Step, now: number, lanes: readonly LaneView[]): Route | undefined {
     const [route] = this.#usable(step, now, lanes);
-    const { key } = route;
-    let ms = Infinity;
-    let [isIdle, isSure, isSoon] = [false, false, false];
+    const { key, backend } = route;
+    const ms = this.#knownMs(route, step.rows, lanes);
+    if (ms === undefined) return route;
+    let isIdle = false;
     for (const lane of lanes) {
       const batches = this.on(lane.id);
       const [first] = batches;
-      if (isOn(lane, route)) {
-        isIdle ||= first === undefined && lane.isOpen;
-        isSure ||= this.#estimate.isSure(keyOn(lane, route), step.rows);
-        ms = Math.min(ms, this.#msOn(lane, route, step.rows, now) ?? Infinity);
-      }
-      isSoon ||= first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key);
+      isIdle ||= first === undefined && lane.backend === backend && isUsual({ lane }) && lane.isOpen;
+      // Its cost will be known soon.
+      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return undefined;
     }
-    if (ms === Infinity) return route;
-    if (isSoon) return undefined;
     const vain = this.#vain.get(key) ?? 0;
     if (!this.#mayTry(key, now)) return undefined;
     const hasServer = step.routes.some((x) => x.costMs !== undefined);
     if (hasServer && vain > 0 && (this.#elsewhere.get(key) ?? 0) < Math.min(ELSEWHERE_MAX, 2 ** vain)) return undefined;
-    if (isIdle && vain === 0 && !isSure) return route;
+    if (isIdle && vain === 0 && !this.#estimate.isSure(this.#keyOf(route, step.rows, lanes), step.rows)) return route;
     // Where a server answers meanwhile, nothing is lost by a longer wait.
     const most = hasServer ? Infinity : STALE_TIMES;
     const times = isIdle ? Math.min(most, 2 ** vain) : STALE_TIMES;
@@ -309,14 +305,30 @@ export class Lanes {
     return true;
   }
 
-  /** Returns the expected time of a route on a lane; undefined where nothing is known of it, 0 on a server then. */
-  #msOn(lane: LaneView, route: Route, rows: number, now: number): number | undefined {
-    const key = keyOn(lane, route);
+  /** Returns the key of a route's estimate: with several servers, of the one that is expected to be the fastest. */
+  #keyOf(route: Route, rows: number, lanes: readonly LaneView[]): string {
+    let [best, leastMs] = [route.key, Infinity];
+    for (const lane of lanes) {
+      if (lane.backend !== route.backend || lane.endpoint == null || !lane.isOpen) continue;
+      const key = keyOn(lane, route);
+      const ms = this.#estimate.ms(key, rows) ?? 0;
+      if (ms < leastMs) [best, leastMs] = [key, ms];
+    }
+    return best;
+  }
+
+  /** Returns the estimated time of a route; undefined where nothing is known. */
+  #knownMs(route: Route, rows: number, lanes: readonly LaneView[]): number | undefined {
+    return this.#estimate.ms(this.#keyOf(route, rows, lanes), rows) ?? this.#estimate.ms(route.key, rows);
+  }
+
+  /** Returns the expected time on a server; 0 where nothing is known of it. */
+  #remoteMs(key: string, route: Route, rows: number, now: number): number {
     const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows);
-    if (route.costMs === undefined) return ms;
+    if (ms === undefined) return 0;
     // Estimates of an earlier page are believed for as long as own ones.
     if (!this.#notedMs.has(key)) this.note(key, now);
-    return (ms ?? 0) * 2 ** (-this.sinceMs(key, now) / HALVED_MS);
+    return ms * 2 ** (-this.sinceMs(key, now) / HALVED_MS);
   }
 
   /** Returns every lane on which a step may run. */
@@ -328,7 +340,10 @@ export class Lanes {
       if (route === undefined) continue;
       const batches = this.on(lane.id);
       const key = keyOn(lane, route);
-      const ms = this.#msOn(lane, route, rows, now) ?? UNKNOWN_MS;
+      const ms =
+        route.costMs === undefined
+          ? (this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows) ?? UNKNOWN_MS)
+          : this.#remoteMs(key, route, rows, now);
       const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
       const loadMs = isCold ? this.loadOf(route) : 0;
       let freeMs = now;
@@ -350,11 +365,6 @@ export class Lanes {
     const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
     return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
   }
-}
-
-/** Whether a lane is one of a route. */
-function isOn(lane: LaneView, { backend }: Route): boolean {
-  return lane.backend === backend && isUsual({ lane });
 }
 
 /** Returns the key of the estimate of a route on a lane. */
