@@ -67,7 +67,7 @@ const ELSEWHERE_MAX = 32;
  * Time in which the estimate of a server is halved where nothing runs there: a bad minute, or a server that is another
  * one by now, is not remembered for ever.
  */
-const HALVED_MS = 30_000;
+const HALVED_MS = 60_000;
 /** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
