@@ -71,7 +71,6 @@ const lane = v.pipe(
     backend: word,
     kind: v.optional(v.picklist(["usual", "express", "wide"])),
     isExpress: v.optional(v.boolean()),
-    endpoint: v.optional(v.string()),
     isOpen: v.boolean(),
     held: v.map(id, v.looseObject({ states: v.map(id, id) })),
   }),
@@ -138,7 +137,6 @@ const saved = v.looseObject({
   passed: v.optional(id, 0),
   vain: v.optional(v.map(word, id)),
   owedMs: v.optional(v.pipe(v.number(), v.finite())),
-  elsewhere: v.optional(v.map(word, id)),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
   short: v.looseObject({
     ms: cost,

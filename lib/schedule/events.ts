@@ -68,8 +68,6 @@ export interface LaneView {
   readonly id: string;
   readonly backend: string;
   readonly kind: LaneKind;
-  /** Base address of its server: each has its own estimate; absent or null on this device, and in older traces. */
-  readonly endpoint?: string | null | undefined;
   /** False while the lane does work that the scheduler did not start, and once it is closed. */
   readonly isOpen: boolean;
   /** The models in its worker, each with its states by the mark of their last step. */

@@ -17,7 +17,6 @@ export interface SavedLanes {
   readonly bars?: ReadonlyMap<string, BackOff> | undefined;
   readonly vain?: ReadonlyMap<string, number> | undefined;
   readonly owedMs?: number | undefined;
-  readonly elsewhere?: ReadonlyMap<string, number> | undefined;
 }
 
 /** Saved batch; its steps are not in older traces. */
@@ -61,13 +60,6 @@ const STALE_MAX_MS = 60_000;
  * in advance.
  */
 const TRIAL_TIMES = 10;
-/** Beside a server, a failed trial is followed by twice as many steps elsewhere as the one before, at most by so many. */
-const ELSEWHERE_MAX = 32;
-/**
- * Time in which the estimate of a server is halved where nothing runs there: a bad minute, or a server that is another
- * one by now, is not remembered for ever.
- */
-const HALVED_MS = 60_000;
 /** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
@@ -87,8 +79,6 @@ export class Lanes {
   readonly backOffs: BackOffs = new BackOffs();
   /** Number of consecutive late trials of a model, by its key. */
   #vain: Map<string, number> = new Map();
-  /** Number of steps that ran on a server since the last trial of their own first route, by its key. */
-  #elsewhere: Map<string, number> = new Map();
   /** When the late trials of all models are compensated by the time since. */
   #owedMs = 0;
   /** Number of steps withheld from the wide lane, since it was slower for them. */
@@ -105,13 +95,11 @@ export class Lanes {
     };
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
     const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), this.backOffs.save()];
-    const [vain, elsewhere] = [new Map(this.#vain), new Map(this.#elsewhere)];
-    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain, owedMs: this.#owedMs, elsewhere };
+    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain), owedMs: this.#owedMs };
   }
 
   /** Restores a snapshot. */
-  restore(saved: SavedLanes): void {
-    const { batches, notedMs, loadMs, passed, bars = new Map<string, BackOff>(), vain, owedMs = 0, elsewhere } = saved;
+  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, BackOff>(), vain, owedMs = 0 }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -121,7 +109,6 @@ export class Lanes {
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
     this.#vain = new Map(vain);
-    this.#elsewhere = new Map(elsewhere);
     this.#owedMs = owedMs;
     this.#passed = passed;
   }
@@ -151,11 +138,6 @@ export class Lanes {
     // Until its end is known it counts as late.
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
     this.note(batch.route.key, now);
-    this.note(batch.key, now);
-    if (batch.route.costMs === undefined) this.#elsewhere.delete(batch.route.key);
-    else
-      for (const { routes } of batch.steps.values())
-        remember(this.#elsewhere, routes[0].key, (this.#elsewhere.get(routes[0].key) ?? 0) + 1);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -173,7 +155,6 @@ export class Lanes {
     if (batch === undefined) return;
     const { key, route, rows, shape = null, isTrial = false } = batch;
     this.note(route.key, now);
-    this.note(key, now);
     if (isTrial) this.#endTrial(batch, ms, now);
     // A single row that ran out of memory is no evidence about batches.
     if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
@@ -221,17 +202,13 @@ export class Lanes {
   }
 
   /**
-   * Returns the minimum time of a step over its routes; 0 where it is to be tried. A fallback of this device counts once
-   * its cost is known.
+   * Returns the minimum time of a step over its routes; 0 where it is to be tried. A fallback counts once its cost is
+   * known.
    */
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
     const routes = this.#usable(step, now, lanes);
-    const msOf = (route: Route): number => {
-      if (route.costMs === undefined) return this.#knownMs(route, step.rows, lanes) ?? Infinity;
-      return this.#remoteMs(this.#keyOf(route, step.rows, lanes), route, step.rows, now);
-    };
-    return Math.min(...routes.map(msOf));
+    return Math.min(...routes.map(({ key }) => this.#estimate.ms(key, step.rows) ?? Infinity));
   }
 
   /**
@@ -241,7 +218,7 @@ export class Lanes {
   trial(step: Step, now: number, lanes: readonly LaneView[]): Route | undefined {
     const [route] = this.#usable(step, now, lanes);
     const { key, backend } = route;
-    const ms = this.#knownMs(route, step.rows, lanes);
+    const ms = this.#estimate.ms(key, step.rows);
     if (ms === undefined) return route;
     let isIdle = false;
     for (const lane of lanes) {
@@ -253,11 +230,9 @@ export class Lanes {
     }
     const vain = this.#vain.get(key) ?? 0;
     if (!this.#mayTry(key, now)) return undefined;
-    const hasServer = step.routes.some((x) => x.costMs !== undefined);
-    if (hasServer && vain > 0 && (this.#elsewhere.get(key) ?? 0) < Math.min(ELSEWHERE_MAX, 2 ** vain)) return undefined;
-    if (isIdle && vain === 0 && !this.#estimate.isSure(this.#keyOf(route, step.rows, lanes), step.rows)) return route;
+    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return route;
     // Where a server answers meanwhile, nothing is lost by a longer wait.
-    const most = hasServer ? Infinity : STALE_TIMES;
+    const most = step.routes.some((x) => x.costMs !== undefined) ? Infinity : STALE_TIMES;
     const times = isIdle ? Math.min(most, 2 ** vain) : STALE_TIMES;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
     return this.sinceMs(key, now) > staleMs ? route : undefined;
@@ -305,32 +280,6 @@ export class Lanes {
     return true;
   }
 
-  /** Returns the key of a route's estimate: with several servers, of the one that is expected to be the fastest. */
-  #keyOf(route: Route, rows: number, lanes: readonly LaneView[]): string {
-    let [best, leastMs] = [route.key, Infinity];
-    for (const lane of lanes) {
-      if (lane.backend !== route.backend || lane.endpoint == null || !lane.isOpen) continue;
-      const key = keyOn(lane, route);
-      const ms = this.#estimate.ms(key, rows) ?? 0;
-      if (ms < leastMs) [best, leastMs] = [key, ms];
-    }
-    return best;
-  }
-
-  /** Returns the estimated time of a route; undefined where nothing is known. */
-  #knownMs(route: Route, rows: number, lanes: readonly LaneView[]): number | undefined {
-    return this.#estimate.ms(this.#keyOf(route, rows, lanes), rows) ?? this.#estimate.ms(route.key, rows);
-  }
-
-  /** Returns the expected time on a server; 0 where nothing is known of it. */
-  #remoteMs(key: string, route: Route, rows: number, now: number): number {
-    const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows);
-    if (ms === undefined) return 0;
-    // Estimates of an earlier page are believed for as long as own ones.
-    if (!this.#notedMs.has(key)) this.note(key, now);
-    return ms * 2 ** (-this.sinceMs(key, now) / HALVED_MS);
-  }
-
   /** Returns every lane on which a step may run. */
   chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
     const { routes, rows, state, concurrency } = step;
@@ -339,11 +288,8 @@ export class Lanes {
       const route = routes.find(({ backend }) => backend === lane.backend);
       if (route === undefined) continue;
       const batches = this.on(lane.id);
-      const key = keyOn(lane, route);
-      const ms =
-        route.costMs === undefined
-          ? (this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows) ?? UNKNOWN_MS)
-          : this.#remoteMs(key, route, rows, now);
+      const key = lane.kind === "usual" ? route.key : `${route.key} ${lane.kind}`;
+      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows) ?? UNKNOWN_MS;
       const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
       const loadMs = isCold ? this.loadOf(route) : 0;
       let freeMs = now;
@@ -365,12 +311,6 @@ export class Lanes {
     const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
     return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
   }
-}
-
-/** Returns the key of the estimate of a route on a lane. */
-function keyOn({ kind, endpoint }: LaneView, { key }: Route): string {
-  if (kind !== "usual") return `${key} ${kind}`;
-  return endpoint == null ? key : `${key} ${endpoint}`;
 }
 
 /** Sets an entry, and evicts the one set longest ago beyond the bound: models come and go. */
