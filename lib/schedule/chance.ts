@@ -24,7 +24,7 @@ export interface Batch {
    * sooner; not in older traces.
    */
   readonly isTrial?: boolean | undefined;
-  /** Of a trial: the earliest expected finish on a server, its cost included, if there is one; not in older traces. */
+  /** The earliest expected finish on a server, its cost included; Infinity where there is none; not in older traces. */
   readonly serverMs?: number | undefined;
 }
 

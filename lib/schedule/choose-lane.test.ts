@@ -47,7 +47,8 @@ describe("with a server and deadlines", () => {
     "a device of unknown cost is tried, and keeps the work (placement-trial, cost %d)",
     (costMs) => {
       const { lanes, late } = play({ costOf: () => 20, costMs });
-      expect(new Set(lanes)).toEqual(new Set(["wasm-0"]));
+      // Where a server costs nothing, it is asked once a minute whether it is faster by now.
+      expect(lanes.filter((x) => x !== "wasm-0").length).toBeLessThanOrEqual(costMs === 0 ? 2 : 0);
       expect(late).toBe(0);
     },
   );
@@ -55,7 +56,7 @@ describe("with a server and deadlines", () => {
   test.each([0, 10_000])("a device that was slow for a while gets work again (placement-trial, cost %d)", (costMs) => {
     const { lanes, late } = play({ costOf: (run) => (run < 3 ? 400 : 20), costMs, learntMs: 400 });
     expect(lanes.slice(0, 20)).toContain("remote-0");
-    expect(new Set(lanes.slice(-1_000))).toEqual(new Set(["wasm-0"]));
+    expect(lanes.slice(-1_000).filter((x) => x !== "wasm-0").length).toBeLessThanOrEqual(costMs === 0 ? 2 : 0);
     expect(late).toBeLessThanOrEqual(3);
   });
 
@@ -89,4 +90,43 @@ describe("with a server and deadlines", () => {
       expect(new Set(lanes.slice(-300))).toEqual(new Set(["wasm-0"]));
     },
   );
+
+  test.each([
+    [3_000, Infinity, 5_000],
+    [700, Infinity, 900],
+    [300, Infinity, 5_000],
+    [3_000, 10_000, 12_000],
+    [3_000, 500, 2_000],
+  ])(
+    "a server that was slow for a minute is asked again: %d ms here, deadline %d ms, then %d ms there (placement-old)",
+    (localMs, deadlineMs, slowMs) => {
+      const lanes = [lane("wasm-0"), lane("remote-0", [2], { backend: "remote" })];
+      const stage = new Stage(lanes, (model) => (model === 1 ? localMs : stage.now < 60_000 ? slowMs : 30));
+      stage.teach(2, [1]);
+      for (let i = 0; i < 3; i += 1) stage.estimate.learn("m1", 1, localMs);
+      const routes = [
+        { backend: "wasm", modelId: 1, key: "m1" },
+        { backend: "remote", modelId: 2, key: "m2", costMs: 100 },
+      ] as const;
+      for (let i = 0; i < 200; i += 1)
+        stage.arrives(step(i, { routes, arrivedMs: i * 10_000, dueMs: i * 10_000 + deadlineMs }));
+      stage.play();
+      const last = Array.from({ length: 100 }, (_, i) => stage.fates.get(100 + i)?.lane);
+      expect(last.filter((x) => x === "remote-0").length).toBeGreaterThan(80);
+    },
+  );
+
+  test("a server that was never used is asked where this device can't meet a deadline (placement-old)", () => {
+    const lanes = [lane("wasm-0"), lane("remote-0", [2], { backend: "remote" })];
+    const stage = new Stage(lanes, (model) => (model === 2 ? 30 : 820));
+    for (let i = 0; i < 3; i += 1) stage.estimate.learn("m1", 1, 820);
+    const routes = [
+      { backend: "wasm", modelId: 1, key: "m1" },
+      { backend: "remote", modelId: 2, key: "m2", costMs: 100 },
+    ] as const;
+    for (let i = 0; i < 300; i += 1) stage.arrives(step(i, { routes, arrivedMs: i * 2_000, dueMs: i * 2_000 + 200 }));
+    stage.play();
+    expect(stage.rejected.size).toBe(0);
+    expect([...stage.fates.values()].filter((x) => x.lane === "remote-0").length).toBeGreaterThan(270);
+  });
 });

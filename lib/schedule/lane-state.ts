@@ -202,13 +202,13 @@ export class Lanes {
   }
 
   /**
-   * Returns the minimum time of a step over its routes; 0 where it is to be tried. A fallback counts once its cost is
-   * known.
+   * Returns the minimum time of a step over its routes; 0 where it is to be tried. A fallback of this device counts once
+   * its cost is known.
    */
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
     const routes = this.#usable(step, now, lanes);
-    return Math.min(...routes.map(({ key }) => this.#estimate.ms(key, step.rows) ?? Infinity));
+    return Math.min(...routes.map((route) => this.#msOf(route, route.key, step.rows, now) ?? Infinity));
   }
 
   /**
@@ -246,13 +246,13 @@ export class Lanes {
 
   /** Returns the routes of a step that have an open lane that works; all of them where none has. */
   #usable({ routes }: Step, now: number, lanes: readonly LaneView[]): Step["routes"] {
-    const [first, ...others] = routes.filter(({ backend, modelId }) =>
+    const found = routes.filter(({ backend, modelId }) =>
       lanes.some(
         (lane) =>
           lane.backend === backend && lane.isOpen && isUsual({ lane }) && !this.backOffs.has(lane.id, modelId, now),
       ),
     );
-    return first === undefined ? routes : [first, ...others];
+    return found.length > 0 ? (found as unknown as Step["routes"]) : routes;
   }
 
   /** Whether nothing runs or is staged anywhere. */
@@ -280,6 +280,16 @@ export class Lanes {
     return true;
   }
 
+  /**
+   * Returns the expected time of a route on a lane by its key; undefined where nothing is known of it, 0 on a server then.
+   * That of a server is halved for each minute in which nothing runs there: a bad minute, or a server that is another one
+   * by now, is not remembered for ever. That of an earlier page counts for nothing.
+   */
+  #msOf({ key, costMs }: Route, own: string, rows: number, now: number): number | undefined {
+    const ms = this.#estimate.ms(own, rows) ?? this.#estimate.ms(key, rows) ?? (costMs && 0);
+    return costMs === undefined ? ms : ms && ms / 2 ** (this.sinceMs(key, now) / STALE_MAX_MS);
+  }
+
   /** Returns every lane on which a step may run. */
   chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
     const { routes, rows, state, concurrency } = step;
@@ -289,7 +299,7 @@ export class Lanes {
       if (route === undefined) continue;
       const batches = this.on(lane.id);
       const key = lane.kind === "usual" ? route.key : `${route.key} ${lane.kind}`;
-      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(route.key, rows) ?? UNKNOWN_MS;
+      const ms = this.#msOf(route, key, rows, now) ?? UNKNOWN_MS;
       const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
       const loadMs = isCold ? this.loadOf(route) : 0;
       let freeMs = now;

@@ -337,7 +337,7 @@ export class Scheduler {
   }
 
   #start(pick: LanePick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
-    const { lane, route, key, isCold, freeMs } = pick.chance;
+    const { lane, route, key, isCold, freeMs: startMs } = pick.chance;
     const { batchMs } = this.#urgency;
     const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, chances, batchMs, now });
     const { step, steps, rows, preempt, why } = formed;
@@ -346,18 +346,26 @@ export class Scheduler {
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
     const isKnown = route.key === tried && this.#estimate.ms(key, rows) !== undefined;
-    const serverMs = isKnown && !isRemote(pick.chance) ? Math.min(...chances.filter(isRemote).map(costOf)) : Infinity;
-    const isLate = (x: Step): boolean => Math.min(x.dueMs, serverMs) < freeMs + ms;
-    const isTrial = isKnown && [...steps.values()].some(isLate);
+    const serverMs = Math.min(...chances.filter(isRemote).map(costOf));
+    const isTrial = isKnown && [...steps.values()].some((x) => Math.min(x.dueMs, serverMs) < startMs + ms);
     const { shape } = step;
-    const isLoading = isCold;
     const batch: Batch = {
-      ...{ id, route, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial },
-      ...(isTrial && serverMs < Infinity ? { serverMs } : {}),
+      id,
+      route,
+      key,
+      rows,
+      shape,
+      ms,
+      startMs,
+      steps,
+      preempt,
+      isTrial,
+      serverMs,
+      isLoading: isCold,
     };
     this.#lanes.add(lane.id, batch, now);
     out.push({ type: "start", batch: id, lane: lane.id, route, ids: [...steps.keys()], ms, why });
-    this.#warmUps.startBetter({ step, chances, backend: route.backend, rows, endMs: freeMs + ms }, now, out);
+    this.#warmUps.startBetter({ step, chances, backend: route.backend, rows, endMs: startMs + ms }, now, out);
   }
 
   /** Returns the earliest estimated finish of a step, after the work on lanes and all more urgent queued work. */
