@@ -188,7 +188,8 @@ describe("a device", () => {
 
   test("that is slower than the server by less than its cost answers for itself", () => {
     const atMs = Array.from({ length: 100 }, (_, i) => i * 200);
-    expect(places({ runMs: 140, readyMs: 0 }, atMs).filter(Boolean).length).toBeLessThan(5);
+    // But for those by which the server's time is learnt, and looked at again.
+    expect(places({ runMs: 140, readyMs: 0 }, atMs).filter(Boolean).length).toBeLessThan(10);
     expect(places({ runMs: 300, readyMs: 0 }, atMs).filter(Boolean).length).toBeGreaterThan(80);
   });
 

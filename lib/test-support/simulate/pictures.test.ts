@@ -96,7 +96,7 @@ test("are measured with as long as that takes, and freed once after it (core-A3)
 
 test("those before one that can't be decoded are freed (core-C4)", async () => {
   const { world, model, made } = await start({ failsAt: 1 });
-  await expect(world.finish(model.run(pictures))).rejects.toThrow(/"z": this browser can't decode it/);
+  await expect(world.finish(model.run(pictures))).rejects.toThrow(/"z": expected an image/);
   expect(made.map(({ closes }) => closes)).toEqual([1]);
 });
 
