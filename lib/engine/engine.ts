@@ -72,7 +72,7 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   const wanted = options.backends ?? BACKENDS;
   // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.
   const gpu = jspiFiles !== null && wanted.includes("webgpu") && jspi ? await effects.probeGpu() : null;
-  if (!secure) options.onLog?.("selvedge: not https or localhost: no WebGPU, no threads, no model storage");
+  if (!secure) options.onLog?.("selvedge: not https or localhost: no WebGPU, threads or storage");
   // The one place where lanes to servers come from: without the option there is none.
   const remote =
     options.remote === undefined ? undefined : (await import("./remote-lanes.ts")).remoteSide(effects, options.remote);

@@ -101,7 +101,7 @@ describe("with a server and deadlines", () => {
     "a server that was slow for a minute is asked again: %d ms here, deadline %d ms, then %d ms there (placement-old)",
     (localMs, deadlineMs, slowMs) => {
       const lanes = [lane("wasm-0"), lane("remote-0", [2], { backend: "remote" })];
-      const stage = new Stage(lanes, (model) => (model === 1 ? localMs : stage.now < 60_000 ? slowMs : 30));
+      const stage: Stage = new Stage(lanes, (model) => (model === 1 ? localMs : stage.now < 60_000 ? slowMs : 30));
       stage.teach(2, [1]);
       for (let i = 0; i < 3; i += 1) stage.estimate.learn("m1", 1, localMs);
       const routes = [

@@ -348,13 +348,12 @@ export class Scheduler {
     const isKnown = route.key === tried && this.#estimate.ms(key, rows) !== undefined;
     const serverMs = Math.min(...chances.filter(isRemote).map(costOf));
     const isTrial = isKnown && [...steps.values()].some((x) => Math.min(x.dueMs, serverMs) < startMs + ms);
-    const { shape } = step;
     const batch: Batch = {
       id,
       route,
       key,
       rows,
-      shape,
+      shape: step.shape,
       ms,
       startMs,
       steps,
