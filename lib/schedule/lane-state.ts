@@ -246,13 +246,13 @@ export class Lanes {
 
   /** Returns the routes of a step that have an open lane that works; all of them where none has. */
   #usable({ routes }: Step, now: number, lanes: readonly LaneView[]): Step["routes"] {
-    const found = routes.filter(({ backend, modelId }) =>
+    const [first, ...others] = routes.filter(({ backend, modelId }) =>
       lanes.some(
         (lane) =>
           lane.backend === backend && lane.isOpen && isUsual({ lane }) && !this.backOffs.has(lane.id, modelId, now),
       ),
     );
-    return found.length > 0 ? (found as unknown as Step["routes"]) : routes;
+    return first === undefined ? routes : [first, ...others];
   }
 
   /** Whether nothing runs or is staged anywhere. */
