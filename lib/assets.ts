@@ -38,8 +38,7 @@ export function resolveAssets(
   jspiFiles: (() => BuildFiles) | null,
 ): Assets {
   if (assetsBase !== undefined) {
-    const { href } = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
-    const base = withoutCredentials(href);
+    const base = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
     const names = [
       `worker-${build}.js`,
       "worker-cache.js",
@@ -71,7 +70,8 @@ export function resolveAssets(
 }
 
 function assetsOf(urls: readonly string[]): Assets {
-  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
+  // Those of Firefox's `import.meta.url` hold the user name and the password that its page was opened with.
+  const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls.map((url) => withoutCredentials(url));
   return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
 }
 
