@@ -1,7 +1,7 @@
 // What the page itself loads, Comlink and Valibot included. The workers are files of their own, with ONNX Runtime.
 // Parts that are imported only when they are asked for (a trace, a map, measurements of two backends) have a bound of their own.
-// `npm run verify` fails above `limit` and warns at 10 % above the size in
-// .ci/recorded-sizes.json, which a change on purpose sets anew.
+// `npm run verify` fails above `limit` and warns at 10 % above the size in .ci/recorded-sizes.json; after a change on
+// purpose, `npm run verify -- --record-sizes` records the sizes anew.
 const onDemand = [
   "./record-trace.js",
   "./stateful.js",

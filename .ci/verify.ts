@@ -1,12 +1,14 @@
 // The one gate: `npm run verify`. Gates of a group run side by side, as many as there are cores; a group begins when the
 // one before it has passed. A gate that fails shows what it said and ends the run after its group. With `--all` the run
-// goes on, so that one look shows everything.
+// goes on, so that one look shows everything. With `--record-sizes` the sizes of this build are those to compare with.
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
 /** A gate: its name, and a command of node_modules/.bin or of the shell, or a function. */
 type Gate = readonly [name: string, run: string | (() => string | Promise<string>)];
+
+const RECORDED_SIZES = ".ci/recorded-sizes.json";
 
 /** The slowest of a group stands first. */
 const GROUPS: readonly (readonly Gate[])[] = [
@@ -42,7 +44,11 @@ async function checkSize(): Promise<string> {
   if (said !== "") return said;
   const { stdout } = spawnSync("size-limit --json", { shell: true, encoding: "utf8" });
   const sizes = JSON.parse(stdout) as readonly { name: string; size: number }[];
-  const recorded = JSON.parse(readFileSync(".ci/recorded-sizes.json", "utf8")) as Readonly<Record<string, number>>;
+  if (process.argv.includes("--record-sizes")) {
+    const entries = Object.fromEntries(sizes.map((x) => [x.name, x.size]));
+    writeFileSync(RECORDED_SIZES, `${JSON.stringify(entries, null, 2)}\n`);
+  }
+  const recorded = JSON.parse(readFileSync(RECORDED_SIZES, "utf8")) as Readonly<Record<string, number>>;
   for (const { name, size } of sizes) {
     const before = recorded[name] ?? 0;
     if (size > 1.1 * before) console.log(`warn ${name}: ${size} bytes, recorded ${before}`);

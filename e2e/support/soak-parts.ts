@@ -82,18 +82,9 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   "remote-placement": ["--project=chromium", "--project=firefox", "remote/placement"],
   package: ["site/package", "storage/offline"],
   consumers: [
-    ...[
-      "entries",
-      "consumers",
-      "react",
-      "testing",
-      "vite",
-      "from-ort",
-      "from-transformers",
-      "ai-sdk",
-      "examples",
-      "reference",
-    ].map((x) => `site/${x}.spec`),
+    ...["entries", "consumers", "react", "testing", "vite", "from-ort", "from-transformers", "ai-sdk", "examples"].map(
+      (x) => `site/${x}.spec`,
+    ),
     "browsers/minimum",
   ],
   doctor: ["--project=own-browser", "site/doctor"],
