@@ -2,7 +2,7 @@
 //
 // A form is made of the simplified model: with the samples' statistics, or without where they make it worse. A form
 // that missed its budget is made again without the layers with the largest error, then with its most sensitive weights
-// in 16 bits (raise-weights.ts). Forms for wasm alone have ONNX Runtime's graph passes applied ahead.
+// in more bits (raise-weights.ts). Forms for wasm alone have ONNX Runtime's graph passes applied ahead.
 import { Checker } from "./check/check.ts";
 import { defaultFor } from "./choose-defaults.ts";
 import { evaluateForm } from "./evaluate-form.ts";
@@ -18,6 +18,7 @@ import type { WrittenModel } from "./onnx/written-model.ts";
 import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
+import type { Raised } from "./raise-weights.ts";
 import { TimeLeft } from "./time-left.ts";
 import { NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
@@ -94,7 +95,7 @@ interface Evaluated {
   readonly report: Omit<FormReport, "seconds">;
 }
 
-/** Makes and evaluates a form; again without its worst layers, or with weights in 16 bits, where it missed its budget. */
+/** Makes and evaluates a form; again without its worst layers, or with weights in more bits, where it missed its budget. */
 async function makeWithinBudget(
   form: Form,
   job: Job,
@@ -184,11 +185,11 @@ function bitsOfName(id: string): 4 | 8 | null {
 
 async function rowsFor({ id }: Form, sensitivity: Sensitivity, { onProgress }: Job): ReturnType<Sensitivity["rows"]> {
   if (bitsOfName(id) === null && id !== "mixed") return [];
-  onProgress(`${id} missed its budget: measuring which weights need 16 bits`);
+  onProgress(`${id} missed its budget: measuring which weights need more bits`);
   return sensitivity.rows();
 }
 
-/** Makes a form that missed its budget again, with more and more weights in 16 bits; null where that does not help. */
+/** Makes a form that missed its budget again, with more and more bits for its weights; null where that does not help. */
 async function makeRaised(
   form: Form,
   job: Job,
@@ -200,20 +201,32 @@ async function makeRaised(
   const { notes, metric, onProgress } = job;
   const bits = form.id === "mixed" ? "mixed" : bitsOfName(form.id);
   if (bits === null || (rows.length === 0 && !isWide)) return null;
-  const sets = raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths));
+  const sets = raisedSets(rows, bits, widths ?? null);
   // A form that is too wide for its name may be within the budget as it is.
-  for (const names of isWide ? [new Set<string>(), ...sets] : sets) {
+  for (const raised of isWide ? [new Map<string, 8 | 16>(), ...sets] : sets) {
     if (job.isStopped()) return null;
-    const count = `${names.size} of ${rows.length} weights`;
-    onProgress(`making ${form.id} again, with ${count} in 16 bits`);
-    const made = await attempt(form, job, { isLeft: (name) => names.has(name) }, context, { isTrial: true });
+    const count = countsOf(raised, rows.length);
+    onProgress(`making ${form.id} again, with ${count}`);
+    const given = {
+      isLeft: (name: string) => raised.get(name) === 16,
+      ...(bits === 4 && { has8Bits: (name: string) => raised.has(name) }),
+    };
+    const made = await attempt(form, job, given, context, { isTrial: true });
     if (made === null) continue;
-    const before = score === null ? "" : `; with none it had ${metric.name} ${shortNumber(score)}`;
-    if (names.size > 0)
-      notes.push(`${form.id}: ${count}, the most sensitive, are stored in 16 bits to stay within the budget${before}.`);
+    const before = score === null ? "" : `; before, it had ${metric.name} ${shortNumber(score)}`;
+    if (raised.size > 0) notes.push(`${form.id}: ${count}, the most sensitive, to stay within the budget${before}.`);
     return made;
   }
   return null;
+}
+
+/** Says how many of the weights are stored in how many bits: "3 of 74 weights in 8 bits and 1 in 16". */
+function countsOf(raised: Raised, weights: number): string {
+  const counts = [8, 16].map((bits) => ({ bits, count: [...raised.values()].filter((x) => x === bits).length }));
+  const texts = counts
+    .filter(({ bits, count }) => count > 0 || (bits === 16 && raised.size === 0))
+    .map(({ bits, count }, i) => `${count} ${i === 0 ? `of ${weights} weights ` : ""}in ${bits} bits`);
+  return texts.join(" and ");
 }
 
 /** The form to make where some target would get float32 alone: int8 with as many weights in 16 bits as it takes. */

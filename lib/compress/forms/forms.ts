@@ -76,6 +76,8 @@ export interface MakeOptions {
   readonly isSynthetic?: boolean;
   /** Whether a weight, by name, keeps 16 bits or more. Default none. */
   readonly isLeft?: (name: string) => boolean;
+  /** Whether a weight, by name, gets 8 bits in a form of 4 bits. Default those that are found to be worth it. */
+  readonly has8Bits?: (name: string) => boolean;
   /** Whether the layer of a weight, by name, is excluded: its input stays unquantized. Default none. */
   readonly isExcluded?: (name: string) => boolean;
 }
@@ -153,12 +155,13 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, has8Bits } = {}) => {
       // A lookup table affects every token: it keeps 8 bits.
       const isTable = (name: string): boolean =>
         [...model.graph.all()].some((graph) => graph.readers(name)?.some((x) => x.node.opType === "Gather"));
-      const wide = isPlain(model, isSynthetic) ? new Set<string>() : await choose8Bit(model, feeds);
-      const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
+      const isMeasured = has8Bits === undefined && !isPlain(model, isSynthetic);
+      const wide = isMeasured ? await choose8Bit(model, feeds) : new Set<string>();
+      const bits = (name: string): 4 | 8 => (isTable(name) || (has8Bits?.(name) ?? wide.has(name)) ? 8 : 4);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
       const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
