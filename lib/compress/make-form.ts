@@ -220,7 +220,7 @@ async function makeRaised(
   return null;
 }
 
-/** Says how many of the weights are stored in how many bits: "3 of 74 weights in 8 bits and 1 in 16". */
+/** Describes how many of the weights are stored in how many bits: "3 of 74 weights in 8 bits and 1 in 16". */
 function countsOf(raised: Raised, weights: number): string {
   const counts = [8, 16].map((bits) => ({ bits, count: [...raised.values()].filter((x) => x === bits).length }));
   const texts = counts
