@@ -1,6 +1,7 @@
 // The error for a value that gives no image: what it lacks, or what was meant in its place. Imported only then: the
 // page's script has no room for it.
 import { kindOf } from "../core/check-inputs.ts";
+import { withoutCredentials } from "../core/credentials.ts";
 
 /** Kinds that `createImageBitmap` takes, or that the page converts. */
 const IMAGES =
@@ -48,7 +49,7 @@ function faultOf(kind: string, value: Fields): string | null {
   if (kind === "HTMLImageElement") {
     if (src === "") return "the img has no src";
     if (complete === false) return "the img is not loaded yet: `await img.decode()` first";
-    return naturalWidth === 0 ? `the img's picture did not load (${src.slice(0, 200)})` : null;
+    return naturalWidth === 0 ? `the img's picture did not load (${withoutCredentials(src).slice(0, 200)})` : null;
   }
   if (kind === "HTMLVideoElement")
     return readyState < 2 ? "the video has no frame yet: wait for its `loadeddata` event" : null;

@@ -89,6 +89,11 @@ test("a value that is no image is rejected with the name of its input", async ()
   for (const [kind, fields, words] of [
     [picture, { src, complete: false, naturalWidth: 0 }, "the img is not loaded yet: `await img.decode()` first"],
     [picture, { src, complete: true, naturalWidth: 0 }, "the img's picture did not load (/a.png)"],
+    [
+      picture,
+      { src: "https://ann:secret@host/a.png", complete: true, naturalWidth: 0 },
+      "the img's picture did not load (https://host/a.png)",
+    ],
     [picture, { src: "", complete: true, naturalWidth: 0 }, "the img has no src"],
     [picture, { src, complete: true, naturalWidth: 9 }, "this browser can't decode it as an image"],
     ["HTMLVideoElement", { readyState: 1 }, "the video has no frame yet: wait for its `loadeddata` event"],
