@@ -432,11 +432,22 @@ describe("from a folder", () => {
 
   test("the folder of a bundle is named as that, with the address to load", async () => {
     hub.commit(REPO, { "bundle.json": '{ "schema": "selvedge/bundle@2" }' });
+    hub.asked = [];
     const { message, details } = await errorOf(load(null, hub.folder(REPO)));
     expect(message).toContain(
       `is the folder of a bundle: pass the URL of its description, ${hub.folder(REPO)}bundle.json`,
     );
     expect(details["reason"]).toBe("no-onnx");
+    expect(hub.asked).toHaveLength(1);
+  });
+
+  test("a folder is asked for a bundle's description on the first visit alone", async () => {
+    const store = new MemoryStore();
+    const asked = (): number => hub.asked.filter((x) => x.includes("bundle.json")).length;
+    await load(store, hub.folder(REPO));
+    expect(asked()).toBe(1);
+    await load(store, hub.folder(REPO));
+    expect(asked()).toBe(1);
   });
 
   test("a host that answers every address with its start page has no model", async () => {
