@@ -1,6 +1,6 @@
 // Bare models from a real HTTP server that misbehaves: resumed where a connection broke, never mixed from two files.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
+import { canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
 import { Downloader } from "./download.ts";
@@ -95,6 +95,10 @@ test("texts in place of a model are refused, and a bundle's description names th
       /^bundle\.json is the description of a bundle,.* pass the URL of its bundle\.json\.$/,
     ) as string,
   });
+  // As it is written: sorted by name, so that the name of its schema comes late.
+  const written = { schema: "selvedge/bundle@2", model: { description: "A model of words. ".repeat(40) } };
+  for (const json of [written, { ...written, assets: [{ path: "a.txt", bytes: 1, chunks: [] }] }])
+    await expect(bareBytes(new Blob([canonicalJson(json)]))).rejects.toThrow("the description of a bundle");
   await expect(bareBytes(new Blob(["hello"]))).rejects.toMatchObject({
     ...{ code: "model-invalid", details: { reason: "text" } },
     message: expect.stringContaining("is a text file") as string,

@@ -14,7 +14,7 @@ import { request } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { empty, notModel } from "./known-file.ts";
 import { Meter } from "./progress.ts";
-import { addressOf } from "./names.ts";
+import { addressOf, fileNameOf } from "./names.ts";
 import { sniff, sniffText } from "../core/sniff.ts";
 import type { Source } from "./source.ts";
 import { isSame, validatorOf } from "./validator.ts";
@@ -47,7 +47,7 @@ export async function fetchBare(
   options: DownloadOptions,
   mustFetch = false,
 ): Promise<BareModel> {
-  const path = new URL(url).pathname.split("/").pop() ?? "model.onnx";
+  const path = fileNameOf(url);
   const { effects } = downloader;
   const meter = new Meter([{ path, bytes: null }], effects.now, options.onProgress ?? (() => undefined));
   const address = await addressOf(url);

@@ -25,7 +25,7 @@ import { release } from "../rpc/free-buffer.ts";
 import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
 import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
-import { pieceIn, pieceName, piecesOf, storedKeys } from "./names.ts";
+import { fileNameOf, pieceIn, pieceName, piecesOf, storedKeys } from "./names.ts";
 import { forget, makeRoom } from "./room.ts";
 import { isSource, isValidator, readJson } from "./source.ts";
 import type { Source, Validator } from "./source.ts";
@@ -429,5 +429,5 @@ function wholeVariants(manifest: Manifest, isHere: (chunk: BundleChunk) => boole
 }
 
 function fileName(url: string | undefined): string {
-  return url === undefined ? "model" : (new URL(url).pathname.split("/").pop() ?? "model");
+  return url === undefined ? "model" : fileNameOf(url);
 }

@@ -7,6 +7,12 @@ export function keyOf({ sha256, bytes }: BundleChunk): string {
   return `${sha256}-${bytes}`;
 }
 
+/** Returns the name of the file at an address, for messages; a data: URL is one without a name. */
+export function fileNameOf(url: string): string {
+  const { protocol, pathname } = new URL(url);
+  return protocol === "data:" ? "model" : (pathname.split("/").pop() ?? "");
+}
+
 /** Returns the name of a chunk's entry. */
 export function chunkName(chunk: BundleChunk): string {
   return `chunk-${keyOf(chunk)}`;

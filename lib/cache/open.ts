@@ -25,6 +25,7 @@ import type { NetOptions } from "./http.ts";
 import { fetchJson } from "./json.ts";
 import { identityOf, isBare, parseManifest } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
+import { fileNameOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
 import { isRepository, openRepository, parseAddress } from "./repository.ts";
@@ -69,7 +70,7 @@ export async function open(
     planBare(from, bytes, policy);
   };
   const model = fetchBare(from, downloader, { ...options, admit });
-  const bare = await described(nameOf(from), model, policy, downloader, options.signal);
+  const bare = await described(fileNameOf(from), model, policy, downloader, options.signal);
   const opened = await withExternal(from, bare, (url) =>
     openBundle(url, { ...policy, identity: undefined }, downloader, options.signal),
   );
@@ -83,11 +84,7 @@ export async function open(
  * @throws SelvedgeError as `plan` does
  */
 export function planBare(url: string, bytes: number, wish: Wish): Plan {
-  return plan(asked(madeUp(nameOf(url), bytes), "", null), wish);
-}
-
-function nameOf(url: string): string {
-  return new URL(url).pathname.split("/").pop() ?? "";
+  return plan(asked(madeUp(fileNameOf(url), bytes), "", null), wish);
 }
 
 /** Opens a bare model, with the app's own description where there is one; its labels are fetched beside the model. */

@@ -14,6 +14,12 @@ test("a data: URL is shown by its beginning, in the message and the details; all
   expect(short).toMatchObject({ code: "model-invalid", details: { size: 3 }, cause });
 });
 
+test("a data: URL in the details alone is shortened too", () => {
+  const url = `data:,${"a".repeat(2_000)}`;
+  const { details } = withShortAddresses(new SelvedgeError("model-invalid", "It is empty.", { url })) as SelvedgeError;
+  expect(String(details["url"])).toMatch(/^data:,a{59}…$/);
+});
+
 test("an error without one is returned as it is", () => {
   const error = new SelvedgeError("model-invalid", "https://a.test/data:x is text", { url: "data:,x" });
   expect(withShortAddresses(error)).toBe(error);

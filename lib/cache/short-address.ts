@@ -8,8 +8,8 @@ export function withShortAddresses(error: unknown): unknown {
   if (!isSelvedgeError(error)) return error;
   const { code, message, details, cause } = error;
   const text = short(message);
-  if (text === message) return error;
   const shown = Object.entries(details).map(([name, x]) => [name, typeof x === "string" ? short(x) : x] as const);
+  if (text === message && shown.every(([name, x]) => x === details[name])) return error;
   return new SelvedgeError(code, text, Object.fromEntries(shown), cause);
 }
 

@@ -50,6 +50,9 @@ const FORMATS: readonly (readonly [pattern: RegExp, reason: SniffedReason, what:
   ],
 ];
 
+/** Beginnings of bundle.json: its fields are sorted by name, and the one that names its schema may come late. */
+const BUNDLE = /"selvedge\/bundle@|^\s*\{\s*"(assets": ?\[\s*\{\s*"bytes"|model": ?\{)/;
+
 /** Recognises a file by its first bytes; null where it may be a model. */
 export function sniff(bytes: Uint8Array): Sniffed | null {
   const head = String.fromCharCode(...bytes.subarray(0, HEAD_BYTES));
@@ -61,8 +64,7 @@ export function sniff(bytes: Uint8Array): Sniffed | null {
 export function sniffText(bytes: Uint8Array): Sniffed | null {
   const head = bytes.subarray(0, HEAD_BYTES);
   if (!isText(head)) return null;
-  const isBundle = String.fromCharCode(...head).includes('"selvedge/bundle@');
-  return isBundle
+  return BUNDLE.test(String.fromCharCode(...head))
     ? {
         reason: "text",
         what: "the description of a bundle",
