@@ -251,6 +251,11 @@ test("a limit of requests, a login and a cut binary are named as what they are",
   const cut = await find("/ort-wasm.wasm", { "/ort-wasm.wasm": Buffer.from([...WASM, 1, 100, 3, 3, 3]) });
   expect(idsOf(cut)).toEqual(["error wasm-content"]);
   expect(cut.findings[0]?.message).toContain("cut short");
+  const pointer = await find("/ort-wasm.wasm", {
+    "/ort-wasm.wasm": Buffer.from("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"),
+  });
+  expect(idsOf(pointer)).toEqual(["error lfs-pointer"]);
+  expect(JSON.stringify(pointer.findings[0])).toContain("git lfs pull");
 });
 
 test("threads are asked for where an engine's options have them, in sources and minified code", () => {

@@ -11,6 +11,7 @@ const EVIDENCE_MAX = 6;
 
 /** Files without which the engine does not start. */
 export const ENGINE: ReadonlySet<Role> = new Set(["worker", "cache-worker", "wasm", "rest"]);
+const LFS = /^version https:\/\/git-lfs\.github\.com\/spec\//;
 /** Files of models. */
 export const MODELS: ReadonlySet<Role> = new Set(["bundle", "chunk", "model"]);
 
@@ -22,6 +23,22 @@ export function filesOf({ files }: Evidence, ...roles: readonly Role[]): readonl
 /** Whether a file was answered, and by itself: neither an error nor a page in its place. */
 export function isServed({ answer }: SiteFile): boolean {
   return isOk(answer) && !isHtml(answer);
+}
+
+/** Whether an answer is a Git LFS pointer. */
+export function isPointer(answer: Answer): boolean {
+  return LFS.test(textOf({ ...answer, body: answer.body.subarray(0, 256) }));
+}
+
+/** Describes a Git LFS pointer in place of a file. */
+export function pointer({ answer, url }: SiteFile): Found {
+  return {
+    id: "lfs-pointer",
+    severity: "error",
+    message: `${pathOf(url)} is a Git LFS pointer of ${answer.body.byteLength} bytes, not the file.`,
+    evidence: [`${url}: begins with "version https://git-lfs.github.com/spec/…"`],
+    changes: [{ kind: "replace", url: pathOf(url), command: "git lfs install && git lfs pull" }],
+  };
 }
 
 /** Returns the document. */

@@ -9,10 +9,9 @@ import { chunksOf } from "../find-files.ts";
 import type { Listed } from "../find-files.ts";
 import { textOf } from "../http.ts";
 import { nameOf, pathOf } from "../urls.ts";
-import { described, filesOf, isServed, mergeById, MODELS, placeOf } from "./facts.ts";
+import { described, filesOf, isPointer, isServed, mergeById, MODELS, placeOf, pointer } from "./facts.ts";
 import { wronglyCoded } from "./types.ts";
 
-const LFS = /^version https:\/\/git-lfs\.github\.com\/spec\//;
 /** Beginnings of files that are taken for models by mistake. */
 const STRANGERS: readonly (readonly [string, readonly number[]])[] = [
   ["a PNG image", [0x89, 0x50, 0x4e, 0x47]],
@@ -39,16 +38,7 @@ export const models: Check = (evidence) =>
 
 function standIn(file: SiteFile): Found[] {
   const { answer, url, role } = file;
-  if (isPointer(answer))
-    return [
-      {
-        id: "lfs-pointer",
-        severity: "error",
-        message: `${pathOf(url)} is a Git LFS pointer of ${answer.body.byteLength} bytes, not the file.`,
-        evidence: [`${url}: begins with "version https://git-lfs.github.com/spec/…"`],
-        changes: [{ kind: "replace", url: pathOf(url), command: "git lfs install && git lfs pull" }],
-      },
-    ];
+  if (isPointer(answer)) return [pointer(file)];
   const fault = role === "model" ? codingFault(file, isPlainStart) : null;
   if (fault !== null) return [wronglyCoded(file, fault, "model-content", "")];
   const stranger = STRANGERS.find(([, magic]) => magic.every((x, i) => answer.body[i] === x))?.[0];
@@ -138,10 +128,6 @@ function decode(body: Uint8Array | null, encoding: string): Uint8Array | null {
   if (body === null || encoding === "" || encoding === "identity") return body;
   if (encoding === "br") return brotliDecompressSync(body);
   return encoding === "gzip" ? gunzipSync(body) : null;
-}
-
-function isPointer(answer: Answer): boolean {
-  return LFS.test(textOf({ ...answer, body: answer.body.subarray(0, 256) }));
 }
 
 function validators(file: SiteFile, evidence: Evidence): Found[] {

@@ -11,12 +11,14 @@ import {
   documentOf,
   filesOf,
   isCutWasm,
+  isPointer,
   isScriptType,
   isServed,
   isUnbuilt,
   lines,
   mergeById,
   notBuilt,
+  pointer,
   typeOf,
   undeclaredCoding,
 } from "./facts.ts";
@@ -113,6 +115,7 @@ function encodedAs(file: SiteFile, value: string): Change {
 
 function binary(file: SiteFile): Found[] {
   if (!isServed(file)) return [];
+  if (isPointer(file.answer)) return [pointer(file)];
   const fault = codingFault(file, isWasmStart);
   if (fault !== null) return [wronglyCoded(file, fault, "wasm-content", "")];
   const { body, headers } = file.answer;
