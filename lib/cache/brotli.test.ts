@@ -42,6 +42,15 @@ test.each([
   await expect(loader.load()).rejects.toMatchObject({ code, retryable, details: { url: loader.url, reason } });
 });
 
+test("a Git LFS pointer in place of the decoder is named so", async () => {
+  const loader = await loaderOf([
+    200,
+    "application/wasm",
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
+  ]);
+  await expect(loader.load()).rejects.toThrow("it is a Git LFS pointer, not the file itself. Run `git lfs pull`");
+});
+
 test("a decoder on a server that is away may come back", async () => {
   const loader = await loaderOf();
   server.close();

@@ -7,6 +7,7 @@
 import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import { sniff } from "../core/sniff.ts";
 import { SILENT_MS, WatchedFetch } from "../rpc/watched-fetch.ts";
 import type { BrotliDecoder } from "./expand.ts";
 
@@ -82,6 +83,8 @@ async function fetchBrotli(url: string): Promise<BrotliDecoder> {
   } catch (error) {
     if (/Content.Security.Policy|unsafe-eval/i.test(String(error)))
       throw fail("setup-failed", "wasm-csp", "allow `script-src 'wasm-unsafe-eval'`.", error);
-    throw fail("setup-failed", "wasm-invalid", `it does not start. ${FIX}`, error);
+    const other = sniff(new Uint8Array(bytes));
+    const what = other?.reason === "git-lfs" ? `it is ${other.what}. ${other.fix}` : `it does not start. ${FIX}`;
+    throw fail("setup-failed", "wasm-invalid", what, error);
   }
 }

@@ -36,9 +36,15 @@ export async function fetchJson(
     const found = sniff(bytes);
     const reason = found?.reason === "html" || found?.reason === "git-lfs" ? found.reason : "not-json";
     const fix = found === null || reason === "not-json" ? "Is the path right?" : found.fix;
-    const message = `${url} is not JSON: it is ${found?.what ?? "another file"}. ${fix}`;
+    const message = `${url} is not JSON: it is ${found?.what ?? otherOf(text, error)}. ${fix}`;
     throw new SelvedgeError("bundle-invalid", message, { url, reason }, error);
   }
+}
+
+/** Completes "it is …" for a text that is no JSON. */
+function otherOf(text: string, error: unknown): string {
+  if (text === "") return "empty";
+  return /^\s*[{[]/.test(text) ? `cut short or altered (${String(error)})` : "another file";
 }
 
 /** Whether an answer came from another origin than requested; an answer without an address counts as same-origin. */

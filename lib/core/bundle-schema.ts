@@ -394,5 +394,5 @@ function unique(values: readonly string[], at: string, key: string): void {
 }
 
 function invalid(message: string, at: string): SelvedgeError {
-  return new SelvedgeError("bundle-invalid", `bundle.json is not valid: ${message}`, { at });
+  return new SelvedgeError("bundle-invalid", `bundle.json is not valid: ${message}`, { at, reason: "schema" });
 }

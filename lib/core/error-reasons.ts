@@ -36,11 +36,11 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "worker-missing": [
       "The server answers the worker script's address with an error.",
-      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server use the plugin of `selvedge/vite`, or `optimizeDeps.exclude`.",
+      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server set `optimizeDeps: { exclude: [\"selvedge\"] }`, which the plugin of `selvedge/vite` does.",
     ],
     "worker-html": [
       "The server answers the worker script's address with an HTML page, as single-page apps do for unknown paths.",
-      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server use the plugin of `selvedge/vite`, or `optimizeDeps.exclude`.",
+      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server set `optimizeDeps: { exclude: [\"selvedge\"] }`, which the plugin of `selvedge/vite` does.",
     ],
     "worker-type": [
       "The worker script has a Content-Type that is not JavaScript.",
@@ -93,7 +93,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     bundler: [
       "A bundler moved the package's code away from its workers, or inlined them.",
-      "Serve the package's `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder; in Vite use the plugin of `selvedge/vite`.",
+      'Serve the package\'s `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder; in Vite set `optimizeDeps: { exclude: ["selvedge"] }`, which the plugin of `selvedge/vite` does.',
     ],
     package: [
       "A command lacks an optional package or a browser, or finds another version.",
@@ -246,6 +246,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     "git-lfs": ["`bundle.json` is a Git LFS pointer.", "Run `git lfs pull` before deploying."],
     "not-json": [
       "`bundle.json`, a repository's file, or a hub's list of files is not JSON.",
+      "Check the address, or make the bundle again with `selvedge compress`.",
+    ],
+    schema: [
+      "`bundle.json` is JSON, and not the description of a bundle, or one with a field that is missing or wrong.",
       "Check the address, or make the bundle again with `selvedge compress`.",
     ],
     "no-size": [

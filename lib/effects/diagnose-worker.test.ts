@@ -113,6 +113,27 @@ test("a script whose body stalls: its status is shown, not that no answer came",
   expect(message).toMatch(/did not load \(status 200, and no end\): no data for 5 s/);
 });
 
+test("a request that waits for the worker's own in the browser's cache: the status comes from one beside it", async () => {
+  open(script);
+  const stopped: string[] = [];
+  vi.stubGlobal("fetch", (_: string, { signal, cache = "default" }: RequestInit) => {
+    signal?.addEventListener("abort", () => stopped.push(cache));
+    return cache === "no-store" ? Promise.resolve(new Response(new ReadableStream())) : waitFor(signal);
+  });
+  const { message } = await cause("https://app.example/worker-wasm.js");
+  expect(message).toMatch(/did not load \(status 200, and no end\): no data for 5 s/);
+  expect(stopped).toEqual(["default", "no-store"]);
+});
+
+/** A request without an answer. */
+function waitFor(signal: AbortSignal | null | undefined): Promise<Response> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => {
+      reject(signal.reason as Error);
+    });
+  });
+}
+
 /** Answers the page's own address; a request for the script fails, and violates `connect-src` where that is said. */
 const scriptAlone =
   (isForbidden: boolean) =>

@@ -38,10 +38,12 @@ const EVENT_MS = 200;
 /** Bound on a script that is examined: the largest worker has 0.2 MB, ten times that in development. */
 const SCRIPT_BYTES = 4 * 2 ** 20;
 const PATH_FIX =
-  "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite's dev server use the plugin of " +
-  'selvedge/vite, or `optimizeDeps: { exclude: ["selvedge"] }`.';
+  "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite's dev server set " +
+  '`optimizeDeps: { exclude: ["selvedge"] }`, which the plugin of selvedge/vite does.';
 const COPY_FIX = "Copy the package's dist/ files there again, unchanged.";
 const CODING_FIX = "Compress it once, and name that in `Content-Encoding`.";
+/** Beginning of a Git LFS pointer. */
+const LFS = "version https://git-lfs.github.com/";
 /** Beginning of gzip, read as text. */
 const GZIP = "\u001f\ufffd";
 
@@ -107,6 +109,7 @@ function refusalOf({ status, type, isHtml }: Answer, report: Report): SelvedgeEr
 /** Returns the fault of a script that is not this build's worker, or not all of it; null where it may be. */
 function contentFault(text: string): string | null {
   if (text.trim() === "") return "it is empty";
+  if (text.startsWith(LFS)) return "it is a Git LFS pointer: run `git lfs pull` before deploying";
   if (text.startsWith(GZIP)) return "it is gzip: compressed twice, or without a `Content-Encoding` that says so";
   return BUILD_ID.startsWith("@") || text.includes(BUILD_ID) ? null : "it is another script, or not all of this one";
 }
@@ -212,6 +215,15 @@ async function askScript(
 ): Promise<{ readonly answer: Answer | null; readonly isSilent: boolean; readonly status: number | null }> {
   const stop = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let status: number | null = null;
+  const note = (response: Response): Response => {
+    ({ status } = response);
+    return response;
+  };
+  // Firefox holds a request back while the worker's own, for the same entry of its cache, has no end.
+  const beside = setTimeout(() => {
+    if (status === null) fetch(url, { cache: "no-store", signal: stop.signal }).then(note, () => undefined);
+  }, silentMs / 2);
   const renew = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
@@ -219,14 +231,12 @@ async function askScript(
     }, silentMs);
   };
   renew();
-  let status: number | null = null;
-  const begun = fetch(url, { signal: stop.signal }).then((response) => {
-    ({ status } = response);
-    return response;
-  });
-  const answer = await readAnswer(begun, renew);
+  const answer = await readAnswer(fetch(url, { signal: stop.signal }).then(note), renew);
   clearTimeout(timer);
-  return { answer, isSilent: stop.signal.aborted, status };
+  clearTimeout(beside);
+  const isSilent = stop.signal.aborted;
+  stop.abort();
+  return { answer, isSilent, status };
 }
 
 async function readAnswer(requested: Promise<Response>, onPart?: () => void): Promise<Answer | null> {

@@ -133,7 +133,7 @@ const BUNDLES: readonly [code: string, reason: string, rule: () => Rule, load?: 
   ["bundle-invalid", "html", () => instead(/^\/m\/bundle/, HTML)],
   ["bundle-invalid", "git-lfs", () => instead(/^\/m\/bundle/, { status: 200, body: LFS })],
   ["bundle-invalid", "not-json", () => instead(/^\/m\/bundle/, { status: 200, body: "name: cat" })],
-  ["bundle-invalid", "undefined", () => instead(/^\/m\/bundle/, { status: 200, body: '{"format":2}' })],
+  ["bundle-invalid", "schema", () => instead(/^\/m\/bundle/, { status: 200, body: '{"format":2}' })],
   ["download-failed", "too-large", () => instead(/^\/m\/bundle/, { status: 200, body: " ".repeat(2 ** 24) })],
   ["download-failed", "git-lfs", () => served(bundle(), undefined, { status: 200, body: LFS.slice(0, 50) })],
   [
@@ -149,6 +149,16 @@ for (const [code, reason, rule, load] of BUNDLES)
   test(`a bundle, ${reason}: ${code}`, async ({ page }) => {
     const outcome = await outcomeOf(page, rule(), { ...BUNDLE, load: load ?? {} });
     expect(outcome).toMatchObject({ code, reason, retryable: false, unhandled: [] });
+  });
+
+for (const [name, body, words] of [
+  ["empty", () => "", "it is empty"],
+  ["cut short", () => bundle().slice(0, 50), "it is cut short or altered (SyntaxError: "],
+] as const)
+  test(`a bundle.json that is ${name}`, async ({ page }) => {
+    const outcome = await outcomeOf(page, instead(/^\/m\/bundle/, { status: 200, body: body() }), BUNDLE);
+    expect(outcome).toMatchObject({ code: "bundle-invalid", reason: "not-json", unhandled: [] });
+    expect(outcome.message).toContain(words);
   });
 
 test("bundle.json that is redirected to another origin is refused", async ({ page }) => {

@@ -79,6 +79,8 @@ function twice(file: RegExp): Rule {
       : undefined;
 }
 
+const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+
 const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, retryable?: boolean][] = [
   ["404", instead(/worker-wasm/, MISSING), "worker-missing", /status 404.*assetsBase/],
   ["403", instead(/worker-wasm/, REFUSED), "worker-missing", /status 403.*the server refuses it/],
@@ -102,6 +104,7 @@ const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, 
     /assetsBase/,
   ],
   ["0 bytes", withBody(/worker-wasm/, ""), "worker-invalid", /it is empty\. Copy the package's dist/],
+  ["a Git LFS pointer", withBody(/worker-wasm/, POINTER), "worker-invalid", /a Git LFS pointer: run `git lfs pull`/],
   [
     "another script in its place",
     withBody(/worker-wasm/, "console.log(1);"),
@@ -291,7 +294,6 @@ test("a sandboxed frame: the model answers from memory", async ({ page }) => {
   expect(y).toEqual([7]);
 });
 
-const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 const WASM: readonly [name: string, rule: Rule, code: string, reason: string, text: RegExp][] = [
   ["404", instead(/ort-.*wasm$/, MISSING), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is missing \(status 404/],
   ["403", instead(/ort-.*wasm$/, REFUSED), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is refused \(status 403/],
@@ -309,7 +311,7 @@ const WASM: readonly [name: string, rule: Rule, code: string, reason: string, te
     (path, { headers }) => (/ort-.*wasm$/.test(path) ? { headers, body: POINTER } : undefined),
     "setup-failed",
     "wasm-invalid",
-    /^ort-wasm\.wasm is not WebAssembly, or not all of it \(\d+ bytes\).*assetsBase/,
+    /^ort-wasm\.wasm is a Git LFS pointer, not the file itself: .*Run `git lfs pull`/,
   ],
   [
     "its first half",

@@ -1,6 +1,7 @@
 // Fetches and compiles a part of ONNX Runtime's binary, once: ONNX Runtime's own glue would request a file with a wrong
 // Content-Type, or a page in its place, three times, and report it in the console. Here the answer tells the cause.
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
+import { sniff } from "../../core/sniff.ts";
 import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
 import { SILENT_MS, WatchedFetch } from "../../rpc/watched-fetch.ts";
 import { readSections } from "./sections.ts";
@@ -82,6 +83,9 @@ async function contentFailure(url: string, { headers }: Response, cause: unknown
   try {
     if (bytes !== null) readSections(bytes);
   } catch {
+    const other = bytes === null ? null : sniff(bytes);
+    if (other?.reason === "git-lfs")
+      return fail("setup-failed", "wasm-invalid", `is ${other.what}: ${url}. ${other.fix}`);
     const text = `is not WebAssembly, or not all of it (${size} bytes): ${url}. ${FIX}`;
     return fail("setup-failed", "wasm-invalid", text);
   }
