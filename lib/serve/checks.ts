@@ -30,9 +30,14 @@ export interface CheckContext {
   readonly log: Log;
   /** Whether bodies are for another server, which decompresses them. */
   readonly isPassedOn?: boolean;
-  /** Facts of a request's run, for its line in the log. */
-  readonly runs: WeakMap<FastifyRequest, object>;
+  /** Facts of a request's run. */
+  readonly runs: WeakMap<FastifyRequest, RunFacts>;
 }
+
+/** Facts of a request's run, for its line in the log; `model` where the path does not name it. */
+export type RunFacts = Readonly<Partial<Record<"together" | "queuedMs" | "ranMs", number>>> & {
+  readonly model?: string;
+};
 
 /** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
 export function addChecks(app: FastifyInstance, context: CheckContext): void {
@@ -102,7 +107,7 @@ function record(
     const { method, params, url } = request;
     const status = reply.raw.writableFinished ? reply.statusCode : 499;
     const ms = clock.now() - startMs;
-    const { model = "" } = (params ?? {}) as { readonly model?: string };
+    const { model = runs.get(request)?.model ?? "" } = (params ?? {}) as { readonly model?: string };
     if (method === "POST") metrics.request(models.has(model) ? model : "", status, ms);
     const path = url.split("?")[0]?.slice(0, 200);
     log("info", "request", { method, path, status, ms: rounded(ms), ...runs.get(request) });

@@ -171,7 +171,9 @@ describe("the server", () => {
     [{ model: "words", input: "a", dimensions: 9 }, 400, "vectors have 8 numbers"],
     [{ model: "layers", input: "a" }, 400, "makes no vectors of texts"],
     [{ model: "none", input: "a" }, 404, 'model "none" is not served'],
-    [{ input: "a" }, 404, "is not served"],
+    [{ input: "a" }, 400, "model: expected the name of a model"],
+    [{ model: null, input: "a" }, 400, "model: expected the name of a model"],
+    [{ model: "words", input: null }, 400, "input: expected a text"],
     ["{", 400, "JSON"],
     ["[]", 400, "not a JSON object"],
   ])("refuses %j as OpenAI's clients read it", async (request, status, message) => {
@@ -182,6 +184,53 @@ describe("the server", () => {
       code: status === 404 ? "not_found" : null,
     });
     expect(reply.body.error?.message).toContain(message);
+  });
+
+  test("takes null for what may be left out, as OpenAI's API does", async () => {
+    const { status, body } = await post({
+      ...{ model: "words", input: "cat", encoding_format: null, dimensions: null, user: null },
+    });
+    expect(status).toBe(200);
+    expectClose(body.data?.[0]?.embedding as number[], vectorOf("cat"));
+  });
+
+  test.each([
+    ["of 65,537 characters", { input: ["cat", " ".repeat(65_537)] }, 400, "text 1 has 65537 characters, at most 65536"],
+    ["of 4.5 million characters", { input: "\u0301".repeat(4_500_000) }, 413, "bytes of JSON, at most 8388608"],
+    ["of 4.5 million letters", { input: "a".repeat(4_500_000) }, 400, "has 4500000 characters, at most 65536"],
+    ["together too long", { input: new Array<string>(17).fill("b".repeat(65_000)) }, 413, "at most 1048576"],
+  ])("refuses texts %s, and names the limit", async (_, request, status, message) => {
+    const reply = await post({ model: "words", ...request });
+    expect(reply.status).toBe(status);
+    expect(reply.body.error).toMatchObject({ type: "invalid_request_error" });
+    expect(reply.body.error?.message).toContain(message);
+  });
+
+  test("answers other requests while the texts of one are read", async () => {
+    let isDone = false;
+    const long = post({ model: "words", input: new Array<string>(16).fill(`cat${" ".repeat(65_000)}`) }).then((x) => {
+      isDone = true;
+      return x;
+    });
+    let answered = 0;
+    for (; !isDone; answered += 1) await (await fetch(`${server.url}/v2/health/live`)).text();
+    const { status, body } = await long;
+    expect(status).toBe(200);
+    for (const { embedding } of body.data ?? []) expectClose(embedding as number[], vectorOf("cat"));
+    expect(answered).toBeGreaterThanOrEqual(6);
+  });
+
+  test("counts and logs requests by their model, and those whose model is not known without", async () => {
+    const own = await serve([join(folder, "words-1")]);
+    await post({ model: "words", input: "cat" }, own.url);
+    await post({ model: "words", input: [] }, own.url);
+    await post({ model: "none", input: "cat" }, own.url);
+    const text = await (await fetch(`${own.url}/metrics`)).text();
+    expect(text.split("\n").filter((x) => x.startsWith("selvedge_requests_total"))).toEqual([
+      'selvedge_requests_total{model="words",status="200"} 1',
+      'selvedge_requests_total{model="words",status="400"} 1',
+      'selvedge_requests_total{model="",status="404"} 1',
+    ]);
   });
 
   test("lists models with identity and variant; errors of other paths have the other shape", async () => {

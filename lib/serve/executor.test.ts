@@ -1,4 +1,5 @@
 // The executor on lanes and a clock of the test: what runs when, and with whom.
+import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
 import type { Tensor } from "../core/tensor.ts";
 import { batchingOf } from "../worker/join-batch.ts";
@@ -178,3 +179,28 @@ test("a batch whose requests ran again alone, since some failed, does not count 
   await answers;
   expect(sizes.filter((x) => x === 8).length).toBeGreaterThanOrEqual(4);
 });
+
+test("2,000 requests of one signal leave no listener, at once and one after another, and warn of none", async () => {
+  const { executor, lane, end, settle } = world(5_000);
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", onWarning);
+  const stop = new AbortController();
+  const many = Array.from({ length: 1_000 }, (_, i) => executor.run(model, of(i), stop.signal));
+  await settle();
+  expect(getEventListeners(stop.signal, "abort")).toHaveLength(1);
+  while (lane.runs.length > 0) await end(1);
+  await Promise.all(many);
+  for (let i = 0; i < 1_000; i += 1) {
+    const one = executor.run(model, of(i), stop.signal);
+    await settle();
+    await end(1);
+    await one;
+  }
+  expect(getEventListeners(stop.signal, "abort")).toHaveLength(0);
+  const left = [executor.run(model, of(1), stop.signal), executor.run(model, of(2), stop.signal)];
+  stop.abort(new Error("left"));
+  for (const each of left) await expect(each).rejects.toThrow("left");
+  process.off("warning", onWarning);
+  expect([warnings, executor.pending]).toEqual([[], 0]);
+}, 30_000);

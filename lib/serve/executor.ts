@@ -55,6 +55,7 @@ interface Pending {
   readonly model: ServedModel;
   readonly feeds: Tensors;
   readonly arrivedMs: number;
+  readonly signal: AbortSignal;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
 }
@@ -79,6 +80,8 @@ export class Executor {
   readonly #estimate: Estimate = new Estimate();
   readonly #scheduler: Scheduler;
   readonly #pending: Map<number, Pending> = new Map();
+  /** Pending requests of each signal, which has one listener for all: one HTTP request may have hundreds of runs. */
+  readonly #signals: Map<AbortSignal, { readonly ids: Set<number>; cancel(): void }> = new Map();
   /** Called after each run. */
   onRun: ((model: ServedModel, requests: number, ms: number) => void) | null = null;
   #nextId = 1;
@@ -142,15 +145,8 @@ export class Executor {
       }
       const id = this.#nextId++;
       const now = this.#clock.now();
-      this.#pending.set(id, { id, model, feeds, arrivedMs: now, resolve, reject });
-      const cancel = (): void => {
-        const pending = this.#settle(id);
-        if (pending === undefined) return;
-        pending.reject(signal.reason);
-        this.#tell({ type: "cancelled", id });
-        this.#pump();
-      };
-      signal.addEventListener("abort", cancel, { once: true });
+      this.#pending.set(id, { id, model, feeds, arrivedMs: now, signal, resolve, reject });
+      this.#listen(id, signal);
       const sizes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]));
       const together = model.batching.canJoin ? shapeOf(model.inputs, sizes) : null;
       // A request without rows has no cost of a row.
@@ -174,7 +170,33 @@ export class Executor {
   #settle(id: number): Pending | undefined {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
+    const { signal } = pending ?? {};
+    const own = signal && this.#signals.get(signal);
+    own?.ids.delete(id);
+    if (own?.ids.size === 0) {
+      signal?.removeEventListener("abort", own.cancel);
+      this.#signals.delete(signal as AbortSignal);
+    }
     return pending;
+  }
+
+  /** Cancels a pending request when its signal is aborted. */
+  #listen(id: number, signal: AbortSignal): void {
+    const known = this.#signals.get(signal);
+    if (known !== undefined) {
+      known.ids.add(id);
+      return;
+    }
+    const ids = new Set([id]);
+    const cancel = (): void => {
+      for (const each of [...ids]) {
+        this.#settle(each)?.reject(signal.reason);
+        this.#tell({ type: "cancelled", id: each });
+      }
+      this.#pump();
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    this.#signals.set(signal, { ids, cancel });
   }
 
   #tell(event: SchedulerEvent): void {

@@ -54,6 +54,9 @@ export function addRoutes(app: FastifyInstance, context: RouteContext): void {
   addEmbeddings(app, {
     models,
     maxRows,
+    noteModel: (request, { name }) => {
+      context.runs.set(request, { model: name });
+    },
     answer: (model, request, reply, work) => answer(context, model, request, reply, work),
   });
 }
@@ -106,7 +109,7 @@ async function answer<T>(
   try {
     return await work(async (feeds) => {
       const { outputs, together, queuedMs, ranMs } = await executor.run(model, feeds, stop.signal);
-      runs.set(request, { together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
+      runs.set(request, { ...runs.get(request), together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
       return outputs;
     });
   } catch (error) {

@@ -1,5 +1,6 @@
 // Texts to vectors with a served model: the bundle's tokenizer before a run, and its pooling after it, as on the page.
 // Texts of similar length run together, padded to the longest, where the bundle allows that.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { readBundle, readBundleFile } from "../compress/bundle/read-bundle.ts";
 import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
 import type { ChosenModel } from "../export/exported-model.ts";
@@ -56,6 +57,8 @@ export async function createEmbedder(
     const waiting = batchesOf(texts, rowsMax).values();
     const work = async (): Promise<void> => {
       for (const rows of waiting) {
+        // Tokenizing and pooling happen on the server's own thread.
+        await nextTurn();
         const feeds = reader.read(rows.map((i) => before + (texts[i] ?? "")));
         const mask = text.mask === undefined ? undefined : feeds[text.mask];
         const kept = mask && { ...mask, data: mask.data.slice() as never };
