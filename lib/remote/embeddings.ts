@@ -3,6 +3,7 @@
 // the app expects, as `selvedge serve` does, or has answered the app's own texts with the app's own vectors. Loaded by
 // `connectEmbeddings`.
 import { show } from "../core/check-inputs.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import { call } from "./call.ts";
 import type { Answer, CallContext } from "./call.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -22,13 +23,15 @@ export interface EmbeddingsOptions {
   readonly golden?: { readonly texts: readonly string[]; readonly vectors: readonly ArrayLike<number>[] } | undefined;
   /** Numbers of a vector, for a model trained for fewer. Default: all. */
   readonly dims?: number | undefined;
+  /** Texts of one request at most, from 1. Default: 128, and fewer once a server has refused more and named its limit. */
+  readonly maxTexts?: number | undefined;
 }
 
 /** Options of one call. */
 export interface EmbedCallOptions {
   /** Cancels the call, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Time for all attempts of a request of at most 128 texts, in milliseconds. Default: the client's. */
+  /** Time for all attempts of one request of at most `maxTexts` texts, in milliseconds. Default: the client's. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -44,7 +47,7 @@ export interface EmbeddingsResult {
 export interface EmbeddingsInfo {
   /** Base addresses of the servers that answered. */
   readonly endpoints: readonly string[];
-  /** Requests that were sent for it; checks of servers are not counted. */
+  /** Requests that were sent for it, those that a server refused as too large included; checks of servers are not counted. */
   readonly attempts: number;
   /** Tokens of the texts; null where a server does not state them. */
   readonly tokens: number | null;
@@ -66,10 +69,15 @@ export interface RemoteEmbeddings {
 
 /** Least cosine to the golden's vectors. */
 const COSINE_MIN = 0.999;
-/** Texts of one request: servers take 256 and more. */
+/** Texts of one request, where neither the app nor a server says otherwise: most servers take 256 and more. */
 const TEXTS_MAX = 128;
 /** Statuses with which servers refuse base64, which some lack. */
 const REFUSALS: readonly (number | null)[] = [400, 415, 422];
+/** Words with which servers refuse a request of too many texts, by status 400 or 422: these have two of them. */
+const TOO_MANY: readonly RegExp[] = [
+  /\b(batch|texts|inputs|items|documents|array|list)\b/i,
+  /at most|max|limit|exceed|more than|too (many|large|long)/i,
+];
 
 /** Connects to a model. @throws as connectEmbeddings */
 export async function openEmbeddings(
@@ -84,15 +92,16 @@ export async function openEmbeddings(
   return own;
 }
 
-function checked(model: unknown, { expect, golden, dims }: EmbeddingsOptions): EmbeddingsOptions {
+function checked(model: unknown, { expect, golden, dims, maxTexts }: EmbeddingsOptions): EmbeddingsOptions {
   if (typeof model !== "string" || model === "") throw new TypeError(`model: expected a name, got ${show(model)}`);
   if (expect === undefined && golden === undefined)
     throw new TypeError("embeddings: `expect` or `golden` is needed, so that vectors of two models never mix");
   if (expect !== undefined && (typeof expect.identity !== "string" || typeof expect.variant !== "string"))
     throw new TypeError(`expect: expected { identity, variant }, got ${show(expect)}`);
-  if (dims !== undefined && !(Number.isSafeInteger(dims) && dims >= 1))
-    throw new RangeError(`dims: expected a whole number from 1, got ${show(dims)}`);
-  if (golden === undefined) return { expect, golden, dims };
+  for (const [name, value] of Object.entries({ dims, maxTexts }))
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
+      throw new RangeError(`${name}: expected a whole number from 1, got ${show(value)}`);
+  if (golden === undefined) return { expect, golden, dims, maxTexts };
   const { texts, vectors } = golden;
   checkTexts("golden.texts", texts);
   if (texts.length === 0 || texts.length > TEXTS_MAX || vectors.length !== texts.length)
@@ -100,7 +109,7 @@ function checked(model: unknown, { expect, golden, dims }: EmbeddingsOptions): E
   for (const [i, vector] of vectors.entries())
     if (!(vector.length > 0) || !(norm(vector) > 0) || (dims !== undefined && vector.length !== dims))
       throw new TypeError(`golden.vectors: number ${i} is no vector${dims === undefined ? "" : ` of ${dims} numbers`}`);
-  return { expect, dims, golden: { texts: [...texts], vectors: vectors.map((x) => Float32Array.from(x)) } };
+  return { expect, dims, maxTexts, golden: { texts: [...texts], vectors: vectors.map((x) => Float32Array.from(x)) } };
 }
 
 /** Half of a surrogate pair is no text in UTF-8. */
@@ -118,6 +127,21 @@ interface Reply {
   readonly vectors: readonly Float32Array[];
   readonly tokens: number | null;
   readonly stated: Stated;
+  /** The model's name as the reply has it; null where it has none. */
+  readonly name: string | null;
+}
+
+/** A server's model as a check found it: its statement, and its name in replies, undefined until there was one. */
+interface Found {
+  readonly stated: Stated;
+  name: string | null | undefined;
+}
+
+/** A request that was refused since it has too many texts. */
+interface Refused {
+  /** How many the next one may have. */
+  readonly most: number;
+  readonly attempts: number;
 }
 
 class Embeddings implements RemoteEmbeddings {
@@ -126,10 +150,12 @@ class Embeddings implements RemoteEmbeddings {
   readonly #close: () => void;
   readonly #model: string;
   readonly #options: EmbeddingsOptions;
-  /** The statement of each server that has the right model. */
-  readonly #checks: Map<Endpoint, Promise<Stated>> = new Map();
+  /** Each server that has the right model, as it was found. */
+  readonly #checks: Map<Endpoint, Promise<Found>> = new Map();
   /** Servers that refused base64. */
   readonly #lists: Set<Endpoint> = new Set();
+  /** Texts of one request at most, by the option and by what servers said. */
+  #most: number;
   /** Length of vectors; null until there was one. */
   #width: number | null = null;
 
@@ -145,6 +171,7 @@ class Embeddings implements RemoteEmbeddings {
     this.#close = close;
     this.#model = model;
     this.#options = options;
+    this.#most = options.maxTexts ?? TEXTS_MAX;
     this.#width = options.dims ?? options.golden?.vectors[0]?.length ?? null;
   }
 
@@ -165,11 +192,18 @@ class Embeddings implements RemoteEmbeddings {
     const endpoints = new Set<string>();
     let attempts = 0;
     let tokens: number | null = 0;
-    for (let at = 0; at < texts.length; at += TEXTS_MAX) {
-      const answer = await this.#ask(texts.slice(at, at + TEXTS_MAX), signal, timeoutMs);
+    let most = Infinity;
+    for (let at = 0; at < texts.length;) {
+      const part = texts.slice(at, at + Math.min(most, this.#most));
+      const answer = await this.#ask(part, signal, timeoutMs);
+      attempts += answer.attempts;
+      if ("most" in answer) {
+        most = answer.most;
+        continue;
+      }
+      at += part.length;
       for (const vector of answer.value.vectors) vectors.push(vector);
       endpoints.add(answer.endpoint.url);
-      attempts += answer.attempts;
       tokens = tokens === null || answer.value.tokens === null ? null : tokens + answer.value.tokens;
     }
     return { vectors, info: { endpoints: [...endpoints], attempts, tokens, ms: effects.now() - startMs } };
@@ -179,27 +213,56 @@ class Embeddings implements RemoteEmbeddings {
     texts: readonly string[],
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
-  ): Promise<Answer<Reply>> {
-    let stated: Stated = null;
-    return call(this.#context, {
+  ): Promise<Answer<Reply> | Refused> {
+    let found: Found = { stated: null, name: undefined };
+    /** Set where the last attempt was refused as too many. */
+    let most: number | null = null;
+    const own = {
       ...{ signal, timeoutMs },
-      request: async (to) => {
-        stated = await unlessAborted(this.#checked(to), signal);
+      request: async (to: Endpoint) => {
+        most = null;
+        found = await unlessAborted(this.#checked(to), signal);
         return this.#requestOf(to, texts);
       },
-      read: (reply) => {
+      read: (reply: HttpReply) => {
         const read = this.#read(reply, texts.length);
-        if (!isSame(read.stated, stated)) throw otherModel("it has another model than when it was checked");
+        if (!isSame(read.stated, found.stated)) throw otherModel("it has another model than when it was checked");
+        if (found.name === undefined) found.name = read.name;
+        checkName(read.name, found.name);
         return read;
       },
-      adapts: (failure, to) => {
-        if (REFUSALS.includes(failure.status) && !this.#lists.has(to)) {
-          this.#lists.add(to);
-          return true;
-        }
-        return this.#forget(to);
+      adapts: (failure: Failure, to: Endpoint) => {
+        most = this.#fewer(failure, texts.length);
+        return most === null && (this.#takesLists(failure, to) || this.#forget(to));
       },
-    });
+    };
+    try {
+      return await call(this.#context, own);
+    } catch (error) {
+      const attempts = isSelvedgeError(error) ? error.details["attempts"] : null;
+      if (most === null || typeof attempts !== "number") throw error;
+      return { most, attempts };
+    }
+  }
+
+  /** Returns how many texts a server may take that refused so many of them; null where that is not why. */
+  #fewer({ status, message }: Failure, count: number): number | null {
+    const isTooLarge = status === 413;
+    if (count === 1 || !(isTooLarge || status === 400 || status === 422)) return null;
+    const isTooMany = TOO_MANY.every((x) => x.test(message));
+    if (!isTooLarge && !isTooMany) return null;
+    const words = message.replace(/^status \d+/, "");
+    const named = isTooMany ? (words.match(/\d+/g) ?? []).map(Number).filter((x) => x >= 1 && x < count) : [];
+    if (named.length > 0) return (this.#most = Math.min(this.#most, Math.max(...named)));
+    // Half of them, for these texts: others may be shorter.
+    return Math.ceil(count / 2);
+  }
+
+  /** Whether a server may have refused base64: it is asked for lists of numbers from now on. */
+  #takesLists({ status }: Failure, to: Endpoint): boolean {
+    if (!REFUSALS.includes(status) || this.#lists.has(to)) return false;
+    this.#lists.add(to);
+    return true;
   }
 
   /** A server that failed may come back with another model. */
@@ -209,7 +272,7 @@ class Embeddings implements RemoteEmbeddings {
   }
 
   /** Checks a server's model, once, for all callers: no caller's signal ends it. @throws Failure */
-  #checked(endpoint: Endpoint): Promise<Stated> {
+  #checked(endpoint: Endpoint): Promise<Found> {
     const known = this.#checks.get(endpoint);
     if (known !== undefined) return known;
     const check = this.#check(endpoint);
@@ -220,21 +283,21 @@ class Embeddings implements RemoteEmbeddings {
     return check;
   }
 
-  async #check(endpoint: Endpoint): Promise<Stated> {
+  async #check(endpoint: Endpoint): Promise<Found> {
     const { expect, golden } = this.#options;
     const stated = await this.#stated(endpoint);
     if (stated !== null && expect !== undefined) {
-      if (isSame(stated, expect)) return stated;
+      if (isSame(stated, expect)) return { stated, name: undefined };
       throw otherModel(`it states the identity ${stated.identity} and the variant "${stated.variant}"`);
     }
     if (golden === undefined) throw otherModel("it states no identity, and there is no `golden` to check it by");
-    const { vectors } = await this.#golden(endpoint, golden.texts);
+    const { vectors, name } = await this.#golden(endpoint, golden.texts);
     for (const [i, vector] of vectors.entries()) {
       const found = cosine(vector, golden.vectors[i] as ArrayLike<number>);
       if (!(found >= COSINE_MIN))
         throw otherModel(`it answers text ${i} of the golden with a cosine of ${found.toFixed(4)}`);
     }
-    return stated;
+    return { stated, name };
   }
 
   async #stated(endpoint: Endpoint): Promise<Stated> {
@@ -250,15 +313,29 @@ class Embeddings implements RemoteEmbeddings {
     }
   }
 
-  async #golden(endpoint: Endpoint, texts: readonly string[]): Promise<Reply> {
-    try {
-      return this.#read(await this.#once(await this.#requestOf(endpoint, texts)), texts.length);
-    } catch (error) {
-      if (error instanceof ReplyError) throw otherModel(`it answers the golden otherwise: ${error.message}`);
-      if (!(error instanceof Failure) || !REFUSALS.includes(error.status) || this.#lists.has(endpoint)) throw error;
-      this.#lists.add(endpoint);
-      return this.#golden(endpoint, texts);
+  async #golden(
+    endpoint: Endpoint,
+    texts: readonly string[],
+  ): Promise<{ vectors: Float32Array[]; name: string | null | undefined }> {
+    const vectors: Float32Array[] = [];
+    let name: string | null | undefined;
+    let most = Infinity;
+    while (vectors.length < texts.length) {
+      const part = texts.slice(vectors.length, vectors.length + Math.min(most, this.#most));
+      try {
+        const reply = this.#read(await this.#once(await this.#requestOf(endpoint, part)), part.length);
+        if (name === undefined) name = reply.name;
+        checkName(reply.name, name);
+        vectors.push(...reply.vectors);
+      } catch (error) {
+        if (error instanceof ReplyError) throw otherModel(`it answers the golden otherwise: ${error.message}`);
+        if (!(error instanceof Failure)) throw error;
+        const fewer = this.#fewer(error, part.length);
+        most = fewer ?? most;
+        if (fewer === null && !this.#takesLists(error, endpoint)) throw error;
+      }
     }
+    return { vectors, name };
   }
 
   /** Sends a request of a check, bounded as an attempt. */
@@ -289,7 +366,7 @@ class Embeddings implements RemoteEmbeddings {
   /** Reads a reply. @throws ReplyError */
   #read({ bytes }: HttpReply, count: number): Reply {
     const reply = asObject(parse(decodeText(bytes, "the reply")), "the reply");
-    const { data, usage } = reply;
+    const { data, usage, model } = reply;
     if (!Array.isArray(data) || data.length !== count)
       throw new ReplyError(`the reply has ${Array.isArray(data) ? data.length : "no"} vectors for ${count} texts`);
     const vectors: Float32Array[] = [];
@@ -305,12 +382,22 @@ class Embeddings implements RemoteEmbeddings {
     }
     const tokens =
       typeof usage === "object" && usage !== null ? (usage as Record<string, unknown>)["prompt_tokens"] : null;
-    return { vectors, tokens: typeof tokens === "number" ? tokens : null, stated: statedIn(reply) };
+    return {
+      ...{ vectors, stated: statedIn(reply) },
+      tokens: typeof tokens === "number" ? tokens : null,
+      name: typeof model === "string" ? model : null,
+    };
   }
 }
 
 function otherModel(why: string): Failure {
   return new Failure(`the server's model is not known to be the right one: ${why}`, { reason: "other-model" });
+}
+
+/** Refuses the reply of a server that states no identity and names another model than before. @throws Failure */
+function checkName(name: string | null, before: string | null): void {
+  if (name === before) return;
+  throw otherModel(`its reply is of the model ${show(name)}, when it was checked it was ${show(before)}`);
 }
 
 function isSame(a: Stated, b: Stated): boolean {

@@ -116,11 +116,11 @@ export interface EmbeddingsClientOptions extends Omit<RemoteOptions, "binary" | 
  * const { vectors } = await texts.embed(["a cat", "two dogs"]);
  */
 export async function connectEmbeddings(options: EmbeddingsClientOptions): Promise<RemoteEmbeddings> {
-  const { model, expect, golden, dims, ...rest } = options;
+  const { model, expect, golden, dims, maxTexts, ...rest } = options;
   const stop = new AbortController();
   const { context, headers } = partsOf(rest, options.effects ?? networkEffects(), stop.signal);
   const { openEmbeddings } = await import("./embeddings.ts");
-  return openEmbeddings(context, headers, model, { expect, golden, dims }, () => {
+  return openEmbeddings(context, headers, model, { expect, golden, dims, maxTexts }, () => {
     stop.abort(closedError());
   });
 }

@@ -375,6 +375,126 @@ describe("the client", () => {
     }
   });
 
+  test("refuses a server that states nothing and answers by another model than when it was checked", async () => {
+    let [seed, name] = [1, "words"];
+    const other = await startOther((texts) => ({
+      body: { ...listOf(texts.map((x) => vectorOf(x, seed))), model: name },
+    }));
+    /** Two models behind one address: the golden's texts always meet the right one. */
+    const mixed = await startOther((texts) => {
+      const isGolden = texts.every((x) => golden.texts.includes(x) || x === "a");
+      const own = isGolden ? 1 : 2;
+      return { body: { ...listOf(texts.map((x) => vectorOf(x, own))), ...(isGolden && { model: "words" }) } };
+    });
+    try {
+      const model = await connect([other.url], { golden }, { attempts: 2 });
+      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+      [seed, name] = [2, "words-2"];
+      await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
+      // Another name of the right model, as the golden shows.
+      seed = 1;
+      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+      const two = await connect([mixed.url], { golden }, { attempts: 2 });
+      const error = await two.embed(["sea"]).catch((x: unknown) => x);
+      expect(error).toMatchObject(refusal);
+      expect((error as Error).message).toContain('its reply is of the model null, when it was checked it was "words"');
+    } finally {
+      other.close();
+      mixed.close();
+    }
+  });
+
+  const sea = (count: number): string[] => Array.from({ length: count }, (_, i) => WORDS[i % 5] ?? "");
+  const tooMany = (most: number): [number, object] => [422, { error: `batch size too large, maximum is ${most}` }];
+
+  test.each<[string, (texts: readonly string[]) => [number, object] | null, number[], number[]]>([
+    ["names its limit", (x) => (x.length > 32 ? tooMany(32) : null), [128, 32, 32, 32, 32, 22], [32, 32, 32, 32, 22]],
+    [
+      "names its limit in the words of text-embeddings-inference",
+      (x) => (x.length > 64 ? [422, { error: `batch size ${x.length} > maximum allowed batch size 64` }] : null),
+      [128, 64, 64, 22],
+      [64, 64, 22],
+    ],
+    [
+      "says that there are too many, and not how many it takes",
+      (x) => (x.length > 40 ? [400, { error: { message: "Too many inputs in request" } }] : null),
+      [128, 64, 32, 32, 32, 32, 22],
+      [128, 64, 32, 32, 32, 32, 22],
+    ],
+    [
+      "says that the body is too large",
+      (x) => (x.length > 100 ? [413, {}] : null),
+      [128, 64, 64, 22],
+      [128, 64, 64, 22],
+    ],
+  ])("sends fewer texts at once to a server that %s", async (_, refuse, first, second) => {
+    const sizes: number[] = [];
+    const other = await startOther((texts) => {
+      sizes.push(texts.length);
+      const [status, body] = refuse(texts) ?? [200, listOf(texts.map((x) => vectorOf(x)))];
+      return { status, body };
+    });
+    try {
+      const model = await connect([other.url], { golden });
+      for (const expected of [first, second]) {
+        sizes.length = 0;
+        const { vectors, info } = await model.embed(sea(150));
+        for (const [i, text] of sea(150).entries()) expectClose(vectors[i], vectorOf(text));
+        expect([sizes, info.attempts]).toEqual([expected, expected.length]);
+      }
+    } finally {
+      other.close();
+    }
+  });
+
+  test("gives up on a server that refuses a single text as too large or too many, or for another reason", async () => {
+    for (const [status, words, most] of [
+      [413, "", 8],
+      [422, "too many texts, at most 1", 3],
+      [400, "inputs: at most 9 in a batch", 7],
+      [400, "the first text has no language", 2],
+    ] as const) {
+      let sent = 0;
+      const other = await startOther((texts, { input }) => {
+        if (texts.length <= 2 && input !== undefined && !texts.includes("moon"))
+          return { body: listOf(texts.map((x) => vectorOf(x))) };
+        sent += 1;
+        return { status, body: { error: words } };
+      });
+      try {
+        const model = await connect([other.url], { golden });
+        await expect(model.embed(new Array<string>(128).fill("moon"))).rejects.toMatchObject({
+          code: "remote-failed",
+          details: { status },
+        });
+        expect(sent).toBeLessThanOrEqual(most);
+      } finally {
+        other.close();
+      }
+    }
+  });
+
+  test("sends at most `maxTexts` texts at once, also of the golden, and fewer where the server refuses these", async () => {
+    const sizes: number[] = [];
+    const other = await startOther((texts) => {
+      sizes.push(texts.length);
+      if (texts.length > 4) return { status: 422, body: { detail: [{ msg: "List should have at most 4 items" }] } };
+      return { body: { ...listOf(texts.map((x) => vectorOf(x))), model: "words" } };
+    });
+    const many = { texts: sea(9), vectors: sea(9).map((x) => vectorOf(x)) };
+    try {
+      await connect([other.url], { golden: many, maxTexts: 3 });
+      expect(sizes).toEqual([3, 3, 3, 1]);
+      sizes.length = 0;
+      const model = await connect([other.url], { golden: many, maxTexts: 7 });
+      expect(sizes).toEqual([7, 4, 4, 1, 1]);
+      await model.embed(sea(5));
+      expect(sizes.slice(5)).toEqual([4, 1]);
+    } finally {
+      other.close();
+    }
+  });
+
   test("sends lists of numbers to a server that refuses base64", async () => {
     const formats: unknown[] = [];
     const other = await startOther((texts, { encoding_format: format }) => {
@@ -452,6 +572,7 @@ describe("the client", () => {
         [{ golden: { texts: ["a"], vectors: [[0, 0]] } }, "golden.vectors: number 0 is no vector"],
         [{ golden: { texts: ["a"], vectors: [[1, 0]] }, dims: 3 }, "is no vector of 3 numbers"],
         [{ golden, dims: 0 }, "dims: expected"],
+        [{ golden, maxTexts: 0 }, "maxTexts: expected a whole number from 1"],
         [{ expect: { identity: 1, variant: "f32" } as never }, "expect: expected"],
       ];
       for (const [options, message] of bad) await expect(connect([other.url], options)).rejects.toThrow(message);
