@@ -99,6 +99,22 @@ test("where this device answers first, the copy is cancelled and counted", async
   expect([hedges.sent, hedges.won, remote.requests, local.requests]).toEqual([1, 0, 1, 61]);
 });
 
+test("a copy that waited for its lane until this device answered was not sent, and is not counted", async () => {
+  const remote = { ...USUAL, hedge: true, costMs: 100_000, concurrency: 1 };
+  const { scene, model, late } = await open(true, { remote });
+  const before = inferred(scene);
+  scene.server.ms = 4_000;
+  const other = scene.run(model, 1, { placement: "remote" });
+  await scene.pass(20);
+  expect(inferred(scene) - before).toBe(1);
+  late.push(1_000);
+  const { info } = await scene.world.finish(scene.run(model, 21));
+  expect(info.placement).toBe("local");
+  await scene.world.finish(other);
+  await scene.pass(5_000);
+  expect([inferred(scene) - before, offloadOf(scene).hedges]).toEqual([1, { sent: 0, won: 0, seconds: 0 }]);
+});
+
 test("each request has one answer, and at most a tenth of them a copy, however late this device is", async () => {
   const { scene, model, late } = await open();
   const before = { ...scene.engine.stats().requests };

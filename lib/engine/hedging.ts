@@ -19,7 +19,7 @@ import { WakeTimer } from "./wake-timer.ts";
 /** A copy of a request. */
 interface Copy {
   readonly stop: Stop;
-  /** When a lane took it; null before. */
+  /** When a lane began to send it; null before: one that is cancelled until then costs the server nothing. */
   sentMs: number | null;
 }
 
@@ -155,12 +155,6 @@ export class Hedging {
       // Not within the scheduler's own call.
       else queueMicrotask(() => this.#copies.get(id)?.stop.abort(new SelvedgeError("closed", "A copy is tried once.")));
     }
-    for (const decision of decisions)
-      if (decision.type === "start")
-        for (const id of decision.ids) {
-          const copy = this.#copies.get(id);
-          if (copy !== undefined) copy.sentMs ??= now;
-        }
     this.#hedger.handle(event, now, decisions);
     this.#timer.set(this.#hedger.wakeMs);
   }
@@ -189,7 +183,10 @@ export class Hedging {
     race.add(copy);
     let id = 0;
     const asked = { ...work.asked, signal: copy.stop };
-    const run = this.#submit({ ...work, routes: [route], message, asked }, (given) => {
+    const onBegun = (): void => {
+      copy.sentMs ??= effects.now();
+    };
+    const run = this.#submit({ ...work, routes: [route], message, asked, onBegun }, (given) => {
       id = given;
       this.#copies.set(id, copy);
     });

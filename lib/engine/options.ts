@@ -58,7 +58,7 @@ export interface CascadeOptions {
 
 /** Limits of copies that are sent to servers. */
 export interface HedgeOptions {
-  /** Copies at most, as a share of the requests that may run on either side, 0 to 1. Default 0.1. */
+  /** Rows of copies at most, as a share of the rows of requests that may run on either side, 0 to 1. Default 0.1. */
   readonly share?: number | undefined;
   /** Quantile of this device's last latencies after which a copy is sent, 0.5 to 0.999. Default 0.95. */
   readonly quantile?: number | undefined;

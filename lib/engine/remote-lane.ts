@@ -82,8 +82,13 @@ export function createRemoteLane(
         if (taken.length > 0) tell({ selvedge: "call", call, leftMs });
         return taken;
       };
+      const onPhase: LaneRunOptions["onPhase"] = (phase) => {
+        options.onPhase?.(phase);
+        if (phase !== "running") return;
+        for (const { id, work } of waiting) if (!batch.withdrawn.has(id)) work.onBegun?.();
+      };
       return super
-        .run(model, take, options)
+        .run(model, take, { ...options, onPhase })
         .catch((error: unknown): Ran => {
           const isOver = codeOf(error) === "deadline-exceeded" || (late !== null && waiting.size === 0);
           if (isOver && sentMs > 0 && endMs > sentMs) {

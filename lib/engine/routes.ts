@@ -58,6 +58,8 @@ export interface Work {
   readonly asked: Asked;
   /** The step of a recurrent state; else undefined. */
   readonly state?: StateStep | undefined;
+  /** Called when a lane to a server begins its run. */
+  readonly onBegun?: (() => void) | undefined;
 }
 
 /** Routing state of a step. */

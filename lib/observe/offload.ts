@@ -26,11 +26,11 @@ export interface ServerTraffic {
 
 /** Copies of requests that were sent to servers, since this device was late (`remote.hedge`): extra work of the servers. */
 export interface HedgeCounts {
-  /** Copies that a lane to a server took. */
+  /** Copies that were sent; one that was cancelled while it waited for its lane was not. */
   readonly sent: number;
   /** Those that answered first. */
   readonly won: number;
-  /** Time in s from their start on a lane to their answer or their cancel; `server` has their HTTP requests. */
+  /** Time in s from then to their answer or their cancel; `server` has their HTTP requests. */
   readonly seconds: number;
 }
 

@@ -100,6 +100,7 @@ export interface WaitingBatch {
     readonly id: number;
     readonly work: {
       readonly routes: readonly { readonly backend: BackendName }[];
+      readonly onBegun?: (() => void) | undefined;
       readonly asked: {
         readonly signal: Signal | undefined;
         readonly isRefusable: boolean;

@@ -142,6 +142,25 @@ test("a moment without a token passes, and a copy that was not sent gives its to
   expect(line.hedger.due(now + 100)).toHaveLength(1);
 });
 
+test("a copy takes a token for each of its rows, and a request adds its share for each", () => {
+  const line = new Line();
+  // 120 rows in batches are 12 tokens, of which 10 are kept; then 6.4 for each batch of 64 rows.
+  const now = line.answer([...HUNDRED, ...HUNDRED.slice(0, 20)]);
+  const large = { rows: 64 };
+  let later = now;
+  for (let id = 201; id <= 220; id += 1) {
+    line.arrive(id, later, large);
+    line.end(line.start([id], later), (later += 10));
+  }
+  // 64 tokens are there, as many as the largest request has rows: one copy.
+  for (let id = 1; id <= 3; id += 1) line.arrive(id, later, large);
+  const due = line.hedger.due(later + 100);
+  expect(due.map(({ id }) => id)).toEqual([1]);
+  line.hedger.unsent(1);
+  line.arrive(4, later + 200, large);
+  expect(line.hedger.due(later + 300).map(({ id }) => id)).toEqual([4]);
+});
+
 test("a copy that answers first teaches that this device took at least as long", () => {
   const line = new Line();
   let now = line.answer(HUNDRED);

@@ -3,16 +3,17 @@
 // copies and takes the first answer.
 //
 // A request is hedged once, when it has no answer within the p95 of the last answers of this device (Dean and Barroso,
-// "The Tail at Scale", 2013), and a token is there. Each request that may run on either side adds `share` of a token, and
-// a copy takes one, so that copies are never more than that share of the requests. A moment without a token passes: under
-// overload all requests are late, and copies would only add to it.
+// "The Tail at Scale", 2013), and a token for each of its rows is there: a server's work grows with them. Each row of a
+// request that may run on either side adds `share` of a token, and a copy takes one for each of its rows, so that rows of
+// copies are never more than that share of all. A moment without enough tokens passes: under overload all requests are
+// late, and copies would only add to it.
 import { quantile } from "../core/quantile.ts";
 import type { Decision, SchedulerEvent, Step } from "./events.ts";
 import { Heap } from "./heap.ts";
 
 /** Limits of hedging. */
 export interface HedgeLimits {
-  /** Copies at most, as a share of the requests that may run on either side, 0 to 1. */
+  /** Rows of copies at most, as a share of those of requests that may run on either side, 0 to 1. */
   readonly share: number;
   /** Quantile of this device's latency after which a copy is sent, 0 to 1. */
   readonly quantile: number;
@@ -27,7 +28,7 @@ export interface HedgeDecision {
 
 /** Defaults of HedgeLimits. */
 export const HEDGE_DEFAULTS: HedgeLimits = { share: 0.1, quantile: 0.95 };
-/** Tokens at most: a calm hour must not allow a burst. */
+/** Tokens at most, or as many as the largest request has rows: a calm hour must not allow a burst. */
 const TOKENS_MAX = 10;
 /** Latencies that are kept for each model, variant, backend and number of rows; and the number from which they count. */
 const KEPT = 100;
@@ -39,6 +40,7 @@ const KEYS = 256;
 interface Pending {
   readonly id: number;
   readonly key: string;
+  readonly rows: number;
   readonly arrivedMs: number;
   readonly atMs: number;
   readonly afterMs: number;
@@ -65,6 +67,7 @@ export class Hedger {
   readonly #batches: Map<number, { readonly ids: Set<number>; readonly isRemote: boolean }> = new Map();
   readonly #latencies: Map<string, Latencies> = new Map();
   #tokens = 0;
+  #tokensMax = TOKENS_MAX;
 
   constructor(limits: HedgeLimits = HEDGE_DEFAULTS) {
     this.#limits = limits;
@@ -95,25 +98,25 @@ export class Hedger {
     }
   }
 
-  /** Returns the requests that are to be sent to a server as well, at most one for each token; each is returned once. */
+  /** Returns the requests that are to be sent to a server as well, at most one row for each token; each is returned once. */
   due(now: number): HedgeDecision[] {
     const found: HedgeDecision[] = [];
     for (let next; (next = this.#byTime.first()) !== undefined && next.atMs <= now;) {
       this.#byTime.remove(next);
-      if (next.isRemote || this.#tokens < 1) continue;
-      this.#tokens -= 1;
+      if (next.isRemote || this.#tokens < next.rows) continue;
+      this.#tokens -= next.rows;
       next.isHedged = true;
       found.push({ id: next.id, afterMs: next.afterMs });
     }
     return found;
   }
 
-  /** Returns the token of a copy that was not sent. */
+  /** Returns the tokens of a copy that was not sent. */
   unsent(id: number): void {
     const pending = this.#pending.get(id);
     if (pending?.isHedged !== true) return;
     pending.isHedged = false;
-    this.#tokens = Math.min(TOKENS_MAX, this.#tokens + 1);
+    this.#add(pending.rows);
   }
 
   #arrive({ id, routes, rows, arrivedMs, state }: Step, isAgain: boolean, now: number): void {
@@ -122,14 +125,19 @@ export class Hedger {
     // A route without a key is still loading.
     const isEither = key !== "" && !isServer(routes[0]) && routes.some(isServer);
     if (isAgain || state !== undefined || !isEither) return;
-    this.#tokens = Math.min(TOKENS_MAX, this.#tokens + this.#limits.share);
+    this.#tokensMax = Math.max(this.#tokensMax, rows);
+    this.#add(this.#limits.share * rows);
     const own = `${key} ${rows}`;
     const values = this.#latencies.get(own)?.values ?? [];
     const afterMs = values.length < ENOUGH ? Infinity : (quantile(values, this.#limits.quantile) ?? Infinity);
     const atMs = Math.max(now, arrivedMs + afterMs);
-    const pending = { id, key: own, arrivedMs, atMs, afterMs, isRemote: false, isHedged: false, place: -1 };
+    const pending = { id, key: own, rows, arrivedMs, atMs, afterMs, isRemote: false, isHedged: false, place: -1 };
     this.#pending.set(id, pending);
     if (atMs < Infinity) this.#byTime.put(pending);
+  }
+
+  #add(tokens: number): void {
+    this.#tokens = Math.min(this.#tokensMax, this.#tokens + tokens);
   }
 
   #set(id: number, isRemote: boolean): void {
