@@ -96,6 +96,9 @@ function checked(model: unknown, { expect, golden, dims, maxTexts }: EmbeddingsO
   if (typeof model !== "string" || model === "") throw new TypeError(`model: expected a name, got ${show(model)}`);
   if (expect === undefined && golden === undefined)
     throw new TypeError("embeddings: `expect` or `golden` is needed, so that vectors of two models never mix");
+  for (const [name, value] of Object.entries({ expect, golden }))
+    if (value !== undefined && (typeof value !== "object" || (value as unknown) === null))
+      throw new TypeError(`${name}: expected an object, got ${show(value)}`);
   if (expect !== undefined && (typeof expect.identity !== "string" || typeof expect.variant !== "string"))
     throw new TypeError(`expect: expected { identity, variant }, got ${show(expect)}`);
   for (const [name, value] of Object.entries({ dims, maxTexts }))
@@ -104,6 +107,8 @@ function checked(model: unknown, { expect, golden, dims, maxTexts }: EmbeddingsO
   if (golden === undefined) return { expect, golden, dims, maxTexts };
   const { texts, vectors } = golden;
   checkTexts("golden.texts", texts);
+  const isList: boolean = Array.isArray(vectors);
+  if (!isList) throw new TypeError(`golden.vectors: expected a list of vectors, got ${show(vectors)}`);
   if (texts.length === 0 || texts.length > TEXTS_MAX || vectors.length !== texts.length)
     throw new TypeError(`golden: expected 1 to ${TEXTS_MAX} texts and a vector for each`);
   for (const [i, vector] of vectors.entries())

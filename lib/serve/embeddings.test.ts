@@ -568,6 +568,9 @@ describe("the client", () => {
     try {
       const bad: [EmbeddingsOptions, string][] = [
         [{}, "`expect` or `golden` is needed"],
+        [{ golden: null as never }, "golden: expected an object, got null"],
+        [{ expect: null as never, golden }, "expect: expected an object, got null"],
+        [{ golden: { texts: ["a"], vectors: null as never } }, "golden.vectors: expected a list of vectors, got null"],
         [{ golden: { texts: [], vectors: [] } }, "golden: expected 1 to 128 texts"],
         [{ golden: { texts: ["a"], vectors: [[0, 0]] } }, "golden.vectors: number 0 is no vector"],
         [{ golden: { texts: ["a"], vectors: [[1, 0]] }, dims: 3 }, "is no vector of 3 numbers"],
