@@ -169,6 +169,9 @@ const BOUNDS: Readonly<Record<string, readonly [number, number]>> = {
 
 function check({ classes, growths, curves, ...rest }: Fleet): void {
   for (const [name, value] of Object.entries(rest)) checkNumber(name, name, value);
+  for (const [path, group] of Object.entries({ classes, growths }))
+    for (const [name, own] of Object.entries(group))
+      if (typeof own !== "object") throw new TypeError(`${path}.${name}: expected an object, got ${show(own)}`);
   for (const [name, own] of Object.entries(classes))
     for (const key of ["share", "factor", "lanes", "lineMbit", "rttMs"] as const)
       if (key !== "factor" || own.factor !== null) checkNumber(`classes.${name}.${key}`, key, own[key]);
@@ -182,6 +185,9 @@ function check({ classes, growths, curves, ...rest }: Fleet): void {
       checkNumber(`growths.${name}.${key}`, key, own[key]);
     if (own.counts !== "requests" && own.counts !== "devices")
       throw new TypeError(`growths.${name}.counts: expected "requests" or "devices", got ${show(own.counts)}`);
+    for (const key of ["unit", "model", "curve"] as const)
+      if (typeof own[key] !== "string" || own[key] === "")
+        throw new TypeError(`growths.${name}.${key}: expected a name, got ${show(own[key])}`);
     if (!Array.isArray(own.sizes) || own.sizes.length === 0 || !own.sizes.every((x) => x >= 1 && x <= 1e12))
       throw new TypeError(`growths.${name}.sizes: expected numbers from 1, got ${show(own.sizes)}`);
     if (curves[own.curve] === undefined)

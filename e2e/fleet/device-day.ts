@@ -58,9 +58,11 @@ export function playDay(fleet: Fleet, growth: Growth, own: DeviceClass, model: M
       day.requests[hour] = (day.requests[hour] ?? 0) + 1;
       if (isRemote) day.remote[hour] = (day.remote[hour] ?? 0) + 1;
     };
-    if (factor === Infinity) for (const ms of atMs) noted(ms, true);
-    else {
-      const remoteMs = own.rttMs + (model.inputBytes * 8) / (lineMbit * fleet.uploadShare * 1_000) + model.serverMs;
+    const remoteMs = own.rttMs + (model.inputBytes * 8) / (lineMbit * fleet.uploadShare * 1_000) + model.serverMs;
+    if (factor === Infinity) {
+      for (const ms of atMs) noted(ms, true);
+      if (remoteMs > growth.deadlineMs) day.late += atMs.length;
+    } else {
       const sessions = { fleet, growth, lanes: own.lanes, runMs: model.runMs * factor, remoteMs, readyMs };
       day.late += playSession(sessions, atMs, random.below(2 ** 31), noted);
     }

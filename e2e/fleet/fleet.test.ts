@@ -1,4 +1,5 @@
 // Numbers of the fleet against what is known of queues and of samples.
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -244,6 +245,34 @@ describe("the table", () => {
     expect(text).toMatch(/\| 1 M +\| 1 K +\|/);
   });
 
+  test("says which share of the answers is in time and late; a few late ones are not rounded away", () => {
+    const [row] = play(FLEET, FACTS, "1");
+    if (row === undefined) throw new Error("no row");
+    const column = (lateShare: number): string => {
+      const [head = "", , line = ""] = formatTable([{ ...row, lateShare }]).split("\n");
+      const cells = (text: string): string[] => text.split("|").map((x) => x.trim());
+      return cells(line)[cells(head).indexOf("in time, late")] ?? "";
+    };
+    expect([0, 0.000001, 0.0123, 0.5, 1].map(column)).toEqual([
+      "100.00 %, 0.00 %",
+      "99.99 %, 0.01 %",
+      "98.77 %, 1.23 %",
+      "50.00 %, 50.00 %",
+      "0.00 %, 100.00 %",
+    ]);
+  });
+
+  test("an answer of a server that comes after the deadline is late, also for a device that can't run the model", () => {
+    for (const [deadlineMs, late] of [
+      [1, 1],
+      [100_000, 0],
+    ] as const) {
+      const classes = { none: { share: 1, factor: null, lanes: 0, lineMbit: 15, rttMs: 60 } };
+      const [row] = play({ ...FLEET, classes, growths: { chat: { ...CHAT, deadlineMs } } }, FACTS, "1");
+      expect([row?.lateShare, row?.localShare.value]).toEqual([late, 0]);
+    }
+  });
+
   test("grows with the size, and its share stays", () => {
     const rows = play(FLEET, FACTS, "1");
     for (const [i, row] of rows.entries()) {
@@ -310,4 +339,35 @@ describe("assumptions", () => {
   ])("%s is refused", (text, message) => {
     expect(() => assume(FLEET, readSetting(text))).toThrow(message);
   });
+});
+
+describe("the command line", () => {
+  /** Runs it; returns its exit code and what it wrote to standard error. */
+  function command(...words: readonly string[]): Promise<readonly [code: unknown, text: string]> {
+    const args = ["--import", "tsx", join(ROOT, "e2e/fleet/main.ts"), ...words];
+    return new Promise((resolve) => {
+      execFile(process.execPath, args, (error, _, stderr) => {
+        resolve([error?.code ?? 0, stderr]);
+      });
+    });
+  }
+
+  test.each([
+    [["--nope"], "unknown option '--nope'"],
+    [["x"], "too many arguments"],
+    [["--set"], "argument missing"],
+    [["--devices", "1"], 'Expected a whole number from 2, got "1"'],
+    [["--engine", "none"], "Allowed choices are selvedge serve, triton"],
+    [["--calibrate", "--model", "none"], '--model: "none" is none of fashion-mlp'],
+    [["--set", "classes.x=5"], "classes.x: expected an object, got 5"],
+    [["--set", "growths.chat.unit=5"], "growths.chat.unit: expected a name, got 5"],
+  ])(
+    "refuses %j in a sentence, without a stack",
+    async (words, message) => {
+      const [code, text] = await command(...words);
+      expect([code, text.split("\n")[0]]).toEqual([1, expect.stringContaining(message)]);
+      expect(text).not.toMatch(/^ +at /m);
+    },
+    60_000,
+  );
 });

@@ -2,7 +2,7 @@
 // devices is sampled, each sampled device's day is played through the real scheduler, and the mean device is scaled.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { ROOT } from "../support/prepare.ts";
 import { Random } from "../../lib/test-support/random.ts";
 import { spread } from "../../lib/test-support/simulate/shares.ts";
@@ -15,46 +15,76 @@ import { addDay, addStratum, emptyStratum, estimate } from "./sample.ts";
 import type { Stratum } from "./sample.ts";
 import { formatTable, rowsOf } from "./table.ts";
 
-const HELP = `Servers that a fleet of devices needs, with and without devices that answer for themselves.
-
+const EXAMPLES = `
+Examples:
   npm run fleet                                     the table, on all cores
-  npm run fleet -- --growth chat                    one growth; may be given again
-  npm run fleet -- --set classes.desktop.share=0.5  another value; may be given again
+  npm run fleet -- --growth chat                    one growth
+  npm run fleet -- --set classes.desktop.share=0.5  another value
   npm run fleet -- --assume fleet.json              the same from a file: { "newShare": 0.3, "growths": { "chat": { … } } }
-  npm run fleet -- --calibrate                      measures \`selvedge serve\` on this machine, and writes the rates
+  npm run fleet -- --calibrate                      measures \`selvedge serve\` on this machine, and writes the rates`;
 
-  --devices N     devices of each class (default 10,000)
-  --seed S        another sample (default 1); equal seeds give equal tables
-  --growth NAME   only this growth
-  --assume FILE   replaces values; a class, growth or curve of another name is added, one that is null is left out
-  --set PATH=VALUE  replaces one value, after --assume
-  --engine NAME   server whose measured rate is used: "selvedge serve" (default) or "triton"
-  --json          everything as JSON
-  --write         writes the table into docs/fleet.md
-  --calibrate     measures servers in place of the table; --triton measures Triton too; --model NAME only this model
-  --help          this text`;
+interface Values {
+  readonly devices: number;
+  readonly seed: string;
+  readonly growth?: readonly string[];
+  readonly assume?: string;
+  readonly set: readonly string[];
+  readonly engine: string;
+  readonly json: boolean;
+  readonly write: boolean;
+  readonly calibrate: boolean;
+  readonly triton: boolean;
+  readonly model?: string;
+  readonly share: boolean;
+  readonly from: number;
+  readonly seeds: number;
+  readonly plan?: string;
+}
 
-const { values } = parseArgs({
-  options: {
-    devices: { type: "string", default: "10000" },
-    seed: { type: "string", default: "1" },
-    growth: { type: "string", multiple: true },
-    assume: { type: "string" },
-    set: { type: "string", multiple: true, default: [] },
-    engine: { type: "string", default: "selvedge serve" },
-    json: { type: "boolean", default: false },
-    write: { type: "boolean", default: false },
-    calibrate: { type: "boolean", default: false },
-    triton: { type: "boolean", default: false },
-    model: { type: "string" },
-    help: { type: "boolean", default: false },
-    // A process of several: devices from `from` on, of a plan in JSON.
-    share: { type: "boolean", default: false },
-    from: { type: "string", default: "0" },
-    seeds: { type: "string", default: "0" },
-    plan: { type: "string" },
-  },
-});
+const values = new Command("npm run fleet --")
+  .description(
+    "Servers that a fleet of devices needs, with and without devices that answer for themselves, and how many answers are late.",
+  )
+  .helpOption("-h, --help", "print this help")
+  .addOption(new Option("--devices <n>", "devices of each class").argParser(countOf).default(10_000))
+  .option("--seed <seed>", "another sample; equal seeds give equal tables", "1")
+  .addOption(new Option("--growth <name>", "only this growth; may be given again").argParser(more))
+  .option("--assume <file>", "replaces values; a class, growth or curve of another name is added, null leaves one out")
+  .addOption(
+    new Option("--set <path=value>", "replaces one value, after --assume; may be given again")
+      .argParser(more)
+      .default([], "none"),
+  )
+  .addOption(
+    new Option("--engine <name>", "server whose measured rate is used")
+      .choices(["selvedge serve", "triton"])
+      .default("selvedge serve"),
+  )
+  .option("--json", "everything as JSON", false)
+  .option("--write", "writes the table into docs/fleet.md", false)
+  .option("--calibrate", "measures servers in place of the table", false)
+  .option("--triton", "measures Triton too", false)
+  .option("--model <name>", "only this model is measured")
+  // A process of several: devices from `from` on, of a plan in JSON.
+  .addOption(new Option("--share").default(false).hideHelp())
+  .addOption(new Option("--from <n>").argParser(Number).default(0).hideHelp())
+  .addOption(new Option("--seeds <n>").argParser(Number).default(0).hideHelp())
+  .addOption(new Option("--plan <json>").hideHelp())
+  .addHelpText("after", EXAMPLES)
+  .showSuggestionAfterError()
+  .showHelpAfterError("(--help lists the options)")
+  .allowExcessArguments(false)
+  .parse()
+  .opts<Values>();
+
+function more(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
+function countOf(text: string): number {
+  if (/^\d{1,9}$/.test(text) && Number(text) >= 2) return Number(text);
+  throw new InvalidArgumentError(`Expected a whole number from 2, got "${text}".`);
+}
 
 /** Arguments of the processes. */
 interface Plan {
@@ -77,14 +107,13 @@ interface Part {
   readonly strata?: Readonly<Record<string, Readonly<Record<string, Stratum>>>>;
 }
 
-if (values.help) console.log(HELP);
-else if (values.share) playShare(JSON.parse(values.plan ?? "") as Plan);
+if (values.share) playShare(JSON.parse(values.plan ?? "") as Plan);
 else
   try {
     await start();
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exit(2);
+    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
   }
 
 async function start(): Promise<void> {
@@ -96,14 +125,16 @@ async function start(): Promise<void> {
   const models = [...new Set(names.map((name) => fleet.growths[name]?.model ?? ""))];
   if (values.calibrate) {
     const { calibrate } = await import("./calibrate.ts");
-    await calibrate(values.model === undefined ? models : [values.model], values.triton);
+    const { model } = values;
+    const all = new Set(Object.values(FLEET.growths).map((x) => x.model));
+    if (model !== undefined && !all.has(model))
+      throw new TypeError(`--model: "${model}" is none of ${[...all].join(", ")}`);
+    await calibrate(model === undefined ? models : [model], values.triton);
     return;
   }
   const calibration = readCalibration();
   const facts = Object.fromEntries(models.map((x) => [x, factsOf(x, values.engine, calibration)]));
-  const devices = Number(values.devices);
-  if (!Number.isSafeInteger(devices) || devices < 2)
-    throw new TypeError(`--devices: expected a whole number from 2, got "${values.devices}"`);
+  const { devices } = values;
   const strata = await sample({ fleet, seed: values.seed, names, facts }, devices);
   const rows = names.flatMap((name) => {
     const own = Object.entries(fleet.classes).map(([key, { share }]) => {
@@ -214,7 +245,7 @@ async function sample(plan: Plan, devices: number): Promise<NonNullable<Part["st
 
 /** Plays a part of the devices of each class and growth. */
 function playShare({ fleet, seed, names, facts }: Plan): void {
-  const [from, count] = [Number(values.from), Number(values.seeds)];
+  const { from, seeds: count } = values;
   const strata: Record<string, Record<string, Stratum>> = {};
   for (let i = from; i < from + count; i += 1) {
     for (const name of names) {

@@ -21,6 +21,7 @@ export interface FleetRow {
   /** Hosts of static files that the downloads of models need in the busiest minute; 0 without downloads. */
   readonly downloadHosts: number;
   readonly downloadBytes: number;
+  /** Share of requests that are answered after their deadline, here or by a server. */
   readonly lateShare: number;
 }
 
@@ -59,6 +60,7 @@ const COLUMNS = [
   "peak/s",
   "servers, all remote",
   "answered here [95 %]",
+  "in time, late",
   "peak/s to servers [95 %]",
   "servers with offload [95 %]",
   "file hosts for downloads",
@@ -78,6 +80,7 @@ export function formatTable(rows: readonly FleetRow[]): string {
       count(row.peakPerS),
       row.serversAllRemote.toLocaleString("en"),
       `${percent(value)} % [${percent(low)}, ${percent(high)}]`,
+      inTime(row.lateShare),
       `${count(peak.value)} [${count(peak.low)}, ${count(peak.high)}]`,
       `${servers.value.toLocaleString("en")} [${servers.low.toLocaleString("en")}, ${servers.high.toLocaleString("en")}]`,
       row.downloadHosts.toLocaleString("en"),
@@ -89,6 +92,12 @@ export function formatTable(rows: readonly FleetRow[]): string {
   const text = (line: readonly string[]): string => `| ${line.map((x, i) => x.padEnd(widths[i] ?? 0)).join(" | ")} |`;
   const rule = `| ${widths.map((x) => "-".repeat(x)).join(" | ")} |`;
   return [text(COLUMNS), rule, ...lines.map(text)].join("\n");
+}
+
+/** Formats the share in time and the late share, which is rounded up: no late answer is hidden. */
+function inTime(lateShare: number): string {
+  const late = Math.ceil(Number((1e4 * lateShare).toFixed(6))) / 100;
+  return `${(100 - late).toFixed(2)} %, ${late.toFixed(2)} %`;
 }
 
 const UNITS = [
