@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "serve-executor",
     breaks: "a cancelled request keeps its place in the queue",
     file: "lib/serve/executor.ts",
-    from: 'this.#tell({ type: "cancelled", id });',
+    from: 'this.#tell({ type: "cancelled", id: each });',
     to: "",
     test: EXECUTOR,
   },
