@@ -22,7 +22,7 @@ const onDemand = [
   "./own-description.js",
   "./repository-source.js",
   "./embed.js",
-  "./image-fault.js",
+  "./input-fault.js",
   "./remote-lanes.js",
   "./remote-load.js",
   "./hedging.js",
@@ -71,7 +71,7 @@ export default [
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
   part("engine/embed.js"),
-  part("engine/image-fault.js"),
+  part("engine/input-fault.js"),
   {
     ...part("engine/remote-lanes.js"),
     // The page has the checks of options already.

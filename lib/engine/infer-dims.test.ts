@@ -19,6 +19,8 @@ const port = (name: string, dims: Port["dims"], dtype: Port["dtype"] = "float32"
 const accept = (...ports: Port[]): Accepts => ({ ports, images: {} });
 const take = (accepts: Accepts, inputs: unknown): Feeds["tensors"] =>
   (takeInputs(effects, accepts, inputs as Inputs, false) as Feeds).tensors;
+const settle = async (accepts: Accepts, inputs: unknown): Promise<Feeds> =>
+  takeInputs(effects, accepts, inputs as Inputs, false);
 
 const SYMBOLS = ["batch", "width", "time"] as const;
 /** Ports of a few symbolic and fixed dims, sizes of the symbols, and which inputs come without their dims. */
@@ -98,13 +100,8 @@ test.each<[string, Port, unknown, RegExp]>([
     /^TypeError.*expected \{ dtype, dims, data \} or its Float32Array, got Array/,
   ],
   ["a DataView", port("x", [2]), new DataView(new ArrayBuffer(8)), /^TypeError.*or its Float32Array, got DataView/],
-])("an array alone is refused for %s", (_, wanted, value, message) => {
-  let error: unknown = null;
-  try {
-    take(accept(wanted), { x: value });
-  } catch (caught) {
-    error = caught;
-  }
+])("an array alone is refused for %s", async (_, wanted, value, message) => {
+  const error = await settle(accept(wanted), { x: value }).catch((caught: unknown) => caught);
   expect(String(error)).toMatch(message);
 });
 
@@ -139,9 +136,9 @@ test("tensors of ONNX Runtime Web are taken, whatever their type", () => {
   });
 });
 
-test("an ort.Tensor that is not on the CPU says where it is and what to do", () => {
+test("an ort.Tensor that is not on the CPU says where it is and what to do", async () => {
   const x = ort.Tensor.fromGpuBuffer({} as never, { dataType: "float32", dims: [1, 2] });
-  expect(() => take(accept(port("x", [1, 2])), { x })).toThrow(
+  await expect(settle(accept(port("x", [1, 2])), { x })).rejects.toThrow(
     'input "x": the tensor\'s location is "gpu-buffer"; await its getData() first',
   );
 });
@@ -158,12 +155,11 @@ test("{ type, dims, data } is taken as { dtype, dims, data }, and its type is ch
   );
 });
 
-test("an object that lacks a field of a tensor is shown with the fields that it has", () => {
+test("an object that lacks a field of a tensor is shown with the fields that it has", async () => {
   const data = Float32Array.of(1, 2);
-  expect(() => take(accept(port("x", [2])), { x: { dtype: "float32", data } })).toThrow("got { dtype, data }");
-  expect(() => take(accept(port("x", [2])), { x: { type: "float32", shape: [2], data } })).toThrow(
-    "got { type, shape, data }",
-  );
+  const refused = (x: object): Promise<unknown> => settle(accept(port("x", [2])), { x });
+  await expect(refused({ dtype: "float32", data })).rejects.toThrow("got { dtype, data }");
+  await expect(refused({ type: "float32", shape: [2], data })).rejects.toThrow("got { type, shape, data }");
 });
 
 test("dims that are no numbers are refused as such, beside an array alone that shares their symbol", () => {

@@ -103,19 +103,20 @@ export function takeInputs(
   const shared = transfer && images.length === 0 ? countBuffers(given) : null;
   const tensors: Record<string, Tensor> = {};
   for (const [name, tensor] of given) tensors[name] = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
-  if (images.length > 0) return takeImages(effects, { tensors, others }, images);
+  if (images.length > 0) return takeImages(effects, accepts.images, { tensors, others }, images);
   return { tensors, others: Object.keys(others).length > 0 ? others : null };
 }
 
 async function takeImages(
   effects: Effects,
+  specs: Accepts["images"],
   feeds: Feeds & { readonly others: Record<string, RawInput> },
-  images: readonly [string, ImageInput][],
+  images: readonly [BundleInput, unknown][],
 ): Promise<Feeds> {
   // All in one turn: a change by the caller after the call must not reach the second image either.
-  const taken = await Promise.allSettled(images.map(([name, source]) => takeImage(effects, name, source)));
+  const taken = await Promise.allSettled(images.map(([port, value]) => takeImage(effects, specs, port, value)));
   for (const [i, result] of taken.entries())
-    if (result.status === "fulfilled") feeds.others[images[i]?.[0] ?? ""] = { kind: "image", image: result.value };
+    if (result.status === "fulfilled") feeds.others[images[i]?.[0].name ?? ""] = { kind: "image", image: result.value };
   for (const result of taken)
     if (result.status === "rejected") {
       release(feeds); // the copies of the others
@@ -154,7 +155,7 @@ export class Slab {
 function checkInputs(
   { ports, images: specs, symbols: known }: Accepts,
   inputs: Inputs,
-): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; others: Record<string, RawInput> } {
+): { tensors: [string, TensorInput][]; images: [BundleInput, unknown][]; others: Record<string, RawInput> } {
   if (kindOf(inputs) !== "Object")
     throw new TypeError(`inputs: expected { ${ports.map((x) => x.name).join(", ")} }, got ${show(inputs)}`);
   const others: Record<string, RawInput> = {};
@@ -186,22 +187,18 @@ function checkInputs(
   const given = wanted.some((port) => isDataAlone(port, inputs[port.name])) ? withDims(wanted, inputs, known) : inputs;
   const symbols: Symbols = new Map(known);
   const tensors: [string, TensorInput][] = [];
-  const images: [string, ImageInput][] = [];
+  const images: [BundleInput, unknown][] = [];
   for (const port of wanted) {
     const { name, batchAxis } = port;
     const value: unknown = given[name];
-    const tensor = tensorOf(name, value);
+    const tensor = tensorOf(value);
     if (tensor !== null) {
       checkTensor(port, tensor);
       checkSymbols(port, tensor.dims, symbols);
       if (batchAxis !== null && tensor.dims[batchAxis] === 0)
         throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} of [${tensor.dims.join(", ")}])`);
       tensors.push([name, tensor]);
-    } else {
-      if (!Object.hasOwn(specs, name) || typeof value !== "object" || value === null)
-        throw new TypeError(`input "${name}": ${expected(port, specs, value)}, got ${fieldsOf(value) ?? show(value)}`);
-      images.push([name, value as ImageInput]); // createImageBitmap rejects a value that is no image
-    }
+    } else images.push([port, value]); // an image, or a fault
   }
   return { tensors, images, others };
 }
@@ -222,34 +219,14 @@ function soundOf(name: string, value: object, { sampleRate: rate }: SoundSpec): 
   return { kind: "sound", samples: samples.slice() };
 }
 
-/** Describes what an input takes instead of a value. */
-function expected({ name, dtype, text, unsupported }: BundleInput, images: Accepts["images"], value: unknown): string {
-  if (unsupported) return `expected a tensor (${unsupported})`;
-  const mayBeImage = Object.hasOwn(images, name);
-  if (!mayBeImage && /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value)))
-    return "the model declares no image (load(url, { image }) describes one)";
-  const array = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
-  return `expected { dtype, dims, data } or its ${array}${mayBeImage ? " or an image" : text ? " or a text" : ""}`;
-}
-
-/** Lists the fields of a plain object, of which one is missing or misspelled; null for any other value. */
-function fieldsOf(value: unknown): string | null {
-  return kindOf(value) === "Object"
-    ? `{ ${Object.keys(value as object)
-        .slice(0, 9)
-        .join(", ")} }`
-    : null;
-}
-
 /** Returns a value as a tensor, one of ONNX Runtime Web too; null where it is none. */
-function tensorOf(name: string, value: unknown): TensorInput | null {
+function tensorOf(value: unknown): TensorInput | null {
   if (typeof value !== "object" || value === null || !("dims" in value)) return null;
   if ("dtype" in value) return "data" in value ? (value as TensorInput) : null;
   if (!("type" in value)) return null;
   const { type, location = "cpu" } = value as OrtTensor & { location?: string };
   // Its `data` throws there.
-  if (!location.startsWith("cpu"))
-    throw new TypeError(`input "${name}": the tensor's location is ${show(location)}; await its getData() first`);
+  if (!location.startsWith("cpu")) return null;
   return { dtype: type, dims: value.dims, data: (value as OrtTensor).data } as TensorInput;
 }
 
@@ -296,7 +273,17 @@ export function release({ others }: Feeds): void {
     if (value.kind === "image" && "close" in value.image) value.image.close();
 }
 
-async function takeImage(effects: Effects, name: string, source: ImageInput): Promise<WireImage> {
+async function takeImage(
+  effects: Effects,
+  specs: Accepts["images"],
+  port: BundleInput,
+  value: unknown,
+): Promise<WireImage> {
+  const { name } = port;
+  const mayBeImage = Object.hasOwn(specs, name);
+  if (!mayBeImage || typeof value !== "object" || value === null)
+    throw (await import("./input-fault.ts")).inputFault(port, mayBeImage, value);
+  const source = value as ImageInput;
   if ("data" in source) {
     const { width, height, data } = source;
     if (data.length !== width * height * 4 || data.length === 0) throw detached(name);
@@ -313,6 +300,6 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
       return new VideoFrame(source as HTMLVideoElement);
     return await effects.createImageBitmap(source);
   } catch (error) {
-    throw (await import("./image-fault.ts")).imageFault(name, source, error);
+    throw (await import("./input-fault.ts")).imageFault(name, source, error);
   }
 }

@@ -13,7 +13,7 @@ import { drawTracks } from "../../engine/devtools-tracks.ts";
 import { embedTexts } from "../../engine/embed.ts";
 import { answersOf } from "../../engine/map-answers.ts";
 import { checkUpdateOptions } from "../../engine/own-description.ts";
-import { imageFault } from "../../engine/image-fault.ts";
+import { imageFault } from "../../engine/input-fault.ts";
 import { leaveGpu } from "../../engine/leave-gpu.ts";
 import { loadOther } from "../../engine/load-other.ts";
 import { recordTrace } from "../../engine/record-trace.ts";

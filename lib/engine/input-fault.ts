@@ -1,7 +1,9 @@
-// The error for a value that gives no image: what it lacks, or what was meant in its place. Imported only then: the
-// page's script has no room for it.
-import { kindOf } from "../core/check-inputs.ts";
+// The errors for a value that an input does not take, and for one that gives no image: what it lacks, or what was meant
+// in its place. Imported only then: the page's script has no room for it.
+import type { BundleInput } from "../core/bundle.ts";
+import { kindOf, show } from "../core/check-inputs.ts";
 import { withoutCredentials } from "../core/credentials.ts";
+import { ARRAY_TYPES } from "../core/tensor.ts";
 
 /** Kinds that `createImageBitmap` takes, or that the page converts. */
 const IMAGES =
@@ -28,11 +30,34 @@ interface Fields {
   readonly codedWidth?: number;
 }
 
+/** Returns the error for a value that is no tensor, and no object that may be an image. */
+export function inputFault(port: BundleInput, mayBeImage: boolean, value: unknown): TypeError {
+  const location = (value as { readonly location?: unknown } | null | undefined)?.location;
+  if (typeof location === "string" && !location.startsWith("cpu"))
+    return new TypeError(`input "${port.name}": the tensor's location is ${show(location)}; await its getData() first`);
+  const got = kindOf(value) === "Object" ? fieldsOf(value as object) : show(value);
+  return new TypeError(`input "${port.name}": ${expected(port, mayBeImage, value)}, got ${got}`);
+}
+
+/** Describes what an input takes instead of a value. */
+function expected({ dtype, text, unsupported }: BundleInput, mayBeImage: boolean, value: unknown): string {
+  if (unsupported) return `expected a tensor (${unsupported})`;
+  if (!mayBeImage && /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value)))
+    return "the model declares no image (load(url, { image }) describes one)";
+  const array = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
+  return `expected { dtype, dims, data } or its ${array}${mayBeImage ? " or an image" : text ? " or a text" : ""}`;
+}
+
+/** Lists the fields of a plain object, of which one is missing or misspelled. */
+function fieldsOf(value: object): string {
+  return `{ ${Object.keys(value).slice(0, 9).join(", ")} }`;
+}
+
 /** Returns the error for an input whose value the browser takes for no image. */
 export function imageFault(input: string, value: object, cause: unknown): TypeError {
   const kind = kindOf(value);
   const instead = INSTEAD[kind];
-  const fields = kind === "Object" ? `{ ${Object.keys(value).slice(0, 9).join(", ")} }` : kind;
+  const fields = kind === "Object" ? fieldsOf(value) : kind;
   const what =
     faultOf(kind, value) ??
     (instead !== undefined
