@@ -2,9 +2,10 @@
 // in templates/<name>/; templates/shared/ and the model are the same for each. The matrix of apps (e2e/apps) builds
 // and opens every one of them.
 import { existsSync } from "node:fs";
-import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
+import { cp, readdir, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { makeFolder } from "../compress/onnx/make-folder.ts";
 import { RELEASE } from "../core/version.ts";
 
 /** Description of an app that `selvedge init` writes. */
@@ -104,7 +105,7 @@ export async function writeTemplate(name: TemplateName, folder: string, options:
       `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}; nothing was written. Choose an empty folder, or overwrite with --force.`,
     );
   for (const { from, to } of copied) {
-    await mkdir(join(folder, to, ".."), { recursive: true });
+    await makeFolder(join(folder, to, ".."));
     await cp(from, join(folder, to));
   }
   for (const [to, content] of text) await writeFile(join(folder, to), content);

@@ -3,10 +3,11 @@
 // a file that is there already with the right hash is not fetched again.
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SelvedgeError } from "../core/errors.ts";
 import { writeAll } from "./onnx/durable.ts";
+import { makeFolder } from "./onnx/make-folder.ts";
 import { chooseGraphs, listGraphs, mayHideData, neighboursOf } from "../source/onnx-files.ts";
 import { explainHub, listFiles, readCommit } from "../source/hub.ts";
 import type { GetText } from "../source/hub.ts";
@@ -119,7 +120,7 @@ async function fetchFile(
   options: FetchRepositoryOptions,
 ): Promise<void> {
   const response = await ask(url, options);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const partial = `${path}.partial`;
   const hash = createHash("sha256");
   const handle = await open(partial, "w");

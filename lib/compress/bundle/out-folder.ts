@@ -2,8 +2,8 @@
 // an input of the same run: the model, its external data, samples, labels. Files are compared by device and inode, which
 // sees through links and through names that differ in case alone.
 import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
+import { makeFolder } from "../onnx/make-folder.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { writeModelFile, writeWhole } from "../onnx/model-file.ts";
 import type { Piece } from "../onnx/stored-bytes.ts";
@@ -66,7 +66,7 @@ export class OutFolder {
 
   /** Creates the folder where it is missing. */
   async create(): Promise<void> {
-    await mkdir(this.path, { recursive: true });
+    await makeFolder(this.path);
   }
 }
 

@@ -3,7 +3,7 @@
 // The directory appears whole or not at all: everything is written beside it and then renamed into place. Where chunks
 // end is said by chunk-borders.ts: a weight that did not change keeps its chunk in the next version, and two variants that share
 // weights share files.
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants } from "node:zlib";
@@ -21,6 +21,7 @@ import type { Bundle, BundleChunk, BundleFile, BundleJson, Golden, GoldenRun, Va
 import { bundleJson } from "../../core/bundle-json.ts";
 import { chunkRanges } from "./chunk-borders.ts";
 import { writeSynced } from "../onnx/durable.ts";
+import { makeFolder } from "../onnx/make-folder.ts";
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { StoredBytes } from "../onnx/stored-bytes.ts";
@@ -279,7 +280,7 @@ async function writeFresh(
   await checkReplaceable(directory);
   const fresh = freshBeside(directory);
   try {
-    await mkdir(join(fresh, "chunks"), { recursive: true });
+    await makeFolder(join(fresh, "chunks"));
     const { json, bundle } = await pack((sha256, bytes) => writeSynced(join(fresh, chunkPath(2, sha256)), [bytes]));
     await writeSynced(join(fresh, "bundle.json"), [new TextEncoder().encode(`${canonicalJson(json)}\n`)]);
     await replaceBundle(fresh, directory);

@@ -7,12 +7,13 @@
 // that came in a single file.
 import { createHash, randomUUID } from "node:crypto";
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, realpathSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import { syncFolder, writeSynced } from "./durable.ts";
 import { hubCacheOf, isBelow, leadsOut } from "./hub-cache.ts";
 import { KIND_BYTES, kindOf } from "./file-kind.ts";
+import { makeFolder } from "./make-folder.ts";
 import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
 import { readLight, STORED_MIN_BYTES } from "./light-file.ts";
@@ -172,7 +173,7 @@ function hashOf(pieces: readonly Piece[]): string {
 
 /** Writes a temporary file, flushes it to disk and renames it into place; returns its size in bytes. */
 export async function writeWhole(path: string, pieces: readonly Piece[]): Promise<number> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const fresh = join(dirname(path), `.${basename(path)}.new-${randomUUID()}`);
   try {
     await writeSynced(fresh, pieces);
