@@ -14,7 +14,7 @@ const PACKED = { compress: new Set(["application/wasm"]) } as const;
 const textOf = (body: Uint8Array | undefined): string => new TextDecoder().decode(body);
 
 /** Replaces files that match, and keeps the right ones for a fix. */
-function changed(site: Site, pattern: RegExp, change: (body: Uint8Array) => Uint8Array): Site {
+export function changed(site: Site, pattern: RegExp, change: (body: Uint8Array) => Uint8Array): Site {
   const paths = [...site.files.keys()].filter((x) => pattern.test(x));
   if (paths.length === 0) throw new Error(`the site has no ${String(pattern)}`);
   for (const path of paths) {
@@ -52,7 +52,7 @@ const importMap = (address: string): string =>
   `<script type="importmap">{"imports":{"selvedge":"${address}"}}</script>`;
 /** A module in the page's markup. */
 const INLINE = `<script type="module">${UNBUNDLED}</script>`;
-const GZIP = (path: string): HeaderRule => header(path, "Content-Encoding", "gzip");
+export const GZIP = (path: string): HeaderRule => header(path, "Content-Encoding", "gzip");
 
 /** A page without a bundler that has other markup than it should. */
 async function marked(folder: string, change: Partial<App>, headers: HeaderRule[] = []): Promise<Site> {

@@ -31,6 +31,8 @@ export interface Site {
   fallback: RegExp | "missing" | null;
   /** Paths that are redirected to a page, as by a login; null for none. */
   login: RegExp | null;
+  /** Paths that are redirected to themselves without end; null for none. */
+  loop: RegExp | null;
   /** Paths that are refused for too many requests; null for none. */
   limited: RegExp | null;
   /** Paths that are refused with status 403; null for none. */
@@ -105,6 +107,7 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     types: { ...TYPES },
     fallback: null,
     login: null,
+    loop: null,
     limited: null,
     denied: null,
     silent: null,
@@ -155,6 +158,10 @@ export async function serveSite(
 function answer(site: Site, other: string, request: IncomingMessage, response: ServerResponse): void {
   const pathname = pathOf(request);
   if (site.silent?.test(pathname) === true) return;
+  if (site.loop?.test(pathname) === true) {
+    response.writeHead(302, { Location: `${pathname}?${Math.random()}` }).end();
+    return;
+  }
   if (site.limited?.test(pathname) === true) {
     response.writeHead(429, { "Retry-After": "3600", "Content-Type": "text/plain" }).end("too many requests");
     return;
@@ -209,7 +216,7 @@ function page({ app, base, headers }: Site, other: string): Uint8Array {
     .filter((x) => x.isMeta === true)
     .map((x) => `<meta http-equiv="${x.name}" content="${x.value.replaceAll("{other}", other)}">`)
     .join("");
-  const content = JSON.stringify({ ...app, model: app.model.replace("{other}", other) }).replaceAll('"', "&quot;");
+  const content = JSON.stringify(app).replaceAll("{other}", other).replaceAll('"', "&quot;");
   const script = app.script.replace("{other}", other);
   return Buffer.from(
     `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}">${meta}<base href="${base}">${app.head ?? ""}${script === "" ? "" : `<script${app.isClassic === true ? "" : ` type="module"`}${app.nonce === undefined ? "" : ` nonce="${app.nonce}"`} crossorigin src="${script}"></script>`}${app.tail ?? ""}`,
@@ -236,7 +243,7 @@ export function mend(site: Site, change: Change): void {
       site.fallback = null;
       return;
     case "no-redirect":
-      site.fallback = site.login = null;
+      site.fallback = site.login = site.loop = null;
       return;
     case "answer":
       site.silent = site.failing = null;

@@ -303,7 +303,13 @@ test("a worker of another build than the server's own comes from the service wor
     serviceWorker: new URL("/sw.js", url).href,
     errors: [
       {
-        ...{ code: "setup-failed", reason: "version", help: "npx selvedge explain setup-failed", isHandled: false },
+        ...{
+          code: "setup-failed",
+          reason: "version",
+          url: null,
+          help: "npx selvedge explain setup-failed",
+          isHandled: false,
+        },
         message: `${url}worker-wasm.js is of another build than the page (page ${build}, worker 0.0.9+00000000): copy the package's dist/ again.`,
       },
     ],

@@ -90,6 +90,8 @@ export async function diagnose(url: string, options: DiagnoseOptions): Promise<R
   const { browser, project, hints = false, isFolder = false, onProgress = () => undefined } = options;
   const first = await ask(url, { limit: 1 });
   if (first.status === 0) throw new Error(`${url} does not answer: ${first.error ?? "no reason given"}`);
+  if (first.redirects.length > 0 && first.status >= 300 && first.status < 400)
+    throw new Error(`${url} is redirected without end (status ${first.status}): take that redirect off`);
   if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}`);
   const notes = typeof browser === "string" ? [browser] : [];
   const opened = typeof browser === "string" ? null : await openIn(browser, first.url, options, notes);

@@ -12,6 +12,8 @@ export type Role =
   | "bundle"
   | "chunk"
   | "model"
+  /** Another file that the engine was to load, such as labels. */
+  | "data"
   | "asset"
   | "service-worker";
 
@@ -88,6 +90,8 @@ export interface EngineError {
   readonly code: string;
   readonly message: string;
   readonly reason: string | null;
+  /** Address that it is about; null where it has none. */
+  readonly url: string | null;
   /** Command that explains it; null where it has none. */
   readonly help: string | null;
   /** Whether the page caught it and wrote it to no console. */

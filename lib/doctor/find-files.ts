@@ -16,6 +16,8 @@ const USUAL_MODULES = ["selvedge/selvedge.min.js", "/selvedge/selvedge.min.js", 
 /** Bytes of a compressed answer that are kept: its beginning shows what it is. */
 const PACKED_LIMIT = 64 * 1024;
 const PACKED = { "accept-encoding": "gzip, deflate, br, zstd" };
+/** Codes of errors of a file that was loaded. */
+const LOADED: ReadonlySet<string> = new Set(["download-failed", "model-invalid", "bundle-invalid"]);
 const BINARIES: ReadonlySet<Role> = new Set(["model", "chunk"]);
 
 /** A file that is to be looked at. */
@@ -45,6 +47,7 @@ export async function findFiles(page: string, requested: Requested | null): Prom
   await finder.addSiblings();
   for (const wanted of finder.namedModels()) await finder.addNamed(wanted);
   await finder.addChunks();
+  await finder.addBrotli();
   return [...finder.files.values()];
 }
 
@@ -117,6 +120,11 @@ class Finder {
       const role = roleByName(url);
       return role === null ? [] : [{ url, role, source } as const];
     });
+    // Labels and models under any name: an error of the engine has their addresses.
+    const loaded = errors.flatMap(({ code, url }): Wanted[] => {
+      const at = url === null || !LOADED.has(code) ? null : absolute(url, this.#page);
+      return at === null || roleByName(at) !== null ? [] : [{ url: at, role: "data", source }];
+    });
     const ours = new Set(workers.filter((x) => x.name === "selvedge").map((x) => bare(x.url)));
     return seen
       .flatMap(({ url, failure, status }): Wanted[] => {
@@ -131,6 +139,7 @@ class Finder {
       .concat(
         [...ours].map((url) => ({ url, role: roleByName(url) ?? "worker", source })),
         mentioned,
+        loaded,
       );
   }
 
@@ -236,6 +245,18 @@ class Finder {
       if (role !== "bundle" || answer.status !== 200) continue;
       const chunks = chunksOf(textOf(answer)).map(({ path }) => new URL(path, folderOf(url)).href);
       for (const chunk of chunks.slice(0, CHUNKS_MAX)) await this.add({ url: chunk, role: "chunk", source: "listed" });
+    }
+  }
+
+  /** The brotli decoder beside the worker that fetches models, where a bundle needs it. */
+  async addBrotli(): Promise<void> {
+    const all = [...this.files.values()];
+    const isNeeded = all.some(
+      (x) => x.role === "bundle" && chunksOf(textOf(x.answer)).some((y) => y.encoding === "br"),
+    );
+    for (const { url, role, answer } of isNeeded ? all : []) {
+      if (role !== "cache-worker" || nameOf(url) !== "worker-cache.js" || !isOk(answer) || isHtml(answer)) continue;
+      await this.add({ url: new URL("brotli.wasm", folderOf(url)).href, role: "brotli", source: "sibling" });
     }
   }
 

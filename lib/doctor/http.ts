@@ -15,7 +15,8 @@ export interface AskOptions {
 }
 
 const LIMIT = 64 * 1024;
-const REDIRECTS_MAX = 5;
+/** As browsers follow. */
+const REDIRECTS_MAX = 20;
 const TIMEOUT_MS = 10_000;
 const NOTHING = new Uint8Array();
 
@@ -26,7 +27,9 @@ export async function ask(url: string, options: AskOptions = {}): Promise<Answer
     const answer = await once(at, options, redirects);
     const { location } = answer.headers;
     const isRedirect = [301, 302, 303, 307, 308].includes(answer.status) && location !== undefined;
-    if (!isRedirect || redirects.length === REDIRECTS_MAX || !URL.canParse(location, at)) return answer;
+    if (!isRedirect || !URL.canParse(location, at)) return answer;
+    const isLoop = redirects.length === REDIRECTS_MAX || redirects.includes(at);
+    if (isLoop) return answer;
     redirects.push(at);
     at = new URL(location, at).href;
   }

@@ -14,7 +14,8 @@ export const OBSERVE = `(() => {
   const entry = (value, isHandled) => {
     const { code, name, message, details, help } = value;
     const reason = details && typeof details.reason === "string" ? details.reason : null;
-    const shown = { code: String(code || name), message: String(message), reason, help: help || null, isHandled };
+    const url = details && typeof details.url === "string" ? details.url : null;
+    const shown = { code: String(code || name), message: String(message), reason, url, help: help || null, isHandled };
     known.set(value, shown);
     seen.errors.push(shown);
   };

@@ -210,7 +210,7 @@ test("status 206 with the whole of a binary or worker is no fault, and a part of
   });
   expect(idsOf(await examine(files, shown))).toEqual([]);
   const error = {
-    ...{ code: "download-failed", reason: "server", message: "status 206", help: null, isHandled: false },
+    ...{ code: "download-failed", reason: "server", message: "status 206", url: null, help: null, isHandled: false },
   };
   const partial = await examine(files, (url) => ({ ...shown(url), errors: [error] }));
   expect(idsOf(partial)).toEqual(["error model-partial"]);
@@ -398,4 +398,92 @@ test("a page of which nothing names the package has no trace of it, and one whos
   const summary = (report: Report): string => writeText(report, (text) => text, String);
   expect(summary(await examine({ "/": "<p>hello" }, () => ({})))).toContain("No trace of selvedge");
   expect(summary(await examine({ "/": inline() }, () => ({})))).not.toContain("No trace");
+});
+
+/** An error of the engine about a file. */
+const errorAt = (url: string, path: string, code: string, reason: string) => {
+  const at = new URL(path, url).href;
+  return { code, reason, message: "no", url: at, help: `npx selvedge explain ${code}`, isHandled: false };
+};
+
+test("a file under a name that says nothing is judged by its answer where the engine has failed on it", async () => {
+  const shown = (url: string) => ({
+    hasStarted: true,
+    errors: [errorAt(url, "/data/labels.txt", "download-failed", "not-found")],
+  });
+  const report = await examine(MAIN, shown);
+  expect(idsOf(report)).toEqual(["error file-missing"]);
+  expect(fixesOf(report)).toContain("/data/labels.txt");
+  const there = await examine({ ...MAIN, "/data/labels.txt": "red" }, shown);
+  expect(idsOf(there)).toEqual(["error engine-error"]);
+  expect(fixesOf(there)).toContain("/data/labels.txt");
+});
+
+test("a redirect without end is the cause, and taking it off the fix, unless the browser got the file", async () => {
+  for (const location of ["/ort-wasm.wasm", "ort-wasm.wasm?again"]) {
+    const files = {
+      ...MAIN,
+      "/ort-wasm.wasm": { status: 302, headers: { location } },
+      "/ort-wasm.wasm?again": { status: 307, headers: { location: "/ort-wasm.wasm" } },
+    };
+    const report = await examine(files, (url) => ({
+      seen: [{ ...seen(url, "/ort-wasm.wasm", 302), failure: "loop" }],
+    }));
+    expect(errorsOf(report)).toEqual(["error wasm-redirected"]);
+    expect(report.findings[0]?.message).toMatch(/is redirected without end \(status 30\d, to \/ort-wasm\.wasm\)/);
+    expect(fixesOf(report)).toContain("answer /ort-wasm.wasm with the file, without a redirect to /ort-wasm.wasm");
+    const arrived = await examine(files, (url) => ({ seen: [seen(url, "/ort-wasm.wasm")] }));
+    expect(errorsOf(arrived)).toEqual([]);
+  }
+  await expect(examine({ "/": { status: 302, headers: { location: "/" } } })).rejects.toThrow("redirected without end");
+});
+
+test("a script that the browser can't parse is named by what it is", async () => {
+  const told = (url: string) => ({ scriptErrors: [{ url: `${url}main.js`, line: 1, message: "SyntaxError: no" }] });
+  const sent = (main: Given) => examine({ ...MAIN, "/main.js": main }, told);
+  const gzip = { "content-encoding": "gzip" };
+  const twice = await sent({ headers: gzip, body: gzipSync(gzipSync(PACKAGE)) });
+  expect([idsOf(twice), twice.findings[0]?.message]).toEqual([
+    ["error script-content"],
+    "The script /main.js is compressed twice: what Content-Encoding: gzip undoes is compressed still.",
+  ]);
+  const wide = await sent({ body: Buffer.from(`\ufeff${PACKAGE}`, "utf16le") });
+  expect([idsOf(wide), fixesOf(wide)]).toEqual([["error script-content"], expect.stringMatching(/^iconv -f UTF-16 /)]);
+  const pointer = await sent({ body: "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n" });
+  expect(idsOf(pointer)).toEqual(["error lfs-pointer"]);
+  expect(fixesOf(await sent({ body: `${PACKAGE}}` }))).toBe("npm run build  (then deploy /main.js again)");
+});
+
+/** A bundle of one chunk that is stored by brotli. */
+const CHUNK = "ab".repeat(32);
+const BROTLI_BUNDLE = JSON.stringify({
+  schema: "selvedge/bundle@2",
+  variants: [{ files: [{ chunks: [{ sha256: CHUNK, bytes: 9, wireBytes: 7, encoding: "br" }] }] }],
+});
+
+test("a bundle by brotli needs the decoder beside the fetch worker, and a policy there that compiles it", async () => {
+  const needs = { ...MAIN, "/worker-cache.js": PACKAGE, "/m/bundle.json": BROTLI_BUNDLE };
+  const shown = (url: string) => ({ seen: [seen(url, "/worker-cache.js"), seen(url, "/m/bundle.json")] });
+  const missing = await examine(needs, shown);
+  expect(idsOf(missing)).toContain("error wasm-missing");
+  expect(fixesOf(missing)).toContain("dist/*.wasm <output folder>/");
+  const none = { "content-security-policy": "default-src 'none'; connect-src 'self'" };
+  const strict = { ...needs, "/brotli.wasm": { body: WASM }, "/worker-cache.js": { headers: none, body: PACKAGE } };
+  const refused = await examine(strict, shown);
+  expect(idsOf(refused)).toContain("error csp-wasm");
+  expect(refused.findings.find((x) => x.id === "csp-wasm")?.fixes[0]?.where).toContain("(on /worker-cache.js)");
+  const plain = { ...strict, "/m/bundle.json": BROTLI_BUNDLE.replace(',"encoding":"br"', "") };
+  expect(idsOf(await examine(plain, shown))).not.toContain("error csp-wasm");
+});
+
+test("a chunk that lacks bytes was not uploaded whole; one with other bytes is changed by the host", async () => {
+  const shown = (url: string) => ({ seen: [seen(url, "/m/bundle.json")] });
+  const chunk = async (body: string) => {
+    const files = { ...MAIN, "/m/bundle.json": BROTLI_BUNDLE, [`/m/chunks/${CHUNK}.bin`]: body };
+    const { findings } = await examine(files, shown);
+    return findings.find((x) => x.id === "chunk-changed");
+  };
+  expect((await chunk(""))?.message).toMatch(/is empty: its upload was not completed/);
+  expect((await chunk("four"))?.fixes.map((x) => x.line)).toEqual(["deploy /m/chunks/*"]);
+  expect((await chunk("seven, and more"))?.fixes.map((x) => x.line)).toEqual([expect.stringContaining("as stored")]);
 });

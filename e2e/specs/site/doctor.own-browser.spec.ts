@@ -13,6 +13,7 @@ import type { Report } from "../../../lib/doctor/doctor.ts";
 import { makeSite, mend, serveSite } from "../../doctor/site.ts";
 import type { HeaderRule, Site } from "../../doctor/site.ts";
 import { app, BUNDLE, byVite, copied, GOOD, header, model, SITES } from "../../doctor/sites.ts";
+import { FILE_GOOD, FILE_SITES } from "../../doctor/file-sites.ts";
 import { PAGE_GOOD, PAGE_SITES, PAGE_TWINS } from "../../doctor/page-sites.ts";
 import { hashed, TWINS } from "../../doctor/twins.ts";
 import { chromiumLaunch } from "../../support/browsers.ts";
@@ -60,7 +61,9 @@ async function titleOf(url: string, site: Site, isSilent = false): Promise<strin
 }
 
 /** A part of the sites in each run, all of them in the soak: one takes 12 seconds. */
-const broken = [...SITES, ...PAGE_SITES, ...TWINS, ...PAGE_TWINS].filter((_, i) => i % slice(5, 1) === 0);
+const broken = [...SITES, ...PAGE_SITES, ...TWINS, ...PAGE_TWINS, ...FILE_SITES].filter(
+  (_, i) => i % slice(5, 1) === 0,
+);
 
 const ANSWER = /^(?:answer 11 22 33|loaded)$/;
 
@@ -221,7 +224,7 @@ test("finds by Puppeteer what it finds by Playwright, and nothing on a site with
   }
 });
 
-for (const { name, make } of [...GOOD, ...PAGE_GOOD])
+for (const { name, make } of [...GOOD, ...PAGE_GOOD, ...FILE_GOOD])
   test(`finds nothing on a site without a fault: ${name}`, async () => {
     const site = await make();
     const served = await serveSite(site);

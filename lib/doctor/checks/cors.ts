@@ -8,7 +8,7 @@ export const cors: Check = (evidence) => [...withheld(evidence), ...foreignWorke
 
 function withheld(evidence: Evidence): Found[] {
   const { origin } = new URL(evidence.url);
-  const files = filesOf(evidence, "bundle", "chunk", "model", "wasm", "rest").filter(
+  const files = filesOf(evidence, "bundle", "chunk", "model", "data", "wasm", "rest", "brotli").filter(
     (file) =>
       isForeign(file, evidence) && !isMixed(file, evidence) && file.answer.status === 200 && !isAllowed(file, origin),
   );

@@ -4,16 +4,28 @@ import { ERROR_REASONS } from "../../core/error-reasons.ts";
 import type { EngineError, Evidence } from "../evidence.ts";
 import { engineErrors } from "./engine.ts";
 
+const PAGE = "https://site.test/shop/";
+const FILES = [{ url: `${PAGE}e/ort-wasm.wasm`, answer: { headers: { "content-encoding": "gzip" } } }];
 const find = (...given: readonly Partial<EngineError>[]): ReturnType<typeof engineErrors> => {
   const errors = given.map(({ code = "internal", ...rest }) => ({
-    ...{ code, reason: null, message: "no", help: `npx selvedge explain ${code}`, isHandled: false, ...rest },
+    ...{
+      code,
+      reason: null,
+      url: null,
+      message: "no",
+      help: `npx selvedge explain ${code}`,
+      isHandled: false,
+      ...rest,
+    },
   }));
-  return engineErrors({ browser: { errors } } as unknown as Evidence);
+  return engineErrors({ url: PAGE, files: FILES, browser: { errors } } as unknown as Evidence);
 };
 
 test("an error whose reason has a line for each host brings that line", () => {
-  const [finding] = find({ code: "download-failed", reason: "cors" });
-  expect(finding?.changes).toMatchObject([{ kind: "header", name: "Access-Control-Allow-Origin" }]);
+  const [finding] = find({ code: "download-failed", reason: "cors", url: "https://cdn.test/a/labels.txt" });
+  expect(finding?.changes).toMatchObject([
+    { kind: "header", name: "Access-Control-Allow-Origin", path: "https://cdn.test/*" },
+  ]);
   expect(finding?.evidence).toContain("SelvedgeError code download-failed, reason cors");
 });
 
@@ -21,9 +33,37 @@ test("a binary that a policy keeps from being fetched, or from compiling, gets t
   const error = { code: "setup-failed", reason: "wasm-csp" };
   const message = "could not be fetched: allow `connect-src https://cdn.example` in the Content-Security-Policy";
   expect(find({ ...error, message })[0]?.changes).toEqual([
-    { kind: "csp", path: "/", directive: "connect-src", sources: ["https://cdn.example"] },
+    { kind: "csp", path: "/shop/", directive: "connect-src", sources: ["https://cdn.example"] },
   ]);
   expect(find(error)[0]?.changes).toMatchObject([{ kind: "csp", directive: "script-src" }]);
+});
+
+test("a change has the address of the file that the error is about", () => {
+  const changes = (code: string, reason: string, path: string) =>
+    find({ code, reason, url: new URL(path, PAGE).href })[0]?.changes;
+  expect(changes("download-failed", "not-found", "data/labels.txt")).toEqual([
+    { kind: "copy", files: ["/shop/data/labels.txt"], to: "/shop/data/" },
+  ]);
+  expect(changes("model-invalid", "html", "data/labels.txt")).toEqual([
+    { kind: "no-fallback", paths: ["/shop/data/labels.txt"] },
+  ]);
+  expect(changes("setup-failed", "wasm-missing", "e/brotli.wasm")).toMatchObject([{ kind: "copy", to: "/shop/e/" }]);
+  expect(changes("setup-failed", "wasm-encoding", "e/ort-wasm.wasm")).toMatchObject([
+    { kind: "no-header", path: "/shop/e/ort-wasm.wasm", value: "gzip" },
+  ]);
+  expect(changes("download-failed", "csp", "https://cdn.test/m.onnx")).toMatchObject([
+    { kind: "csp", path: "/shop/", sources: ["https://cdn.test"] },
+  ]);
+  expect(changes("download-failed", "mixed-content", "http://cdn.test/m.onnx")).toEqual([
+    { kind: "https", url: "http://cdn.test/m.onnx" },
+  ]);
+});
+
+test("no change has an address of the table's examples, with the file's address or without", () => {
+  const example = /\/models\/|models\.example|the file|ort-\*/;
+  for (const { code, reason } of ERROR_REASONS)
+    for (const url of [null, `${PAGE}e/x.bin`])
+      expect(JSON.stringify(find({ code, reason, url })[0]?.changes)).not.toMatch(example);
 });
 
 test("each error names the fix of its reason, and the command that explains it", () => {

@@ -8,8 +8,18 @@ import type { Answer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import type { Listed } from "../find-files.ts";
 import { textOf } from "../http.ts";
-import { nameOf, pathOf } from "../urls.ts";
-import { described, filesOf, isPointer, isServed, mergeById, MODELS, placeOf, pointer } from "./facts.ts";
+import { folderOf, nameOf, pathOf } from "../urls.ts";
+import {
+  described,
+  filesOf,
+  isPointer,
+  isServed,
+  mergeById,
+  MODELS,
+  placeOf,
+  pointer,
+  undeclaredCoding,
+} from "./facts.ts";
 import { wronglyCoded } from "./types.ts";
 
 /** Beginnings of files that are taken for models by mistake. */
@@ -25,7 +35,7 @@ const STRANGERS: readonly (readonly [string, readonly number[]])[] = [
 /** Finds stand-ins, changed chunks, and models that no browser keeps. */
 export const models: Check = (evidence) =>
   mergeById([
-    ...filesOf(evidence, "bundle", "chunk", "model").filter(isServed).flatMap(standIn),
+    ...filesOf(evidence, "bundle", "chunk", "model", "data").filter(isServed).flatMap(standIn),
     ...filesOf(evidence, "bundle").filter(isServed).flatMap(invalid),
     ...changed(evidence),
     ...filesOf(evidence, "model")
@@ -39,6 +49,16 @@ export const models: Check = (evidence) =>
 function standIn(file: SiteFile): Found[] {
   const { answer, url, role } = file;
   if (isPointer(answer)) return [pointer(file)];
+  if (role === "model" && answer.isWhole && answer.body.byteLength === 0)
+    return [
+      {
+        id: "model-content",
+        severity: "error",
+        message: `${pathOf(url)} is empty: its upload was not completed.`,
+        evidence: [`${described(file)}, 0 bytes`],
+        changes: [{ kind: "copy", files: [pathOf(url)], to: pathOf(folderOf(url)) }],
+      },
+    ];
   const fault = role === "model" ? codingFault(file, isPlainStart) : null;
   if (fault !== null) return [wronglyCoded(file, fault, "model-content", "")];
   const stranger = STRANGERS.find(([, magic]) => magic.every((x, i) => answer.body[i] === x))?.[0];
@@ -96,6 +116,16 @@ function changed(evidence: Evidence): Found[] {
   if (wrong === undefined) return [];
   const { answer, url } = wrong;
   const expected = listed.get(nameOf(url).slice(0, 64));
+  if (expected !== undefined && isShort(wrong, expected))
+    return [
+      {
+        id: "chunk-changed",
+        severity: "error",
+        message: `${pathOf(url)} is ${answer.body.byteLength === 0 ? "empty" : "cut short"}: its upload was not completed.`,
+        evidence: [described(wrong), `${url}: ${answer.body.byteLength} bytes, ${expected.wireBytes} expected`],
+        changes: [{ kind: "copy", files: [`${pathOf(folderOf(url))}*`], to: pathOf(folderOf(url)) }],
+      },
+    ];
   return [
     {
       id: "chunk-changed",
@@ -108,6 +138,12 @@ function changed(evidence: Evidence): Found[] {
       changes: [{ kind: "as-stored", path: `${pathOf(new URL(".", url).href)}*` }],
     },
   ];
+}
+
+/** Whether a file lacks bytes, and by no compression on its way. */
+function isShort(file: SiteFile, { wireBytes }: Listed): boolean {
+  const { body, headers } = file.answer;
+  return body.byteLength < wireBytes && !("content-encoding" in headers) && undeclaredCoding(file) === null;
 }
 
 /** Whether bytes are a chunk as stored, after the browser has undone the encoding of the transfer. */

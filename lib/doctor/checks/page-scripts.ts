@@ -5,11 +5,12 @@ import { admitsInline, governing } from "../csp.ts";
 import type { Policy } from "../csp.ts";
 import type { Check, Evidence, Found } from "../evidence.ts";
 import { textOf } from "../http.ts";
-import { isModule, scriptTags } from "../markup.ts";
-import { bare, pathOf } from "../urls.ts";
+import { importMaps, isModule, isOwnName, scriptTags } from "../markup.ts";
+import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, lines } from "./facts.ts";
 import { imports, isOfImports } from "./imports.ts";
 import { policiesOf, scriptBase, shown } from "./policy.ts";
+import { scriptContent } from "./types.ts";
 
 /** Finds inline scripts that a policy blocks, imports that lead nowhere, and scripts with syntax errors. */
 export const pageScripts: Check = (evidence) => {
@@ -87,12 +88,32 @@ function syntax(evidence: Evidence): Found[] {
   return own.slice(0, 1).map(({ url, line, message }) => {
     const file = evidence.files.find((x) => bare(x.url) === bare(url));
     const isPage = bare(url) === bare(evidence.url);
+    const content =
+      file === undefined || isPage || file.answer.body.byteLength === 0 ? null : scriptContent(file, "The script ");
+    if (content !== null) return content;
+    const isPackage = /^(?:selvedge\.min|index)\.js$/.test(nameOf(url)) && isMapped(url, evidence);
     return {
       id: "script-syntax",
       severity: "error",
       message: `${isPage ? "A script in the page" : `The script ${pathOf(url)}`} can't be parsed (${message}): the app does not start.`,
       evidence: [`${url}:${line}: ${message}`, ...(file === undefined || isPage ? [] : [described(file)])],
-      changes: [{ kind: "replace", url: pathOf(url), command: "npm run build" }],
+      changes: [
+        isPackage
+          ? { kind: "copy", files: [nameOf(url), "worker-*.js", "*.wasm"], to: pathOf(folderOf(url)) }
+          : { kind: "replace", url: pathOf(url), command: "npm run build" },
+      ],
     };
   });
+}
+
+/** Whether an import map of the page has the package at an address. */
+function isMapped(url: string, evidence: Evidence): boolean {
+  const document = documentOf(evidence);
+  const maps = document === undefined ? [] : importMaps(scriptTags(textOf(document.answer), evidence.url));
+  return maps.some(({ imports }) =>
+    [...(imports ?? [])].some(
+      ([name, to]) =>
+        isOwnName(name) && URL.canParse(to, evidence.url) && bare(new URL(to, evidence.url).href) === bare(url),
+    ),
+  );
 }

@@ -3,6 +3,7 @@
 import { admits, admitsWasm, governing, parsePolicies } from "../csp.ts";
 import type { Policy } from "../csp.ts";
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { chunksOf } from "../find-files.ts";
 import { textOf } from "../http.ts";
 import { tagsOf } from "../markup.ts";
 import { pathOf } from "../urls.ts";
@@ -26,12 +27,18 @@ function judge(file: SiteFile, evidence: Evidence): Found[] {
 
 function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
   const rule = governing(each, "script-src");
-  // The fetch worker compiles nothing but the brotli decoder.
-  if (rule === null || admitsWasm(each) || file.role === "cache-worker") return [];
+  if (rule === null || admitsWasm(each)) return [];
+  // The fetch worker compiles nothing but the brotli decoder, which Chromium lacks.
+  if (file.role === "cache-worker" && !hasBrotli(evidence)) return [];
   const refusal = evidence.browser?.wasmRefusal;
   // A worker is governed by its own response: where that is free, each worker compiles what the page can't.
-  const others = filesOf(evidence, "worker").filter(isServed);
-  const isSoft = others.length > 0 && others.every((x) => policiesOfWorker(x, evidence).every(admitsWasm));
+  const others = filesOf(evidence, "worker", "cache-worker").filter(
+    (x) => isServed(x) && (x.role === "worker" || (hasBrotli(evidence) && isForeign(x, evidence))),
+  );
+  const isSoft =
+    file.role === "document" &&
+    others.length > 0 &&
+    others.every((x) => policiesOfWorker(x, evidence).every(admitsWasm));
   return [
     {
       id: "csp-wasm",
@@ -46,6 +53,11 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
       changes: [change(file, "script-src", [...scriptBase(rule), "'wasm-unsafe-eval'"])],
     },
   ];
+}
+
+/** Whether a bundle of the page has chunks that brotli has compressed. */
+function hasBrotli(evidence: Evidence): boolean {
+  return filesOf(evidence, "bundle").some(({ answer }) => chunksOf(textOf(answer)).some((x) => x.encoding === "br"));
 }
 
 function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
@@ -76,7 +88,7 @@ function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
 }
 
 function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
-  const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli");
+  const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli", "data");
   const rule = governing(each, "connect-src");
   const refuses = ({ url }: SiteFile): boolean => !admits(each, "connect-src", url, evidence.url);
   // Workers fetch by their own policies. The page itself fetches the binary alone, to compile it once for all of them.

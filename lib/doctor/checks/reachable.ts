@@ -16,6 +16,18 @@ const NOUNS: Readonly<Partial<Record<Role, string>>> = {
   bundle: "The bundle's description",
   chunk: "A chunk of the bundle",
   model: "The model",
+  data: "The file",
+};
+/** Files of the package. */
+const PACKAGE: ReadonlySet<Role> = new Set([...ENGINE, "brotli"]);
+/** Files that are judged by their answers, whoever requests them. */
+const JUDGED: ReadonlySet<Role> = new Set([...PACKAGE, ...MODELS, "data"]);
+/** Beginnings of ids, where they are not the role. */
+const ID_NAMES: Readonly<Partial<Record<Role, string>>> = {
+  "cache-worker": "worker",
+  rest: "wasm",
+  brotli: "wasm",
+  data: "file",
 };
 
 /** Files of a folder that are listed one by one. */
@@ -24,7 +36,7 @@ const LISTED_MAX = 4;
 /** Finds files that are missing, redirected, answered with HTML, or blocked as http on a page over https. */
 export const reachable: Check = (evidence) => {
   const judged = evidence.files
-    .filter(({ role }) => ENGINE.has(role) || MODELS.has(role))
+    .filter(({ role }) => JUDGED.has(role))
     .flatMap((file) => {
       const result = judge(file, evidence);
       return result === null ? [] : [result];
@@ -76,7 +88,7 @@ function mixed(evidence: Evidence): Found[] {
   const isUpgraded =
     documentOf(evidence)?.answer.headers["content-security-policy"]?.includes("upgrade-insecure-requests");
   const files = evidence.files.filter(
-    (x) => (ENGINE.has(x.role) || MODELS.has(x.role)) && isMixed(x, evidence) && !isArrived(x) && isUpgraded !== true,
+    (x) => JUDGED.has(x.role) && isMixed(x, evidence) && !isArrived(x) && isUpgraded !== true,
   );
   return mergeById(
     files.map((file) => ({
@@ -127,7 +139,9 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
   if (isOk(answer) && !isPage && !isPart) return null;
   // The server answers the doctor by CORS or not at all: checks of their own say more.
   if (answer.status === 0 && !/^https?:/.test(url)) return null;
-  const isPrebundled = ENGINE.has(role) && isPrebundle(evidence);
+  // A server may redirect to the same address until a cookie is set, which the doctor does not keep.
+  if (isRedirect(answer) && isArrived(file)) return null;
+  const isPrebundled = PACKAGE.has(role) && isPrebundle(evidence);
   const shown = [described(file), ...lines(evidence, new RegExp(nameOf(url).replaceAll(/[^\w]/g, "\\$&")))];
   if (isPrebundled)
     return {
@@ -137,7 +151,7 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
       evidence: shown,
       changes: [{ kind: "exclude-prebundle" }],
     };
-  const name = role === "cache-worker" ? "worker" : role === "rest" ? "wasm" : role;
+  const name = ID_NAMES[role] ?? role;
   const [kind, reason] = failureOf(file);
   return {
     id: `${name}-${kind}`,
@@ -171,14 +185,29 @@ function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
   }
   if (status === 206) return ["partial", "is answered as a part of a file (status 206), where no part was asked for"];
   if (status >= 500) return ["missing", `fails on the server (status ${status}; see its log)`];
-  if (status >= 300 && status < 400)
-    return ["missing", `is redirected (status ${status}) to where the page may not read it`];
+  if (isRedirect(answer)) {
+    const to = targetOf(answer);
+    if (answer.redirects.length === 0)
+      return ["redirected", `is redirected (status ${status}) to no address that is one`];
+    return ["redirected", `is redirected without end (status ${status}, to ${to}): the file is never sent`];
+  }
   return ["missing", `is missing (status ${status})`];
 }
 
 /** Whether a page is the answer, and not what a host writes of an error. */
 function isAnsweredPage(answer: Answer): boolean {
   return answer.status < 400 && isHtml(answer);
+}
+
+/** Whether an answer is a redirect that can't be followed, or not to an end. */
+function isRedirect({ status }: Answer): boolean {
+  return status >= 300 && status < 400;
+}
+
+/** Returns the path that an answer redirects to. */
+function targetOf({ headers, url }: Answer): string {
+  const { location = "" } = headers;
+  return URL.canParse(location, url) ? pathOf(new URL(location, url).href) : JSON.stringify(location);
 }
 
 /** Whether a redirect has led to another path. */
@@ -194,9 +223,10 @@ function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[
   if (status === 0) return [{ kind: "answer", path: pathOf(url), reason: error ?? "no answer" }];
   if (status === 206) return [{ kind: "whole", path: pathOf(url) }];
   if (status >= 500) return [{ kind: "answer", path: pathOf(url), reason: `status ${status}` }];
+  if (isRedirect(answer)) return [{ kind: "no-redirect", path: pathOf(url), to: targetOf(answer) }];
   if (isPage && isElsewhere(file)) return [{ kind: "no-redirect", path: pathOf(url), to: pathOf(answer.url) }];
   // The package's files belong together: where one is missing, all are copied or deployed again.
-  const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
+  const files = PACKAGE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
   const copy: Change = { kind: "copy", files, to: pathOf(folderOf(url)) };
   if (!isPage) return [copy];
   // Old bundles have chunks without an ending, which hosts take for routes.
@@ -210,7 +240,7 @@ function modules(evidence: Evidence): Found[] {
     // Without a browser, the module that the import map leads to stands for one that the page requests.
     const isRequested = seen !== null || (evidence.browser === null && mappings(file, evidence).length > 0);
     const isPage = isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url));
-    return isRequested && (answer.status >= 400 || isPage);
+    return isRequested && (answer.status >= 300 || isPage) && !(isRedirect(answer) && isArrived(file));
   });
   return mergeById(
     missing.map((file): Found => {

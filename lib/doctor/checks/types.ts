@@ -5,7 +5,7 @@ import type { CodingFault } from "../coding.ts";
 import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
-import { bare, extensionOf, folderOf, pathOf } from "../urls.ts";
+import { bare, extensionOf, folderOf, nameOf, pathOf } from "../urls.ts";
 import {
   described,
   documentOf,
@@ -44,7 +44,7 @@ function modulesOf(evidence: Evidence): readonly SiteFile[] {
 function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
   const type = typeOf(file.answer);
   if (!isServed(file)) return [];
-  const content = file.role === "script" ? null : scriptContent(file);
+  const content = file.role === "script" ? moduleContent(file, evidence) : scriptContent(file, "The worker script ");
   if (content !== null) return [content];
   if (isScriptType(file.answer)) return [];
   const shown = [described(file), ...lines(evidence, /MIME type/)];
@@ -66,17 +66,24 @@ function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
   ];
 }
 
-/** Finds a script that is empty, or compressed without a header that says so. */
-function scriptContent(file: SiteFile): Found | null {
+/** Finds the fault of a module's content, unless the browser has told of it as a syntax error. */
+function moduleContent(file: SiteFile, { browser }: Evidence): Found | null {
+  const isTold = browser?.scriptErrors.some((x) => bare(x.url) === bare(file.url)) ?? false;
+  return isTold || file.answer.body.byteLength === 0 ? null : scriptContent(file, "The script ");
+}
+
+/** Finds a script that is empty, a Git LFS pointer, no text, or compressed otherwise than its header says. */
+export function scriptContent(file: SiteFile, noun: string): Found | null {
+  if (isPointer(file.answer)) return pointer(file);
   const fault = codingFault(file, isTextStart);
-  if (fault !== null) return wronglyCoded(file, fault, "script-content", "The worker script ");
+  if (fault !== null) return wronglyCoded(file, fault, "script-content", noun);
   const coding = undeclaredCoding(file);
   const isEmpty = file.answer.body.byteLength === 0 && file.answer.isWhole;
-  if (coding === null && !isEmpty) return null;
+  if (coding === null && !isEmpty) return wrongText(file, noun);
   return {
     id: "script-content",
     severity: "error",
-    message: `The worker script ${pathOf(file.url)} is ${coding === null ? "empty" : `compressed (${coding}), without a Content-Encoding that says so`}.`,
+    message: `${noun}${pathOf(file.url)} is ${coding === null ? "empty" : `compressed (${coding}), without a Content-Encoding that says so`}.`,
     evidence: [
       ...(isEmpty ? [] : [`${file.url}: begins with ${hex(file.answer.body)}`]),
       `${described(file)}, ${file.answer.body.byteLength} bytes`,
@@ -85,6 +92,27 @@ function scriptContent(file: SiteFile): Found | null {
       coding === null
         ? { kind: "copy", files: ["worker-*.js", "*.wasm"], to: pathOf(folderOf(file.url)) }
         : encodedAs(file, coding),
+    ],
+  };
+}
+
+/** Finds a script in UTF-16: browsers read modules and workers as UTF-8, whatever a header or a mark says. */
+function wrongText(file: SiteFile, noun: string): Found | null {
+  const { body, headers } = file.answer;
+  const mark = body[0] === 0xff && body[1] === 0xfe ? "LE" : body[0] === 0xfe && body[1] === 0xff ? "BE" : null;
+  if (mark === null || "content-encoding" in headers) return null;
+  const path = pathOf(file.url);
+  return {
+    id: "script-content",
+    severity: "error",
+    message: `${noun}${path} is text in UTF-16: browsers read it as UTF-8.`,
+    evidence: [`${file.url}: begins with ${hex(body)}`, described(file)],
+    changes: [
+      {
+        kind: "replace",
+        url: path,
+        command: `iconv -f UTF-16 -t UTF-8 ${nameOf(path)} > utf-8.js && mv utf-8.js ${nameOf(path)}`,
+      },
     ],
   };
 }
@@ -122,6 +150,16 @@ function binary(file: SiteFile): Found[] {
   const type = typeOf(file.answer);
   const coding = undeclaredCoding(file);
   const encoding = headers["content-encoding"];
+  if (encoding === undefined && body.byteLength < 8 && file.answer.isWhole)
+    return [
+      {
+        id: "wasm-content",
+        severity: "error",
+        message: `${pathOf(file.url)} is ${body.byteLength === 0 ? "empty" : "cut short"}: its upload was not completed.`,
+        evidence: [`${described(file)}, ${body.byteLength} bytes`],
+        changes: [{ kind: "copy", files: ["worker-*.js", "*.wasm"], to: pathOf(folderOf(file.url)) }],
+      },
+    ];
   if (encoding === undefined && !isWasmStart(body))
     return [
       {

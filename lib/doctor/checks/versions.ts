@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Check, Evidence, Found } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { nameOf, pathOf } from "../urls.ts";
-import { filesOf, isCutWasm, isServed, undeclaredCoding } from "./facts.ts";
+import { filesOf, isCutWasm, isPointer, isServed, undeclaredCoding } from "./facts.ts";
 
 /** Version of the package and of ONNX Runtime, as core/version.ts has it. */
 const RELEASE = /["'`](\d+\.\d+\.\d+[\w.+-]* \d+\.\d+\.\d+[\w.+-]*)["'`]/g;
@@ -41,7 +41,7 @@ function copies({ files, own }: Evidence): Found[] {
     const { answer } = file;
     if (expected === undefined || !isServed(file) || !answer.isWhole || "content-encoding" in answer.headers) return [];
     // The check of types says what it is.
-    if (answer.body.byteLength === 0 || undeclaredCoding(file) !== null) return [];
+    if (answer.body.byteLength < 8 || isPointer(answer) || undeclaredCoding(file) !== null) return [];
     if (name.endsWith(".wasm") && isCutWasm(answer)) return [];
     // A dev server or a minifier may rewrite scripts; only a copy is the same byte for byte.
     if (answer.url.includes("?") || !/\.(?:js|wasm)$/.test(name)) return [];

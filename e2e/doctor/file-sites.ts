@@ -1,0 +1,176 @@
+// Sites with one file that is lost, empty, redirected to itself or sent as something else: files of the package, of models
+// and of the app, whose addresses the fix must have.
+import { gzipSync } from "node:zlib";
+import { changed, GZIP } from "./page-sites.ts";
+import { makeSite, packageFiles } from "./site.ts";
+import type { Site } from "./site.ts";
+import { app, BUNDLE, copied, FULL, header, LFS, POLICY, without } from "./sites.ts";
+import type { Broken } from "./sites.ts";
+import { unbundled } from "./twins.ts";
+
+const LABELS = new Map([["/data/labels.txt", Buffer.from("red\ngreen\nblue\n")]]);
+/** A page that loads its model with labels from an address. */
+const labelled = (given: Partial<Site> = {}, labels = "/data/labels.txt"): Promise<Site> =>
+  copied({ files: LABELS, app: app({ load: { labels } }), ...given });
+/** A page that loads a bundle, whose chunks are brotli. */
+const bundled = (given: Partial<Site> = {}): Promise<Site> =>
+  copied({ files: BUNDLE("/m/"), app: app({ model: "m/bundle.json" }), ...given });
+/** The broken sites. */
+export const FILE_SITES: readonly Broken[] = [
+  {
+    name: "a file of labels that is missing",
+    finding: "file-missing",
+    line: /deploy \/data\/labels\.txt/,
+    make: async () => without(await labelled(), /labels/),
+  },
+  {
+    name: "a file of labels that is answered with the page",
+    finding: "file-is-html",
+    line: /answer \/data\/labels\.txt with the file/,
+    make: () => labelled({ fallback: /labels/ }),
+  },
+  {
+    name: "a file of labels on another origin without CORS",
+    finding: "cors",
+    line: /Access-Control-Allow-Origin/,
+    evidence: /:\d+\/data\/labels\.txt: Access-Control-Allow-Origin: \(none\)/,
+    make: () => labelled({ other: makeSite({ app: app(), files: new Map(LABELS) }) }, "{other}/data/labels.txt"),
+  },
+  {
+    name: "a Git LFS pointer in place of each binary",
+    finding: "lfs-pointer",
+    line: /git lfs pull.*\/ort-wasm\.wasm/,
+    make: async () => changed(await copied(), /\.wasm$/, () => LFS),
+  },
+  {
+    name: "a Git LFS pointer in place of the workers",
+    finding: "lfs-pointer",
+    line: /git lfs pull.*\/worker-wasm\.js/,
+    make: async () => changed(await copied(), /\/worker-.*\.js$/, () => LFS),
+  },
+  {
+    name: "a Git LFS pointer in place of the page's script",
+    finding: "lfs-pointer",
+    isSilent: true,
+    line: /git lfs pull.*\/main\.js/,
+    make: async () => changed(await copied(), /\/main\.js$/, () => LFS),
+  },
+  {
+    name: "a policy of the worker that fetches bundles without 'wasm-unsafe-eval'",
+    finding: "csp-wasm",
+    line: /\(on \/worker-cache\.js\): script-src 'wasm-unsafe-eval'/,
+    make: () => bundled({ headers: [header("/worker-cache.js", POLICY, "default-src 'none'; connect-src 'self'")] }),
+  },
+  {
+    name: "a bundle without the brotli decoder",
+    finding: "wasm-missing",
+    line: /cp node_modules\/selvedge\/dist.* <output folder>\/selvedge\//,
+    make: async () => {
+      const site = without(
+        await bundled({ app: app({ model: "m/bundle.json", assetsBase: "/selvedge/" }) }),
+        /\.wasm$|worker-/,
+      );
+      for (const [path, body] of packageFiles("/selvedge/")) site.files.set(path, body);
+      site.store.clear();
+      return without(site, /\/brotli\.wasm$/);
+    },
+  },
+  ...(
+    [
+      ["a binary", "wasm", /\/ort-wasm\.wasm$/, () => copied()],
+      ["a model", "model", /\.onnx$/, () => copied()],
+      ["a bundle's description", "bundle", /bundle\.json$/, bundled],
+      ["a worker", "worker", /\/worker-wasm\.js$/, () => copied()],
+      ["the page's script", "script", /\/main\.js$/, () => copied()],
+    ] as const
+  ).map(([name, id, loop, make]): Broken => {
+    return {
+      name: `${name} that is redirected to itself`,
+      finding: `${id}-redirected`,
+      line: /answer \S+ with the file, without a redirect to \S+$/,
+      ...(id === "script" && { isSilent: true }),
+      make: async () => Object.assign(await make(), { loop }),
+    };
+  }),
+  {
+    name: "the package's module in a folder that is compressed twice",
+    finding: "script-content",
+    isSilent: true,
+    line: /serve \/selvedge\/index\.js as stored/,
+    make: async () => {
+      const headers = [GZIP("/selvedge/index.js"), GZIP("/selvedge/ort-*")];
+      const transform = (path: string, body: Uint8Array) => (/\/index\.js$/.test(path) ? gzipSync(body) : body);
+      return changed(await unbundled("/selvedge/", { headers, transform }), /\/(?:index\.js|ort-.*\.wasm)$/, (body) =>
+        gzipSync(body, { level: 1 }),
+      );
+    },
+  },
+  {
+    name: "a page's script that is gzip without a header",
+    finding: "script-content",
+    isSilent: true,
+    line: /Content-Encoding: gzip/,
+    make: async () =>
+      changed(await copied({ compress: new Set(["application/wasm"]) }), /\/main\.js$/, (body) => gzipSync(body)),
+  },
+  {
+    name: "a page's script in UTF-16",
+    finding: "script-content",
+    isSilent: true,
+    line: /iconv .*main\.js/,
+    make: async () =>
+      changed(await copied(), /\/main\.js$/, (body) =>
+        Buffer.from(`\ufeff${new TextDecoder().decode(body)}`, "utf16le"),
+      ),
+  },
+  {
+    name: "the package's module that was cut short",
+    finding: "script-syntax",
+    isSilent: true,
+    line: /cp node_modules\/selvedge\/dist\/index\.js .* <output folder>\/selvedge\//,
+    make: async () => changed(await unbundled("/selvedge/"), /\/selvedge\/index\.js$/, (body) => body.subarray(0, -20)),
+  },
+  {
+    name: "chunks of 0 bytes",
+    finding: "chunk-changed",
+    line: /deploy \/m\/chunks\/\*/,
+    evidence: /: 0 bytes, \d+ expected/,
+    make: async () => changed(await bundled(), /\/chunks\//, () => new Uint8Array()),
+  },
+  {
+    name: "chunks that were cut short",
+    finding: "chunk-changed",
+    line: /deploy \/m\/chunks\/\*/,
+    make: async () => changed(await bundled(), /\/chunks\//, (body) => body.subarray(0, body.byteLength >> 1)),
+  },
+  {
+    name: "a model of 0 bytes",
+    finding: "model-content",
+    line: /deploy \/model\.onnx/,
+    make: async () => changed(await copied(), /\.onnx$/, () => new Uint8Array()),
+  },
+  {
+    name: "a binary of 0 bytes",
+    finding: "wasm-content",
+    line: /cp node_modules\/selvedge\/dist/,
+    make: async () => changed(await copied(), /\/ort-wasm\.wasm$/, () => new Uint8Array()),
+  },
+];
+
+/** Sites on which nothing is wrong. */
+export const FILE_GOOD: readonly { readonly name: string; make(): Promise<Site> }[] = [
+  { name: "a model with labels from a file", make: () => labelled() },
+  {
+    name: "a plain model, no brotli decoder, and a policy of the worker that fetches without 'wasm-unsafe-eval'",
+    make: async () =>
+      without(
+        await copied({
+          headers: [
+            header("*", POLICY, FULL),
+            header("/worker-cache.js", POLICY, "default-src 'none'; connect-src 'self'"),
+          ],
+        }),
+        /\/brotli\.wasm$/,
+      ),
+  },
+];
