@@ -80,6 +80,7 @@ export const FILE_SITES: readonly Broken[] = [
       ["a binary", "wasm", /\/ort-wasm\.wasm$/, () => copied()],
       ["a model", "model", /\.onnx$/, () => copied()],
       ["a bundle's description", "bundle", /bundle\.json$/, bundled],
+      ["a file of labels", "file", /labels/, labelled],
       ["a worker", "worker", /\/worker-wasm\.js$/, () => copied()],
       ["the page's script", "script", /\/main\.js$/, () => copied()],
     ] as const

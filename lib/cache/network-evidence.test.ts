@@ -68,6 +68,31 @@ test("an address of the page's own that the policy forbids: 'self'", async () =>
   expect(cause).toMatchObject({ reason: "csp", text: expect.stringContaining("connect-src 'self'`") as unknown });
 });
 
+test.each(["/m.onnx", "https://cdn.example/m.onnx"])("a redirect without end is final: %s", async (path) => {
+  open();
+  const url = new URL(path, "https://app.example/").href;
+  vi.stubGlobal("fetch", (to: string, { redirect, mode }: RequestInit) =>
+    redirect === "manual" && mode !== "no-cors"
+      ? Promise.resolve({ type: "opaqueredirect", body: null })
+      : to === url
+        ? Promise.reject(new TypeError("Failed to fetch"))
+        : Promise.resolve({ type: "opaque", body: null }),
+  );
+  const effects = {
+    fetch: () => Promise.reject(new TypeError("Failed to fetch")),
+    setTimer: () => () => undefined,
+    random: () => 0,
+    causeOf,
+  };
+  const net = { effects, signal: new AbortController().signal };
+  await expect(retry(net, () => request(url, {}, net))).rejects.toMatchObject({
+    code: "download-failed",
+    retryable: false,
+    details: { reason: "refused", final: true },
+    message: expect.stringContaining("redirected without end") as unknown,
+  });
+});
+
 test("an address of the page's own while its origin is away: offline", async () => {
   open();
   expect(await causeOf("https://app.example/m.onnx")).toMatchObject({ reason: "offline" });

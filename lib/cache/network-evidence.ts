@@ -4,7 +4,7 @@
 /** Cause of a request without an answer. */
 export interface Cause {
   /** The word in an error's `details.reason`. */
-  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "not-found" | "unreachable";
+  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "not-found" | "refused" | "unreachable";
   /** Sentence with the line to change. */
   readonly text: string;
 }
@@ -37,10 +37,16 @@ export async function causeOf(url: string): Promise<Cause> {
     return { reason: "cors", text };
   }
   if (answer !== null) return { reason: "unreachable", text: "The connection was closed before an answer." };
+  // Without CORS a redirect is followed to any origin: one that brings no answer has no end.
+  if ((await answerOf(url, { method: "HEAD", redirect: "manual" }))?.type === "opaqueredirect") {
+    const text =
+      "It is redirected without end, or to an address that does not answer this page: take that redirect off.";
+    return { reason: "refused", text };
+  }
   if (!(await isOwnReachable())) return { reason: "offline", text: "The network or the server is away." };
   const text = isForeign
     ? "Its server is away, or sends no Access-Control-Allow-Origin."
-    : "The server ends the request without an answer, or redirects it without end.";
+    : "The server ends the request without an answer.";
   return { reason: "unreachable", text };
 }
 

@@ -124,8 +124,8 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
     refused: [
-      "The server refuses the request (another status of 400 to 499, or 501, 505), or answers with a part of a file (206) of which all was requested.",
-      "Read the server's log.",
+      "The server refuses the request (another status of 400 to 499, or 501, 505), answers with a part of a file (206) of which all was requested, or redirects it without end.",
+      "Read the server's log; take a redirect to the same address off.",
     ],
     credentials: [
       "The URL has a user name or a password in it, and browsers fetch no such URL.",

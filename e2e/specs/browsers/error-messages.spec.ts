@@ -57,10 +57,12 @@ for (const [reason, body] of FILES)
 const ANSWERS: readonly [code: string, reason: string, pattern: RegExp, reply: Partial<Reply>][] = [
   ["download-failed", "refused", MODEL, { status: 418, body: "" }],
   ["download-failed", "refused", MODEL, { status: 206, body: "" }],
+  ["download-failed", "refused", MODEL, { status: 302, headers: { location: "/model.onnx" } }],
   ["download-failed", "busy", MODEL, { status: 429, headers: { "retry-after": "3600" }, body: "" }],
   ["download-failed", "cut", MODEL, { headers: { "content-length": "5000", connection: "close" }, body: STARTER }],
   ["setup-failed", "wasm-invalid", /ort-wasm\.wasm/, { headers: { "content-type": "text/plain" }, body: "lfs" }],
   ["setup-failed", "wasm-unreachable", /ort-wasm\.wasm/, { status: 302, headers: { location: "http://127.0.0.1:1/" } }],
+  ["setup-failed", "wasm-unreachable", /ort-wasm\.wasm/, { status: 307, headers: { location: "/dist/ort-wasm.wasm" } }],
   [
     "worker-crashed",
     "wasm-cut",
@@ -73,6 +75,11 @@ for (const [code, reason, pattern, reply] of ANSWERS)
   test(`${reason}: ${code}${reply.status === undefined ? "" : `, by status ${reply.status}`}`, async ({ page }) => {
     const outcome = await outcomeOf(page, instead(pattern, reply));
     expect(outcome).toMatchObject({ code, reason, unhandled: [] });
+    const target = reply.headers?.["location"];
+    if (target?.startsWith("/") === true) {
+      expect(outcome.retryable).toBe(false);
+      expect(outcome.message).toContain("is redirected without end, or");
+    }
   });
 
 test("no network: a retry is advised, for a model and for a worker", async ({ page, context }) => {

@@ -132,6 +132,10 @@ async function networkFailure(url: string, cause: unknown, violated: Violations)
     return fail("worker-crashed", "the network is away", { reason: "offline" });
   // Firefox rejects a response that ends before its first byte as if there were none.
   if (await answers(url)) return fail("worker-crashed", "the response ended early. Try again.", { reason: "wasm-cut" });
+  if (await isRedirected(url)) {
+    const why = "it is redirected without end, or to an address that does not answer this page";
+    return fail("setup-failed", `${why}: take that redirect off.`, { reason: "wasm-unreachable" });
+  }
   const why = isForeign ? "it is on another origin, which must send Access-Control-Allow-Origin" : "no answer came";
   return fail("setup-failed", `${why}. ${FIX}`, { reason: "wasm-unreachable" });
 }
@@ -144,6 +148,20 @@ async function isReachable(): Promise<boolean> {
 async function answers(url: string): Promise<boolean> {
   return fetch(url, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(SILENT_MS) }).then(
     () => true,
+    () => false,
+  );
+}
+
+/** Whether an address is redirected. */
+async function isRedirected(url: string): Promise<boolean> {
+  const init = {
+    method: "HEAD",
+    cache: "no-store",
+    redirect: "manual",
+    signal: AbortSignal.timeout(SILENT_MS),
+  } as const;
+  return fetch(url, init).then(
+    ({ type }) => type === "opaqueredirect",
     () => false,
   );
 }
