@@ -284,6 +284,8 @@ export class Dispatcher {
     const isUnbegun = phase === null;
     const isUnfit = ran === null && !isUnbegun && phase !== "running";
     const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
+    // The page ended the worker. The same code as a worker's own answer would come again, without an end.
+    const isRecycled = code === "closed" && (phase !== "running" || error === lane.ended);
     let ms: number | null = null;
     if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
     else if (code === "out-of-memory" && phase === "running") ms = Infinity;
@@ -309,8 +311,8 @@ export class Dispatcher {
         continue;
       }
       const isSpared = (isUnbegun || isHeld) && step.spared < SPARED_MAX;
-      if (isSpared || code === "closed") {
-        if (code !== "closed") step.spared += 1;
+      if (isSpared || isRecycled) {
+        if (!isRecycled) step.spared += 1;
         this.#arrive(step, true); // not counted as an attempt
         continue;
       }

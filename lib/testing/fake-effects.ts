@@ -4,11 +4,14 @@ import * as Comlink from "comlink";
 import type { CacheApi, Plan, ProgressNotice, Wish } from "../cache/messages.ts";
 import { plan } from "../cache/plan.ts";
 import type { Bundle } from "../core/bundle.ts";
+import { checkTensor, kindOf, show } from "../core/check-inputs.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
 import type { Backend } from "../rpc/backend.ts";
+import { takeTensor } from "../engine/inputs.ts";
+import type { TensorInput } from "../engine/inputs.ts";
 import { reply } from "../rpc/reply.ts";
 import { serve } from "../worker/serve.ts";
 import type { FakeClock, FakeModel, FakePort } from "./index.ts";
@@ -117,7 +120,7 @@ class FakeWorld {
     if (known !== undefined) return known;
     const addresses = this.#known.map((x) => x.address).join(", ");
     const message = `${address}: the fake engine has no such model, only ${addresses || "none"}`;
-    throw new SelvedgeError("download-failed", message, { url: address, status: 404 });
+    throw new SelvedgeError("download-failed", message, { url: address, status: 404, reason: "not-found" });
   }
 
   #pause(ms: number, signal?: AbortSignal): Promise<void> {
@@ -200,11 +203,10 @@ class FakeWorld {
         const { model, bundle } = models.get(modelId) as Known;
         await this.#pause(model.runMs ?? 0);
         fail(model.runError, "run");
-        const answer = (await model.run?.(feeds)) ?? Object.fromEntries(model.outputs.map((x) => [x.name, zeros(x)]));
-        const missing = model.outputs.find(({ name }) => answer[name] === undefined);
-        if (missing !== undefined)
-          throw new TypeError(`${bundle.model.name}: run returned no output "${missing.name}"`);
-        return { ...answer };
+        const { name, outputs } = bundle.model;
+        return model.run === undefined
+          ? Object.fromEntries(outputs.map((x) => [x.name, zeros(x)]))
+          : takeOutputs(`${name}: run returned`, outputs, await model.run(feeds));
       },
       unload: (modelId) => Promise.resolve(void models.delete(modelId)),
       forget: () => Promise.resolve(),
@@ -214,6 +216,28 @@ class FakeWorld {
 
 function fail(code: FakeModel["loadError"], what: string): void {
   if (code != null) throw new SelvedgeError(code, `The fake model fails to ${what}: ${code}.`);
+}
+
+/** Checks outputs as the engine checks inputs, and copies them: the test's function may keep what it returned. */
+function takeOutputs(at: string, ports: readonly Port[], answer: unknown): Record<string, Tensor> {
+  if (kindOf(answer) !== "Object") throw new TypeError(`${at} ${show(answer)}: expected its outputs by name`);
+  const given = answer as Readonly<Record<string, TensorInput>>;
+  const extra = Object.keys(given).find((name) => ports.every((port) => port.name !== name));
+  if (extra !== undefined) throw new TypeError(`${at} an output "${extra}", which the model does not declare`);
+  return Object.fromEntries(ports.map((port) => [port.name, takeOutput(at, port, given[port.name])]));
+}
+
+function takeOutput(at: string, port: Port, tensor: TensorInput | undefined): Tensor {
+  if (tensor === undefined) throw new TypeError(`${at} no output "${port.name}"`);
+  if (kindOf(tensor) !== "Object")
+    throw new TypeError(`${at} output "${port.name}" as ${show(tensor)}: expected { dtype, dims, data }`);
+  try {
+    checkTensor(port, tensor);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new TypeError(`${at} a wrong tensor: ${message.replace(/^input/, "output")}`, { cause: error });
+  }
+  return takeTensor(tensor, false);
 }
 
 function portOf({ batchAxis = null, ...port }: FakePort): Port {

@@ -18,7 +18,8 @@ export interface FakeModel {
   /** Its outputs. */
   readonly outputs: readonly FakePort[];
   /**
-   * Returns the outputs by name. An exception fails the run. Default: every output is zeros, 1 for a symbolic dim.
+   * Returns the outputs by name, which are checked by `outputs` and copied. An exception fails the run. Default: every
+   * output is zeros, 1 for a symbolic dim.
    */
   readonly run?: ((inputs: Readonly<Record<string, Tensor>>) => Outputs | Promise<Outputs>) | undefined;
   /** Duration of a load, in ms; progress is reported at its begin, half and end. Default 0. */
@@ -61,8 +62,10 @@ export interface FakeEngineOptions extends Omit<EngineOptions, "effects" | "asse
 export async function createFakeEngine(options: FakeEngineOptions): Promise<Engine> {
   checkFakeOptions("createFakeEngine", options);
   const { models, clock, ...own } = options;
+  if (own.backends?.includes("wasm") === false)
+    throw new TypeError('backends: a fake engine has no GPU: have "wasm" among them, or leave the option out');
   const effects = fakeEffects(models, clock);
-  return makeEngine({ backends: ["wasm"], workers: 1, ...own, effects, assetsBase: effects.facts.baseUrl }, null);
+  return makeEngine({ workers: 1, ...own, backends: ["wasm"], effects, assetsBase: effects.facts.baseUrl }, null);
 }
 
 /** The main entry with fake engines, as `mock` returns it. */

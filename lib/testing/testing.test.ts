@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Progress } from "selvedge";
+import { ERROR_CODES } from "../core/errors.ts";
 import { createFakeEngine, mock } from "./index.ts";
 import type { FakeModel } from "./index.ts";
 
@@ -34,7 +35,8 @@ describe("a fake engine", () => {
     await expect(model.run({})).rejects.toThrow('inputs: "x" is missing; the model takes "x"');
     await expect(model.run({ x: { ...input.x, dims: [3] } })).rejects.toThrow("expected 2 dims [n, 3], got [3]");
     await expect(model.run(input, { deadlineMs: 0 })).rejects.toThrow("deadlineMs: expected a number");
-    await expect(engine.load("/other.onnx")).rejects.toMatchObject({ code: "download-failed" });
+    const gone = { code: "download-failed", retryable: false, details: { reason: "not-found" } };
+    await expect(engine.load("/other.onnx")).rejects.toMatchObject(gone);
     await engine.close();
   });
 
@@ -46,6 +48,93 @@ describe("a fake engine", () => {
     broken.runError = "model-invalid";
     const model = await engine.load("/broken.onnx");
     await expect(model.run(input)).rejects.toMatchObject({ code: "model-invalid" });
+    await engine.close();
+  });
+
+  // A run that fails with a code of the engine's own must not be taken for the engine's recycling of a worker.
+  test.each(ERROR_CODES)("fails a run with %s, and runs again after it", async (runError) => {
+    let runs = 0;
+    const broken = {
+      ...double,
+      get runError() {
+        if ((runs += 1) > 50) throw new Error("endless");
+        return isBroken ? runError : null;
+      },
+    };
+    let isBroken = true;
+    const engine = await createFakeEngine({ models: { "/m.onnx": broken } });
+    const model = await engine.load("/m.onnx");
+    await expect(model.run(input)).rejects.toMatchObject({ code: runError });
+    isBroken = false;
+    expect((await model.run(input)).outputs["y"]?.data).toEqual(Float32Array.of(2, 4, 6));
+    await engine.close();
+  });
+
+  const y = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) } as const;
+  test.each([
+    [undefined, "m: run returned undefined: expected its outputs by name"],
+    [[y], "m: run returned Array: expected its outputs by name"],
+    [{}, 'm: run returned no output "y"'],
+    [{ y: y.data }, 'm: run returned output "y" as Float32Array: expected { dtype, dims, data }'],
+    [{ y, z: 1 }, 'm: run returned an output "z", which the model does not declare'],
+    [{ y: { ...y, dims: [9, 9] } }, 'm: run returned a wrong tensor: output "y": dim 1 must be 3 ([n, 3]), got [9, 9]'],
+    [{ y: { ...y, dims: [2, 3] } }, 'm: run returned a wrong tensor: output "y": dims [2, 3] need 6 elements'],
+    [
+      { y: { dtype: "int32", dims: [1, 3], data: new Int32Array(3) } },
+      'm: run returned a wrong tensor: output "y": expected dtype float32, got "int32"',
+    ],
+  ] as [never, string][])("refuses what no model answers: %j", async (answer, message) => {
+    const engine = await createFakeEngine({ models: { "/m.onnx": { ...double, run: () => answer } } });
+    const model = await engine.load("/m.onnx");
+    const error: unknown = await model.run(input).catch((reason: unknown) => reason);
+    expect(String(error)).toContain(`TypeError: ${message}`);
+    await engine.close();
+  });
+
+  test("copies outputs: a change to them reaches no other run", async () => {
+    const engine = await createFakeEngine({ models: { "/m.onnx": { ...double, run: () => ({ y }) } } });
+    const model = await engine.load("/m.onnx");
+    const first = await model.run(input);
+    (first.outputs["y"]?.data as Float32Array).fill(42);
+    const second = await model.run({ x: { ...input.x, data: Float32Array.of(4, 5, 6) } });
+    expect(second.outputs["y"]?.data).toEqual(Float32Array.of(1, 2, 3));
+    expect(y.data).toEqual(Float32Array.of(1, 2, 3));
+    await engine.close();
+  });
+
+  test("has no GPU, and falls back where the app would take one", async () => {
+    const engine = await createFakeEngine({ models, backends: ["webgpu", "wasm"] });
+    expect((await engine.load("/double.onnx")).backend).toBe("wasm");
+    await engine.close();
+    const text = 'backends: a fake engine has no GPU: have "wasm" among them';
+    await expect(createFakeEngine({ models, backends: ["webgpu"] })).rejects.toThrow(text);
+  });
+
+  test("unload rejects queued runs; the one that is running ends", async () => {
+    let end = (): void => undefined;
+    const begun = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    let release = (): void => undefined;
+    const slow = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const run: FakeModel["run"] = async () => {
+      end();
+      await slow;
+      return { y };
+    };
+    const engine = await createFakeEngine({ models: { "/m.onnx": { ...double, run } } });
+    const model = await engine.load("/m.onnx");
+    const running = model.run(input);
+    const queued = [4, 5, 6].map((v) => model.run({ x: { ...input.x, data: new Float32Array(3).fill(v) } }));
+    await begun;
+    model.unload();
+    const last = await queued[2]?.catch((error: unknown) => error);
+    expect(last).toMatchObject({ code: "closed" });
+    release();
+    await Promise.allSettled(queued);
+    expect((await running).outputs["y"]?.data).toEqual(y.data);
     await engine.close();
   });
 
