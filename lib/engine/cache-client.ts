@@ -35,9 +35,10 @@ const IDLE_MS = 5_000;
 /** Idle time while the worker keeps time for the page: another wait comes soon. */
 const WAITED_IDLE_MS = 60_000;
 /** No bound: the caller's signal limits a download. */
-const FOREVER: number = Number.POSITIVE_INFINITY;
+const FOREVER = Infinity;
 /** Time without an answer after which the worker has ended, and time between questions; in ms. */
-const [SILENT_MS, ASK_MS] = [30_000, 5_000];
+const SILENT_MS = 30_000;
+const ASK_MS = 5_000;
 
 /** Fetches the files of models. */
 export class CacheClient {

@@ -1,9 +1,12 @@
-// The errors for a value that an input does not take, and for one that gives no image: what it lacks, or what was meant
-// in its place. Imported only then: the page's script has no room for it.
+// The errors for a value that an input does not take, and for one that gives no image, or none that the page may read:
+// what it lacks, or what was meant in its place. Imported only then: the page's script has no room for it.
 import type { BundleInput } from "../core/bundle.ts";
 import { kindOf, show } from "../core/check-inputs.ts";
 import { withoutCredentials } from "../core/credentials.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
+import type { Effects } from "../effects/effects.ts";
+import type { Inputs } from "./inputs.ts";
 
 /** Kinds that `createImageBitmap` takes, or that the page converts. */
 const IMAGES =
@@ -23,6 +26,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
 interface Fields {
   readonly complete?: boolean;
   readonly src?: string;
+  readonly currentSrc?: string;
   readonly naturalWidth?: number;
   readonly readyState?: number;
   readonly width?: number;
@@ -33,6 +37,7 @@ interface Fields {
 /** Returns the error for a value that is no tensor, and no object that may be an image. */
 export function inputFault(port: BundleInput, mayBeImage: boolean, value: unknown): TypeError {
   const location = (value as { readonly location?: unknown } | null | undefined)?.location;
+  if (location === "none") return new TypeError(`input "${port.name}": the tensor was disposed`);
   if (typeof location === "string" && !location.startsWith("cpu"))
     return new TypeError(`input "${port.name}": the tensor's location is ${show(location)}; await its getData() first`);
   const got = kindOf(value) === "Object" ? fieldsOf(value as object) : show(value);
@@ -60,6 +65,8 @@ export function imageFault(input: string, value: object, cause: unknown): TypeEr
   const fields = kind === "Object" ? fieldsOf(value) : kind;
   const what =
     faultOf(kind, value) ??
+    // `new VideoFrame` refuses at once; a bitmap, only when it is sent.
+    ((cause as Error | null)?.name === "SecurityError" ? otherOrigin(kind, value) : null) ??
     (instead !== undefined
       ? `expected an image, got ${kind}; pass ${instead}`
       : IMAGES.test(kind)
@@ -82,4 +89,40 @@ function faultOf(kind: string, value: Fields): string | null {
   if (width !== 0 && height !== 0) return null;
   if (kind === "ImageBitmap") return "the ImageBitmap is closed";
   return /Canvas/.test(kind) ? `the canvas has no pixels (${width} × ${height})` : null;
+}
+
+/**
+ * Throws the error for inputs that the browser refuses to send to a worker: a picture of another origin, which an img, a
+ * canvas or a bitmap shows, but whose pixels no page may read.
+ */
+export async function unsent(effects: Effects, inputs: Inputs, cause: unknown): Promise<never> {
+  let error: Error = new SelvedgeError("internal", "The inputs could not be sent to the worker.", {}, cause);
+  for (const [input, value] of Object.entries(inputs)) {
+    const kind = kindOf(value);
+    if (!IMAGES.test(kind) || !(await isTainted(effects, value as ImageBitmapSource))) continue;
+    error = new TypeError(`input "${input}": ${otherOrigin(kind, value as Fields)}`, { cause });
+    break;
+  }
+  effects.rethrow?.(error);
+  throw error;
+}
+
+async function isTainted(effects: Effects, source: ImageBitmapSource): Promise<boolean> {
+  const bitmap = await effects.createImageBitmap(source).catch(() => null); // closed meanwhile
+  try {
+    if (bitmap !== null) structuredClone(bitmap).close();
+    return false;
+  } catch {
+    return true;
+  } finally {
+    bitmap?.close();
+  }
+}
+
+/** Describes a picture whose pixels the page may not read, and the way out. */
+function otherOrigin(kind: string, { currentSrc = "" }: Fields): string {
+  const tag = kind === "HTMLVideoElement" ? "video" : "img";
+  const from = URL.canParse(currentSrc) ? ` (${new URL(currentSrc).origin})` : "";
+  const what = /(?:Image|Video)Element$/.test(kind) ? "the picture is" : `the ${kind} shows a picture`;
+  return `${what} of another origin${from}, so the page may not read its pixels: set ${tag}.crossOrigin = "anonymous" before its src, and have that server send Access-Control-Allow-Origin`;
 }

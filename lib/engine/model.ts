@@ -253,7 +253,7 @@ export class Model extends Disposes {
     return checkModel(this.#loader, this.backend, this.variant);
   }
 
-  /** Frees the model on every lane. Queued requests are rejected with `closed`. */
+  /** Frees the model on every lane. Queued requests are rejected with `closed`; those that run end first. */
   unload(): void {
     if (this.#unloaded) return;
     this.#unloaded = true;
@@ -314,12 +314,15 @@ export class Model extends Disposes {
       this.#settled(priority, options, effects.now() - startMs, "done", null, result.info);
       return result;
     };
-    const failed = (error: unknown): never => {
+    const failed = (error: unknown): Promise<never> => {
       const code = codeOf(error);
       const isCancelled = signal?.aborted === true && error === signal.reason && code === null;
       const isRejected = code === "overloaded" || code === "deadline-exceeded";
       const outcome = isCancelled ? "cancelled" : isRejected ? "rejected" : "failed";
       this.#settled(priority, options, effects.now() - startMs, outcome, code, null);
+      // DATA_CLONE_ERR
+      if ((error as { code?: unknown } | null)?.code === 25)
+        return import("./input-fault.ts").then((x) => x.unsent(effects, inputs, error));
       effects.rethrow?.(error);
       throw error;
     };

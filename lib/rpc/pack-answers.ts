@@ -66,14 +66,14 @@ export function unpackAnswers({ kind, sizes, texts, numbers, whole }: PackedAnsw
         const entry = at;
         at += size;
         const text = texts[entry * textWidth] ?? "";
-        const [one = Number.NaN, two = Number.NaN] = numbers.subarray(entry * width, (entry + 1) * width);
+        const [one = NaN, two = NaN] = numbers.subarray(entry * width, (entry + 1) * width);
         if (kind === "text") return { kind, text, confidence: one };
         if (kind === "index") return { kind, index: one, score: two };
         if (kind === "probabilities") return { kind, probabilities: new Float32Array(numbers.subarray(entry, at)) };
         if (kind === "vector") return { kind, vector: new Float32Array(numbers.subarray(entry, at)) };
         const labels = Array.from({ length: size }, (_, i) => {
           const each = 2 * (entry + i);
-          return { label: texts[entry + i] ?? "", index: numbers[each] ?? -1, score: numbers[each + 1] ?? Number.NaN };
+          return { label: texts[entry + i] ?? "", index: numbers[each] ?? -1, score: numbers[each + 1] ?? NaN };
         });
         return { kind: "labels", labels };
       });

@@ -129,12 +129,8 @@ export class Link<Api extends Served<Api>> {
         reject(error);
       };
       const answer = (reply: Reply<unknown>): void => {
-        if (!reply.ok) fail(fromWireError(reply.error));
-        else {
-          watchdog.stop();
-          this.#pending.delete(id);
-          resolve(reply.value as Value<Api[K]>);
-        }
+        if (reply.ok) resolve(reply.value as Value<Api[K]>);
+        fail(reply.ok ? (null as never) : fromWireError(reply.error)); // a promise that is resolved stays so
       };
       this.#pending.set(id, { watchdog, answer, fail });
       const argumentList = args.map((value) => ({ type: "RAW", value }));
@@ -143,7 +139,7 @@ export class Link<Api extends Served<Api>> {
         try {
           this.#worker?.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
         } catch (error) {
-          fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
+          fail(error as Error); // a run's is explained by engine/input-fault.ts
         }
       };
       if (this.#heldBack === null || name === "hold") post();

@@ -232,3 +232,55 @@ test("a detached array alone is named as such", async ({ page }) => {
   });
   expect(found).toBe('TypeError: input "pixels": its buffer is detached or resized');
 });
+
+test("a picture of another origin is named with the way out, and one that its server allows is read", async ({
+  page,
+}) => {
+  // 1 × 1 pixel.
+  const png = Buffer.from(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+    "base64",
+  );
+  const headers = { "cross-origin-resource-policy": "cross-origin", "access-control-allow-origin": "*" };
+  await page.route("http://pictures.example/**", (route) =>
+    route.fulfill({ body: png, contentType: "image/png", headers }),
+  );
+  const found = await page.evaluate(async () => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    const model = await engine.load("/corpus/own-model/colour.onnx", { image: {} });
+    const run = (pixels: Selvedge.ImageInput): Promise<string> =>
+      model.run({ pixels }).then(
+        () => "none",
+        (error: unknown) => `${String(error)} <- ${((error as Error).cause as Error | undefined)?.name ?? "no cause"}`,
+      );
+    const img = new Image();
+    img.src = "http://pictures.example/a.png?token=secret";
+    await img.decode();
+    const canvas = document.createElement("canvas");
+    canvas.getContext("2d")?.drawImage(img, 0, 0);
+    const own = new ImageData(2, 2);
+    // At once, so that they may share a batch.
+    const errors = await Promise.all([run(img), run(own), run(canvas), run(await createImageBitmap(img)), run(own)]);
+    const allowed = new Image();
+    allowed.crossOrigin = "anonymous";
+    allowed.src = "http://pictures.example/b.png";
+    await allowed.decode();
+    const last = await run(allowed);
+    const { starts } = engine.stats().lanes[0] ?? {};
+    await engine.close();
+    return { errors, last, starts };
+  });
+  const way =
+    'so the page may not read its pixels: set img.crossOrigin = "anonymous" before its src, and have that server send Access-Control-Allow-Origin <- DataCloneError';
+  const from = 'TypeError: input "pixels": ';
+  expect(found.errors).toEqual([
+    `${from}the picture is of another origin (http://pictures.example), ${way}`,
+    "none",
+    `${from}the HTMLCanvasElement shows a picture of another origin, ${way}`,
+    `${from}the ImageBitmap shows a picture of another origin, ${way}`,
+    "none",
+  ]);
+  expect(found.last).toBe("none");
+  expect(found.starts).toBe(1);
+});
