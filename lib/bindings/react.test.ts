@@ -29,7 +29,7 @@ interface Modules {
   readonly hooks: typeof Hooks;
 }
 
-const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 5_000, interval: 5 });
+const until = (check: () => void | Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 5_000, interval: 5 });
 
 /** Loads the hooks over a version of React. */
 async function modulesOf(folder: string): Promise<Modules> {
@@ -377,6 +377,39 @@ describe.each([
       });
       expect(errors).toEqual([]);
     });
+  });
+
+  test("another engine is followed: one that comes later, and one that replaces a closed one", async () => {
+    const { createElement } = modules.React;
+    const { EngineProvider, useEngine, useModel } = modules.hooks;
+    let seen: Engine | null = null;
+    let model: Model | null = null;
+    const Child = (): null => {
+      seen = useEngine();
+      model = useModel("/double.onnx").model;
+      return null;
+    };
+    const render = (own: Engine | undefined): void => {
+      root.render(createElement(EngineProvider, { engine: own }, createElement(Child)));
+    };
+    const other = await createFakeEngine({ models: { "/double.onnx": double } });
+    render(undefined);
+    render(other);
+    await until(() => {
+      expect(seen).toBe(other);
+      expect(model).not.toBeNull();
+    });
+    await other.close();
+    render(engine);
+    await until(() => {
+      expect(seen).toBe(engine);
+      expect(model).not.toBeNull();
+    });
+    await until(async () => {
+      expect(yOf((await model?.run(input())) ?? null)).toEqual(DOUBLED);
+    });
+    render(engine);
+    expect(engine.stats().requests.done).toBe(1);
   });
 
   test("a repository is compared by what it says", async () => {

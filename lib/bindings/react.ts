@@ -10,6 +10,7 @@ import {
   useCallback,
   useContext,
   useEffect,
+  useMemo,
   useState,
   useSyncExternalStore,
 } from "react";
@@ -23,7 +24,10 @@ import { eitherOf } from "../core/abort.ts";
 export interface EngineProviderProps {
   /** Options of the engine, read when it is created; a new `key` on the provider creates another. Default: none. */
   readonly options?: EngineOptions | undefined;
-  /** An engine of the app's own, which the provider does not close. Default: the provider creates one. */
+  /**
+   * An engine of the app's own, which the provider does not close. Models are loaded anew where another one comes: keep
+   * it in state. Default: the provider creates one.
+   */
   readonly engine?: Engine | Promise<Engine> | undefined;
   /** The components that use it. */
   readonly children?: ReactNode;
@@ -248,8 +252,8 @@ function useHost(hook: string): Host {
  * createRoot(root).render(<EngineProvider options={{ workers: 2 }}><App /></EngineProvider>);
  */
 export function EngineProvider(props: EngineProviderProps): ReactElement {
-  // The engine outlives changes of the props.
-  const [host] = useState(() => new Host(props));
+  // The engine outlives changes of the other props.
+  const host = useMemo(() => new Host(props), [props.engine]);
   // It is created in an effect: none is created on the server, nor by a render that React discards.
   useEffect(() => host.mount(), [host]);
   return createElement(HostContext.Provider, { value: host }, props.children);
