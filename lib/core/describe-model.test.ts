@@ -116,7 +116,13 @@ describe("classes", () => {
     const outputs = [port("boxes", [1, 10, 4]), port("scores", [1, 2])];
     expect(classes(["a", "b"], outputs).output).toBe("scores");
     expect(classes(["a", "b", "c", "d"], [port("p", [1, 4]), port("q", [1, 4])], { output: "q" }).output).toBe("q");
-    expect(() => classes(["a"], outputs)).toThrow("several outputs");
+    expect(() => classes(["a", "b"], [port("p", [1, 2]), port("q", [1, 2])])).toThrow("several outputs");
+    expect(() => classes(["a"], [port("p", [1, "k"]), port("q", [])])).toThrow("several outputs");
+    expect(classes(["a"], [port("p", [1, "k"]), port("q", [1, 2])]).output).toBe("p");
+    const boxes = [port("scores", ["n", 3]), port("boxes", ["n", 4])];
+    expect(() => classes(["a", "b"], boxes)).toThrow(
+      'labels: 2 labels, and no output has 2 classes, only "scores" (float32 [n, 3]), "boxes" (float32 [n, 4])',
+    );
     expect(() => classes(["a"], outputs, { output: "no" })).toThrow('no output "no"');
     expect(classes(["a", "b"], [port("y", ["n", "k"])]).output).toBe("y");
   });
@@ -183,6 +189,13 @@ test("labels are read from lines, a JSON array and a config.json of Hugging Face
   expect(() => parseLabels('{"model_type": "vit"}', "f")).toThrow("id2label");
   expect(() => parseLabels("[]", "f")).toThrow("holds no labels");
 });
+
+test.each(['["cat", "dog",]', '{"0": "cat", "1": "dog"', '{"id2label": {0: "cat"}}', '[["cat"], ["dog"]'])(
+  "broken JSON is no label: %s",
+  (text) => {
+    expect(() => parseLabels(text, "f")).toThrow("f begins as JSON, but can't be parsed as such");
+  },
+);
 
 test("any labels without line breaks survive the asset", () => {
   const label = fc.string({ minLength: 1 }).filter((x) => !/[\r\n\ufeff]/.test(x) && !/^\s*[[{<]/.test(x));

@@ -332,8 +332,12 @@ function classPort(n: number, name: string | undefined, outputs: readonly Port[]
     return found;
   }
   const able = outputs.filter((x) => x.dims.at(-1) === n);
-  const [first, second] = outputs.length === 1 || able.length === 0 ? outputs : able;
-  if (first === undefined) throw new TypeError(`${say.classes}: the model has no output`);
+  // One whose number of classes is open may have as many.
+  const open = outputs.filter((x) => typeof x.dims.at(-1) !== "number");
+  const [first, second] = outputs.length === 1 ? outputs : able.length > 0 ? able : open;
+  if (outputs.length === 0) throw new TypeError(`${say.classes}: the model has no output`);
+  if (first === undefined)
+    throw new TypeError(`${say.classes}: ${n} labels, and no output has ${n} classes, only ${listed(outputs)}`);
   if (second === undefined) return first;
   throw new TypeError(
     `${say.classes}: ${n} labels, and the model has several outputs, ${listed(outputs)}: ${say.output}`,

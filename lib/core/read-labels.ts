@@ -60,6 +60,10 @@ export function parseLabels(text: string, from: string): string[] {
   const body = text.replace(/^\ufeff/, "");
   const json = /^\s*[[{]/.test(body) ? jsonOf(body) : undefined;
   if (json === undefined) {
+    if (/^\s*(?:\[\s*["{[]|\{\s*")/.test(body))
+      throw new TypeError(
+        `${from} begins as JSON, but can't be parsed as such: look for a comma after the last text, or a missing bracket`,
+      );
     const lines = body.split(/\r\n|\r|\n/);
     while (lines.at(-1) === "") lines.pop();
     const empty = lines.indexOf("");

@@ -87,7 +87,12 @@ test.each<[string, Port, unknown, RegExp]>([
     new Float32Array(8),
     /^RangeError: input "x": 8 elements alone don't determine \[batch, time, 4\]; pass \{ dtype, dims, data \}$/,
   ],
-  ["a count that does not fill the dims", port("x", ["batch", 3]), new Float32Array(7), /^RangeError.*7 elements/],
+  [
+    "a count that does not fill the dims",
+    port("x", ["batch", 3]),
+    new Float32Array(7),
+    /^RangeError.*dims \[3, 3\] need 9 elements, data has 7$/,
+  ],
   ["too few elements for fixed dims", port("x", [3]), new Float32Array(2), /^RangeError.*need 3 elements, data has 2/],
   ["no element", port("x", ["batch", 3]), new Float32Array(0), /^RangeError.*batch is empty/],
   ["a dim of 0", port("x", ["width", 0]), new Float32Array(0), /^RangeError.*don't determine \[width, 0\]/],
@@ -134,6 +139,12 @@ test("tensors of ONNX Runtime Web are taken, whatever their type", () => {
     b: { dtype: "bool", dims: [1, 2], data: Uint8Array.of(1, 0) },
     s: { dtype: "string", dims: [1, 2], data: ["a", "b"] },
   });
+});
+
+test("an ort.Tensor that was disposed of has no data to await", async () => {
+  const x = new ort.Tensor("float32", Float32Array.of(1, 2), [1, 2]);
+  x.dispose();
+  await expect(settle(accept(port("x", [1, 2])), { x })).rejects.toThrow(/^input "x": the tensor was disposed$/);
 });
 
 test("an ort.Tensor that is not on the CPU says where it is and what to do", async () => {

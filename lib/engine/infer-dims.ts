@@ -45,13 +45,13 @@ function isOpen(dim: unknown): boolean {
   return typeof dim === "string";
 }
 
-/** Replaces the one open dim, so that the dims multiply to the number of elements. */
+/** Replaces the one open dim by the size that has room for the elements; a number that fits none is refused as a tensor's. */
 function solve(name: string, dims: readonly (number | string)[], count: number): number[] {
-  const open = dims.filter(isOpen).length;
   const size = dims.reduce<number>((rest, x) => (typeof x === "string" ? rest : rest / x), count);
-  if (open > 1 || (open === 1 ? !Number.isInteger(size) : dims.length === 0 && count !== 1))
+  // Beside a dim of 0, any size fits. No dims: a scalar, or an open rank.
+  if (dims.filter(isOpen).length > (size < Infinity ? 1 : 0) || (dims.length === 0 && count !== 1))
     throw new RangeError(
       `input "${name}": ${count} elements alone don't determine [${dims.join(", ")}]; pass { dtype, dims, data }`,
     );
-  return dims.map((x) => (typeof x === "string" ? size : x));
+  return dims.map((x) => (typeof x === "string" ? Math.ceil(size) : x));
 }

@@ -44,6 +44,11 @@ test.each<[string, unknown, string]>([
   expect(() => labelled(labels)).toThrow(`labels: expected texts in an array, or the URL of a file of labels, ${got}`);
 });
 
+test("labels of an empty address are named as such, not as the source", () => {
+  expect(() => labelled("")).toThrow(/^labels: the URL is empty: is its variable set\?$/);
+  expect(() => labelled({ from: "" })).toThrow("labels: the URL is empty");
+});
+
 test("a hole in the labels is named, and texts of any content pass", () => {
   const holed = Array.from(["a", "b", "c"]);
   Reflect.deleteProperty(holed, "1");

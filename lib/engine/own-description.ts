@@ -82,6 +82,7 @@ function checkedLabels(labels: NonNullable<LoadOptions["labels"]>, base: string)
   if (hole !== -1) throw new TypeError(`labels: expected texts in an array, got ${show(list[hole])} at index ${hole}`);
   if (!isList && typeof from !== "string" && kindOf(from) !== "URL")
     throw new TypeError(`labels: expected texts in an array, or the URL of a file of labels, got ${shown(from)}`);
+  if (from === "") throw new TypeError("labels: the URL is empty: is its variable set?");
   if (top !== undefined && !isSide(top))
     throw new RangeError(`labels.top: expected a whole number from 1 to 32768, got ${shown(top)}`);
   if (logits !== undefined && typeof logits !== "boolean")

@@ -198,9 +198,17 @@ async function still(input: string, image: WireImage): Promise<StillImage> {
       colorSpaceConversion: "default",
     });
   } catch (error) {
-    const kind = image instanceof Blob ? ` (${image.type || "no type"}, ${image.size} bytes)` : "";
-    throw new TypeError(`input "${input}": this browser can't decode it as an image${kind}`, { cause: error });
+    throw new TypeError(`input "${input}": ${undecoded(image)}`, { cause: error });
   } finally {
     if ("close" in image) image.close();
   }
+}
+
+/** Describes why a picture can't be decoded, where its file does. */
+function undecoded(image: WireImage): string {
+  if (!(image instanceof Blob)) return "this browser can't decode it as an image";
+  const { type, size } = image;
+  if (size === 0) return "the file is empty (0 bytes)";
+  const text = `this browser can't decode it as an image (${type || "no type"}, ${size} bytes)`;
+  return type.startsWith("image/svg") ? `${text}: give an SVG to an img (\`img.src\`), and pass that` : text;
 }

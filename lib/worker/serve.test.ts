@@ -484,6 +484,12 @@ test("images of several sizes run as one, each as it does alone; one that can't 
   expect(items[2]).toMatchObject({
     error: { message: expect.stringMatching(/can't decode .* \(no type, 10 bytes\)$/) as string },
   });
+  const errorOf = (image: Blob): Promise<string> =>
+    ask([{ tensors: {}, others: { x: { kind: "image", image } } }]).then(() => "none", String);
+  expect(await errorOf(new Blob([], { type: "image/png" }))).toMatch(/input "x": the file is empty \(0 bytes\)$/);
+  expect(await errorOf(new Blob(["<svg/>"], { type: "image/svg+xml" }))).toMatch(
+    /can't decode .* \(image\/svg\+xml, 6 bytes\): give an SVG to an img \(`img\.src`\), and pass that$/,
+  );
   const [a, b, , c] = items;
   for (const [i, item] of [a, b, c].entries()) {
     const alone = await ask(pictures.slice(i, i + 1));
