@@ -15,7 +15,7 @@ import type { Attempt, RunResult } from "./result.ts";
 import { keyOf, messageFor } from "./routes.ts";
 import type { ModelRoute, Work } from "./routes.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
-import { PRIORITIES } from "../schedule/events.ts";
+import { isServer, PRIORITIES } from "../schedule/events.ts";
 import type { Decision, Priority, SchedulerEvent } from "../schedule/events.ts";
 import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
@@ -344,7 +344,7 @@ export class Dispatcher {
     // The reason of the route also holds where another lane was only faster; `start` explains that. Where the GPU
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
-    const routeWhy = isBarred || route.costMs !== undefined ? route.why : own.why;
+    const routeWhy = isBarred || isServer(route) ? route.why : own.why;
     const lateMs = this.#effects.now() - arrivedMs - work.asked.deadlineMs;
     this.#leave(step);
     own.promote?.();

@@ -13,6 +13,7 @@ import type { ModelRoute, Work } from "./routes.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 import { HEDGE_DEFAULTS, Hedger } from "../schedule/hedge.ts";
 import type { HedgeDecision, HedgeLimits } from "../schedule/hedge.ts";
+import { isServer } from "../schedule/events.ts";
 import type { Decision, SchedulerEvent } from "../schedule/events.ts";
 import { WakeTimer } from "./wake-timer.ts";
 
@@ -204,10 +205,6 @@ export class Hedging {
       },
     );
   }
-}
-
-function isServer({ backend }: ModelRoute): boolean {
-  return backend === "remote";
 }
 
 /** Returns the reason for the answer of a copy that was sent after a time, a quantile of this device's latency. */

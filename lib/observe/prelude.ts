@@ -47,10 +47,11 @@ export function takeDown(startMs: number, watch: Watch, inputsOf: ((id: number) 
 
 /** Copies the scheduler's view of the lanes, which are mutable. */
 export function copyOf(lanes: readonly LaneView[]): LaneView[] {
-  return lanes.map(({ id, backend, kind, isOpen, held }) => ({
+  return lanes.map(({ id, backend, kind, endpoint, isOpen, held }) => ({
     id,
     backend,
     kind,
+    endpoint,
     isOpen,
     held: new Map([...held].map(([modelId, { states }]) => [modelId, { states: new Map(states) }])),
   }));

@@ -71,6 +71,7 @@ const lane = v.pipe(
     backend: word,
     kind: v.optional(v.picklist(["usual", "express", "wide"])),
     isExpress: v.optional(v.boolean()),
+    endpoint: v.nullish(v.string()),
     isOpen: v.boolean(),
     held: v.map(id, v.looseObject({ states: v.map(id, id) })),
   }),

@@ -1,4 +1,5 @@
 // Lanes on which a step may run, and its estimated finish there: plain data and functions of it.
+import { isServer } from "./events.ts";
 import type { LaneView, Route, Step } from "./events.ts";
 
 /** Steps that run together on a lane, or are staged there. */
@@ -108,7 +109,7 @@ export function stateOf({ state }: Step, { lane, route }: Pick<Chance, "lane" | 
 
 /** Whether a lane is one to a server. */
 export function isRemote({ route }: Pick<Chance, "route">): boolean {
-  return route.costMs !== undefined;
+  return isServer(route);
 }
 
 /** Whether the model runs or is staged on the lane. */

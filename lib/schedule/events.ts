@@ -19,6 +19,11 @@ export interface Route {
   readonly costMs?: number | undefined;
 }
 
+/** Whether a route is one to a server. */
+export function isServer({ costMs }: Pick<Route, "costMs">): boolean {
+  return costMs !== undefined;
+}
+
 /** Limits on the batches of a model. */
 export interface Batching {
   /** Maximum number of rows in a batch. */
@@ -68,6 +73,8 @@ export interface LaneView {
   readonly id: string;
   readonly backend: string;
   readonly kind: LaneKind;
+  /** Base address of its server; absent or null on this device, and absent in older traces. */
+  readonly endpoint?: string | null | undefined;
   /** False while the lane does work that the scheduler did not start, and once it is closed. */
   readonly isOpen: boolean;
   /** The models in its worker, each with its states by the mark of their last step. */

@@ -8,6 +8,7 @@
 // copies are never more than that share of all. A moment without enough tokens passes: under overload all requests are
 // late, and copies would only add to it.
 import { quantile } from "../core/quantile.ts";
+import { isServer } from "./events.ts";
 import type { Decision, SchedulerEvent, Step } from "./events.ts";
 import { Heap } from "./heap.ts";
 
@@ -177,10 +178,6 @@ export class Hedger {
     known.values[known.count++ % KEPT] = now - arrivedMs;
     if (this.#latencies.size > KEYS) this.#latencies.delete(this.#latencies.keys().next().value as string);
   }
-}
-
-function isServer({ costMs }: Step["routes"][number]): boolean {
-  return costMs !== undefined;
 }
 
 function isBefore(a: Pending, b: Pending): boolean {

@@ -5,6 +5,7 @@ import type { BackOff } from "./back-offs.ts";
 import { endOf, isUsual, runs, countStates, stalledMs, stateOf } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
+import { isServer } from "./events.ts";
 import type { LaneView, Route, SchedulerEvent, Step } from "./events.ts";
 
 /** Saved state of lanes. */
@@ -60,6 +61,11 @@ const STALE_MAX_MS = 60_000;
  * in advance.
  */
 const TRIAL_TIMES = 10;
+/** After a failed trial beside a server, at most one of so many steps of the model is the next one. */
+const TRIAL_STEPS = 20;
+/** Mark the number of steps of a route, and that at the last use of a lane. */
+const STEPS = "steps";
+const USED = "used";
 /** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
@@ -137,7 +143,18 @@ export class Lanes {
     this.#batches.set(lane, [...this.on(lane), batch]);
     // Until its end is known it counts as late.
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
-    this.note(batch.route.key, now);
+    this.note(USED + batch.key, this.#countOf(batch.route));
+    this.#noteUse(batch, now);
+  }
+
+  #noteUse({ key, route }: Batch, now: number): void {
+    this.note(route.key, now);
+    this.note(key, now);
+  }
+
+  /** Records a step as it arrives, also one that is rejected. */
+  arrived({ routes }: Step): void {
+    for (const route of routes) this.note(STEPS + route.key, this.#countOf(route) + 1);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -154,10 +171,14 @@ export class Lanes {
     }
     if (batch === undefined) return;
     const { key, route, rows, shape = null, isTrial = false } = batch;
-    this.note(route.key, now);
+    this.#noteUse(batch, now);
     if (isTrial) this.#endTrial(batch, ms, now);
     // A single row that ran out of memory is no evidence about batches.
-    if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
+    if (ms !== null && (ms < Infinity || rows > 1)) {
+      this.#estimate.learn(key, rows, ms, now, shape);
+      // The servers of a model have an estimate each, and one together.
+      if (isServer(route) && key !== route.key) this.#estimate.learn(route.key, rows, ms, now, shape);
+    }
     if (ms === null || ms === Infinity) {
       if (key.endsWith(WIDE)) this.backOffs.add(lane, route.modelId, now + WIDE_FAILED_MS, now);
       return;
@@ -208,17 +229,22 @@ export class Lanes {
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
     const routes = this.#usable(step, now, lanes);
-    return Math.min(...routes.map((route) => this.#msOf(route, route.key, step.rows, now) ?? Infinity));
+    const known = lanes.flatMap((lane) => {
+      const route = isUsual({ lane }) ? routes.find(({ backend }) => backend === lane.backend) : undefined;
+      return (route && this.#msOf(route, keyOn(lane, route), step.rows, now)) ?? [];
+    });
+    return Math.min(...known);
   }
 
   /**
    * Returns the route where a step is to be tried whatever its estimate: its first usable one, where nothing is known
-   * of its cost, or nothing recent.
+   * of its cost, or nothing recent. Where a server can do it, its trials are few.
    */
   trial(step: Step, now: number, lanes: readonly LaneView[]): Route | undefined {
-    const [route] = this.#usable(step, now, lanes);
+    const [route, ...others] = this.#usable(step, now, lanes);
     const { key, backend } = route;
     const ms = this.#estimate.ms(key, step.rows);
+    const hasServer = others.some(isServer);
     if (ms === undefined) return route;
     let isIdle = false;
     for (const lane of lanes) {
@@ -229,10 +255,11 @@ export class Lanes {
       if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return undefined;
     }
     const vain = this.#vain.get(key) ?? 0;
-    if (!this.#mayTry(key, now)) return undefined;
+    const isTooSoon = hasServer && vain > 0 && this.sinceMs(USED + key, this.#countOf(route)) < TRIAL_STEPS;
+    if (isTooSoon || !this.#mayTry(key, now)) return undefined;
     if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return route;
     // Where a server answers meanwhile, nothing is lost by a longer wait.
-    const most = step.routes.some((x) => x.costMs !== undefined) ? Infinity : STALE_TIMES;
+    const most = hasServer ? Infinity : STALE_TIMES;
     const times = isIdle ? Math.min(most, 2 ** vain) : STALE_TIMES;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
     return this.sinceMs(key, now) > staleMs ? route : undefined;
@@ -280,14 +307,20 @@ export class Lanes {
     return true;
   }
 
+  /** Number of steps of a route that arrived. */
+  #countOf({ key }: Route): number {
+    return this.#notedMs.get(STEPS + key) ?? 0;
+  }
+
   /**
    * Returns the expected time of a route on a lane by its key; undefined where nothing is known of it, 0 on a server then.
    * That of a server is halved for each minute in which nothing runs there: a bad minute, or a server that is another one
    * by now, is not remembered for ever. That of an earlier page counts for nothing.
    */
-  #msOf({ key, costMs }: Route, own: string, rows: number, now: number): number | undefined {
-    const ms = this.#estimate.ms(own, rows) ?? this.#estimate.ms(key, rows) ?? (costMs && 0);
-    return costMs === undefined ? ms : ms && ms / 2 ** (this.sinceMs(key, now) / STALE_MAX_MS);
+  #msOf(route: Route, own: string, rows: number, now: number): number | undefined {
+    const ms = this.#estimate.ms(own, rows);
+    if (!isServer(route)) return ms ?? this.#estimate.ms(route.key, rows);
+    return (ms ?? 0) / 2 ** (this.sinceMs(own, now) / STALE_MAX_MS);
   }
 
   /** Returns every lane on which a step may run. */
@@ -298,7 +331,7 @@ export class Lanes {
       const route = routes.find(({ backend }) => backend === lane.backend);
       if (route === undefined) continue;
       const batches = this.on(lane.id);
-      const key = lane.kind === "usual" ? route.key : `${route.key} ${lane.kind}`;
+      const key = keyOn(lane, route);
       const ms = this.#msOf(route, key, rows, now) ?? UNKNOWN_MS;
       const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
       const loadMs = isCold ? this.loadOf(route) : 0;
@@ -321,6 +354,12 @@ export class Lanes {
     const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
     return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
   }
+}
+
+/** Returns the key of the estimate of a route on a lane: each server, and each kind of lane, has its own. */
+function keyOn({ kind, endpoint }: LaneView, { key }: Route): string {
+  const own = kind === "usual" ? endpoint : kind;
+  return own == null ? key : `${key} ${own}`;
 }
 
 /** Sets an entry, and evicts the one set longest ago beyond the bound: models come and go. */
