@@ -147,7 +147,7 @@ async function lostError(
     return new SelvedgeError("download-failed", text, { url, size, reason: "cut" }, error);
   }
   const { reason, text } = (await effects.causeOf?.(url)) ?? { reason: "unreachable", text: "" };
-  const final = ["csp", "cors", "mixed-content", "not-found", "refused"].includes(reason);
+  const final = ["csp", "cors", "mixed-content", "not-found"].includes(reason);
   const message = `${url} could not be fetched. ${text}`.trim();
   return new SelvedgeError("download-failed", message, { url, size, reason, ...(final && { final }) }, error);
 }

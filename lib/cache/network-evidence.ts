@@ -4,7 +4,7 @@
 /** Cause of a request without an answer. */
 export interface Cause {
   /** The word in an error's `details.reason`. */
-  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "not-found" | "refused" | "unreachable";
+  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "not-found" | "unreachable";
   /** Sentence with the line to change. */
   readonly text: string;
 }
@@ -37,11 +37,10 @@ export async function causeOf(url: string): Promise<Cause> {
     return { reason: "cors", text };
   }
   if (answer !== null) return { reason: "unreachable", text: "The connection was closed before an answer." };
-  // Without CORS a redirect is followed to any origin: one that brings no answer has no end.
+  // Without an end, or the host behind it is away for now, as a hub's host of files may be: nothing tells the two apart.
   if ((await answerOf(url, { method: "HEAD", redirect: "manual" }))?.type === "opaqueredirect") {
-    const text =
-      "It is redirected without end, or to an address that does not answer this page: take that redirect off.";
-    return { reason: "refused", text };
+    const text = "It is redirected without end, or to an address that does not answer this page.";
+    return { reason: "unreachable", text };
   }
   if (!(await isOwnReachable())) return { reason: "offline", text: "The network or the server is away." };
   const text = isForeign

@@ -124,8 +124,8 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
     refused: [
-      "The server refuses the request (another status of 400 to 499, or 501, 505), answers with a part of a file (206) of which all was requested, or redirects it without end.",
-      "Read the server's log; take a redirect to the same address off.",
+      "The server refuses the request (another status of 400 to 499, or 501, 505), or answers with a part of a file (206) of which all was requested.",
+      "Read the server's log.",
     ],
     credentials: [
       "The URL has a user name or a password in it, and browsers fetch no such URL.",
@@ -156,7 +156,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     stalled: ["No data arrived for 20 s.", "Try again."],
     cut: ["The connection was closed before the end of the file.", "Try again."],
     offline: ["The browser has no network.", "Try again when it has."],
-    unreachable: ["The server could not be reached.", "Check the address; try again."],
+    unreachable: [
+      "The server could not be reached, or redirects the request without end.",
+      "Check the address and its redirects; try again.",
+    ],
     unreadable: ["The browser lost the bytes of a Blob or File.", "Pick the file again, or load the model again."],
   },
   "worker-crashed": {

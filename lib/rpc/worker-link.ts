@@ -129,8 +129,12 @@ export class Link<Api extends Served<Api>> {
         reject(error);
       };
       const answer = (reply: Reply<unknown>): void => {
-        if (reply.ok) resolve(reply.value as Value<Api[K]>);
-        fail(reply.ok ? (null as never) : fromWireError(reply.error)); // a promise that is resolved stays so
+        if (!reply.ok) fail(fromWireError(reply.error));
+        else {
+          watchdog.stop();
+          this.#pending.delete(id);
+          resolve(reply.value as Value<Api[K]>);
+        }
       };
       this.#pending.set(id, { watchdog, answer, fail });
       const argumentList = args.map((value) => ({ type: "RAW", value }));
