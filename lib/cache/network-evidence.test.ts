@@ -68,30 +68,33 @@ test("an address of the page's own that the policy forbids: 'self'", async () =>
   expect(cause).toMatchObject({ reason: "csp", text: expect.stringContaining("connect-src 'self'`") as unknown });
 });
 
-test.each(["/m.onnx", "https://cdn.example/m.onnx"])("a redirect without end is named, and tried again, since its target may be away: %s", async (path) => {
-  open();
-  const url = new URL(path, "https://app.example/").href;
-  vi.stubGlobal("fetch", (to: string, { redirect, mode }: RequestInit) =>
-    redirect === "manual" && mode !== "no-cors"
-      ? Promise.resolve({ type: "opaqueredirect", body: null })
-      : to === url
-        ? Promise.reject(new TypeError("Failed to fetch"))
-        : Promise.resolve({ type: "opaque", body: null }),
-  );
-  const effects = {
-    fetch: () => Promise.reject(new TypeError("Failed to fetch")),
-    setTimer: () => () => undefined,
-    random: () => 0,
-    causeOf,
-  };
-  const net = { effects, signal: new AbortController().signal };
-  await expect(request(url, {}, net)).rejects.toMatchObject({
-    code: "download-failed",
-    retryable: true,
-    details: { reason: "unreachable" },
-    message: expect.stringContaining("redirected without end") as unknown,
-  });
-});
+test.each(["/m.onnx", "https://cdn.example/m.onnx"])(
+  "a redirect without end is named, and tried again, since its target may be away: %s",
+  async (path) => {
+    open();
+    const url = new URL(path, "https://app.example/").href;
+    vi.stubGlobal("fetch", (to: string, { redirect, mode }: RequestInit) =>
+      redirect === "manual" && mode !== "no-cors"
+        ? Promise.resolve({ type: "opaqueredirect", body: null })
+        : to === url
+          ? Promise.reject(new TypeError("Failed to fetch"))
+          : Promise.resolve({ type: "opaque", body: null }),
+    );
+    const effects = {
+      fetch: () => Promise.reject(new TypeError("Failed to fetch")),
+      setTimer: () => () => undefined,
+      random: () => 0,
+      causeOf,
+    };
+    const net = { effects, signal: new AbortController().signal };
+    await expect(request(url, {}, net)).rejects.toMatchObject({
+      code: "download-failed",
+      retryable: true,
+      details: { reason: "unreachable" },
+      message: expect.stringContaining("redirected without end") as unknown,
+    });
+  },
+);
 
 test("an address of the page's own while its origin is away: offline", async () => {
   open();
