@@ -7,7 +7,9 @@ import type { RemoteClient, Tensor } from "../../../lib/remote/index.ts";
 import { makeModels, runLocally, TYPES } from "../../support/engine-models.ts";
 import { freePort, installEngine, startEngine } from "../../support/engines.ts";
 import type { EngineName, RunningEngine } from "../../support/engines.ts";
+import { serveFaulty } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
+import { startGateway } from "../../../lib/serve/gateway.ts";
 import { isSoak, keep } from "../../support/slice.ts";
 
 interface Expected {
@@ -171,6 +173,55 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
         const local = await runLocally(models["ocr-rec"] as Uint8Array, "x", x);
         expect(difference(local, Object.values(outputs)[0]?.data as Float32Array)).toBeLessThan(1e-3);
       });
+
+    test("answers a page of another origin through `selvedge serve --upstream`, as it answers here", async ({
+      page,
+    }, info) => {
+      const site = await serveFaulty();
+      const gateway = await startGateway({
+        ...{ upstream: running.url, port: 0, origins: [site.origin] },
+        ...{ token: "secret", logLevel: "silent" },
+      });
+      const ask = (url: string, token: string, binary: "auto" | "never") =>
+        page.evaluate(
+          async ([url, authorization, binary]) => {
+            const { connectRemote } = (await import(
+              `${location.origin}/dist/remote/index.js`
+            )) as typeof import("../../../lib/remote/index.ts");
+            const own = connectRemote({ endpoints: [url], binary, headers: () => ({ authorization }) });
+            try {
+              const mlp = await own.model("fashion-mlp");
+              const data = Float32Array.from({ length: 784 }, (_, i) => Math.sin(i * 0.37));
+              const { outputs, info } = await mlp.infer({ image: { dtype: "float32", dims: [1, 1, 28, 28], data } });
+              return { isBinary: info.isBinary, logits: [...(outputs["logits"]?.data as Float32Array)] };
+            } catch (error) {
+              return { reason: (error as { details?: { reason?: string } }).details?.reason ?? String(error) };
+            } finally {
+              own.close();
+            }
+          },
+          [url, `Bearer ${token}`, binary] as const,
+        );
+      try {
+        await page.goto(`${site.origin}/`);
+        const local = await runLocally(models["fashion-mlp"] as Uint8Array, "image", pictures(0, 1, 1, 28, 28));
+        const before = await running.countAnswers("fashion-mlp");
+        for (const binary of ["auto", "never"] as const) {
+          const answer = await ask(gateway.url, "secret", binary);
+          expect(answer.isBinary).toBe(isBinary && binary === "auto");
+          expect(difference(local, answer.logits ?? [])).toBeLessThan(1e-4);
+        }
+        const after = await running.countAnswers("fashion-mlp");
+        expect(after - before).toBeGreaterThanOrEqual(2);
+        expect(await ask(gateway.url, "wrong", "auto")).toEqual({ reason: "denied" });
+        // The engine itself answers no page of another origin.
+        if (engine === "triton") expect(await ask(running.url, "secret", "auto")).toEqual({ reason: "cors" });
+        await keep(info, { engine, version, pid: running.pid, before, after });
+      } finally {
+        await gateway.close();
+        await site.close();
+      }
+    });
 
     test("is stopped and started under load, and no request is lost or answered twice", async ({}, info) => {
       const types = await remote.model("types");
