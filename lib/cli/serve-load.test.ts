@@ -5,7 +5,6 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
-import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +12,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { describe } from "../compress/bundle/describe.ts";
 import { writeBundle } from "../compress/bundle/pack.ts";
 import { twoLayers } from "../test-support/compress/fixtures.ts";
+import { opened } from "../test-support/open-socket.ts";
 
 const IS_SOAK = process.env["SELVEDGE_SOAK"] === "1";
 const REQUESTS = IS_SOAK ? 100_000 : 4_000;
@@ -98,17 +98,6 @@ test(`its memory is flat over ${REQUESTS} requests`, async () => {
   expect(errors).not.toContain("Warning");
 }, 900_000);
 
-/** Opens a connection. */
-function opened(): Promise<Socket> {
-  const { hostname, port } = new URL(url);
-  return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => {
-      resolve(socket);
-    });
-    socket.once("error", reject);
-  });
-}
-
 /** Sends a request on a connection of its own; returns the status, or how the connection ended. */
 function status(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
@@ -129,7 +118,7 @@ function status(socket: Socket): Promise<string> {
 }
 
 test(`${CONNECTIONS} open connections that send at once are each answered, or told that the server is busy`, async () => {
-  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, opened));
+  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => opened(url)));
   const before = (await metric('selvedge_requests_total\\{model="layers",status="200"\\}')) || 0;
   for (let round = 0; round < 2; round += 1) {
     const found = await Promise.all(sockets.map(status));

@@ -1,7 +1,6 @@
 // The server over real HTTP, with real bundles and ONNX Runtime on its threads; its client is selvedge/remote.
 import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
-import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +17,7 @@ import { ARRAY_TYPES } from "../core/tensor.ts";
 import { connectRemote } from "../remote/index.ts";
 import { floatTensor } from "../compress/onnx/tensor-proto.ts";
 import { seededFloats, slowModel, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
+import { opened } from "../test-support/open-socket.ts";
 import { startServer } from "./server.ts";
 import type { RunningServer, ServeOptions } from "./server.ts";
 
@@ -638,16 +638,6 @@ function sent(url: string, body: string, agent: Agent): Promise<number | undefin
 function headOf(length: number | null, more = ""): string {
   const size = length === null ? "Transfer-Encoding: chunked" : `Content-Length: ${length}`;
   return `POST /v2/models/layers/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n${more}${size}\r\n\r\n`;
-}
-
-function opened(url: string): Promise<Socket> {
-  const { hostname, port } = new URL(url);
-  return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => {
-      resolve(socket);
-    });
-    socket.once("error", reject);
-  });
 }
 
 /** Returns what a connection receives until it is closed, or has an answer's head. */
