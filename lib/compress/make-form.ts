@@ -20,7 +20,7 @@ import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
 import type { Raised } from "./raise-weights.ts";
 import { TimeLeft } from "./time-left.ts";
-import { NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
+import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
 import type { Job } from "./simplify-source.ts";
 import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
@@ -111,7 +111,7 @@ async function makeWithinBudget(
       return null;
     }
     await job.out.writeModel(`${form.id}.onnx`, made.model);
-    return { form: made.form, report: named(await evaluateForm(made, context)) };
+    return { form: made.form, report: named(await evaluateForm(made, context), job.simple.model) };
   });
   clock.evaluated();
   if (first === null) return null;
@@ -123,7 +123,7 @@ async function makeWithinBudget(
     (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
   const { widths } = better?.report ?? {};
   if (better === null || (widths !== undefined && whyNoInt4(form, widths) !== null)) return first;
-  return { ...better, report: named(better.report) };
+  return { ...better, report: named(better.report, job.simple.model) };
 }
 
 /** Explains why int4 is none where next to no weight has 4 bits: it would be int8 under another name. */
@@ -169,11 +169,13 @@ function attempt(
 }
 
 /** Refuses a form that is named after fewer bits than most of its weights have. */
-function named(report: Omit<FormReport, "seconds">): Omit<FormReport, "seconds"> {
+function named(report: Omit<FormReport, "seconds">, source: OnnxModel): Omit<FormReport, "seconds"> {
   const { id, widths, bytes } = report;
   if (bitsOfName(id) === null || widths === undefined || wideShare(widths) <= WIDE_MOST) return report;
   const share = (wideShare(widths) * 100).toFixed(0);
-  const why = `${share} % of its weights are stored in 16 bits or more, so it is no ${id}`;
+  const why = hasWeights(source)
+    ? `${share} % of its weights are stored in 16 bits or more, so it is no ${id}`
+    : "the model has no weights to store in fewer bits: none of its layers reads one of 256 values or more";
   return bytes === 0 ? report : { ...report, isWithinBudget: false, why };
 }
 

@@ -64,3 +64,16 @@ test("int4 is made where a product has enough of the weights", { timeout: 60_000
   const bytes = (id: string): number => report.forms.find((x) => x.id === id)?.bytes ?? Number.NaN;
   expect(bytes("int4")).toBeLessThan(bytes("int8") - 1_000);
 });
+
+test("int8 of a model without weights says so, and speaks of no share of them", { timeout: 60_000 }, async () => {
+  const path = join(folder, "model.onnx");
+  const nodes = [{ opType: "Softmax", input: ["x"], output: ["y"] }];
+  await writeModelFile(path, smallModel({ opset: 13, inputs: { x: ["n", 8] }, outputs: ["y"], nodes }));
+  const report = await compress(path, {
+    out: join(folder, "out"),
+    targets: ["wasm"],
+    forms: ["int8"],
+    sensitivityMs: 0,
+  });
+  expect(report.forms.find((x) => x.id === "int8")?.why).toContain("the model has no weights to store in fewer bits");
+});

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
+import { int64Tensor } from "../onnx/tensor-proto.ts";
 import { describe } from "./describe.ts";
 
 const model = smallModel({
@@ -34,3 +35,16 @@ test("outputs that the graph makes random are marked, with a given description t
 test("a description of this release is taken", async () => {
   expect((await describe(model, "model.onnx", frozen("schema-2"))).inputs.length).toBeGreaterThan(0);
 });
+
+test.each([
+  [{}, ["a"], "has no input"],
+  [{ x: [1, 4] }, ["a", "a"], 'lists the output "a" twice'],
+] as const)(
+  "a model that no bundle can describe is refused before it is compressed: %j to %j",
+  async (inputs, outputs, words) => {
+    const fill = { opType: "ConstantOfShape", input: ["shape"], output: ["a"] };
+    const initializers = [int64Tensor("shape", [1], [4])];
+    const odd = smallModel({ opset: 13, inputs, outputs, nodes: [fill], initializers });
+    await expect(describe(odd, "model.onnx", undefined)).rejects.toThrow(words);
+  },
+);

@@ -34,12 +34,19 @@ async function byModel(model: OnnxModel, path: string): Promise<Description> {
     .toLowerCase()
     .replace(/[^a-z0-9._-]+/g, "-")
     .replace(/^[^a-z0-9]+/, "");
-  return {
-    name: word === "" ? "model" : word.slice(0, 64),
-    version: "1",
-    licence: "unknown",
-    ...(await describePorts(model)),
-  };
+  const ports = await describePorts(model);
+  requirePorts(ports);
+  return { name: word === "" ? "model" : word.slice(0, 64), version: "1", licence: "unknown", ...ports };
+}
+
+/** Refuses a model that no bundle can describe: without an input, or with two outputs of one name. */
+function requirePorts({ inputs, outputs }: Pick<Description, "inputs" | "outputs">): void {
+  if (inputs.length === 0)
+    throw new TypeError("model: its graph has no input, so its answer is always the same: store that in place of it");
+  const names = outputs.map((x) => x.name);
+  const twice = names.find((x, i) => names.indexOf(x) !== i);
+  if (twice !== undefined)
+    throw new TypeError(`model: its graph lists the output "${twice}" twice: export it with each output once`);
 }
 
 function described(path: string): Description {

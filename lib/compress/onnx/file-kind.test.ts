@@ -16,6 +16,8 @@ const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".re
 test.each([
   ["a Git LFS pointer", text(POINTER), "git lfs pull"],
   ["a TensorFlow Lite model", bytes(28, 0, 0, 0, "TFL3", 20, 0, 32, 0), "tf2onnx.convert --tflite"],
+  ["a SavedModel", bytes(8, 1, 0x12, 0xf0, 1, 10, 5, "abc"), "tf2onnx.convert --saved-model"],
+  ["a model of OpenVINO", text('<?xml version="1.0"?>\n<net name="a" version="11">'), "OpenVINO"],
   ["a PyTorch archive", bytes("PK", 3, 4, 0, 0, 8, 8, 0, 0, "archive/data.pkl"), "torch.onnx.export"],
   ["an old PyTorch checkpoint", bytes(0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9), "a pickle of Python"],
   ["a safetensors file", bytes(64, 0, 0, 0, 0, 0, 0, 0, '{"w":{"dtype":"F32"}}'), "safetensors"],

@@ -35,6 +35,16 @@ const KINDS: readonly Kind[] = [
     at: 4,
   },
   {
+    what: "a SavedModel of TensorFlow",
+    fix: 'convert its folder: "python -m tf2onnx.convert --saved-model <folder> --output model.onnx"',
+    head: ["\b\u0001\u0012"],
+  },
+  {
+    what: "a model of OpenVINO",
+    fix: "give the .onnx file that it was made from",
+    head: /^\s*(<\?xml[^>]*>\s*)?<net\b/,
+  },
+  {
     what: "a zip archive, as PyTorch's .pt and .pth and Keras' .keras are",
     fix: `unpack it if it holds a .onnx file; a PyTorch model: ${EXPORT_TORCH}`,
     head: ["PK\u0003\u0004"],

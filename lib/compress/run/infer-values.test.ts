@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
 import { runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { OnnxModel } from "../onnx/model.ts";
+import { OperatorSetIdProtoSchema } from "../onnx/onnx.gen.js";
 import { foldConstants, inferValues } from "./infer-values.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import { floatTensor, floatsOf, int64Tensor } from "../onnx/tensor-proto.ts";
@@ -155,4 +157,13 @@ test("a large model is inferred without its weights", async () => {
   });
   expect((await inferValues(model)).get("h")).toEqual({ type: "float32", dims: ["n", 2100] });
   expect(Math.max(...written)).toBeLessThan(10_000);
+});
+
+test("an operator of a library of its own is named, with the way out", async () => {
+  const nodes = [{ opType: "Spin", input: ["x"], output: ["y"], domain: "acme.ops" }];
+  const model = smallModel({ opset: 13, inputs: { x: [1] }, outputs: ["y"], nodes });
+  model.proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: "acme.ops", version: 1n }));
+  await expect(inferValues(model)).rejects.toThrow(
+    "it has no operator acme.ops:Spin: export the model with operators of ONNX in place of it, or as a local function",
+  );
 });

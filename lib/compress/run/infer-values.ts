@@ -242,7 +242,7 @@ export async function openWith(model: OnnxModel, names: readonly string[]): Prom
   } catch (error) {
     await scratch.close();
     const reason = error instanceof Error ? error.message : String(error);
-    throw new SelvedgeError("model-invalid", `ONNX Runtime does not load the model: ${reason}`, {}, error);
+    throw new SelvedgeError("model-invalid", `ONNX Runtime does not load the model: ${explained(reason)}`, {}, error);
   } finally {
     proto.output = outputs;
   }
@@ -250,4 +250,11 @@ export async function openWith(model: OnnxModel, names: readonly string[]): Prom
 
 function untyped(name: string): ValueInfoProto {
   return create(ValueInfoProtoSchema, { name });
+}
+
+/** Adds the way out where a model has an operator of a library of its own. */
+function explained(reason: string): string {
+  const operator = /(\S+?)\(-?\d*\) is not a registered function\/op/.exec(reason)?.[1];
+  if (operator === undefined) return reason;
+  return `it has no operator ${operator}: export the model with operators of ONNX in place of it, or as a local function`;
 }

@@ -42,6 +42,19 @@ const AFTER_SCALES: ReadonlySet<string> = new Set(["Cast", "Mul", "Reshape"]);
 
 /** Counts the weights of a model, subgraphs included; biases, scales and shapes are none. */
 export function weightWidths(model: OnnxModel): WeightWidths {
+  const counts = countWeights(model);
+  const total = [...counts.values()].reduce((a, b) => a + b, 0);
+  const share = (bits: number): number => (total === 0 ? (bits === 32 ? 1 : 0) : (counts.get(bits) ?? 0) / total);
+  return { 4: share(4), 8: share(8), 16: share(16), 32: share(32) };
+}
+
+/** Whether a model has weights that count. */
+export function hasWeights(model: OnnxModel): boolean {
+  return countWeights(model).size > 0;
+}
+
+/** Counts the weights by the bits that each is stored in. */
+function countWeights(model: OnnxModel): ReadonlyMap<number, number> {
   const counts = new Map<number, number>();
   for (const graph of model.graph.all()) {
     const scales = scalesOf(graph);
@@ -52,9 +65,7 @@ export function weightWidths(model: OnnxModel): WeightWidths {
       if (elements >= LEAST_ELEMENTS) counts.set(bits, (counts.get(bits) ?? 0) + elements);
     }
   }
-  const total = [...counts.values()].reduce((a, b) => a + b, 0);
-  const share = (bits: number): number => (total === 0 ? (bits === 32 ? 1 : 0) : (counts.get(bits) ?? 0) / total);
-  return { 4: share(4), 8: share(8), 16: share(16), 32: share(32) };
+  return counts;
 }
 
 /** Share of the weights that are stored in 16 bits or more. */
