@@ -1,4 +1,5 @@
 // Comparison of a GPU's outputs with known ones.
+import { halfToNumber } from "./half.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
@@ -122,11 +123,4 @@ function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {
   return dtype.endsWith("int64")
     ? Float64Array.from<bigint | number | string>(data, Number)
     : (data as ArrayLike<number>);
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }

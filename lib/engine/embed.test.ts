@@ -98,6 +98,25 @@ test("a pooled output of the graph is used where no step pools", async () => {
   ]);
 });
 
+test("float16 outputs are pooled and returned as numbers", async () => {
+  const halves = Uint16Array.of(0x3c00, 0xc000, 0x3800, 0x0000); // 1, -2, 0.5, 0
+  const half = (name: string, dims: readonly number[]): EmbedModel => ({
+    ...parts(),
+    run: () =>
+      Promise.resolve({
+        outputs: { [name]: { dtype: "float16", dims, data: halves } },
+        decoded: {},
+      } as unknown as RunResult),
+  });
+  expect(await embedTexts(half("sentence_embedding", [2, 2]), HOW, ["a", "b"], {})).toEqual([
+    Float32Array.of(1, -2),
+    Float32Array.of(0.5, 0),
+  ]);
+  expect(await embedTexts(half("last_hidden_state", [1, 2, 2]), HOW, ["a"], { pooling: "mean" })).toEqual([
+    Float32Array.of(0.75, -1),
+  ]);
+});
+
 test("a model without pooling or without texts is refused with the fix", async () => {
   const run = () => Promise.resolve({ outputs: {}, decoded: {} } as unknown as RunResult);
   await expect(embedTexts({ ...parts(), run }, HOW, ["a"], {})).rejects.toThrow(

@@ -5,6 +5,8 @@ import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import { eitherOf } from "../core/abort.ts";
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
+import { halfToNumber } from "../core/half.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
@@ -172,10 +174,10 @@ function vectorsOf({ decoded, outputs }: Ran, name: string, { unsupported }: Tex
     const vectors = rows.flatMap((x) => (x.kind === "vector" ? [x.vector] : []));
     if (vectors.length > 0) return vectors;
   }
-  for (const [output, { dtype, dims, data }] of Object.entries(outputs)) {
-    const [rows = 0, width = 0] = dims;
-    if (dtype === "float32" && dims.length === 2 && EMBEDDINGS.test(output))
-      return Array.from({ length: rows }, (_, i) => data.slice(i * width, (i + 1) * width));
+  for (const [output, tensor] of Object.entries(outputs)) {
+    const [rows = 0, width = 0] = tensor.dims;
+    const data = tensor.dims.length === 2 && EMBEDDINGS.test(output) ? numbersOf(tensor) : null;
+    if (data !== null) return Array.from({ length: rows }, (_, i) => data.slice(i * width, (i + 1) * width));
   }
   if (unsupported !== undefined)
     throw new TypeError(
@@ -186,11 +188,17 @@ function vectorsOf({ decoded, outputs }: Ran, name: string, { unsupported }: Tex
   );
 }
 
+/** Returns the numbers of an output; null for one of whole numbers or texts. */
+function numbersOf({ dtype, data }: Tensor): Float32Array | null {
+  return dtype === "float32" ? data : dtype === "float16" ? Float32Array.from(data, halfToNumber) : null;
+}
+
 /** Pools the tokens of one text, which has no padding. */
 function pooled({ outputs }: Ran, mode: string, { name, inputs }: EmbedModel): readonly Float32Array[] {
   const found = TOKENS.find((x) => outputs[x]?.dims.length === 3);
   const tensor = found === undefined ? undefined : outputs[found];
-  if (tensor?.dtype !== "float32")
+  const data = tensor === undefined ? null : numbersOf(tensor);
+  if (tensor === undefined || data === null)
     throw new TypeError(
       `pooling: ${name} has no output of token vectors (${TOKENS.join(", ")}), only ${Object.keys(outputs).join(", ") || "decoded ones"}: leave \`pooling\` out`,
     );
@@ -202,7 +210,7 @@ function pooled({ outputs }: Ran, mode: string, { name, inputs }: EmbedModel): r
   const end = mode === "cls" ? 1 : tokens;
   const sums = new Float64Array(width);
   for (let token = first; token < end; token += 1)
-    for (let i = 0; i < width; i += 1) sums[i] = (sums[i] ?? 0) + (tensor.data[token * width + i] ?? 0);
+    for (let i = 0; i < width; i += 1) sums[i] = (sums[i] ?? 0) + (data[token * width + i] ?? 0);
   return [Float32Array.from(sums, (x) => x / (end - first))];
 }
 

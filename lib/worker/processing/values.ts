@@ -1,5 +1,6 @@
 // Arithmetic and checks that decoders have in common.
 import { SelvedgeError } from "../../core/errors.ts";
+import { halfToNumber } from "../../core/half.ts";
 import type { Tensor } from "../../core/tensor.ts";
 
 /** Elements of an output without conversion: int64 and float64 compare exactly. */
@@ -50,16 +51,7 @@ export function isNaN(value: number | bigint | undefined): boolean {
 export function valuesOf(name: string, { dtype, data }: Tensor): Rows {
   if (dtype === "string") throw mismatch(`Output "${name}" is text and cannot be decoded.`);
   const values = data as Float32Array;
-  return dtype === "float16" ? Float32Array.from(values, float16Value) : values;
-}
-
-/** IEEE 754 binary16: 1 bit sign, 5 bits exponent, 10 bits fraction. */
-function float16Value(bits: number): number {
-  const sign = (bits & 0x8000) === 0 ? 1 : -1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  return dtype === "float16" ? Float32Array.from(values, halfToNumber) : values;
 }
 
 /** Returns the lines of a table; throws `bundle-invalid` where it is missing. */
