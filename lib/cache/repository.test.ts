@@ -490,6 +490,15 @@ describe("external data that the graph names", () => {
     }
   });
 
+  test("is followed into a folder beside the graph", async () => {
+    hub.commit(REPO, { "config.json": "{}", "onnx/model.onnx": external("data/w.bin"), "onnx/data/w.bin": DATA });
+    for (const from of [addressOf(), hub.folder(REPO)]) {
+      const { plan, hashes } = await load(null, from);
+      expect(plan.candidates[0]?.variant.files.map((x) => x.path)).toEqual(["model.onnx", "data/w.bin"]);
+      expect(hashes[1]).toBe(sha256(DATA));
+    }
+  });
+
   test("of a bare model is fetched with it, kept, and renewed", async () => {
     const store = new MemoryStore();
     const from = `${hub.folder(REPO)}onnx/graph.onnx`;

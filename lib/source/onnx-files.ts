@@ -144,10 +144,12 @@ export function mayHideData(graph: GraphFile, bytes: number | null, paths: reado
   return neighboursOf(graph, paths).length > 0;
 }
 
-/** Lists the files beside a graph that may hold its weights. */
+/** Lists the files beside a graph, or in folders beside one in a folder, that may hold its weights. */
 export function neighboursOf({ path }: GraphFile, paths: readonly string[]): string[] {
   const folder = folderOf(path);
-  return paths.filter((x) => x.startsWith(folder) && !x.slice(folder.length).includes("/") && !NO_DATA.test(x));
+  // Beside a graph at the top lies all of the repository.
+  const isNear = (x: string): boolean => x.startsWith(folder) && (folder !== "" || !x.includes("/"));
+  return paths.filter((x) => isNear(x) && !NO_DATA.test(x));
 }
 
 /** Returns the folder of a path with its slash; empty for the root. */
