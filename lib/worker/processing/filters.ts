@@ -49,7 +49,7 @@ function sinc(x: number): number {
 
 /** Makes the filter of a line; `triangle` where no library is named. */
 export function filterOf(name: ResampleFilter | "triangle", line: Line): Filter {
-  if (name === "pil-nearest") return nearest(line, (i, scale) => (i + 0.5) * scale);
+  if (name === "pil-nearest") return nearest(line, pillowPlaces(line));
   if (name === "torchvision-nearest") return nearest(line, (i, scale) => Math.fround(i * Math.fround(scale)));
   const kind = name.slice(name.indexOf("-") + 1);
   return weighted(line, kind === "bicubic" ? KERNELS.bicubic : kind === "lanczos" ? KERNELS.lanczos : KERNELS.bilinear);
@@ -101,6 +101,14 @@ function nearest({ from, to, first, count }: Line, place: (i: number, scale: num
     filter.weights[i] = 1;
   }
   return filter;
+}
+
+/** Places of Pillow's nearest samples: the scale is added up, whose rounding decides where a place lies on a border. */
+function pillowPlaces({ from, to }: Line): (i: number) => number {
+  const places = new Float64Array(to);
+  let place = (from / to) * 0.5;
+  for (let i = 0; i < to; i += 1, place += from / to) places[i] = place;
+  return (i) => places[i] ?? 0;
 }
 
 /** Makes a filter whose samples are all empty: each starts past the line's end, so that no input row touches it. */

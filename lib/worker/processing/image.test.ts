@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import fc from "fast-check";
 import type { ImageSpec, ResizeSpec } from "../../core/bundle.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
+import { filterOf } from "./filters.ts";
 import { imageToTensor } from "./image.ts";
 import { planImage } from "./plan-image.ts";
 
@@ -291,4 +292,10 @@ describe("sizes", () => {
     const plan = planImage(width, height, resize);
     expect([plan.width, plan.height, plan.pictureWidth, plan.pictureHeight]).toEqual(expected);
   });
+});
+
+test("nearest samples on a border between two pixels are Pillow's, which adds the scale up", () => {
+  const { starts } = filterOf("pil-nearest", { from: 48, to: 40, first: 0, count: 40 });
+  // As Pillow 12 resizes 0 … 47.
+  expect([2, 7, 12, 17, 22, 27, 32, 37].map((i) => starts[i])).toEqual([3, 9, 14, 20, 26, 32, 39, 45]);
 });
