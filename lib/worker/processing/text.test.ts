@@ -44,7 +44,16 @@ test("a model of fixed length gets that length", () => {
 
 test.each([
   ["is missing", {}],
-  ["is not a readable tokenizer", { "tokenizer.json": "{}" }],
+  ["is not a tokenizer.json that this release reads", { "tokenizer.json": "{}" }],
+  [
+    "Unknown Normalizer type: Nmt",
+    {
+      "tokenizer.json": TOKENIZER.replace(
+        /"normalizer":[^]*?,"pre_tokenizer"/,
+        '"normalizer":{"type":"Nmt"},"pre_tokenizer"',
+      ),
+    },
+  ],
 ])("an error of a tokenizer that %s names the input and the file", (what, assets) => {
   expect(() => read(ids, ["cat"], assets)).toThrow(new RegExp(`"input_ids".*"tokenizer.json".*${what}`));
 });

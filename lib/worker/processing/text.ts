@@ -112,7 +112,8 @@ function encoderOf(
     json = JSON.parse(file) as TokenizerJson;
     tokenizer = new Tokenizer(json, {});
   } catch (error) {
-    throw broken(name, asset, "is not a readable tokenizer.json", error);
+    const why = error instanceof Error ? ` (${error.message})` : "";
+    throw broken(name, asset, `is not a tokenizer.json that this release reads${why}`, error);
   }
   const style = styleOf(json);
   return {
