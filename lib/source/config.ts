@@ -8,7 +8,7 @@ export interface ModelConfig {
   readonly modelType: string | null;
   /** Class names, as `BertForSequenceClassification`. */
   readonly architectures: readonly string[];
-  /** Names of the classes in their order; null without a complete `id2label`. */
+  /** Names of the classes in their order, LABEL_0 and so on where the file names none; null for an incomplete `id2label`. */
   readonly labels: readonly string[] | null;
   /** Whether classes exclude each other (softmax), or not (sigmoid), or the output is a number. */
   readonly problem: "single-label" | "multi-label" | "regression";
@@ -55,11 +55,20 @@ export function readConfig(json: unknown): ModelConfig {
   };
 }
 
+/** The number of classes of a configuration that says nothing of them: such a file leaves out what is usual. */
+const CLASSES = 2;
+const CLASSES_MAX = 100_000;
+
 /** Returns the labels in the order of the classes; null where a class has none. */
 function labelsOf(config: JsonObject): string[] | null {
+  if (config["id2label"] == null) {
+    const length = countOf(config["num_labels"] ?? config["_num_labels"] ?? CLASSES, CLASSES_MAX) ?? 0;
+    return length === 0 ? null : Array.from({ length }, (_, i) => `LABEL_${i}`);
+  }
   const named = objectOf(config["id2label"]);
   const labels = Object.keys(named).map((_, i) => named[String(i)]);
-  if (labels.length === 0 || !labels.every((x) => typeof x === "string" && x !== "")) return null;
+  const isLabel = (x: unknown): boolean => (typeof x === "string" && x !== "") || numberOf(x) !== null;
+  if (labels.length === 0 || !labels.every(isLabel)) return null;
   return labels.map((x) => String(x).replace(/[\r\n]+/g, " "));
 }
 

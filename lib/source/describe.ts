@@ -15,7 +15,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 4;
+export const REPOSITORY_RULES = 5;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -237,9 +237,9 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
 /** Returns the spectrograms of sounds, and the setting for which pictures or sounds are not converted. */
 function soundsOf(processor: ProcessorFacts | null): Pick<PortSteps, "sounds" | "unsupported"> {
   if (processor === null) return {};
-  const { className, sound, unsupported, isSound } = processor;
+  const { file, className, sound, unsupported, isSound } = processor;
   if (unsupported === null) return sound === null ? {} : { sounds: { input_features: sound } };
-  const text = `preprocessor_config.json: "${unsupported}" of ${className ?? "a processor without a class"} is not supported`;
+  const text = `${file}: "${unsupported}" of ${className ?? "a processor without a class"} is not supported`;
   return { unsupported: Object.fromEntries((isSound ? SOUND_INPUTS : ["pixel_values"]).map((x) => [x, text])) };
 }
 

@@ -72,7 +72,7 @@ test.each(ROWS)(
 
 test("every class that is computed is in the table", () => {
   const computed = Object.entries(PROCESSOR_CLASSES).filter(([, x]) => x.unsupported === undefined);
-  const others = ["BeitFast", "GLPN"];
+  const others = ["BeitFast", "GLPN", "OwlViTFast"];
   expect(computed.map(([name]) => name).sort()).toEqual([...ROWS.map(([name]) => name), ...others].sort());
 });
 

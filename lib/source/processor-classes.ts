@@ -93,6 +93,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Nougat: { unsupported: "margins that are cropped" },
   OneFormer: ROUNDED_UP,
   OwlViT: { filter: "bicubic", values: "clip", cropSize: 768 },
+  OwlViTFast: { filter: "bicubic", values: "clip", cropSize: 768, normalizes: false },
   Owlv2: { unsupported: "an image that is padded to a square before it is scaled" },
   Perceiver: { unsupported: "a crop before the scaling" },
   Pix2Struct: PATCHES,

@@ -13,6 +13,8 @@ import type { ProcessorClass } from "./processor-classes.ts";
 
 /** Facts of a processor. */
 export interface ProcessorFacts {
+  /** The file that says so. */
+  readonly file: string;
   /** The class, as `ViTImageProcessor`; null where the file does not say. */
   readonly className: string | null;
   /** Conversion of an image; null where there is none, or `unsupported` says why not. */
@@ -43,12 +45,12 @@ const SOUND_KEYS: Readonly<Record<string, string>> = {
   ...{ hopLength: "hop_length", seconds: "chunk_length" },
 };
 
-/** Reads a parsed preprocessor_config.json. */
-export function readProcessor(json: unknown): ProcessorFacts {
+/** Reads a parsed preprocessor_config.json, or a part of another file. */
+export function readProcessor(json: unknown, file = "preprocessor_config.json"): ProcessorFacts {
   const config = objectOf(json);
   const className = textOf(config["image_processor_type"]) ?? textOf(config["feature_extractor_type"]);
   const name = nameOf(className);
-  const facts = { className, image: null, sound: null, unsupported: null, isSound: false };
+  const facts = { file, className, image: null, sound: null, unsupported: null, isSound: false };
   if (config["sampling_rate"] !== undefined || Object.hasOwn(SOUND_CLASSES, name)) {
     const sound = soundOf(config, name);
     return { ...facts, isSound: true, ...(typeof sound === "string" ? { unsupported: sound } : { sound }) };
@@ -57,7 +59,8 @@ export function readProcessor(json: unknown): ProcessorFacts {
   const key = isFast && Object.hasOwn(PROCESSOR_CLASSES, `${name}Fast`) ? `${name}Fast` : name;
   const row = Object.hasOwn(PROCESSOR_CLASSES, key) ? PROCESSOR_CLASSES[key] : undefined;
   const { own = {}, unknown = null } = row === undefined ? explicitOf(config) : { own: row };
-  const resize = unknown ?? own.unsupported ?? resizeOf(config, own, isFast ? "torchvision" : "pil");
+  const resize =
+    unknown ?? own.unsupported ?? wrongValues(config, own) ?? resizeOf(config, own, isFast ? "torchvision" : "pil");
   if (typeof resize === "string") return { ...facts, unsupported: resize };
   const image: ImageSpec = {
     resize,
@@ -133,6 +136,12 @@ function valuesOf(config: JsonObject, own: ProcessorClass): Pick<ImageSpec, "sca
   const std = normalizes ? (numbersOf(config["image_std"]) ?? usual.std) : [1, 1, 1];
   const isTwice = own.dividesTwice === true && truthOf(config["include_top"], true);
   return { scale, mean: mean.map((x) => x + offset), std: isTwice ? std.map((x) => x * x) : std };
+}
+
+/** Returns the key of a mean or deviation that is not of three channels, as that of a grey image; null for none. */
+function wrongValues(config: JsonObject, own: ProcessorClass): string | null {
+  if (!truthOf(config["do_normalize"], own.normalizes ?? true)) return null;
+  return ["image_mean", "image_std"].find((x) => config[x] != null && numbersOf(config[x]) === null) ?? null;
 }
 
 /** Returns one number for each channel; null for another value. */

@@ -32,6 +32,7 @@ const FILES = {
   config: "config.json",
   tokenizer: "tokenizer_config.json",
   processor: "preprocessor_config.json",
+  processors: "processor_config.json",
   generation: "generation_config.json",
   modules: "modules.json",
   pooling: "1_Pooling/config.json",
@@ -76,11 +77,18 @@ export function readRepository(texts: ReadonlyMap<string, string>): RepositoryFa
   return {
     config,
     tokenizer,
-    processor: read(FILES.processor, readProcessor),
+    processor: read(FILES.processor, (x) => readProcessor(x)) ?? processorIn(json(FILES.processors)),
     generation: read(FILES.generation, readGeneration),
     sentence,
     maxLength: sentence?.maxLength ?? (bounds.length === 0 ? null : Math.min(...bounds)),
   };
+}
+
+/** Reads the image's or the sound's processor of a file of several, as transformers 5 writes it; null for none. */
+function processorIn(json: unknown): ProcessorFacts | null {
+  const all = objectOf(json);
+  const own = [all["image_processor"], all["feature_extractor"]].find((x) => Object.keys(objectOf(x)).length > 0);
+  return own === undefined ? null : readProcessor(own, FILES.processors);
 }
 
 /** Reads the licence in the head of a model card (README.md); null where it names none. */

@@ -132,6 +132,14 @@ describe("config.json", () => {
   test("labels come in the order of the classes; a gap gives none", () => {
     expect(readConfig({ id2label: { 0: "a", 1: "b", 2: "c" } }).labels).toEqual(["a", "b", "c"]);
     expect(readConfig({ id2label: { 0: "a", 2: "c" } }).labels).toBeNull();
+    expect(readConfig({ id2label: { 0: 1, 1: 2 } }).labels).toEqual(["1", "2"]);
+  });
+
+  test("labels that a file leaves out are LABEL_0 and so on, two unless it says how many", () => {
+    expect(readConfig({}).labels).toEqual(["LABEL_0", "LABEL_1"]);
+    expect(readConfig({ num_labels: 3 }).labels).toEqual(["LABEL_0", "LABEL_1", "LABEL_2"]);
+    expect(readConfig({ num_labels: 1 }).problem).toBe("regression");
+    expect(readConfig({ num_labels: "3" }).labels).toBeNull();
   });
 
   test("a head of one class is a score, and a multi-label head is not exclusive", () => {
@@ -556,4 +564,31 @@ test("numbers that Python writes and JSON has not are read as null; texts that h
     '{"model_type":"mamba2","time_step_limit":[0.0,Infinity,-Infinity,NaN],"id2label":{"0":"Infinity \\" NaN","1":"b"}}';
   expect(readRepository(new Map([["config.json", config]])).config?.labels).toEqual(['Infinity " NaN', "b"]);
   expect(() => readRepository(new Map([["config.json", "{Infinity"]]))).toThrow("config.json is not JSON");
+});
+
+test("a processor in a file of several, as transformers 5 writes it, is read where it has no file of its own", () => {
+  const own = { image_processor_type: "ViTImageProcessor", size: { height: 32, width: 32 } };
+  const both = { image_processor: own, processor_class: "SomeProcessor" };
+  const read = (texts: Record<string, unknown>) =>
+    readRepository(new Map(Object.entries(texts).map(([x, y]) => [x, JSON.stringify(y)]))).processor;
+  expect(read({ "processor_config.json": both })?.image?.resize).toMatchObject({ to: { width: 32, height: 32 } });
+  expect(read({ "processor_config.json": { processor_class: "SomeProcessor" } })).toBeNull();
+  const other = { ...own, size: { height: 48, width: 48 } };
+  expect(read({ "processor_config.json": both, "preprocessor_config.json": other })?.image?.resize).toMatchObject({
+    to: { width: 48, height: 48 },
+  });
+  const sound = { feature_extractor: { feature_extractor_type: "NewestFeatureExtractor", sampling_rate: 8_000 } };
+  expect(describeFiles(filesOf(["model.onnx"]), { "processor_config.json": sound }).steps.unsupported).toMatchObject({
+    input_values: 'processor_config.json: "feature_extractor_type" of NewestFeatureExtractor is not supported',
+  });
+});
+
+test("a mean of another number of channels is no usual one: pictures are not converted", () => {
+  const config = { image_processor_type: "ViTImageProcessor", size: { height: 28, width: 28 } };
+  expect(readProcessor({ ...config, image_mean: [0.5], image_std: [0.5] })).toMatchObject({
+    image: null,
+    unsupported: "image_mean",
+  });
+  expect(readProcessor({ ...config, image_std: [1, 1] }).unsupported).toBe("image_std");
+  expect(readProcessor({ ...config, image_mean: [0.5], do_normalize: false }).unsupported).toBeNull();
 });
