@@ -7,6 +7,7 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { arrayOver } from "../../core/tensor.ts";
 import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
+import { readCharsmap } from "./charsmap.ts";
 import { alignTokens } from "./spans.ts";
 import type { TextTokens, TokenStyle } from "./spans.ts";
 
@@ -111,6 +112,7 @@ function encoderOf(
   try {
     json = JSON.parse(file) as TokenizerJson;
     tokenizer = new Tokenizer(json, {});
+    useCharsmaps(tokenizer.normalizer, json.normalizer);
   } catch (error) {
     const why = error instanceof Error ? ` (${error.message})` : "";
     throw broken(name, asset, `is not a tokenizer.json that this release reads${why}`, error);
@@ -151,6 +153,7 @@ function encoderOf(
 /** The fields of a tokenizer.json that are read here. */
 interface TokenizerJson {
   readonly padding?: { readonly pad_id?: number } | null;
+  readonly normalizer?: NormalizerPart | null;
   readonly decoder?: JsonPart | null;
   readonly model?: {
     readonly continuing_subword_prefix?: string | null;
@@ -160,6 +163,24 @@ interface TokenizerJson {
     readonly unk_id?: number | null;
     readonly vocab?: Readonly<Record<number, readonly [string, number] | undefined>>;
   } | null;
+}
+
+/** A normalizer or a list of them. */
+interface NormalizerPart {
+  readonly type?: string;
+  readonly normalizers?: readonly NormalizerPart[];
+  readonly precompiled_charsmap?: string | null;
+}
+
+/** Has the library's normalizers apply the maps of their file. */
+function useCharsmaps(normalizer: unknown, part: NormalizerPart | null | undefined): void {
+  if (typeof normalizer !== "function" || part == null) return;
+  if (part.type === "Precompiled" && typeof part.precompiled_charsmap === "string") {
+    const normalize = readCharsmap(part.precompiled_charsmap);
+    if (normalize !== null) Object.assign(normalizer, { normalize });
+  }
+  const inner: unknown = Reflect.get(normalizer, "normalizers");
+  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useCharsmaps(x, part.normalizers?.[i]);
 }
 
 /** A decoder or a list of them. */
