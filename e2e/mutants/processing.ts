@@ -320,8 +320,8 @@ const DECODING: readonly Mutant[] = [
     fault: "processing-M6",
     breaks: "The best class of int64 and float64 is found in float32.",
     file: "lib/worker/processing/values.ts",
-    from: '  return dtype === "float16" ? Float32Array.from(values, float16Value) : values;',
-    to: '  return dtype === "float16" ? Float32Array.from(values, float16Value) : Float32Array.from(data as Float32Array, Number);',
+    from: '  return dtype === "float16" ? Float32Array.from(values, halfToNumber) : values;',
+    to: '  return dtype === "float16" ? Float32Array.from(values, halfToNumber) : Float32Array.from(data as Float32Array, Number);',
     test: "lib/worker/processing/decode.test.ts",
     title: "(processing-M6)",
   },
@@ -381,7 +381,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-mutant-decode-3",
     breaks: "float16 infinity and NaN are numbers.",
-    file: "lib/worker/processing/values.ts",
+    file: "lib/core/half.ts",
     from: "  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;\n",
     to: "",
     test: "lib/worker/processing/decode.test.ts",
@@ -390,7 +390,7 @@ const DECODING: readonly Mutant[] = [
   {
     fault: "processing-mutant-decode-4",
     breaks: "float16 subnormals are read as normal.",
-    file: "lib/worker/processing/values.ts",
+    file: "lib/core/half.ts",
     from: "exponent === 0 ? sign * fraction * 2 ** -24 : ",
     to: "",
     test: "lib/worker/processing/decode.test.ts",
