@@ -211,8 +211,8 @@ test("a text fills the inputs of its tokens and their masks; several are a batch
   expect(await take({ ids: tensor, mask: tensor })).toMatchObject({ tensors: { mask: tensor } });
   await expect(take({ ids: "a", mask: tensor })).rejects.toThrow('input "mask": the text in "ids" fills it');
   await expect(take({ ids: tensor })).rejects.toThrow('"mask" is missing');
-  await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected a text, or one or more');
-  await expect(take({ ids: ["a", 1] })).rejects.toThrow('input "ids": expected a text, or one or more');
+  await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected one text or more');
+  await expect(take({ ids: ["a", 1] })).rejects.toThrow('input "ids": expected one text or more');
   await expect(take({ ids: 1, mask: tensor })).rejects.toThrow("or a text, got 1");
   await expect(
     takeInputs(effects, { ports: [{ ...ids, text: undefined }], images: {} }, { ids: "a" }, false),

@@ -173,7 +173,7 @@ function checkInputs(
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
     const each = [value].flat().map(joinPair) as string[];
     if (each.length === 0 || each.some((x) => typeof x !== "string"))
-      throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
+      throw new TypeError(`input "${name}": expected one text or more`);
     others[name] = { kind: "text", texts: each };
     for (const other of [text.mask, text.types]) {
       if (other !== undefined && inputs[other] !== undefined)
@@ -196,7 +196,7 @@ function checkInputs(
       checkTensor(port, tensor);
       checkSymbols(port, tensor.dims, symbols);
       if (batchAxis !== null && tensor.dims[batchAxis] === 0)
-        throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} of [${tensor.dims.join(", ")}])`);
+        throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} is 0)`);
       tensors.push([name, tensor]);
     } else images.push([port, value]); // an image, or a fault
   }

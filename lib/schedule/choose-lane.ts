@@ -9,7 +9,10 @@ import type { Urgency } from "./live-deadlines.ts";
 import type { Queue, Waiting } from "./queue.ts";
 import type { WarmUps } from "./warm-ups.ts";
 
-/** A batch that could still grow is staged only this long before its lane is free. */
+/**
+ * A batch that could still grow is staged only this long before its lane is free; one with a deadline, a quarter of the
+ * lane's run at most: where runs are short, one with an earlier deadline may arrive until then.
+ */
 const STAGE_MS = 5;
 
 /** Chooses lanes by their estimated finish. */
@@ -105,9 +108,9 @@ export class LaneChooser {
    * busy one until it is nearly free.
    */
   waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
-    const { key, freeMs, batches } = chance;
+    const { key, batches } = chance;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
-    const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
+    const untilMs = batches.length > 0 ? stagedMs(step, chance) : arrivedMs + batching.maxQueueDelayMs;
     if (untilMs <= now) return 0;
     // A step with an earlier deadline may arrive until then.
     if (isTaken(step, chance, now)) return untilMs;
@@ -134,6 +137,11 @@ function bestOf({ dueMs }: Step, usual: readonly Chance[], trial: Chance | undef
  * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one with an earlier deadline
  * may arrive.
  */
-export function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
-  return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
+export function isTaken(step: Step, chance: Chance, now: number): boolean {
+  return step.dueMs < Infinity && stagedMs(step, chance) > now;
+}
+
+/** Returns when a step may be staged on a lane: at once on a free one. */
+function stagedMs({ dueMs }: Step, { batches: [run], freeMs }: Chance): number {
+  return run ? freeMs - Math.min(STAGE_MS, dueMs < Infinity ? run.ms / 4 : STAGE_MS) : 0;
 }

@@ -611,3 +611,35 @@ test("a scheduler restored midway decides like the saved one", () => {
     }),
   );
 });
+
+test.each([
+  { runMs: 4, atMs: 2.5 },
+  { runMs: 40, atMs: 34 },
+])(
+  "an earlier deadline that arrives $atMs ms into a run of $runMs ms goes before one that waits",
+  ({ runMs, atMs }) => {
+    const stage = new Stage([lane("wasm-0")], () => runMs);
+    stage.teach(1, [1]);
+    for (const [id, arrivedMs, dueMs] of [
+      [1, 0, Infinity],
+      [2, 1, 5 * runMs],
+      [3, atMs, 2.2 * runMs],
+    ] as const)
+      stage.arrives(step(id, { arrivedMs, dueMs }));
+    stage.play();
+    expect(order(stage)).toEqual([1, 3, 2]);
+    expect(stage.rejected.size).toBe(0);
+  },
+);
+
+test("where nothing more urgent can come, a step is staged before the lane is free", () => {
+  const stage = new Stage([lane("wasm-0")], () => 4);
+  stage.teach(1, [1]);
+  stage.arrives(step(1));
+  stage.arrives(step(2, { arrivedMs: 1, dueMs: 100 }));
+  stage.at(3.5, () => {
+    expect(stage.decisions.filter((x) => x.type === "start")).toHaveLength(2);
+  });
+  stage.play();
+  expect(order(stage)).toEqual([1, 2]);
+});
