@@ -185,3 +185,52 @@ test("each run that a batch was split into is compared by its own size (golden g
   await expect(check.answered(items, ran, gpu)).rejects.toMatchObject({ code: "wrong-result" });
   expect(pageOf(site).check.refused).not.toBeNull();
 });
+
+test("rows that a batch pads are compared with wasm's batch: they have another answer alone (golden padded)", async () => {
+  const items = [request(1, 40), request(1, 20), request(1, 20)];
+  const onWasm: CheckParts["run"] = (_, taken) =>
+    Promise.resolve(ranOf(taken().map((feeds, _i, { length }) => answer(feeds, length > 1 ? 3 : 1))));
+  // The widest row is right, and of the narrower ones each is as wasm has it in the same batch, or wrong.
+  for (const [last, code] of [
+    [3, null],
+    [1, "wrong-result"],
+  ] as const) {
+    const { check } = pageOf(siteOf(), { run: onWasm });
+    expect(await compare(check, items, [1, 3, last])).toBe(code);
+  }
+});
+
+test("a class stays open where wasm fails a request, so that the next is compared (golden open class)", async () => {
+  let isFailing = true;
+  const { check, notes } = pageOf(siteOf(), { run: (_, items) => (isFailing ? fails("internal")() : ones(items())) });
+  expect(await compare(check, [request(1)], [9])).toBeNull();
+  expect(notes).toEqual(["a shape could not be compared with wasm"]);
+  isFailing = false;
+  expect(await compare(check, [request(1)], [9])).toBe("wrong-result");
+});
+
+test("wasm is not asked for ever where it fails each request of a class (golden open class)", async () => {
+  let asked = 0;
+  const run: CheckParts["run"] = () => ((asked += 1), fails("internal")());
+  const { check } = pageOf(siteOf(), { run });
+  for (let i = 0; i < 50; i += 1) expect(await compare(check, [request(1)], [1])).toBeNull();
+  expect(asked).toBeGreaterThan(1);
+  expect(asked).toBeLessThan(10);
+});
+
+test.each([NaN, 0])(
+  "an answer of %s alone proves nothing for later ones of its class (golden proof)",
+  async (value) => {
+    let right = value;
+    const site = siteOf();
+    const run: CheckParts["run"] = (_, items) => answers(() => right)(items());
+    const bare = pageOf(site, { run }).check;
+    await bare.prepare();
+    await bare.loaded(answers(() => value));
+    right = 1;
+    expect(await compare(pageOf(site, { run }).check, [request(1)], [1.5])).toBe("wrong-result");
+    const golden = pageOf(siteOf(), { run, read: goldenOf(value) }).check;
+    await golden.loaded(answers(() => value));
+    expect(await compare(golden, [request(1)], [1.5])).toBe("wrong-result");
+  },
+);

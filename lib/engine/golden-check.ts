@@ -11,7 +11,7 @@
 // Results are stored (check-memo.ts), so that later pages run nothing more.
 import type { AdapterFacts } from "../core/device.ts";
 import { CheckMemo } from "./check-memo.ts";
-import { faultOf } from "../core/compare-outputs.ts";
+import { faultOf, isTelling } from "../core/compare-outputs.ts";
 import type { Bounds, Tensors } from "../core/compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -24,6 +24,12 @@ import type { Answered } from "./shape-class.ts";
 /** Time of use after which the golden runs again, in ms, and how long after a batch the engine is seen to be idle. */
 export const REPEAT_MS = 3_600_000;
 export const IDLE_MS = 1_000;
+
+/** Comparisons of a class that prove nothing, as with a reference of zeros alone, after which no more are made. */
+const TRIES_MAX = 8;
+
+/** Result of a comparison: what is wrong, null where all is right; undefined where it proves nothing. */
+type Found = string | null | undefined;
 
 /** A run on a lane that there is not. */
 const NOTHING: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
@@ -55,6 +61,8 @@ export class GoldenCheck implements AnswerCheck {
   /** Classes of shapes that passed, and those that could not be checked on this page. */
   #passed: Set<string> = new Set();
   readonly #unchecked: Set<string> = new Set();
+  /** Number of comparisons that proved nothing, by class. */
+  readonly #tries: Map<string, number> = new Map();
   /** Comparisons in progress, by class. */
   readonly #running: Map<string, Promise<void>> = new Map();
   /** Whether the variant computes in float16; null until a comparison depends on it. */
@@ -127,14 +135,15 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /** Compares the first batch of a class of shapes; others of that class wait for it. */
-  async #once(group: readonly Answered[], compare: () => Promise<string | null>): Promise<void> {
+  async #once(group: readonly Answered[], compare: () => Promise<Found>): Promise<void> {
     const shape = this.#classOf(group);
     if (this.#isKnown(shape)) return;
     const work = async (): Promise<void> => {
-      const fault = await compare();
+      const found = await compare();
       if (this.#refused !== null) throw this.#refused;
-      if (fault !== null) throw this.#refuse(fault);
-      if (this.#unchecked.has(shape)) return;
+      if (typeof found === "string") throw this.#refuse(found);
+      if (found === undefined) this.#countTry(shape);
+      if (found === undefined || this.#unchecked.has(shape)) return;
       this.#passed.add(shape);
       this.#rememberPass();
     };
@@ -144,26 +153,29 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /**
-   * Compares the rows of a batch with their answers alone, or in smaller batches of a class that passed. Answers that could
-   * not be compared themselves prove nothing about the batch.
+   * Compares the rows of a batch with their answers alone, or in smaller batches of a class that passed; padded ones with
+   * wasm's batch, since they have another answer alone. Answers that could not be compared themselves prove nothing about
+   * the batch.
    */
-  async #compareRows(batch: readonly Answered[], run: RunItems): Promise<string | null> {
-    const all = widestOf(this.#parts.shapes(), batch); // a padded request has another answer alone
+  async #compareRows(batch: readonly Answered[], run: RunItems): Promise<Found> {
+    const all = widestOf(this.#parts.shapes(), batch);
     const [first] = all as readonly [Answered];
     const [outputs = {}] = await outputsOf(run, [first.feeds]);
     const alone = [{ ...first, outputs }];
-    const compareAlone = (): Promise<string | null> => this.#compareOne(alone[0] as Answered, run);
+    const compareAlone = (): Promise<Found> => this.#compareOne(alone[0] as Answered, run);
     // A batch without rows is of the class of each of its requests, whose comparison is this one.
     const isSame = this.#classOf(alone) === this.#classOf(batch);
     const own = isSame ? await compareAlone() : await this.#once(alone, compareAlone).then(() => null);
-    if (own !== null) return own;
+    if (typeof own === "string") return own;
     if (this.#unchecked.has(this.#classOf(alone))) this.#unchecked.add(this.#classOf(batch));
+    let isProof = isSame ? own === null : this.#passed.has(this.#classOf(alone));
     const half = Math.ceil(all.length / 2);
     const expected = [...(await this.#apart(all.slice(0, half), run)), ...(await this.#apart(all.slice(half), run))];
     if (expected.includes(undefined)) this.#leaveUnchecked(batch, "a batch could not be compared");
     for (const [i, one] of all.entries()) {
       const reference = expected[i];
       const fault = reference === undefined ? null : await this.#faultOf(one.outputs, reference);
+      isProof &&= this.#tells(reference);
       if (fault === null) continue;
       // A model that mixes its rows, as one that quantises by the largest value of a batch, does so on wasm too.
       const onWasm = await this.#known.onWasm(batch.map(({ feeds }) => feeds));
@@ -171,6 +183,31 @@ export class GoldenCheck implements AnswerCheck {
       return mixed !== undefined && (await this.#faultOf(one.outputs, mixed)) === null
         ? null
         : `${fault} in a batch of ${batch.length}`;
+    }
+    const padded = all.length === batch.length ? null : await this.#comparePadded(batch, new Set(all), run);
+    return padded ?? (isProof ? null : undefined);
+  }
+
+  /** Compares the padded rows of a batch with the same ones of wasm's. */
+  async #comparePadded(
+    batch: readonly Answered[],
+    widest: ReadonlySet<Answered>,
+    run: RunItems,
+  ): Promise<string | null> {
+    const same = batch.map((one) => this.#known.alike(one));
+    const isOwn = same.every((feeds, i) => feeds === batch[i]?.feeds);
+    const feeds = same.filter((x) => x !== null);
+    const expected = feeds.length === batch.length ? await this.#known.onWasm(feeds, true) : null;
+    const own = isOwn || expected === null ? batch.map(({ outputs }) => outputs) : await outputsOf(run, feeds);
+    for (const [i, one] of batch.entries()) {
+      const [outputs, reference] = [own[i], expected?.[i]];
+      if (widest.has(one)) continue;
+      if (outputs === undefined || reference === undefined) {
+        this.#leaveUnchecked(batch, "a padded batch could not be compared with wasm");
+        continue;
+      }
+      const fault = await this.#faultOf(outputs, reference);
+      if (fault !== null) return `${fault} in a padded batch of ${batch.length}`;
     }
     return null;
   }
@@ -188,13 +225,19 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /** Compares one request with wasm, and the step after it where the model has a state. */
-  async #compareOne(one: Answered, run: RunItems): Promise<string | null> {
+  async #compareOne(one: Answered, run: RunItems): Promise<Found> {
     const same = this.#known.alike(one);
-    const onWasm = async (feeds: Feeds): Promise<Tensors | undefined> => (await this.#known.onWasm([feeds]))?.[0];
+    let isAble = same !== null;
+    const onWasm = async (feeds: Feeds): Promise<Tensors | undefined> => {
+      const outputs = await this.#known.onWasm([feeds]);
+      isAble = outputs !== null;
+      return outputs?.[0];
+    };
     const expected = same && (await this.#known.steps(same, onWasm));
     if (same === null || expected === null) {
-      this.#leaveUnchecked([one], "a shape could not be compared with wasm");
-      return null;
+      this.#noteUnchecked("a shape could not be compared with wasm");
+      if (!isAble) this.#unchecked.add(this.#classOf([one]));
+      return undefined; // wasm refuses this request, and may not refuse the next
     }
     const onGpu = async (feeds: Feeds): Promise<Tensors | undefined> => (await outputsOf(run, [feeds]))[0];
     const own = same === one.feeds ? [one.outputs] : await this.#known.steps(same, onGpu);
@@ -202,12 +245,28 @@ export class GoldenCheck implements AnswerCheck {
       const fault = await this.#faultOf(own?.[i] ?? {}, outputs);
       if (fault !== null) return fault;
     }
-    return null;
+    return expected.every((outputs) => this.#tells(outputs)) ? null : undefined;
   }
 
   #leaveUnchecked(batch: readonly Answered[], why: string): void {
     this.#unchecked.add(this.#classOf(batch));
+    this.#noteUnchecked(why);
+  }
+
+  #noteUnchecked(why: string): void {
     if (!this.#known.isAlone) this.#parts.onUnchecked(why);
+  }
+
+  /** Counts a comparison that proved nothing; after some the class is answered unchecked. */
+  #countTry(shape: string): void {
+    const tries = (this.#tries.get(shape) ?? 0) + 1;
+    this.#tries.set(shape, tries);
+    if (tries >= TRIES_MAX) this.#unchecked.add(shape);
+  }
+
+  /** Whether outputs tell a right computation from a wrong one. */
+  #tells(outputs: Tensors = {}): boolean {
+    return isTelling(outputs, this.#parts.random);
   }
 
   /** Compares the golden's outputs. Returns why they could not be, or null where they are right. */
@@ -219,7 +278,7 @@ export class GoldenCheck implements AnswerCheck {
       [last = {}] = await outputsOf(run, [this.#known.after(last, known.feeds)]);
       const fault = await this.#faultOf(last, known.outputs, known);
       if (fault !== null) throw this.#refuse(fault);
-      this.#passed.add(this.#classOf([known]));
+      if (this.#tells(known.outputs)) this.#passed.add(this.#classOf([known]));
     }
     this.#hasGoldenRun = true;
     this.#rememberPass();

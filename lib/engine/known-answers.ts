@@ -102,10 +102,19 @@ export class KnownAnswers {
     return runs;
   }
 
-  /** Returns wasm's outputs of each request, undefined for one that failed; null where it can't run the variant. */
-  async onWasm(items: readonly Feeds[]): Promise<readonly (Tensors | undefined)[] | null> {
-    const ran = this.#isAlone ? null : await this.#parts.run("wasm", () => items).catch(() => null);
-    return ran && outputsIn(ran);
+  /**
+   * Returns wasm's outputs of each request, undefined for one that failed; null where it can't run the variant, and where
+   * requests that must run together did not.
+   */
+  async onWasm(items: readonly Feeds[], isTogether: boolean = false): Promise<readonly (Tensors | undefined)[] | null> {
+    if (this.#isAlone) return null;
+    try {
+      const ran = await this.#parts.run("wasm", () => items);
+      return ran === null || (isTogether && ran.groups !== undefined) ? null : outputsIn(ran);
+    } catch (error) {
+      const isOwn = !isSelvedgeError(error) || error.code === "internal"; // of the request, not of the lane
+      return isOwn ? items.map(() => undefined) : null;
+    }
   }
 
   /**
