@@ -79,6 +79,17 @@ test("float32 beyond 2.8 GB is refused on wasm, and the error names the variant 
   expect(ids(planOf([variant("f32", 2.8 * GB)]))).toEqual(["wasm:f32"]);
 });
 
+test("the error names a variant that surely fits before one that may not, or that a page died of", () => {
+  const least = variant("int4", 0.1 * GB, { speed: { wasm: 3 } });
+  const variants = [variant("f32", 3 * GB), variant("int8", 0.75 * GB, { speed: { wasm: 2 } }), least];
+  const pins = { backend: undefined, variant: "f32" };
+  const fitting = (wish: Partial<Wish>): unknown => refusal(variants, { pins, ...wish }).details["fitting"];
+  expect(fitting({ device: deviceWith({ memoryBytes: 8 * 2 ** 30 }) })).toBe("int8");
+  expect(fitting({ device: deviceWith({ memoryBytes: 2 ** 30 }) })).toBe("int4");
+  const crashed = [{ backend: "wasm", variant: variants[1] as Variant }] as const;
+  expect(fitting({ device: deviceWith({ memoryBytes: 8 * 2 ** 30 }), crashed })).toBe("int4");
+});
+
 test("a model of unknown weights is refused only where no kind of weights would fit", () => {
   const unknown = (bytes: number): Variant => variant("f32", bytes, { memoryBytes: undefined });
   expect(planOf([unknown(3.4 * GB)]).candidates[0]?.fit?.fits).toBe("tight");

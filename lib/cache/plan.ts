@@ -210,7 +210,9 @@ function unfitError({ model, variants }: Bundle, all: readonly Judged[], wish: W
   const free = { backend: undefined, variant: undefined };
   const bundle = { format: 2, model, variants } as const;
   const others = possible(bundle, device, backends, free).map((x) => judge(x, wish));
-  const [other] = bestOf(others.filter((x) => x.fit.fits !== "no"));
+  const rank = (x: Judged): number => rankOf(x, wish);
+  const fitting = others.filter((x) => x.fit.fits !== "no");
+  const [other] = bestOf(fitting, rank).sort((a, b) => rank(a) - rank(b));
   const advice =
     other === undefined
       ? "No variant of it fits: use a smaller model."
