@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Bundle, BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
+import { floatTensor, int64Tensor, int8Tensor } from "../onnx/tensor-proto.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
 import { floorsOf, makeGolden, withGolden } from "./golden.ts";
 import type { PackVariant } from "./pack.ts";
@@ -225,4 +225,27 @@ test("the golden of a float16 variant has a run with inputs as large as the samp
   expect(large).toBeCloseTo(700, 2);
   const { golden } = await withGolden({ ...variant, needs: [] }, model, { n: 3 });
   expect(golden?.next).toBeUndefined();
+});
+
+test("the golden of weights behind DequantizeLinear is computed in float32, as browsers do (tool-golden)", async () => {
+  const [rows, columns] = [23, 7];
+  const weights = Int8Array.from({ length: rows * columns }, (_, i) => ((i * 29) % 255) - 127);
+  const model = smallModel({
+    opset: 21,
+    inputs: { x: [1, rows] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "DequantizeLinear", input: ["q", "step"], output: ["w"] },
+      { opType: "MatMul", input: ["x", "w"], output: ["y"] },
+    ],
+    initializers: [int8Tensor("q", [rows, columns], weights), floatTensor("step", [], Float32Array.of(0.01))],
+  });
+  const x = Float32Array.from({ length: rows }, (_, i) => Math.sin(i * i));
+  const golden = await makeGolden(model.write(), undefined, { x: { dtype: "float32", dims: [1, rows], data: x } });
+  const { data } = readHeader(golden?.outputs.bytes ?? new Uint8Array(8));
+  for (const [column, y] of new Float32Array(data.slice().buffer).entries())
+    expect(y).toBeCloseTo(
+      x.reduce((sum, value, row) => sum + value * 0.01 * (weights[row * columns + column] ?? 0), 0),
+      5,
+    );
 });
