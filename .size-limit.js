@@ -60,7 +60,21 @@ export default [
   part("engine/result-cache.js"),
   part("engine/map-answers.js"),
   part("engine/choose-backend.js"),
-  part("engine/check-gpu.js"),
+  {
+    ...part("engine/check-gpu.js"),
+    // The page has these already.
+    modifyEsbuildConfig: (config) => ({
+      ...config,
+      format: "esm",
+      external: [
+        ...onDemand,
+        "../core/bundle.js",
+        "../core/errors.js",
+        "../core/tensor.js",
+        "../pool/gpu-loss-ledger.js",
+      ],
+    }),
+  },
   part("engine/check-model.js"),
   part("engine/half-weights.js"),
   part("engine/leave-gpu.js"),

@@ -36,7 +36,7 @@ describe("the comparison", () => {
     expect(faultOf(tensor(-3.4e38, -Infinity, 1.01), expected, false)).toBe("error 0.01 above 0.001");
     expect(faultOf(tensor(-3.3e38, -Infinity, 1), expected, false)).toContain("above 0.001");
     for (const value of [0, 3e38, Infinity, NaN, -0.5])
-      expect(faultOf(tensor(-3.4e38, value, 1), expected, false)).toBe('"y" is not infinite where it should be');
+      expect(faultOf(tensor(-3.4e38, value, 1), expected, false)).toBe('"y" is not infinite');
   });
 
   test("is not blinded by one huge value where the toolchain gives a floor", () => {

@@ -203,11 +203,11 @@ export class GoldenCheck implements AnswerCheck {
       const [outputs, reference] = [own[i], expected?.[i]];
       if (widest.has(one)) continue;
       if (outputs === undefined || reference === undefined) {
-        this.#leaveUnchecked(batch, "a padded batch could not be compared with wasm");
+        this.#leaveUnchecked(batch, "a batch could not be compared");
         continue;
       }
       const fault = await this.#faultOf(outputs, reference);
-      if (fault !== null) return `${fault} in a padded batch of ${batch.length}`;
+      if (fault !== null) return `${fault} in a batch of ${batch.length}`;
     }
     return null;
   }
@@ -235,7 +235,7 @@ export class GoldenCheck implements AnswerCheck {
     };
     const expected = same && (await this.#known.steps(same, onWasm));
     if (same === null || expected === null) {
-      this.#noteUnchecked("a shape could not be compared with wasm");
+      this.#note("a shape could not be compared with wasm");
       if (!isAble) this.#unchecked.add(this.#classOf([one]));
       return undefined; // wasm refuses this request, and may not refuse the next
     }
@@ -250,10 +250,10 @@ export class GoldenCheck implements AnswerCheck {
 
   #leaveUnchecked(batch: readonly Answered[], why: string): void {
     this.#unchecked.add(this.#classOf(batch));
-    this.#noteUnchecked(why);
+    this.#note(why);
   }
 
-  #noteUnchecked(why: string): void {
+  #note(why: string): void {
     if (!this.#known.isAlone) this.#parts.onUnchecked(why);
   }
 
