@@ -167,3 +167,28 @@ test("an operator of a library of its own is named, with the way out", async () 
     "it has no operator acme.ops:Spin: export the model with operators of ONNX in place of it, or as a local function",
   );
 });
+
+test.each([
+  ["an LSTM's weight whose gates are put in another order is stored so", 20, ["MatMul"]],
+  ["a weight of which slices overlap stays as it is: the file would grow", 30, ["Slice", "Slice", "Concat", "MatMul"]],
+] as const)("%s", async (_, end, operators) => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 100] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Slice", input: ["w", "from", "to", "axis"], output: ["a"] },
+      { opType: "Slice", input: ["w", "zero", "end", "axis"], output: ["b"] },
+      { opType: "Concat", input: ["a", "b"], output: ["v"], attributes: { axis: 1 } },
+      { opType: "MatMul", input: ["x", "v"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("w", [100, 60], seededFloats(6_000)),
+      ...[int64Tensor("from", [1], [20]), int64Tensor("to", [1], [2 ** 31 - 1]), int64Tensor("axis", [1], [1])],
+      ...[int64Tensor("zero", [1], [0]), int64Tensor("end", [1], [end])],
+    ],
+  });
+  await foldConstants(model);
+  model.transform(removeUnused());
+  expect(model.graph.nodes.map((x) => x.opType)).toEqual(operators);
+});

@@ -174,8 +174,25 @@ function numbersOf(tensor: TensorProto | undefined): number[] {
 function isRepeated(graph: Graph, node: NodeProto): boolean {
   return node.input.some((name) => {
     const constant = graph.constant(name);
-    return constant !== undefined && elementCount(constant) > GROWTH_MAX_ELEMENTS && graph.consumers(name).length > 1;
+    if (constant === undefined || elementCount(constant) <= GROWTH_MAX_ELEMENTS) return false;
+    return graph.consumers(name).length > 1 && !isCutUp(graph, constant);
   });
+}
+
+/** Whether all that reads a weight is slices along one axis, no longer together than it: gates of an LSTM in another order. */
+function isCutUp(graph: Graph, { name, dims }: TensorProto): boolean {
+  const cuts = graph.consumers(name).map(({ opType, input }) => {
+    const [start, end, axis, step] = input.slice(1).map((x) => numbersOf(graph.constant(x)));
+    if (opType !== "Slice" || input[0] !== name || start?.length !== 1 || axis?.length !== 1) return null;
+    if (step !== undefined && step[0] !== 1) return null;
+    const at = axis[0] ?? Infinity;
+    const size = Number(dims.at(at) ?? Number.NaN);
+    const place = (x = Infinity): number => Math.min(size, Math.max(0, x < 0 ? x + size : x));
+    return { axis: at, size, length: place(end?.[0]) - place(start[0]) };
+  });
+  const [first] = cuts;
+  if (first == null || !cuts.every((x) => x?.axis === first.axis && x.length >= 0)) return false;
+  return sum(cuts.map((x) => x?.length ?? Infinity)) <= first.size;
 }
 
 function sum(numbers: readonly number[]): number {
