@@ -389,7 +389,7 @@ describe.each([
       model = useModel("/double.onnx").model;
       return null;
     };
-    const render = (own: Engine | undefined): void => {
+    const render = (own: Engine | Promise<Engine> | undefined): void => {
       root.render(createElement(EngineProvider, { engine: own }, createElement(Child)));
     };
     const other = await createFakeEngine({ models: { "/double.onnx": double } });
@@ -400,6 +400,16 @@ describe.each([
       expect(model).not.toBeNull();
     });
     await other.close();
+    let arrive: (engine: Engine) => void = () => undefined;
+    render(
+      new Promise((resolve) => {
+        arrive = resolve;
+      }),
+    );
+    await until(() => {
+      expect(seen).toBeNull();
+    });
+    arrive(other);
     render(engine);
     await until(() => {
       expect(seen).toBe(engine);

@@ -265,21 +265,23 @@ export function EngineProvider(props: EngineProviderProps): ReactElement {
  */
 export function useEngine(): Engine | null {
   const host = useHost("useEngine");
-  const [state, setState] = useState<{ readonly engine?: Engine; readonly error?: unknown }>({});
+  const [state, setState] = useState<{ readonly of?: Host; readonly engine?: Engine; readonly error?: unknown }>({});
   useEffect(() => {
     let isMounted = true;
     host.engine.then(
       (engine) => {
-        if (isMounted) setState({ engine });
+        if (isMounted) setState({ of: host, engine });
       },
       (error: unknown) => {
-        if (isMounted) setState({ error });
+        if (isMounted) setState({ of: host, error });
       },
     );
     return () => {
       isMounted = false;
     };
   }, [host]);
+  // That of an engine that was replaced is of no use: it may be closed.
+  if (state.of !== host) return null;
   if ("error" in state) throw state.error;
   return state.engine ?? null;
 }
