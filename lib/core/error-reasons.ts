@@ -88,7 +88,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Send `Content-Encoding` only with the compressed file: `.wasm.br` as `br`, `.wasm.gz` as `gzip`; let nothing compress it again.",
     ],
     "worker-redirected": [
-      "The worker script's address is redirected to another origin, from which browsers start no worker.",
+      "The worker script's address is redirected to another origin, from which browsers start no worker, or without an end.",
       "Serve the file itself there, or set `assetsBase` to where it is served.",
     ],
     bundler: [

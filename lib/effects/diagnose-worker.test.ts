@@ -95,6 +95,32 @@ test.each([
   expect(await cause("https://app.example/worker-wasm.js")).toMatchObject({ reason, retryable });
 });
 
+test("status 403 for a file outside of the app's workspace, from Vite's dev server: its setting is named", async () => {
+  const url = "https://app.example/@fs/store/selvedge/dist/worker-wasm.js";
+  open(() => Promise.resolve(Object.defineProperty(new Response("", { status: 403 }), "url", { value: url })));
+  const { reason, message } = await cause(url);
+  expect(reason).toBe("worker-missing");
+  expect(message).toMatch(/`server\.fs\.allow`, which the plugin of selvedge\/vite does\.$/);
+});
+
+test.each([
+  ["without an end", away, /redirected without an end, as to itself, or to an address that can't be reached\./],
+  [
+    "to an end that the page may not read",
+    script,
+    /redirected to an address that this page can't read: .*another origin/,
+  ],
+])("a redirection %s is named so", async (_, follow, message) => {
+  open(away);
+  vi.stubGlobal("fetch", (_url: string, { redirect, mode }: RequestInit) => {
+    if (redirect === "manual") return Promise.resolve({ type: "opaqueredirect" });
+    return mode === "no-cors" ? follow() : away();
+  });
+  const outcome = await cause("https://app.example/worker-wasm.js");
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "worker-redirected", retryable: false });
+  expect(outcome["message"]).toMatch(message);
+});
+
 test("a script whose body stalls: its status is shown, not that no answer came", async () => {
   open(script);
   vi.stubGlobal("fetch", (_: string, { signal }: RequestInit) => {

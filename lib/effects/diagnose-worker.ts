@@ -40,6 +40,10 @@ const SCRIPT_BYTES = 4 * 2 ** 20;
 const PATH_FIX =
   "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite's dev server set " +
   '`optimizeDeps: { exclude: ["selvedge"] }`, which the plugin of selvedge/vite does.';
+const REFUSED_FIX = "Let the server answer it to every visitor.";
+const ALLOW_FIX =
+  "Vite's dev server sends no file outside of the app's workspace: name selvedge's folder in `server.fs.allow`, " +
+  "which the plugin of selvedge/vite does.";
 const COPY_FIX = "Copy the package's dist/ files there again, unchanged.";
 const CODING_FIX = "Compress it once, and name that in `Content-Encoding`.";
 /** Beginning of a Git LFS pointer. */
@@ -93,14 +97,14 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
 }
 
 /** Returns the error for an answer that is no script; null where it is one. */
-function refusalOf({ status, type, isHtml }: Answer, report: Report): SelvedgeError | null {
+function refusalOf({ status, type, url, isHtml }: Answer, report: Report): SelvedgeError | null {
   // 501 and 505: a server that will not know the request later either.
+  const isVite = status === 403 && url.includes("/@fs/");
   const isRefused = [401, 403, 407, 451, 501, 505].includes(status);
   if ((status >= 500 && !isRefused) || status === 429)
     return report("server", "the server failed.", "Try again.", "worker-crashed");
   if (isHtml && status < 400) return report("worker-html", "it is an HTML page.", PATH_FIX);
-  if (isRefused)
-    return report("worker-missing", "the server refuses it.", "Let the server answer it to every visitor.");
+  if (isRefused) return report("worker-missing", "the server refuses it.", isVite ? ALLOW_FIX : REFUSED_FIX);
   if (status >= 400) return report("worker-missing", "the file is not there.", PATH_FIX);
   if (/(java|ecma)script/.test(type)) return null;
   return report("worker-type", "that is no JavaScript type.", "Serve .js files as text/javascript.");
@@ -125,11 +129,9 @@ async function unlessPolicy(
   report: Report,
   isUnasked: boolean,
 ): Promise<SelvedgeError> {
-  const target = await redirectionOf(href, answer);
-  if (target !== null) {
-    const why = `it is redirected to ${target}: browsers start no worker from another origin that way.`;
+  const why = await redirectionOf(href, answer);
+  if (why !== null)
     return report("worker-redirected", why, "Serve the file itself there, or set `assetsBase` to where it is served.");
-  }
   if (answer === null) {
     if (await isOffline()) return report("offline", "the network is away.", "Try again.", "worker-crashed");
     if (!isUnasked && href.startsWith("http"))
@@ -252,13 +254,21 @@ async function readAnswer(requested: Promise<Response>, onPart?: () => void): Pr
   }
 }
 
-/** Returns the other origin that an address is redirected to, or says that it can't be read; null where it is not. */
+/** Describes a redirection to another origin or without an end; null where there is none. */
 async function redirectionOf(href: string, answer: Answer | null): Promise<string | null> {
   if (isElsewhere(href)) return null;
-  if (answer !== null) return isElsewhere(answer.url) ? new URL(answer.url).origin : null;
-  // An answer without CORS can't be read, but its redirection can be noticed.
-  const seen = await fetch(href, { redirect: "manual", signal: AbortSignal.timeout(TRIAL_MS) }).catch(() => null);
-  return seen?.type === "opaqueredirect" ? "an address that this page can't read" : null;
+  const foreignTo = (target: string): string =>
+    `it is redirected to ${target}: browsers start no worker from another origin that way.`;
+  if (answer !== null) return isElsewhere(answer.url) ? foreignTo(new URL(answer.url).origin) : null;
+  // An answer without CORS can't be read, but its redirection can be noticed, and whether it has an end.
+  const [seen, end] = await Promise.all(
+    [{ redirect: "manual" } as const, { mode: "no-cors" } as const].map((how) =>
+      fetch(href, { ...how, signal: AbortSignal.timeout(TRIAL_MS) }).catch(() => null),
+    ),
+  );
+  if (seen?.type !== "opaqueredirect") return null;
+  if (end != null) return foreignTo("an address that this page can't read");
+  return "it is redirected without an end, as to itself, or to an address that can't be reached.";
 }
 
 /** Reads a body as text up to a bound, and cancels the rest. */

@@ -617,6 +617,15 @@ test("a worker script that is redirected to another origin: the error names the 
   expect(outcome.message).toContain(`redirected to ${other.origin}`);
 });
 
+test("a worker script that is redirected to itself: the error says that it has no end", async ({ page }) => {
+  await open(page, (path) =>
+    path.endsWith("/worker-wasm.js") ? { status: 302, headers: { location: path }, body: "" } : undefined,
+  );
+  const outcome = await attempt(page);
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "worker-redirected", retryable: false, unhandled: [] });
+  expect(outcome.message).toContain("redirected without an end");
+});
+
 test("WebGPU alone without a GPU: the error says why it is not there", async ({ page }) => {
   await open(page);
   await page.evaluate(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
