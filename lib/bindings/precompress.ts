@@ -70,10 +70,11 @@ export async function compressFolder(folder: string, codings: readonly Coding[],
 /** Writes one copy; returns its size, 0 where none was written. */
 async function writeCopy(path: string, coding: Coding): Promise<number> {
   const to = path + ENDINGS[coding];
-  const [{ mtimeMs, size }, copy] = await Promise.all([stat(path), stat(to).catch(() => null)]);
-  if (size < LEAST_BYTES || (copy !== null && copy.mtimeMs >= mtimeMs)) return 0;
+  const [file, copy] = await Promise.all([path, to].map((x) => stat(x).catch(() => null)));
+  // A folder may be called chart.js, and a link may lead nowhere.
+  if (file?.isFile() !== true || file.size < LEAST_BYTES || (copy != null && copy.mtimeMs >= file.mtimeMs)) return 0;
   const small = await compress(await readFile(path), coding, "small");
-  if (small.byteLength >= size) return 0;
+  if (small.byteLength >= file.size) return 0;
   await writeFile(to, small);
   return small.byteLength;
 }

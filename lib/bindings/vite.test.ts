@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, request as httpRequest } from "node:http";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -98,6 +107,14 @@ describe("compressed copies", () => {
     await compressFolder(folder, ["br"], quiet);
     expect(brotliDecompressSync(readFileSync(join(folder, "a.wasm.br")))).toEqual(BYTES);
   });
+});
+
+test("folders called like scripts, and links that lead nowhere, end no build", async () => {
+  mkdirSync(join(folder, "chart.js"));
+  writeFileSync(join(folder, "chart.js/chart.min.js"), BYTES);
+  symlinkSync("nowhere", join(folder, "old.js"));
+  await compressFolder(folder, ["br"], quiet);
+  expect(readdirSync(folder, { recursive: true })).toContain("chart.js/chart.min.js.br");
 });
 
 interface Answer {

@@ -1,5 +1,6 @@
 // `selvedge/vite`: the settings that Vite 5 to 8 need for workers and WebAssembly, and compressed copies of both. Vite's
 // types are repeated as far as they are used, so that Vite is no dependency. Each call holds its own state.
+import { fileURLToPath } from "node:url";
 import { show } from "../core/check-inputs.ts";
 import { CODINGS, compressFolder } from "./precompress.ts";
 import type { Coding } from "./precompress.ts";
@@ -38,6 +39,14 @@ export interface ViteConfig {
   readonly root: string;
   /** Path of the app on its server. */
   readonly base: string;
+  /** Settings of the dev server. */
+  readonly server?: {
+    /** Which files it sends. */
+    readonly fs?: {
+      /** Folders of them, beside modules that the app imports. */
+      readonly allow?: string[];
+    };
+  };
   /** Settings of the build. */
   readonly build: {
     /** Folder of the output, relative to `root`. */
@@ -112,6 +121,13 @@ const PAGE_ENTRIES: readonly string[] = [
 ];
 
 /**
+ * The folder of workers and WebAssembly, as Vite writes paths. Vite's dev server allows modules that the app imports
+ * wherever they are, but workers and wasm below the app's workspace alone: linked packages, and pnpm's global store, are
+ * outside of it.
+ */
+const PACKAGE_FOLDER: string = fileURLToPath(new URL("..", import.meta.url)).replaceAll("\\", "/");
+
+/**
  * Sets Vite up for Selvedge: leaves the package out of dependency pre-bundling, so that its workers and WebAssembly are
  * found beside it in every layout of `node_modules`; builds the app's own workers as modules; compresses WebAssembly in
  * the dev server; and as the options say. For Vite 5 to 8.
@@ -134,6 +150,7 @@ export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin 
     config: () => ({ optimizeDeps: { exclude: [...PAGE_ENTRIES] }, worker: { format: "es" } }),
     configResolved: (resolved) => {
       config = resolved;
+      resolved.server?.fs?.allow?.push(PACKAGE_FOLDER);
     },
     configureServer: (server) => {
       add(server, [...common, sendCompressedWasm()]);

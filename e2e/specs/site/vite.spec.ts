@@ -1,10 +1,20 @@
 // `selvedge/vite` in an app as users have it: the packed package in a workspace with hoisted packages, an app at its root
 // and one below, both with a worker of their own that runs an engine too. Vite 5 to 8: dev server, build, preview. The
 // bytes of the wasm are counted as they travel.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { get } from "node:http";
 import type { IncomingHttpHeaders } from "node:http";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
@@ -171,6 +181,8 @@ function withoutCopy(folder: string, ending: string): string[] {
 test.describe("selvedge/vite", () => {
   test.describe.configure({ timeout: 300_000 });
   let app: FreshApp;
+  /** An app whose packages are links to folders outside of its workspace, as pnpm's global store has them. */
+  let linked: string;
 
   test.beforeAll(() => {
     const workspace = { name: "workspace", private: true, type: "module", workspaces: ["packages/*"] };
@@ -182,9 +194,17 @@ test.describe("selvedge/vite", () => {
         [`${HOISTED}/package.json`]: JSON.stringify({ name: "app", private: true, type: "module" }),
       },
     });
+    linked = mkdtempSync(join(tmpdir(), "selvedge-linked-"));
+    for (const [path, content] of Object.entries({ ...APP, "package.json": `{ "type": "module" }` })) {
+      mkdirSync(dirname(join(linked, path)), { recursive: true });
+      writeFileSync(join(linked, path), content);
+    }
+    mkdirSync(join(linked, "node_modules"));
+    symlinkSync(join(app.folder, "node_modules/selvedge"), join(linked, "node_modules/selvedge"));
   });
   test.afterAll(() => {
     app.remove();
+    rmSync(linked, { recursive: true });
   });
 
   for (const { name, build, createServer, preview } of VITES) {
@@ -195,12 +215,13 @@ test.describe("selvedge/vite", () => {
       cacheDir: join(root, `node_modules/.${name.replace(" ", "-")}`),
     });
 
-    for (const [place, folder] of [
-      ["at the root", ""],
-      ["with hoisted packages", HOISTED],
+    for (const [place, rootOf] of [
+      ["at the root", () => app.folder],
+      ["with hoisted packages", () => join(app.folder, HOISTED)],
+      ["with linked packages", () => linked],
     ] as const)
       test(`${name}: the dev server runs an app ${place}`, async ({ page }) => {
-        const root = join(app.folder, folder);
+        const root = rootOf();
         const server = await createServer({ ...common(root), server: { port: 0 } });
         try {
           await server.listen();
