@@ -60,7 +60,10 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     .concat("--project=chromium", "--project=firefox"),
   swiftshader: ["--project=swiftshader"],
   ...Object.fromEntries(
-    ["chromium", "firefox"].map((browser) => [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]]),
+    ["chromium", "firefox"].flatMap((browser) => [
+      [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]],
+      [`lies-kernels-${browser}`, ["engine/golden-kernels", `--project=${browser}`]],
+    ]),
   ),
   minilm: ["engine/minilm"],
   ...Object.fromEntries(

@@ -126,6 +126,7 @@ async function prepare(
     else {
       const image = await still(name, value.image);
       const { width, height } = image; // a closed bitmap has none
+      await model.gpu?.check();
       parts[name] = partOf(model, name, image);
       const spec = model.images[name];
       if (spec === undefined) continue;

@@ -4,13 +4,16 @@
 // 0.2 of 255 at the largest sizes. Differences from the CPU have another cause: a canvas stores colours premultiplied,
 // so that it returns partly transparent ones with an error of up to 1 of 255 over white; a texture keeps them.
 //
+// A GPU may compute wrongly without an error: the conversion of a known image is compared with the CPU's before the first
+// image of a model, which all go to the CPU where it differs. Models have a check of their own (engine/golden-check.ts).
+//
 // Float32 alone: other dtypes, and images over the device's limits, run on the CPU (prepare.ts chooses). Textures and
 // buffers are kept by input and size for the next frame, the most recently used up to a bound. Nothing here awaits, so
 // a GPU error belongs to the run that it spoils; ort.ts listens for it.
 import type { DeviceTensor } from "../../rpc/backend.ts";
 import type { ImageSpec } from "../../core/bundle.ts";
 import type { StillImage } from "../../rpc/messages.ts";
-import { normalising } from "./image.ts";
+import { imageToTensor, normalising } from "./image.ts";
 import { planImage } from "./plan-image.ts";
 import type { ImagePlan } from "./plan-image.ts";
 
@@ -18,6 +21,16 @@ import type { ImagePlan } from "./plan-image.ts";
 const KEEP = { sizes: 16, bytes: 64 * 2 ** 20 } as const;
 /** Pixels on each side of a workgroup. */
 const TILE = 8;
+
+/** The known image, which is enlarged in one axis, reduced in the other and padded; and bound on a difference, of 255. */
+const KNOWN = { width: 23, height: 41 } as const;
+const KNOWN_SPEC: ImageSpec = {
+  channels: "bgr",
+  layout: "nchw",
+  scale: 1,
+  resize: { mode: "fit", width: 20, height: 33 },
+};
+const KNOWN_BOUND = 1;
 
 const SHADER = /* wgsl */ `
 struct Plan {
@@ -111,9 +124,42 @@ export class GpuImages {
   /** By input and size, the most recently used last. */
   readonly #frames: Map<string, Frame> = new Map();
   #program: Program | null = null;
+  #checked: Promise<void> | null = null;
+  #isWrong = false;
 
   constructor(device: GPUDevice) {
     this.#device = device;
+  }
+
+  /** Compares the conversion of a known image with the CPU's, once; where it differs, `prepare` converts none. */
+  check(): Promise<void> {
+    this.#checked ??= this.#compare().catch(() => {
+      this.#checked = null; // the device is lost, and with it this run
+    });
+    return this.#checked;
+  }
+
+  async #compare(): Promise<void> {
+    const data = new Uint8ClampedArray(KNOWN.width * KNOWN.height * 4).map((_, i) =>
+      i % 4 === 3 ? 255 : (i * 89) % 256,
+    );
+    const image = { ...KNOWN, data };
+    const made = this.prepare("", image, KNOWN_SPEC);
+    if (made === null) return;
+    const expected = imageToTensor(image, KNOWN_SPEC, "float32").data as Float32Array;
+    const { MAP_READ, COPY_DST } = GPUBufferUsage;
+    const read = this.#device.createBuffer({ size: expected.byteLength, usage: MAP_READ | COPY_DST });
+    try {
+      const encoder = this.#device.createCommandEncoder();
+      encoder.copyBufferToBuffer(made.buffer, 0, read, 0, expected.byteLength);
+      this.#device.queue.submit([encoder.finish()]);
+      await read.mapAsync(GPUMapMode.READ);
+      const values = new Float32Array(read.getMappedRange());
+      this.#isWrong = !expected.every((x, i) => Math.abs((values[i] ?? NaN) - x) <= KNOWN_BOUND);
+    } finally {
+      read.destroy();
+      this.close();
+    }
   }
 
   /**
@@ -122,7 +168,7 @@ export class GpuImages {
    * the filters of other libraries.
    */
   prepare(input: string, image: StillImage, spec: ImageSpec): DeviceTensor | null {
-    if (spec.resize.mode === "resample") return null;
+    if (spec.resize.mode === "resample" || this.#isWrong) return null;
     const plan = planImage(image.width, image.height, spec.resize);
     if (!this.#canHold(image, plan)) return null;
     const program = (this.#program ??= compile(this.#device));
