@@ -29,7 +29,7 @@ import { resolveShapes } from "./run/shape-option.ts";
 import { selectSamples } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
-import { useOf } from "./run/use-metrics.ts";
+import { useOf, useOfWhole } from "./run/use-metrics.ts";
 import { CHECK_FEEDS } from "./check/check.ts";
 
 /** Number of samples for calibration statistics. */
@@ -129,7 +129,7 @@ async function readOpened(
     maxDrop: options.maxDrop,
     hasLabels: labels !== undefined,
     isCtc: described.outputs[0]?.decode?.op === "ctc",
-    use: options.samples === undefined ? null : useOf(path, described.outputs),
+    use: options.samples === undefined ? useOfWhole(described.outputs) : useOf(path, described.outputs),
   });
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);

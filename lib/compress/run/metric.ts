@@ -81,7 +81,8 @@ export async function makeMetric(
       return { name: "top1", start: () => meanTally(top1), passes: points, budget, isMean: true };
     case "agreement":
       return {
-        ...{ name: "agreement", start: agreementTally, passes: points, isMean: true, mayDifferOnce: true },
+        ...{ name: "agreement", passes: points, isMean: true, mayDifferOnce: true },
+        start: () => agreementTally(use?.isWhole),
         budget: `${budget}, or one sample`,
       };
     case "cosine":

@@ -56,6 +56,20 @@ test("the use follows from the pooling file, else from the logits", () => {
   expect(useOf(path, [output("logits", ["batch", "length", 32_000]), output("present.0.key", [1, 2, 3, 4])])).toEqual({
     metric: "kl",
   });
+  const classes = { ...output("label", ["batch"]), dtype: "int64" as const };
+  expect(useOf(path, [classes])).toEqual({ metric: "agreement", isWhole: true });
+  expect(useOf(path, [classes, output("scores", ["batch", 3])])).toBeNull();
+});
+
+test("whole numbers agree where they are equal: a wrong class costs its share, however near its number is", async () => {
+  const metric = await makeMetric(undefined, { hasLabels: false, use: { metric: "agreement", isWhole: true } });
+  const reference = { label: { dims: [4], data: [7, 1, 2, 900] } };
+  const sample = (data: number[]): Measured => ({
+    ...{ outputs: { label: { dims: [data.length], data } }, reference, feed: {}, label: undefined },
+  });
+  expect(await scoreOf(metric, sample([7, 1, 2, 900]))).toBe(1);
+  expect(await scoreOf(metric, sample([7, 1, 2, 901]))).toBe(0.75);
+  expect(await scoreOf(metric, sample([7, 1, 2]))).toBe(0);
 });
 
 test("cosine compares the mean of the tokens that the mask keeps", async () => {

@@ -15,6 +15,8 @@ export type Pooling = "mean" | "cls" | "max" | "last";
 export interface Use {
   readonly metric: "cosine" | "kl" | "agreement";
   readonly pooling?: Pooling;
+  /** Whether the outputs are classes already, or other whole numbers: they agree where they are equal. */
+  readonly isWhole?: boolean;
 }
 
 /**
@@ -30,13 +32,36 @@ export function useOf(path: string, outputs: readonly BundleOutput[]): Use | nul
     return { metric: "cosine", pooling: sentence.pooling ?? (isMax ? "max" : "mean") };
   }
   const logits = outputs.find((x) => /logits/i.test(x.name));
-  if (logits === undefined) return null;
+  if (logits === undefined) return useOfWhole(outputs);
   if (logits.dims.length === 3) return { metric: "kl" };
   return logits.dims.length === 2 ? { metric: "agreement" } : null;
 }
 
-/** Starts the share of positions whose best class is float32's; positions of padding do not count. */
-export function agreementTally(): Tally {
+/** Returns the use of a model that answers in whole numbers alone, as after ArgMax; null for another. */
+export function useOfWhole(outputs: readonly BundleOutput[]): Use | null {
+  const isWhole = outputs.length > 0 && outputs.every(({ dtype }) => /^u?int|^bool/.test(dtype));
+  return isWhole ? { metric: "agreement", isWhole } : null;
+}
+
+/** Starts the share of values that equal float32's, each output counting alike. */
+function equalTally(): Tally {
+  return meanTally(({ outputs, reference }) => {
+    const shares = Object.entries(reference).map(([name, { data: was }]) => {
+      const { data } = outputs[name] ?? { data: [] };
+      if (data.length !== was.length) return 0;
+      const same = Array.from(was).filter((x, i) => x === data[i]).length;
+      return was.length === 0 ? 1 : same / was.length;
+    });
+    return shares.reduce((a, b) => a + b, 0) / Math.max(1, shares.length);
+  });
+}
+
+/**
+ * Starts the share of positions whose best class is float32's; positions of padding do not count. With `isWhole`, that
+ * of equal values.
+ */
+export function agreementTally(isWhole = false): Tally {
+  if (isWhole) return equalTally();
   return meanTally(({ outputs, reference, feed }) => {
     const [now, was] = [logitsOf(outputs), logitsOf(reference)];
     const classes = was.dims.at(-1) ?? 1;
