@@ -47,6 +47,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "large-model",
     "memory-short",
     "golden.spec",
+    "golden-images",
     "half",
     "backend-choice",
     "compressed",

@@ -285,7 +285,7 @@ export class Dispatcher {
     const isUnfit = ran === null && !isUnbegun && phase !== "running";
     const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
     // The page ended the worker. The same code as a worker's own answer would come again, without an end.
-    const isRecycled = code === "closed" && (phase !== "running" || error === lane.ended);
+    const isRecycled = code === "closed" && (phase !== "running" || lane.ended.has(error as object));
     let ms: number | null = null;
     if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
     else if (code === "out-of-memory" && phase === "running") ms = Infinity;

@@ -40,8 +40,8 @@ export class Lane {
   readonly kind: LaneKind;
   /** Base address of its server; null on this device. */
   readonly endpoint: string | null;
-  /** Error that ended its last worker. */
-  ended: Error | null = null;
+  /** Errors that ended its workers. */
+  readonly ended: WeakSet<object> = new WeakSet();
   readonly #options: LaneOptions;
   #client: WorkerClient | null = null;
   #starting: Promise<WorkerClient> | null = null;
@@ -386,7 +386,7 @@ export class Lane {
       if (this.kind === "wide") this.close(error);
     }
     this.#stopIdling(); // the timer is for this worker, not for the next
-    this.ended = error;
+    this.ended.add(error);
     this.#client = null;
     this.#facts = null;
     this.#loaded = new Map();
