@@ -196,7 +196,7 @@ function checkInputs(
       checkTensor(port, tensor);
       checkSymbols(port, tensor.dims, symbols);
       if (batchAxis !== null && tensor.dims[batchAxis] === 0)
-        throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} is 0)`);
+        throw new RangeError(`input "${name}": the batch is empty`);
       tensors.push([name, tensor]);
     } else images.push([port, value]); // an image, or a fault
   }
