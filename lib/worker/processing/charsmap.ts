@@ -2,11 +2,13 @@
 // UTF-8 bytes as a double array (Aoe, 1989), and the texts that its leaves point to. The tokenizer's library takes NFKC
 // instead, which differs for joined emoji, Korean after NFKD, and maps that fold letters' case.
 
-/** A replacement for characters that a map has none of. */
+/** Normalizes a text; characters that the map does not have stay. */
 type Normalize = (text: string) => string;
 
-/** Clusters of at least so many bytes are looked up by their characters. */
+/** Clusters of at least so many bytes are looked up character by character. */
 const CLUSTER_BYTES = 6;
+/** Bound on the clusters whose replacement is kept. */
+const KNOWN_MAX = 10_000;
 /** Plain characters, which form no cluster with another. */
 const PLAIN = /^[\x20-\x7e]*$/;
 
@@ -41,9 +43,6 @@ export function readCharsmap(base64: string): Normalize | null {
       ? Array.from(text, one).join("")
       : Array.from(clusters.segment(text), ({ segment }) => one(segment)).join("");
 }
-
-/** Bound on the clusters whose replacement is kept. */
-const KNOWN_MAX = 10_000;
 
 /** Returns the leaf of the shortest key that some bytes begin with; null for none. */
 function leafOf(units: Uint32Array, bytes: Uint8Array): number | null {
