@@ -16,6 +16,24 @@ const GPU_SUITES = ["backend", "golden", "compressed", "batches", "external-data
 /** Tests that are run once, not in each of the browsers that Playwright drives. */
 const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
 
+/** What is the same in each browser, or is shown in Firefox by others: the soak runs it there too. */
+const CHROMIUM_IN_TEST = [
+  "apps/matrix",
+  "browsers/error-messages",
+  ...[
+    "camera",
+    "examples",
+    "faults-page",
+    "models",
+    "offload-page",
+    "react",
+    "scheduler-page",
+    "search",
+    "spam",
+    "vite",
+  ].map((x) => `site/${x}`),
+].map((x) => `**/${x}.spec.ts`);
+
 export default defineConfig({
   testDir: "e2e",
   testMatch: "*.spec.ts",
@@ -54,7 +72,7 @@ export default defineConfig({
     },
     {
       name: "firefox",
-      testIgnore: BY_THEMSELVES,
+      testIgnore: isSoak ? BY_THEMSELVES : [...BY_THEMSELVES, ...CHROMIUM_IN_TEST],
       // Tests of what only Chromium lets a test do.
       grepInvert: /@chromium/,
       use: { browserName: "firefox", ...(channel === undefined ? {} : { channel }), launchOptions: firefox },

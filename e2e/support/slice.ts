@@ -10,6 +10,9 @@ export function slice(inTest: number, inSoak: number): number {
   return isSoak ? inSoak : inTest;
 }
 
+/** For a test that `npm test` runs in Chromium alone, and the soak in each browser. */
+export const CHROMIUM_IN_TEST: { readonly tag: string | string[] } = { tag: isSoak ? [] : "@chromium" };
+
 /** Attaches measurements: a flat record of numbers and names. */
 export async function keep(info: TestInfo, measured: Readonly<Record<string, number | string>>): Promise<void> {
   console.log(`    ${JSON.stringify(measured)}`);

@@ -14,6 +14,7 @@ import { attempt } from "../../support/attempt.ts";
 import { HTML, MISSING, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
+import { CHROMIUM_IN_TEST } from "../../support/slice.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;
@@ -361,32 +362,41 @@ for (const [name, rule, code, reason, text] of WASM)
   });
 
 for (const script of ["worker-wasm.js", "worker-cache.js"])
-  test(`the request of ${script} is accepted and never answered: worker-stalled, after half a minute`, async ({
-    page,
-  }) => {
-    await open(page, (path) => (path.endsWith(`/${script}`) ? { stopsAfter: 0 } : undefined));
-    const startMs = performance.now();
-    const outcome = await attempt(page);
-    expect(outcome).toMatchObject({ code: "worker-crashed", reason: "worker-stalled", retryable: true, unhandled: [] });
-    expect(outcome.message).toMatch(new RegExp(`${script} did not load .*no data for \\d+ s`));
-    expect(performance.now() - startMs).toBeLessThan(45_000);
-  });
+  test(
+    `the request of ${script} is accepted and never answered: worker-stalled, after half a minute`,
+    CHROMIUM_IN_TEST,
+    async ({ page }) => {
+      await open(page, (path) => (path.endsWith(`/${script}`) ? { stopsAfter: 0 } : undefined));
+      const startMs = performance.now();
+      const outcome = await attempt(page);
+      expect(outcome).toMatchObject({
+        code: "worker-crashed",
+        reason: "worker-stalled",
+        retryable: true,
+        unhandled: [],
+      });
+      expect(outcome.message).toMatch(new RegExp(`${script} did not load .*no data for \\d+ s`));
+      expect(performance.now() - startMs).toBeLessThan(45_000);
+    },
+  );
 
 const SILENT: readonly [name: string, stopsAfter: number][] = [
   ["never answers", 0],
   ["stops after 64 kB", 65_536],
 ];
 for (const [name, stopsAfter] of SILENT)
-  test(`the request of the wasm is accepted, and the server ${name}: wasm-stalled, after half a minute`, async ({
-    page,
-  }) => {
-    await open(page, (path) => (/ort-.*wasm$/.test(path) ? { stopsAfter } : undefined));
-    const startMs = performance.now();
-    const outcome = await attempt(page);
-    expect(outcome).toMatchObject({ code: "worker-crashed", reason: "wasm-stalled", retryable: true, unhandled: [] });
-    expect(outcome.message).toMatch(/^ort-wasm\.wasm stalled: no data for 20 s/);
-    expect(performance.now() - startMs).toBeLessThan(45_000);
-  });
+  test(
+    `the request of the wasm is accepted, and the server ${name}: wasm-stalled, after half a minute`,
+    CHROMIUM_IN_TEST,
+    async ({ page }) => {
+      await open(page, (path) => (/ort-.*wasm$/.test(path) ? { stopsAfter } : undefined));
+      const startMs = performance.now();
+      const outcome = await attempt(page);
+      expect(outcome).toMatchObject({ code: "worker-crashed", reason: "wasm-stalled", retryable: true, unhandled: [] });
+      expect(outcome.message).toMatch(/^ort-wasm\.wasm stalled: no data for 20 s/);
+      expect(performance.now() - startMs).toBeLessThan(45_000);
+    },
+  );
 
 test("a wasm that comes slowly is no fault, however long it takes, and is fetched once", async ({ page }) => {
   await open(page, (path, { body }) =>
@@ -404,13 +414,17 @@ test("a policy of the page that forbids WebAssembly there, and not in workers, i
   expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [] });
 });
 
-test("a wasm that comes slowly to the worker alone is no fault, below a policy of the page", async ({ page }) => {
-  await open(page, (path, usual) =>
-    /ort-wasm\.wasm$/.test(path) ? { bytesPerSecond: usual.body.length / 24 } : PAGE_POLICY(path, usual),
-  );
-  const outcome = await attempt(page, { engine: { callTimeoutMs: 15_000 } });
-  expect(outcome).toMatchObject({ y: [7], unhandled: [] });
-});
+test(
+  "a wasm that comes slowly to the worker alone is no fault, below a policy of the page",
+  CHROMIUM_IN_TEST,
+  async ({ page }) => {
+    await open(page, (path, usual) =>
+      /ort-wasm\.wasm$/.test(path) ? { bytesPerSecond: usual.body.length / 24 } : PAGE_POLICY(path, usual),
+    );
+    const outcome = await attempt(page, { engine: { callTimeoutMs: 15_000 } });
+    expect(outcome).toMatchObject({ y: [7], unhandled: [] });
+  },
+);
 
 test("a wasm with a wrong type is fetched once, and the console says so once", async ({ page }) => {
   const warned: string[] = [];

@@ -8,9 +8,9 @@ import { VectorTable } from "../../../demo/search/vector-table.ts";
 import { debianTexts } from "../../../models/debian-texts.ts";
 import type { DebianText } from "../../../models/debian-texts.ts";
 import { FORMS, makeMiniLmForms } from "../../../models/minilm-forms.ts";
-import { isSoak, keep, slice } from "../../support/slice.ts";
+import { CHROMIUM_IN_TEST, isSoak, keep, slice } from "../../support/slice.ts";
 
-const COUNT = slice(500, 5_000);
+const COUNT = slice(150, 5_000);
 const WIDTH = 384;
 /** Points of recall@10, in percent of the queries, that a form may lose. */
 const POINTS_MAX = 1;
@@ -72,28 +72,31 @@ function byInt8(texts: readonly Float32Array[]): (query: Float32Array) => number
   return (query) => table.nearest(query, 10).map((x) => x.id);
 }
 
-const TAG = { tag: isSoak ? [] : "@chromium" };
-test("recall@10 of each form and of an int8 index is within a point of float32's", TAG, async ({ page }, info) => {
-  test.setTimeout(isSoak ? 7_200_000 : 1_200_000);
-  const { pages } = info.config.metadata as { pages: string };
-  await page.goto(`${pages}/engine.html`);
-  await page.waitForFunction("globalThis.selvedge !== undefined");
-  const [queries, texts] = [packages.map((x) => x.query), packages.map((x) => x.text)];
-  const recall: Record<string, readonly boolean[]> = {};
-  for (const form of FORMS) {
-    const vectors = await vectorsOf(page, form, [...queries, ...texts]);
-    const [asked, stored] = [vectors.slice(0, COUNT), vectors.slice(COUNT)];
-    recall[form] = found(asked, byFloat32(stored));
-    recall[`${form}, int8 index`] = found(asked, byInt8(stored));
-  }
-  const reference = recall["f32"] ?? [];
-  const percent = (list: readonly boolean[]): number => (100 * list.filter(Boolean).length) / COUNT;
-  // Above what chance or a broken pooling finds.
-  expect(percent(reference)).toBeGreaterThan(85);
-  for (const [form, own] of Object.entries(recall)) {
-    const lost = reference.filter((x, i) => x && own[i] !== true).length;
-    const won = own.filter((x, i) => x && reference[i] !== true).length;
-    await keep(info, { form, packages: COUNT, recallAt10: percent(own), lost, won });
-    expect.soft(percent(reference) - percent(own), form).toBeLessThanOrEqual(POINTS_MAX);
-  }
-});
+test(
+  "recall@10 of each form and of an int8 index is within a point of float32's",
+  CHROMIUM_IN_TEST,
+  async ({ page }, info) => {
+    test.setTimeout(isSoak ? 7_200_000 : 1_200_000);
+    const { pages } = info.config.metadata as { pages: string };
+    await page.goto(`${pages}/engine.html`);
+    await page.waitForFunction("globalThis.selvedge !== undefined");
+    const [queries, texts] = [packages.map((x) => x.query), packages.map((x) => x.text)];
+    const recall: Record<string, readonly boolean[]> = {};
+    for (const form of FORMS) {
+      const vectors = await vectorsOf(page, form, [...queries, ...texts]);
+      const [asked, stored] = [vectors.slice(0, COUNT), vectors.slice(COUNT)];
+      recall[form] = found(asked, byFloat32(stored));
+      recall[`${form}, int8 index`] = found(asked, byInt8(stored));
+    }
+    const reference = recall["f32"] ?? [];
+    const percent = (list: readonly boolean[]): number => (100 * list.filter(Boolean).length) / COUNT;
+    // Above what chance or a broken pooling finds.
+    expect(percent(reference)).toBeGreaterThan(85);
+    for (const [form, own] of Object.entries(recall)) {
+      const lost = reference.filter((x, i) => x && own[i] !== true).length;
+      const won = own.filter((x, i) => x && reference[i] !== true).length;
+      await keep(info, { form, packages: COUNT, recallAt10: percent(own), lost, won });
+      expect.soft(percent(reference) - percent(own), form).toBeLessThanOrEqual(POINTS_MAX);
+    }
+  },
+);

@@ -25,6 +25,7 @@ import * as vite7 from "vite-7";
 import { doubleModel } from "../../support/double-model.ts";
 import { freshApp } from "../../support/fresh-app.ts";
 import type { FreshApp } from "../../support/fresh-app.ts";
+import { isSoak } from "../../support/slice.ts";
 
 const RUN = `import { createEngine } from "selvedge";
 export async function run() {
@@ -89,10 +90,15 @@ interface Server {
   readonly resolvedUrls: { readonly local: readonly string[] } | null;
   close(): Promise<void>;
 }
+/** The newest and the oldest in each run, all of them in the soak. */
 const VITES: readonly Vite[] = [
   { name: "Vite 8", ...vite8 },
-  { name: "Vite 7", ...vite7 },
-  { name: "Vite 6", ...vite6 },
+  ...(isSoak
+    ? [
+        { name: "Vite 7", ...vite7 },
+        { name: "Vite 6", ...vite6 },
+      ]
+    : []),
   { name: "Vite 5", ...vite5 },
 ];
 
