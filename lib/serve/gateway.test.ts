@@ -1,6 +1,6 @@
 // The gateway over real HTTP, in front of a real server for bundles.
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, request } from "node:http";
 import type { RequestListener, Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -96,6 +96,30 @@ test("the token is needed, and stays at the gateway", async () => {
   expect((await fetch(`${url}/v2`)).status).toBe(401);
   expect((await fetch(`${url}/v2`, { headers: { authorization: "Bearer secret" } })).status).toBe(200);
   expect(seen).toEqual([undefined]);
+});
+
+test("health alone needs no token, also where a path begins like it and leads to a model", async () => {
+  const seen: string[] = [];
+  const upstream = await other(({ method = "", url = "" }, reply) => {
+    seen.push(`${method} ${url}`);
+    reply.end("{}");
+  });
+  const { hostname, port } = new URL(await start({ upstream, token: "secret" }));
+  // `fetch` resolves dots itself.
+  const statusOf = (method: string, path: string): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const call = request({ hostname, port, method, path }, (reply) => {
+        resolve(reply.resume().statusCode);
+      });
+      call.once("error", reject).end();
+    });
+  const roundabout = ["..", "%2e%2e", ".%2E", "..\\", "ready/.."].map((x) => `/v2/health/${x}/models/layers/infer`);
+  for (const path of [...roundabout, "/v2/health/ready/x", "/v2/health/other"])
+    for (const method of ["GET", "POST"]) expect([path, await statusOf(method, path)]).toEqual([path, 401]);
+  expect(await statusOf("POST", "/v2/health/ready")).toBe(401);
+  expect(seen).toEqual([]);
+  for (const path of ["/v2/health/live", "/v2/health/ready?verbose"]) expect(await statusOf("GET", path)).toBe(200);
+  expect(seen).toEqual(["GET /v2/health/live", "GET /v2/health/ready?verbose"]);
 });
 
 test("a server that is away is 502, a silent one 504, with JSON that the page can read", async () => {
