@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, request } from "node:http";
 import type { RequestListener, Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer as createNetServer } from "node:net";
+import type { AddressInfo, Server as NetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -20,6 +21,7 @@ let folder: string;
 let server: RunningServer;
 const started: RunningServer[] = [];
 const others: Server[] = [];
+const bareServers: NetServer[] = [];
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-gateway-test-"));
@@ -33,6 +35,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const each of others) each.closeAllConnections();
   await Promise.all([...started, server].map((x) => x.close()));
+  for (const each of bareServers) each.close();
   rmSync(folder, { recursive: true, force: true });
 }, 60_000);
 
@@ -131,6 +134,36 @@ test("a server that is away is 502, a silent one 504, with JSON that the page ca
   const silent = await fetch(`${await start({ upstream, timeoutMs: 200 })}/v2`, { headers });
   expect(silent.status).toBe(504);
   expect(await silent.json()).toEqual({ error: "the server behind this gateway sent no answer in 200 ms" });
+});
+
+/** Starts a server whose connections answer with these bytes, in turn, and are reset after the last. */
+async function bare(...answers: readonly string[]): Promise<string> {
+  const made = createNetServer((socket) => {
+    const left = [...answers];
+    socket.on("error", () => undefined);
+    socket.on("data", () => {
+      const answer = left.shift();
+      if (answer === undefined) socket.resetAndDestroy();
+      else socket.write(answer);
+    });
+  });
+  bareServers.push(made);
+  await new Promise<void>((resolve) => made.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(made.address() as AddressInfo).port}`;
+}
+
+test("a connection that was kept alive and closed meanwhile is no failure, as KServe closes it after 5 s", async () => {
+  const url = await start({ upstream: await bare("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}") });
+  for (let i = 0; i < 4; i += 1) {
+    const answer = await fetch(`${url}/v2/models/layers/infer`, { method: "POST", body: "{}" });
+    expect([answer.status, await answer.text()]).toEqual([200, "{}"]);
+  }
+});
+
+test("a server that resets each connection, or that switches protocols, is 502", async () => {
+  const switching = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
+  for (const upstream of [await bare(), await bare(switching)])
+    expect((await fetch(`${await start({ upstream })}/v2`)).status).toBe(502);
 });
 
 test("a body beyond the limit is refused, and no path leads out of the protocol", async () => {

@@ -3,7 +3,7 @@
 // passed on, so that no slow client holds a connection to the engine; answers are streamed. Uses node:http alone:
 // `fetch` decompresses answers, and @fastify/http-proxy streams bodies past their limit.
 import { request as requestHttp } from "node:http";
-import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, RequestOptions } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
@@ -69,24 +69,60 @@ async function passOn(
   const headers = passedOn(request.headers);
   // The token is the gateway's own.
   if (hasToken) delete headers.authorization;
-  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    const send = base.protocol === "https:" ? requestHttps : requestHttp;
-    const call = send(url, { method: request.method, headers: { ...headers, "content-length": body.length } }, resolve);
-    const cancel = clock.setTimer(() => {
-      reject(new HttpError(504, `the server behind this gateway sent no answer in ${timeoutMs} ms`));
-      call.destroy();
-    }, timeoutMs);
-    call.once("error", (error) => {
-      reject(new HttpError(502, `the server behind this gateway can't be reached: ${error.message}`, 1));
+  const call = (isFresh: boolean): Promise<IncomingMessage> =>
+    ask(url, { method: request.method, headers: { ...headers, "content-length": body.length } }, body, {
+      ...{ reply, timeoutMs, isFresh },
     });
-    call.once("response", cancel).once("close", cancel);
-    reply.raw.once("close", () => call.destroy());
-    call.end(body);
+  const answer = await call(false).catch((error: unknown) => {
+    if (error instanceof ClosedEarly) return call(true);
+    throw error;
   });
   return reply
     .code(answer.statusCode ?? 502)
     .headers(passedOn(answer.headers))
     .send(answer);
+}
+
+/** A connection that was kept alive, and that the server closed as a request was sent. */
+class ClosedEarly extends Error {}
+
+/**
+ * Sends a request; `isFresh`: on a connection of its own. @throws ClosedEarly, which a new connection helps: no request
+ * changes anything; HttpError 502, 504
+ */
+function ask(
+  url: string,
+  options: RequestOptions,
+  body: Uint8Array,
+  { reply, timeoutMs, isFresh }: { reply: FastifyReply; timeoutMs: number; isFresh: boolean },
+): Promise<IncomingMessage> {
+  return new Promise<IncomingMessage>((resolve, reject) => {
+    const send = url.startsWith("https:") ? requestHttps : requestHttp;
+    const call = send(url, isFresh ? { ...options, agent: false } : options, resolve);
+    const failed = (why: string): void => {
+      reject(new HttpError(502, `the server behind this gateway can't be reached: ${why}`, 1));
+    };
+    const cancel = clock.setTimer(() => {
+      reject(new HttpError(504, `the server behind this gateway sent no answer in ${timeoutMs} ms`));
+      call.destroy();
+    }, timeoutMs);
+    call.once("error", (error: NodeJS.ErrnoException) => {
+      const isClosed = call.reusedSocket && /^(ECONNRESET|EPIPE)$/.test(error.code ?? "");
+      if (isClosed && !reply.raw.destroyed) reject(new ClosedEarly(error.message));
+      else failed(error.message);
+    });
+    call.once("response", cancel).once("close", () => {
+      cancel();
+      // As after status 101, which is neither an answer nor an error.
+      failed("it closed the connection without an answer");
+    });
+    const leave = (): void => {
+      call.destroy();
+    };
+    if (reply.raw.destroyed) leave();
+    reply.raw.once("close", leave);
+    call.end(body);
+  });
 }
 
 function passedOn(headers: IncomingHttpHeaders): IncomingHttpHeaders {
