@@ -189,9 +189,11 @@ class Embeddings implements RemoteEmbeddings {
     this.#close();
   }
 
-  async embed(texts: readonly string[], { signal, timeoutMs }: EmbedCallOptions = {}): Promise<EmbeddingsResult> {
+  async embed(given: readonly string[], { signal, timeoutMs }: EmbedCallOptions = {}): Promise<EmbeddingsResult> {
     const { effects } = this.#context;
-    checkTexts("texts", texts);
+    checkTexts("texts", given);
+    // A copy: the caller may change the list while requests are under way.
+    const texts = [...given];
     const startMs = effects.now();
     const vectors: Float32Array[] = [];
     const endpoints = new Set<string>();
@@ -234,6 +236,8 @@ class Embeddings implements RemoteEmbeddings {
         if (!isSame(read.stated, found.stated)) throw otherModel("it has another model than when it was checked");
         if (found.name === undefined) found.name = read.name;
         checkName(read.name, found.name);
+        // Not before: a reply of another model would have all others refused.
+        this.#width ??= read.vectors[0]?.length ?? null;
         return read;
       },
       adapts: (failure: Failure, to: Endpoint) => {
@@ -375,14 +379,14 @@ class Embeddings implements RemoteEmbeddings {
     if (!Array.isArray(data) || data.length !== count)
       throw new ReplyError(`the reply has ${Array.isArray(data) ? data.length : "no"} vectors for ${count} texts`);
     const vectors: Float32Array[] = [];
+    let width = this.#width;
     for (const [at, each] of (data as unknown[]).entries()) {
       const { index = at, embedding } = asObject(each, "an entry of the reply");
       if (!Number.isSafeInteger(index) || !((index as number) in data) || (index as number) in vectors)
         throw new ReplyError(`the reply has the index ${show(index)} twice, or for no text`);
       const vector = vectorOf(embedding);
-      this.#width ??= vector.length;
-      if (vector.length !== this.#width)
-        throw new ReplyError(`a vector has ${vector.length} numbers, others have ${this.#width}`);
+      width ??= vector.length;
+      if (vector.length !== width) throw new ReplyError(`a vector has ${vector.length} numbers, others have ${width}`);
       vectors[index as number] = vector;
     }
     const tokens =

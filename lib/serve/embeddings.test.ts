@@ -260,9 +260,10 @@ describe("the server", () => {
   });
 });
 
-/** Starts an OpenAI-shaped server that states nothing. */
+/** Starts an OpenAI-shaped server whose description states nothing, or `parameters`. */
 async function startOther(
   answer: (texts: readonly string[], asked: Readonly<Record<string, unknown>>) => { status?: number; body: object },
+  parameters: object | null = null,
 ): Promise<{ url: string; asked: string[]; close: () => void }> {
   const asked: string[] = [];
   const http = createServer((request, reply) => {
@@ -271,8 +272,9 @@ async function startOther(
     request.on("end", () => {
       asked.push(`${request.method} ${request.url}`);
       const body = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
+      const described = parameters === null ? { status: 404, body: {} } : { body: { parameters } };
       const { status = 200, body: answered } =
-        request.method === "GET" ? { status: 404, body: {} } : answer(body["input"] as string[], body);
+        request.method === "GET" ? described : answer(body["input"] as string[], body);
       reply.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answered));
     });
   });
@@ -373,6 +375,38 @@ describe("the client", () => {
     } finally {
       silent.close();
     }
+  });
+
+  test("a reply of another model, whose vectors have another length, has no right one refused", async () => {
+    const [expected, wrong] = [
+      { identity: "right", variant: "f32" },
+      { identity: "wrong", variant: "f32" },
+    ];
+    let sent = 0;
+    // As while a new version is rolled out behind one address.
+    const other = await startOther((texts) => {
+      sent += 1;
+      const [dims, parameters] = sent === 1 ? [WIDTH - 2, wrong] : [WIDTH, expected];
+      return { body: { ...listOf(texts.map((x) => vectorOf(x, 1, dims))), parameters } };
+    }, expected);
+    try {
+      const model = await connect([other.url], { expect: expected });
+      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+      expect(sent).toBe(3);
+    } finally {
+      other.close();
+    }
+  });
+
+  test("embeds the texts as they were when it was called", async () => {
+    const model = await connect([server.url], { golden, maxTexts: 2 });
+    const texts = ["cat", "dog", "sun", "moon"];
+    const answer = model.embed(texts);
+    texts.length = 3;
+    texts[2] = "sea";
+    const { vectors } = await answer;
+    expect(vectors).toHaveLength(4);
+    expectClose(vectors[2], vectorOf("sun"));
   });
 
   test("refuses a server that states nothing and answers by another model than when it was checked", async () => {
