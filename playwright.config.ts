@@ -16,7 +16,7 @@ const GPU_SUITES = ["backend", "golden", "compressed", "batches", "external-data
 /** Tests that are run once, not in each of the browsers that Playwright drives. */
 const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
 
-/** What is the same in each browser, or is shown in Firefox by others: the soak runs it there too. */
+/** Suites that `npm test` runs in Chromium alone, as little in them is a browser's own; the soak runs them in both. */
 const CHROMIUM_IN_TEST = [
   "apps/matrix",
   "browsers/error-messages",

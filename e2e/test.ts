@@ -19,6 +19,11 @@ import type { Counts, PlaywrightReport, VitestReport } from "./support/tally.ts"
 const REPORTS = join(ROOT, "test-results");
 /** Where the times of suites and the sizes of what ships are kept, run by run. */
 const TREND = join(ROOT, "e2e/.cache/trend.jsonl");
+/**
+ * The browsers' tests end this long after the start, in ms, with what they have: a run that others end after 90 minutes
+ * would show none of its failures.
+ */
+const LIMIT_MS = isSoak ? Infinity : 75 * 60_000;
 /** How long each suite took, in seconds. */
 const seconds: Record<string, number> = {};
 /** Suites that are not Playwright's. */
@@ -110,7 +115,8 @@ function runAutoMutants(): Outcome {
 }
 
 function runBrowsers(names: readonly string[]): Outcome {
-  return run("Browsers", ["playwright", "test", ...names], "playwright.json", (report) => ({
+  const limit = LIMIT_MS === Infinity ? [] : [`--global-timeout=${Math.round(Math.max(60_000, LIMIT_MS - performance.now()))}`];
+  return run("Browsers", ["playwright", "test", ...limit, ...names], "playwright.json", (report) => ({
     counts: playwrightCounts(report as PlaywrightReport),
     measured: playwrightMeasured(report as PlaywrightReport),
     failures: playwrightFailures(report as PlaywrightReport),
@@ -142,6 +148,11 @@ const slow = isSoak
   ? []
   : slowSuites(addToTrend(TREND, { at: new Date().toISOString(), commit: commit(), seconds, bytes: sizes() }));
 for (const sentence of slow) console.log(`Twice as slow, two runs in a row: ${sentence}`);
+console.log(
+  `\nSeconds: ${Object.entries(seconds)
+    .map((x) => x.join(" "))
+    .join(", ")}`,
+);
 console.log(`\n${passed} passed, ${failed + slow.length} failed`);
 process.exitCode = failed + slow.length === 0 && passed > 0 ? 0 : 1;
 

@@ -21,7 +21,7 @@ for (const name of ["Chromium", "Firefox"] as const) {
   for (const backend of ["wasm", "webgpu"] as const) {
     // A run on Firefox's WebGPU takes a tick of 100 ms, so a tenth of the rounds must do there.
     const isSlow = name === "Firefox" && backend === "webgpu";
-    const rounds = isSlow ? slice(10, 100) : slice(50, 1_000);
+    const rounds = isSlow ? slice(10, 100) : slice(20, 1_000);
     // During these the browser compiles its hot code.
     const warmups = isSlow ? 2 : 20;
     test(`${rounds} rounds of load, ${RUNS} runs and unload on ${backend} in ${name} leave nothing behind`, async () => {

@@ -21,7 +21,7 @@ interface Target {
 /** Bound on the character error rate over all pages, and tolerance above the reference's. */
 const MAX_RATE = 0.01;
 const MAX_ABOVE = 0.002;
-const COUNT = slice(2, 30);
+const COUNT = slice(1, 30);
 const VARIANTS = ["f32", "int8"] as const;
 
 test.describe.configure({ timeout: slice(600_000, 3_600_000) });
@@ -62,7 +62,7 @@ const OTHERS: readonly { readonly target: Target; readonly inSoak?: true }[] = [
 
 for (const { target, inSoak = false } of OTHERS) {
   if (inSoak && !isSoak) continue;
-  const count = target.backend === "webgpu" ? 10 : slice(2, 30);
+  const count = target.backend === "webgpu" ? 10 : COUNT;
   test(`${target.browser} on ${target.backend} reads with ${target.variant} what Chromium reads on wasm`, async () => {
     const expected = (await chromiumOnWasm(target.variant)).slice(0, count);
     const read = await readAll(target, await pages(count));

@@ -69,7 +69,7 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
 }) => {
   const { server, url, chunks, bundle } = delivery;
   server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 4, pauseMs: 5 } : null);
-  const rounds = slice(3, 25); // two kills each
+  const rounds = slice(2, 25); // two kills each
   test.setTimeout(slice(300_000, 1_200_000));
   const total = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0) ?? 0;
   let kills = 0;
