@@ -1,5 +1,6 @@
 // Bare models from a real HTTP server that misbehaves: resumed where a connection broke, never mixed from two files.
-import { afterEach, beforeEach, expect, test } from "vitest";
+// Chunks here are a quarter as large: the time of a test is that of its bytes. e2e/specs/storage downloads whole ones.
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
@@ -12,6 +13,8 @@ import { open } from "./open.ts";
 import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
+
+vi.mock(import("../core/bundle.ts"), async (original) => ({ ...(await original()), CHUNK_MAX_BYTES: 2 ** 20 }));
 
 const SIZE = 2 * CHUNK_MAX_BYTES + 500_000;
 const OLD = weights(SIZE, 1);
@@ -189,7 +192,7 @@ test.each([1, CHUNK_MAX_BYTES - 1, CHUNK_MAX_BYTES, CHUNK_MAX_BYTES + 1, 2 * CHU
 );
 
 test("on a connection that breaks ten times it still arrives, as long as each makes progress", async () => {
-  server.trick = (_, nth) => (nth < 10 ? { kind: "cut", at: 600_000 } : null);
+  server.trick = (_, nth) => (nth < 10 ? { kind: "cut", at: 150_000 } : null);
   expect((await load(null)).hash).toBe(await sha256Hex(OLD));
 });
 
@@ -240,7 +243,7 @@ test("a file that changes while it comes is downloaded anew, even where the serv
 
 test("a server without ranges is asked from the beginning", async () => {
   server.files.set(PATH, { bytes: OLD, etag: '"old"', hasRanges: false });
-  server.trick = (_, nth) => (nth === 0 ? { kind: "cut", at: 3_000_000 } : null);
+  server.trick = (_, nth) => (nth === 0 ? { kind: "cut", at: 800_000 } : null);
   const { hash, last } = await load(new MemoryStore());
   expect(hash).toBe(await sha256Hex(OLD));
   expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
@@ -248,7 +251,7 @@ test("a server without ranges is asked from the beginning", async () => {
 
 test("a range that begins at another byte than requested is not used", async () => {
   server.trick = (_, nth) =>
-    nth === 0 ? { kind: "cut", at: 3_000_000 } : nth === 1 ? { kind: "range", shift: -4_096 } : null;
+    nth === 0 ? { kind: "cut", at: 800_000 } : nth === 1 ? { kind: "range", shift: -4_096 } : null;
   expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
 });
 
@@ -372,8 +375,8 @@ test.each([0.05, 0.5, 0.97])("a download that dies after %d of the file loses a 
 });
 
 test.each<[string, Trick]>([
-  ["a cut", { kind: "cut", at: 1_000_000 }],
-  ["a stall", { kind: "stall", at: 1_000_000 }],
+  ["a cut", { kind: "cut", at: 250_000 }],
+  ["a stall", { kind: "stall", at: 250_000 }],
   ["a part that begins elsewhere", { kind: "range", shift: -4_096 }],
   ["an app's start page", { kind: "html" }],
   ["status 416", { kind: "status", status: 416 }],
