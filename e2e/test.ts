@@ -115,7 +115,8 @@ function runAutoMutants(): Outcome {
 }
 
 function runBrowsers(names: readonly string[]): Outcome {
-  const limit = LIMIT_MS === Infinity ? [] : [`--global-timeout=${Math.round(Math.max(60_000, LIMIT_MS - performance.now()))}`];
+  const limit =
+    LIMIT_MS === Infinity ? [] : [`--global-timeout=${Math.round(Math.max(60_000, LIMIT_MS - performance.now()))}`];
   return run("Browsers", ["playwright", "test", ...limit, ...names], "playwright.json", (report) => ({
     counts: playwrightCounts(report as PlaywrightReport),
     measured: playwrightMeasured(report as PlaywrightReport),
