@@ -61,7 +61,15 @@ export async function makeLiar(page: Page, lie: Lie | null): Promise<void> {
   await page.unrouteAll();
   if (lie === null) return;
   await page.route("**/worker-jspi.js", async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: liar(lie) + (await response.text()) });
+    // By Node: Playwright disposes of its own response where the page leaves before the script is read.
+    const response = await fetch(route.request().url());
+    const headers = [...response.headers].filter(
+      ([name]) => !/^(content-(encoding|length)|transfer-encoding)$/.test(name),
+    );
+    await route
+      .fulfill({ headers: Object.fromEntries(headers), body: liar(lie) + (await response.text()) })
+      .catch((error: unknown) => {
+        if (!page.isClosed()) throw error;
+      });
   });
 }
