@@ -74,13 +74,16 @@ describe("failed tests", () => {
       { projectName: "chromium", status: "expected", results: [] },
       { projectName: "firefox", status: "unexpected", results: [result("\u001B[31mInfinity\u001B[39m")] },
       { projectName: "webkit", status: "flaky", results: [result("slow")] },
+      { projectName: "webkit", status: "skipped", results: [] },
     ];
-    const suites = [{ suites: [{ specs: [{ title: "resumes", file: "a.spec.ts", line: 7, tests }] }] }];
-    const stats = { expected: 1, unexpected: 1, skipped: 0, flaky: 1 };
+    const skipped = { title: "ends", file: "a.spec.ts", line: 9, tests: tests.slice(-1) };
+    const suites = [{ suites: [{ specs: [{ title: "resumes", file: "a.spec.ts", line: 7, tests }, skipped] }] }];
+    const stats = { expected: 1, unexpected: 1, skipped: 2, flaky: 1 };
     expect(playwrightFailures({ stats, errors: [{ message: "no server" }], suites })).toEqual([
       "outside of tests\n    no server",
       "[firefox] a.spec.ts:7 › resumes (unexpected)\n    Infinity",
       "[webkit] a.spec.ts:7 › resumes (flaky)\n    slow",
+      "[webkit] 2 not run: a.spec.ts:7 › resumes, …",
     ]);
   });
 });

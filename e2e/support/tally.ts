@@ -81,16 +81,23 @@ export function vitestFailures({ testResults }: VitestReport): string[] {
   );
 }
 
-/** Lists a Playwright run's failed tests, each with the beginning of its error. */
+/** Lists a Playwright run's failed tests, each with the beginning of its error, and counts those that were not run. */
 export function playwrightFailures({ suites, errors }: PlaywrightReport): string[] {
   const found = errors.map(({ message = "" }) => told("outside of tests", message));
+  const notRun: Record<string, string[]> = {};
   for (const { title, file, line, tests } of specsIn(suites)) {
     for (const { projectName, status, results } of tests) {
       if (status === "expected") continue;
+      if (status === "skipped") {
+        (notRun[projectName] ??= []).push(`${file}:${line} › ${title}`);
+        continue;
+      }
       const messages = results.flatMap((x) => x.errors).map(({ message = "" }) => message);
       found.push(told(`[${projectName}] ${file}:${line} › ${title} (${status})`, messages.join("\n")));
     }
   }
+  for (const [projectName, [first = "", ...others]] of Object.entries(notRun))
+    found.push(`[${projectName}] ${1 + others.length} not run: ${first}${others.length === 0 ? "" : ", …"}`);
   return found;
 }
 
