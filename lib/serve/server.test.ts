@@ -80,8 +80,10 @@ let bundles: string[];
 let server: RunningServer;
 const started: RunningServer[] = [];
 
-async function start(more: Partial<ServeOptions> = {}): Promise<RunningServer> {
-  const running = await startServer({ bundles, port: 0, lanes: 2, threads: 1, logLevel: "silent", ...more });
+/** Starts a server of the bundle `layers`, and of the named ones. */
+async function start(more: Partial<ServeOptions> = {}, names: readonly string[] = []): Promise<RunningServer> {
+  const served = ["layers", ...names].map((x) => join(folder, x));
+  const running = await startServer({ bundles: served, port: 0, lanes: 2, threads: 1, logLevel: "silent", ...more });
   started.push(running);
   await running.ready;
   return running;
@@ -96,7 +98,7 @@ beforeAll(async () => {
     const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }];
     await writeBundle(join(folder, name), { model: await describeModel(model, `${name}.onnx`, undefined), variants });
   }
-  server = await start();
+  server = await start({ bundles });
 }, 60_000);
 
 afterAll(async () => {
@@ -197,7 +199,7 @@ describe("answers", () => {
   });
 
   test("requests that arrive while the lanes run share a run, and the metrics say so", async () => {
-    const { url } = await start();
+    const { url } = await start({}, ["slow"]);
     const send = (rows: number): Promise<Reply> => post(inferAt("slow", url), column(rows));
     // Both lanes are busy for as long as hundreds of rows take.
     const replies = [send(256), send(256), ...Array.from({ length: 30 }, () => send(1))];
@@ -354,7 +356,7 @@ describe("requests that are wrong", () => {
         const headers = header === null ? undefined : { "inference-header-content-length": String(header) };
         expect([200, 400]).toContain((await post(inferAt("layers"), body, headers)).status);
       }),
-      { numRuns: 300 },
+      { numRuns: process.env["SELVEDGE_SOAK"] === "1" ? 300 : 100 },
     );
     expect((await post(inferAt("layers"), json())).status).toBe(200);
   });
@@ -402,7 +404,7 @@ describe("limits", () => {
   });
 
   test("a full queue is 429 with Retry-After", async () => {
-    const { url } = await start({ lanes: 1, maxQueue: 2 });
+    const { url } = await start({ lanes: 1, maxQueue: 2 }, ["slow"]);
     const body = JSON.stringify({
       inputs: [{ name: "x", datatype: "FP32", shape: [256, 1], data: new Array<number>(256).fill(1) }],
     });
@@ -451,7 +453,7 @@ describe("limits", () => {
   });
 
   test("the connection of a client that does not read its answer is closed, and its bytes are free again", async () => {
-    const { url } = await start({ timeoutMs: 3_000, maxPendingBytes: 10_000_000, maxBodyBytes: 1_000_000 });
+    const { url } = await start({ timeoutMs: 3_000, maxPendingBytes: 10_000_000, maxBodyBytes: 1_000_000 }, ["wide"]);
     const body = column(1_000);
     const socket = await opened(url);
     socket.write(`${headOf(body.length).replace("layers", "wide")}${body}`);
@@ -586,7 +588,7 @@ describe("start and stop", () => {
   });
 
   test("a request that runs as the server stops has an answer that closes its connection", async () => {
-    const { url, close } = await start({ lanes: 1 });
+    const { url, close } = await start({ lanes: 1 }, ["slow"]);
     const agent = new Agent({ keepAlive: true });
     const answer = new Promise<string | undefined>((resolve, reject) => {
       const call = request(inferAt("slow", url), { method: "POST", agent }, ({ headers }) => {
