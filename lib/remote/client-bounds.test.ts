@@ -95,16 +95,24 @@ test("Retry-After may be a date, which is compared with the server's own", async
 });
 
 test("an error whose body never ends keeps its status", async () => {
-  const { engine, model, clock } = await world({ binary: "always" });
+  const clock = new ManualClock();
+  let came = (): void => undefined;
+  const head = new Promise<void>((resolve) => (came = resolve));
+  const effects = {
+    ...{ ...networkEffects(), now: clock.now, setTimer: clock.setTimer },
+    fetch: async (url: string, init: RequestInit): Promise<Response> => {
+      const response = await fetch(url, init);
+      if (response.status === 404) setImmediate(came);
+      return response;
+    },
+  };
+  const { engine, model } = await world({ binary: "always", effects }, clock);
   engine.always = (response) => {
     response.writeHead(404);
     response.write("{");
   };
-  const arrived = engine.arrival();
   const failed = failureOf(model.infer(ONE));
-  await arrived;
-  // The head has come, the body has not.
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await head;
   clock.advance(15_000);
   expect(await failed).toMatchObject({ reason: "not-found", attempts: 1 });
   engine.always = hang;
