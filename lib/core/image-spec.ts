@@ -79,9 +79,13 @@ export interface ResampleSpec {
     | undefined;
 }
 
-/** A library and its filter. All but `nearest` cover the pixels that they shrink (antialias). */
+/**
+ * A library and its filter. All but the nearest ones cover the pixels that they shrink (antialias). The processors of
+ * transformers that use torchvision take `nearest-exact` for nearest.
+ */
 export type ResampleFilter =
-  `pil-${"nearest" | "bilinear" | "bicubic" | "lanczos"}` | `torchvision-${"nearest" | "bilinear" | "bicubic"}`;
+  | `pil-${"nearest" | "bilinear" | "bicubic" | "lanczos"}`
+  | `torchvision-${"nearest" | "nearest-exact" | "bilinear" | "bicubic"}`;
 
 /** The filters that this version knows. torchvision has no Lanczos for tensors. */
 export const RESAMPLE_FILTERS: readonly ResampleFilter[] = [
@@ -90,6 +94,7 @@ export const RESAMPLE_FILTERS: readonly ResampleFilter[] = [
   "pil-bicubic",
   "pil-lanczos",
   "torchvision-nearest",
+  "torchvision-nearest-exact",
   "torchvision-bilinear",
   "torchvision-bicubic",
 ];

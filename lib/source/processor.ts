@@ -215,8 +215,9 @@ function filterOf(config: JsonObject, own: ProcessorClass, library: "pil" | "tor
   const told = numberOf(config["resample"]) ?? numberOf(config["interpolation"]);
   const kind = told === null ? (own.filter ?? "bilinear") : FILTERS[told];
   if (kind === undefined) return null;
-  // Torchvision has no Lanczos for tensors. Its processors take "nearest-exact", which is Pillow's.
-  return kind === "lanczos" || kind === "nearest" ? `pil-${kind}` : `${library}-${kind}`;
+  // Torchvision has no Lanczos for tensors.
+  if (library === "pil" || kind === "lanczos") return `pil-${kind}`;
+  return kind === "nearest" ? "torchvision-nearest-exact" : `torchvision-${kind}`;
 }
 
 /** A padding to a fixed size; undefined for none, and for that of a batch to its largest image, which an image alone has not. */

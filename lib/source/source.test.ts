@@ -293,6 +293,7 @@ describe("preprocessor_config.json", () => {
     const config = { image_processor_type: "ViTImageProcessorFast", size: 224 };
     expect(resizeOf({ ...config, resample: 3 })).toMatchObject({ filter: "torchvision-bicubic" });
     expect(resizeOf({ ...config, resample: 1 })).toMatchObject({ filter: "pil-lanczos" });
+    expect(resizeOf({ ...config, resample: 0 })).toMatchObject({ filter: "torchvision-nearest-exact" });
     expect(resizeOf({ ...config, image_processor_type: "ViTImageProcessor", resample: 0 })).toMatchObject({
       filter: "pil-nearest",
     });

@@ -299,3 +299,9 @@ test("nearest samples on a border between two pixels are Pillow's, which adds th
   // As Pillow 12 resizes 0 … 47.
   expect([2, 7, 12, 17, 22, 27, 32, 37].map((i) => starts[i])).toEqual([3, 9, 14, 20, 26, 32, 39, 45]);
 });
+
+test("nearest samples on such a border are torchvision's for its processors, which computes in float32", () => {
+  const { starts } = filterOf("torchvision-nearest-exact", { from: 48, to: 40, first: 0, count: 40 });
+  // As torchvision 0.28 resizes 0 … 47 with NEAREST_EXACT.
+  expect([2, 7, 12, 17, 22, 27, 32, 37].map((i) => starts[i])).toEqual([3, 9, 15, 21, 27, 33, 39, 45]);
+});
