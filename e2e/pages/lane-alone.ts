@@ -63,7 +63,7 @@ export async function createLaneAlone(
   const run: Peer["run"] = async ({ name, input, dims }, data) => {
     const ports = [{ name: input, dtype: "float32", dims, batchAxis: null } as const];
     const inputs = { [input]: { dtype: "float32", dims, data } } as const;
-    const feeds = await takeInputs(effects, { ports, images: {} }, inputs, false);
+    const feeds = await takeInputs(effects, { ports }, inputs, false);
     await lane.run(messages.get(name) as LoadMessage, [feeds]);
     return "wasm";
   };

@@ -79,12 +79,12 @@ function pairModel(): Bytes {
 }
 
 /** A classifier of pictures: the mean of each channel. */
-function imageModel(): Bytes {
+function imageModel(input: string): Bytes {
   return modelOf({
-    inputs: { pixel_values: { dtype: "float32", dims: [1, 3, 8, 8] } },
+    inputs: { [input]: { dtype: "float32", dims: [1, 3, 8, 8] } },
     outputs: ["logits"],
     nodes: [
-      { opType: "GlobalAveragePool", input: ["pixel_values"], output: ["mean"] },
+      { opType: "GlobalAveragePool", input: [input], output: ["mean"] },
       { opType: "Flatten", input: ["mean"], output: ["logits"], attributes: { axis: 1 } },
     ],
   }).write();
@@ -158,7 +158,7 @@ export function crossEncoderRepository(): RepoFiles {
 }
 
 /** An image classifier of three classes. */
-export function imageRepository(): RepoFiles {
+export function imageRepository(input = "pixel_values"): RepoFiles {
   return {
     "config.json": JSON.stringify({
       architectures: ["ViTForImageClassification"],
@@ -171,7 +171,7 @@ export function imageRepository(): RepoFiles {
       image_mean: [0.5, 0.5, 0.5],
       image_std: [0.5, 0.5, 0.5],
     }),
-    "onnx/model.onnx": imageModel(),
+    "onnx/model.onnx": imageModel(input),
   };
 }
 

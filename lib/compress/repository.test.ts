@@ -183,6 +183,8 @@ test("an image folder's sizes and means come from preprocessor_config.json", asy
   });
   // The output is "y" here, not "logits": a name that no file describes stays without labels.
   expect(assets).toEqual([]);
+  const input = description.inputs[0];
+  expect(input?.name).not.toBe("pixel_values");
   const other = classifier({ channels: 3, size: 16, classes: 2 });
   const otherPorts = await describePorts(other);
   const unfit = describeBy(openRepository(folder), { ...described, ...otherPorts });

@@ -9,9 +9,17 @@ import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import type { BundleInput, PortSteps } from "../core/bundle.ts";
-import { fitDecode, fitSound, fitText, framesOf, isMaskPort, namesOf } from "../core/fit-steps.ts";
+import {
+  fitDecode,
+  fitImage,
+  fitSound,
+  fitText,
+  framesOf,
+  isMaskPort,
+  namesOf,
+  pictureLayout,
+} from "../core/fit-steps.ts";
 import type { PortNames } from "../core/fit-steps.ts";
-import { fixedSize } from "../core/image-spec.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
 import type { Description } from "./bundle/describe.ts";
 import type { PackFile } from "./bundle/pack.ts";
@@ -119,9 +127,12 @@ export function describeBy(
   description: Description,
 ): { readonly description: Description; readonly assets: readonly PackFile[] } {
   const names = namesOf(description.inputs, description.outputs);
-  const inputs = description.inputs.map((input) => withSteps(input, description.inputs, steps, names));
+  const [first] = Object.entries(steps.images);
+  const picture = first === undefined ? null : fitImage(description.inputs, ...first);
+  const inputs = description.inputs.map((input) => withSteps(input, description.inputs, steps, { names, picture }));
   const outputs = description.outputs.map((output) => {
-    const asked = steps.decodes[output.name];
+    const told = steps.decodes[output.name];
+    const asked = told !== undefined && "image" in told && picture !== null ? { ...told, image: picture.name } : told;
     const decode = asked === undefined ? null : fitDecode(output, asked, names, steps.assets);
     return decode === null ? output : { ...output, decode };
   });
@@ -145,8 +156,8 @@ export function describeBy(
 function withSteps(
   input: BundleInput,
   all: readonly BundleInput[],
-  { texts, images, sounds = {} }: PortSteps,
-  names: PortNames,
+  { texts, sounds = {} }: PortSteps,
+  { names, picture }: { readonly names: PortNames; readonly picture: ReturnType<typeof fitImage> },
 ): BundleInput {
   const asked = texts[input.name];
   const text = asked === undefined ? null : fitText(input, asked, names);
@@ -158,14 +169,10 @@ function withSteps(
   const heard = sounds[input.name];
   const sound = heard === undefined ? null : fitSound(input, heard);
   if (sound !== null) return { ...input, sound };
-  const asKnown = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
-  if (asKnown === undefined || input.dims.length !== 4) return input;
-  const { mask, ...image } = asKnown;
+  if (picture?.name !== input.name || pictureLayout(input, picture.image) !== picture.image.layout) return input;
+  const { mask, ...image } = picture.image;
   const hasMask = all.some((x) => x.name === mask && isMaskPort(x) && x.batchAxis === input.batchAxis);
-  const { width, height } = fixedSize(image.resize) ?? {};
-  const wanted = [input.dims[0], image.channels === "gray" ? 1 : 3, height, width];
-  const isFit = input.dims.every((dim, i) => typeof dim === "string" || i === 0 || dim === wanted[i]);
-  return isFit ? { ...input, image: hasMask ? { ...image, mask } : image } : input;
+  return { ...input, image: hasMask ? { ...image, mask } : image };
 }
 
 /** A usual photograph, for models whose tensor's size follows from the image's. */

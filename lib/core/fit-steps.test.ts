@@ -1,7 +1,7 @@
 // Steps by the names of ports: which fit a graph.
 import { expect, test } from "vitest";
 import type { BundleInput, DecodeSpec } from "./bundle.ts";
-import { fitDecode, fitText, namesOf } from "./fit-steps.ts";
+import { fitDecode, fitImage, fitText, namesOf } from "./fit-steps.ts";
 
 const port = (name: string, dims: readonly (number | string)[]): BundleInput => ({
   ...{ name, dtype: "int64", dims, batchAxis: typeof dims[0] === "string" ? 0 : null },
@@ -38,4 +38,28 @@ test("a tokenization is at most as long as the graph, and needs a batch of any s
   expect(fitText(port("input_ids", ["b", "s"]), text, names)?.maxLength).toBe(512);
   expect(fitText(port("input_ids", [1, 128]), text, names)).toBeNull();
   expect(fitText(port("input_ids", ["b", 2, 4]), text, names)).toBeNull();
+});
+
+test("the image's input goes by its name, else it is the only one that such a picture fits", () => {
+  const float = (name: string, dims: readonly (number | string)[]): BundleInput => ({
+    ...{ name, dtype: "float32", dims, batchAxis: null },
+  });
+  const to = { width: 8, height: 6 };
+  const image = { resize: { mode: "resample", filter: "pil-bilinear", to }, channels: "rgb", layout: "nchw" } as const;
+  const fit = (...inputs: readonly BundleInput[]): string | null => {
+    const found = fitImage(inputs, "pixel_values", image);
+    return found && `${found.name} ${found.image.layout}`;
+  };
+  const open = float("input", ["b", 3, "h", "w"]);
+  expect(fit(open)).toBe("input nchw");
+  expect(fit(float("pixel_values", ["b", 4]), open)).toBe("pixel_values nchw");
+  expect(fit(float("input", [1, 3, 6, 8]))).toBe("input nchw");
+  expect(fit(float("input", [1, 6, 8, 3]))).toBe("input nhwc");
+  expect(fit(float("input", [1, 3, 8, 8]))).toBeNull();
+  expect(fit(float("input", [2, 3, 6, 8]))).toBeNull();
+  expect(fit(float("input", ["b", 1, "h", "w"]))).toBeNull();
+  expect(fit(float("input", ["b", 3, "n"]))).toBeNull();
+  expect(fit(open, float("other", ["b", "c", "h", "w"]))).toBeNull();
+  expect(fit(open, float("past_key_values.0.key", ["b", 3, "past", 8]), float("sizes", ["b", 2]))).toBe("input nchw");
+  expect(fit({ ...open, dtype: "int64" })).toBeNull();
 });

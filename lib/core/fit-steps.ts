@@ -1,6 +1,7 @@
 // Steps that are given by the names of ports, as a repository's files lead to, and the ports of the graph itself: a step
 // that does not fit its port is left out, and the port's tensors stay. Used at a load and by `selvedge import` alike.
-import type { BundleInput, DecodeSpec, SoundSpec, TextSpec } from "./bundle.ts";
+import type { BundleInput, DecodeSpec, ImageSpec, SoundSpec, TextSpec } from "./bundle.ts";
+import { fixedSize } from "./image-spec.ts";
 import type { Port } from "./tensor.ts";
 
 /** Number of dims that an output has for each step. */
@@ -66,6 +67,48 @@ export function fitSound({ dims, dtype }: Pick<Port, "dims" | "dtype">, sound: S
   const wanted = [1, sound.bands, framesOf(sound)];
   const fits = dims.every((dim, i) => typeof dim === "string" || wanted[i] === undefined || dim === wanted[i]);
   return dims.length === 3 && fits && /^float(32|16)$/.test(dtype) ? sound : null;
+}
+
+/** Name of the input for a picture in most exports. */
+export const IMAGE_INPUT = "pixel_values";
+
+/** Whether an input may take a picture, by its type and the number of its axes; caches of attention have four too. */
+export function isPicturePort({ name, dims, dtype }: Pick<Port, "name" | "dims" | "dtype">): boolean {
+  return dims.length === 4 && /^(float32|float16)$/.test(dtype) && !/past|cache/.test(name);
+}
+
+/**
+ * Returns the image's input among a graph's, with its conversion in the axes' order: the one of the name that exporters use,
+ * else the only one that a picture fits; null where none does, or several do.
+ * @param named - the name that exporters use
+ */
+export function fitImage(
+  inputs: readonly Pick<Port, "name" | "dims" | "dtype">[],
+  named: string,
+  image: ImageSpec,
+): { readonly name: string; readonly image: ImageSpec } | null {
+  if (inputs.some((x) => x.name === named)) return { name: named, image };
+  const fitting = inputs.flatMap((port) => {
+    const layout = pictureLayout(port, image);
+    return layout === null ? [] : [{ name: port.name, image: { ...image, layout } }];
+  });
+  const [only, second] = fitting;
+  return only === undefined || second !== undefined ? null : only;
+}
+
+/** Returns the order of the axes in which an input takes a picture of such a conversion; null where it takes none. */
+export function pictureLayout(
+  port: Pick<Port, "name" | "dims" | "dtype">,
+  image: ImageSpec,
+): ImageSpec["layout"] | null {
+  if (!isPicturePort(port)) return null;
+  const { dims } = port;
+  const { width, height } = fixedSize(image.resize) ?? {};
+  const channels = image.channels === "gray" ? 1 : 3;
+  const fits = (wanted: readonly (number | undefined)[]): boolean =>
+    dims.every((dim, i) => typeof dim === "string" || wanted[i] === undefined || dim === wanted[i]);
+  if (fits([1, channels, height, width])) return "nchw";
+  return fits([1, height, width, channels]) ? "nhwc" : null;
 }
 
 /** Returns the number of frames of a spectrogram; undefined where it follows from the sound. */

@@ -5,7 +5,7 @@ import type { Feeds, WireImage } from "../rpc/messages.ts";
 
 const picture: BundleInput = { name: "x", dtype: "float32", dims: ["n", 3, "h", "w"], batchAxis: 0 };
 const layout = { layout: "nchw", channels: "rgb" } as const;
-const accepts = (resize: ResizeSpec) => ({ ports: [picture], images: { x: { ...layout, resize } } });
+const accepts = (resize: ResizeSpec) => ({ ports: [{ ...picture, image: { ...layout, resize } }] });
 const pixels = (width: number, height: number): WireImage => {
   return { width, height, data: new Uint8ClampedArray(4 * width * height) };
 };
@@ -36,7 +36,7 @@ test("texts fit together where their length is fixed, or as far as padding is ha
   const shape = (length: number | string, upTo: number | null, ...texts: string[]) => {
     const mask: BundleInput = { name: "mask", dtype: "float32", dims: ["n", length], batchAxis: 0 };
     const feeds: Feeds = { tensors: {}, others: { text: { kind: "text", texts } } };
-    return guessShape({ ports: [port(length, upTo), mask], images: {} }, feeds);
+    return guessShape({ ports: [port(length, upTo), mask] }, feeds);
   };
   expect(shape(16, null, "a", "much longer text")).toEqual(shape(16, null, "b", "c"));
   expect(shape(16, null, "a", "b")?.rows).toBe(2);

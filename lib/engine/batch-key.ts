@@ -10,7 +10,7 @@ import { shapeOf } from "../core/batch-shape.ts";
 import type { Shape } from "../core/batch-shape.ts";
 
 /** Estimates the batch shape of a request; null where it has to run alone. */
-export function guessShape({ ports, images }: Accepts, { tensors, others }: Feeds): Shape | null {
+export function guessShape({ ports }: Accepts, { tensors, others }: Feeds): Shape | null {
   const dims: Record<string, readonly number[]> = {};
   let sizes = "";
   for (const port of ports) {
@@ -24,7 +24,7 @@ export function guessShape({ ports, images }: Accepts, { tensors, others }: Feed
     if (value === undefined) continue; // filled by a text
     const size =
       value.kind === "image"
-        ? sizeOfImage(value.image, images[name]?.resize)
+        ? sizeOfImage(value.image, port.image?.resize)
         : value.kind === "text"
           ? sizeOfText(port, value)
           : `${port.sound?.seconds ? 0 : value.samples.length}`;

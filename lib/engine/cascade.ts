@@ -138,7 +138,7 @@ class Cascade {
     const route: ModelRoute = { ...found, variant: `${name}/${found.variant}` };
     const { inputs, outputs, plan } = loader;
     const mayBatch = work.shape !== null && canBatch(inputs, outputs) && plan.remote?.variant.mixesRows === false;
-    const shape = mayBatch ? guessShape({ ports: inputs, images: plan.images }, work.feeds) : null;
+    const shape = mayBatch ? guessShape({ ports: inputs }, work.feeds) : null;
     return { ...work, routes: [route], message, shape };
   }
 

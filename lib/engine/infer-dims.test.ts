@@ -16,7 +16,7 @@ const port = (name: string, dims: Port["dims"], dtype: Port["dtype"] = "float32"
   dims,
   batchAxis: dims[0] === "batch" ? 0 : null,
 });
-const accept = (...ports: Port[]): Accepts => ({ ports, images: {} });
+const accept = (...ports: Port[]): Accepts => ({ ports });
 const take = (accepts: Accepts, inputs: unknown): Feeds["tensors"] =>
   (takeInputs(effects, accepts, inputs as Inputs, false) as Feeds).tensors;
 const settle = async (accepts: Accepts, inputs: unknown): Promise<Feeds> =>
@@ -207,14 +207,14 @@ test.each(gone)("%s alone is named as such, whatever the dims", (_, make) => {
       'input "x": its buffer is detached or resized',
     );
   const sound = { sampleRate: 16_000, bands: 4 };
-  const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }], images: {} };
+  const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }] };
   for (const x of [make(), { samples: make() }, { samples: make(), sampleRate: 16_000 }])
     expect(() => take(heard, { x })).toThrow('input "x": its buffer is detached or resized');
 });
 
 test("a sound without samples is an empty one, not a detached one", () => {
   const sound = { sampleRate: 16_000, bands: 4 };
-  const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }], images: {} };
+  const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }] };
   expect(() => take(heard, { x: { samples: new Float32Array(0) } })).not.toThrow();
 });
 

@@ -48,7 +48,7 @@ export function inputFault(port: BundleInput, mayBeImage: boolean, value: unknow
 function expected({ dtype, text, unsupported }: BundleInput, mayBeImage: boolean, value: unknown): string {
   if (unsupported) return `expected a tensor (${unsupported})`;
   if (!mayBeImage && /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value)))
-    return "the model declares no image (load(url, { image }) describes one)";
+    return "the model declares no image (for an .onnx file, load(url, { image }) describes one)";
   const array = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
   return `expected { dtype, dims, data } or its ${array}${mayBeImage ? " or an image" : text ? " or a text" : ""}`;
 }

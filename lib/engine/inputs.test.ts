@@ -12,7 +12,7 @@ const effects = browserEffects();
 const takeInputs = async (...args: Parameters<typeof takeAtOnce>) => takeAtOnce(...args);
 const x: Port = { name: "x", dtype: "float32", dims: ["batch", 3, "width"], batchAxis: 0 };
 const mask: Port = { name: "mask", dtype: "int64", dims: ["batch", "width"], batchAxis: 0 };
-const accepts = { ports: [x, mask], images: {} };
+const accepts = { ports: [x, mask] };
 const good = {
   x: { dtype: "float32", dims: [2, 3, 4], data: new Float32Array(24) },
   mask: { dtype: "int64", dims: [2, 4], data: new BigInt64Array(8) },
@@ -67,7 +67,7 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
     "an image where none is declared",
     { ...good, x: new Blob(["x"]) },
     TypeError,
-    /declares no image \(load\(url, \{ image \}\) describes one\), got Blob/,
+    /declares no image \(for an .onnx file, load\(url, \{ image \}\) describes one\), got Blob/,
   ],
 ])("%s is rejected with a clear error", async (_, inputs, kind, message) => {
   const taken = takeInputs(effects, accepts, inputs as Inputs, false);
@@ -80,7 +80,7 @@ test("a value that is no image is rejected with the name of its input", async ()
   const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
   const fail = async (kind: string, fields: object = {}): Promise<string> => {
     const value = kind === "" ? fields : { ...fields, [Symbol.toStringTag]: kind };
-    return takeInputs(broken, { ports: [x], images: { x: image } }, { x: value as ImageInput }, false).then(
+    return takeInputs(broken, { ports: [{ ...x, image }] }, { x: value as ImageInput }, false).then(
       () => "taken",
       String,
     );
@@ -131,12 +131,7 @@ test("one buffer behind two inputs is copied even with transfer", async () => {
   const port = (name: string): Port => ({ name, dtype: "float32", dims: [2], batchAxis: null });
   const data = new Float32Array([1, 2]);
   const tensor = { dtype: "float32", dims: [2], data } as const;
-  const taken = await takeInputs(
-    effects,
-    { ports: [port("a"), port("b")], images: {} },
-    { a: tensor, b: tensor },
-    true,
-  );
+  const taken = await takeInputs(effects, { ports: [port("a"), port("b")] }, { a: tensor, b: tensor }, true);
   expect(taken.tensors["a"]).toMatchObject({ data: new Float32Array([1, 2]) });
   expect(taken.tensors["b"]).toMatchObject({ data: new Float32Array([1, 2]) });
 });
@@ -158,11 +153,11 @@ test("every dtype passes with dims that fit and fails with one element less", as
         const count = dims.reduce((a, b) => a * b, 1);
         const port: Port = { name: "x", dtype, dims: dims.map((_, i) => `d${i}`), batchAxis: null };
         const tensor = (n: number) => ({ dtype, dims, data: zeros(dtype, n) }) as Tensor;
-        const taken = await takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count) }, false);
+        const taken = await takeInputs(effects, { ports: [port] }, { x: tensor(count) }, false);
         expect(taken.tensors["x"]).toMatchObject({ dtype, dims });
-        await expect(
-          takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count - 1) }, false),
-        ).rejects.toThrow(count === 1 ? /detached|need 1/ : RangeError);
+        await expect(takeInputs(effects, { ports: [port] }, { x: tensor(count - 1) }, false)).rejects.toThrow(
+          count === 1 ? /detached|need 1/ : RangeError,
+        );
       },
     ),
   );
@@ -203,7 +198,7 @@ test("a text fills the inputs of its tokens and their masks; several are a batch
     batchAxis: 0,
     text: { tokenizer: "tokenizer.json", maxLength: 8, mask: "mask" },
   };
-  const reads = { ports: [ids, { ...ids, name: "mask", text: undefined }], images: {} };
+  const reads = { ports: [ids, { ...ids, name: "mask", text: undefined }] };
   const take = (inputs: unknown): Promise<unknown> => takeInputs(effects, reads, inputs as Inputs, false);
   expect(await take({ ids: "a" })).toEqual({ tensors: {}, others: { ids: { kind: "text", texts: ["a"] } } });
   expect(await take({ ids: ["a", ""] })).toEqual({ tensors: {}, others: { ids: { kind: "text", texts: ["a", ""] } } });
@@ -214,15 +209,20 @@ test("a text fills the inputs of its tokens and their masks; several are a batch
   await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected one text or more');
   await expect(take({ ids: ["a", 1] })).rejects.toThrow('input "ids": expected one text or more');
   await expect(take({ ids: 1, mask: tensor })).rejects.toThrow("or a text, got 1");
-  await expect(
-    takeInputs(effects, { ports: [{ ...ids, text: undefined }], images: {} }, { ids: "a" }, false),
-  ).rejects.toThrow('expected { dtype, dims, data } or its BigInt64Array, got "a"');
+  await expect(takeInputs(effects, { ports: [{ ...ids, text: undefined }] }, { ids: "a" }, false)).rejects.toThrow(
+    'expected { dtype, dims, data } or its BigInt64Array, got "a"',
+  );
 });
 
 const picture = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
 const pictures = (...names: string[]) => ({
-  ports: names.map((name): Port => ({ name, dtype: "float32", dims: [1, 3, 4, 4], batchAxis: 0 })),
-  images: Object.fromEntries(names.map((name) => [name, picture])),
+  ports: names.map((name): BundleInput => ({
+    name,
+    dtype: "float32",
+    dims: [1, 3, 4, 4],
+    batchAxis: 0,
+    image: picture,
+  })),
 });
 /** A bitmap that records when it is closed. */
 const bitmap = (closed: unknown[], name: unknown): ImageBitmap => ({
@@ -235,7 +235,7 @@ test("a picture fills the pixel mask beside it; a tensor does not, and the calle
   const side: Port = { name: "pixel_mask", dtype: "int64", dims: [1, "h", "w"], batchAxis: null };
   const shown: Port = { name: "pixel_values", dtype: "float32", dims: [1, 3, "h", "w"], batchAxis: null };
   const image = { resize: { mode: "exact", width: 1, height: 1 }, channels: "rgb", layout: "nchw" } as const;
-  const both = { ports: [shown, side], images: { pixel_values: { ...image, mask: "pixel_mask" } } };
+  const both = { ports: [{ ...shown, image: { ...image, mask: "pixel_mask" } }, side] };
   const pixel = { width: 1, height: 1, data: new Uint8ClampedArray(4) } as ImageData;
   const taken = await takeInputs(effects, both, { pixel_values: pixel }, false);
   expect(Object.keys(taken.others ?? {})).toEqual(["pixel_values"]);
@@ -258,20 +258,15 @@ const heard: BundleInput = {
 test("samples of a sound are copied, alone or with their rate", async () => {
   const samples = Float32Array.of(0, 0.5, -0.5);
   for (const given of [samples, { samples }, { samples, sampleRate: 16_000 }]) {
-    const { tensors, others } = await takeInputs(
-      effects,
-      { ports: [heard], images: {} },
-      { input_features: given },
-      false,
-    );
+    const { tensors, others } = await takeInputs(effects, { ports: [heard] }, { input_features: given }, false);
     expect(tensors).toEqual({});
     expect(others).toEqual({ input_features: { kind: "sound", samples } });
     expect(Reflect.get(others?.["input_features"] ?? {}, "samples")).not.toBe(samples);
   }
   const tensor = { dtype: "float32", dims: [1, 80, 3000], data: new Float32Array(240_000) } as const;
-  const kept = await takeInputs(effects, { ports: [heard], images: {} }, { input_features: tensor }, false);
+  const kept = await takeInputs(effects, { ports: [heard] }, { input_features: tensor }, false);
   expect(kept.others).toBe(null);
-  await expect(takeInputs(effects, { ports: [heard], images: {} }, {}, false)).rejects.toThrow("is missing");
+  await expect(takeInputs(effects, { ports: [heard] }, {}, false)).rejects.toThrow("is missing");
 });
 
 test.each<[string, unknown, string]>([
@@ -287,7 +282,7 @@ test.each<[string, unknown, string]>([
   ],
   ["a file", new Blob([]), "Float32Array of mono samples at 16000 Hz, got Blob"],
 ])("%s is refused with the rate of the model", async (_, value, text) => {
-  const taken = takeInputs(effects, { ports: [heard], images: {} }, { input_features: value } as Inputs, false);
+  const taken = takeInputs(effects, { ports: [heard] }, { input_features: value } as Inputs, false);
   await expect(taken).rejects.toThrow(text);
 });
 
@@ -300,7 +295,7 @@ test("a picture for an input that is not converted is refused with the file and 
     batchAxis: 0,
     unsupported,
   };
-  const taken = takeInputs(effects, { ports: [port], images: {} }, { pixel_values: new Blob([]) }, false);
+  const taken = takeInputs(effects, { ports: [port] }, { pixel_values: new Blob([]) }, false);
   await expect(taken).rejects.toThrow(`input "pixel_values": expected a tensor (${unsupported}), got Blob`);
 });
 
@@ -360,10 +355,10 @@ test("ImageData is copied: what is drawn over it afterwards does not reach the r
 
 test("an image that can't be decoded leaves the tensor beside it whole, even with transfer (processing-L11)", async () => {
   const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
-  const { ports, images } = pictures("a");
+  const { ports } = pictures("a");
   const data = new Float32Array(24);
   const inputs = { a: {} as ImageInput, x: { ...good.x, data } };
-  await expect(takeInputs(broken, { ports: [...ports, x], images }, inputs, true)).rejects.toThrow('input "a"');
+  await expect(takeInputs(broken, { ports: [...ports, x] }, inputs, true)).rejects.toThrow('input "a"');
   expect(data.byteLength).toBe(96);
 });
 
@@ -371,7 +366,7 @@ test("a WebAssembly memory, which can't be moved, is copied (processing-L11)", a
   const { buffer } = new WebAssembly.Memory({ initial: 1 });
   const bytes: Port = { name: "x", dtype: "uint8", dims: ["n"], batchAxis: null };
   const inputs = { x: { dtype: "uint8", dims: [2 ** 16], data: new Uint8Array(buffer).fill(5) } } as const;
-  const taken = await takeInputs(effects, { ports: [bytes], images: {} }, inputs, true);
+  const taken = await takeInputs(effects, { ports: [bytes] }, inputs, true);
   expect(buffer.byteLength).toBe(2 ** 16);
   expect(taken.tensors["x"]).toMatchObject({ data: new Uint8Array(2 ** 16).fill(5) });
 });
@@ -385,7 +380,7 @@ test("with transfer a view of a part of its buffer gives that part alone (proces
     [5, 8],
   ] as const) {
     const inputs = { x: { dtype: "float32", dims: [3], data: whole.subarray(from, to) } } as const;
-    const taken = await takeInputs(effects, { ports: [port], images: {} }, inputs, true);
+    const taken = await takeInputs(effects, { ports: [port] }, inputs, true);
     expect(taken.tensors["x"]).toMatchObject({ data: whole.slice(from, to) });
     expect(whole.byteLength).toBe(32);
   }

@@ -1,6 +1,6 @@
 // Inputs of `run`: checks them against the model's ports and copies or moves them. Nothing invalid is ever queued, and
 // no later change by the caller reaches a queued request.
-import type { BundleInput, ImageSpec, SoundSpec } from "../core/bundle.ts";
+import type { BundleInput, SoundSpec } from "../core/bundle.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { checkAttached, checkNames, checkSymbols, checkTensor, detached, kindOf, show } from "../core/check-inputs.ts";
@@ -80,7 +80,6 @@ export type Inputs = Readonly<
 /** Properties of a model that inputs are checked against. */
 export interface Accepts {
   readonly ports: readonly BundleInput[];
-  readonly images: Readonly<Record<string, ImageSpec>>;
   /** Sizes of symbolic dims that are known before the inputs. Default: none. */
   readonly symbols?: Symbols;
 }
@@ -103,18 +102,17 @@ export function takeInputs(
   const shared = transfer && images.length === 0 ? countBuffers(given) : null;
   const tensors: Record<string, Tensor> = {};
   for (const [name, tensor] of given) tensors[name] = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
-  if (images.length > 0) return takeImages(effects, accepts.images, { tensors, others }, images);
+  if (images.length > 0) return takeImages(effects, { tensors, others }, images);
   return { tensors, others: Object.keys(others).length > 0 ? others : null };
 }
 
 async function takeImages(
   effects: Effects,
-  specs: Accepts["images"],
   feeds: Feeds & { readonly others: Record<string, RawInput> },
   images: readonly [BundleInput, unknown][],
 ): Promise<Feeds> {
   // All in one turn: a change by the caller after the call must not reach the second image either.
-  const taken = await Promise.allSettled(images.map(([port, value]) => takeImage(effects, specs, port, value)));
+  const taken = await Promise.allSettled(images.map(([port, value]) => takeImage(effects, port, value)));
   for (const [i, result] of taken.entries())
     if (result.status === "fulfilled") feeds.others[images[i]?.[0].name ?? ""] = { kind: "image", image: result.value };
   for (const result of taken)
@@ -153,21 +151,20 @@ export class Slab {
 
 /** Checks inputs without taking them. Separate, so that all tensors are valid before any buffer is moved. */
 function checkInputs(
-  { ports, images: specs, symbols: known }: Accepts,
+  { ports, symbols: known }: Accepts,
   inputs: Inputs,
 ): { tensors: [string, TensorInput][]; images: [BundleInput, unknown][]; others: Record<string, RawInput> } {
   if (kindOf(inputs) !== "Object")
     throw new TypeError(`inputs: expected { ${ports.map((x) => x.name).join(", ")} }, got ${show(inputs)}`);
   const others: Record<string, RawInput> = {};
   let filled: Set<string | undefined> | null = null;
-  for (const { name, text, sound } of ports) {
+  for (const { name, text, sound, image } of ports) {
     const own: unknown = inputs[name];
     if (isRaw(own)) {
       checkAttached(name, own);
-      const { mask } = Object.hasOwn(specs, name) ? (specs[name] as ImageSpec) : {};
       if (sound) others[name] = soundOf(name, own, sound);
-      else if (mask !== undefined && inputs[mask] === undefined && !ArrayBuffer.isView(own))
-        (filled ??= new Set()).add(mask);
+      else if (image?.mask !== undefined && inputs[image.mask] === undefined && !ArrayBuffer.isView(own))
+        (filled ??= new Set()).add(image.mask);
     }
     const value: unknown = text && joinPair(own);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
@@ -273,14 +270,9 @@ export function release({ others }: Feeds): void {
     if (value.kind === "image" && "close" in value.image) value.image.close();
 }
 
-async function takeImage(
-  effects: Effects,
-  specs: Accepts["images"],
-  port: BundleInput,
-  value: unknown,
-): Promise<WireImage> {
+async function takeImage(effects: Effects, port: BundleInput, value: unknown): Promise<WireImage> {
   const { name } = port;
-  const mayBeImage = Object.hasOwn(specs, name);
+  const mayBeImage = port.image !== undefined;
   if (!mayBeImage || typeof value !== "object" || value === null)
     throw (await import("./input-fault.ts")).inputFault(port, mayBeImage, value);
   const source = value as ImageInput;

@@ -96,7 +96,7 @@ export class Model extends Disposes {
       return { ...copy, info: { ...info, why: whyShared(info.lane, info.ranMs) } };
     };
     this.#flights = new Flights(() => host.effects.now(), shared);
-    this.#accepts = { ports: loader.inputs, images: loader.plan.images };
+    this.#accepts = { ports: loader.inputs };
     this.#canJoin = batching !== false && canBatch(loader.inputs, loader.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#concurrency = concurrency;

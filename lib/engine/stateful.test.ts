@@ -296,7 +296,7 @@ function bare() {
     {
       executor: { newMark: () => ++mark, forget: (id) => noted.forgotten.push(id) },
       plan: { name: "bare", states: { next: "sum" }, typical: {} },
-      accepts: { ports: [port("x"), port("sum")], images: {} },
+      accepts: { ports: [port("x"), port("sum")] },
       count: (_accepts, _inputs, _options, work) =>
         work({ tensors: {}, others: { x: { kind: "image", image } } }, askedOf({}, 0)),
       submit: () => outcome(),

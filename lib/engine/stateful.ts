@@ -63,11 +63,11 @@ export class Stateful extends Disposes {
   constructor(options: StatefulOptions, parts: StatefulParts) {
     super();
     checkStatefulOptions(options);
-    const { ports, images } = parts.accepts;
+    const { ports } = parts.accepts;
     const { executor, plan } = parts;
     const names = new Set(Object.values(plan.states));
     this.#parts = parts;
-    this.#accepts = { ports: ports.filter(({ name }) => !names.has(name)), images };
+    this.#accepts = { ports: ports.filter(({ name }) => !names.has(name)) };
     this.#every = options.checkpointEvery ?? 16;
     this.#id = this.#after = executor.newMark();
     const own = ports.filter(({ name }) => names.has(name));

@@ -5,6 +5,7 @@ import { canonicalJson } from "../core/bundle.ts";
 import type { DecodeSpec, PortSteps, TextSpec } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ModelConfig } from "./config.ts";
+import { IMAGE_INPUT } from "../core/fit-steps.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
 import type { ProcessorFacts } from "./processor.ts";
@@ -228,7 +229,7 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
         }
       : {},
     ...soundsOf(processor),
-    images: processor?.image == null ? {} : { pixel_values: { ...processor.image, mask: "pixel_mask" } },
+    images: processor?.image == null ? {} : { [IMAGE_INPUT]: { ...processor.image, mask: "pixel_mask" } },
     decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },
     assets: hasLabels ? { [LABELS]: `${(config?.labels ?? []).join("\n")}\n` } : {},
   };
@@ -240,7 +241,7 @@ function soundsOf(processor: ProcessorFacts | null): Pick<PortSteps, "sounds" | 
   const { file, className, sound, unsupported, isSound } = processor;
   if (unsupported === null) return sound === null ? {} : { sounds: { input_features: sound } };
   const text = `${file}: "${unsupported}" of ${className ?? "a processor without a class"} is not supported`;
-  return { unsupported: Object.fromEntries((isSound ? SOUND_INPUTS : ["pixel_values"]).map((x) => [x, text])) };
+  return { unsupported: Object.fromEntries((isSound ? SOUND_INPUTS : [IMAGE_INPUT]).map((x) => [x, text])) };
 }
 
 /** Names of the inputs for sounds: a spectrogram, or the samples themselves. */
@@ -249,7 +250,7 @@ const SOUND_INPUTS = ["input_features", "input_values"];
 /** Returns the decoding of a model's task, by the head that the names of its classes end in. */
 function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
   const is = (head: RegExp): boolean => config?.architectures.some((x) => head.test(x)) === true;
-  const image = "pixel_values";
+  const image = IMAGE_INPUT;
   if (is(/ForDepthEstimation$/)) return { predicted_depth: { op: "depth", image } };
   if (config === null || config.labels === null) return {};
   const asset = LABELS;

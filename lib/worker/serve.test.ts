@@ -274,6 +274,22 @@ describe("images and answers", () => {
     expect(feeds[0]?.["pixel_mask"]).toEqual({ dtype: "int64", dims: [1, 1, 2], data: new BigInt64Array(2).fill(1n) });
   });
 
+  test("a repository's picture goes to the graph's own input, and else the reason stands there", async () => {
+    const unsupported = "nothing says so";
+    const asked = { images: { pixel_values: spec }, readers: { pixel_values: { unsupported } } };
+    const client = connect(createReferenceBackend());
+    const { inputs } = await client.load({ ...message(model), ...asked }, BOUND_MS);
+    expect(inputs).toMatchObject([{ name: "x", image: spec }]);
+    expect(inputs[0]).not.toHaveProperty("unsupported");
+    const feeds: Feeds = { tensors: {}, others: { x: { kind: "image", image } } };
+    const { outputs } = await runAlone(client, { modelId: 1, items: [feeds] }, BOUND_MS);
+    expect(outputs["y"]?.data).toEqual(new Float32Array([1, 0, 0, 0, 0, 1]));
+    const other = connect(createReferenceBackend());
+    const unfit = await other.load({ ...message(identityModel("float32", [1, 3, 2, 2])), ...asked }, BOUND_MS);
+    expect(unfit.inputs).toMatchObject([{ name: "x", unsupported }]);
+    expect(unfit.inputs[0]).not.toHaveProperty("image");
+  });
+
   test("samples become the spectrogram that a repository or a bundle declares", async () => {
     const sound = { sampleRate: 16_000, bands: 4, seconds: 0.05 };
     const dims = ["b", 4, 5];

@@ -17,7 +17,7 @@ import { createTextReaders } from "./processing/text.ts";
 import { reply } from "../rpc/reply.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { BundleInput, Reader } from "../core/bundle.ts";
-import { fitDecode, fitSound, fitText, namesOf } from "../core/fit-steps.ts";
+import { fitDecode, fitImage, fitSound, fitText, IMAGE_INPUT, isPicturePort, namesOf } from "../core/fit-steps.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
 import { isCallNotice } from "../rpc/messages.ts";
@@ -192,7 +192,10 @@ async function load(
   const isRepository = isBare && message.readers !== undefined;
   const isOwn = isBare && !isRepository;
   const loaded = await backend.load(message.modelId, message);
-  const facts = { ...loaded, inputs: withReaders(loaded, message.readers ?? {}) };
+  const images = isRepository ? fittingImages(loaded, message) : message.images;
+  const readers = message.readers ?? {};
+  const inputs = withReaders(loaded, readers, images, isRepository ? whyNoPicture(message, readers) : undefined);
+  const facts = { ...loaded, inputs };
   try {
     // An object can't carry this name: an assignment to it sets the prototype.
     if (facts.inputs.some(({ name }) => name === "__proto__"))
@@ -207,16 +210,16 @@ async function load(
     if (isOwn) throw ofOption(error);
     throw message.remote === undefined ? error : otherModel(message.remote.model, error);
   }
-  const decoders = isRepository ? create(fitting(message, facts)) : isOwn ? withOption(asked) : asked;
+  const decoders = isRepository ? create(fitting(message, facts, images)) : isOwn ? withOption(asked) : asked;
   const ports = Object.fromEntries((message.declared?.inputs ?? facts.inputs).map((port) => [port.name, port]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
-  const { inputs, outputs } = message.declared ?? facts;
-  const batching = batchingOf(inputs, outputs, message.declared !== undefined);
+  const ported = message.declared ?? facts;
+  const batching = batchingOf(ported.inputs, ported.outputs, message.declared !== undefined);
   // Requests that are batched for this device's lanes too run one by one on a server whose graph may mix their rows.
   batching.canJoin &&= message.remote?.mixesRows !== true;
   forget(models, message.modelId);
   const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
-  models.set(message.modelId, { images: message.images, texts, ports, decoders, batching, gpu });
+  models.set(message.modelId, { images, texts, ports, decoders, batching, gpu });
   return facts;
 }
 
@@ -242,20 +245,44 @@ function withOption(decoders: Readonly<Record<string, Decoder>>): Record<string,
   return Object.fromEntries(Object.entries(decoders).map(([name, x]) => [name, wrapped(x)]));
 }
 
-/** Adds the conversions of texts and sounds to the inputs; inputs beside a text that the model lacks are left out. */
+/** Returns a repository's conversions of images by the names of the graph's own inputs. */
+function fittingImages({ inputs }: ModelFacts, { images }: Pick<LoadMessage, "images">): LoadMessage["images"] {
+  const fit = Object.entries(images).map(([name, image]) => fitImage(inputs, name, image));
+  return Object.fromEntries(fit.flatMap((x) => (x === null ? [] : [[x.name, x.image] as const])));
+}
+
+/** Returns the reason why an input of a repository takes no picture, where none does or another one. */
+function whyNoPicture({ images }: Pick<LoadMessage, "images">, readers: Readonly<Record<string, Reader>>): string {
+  const own = readers[IMAGE_INPUT]?.unsupported;
+  if (own !== undefined) return own;
+  const hasImage = Object.keys(images).length > 0;
+  return hasImage
+    ? "no input, or more than one, fits the picture that preprocessor_config.json describes"
+    : "the repository has no preprocessor_config.json for pictures";
+}
+
+/**
+ * Adds the conversions to the inputs; inputs beside a text that the model lacks are left out.
+ * @param pictures - why an input that would take a picture takes none; undefined where that is the app's to say
+ */
 function withReaders(
   { inputs, outputs }: ModelFacts,
   readers: Readonly<Record<string, Reader>>,
+  images: LoadMessage["images"],
+  pictures: string | undefined,
 ): readonly BundleInput[] {
   const names = namesOf(inputs, outputs);
   return inputs.map((port) => {
     const { text, sound, unsupported } = (Object.hasOwn(readers, port.name) ? readers[port.name] : null) ?? {};
     const [ownText, ownSound] = [text && fitText(port, text, names), sound && fitSound(port, sound)];
+    const image = Object.hasOwn(images, port.name) ? images[port.name] : undefined;
+    const why = unsupported ?? (isPicturePort(port) ? pictures : undefined);
     return {
       ...port,
+      ...(image && { image }),
       ...(ownText && { text: ownText }),
       ...(ownSound && { sound: ownSound }),
-      ...(unsupported !== undefined && { unsupported }),
+      ...(why !== undefined && image === undefined && { unsupported: why }),
     };
   });
 }
@@ -264,11 +291,14 @@ function withReaders(
 function fitting(
   { decodes, assets }: Pick<LoadMessage, "decodes" | "assets">,
   facts: ModelFacts,
+  images: LoadMessage["images"],
 ): LoadMessage["decodes"] {
   const names = namesOf(facts.inputs, facts.outputs);
+  const [picture] = Object.keys(images);
   const fit = facts.outputs.flatMap((port) => {
-    const spec = decodes[port.name];
-    if (spec === undefined) return [];
+    const asked = decodes[port.name];
+    if (asked === undefined) return [];
+    const spec = "image" in asked && picture !== undefined ? { ...asked, image: picture } : asked;
     // An output without dims has any.
     const own = port.dims.length === 0 ? spec : fitDecode(port, spec, names, assets);
     return own === null ? [] : [[port.name, own] as const];

@@ -30,6 +30,8 @@ interface Asked {
   readonly inputs?: Readonly<Record<string, Selvedge.TextInput>>;
   /** Colour of a picture for `pixel_values`. */
   readonly colour?: readonly number[];
+  /** The input that takes the picture. Default: `pixel_values`. */
+  readonly input?: string;
 }
 
 interface Answer {
@@ -42,30 +44,36 @@ interface Answer {
 
 /** Loads in the page and runs once. */
 function ask(page: Page, asked: Asked): Promise<Answer> {
-  return page.evaluate(async ({ source, token, hub, inputs, colour }: Asked): Promise<Answer> => {
-    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
-    const engine = await createEngine({ backends: ["wasm"], workers: 1, ...(hub && { hub }) });
-    let [cachedBytes, totalBytes]: [number, number | null] = [0, null];
-    const onProgress = (x: Selvedge.Progress): void => {
-      [cachedBytes, totalBytes] = [x.cachedBytes, x.totalBytes];
-    };
-    try {
-      const from =
-        typeof source === "string" ? source : { ...source, ...(token !== undefined && { token: () => token }) };
-      const model = await engine.load(from, { onProgress });
-      const image =
-        colour && new ImageData(new Uint8ClampedArray(Array.from({ length: 64 }, () => [...colour, 255]).flat()), 8, 8);
-      const ran = await model.run(image ? { pixel_values: image } : (inputs ?? {}));
-      const outputs = Object.entries(ran.outputs).map(([name, { data }]) => [name, Array.from(data, Number)] as const);
-      const [first] = Object.values(ran.decoded)[0] ?? [];
-      const best = first?.kind === "labels" ? (first.labels[0]?.label ?? null) : null;
-      return { outputs: Object.fromEntries(outputs), best, error: null, cachedBytes, totalBytes };
-    } catch (error) {
-      return { outputs: {}, best: null, error: String(error), cachedBytes, totalBytes };
-    } finally {
-      await engine.close();
-    }
-  }, asked);
+  return page.evaluate(
+    async ({ source, token, hub, inputs, colour, input = "pixel_values" }: Asked): Promise<Answer> => {
+      const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+      const engine = await createEngine({ backends: ["wasm"], workers: 1, ...(hub && { hub }) });
+      let [cachedBytes, totalBytes]: [number, number | null] = [0, null];
+      const onProgress = (x: Selvedge.Progress): void => {
+        [cachedBytes, totalBytes] = [x.cachedBytes, x.totalBytes];
+      };
+      try {
+        const from =
+          typeof source === "string" ? source : { ...source, ...(token !== undefined && { token: () => token }) };
+        const model = await engine.load(from, { onProgress });
+        const image =
+          colour &&
+          new ImageData(new Uint8ClampedArray(Array.from({ length: 64 }, () => [...colour, 255]).flat()), 8, 8);
+        const ran = await model.run(image ? { [input]: image } : (inputs ?? {}));
+        const outputs = Object.entries(ran.outputs).map(
+          ([name, { data }]) => [name, Array.from(data, Number)] as const,
+        );
+        const [first] = Object.values(ran.decoded)[0] ?? [];
+        const best = first?.kind === "labels" ? (first.labels[0]?.label ?? null) : null;
+        return { outputs: Object.fromEntries(outputs), best, error: null, cachedBytes, totalBytes };
+      } catch (error) {
+        return { outputs: {}, best: null, error: String(error), cachedBytes, totalBytes };
+      } finally {
+        await engine.close();
+      }
+    },
+    asked,
+  );
 }
 
 /** Sums the weights of tokens. */
@@ -103,6 +111,23 @@ test("a picture for an image processor that is not known is refused with the fil
   hub.commit("owner/image", { ...imageRepository(), "preprocessor_config.json": JSON.stringify(settings) });
   const answer = await ask(page, { source: { repo: "owner/image", host: hub.url }, colour: [0, 255, 51] });
   expect(answer.error).toContain('preprocessor_config.json: "resample" of NewestImageProcessor is not supported');
+});
+
+test("an image classifier whose input has another name takes a picture all the same", async ({ page }) => {
+  hub.commit("owner/image", imageRepository("input.1"));
+  const source = { repo: "owner/image", host: hub.url };
+  const answer = await ask(page, { source, input: "input.1", colour: [0, 255, 51] });
+  expect(answer.error).toBeNull();
+  expectClose(answer.outputs["logits"], [-1, 1, -0.6]);
+});
+
+test("a picture for a repository without an image processor is refused with that reason", async ({ page }) => {
+  const files = Object.entries(imageRepository()).filter(([path]) => path !== "preprocessor_config.json");
+  hub.commit("owner/image", Object.fromEntries(files));
+  const answer = await ask(page, { source: { repo: "owner/image", host: hub.url }, colour: [0, 255, 51] });
+  expect(answer.error).toContain(
+    'input "pixel_values": expected a tensor (the repository has no preprocessor_config.json for pictures)',
+  );
 });
 
 test("an encoder whose weights are two files of external data", async ({ page }) => {
