@@ -44,30 +44,29 @@ export async function openFolder(
   known: KnownRepository | null,
   net: RepositoryNet,
 ): Promise<RepositoryJson> {
-  // First, since each of some thirty names costs a request, and a visitor's first load of a model has time for this one.
-  if (known === null && (await isBundle(base, net)))
-    throw new SelvedgeError(
-      "model-invalid",
-      `${base} is the folder of a bundle: pass the URL of its description, ${base}bundle.json.`,
-      { url: base, reason: "no-onnx" },
-    );
   const [texts, found] = await Promise.all([readTexts(base, REPOSITORY_FILES, net), probeAll(base, file, net)]);
   const { files, locations } = await followHidden(base, found, known, net);
   const located = new Map(
     await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place, known)] as const)),
   );
   const name = decoded(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
-  if (!files.some((x) => x.path.endsWith(".onnx")))
-    throw new SelvedgeError(
-      "model-invalid",
-      `${base} has no onnx/model.onnx, nor a form of it: pass the URL of the folder that holds config.json and onnx/, or name the graph by \`file\`.`,
-      { url: base, reason: "no-onnx" },
-    );
+  if (!files.some((x) => x.path.endsWith(".onnx"))) throw await noGraph(base, net);
   return describeRepository({
     ...{ name, version: "", file, files, locations },
     facts: readRepository(texts),
     locate: (x) => located.get(x.path) as Located,
   });
+}
+
+/**
+ * Returns the error for a folder without a graph. Only such a folder is asked for a bundle's description: in another one the
+ * request would cost the first load a round trip, and the page's console a 404.
+ */
+async function noGraph(base: string, net: RepositoryNet): Promise<SelvedgeError> {
+  const text = (await isBundle(base, net))
+    ? `${base} is the folder of a bundle: pass the URL of its description, ${base}bundle.json.`
+    : `${base} has no onnx/model.onnx, nor a form of it: pass the URL of the folder that holds config.json and onnx/, or name the graph by \`file\`.`;
+  return new SelvedgeError("model-invalid", text, { url: base, reason: "no-onnx" });
 }
 
 /** Whether a folder holds the description of a bundle; false where no answer says so at the first attempt. */

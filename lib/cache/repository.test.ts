@@ -438,16 +438,16 @@ describe("from a folder", () => {
       `is the folder of a bundle: pass the URL of its description, ${hub.folder(REPO)}bundle.json`,
     );
     expect(details["reason"]).toBe("no-onnx");
-    expect(hub.asked).toHaveLength(1);
+    expect(hub.asked.filter((x) => x.includes("bundle.json"))).toHaveLength(1);
   });
 
-  test("a folder is asked for a bundle's description on the first visit alone", async () => {
+  test("a folder with a graph is never asked for a bundle's description", async () => {
     const store = new MemoryStore();
-    const asked = (): number => hub.asked.filter((x) => x.includes("bundle.json")).length;
+    hub.asked = [];
     await load(store, hub.folder(REPO));
-    expect(asked()).toBe(1);
     await load(store, hub.folder(REPO));
-    expect(asked()).toBe(1);
+    expect(hub.asked.length).toBeGreaterThan(0);
+    expect(hub.asked.filter((x) => x.includes("bundle.json"))).toEqual([]);
   });
 
   test("a host that answers every address with its start page has no model", async () => {
