@@ -28,6 +28,8 @@ export interface TokenStyle {
   readonly prefix: string;
   /** The mark at the end of a word, as `</w>`; empty for none. */
   readonly suffix: string;
+  /** Whether the mark of a word's begin, "▁", stands for the white space itself; else it is added to words without any. */
+  readonly marksSpace: boolean;
   readonly unknown: string | null;
 }
 
@@ -51,8 +53,12 @@ export function alignTokens(text: string, tokens: readonly string[], style: Toke
       at = end;
       return span;
     }
-    // A mark of a word's begin alone, as "▁", stands at the character after it.
-    if (own.length === 0) return spanOf(units, at, Math.min(at + 1, units.length), text.length);
+    // A mark of a word's begin alone covers nothing of the word where it is the white space before it; one that was added
+    // has the place of the character after it.
+    if (own.length === 0) {
+      const isSpace = style.marksSpace && (units[at - 1]?.end ?? Infinity) < (units[at]?.start ?? 0);
+      return spanOf(units, at, isSpace ? at : Math.min(at + 1, units.length), text.length);
+    }
     // The space that some tokenizers put before a text is not in it.
     if (style.isBytes && own[0] === SPACE && units[at]?.key !== SPACE) own = own.slice(1);
     const found = find(units, own, at);

@@ -149,7 +149,7 @@ function overlap(
 }
 
 describe("places of tokens", () => {
-  const style = { isBytes: false, prefix: "##", suffix: "", unknown: "[UNK]" };
+  const style = { isBytes: false, prefix: "##", suffix: "", marksSpace: false, unknown: "[UNK]" };
 
   test("are those of the words that a text was cut into, in any script and case", () => {
     const word = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 }).map((x) => x.replace(/\s/gu, "_"));
@@ -173,6 +173,23 @@ describe("places of tokens", () => {
     const text = "Ünïted Café, naïve";
     const spans = alignTokens(text, ["united", "cafe", ",", "na", "##ive"], style);
     expect(spans.map((x) => text.slice(...x))).toEqual(["Ünïted", "Café", ",", "na", "ïve"]);
+  });
+
+  test("a mark of a word's begin alone covers nothing of the word where it is the white space", () => {
+    const spans = (marksSpace: boolean) =>
+      alignTokens("in Bern", ["▁in", "▁", "B", "ern"], { ...style, prefix: "", marksSpace });
+    expect(spans(true).map(([start, end]) => [start, end])).toEqual([
+      [0, 2],
+      [3, 3],
+      [3, 4],
+      [4, 7],
+    ]);
+    expect(spans(false)[1]).toEqual([3, 4]);
+    const first = alignTokens("in", ["▁", "in"], { ...style, prefix: "", marksSpace: true });
+    expect(first).toEqual([
+      [0, 1],
+      [0, 2],
+    ]);
   });
 
   test("an unknown token covers its word, and what follows is found", () => {

@@ -155,6 +155,7 @@ interface TokenizerJson {
   readonly padding?: { readonly pad_id?: number } | null;
   readonly normalizer?: NormalizerPart | null;
   readonly decoder?: JsonPart | null;
+  readonly pre_tokenizer?: (JsonPart & { readonly pretokenizers?: readonly JsonPart[] }) | null;
   readonly model?: {
     readonly continuing_subword_prefix?: string | null;
     readonly end_of_word_suffix?: string | null;
@@ -194,8 +195,11 @@ function isId(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
+/** Splitters that take white space out of a text, or mark it. */
+const SPACERS: ReadonlySet<string | undefined> = new Set(["Metaspace", "WhitespaceSplit", "Whitespace"]);
+
 /** Reads how a vocabulary writes its tokens. */
-function styleOf({ decoder, model }: TokenizerJson): TokenStyle {
+function styleOf({ decoder, model, pre_tokenizer: splitter }: TokenizerJson): TokenStyle {
   const parts: unknown = decoder?.decoders;
   const all: readonly (JsonPart | null | undefined)[] = [
     decoder,
@@ -206,6 +210,8 @@ function styleOf({ decoder, model }: TokenizerJson): TokenStyle {
     isBytes,
     prefix: model?.continuing_subword_prefix ?? "",
     suffix: model?.end_of_word_suffix ?? "",
+    // Behind "WhitespaceSplit" the white space is gone.
+    marksSpace: [splitter, ...(splitter?.pretokenizers ?? [])].find((x) => SPACERS.has(x?.type))?.type === "Metaspace",
     unknown: model?.unk_token ?? model?.vocab?.[model.unk_id ?? -1]?.[0] ?? null,
   };
 }
