@@ -64,7 +64,7 @@ describe("an address in a dev server's cache of pre-bundled packages", () => {
     expect(mend(href)).toBe(href);
   });
 
-  test("an address that was inlined is refused with the setting", () => {
-    expect(() => mend("data:text/javascript,1")).toThrow(/assetsInlineLimit/);
+  test("an address that was inlined is refused", () => {
+    expect(() => mend("data:text/javascript,1")).toThrow(/inlined as data:/);
   });
 });

@@ -63,7 +63,7 @@ export function resolveAssets(
     const urls = [worker, cache, brotli, wasm, rest];
     return assetsOf(urls.map(({ href }) => new URL(mend(href), baseUrl || undefined).href));
   } catch (error) {
-    const fix = "Serve the package's dist/ and set `assetsBase` to it; in Vite use `optimizeDeps.exclude`.";
+    const fix = "Serve the package's dist/ and set `assetsBase` to it; in Vite use the plugin selvedge/vite.";
     const text = `A bundler moved Selvedge away: ${String(error)}. ${fix}`;
     throw new SelvedgeError("setup-failed", text, { reason: "bundler" }, error);
   }
@@ -88,7 +88,7 @@ export function workerSource(effects: Effects, policy: ScriptPolicy | undefined,
 
 /** Corrects an address that a bundler rewrote, or throws with the setting that prevents it. */
 export function mend(href: string): string {
-  if (href.startsWith("data:")) throw new TypeError("inlined as data:, as if `build.assetsInlineLimit` were not 0");
+  if (href.startsWith("data:")) throw new TypeError("inlined as data:");
   // Vite up to 7 serves a pre-bundled package from its cache folder, which has scripts only; the files themselves are in
   // the package. The folder is node_modules/.vite, or node_modules/.cache/… (Nuxt, Storybook), or .vitepress/cache. Not
   // found by this: packages hoisted out of the app. Delete when Vite 7 is out of use.

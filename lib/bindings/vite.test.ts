@@ -16,7 +16,9 @@ import { join } from "node:path";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { build } from "vite";
 import type { PluginOption } from "vite";
+import { build as build7 } from "vite-7";
 import type { PluginOption as PluginOption7 } from "vite-7";
 import { readEntries } from "../build/entries.ts";
 import { ROOT } from "../test-support/read-program.ts";
@@ -24,7 +26,7 @@ import { compressFolder } from "./precompress.ts";
 import { chooseCoding, sendCompressedWasm, sendPrecompressed } from "./vite-middleware.ts";
 import type { Handler } from "./vite-middleware.ts";
 import { selvedge } from "./vite.ts";
-import type { SelvedgeViteOptions } from "./vite.ts";
+import type { SelvedgeViteOptions, ViteInlineRule } from "./vite.ts";
 
 test("the plugin has the types of Vite 7 and 8", () => {
   const plugins: readonly [PluginOption, PluginOption7] = [selvedge(), selvedge({ precompress: ["br"] })];
@@ -37,6 +39,49 @@ test("every entry for pages is left out of pre-bundling", () => {
   const { optimizeDeps, worker } = selvedge().config();
   expect(optimizeDeps.exclude.sort()).toEqual([...names, "selvedge/min"].sort());
   expect(worker).toEqual({ format: "es" });
+});
+
+describe("build.assetsInlineLimit", () => {
+  const [own, other] = ["/app/node_modules/selvedge/dist/worker-wasm.js", "/app/src/logo.png"];
+  const ruleOf = (limit?: number | ViteInlineRule): ViteInlineRule =>
+    selvedge().config({ build: { assetsInlineLimit: limit } }).build.assetsInlineLimit;
+
+  test.each([undefined, 1e8, () => true])("%s writes no file of the package into the script", (limit) => {
+    expect(ruleOf(limit)(own, Buffer.alloc(9))).toBe(false);
+    expect(ruleOf(limit)(join(ROOT, "lib/worker-wasm.js"), Buffer.alloc(9))).toBe(false);
+  });
+
+  test("is the app's own for its other files, and Vite's without one", () => {
+    expect([9, 10].map((size) => ruleOf(10)(other, Buffer.alloc(size)))).toEqual([true, false]);
+    expect(ruleOf((file) => file === other)(other, Buffer.alloc(9))).toBe(true);
+    expect(ruleOf(() => undefined)(other, Buffer.alloc(9))).toBeUndefined();
+    expect(selvedge().config().build.assetsInlineLimit(other, Buffer.alloc(9))).toBeUndefined();
+  });
+
+  test.each([
+    ["Vite 8", build],
+    ["Vite 7", build7 as unknown as typeof build],
+  ])("%s builds workers as files with a limit of 100 MB", { timeout: 60_000 }, async (_, make) => {
+    const root = mkdtempSync(join(tmpdir(), "selvedge-inline-"));
+    const files = {
+      "index.html": '<script type="module" src="/main.js"></script>',
+      "main.js":
+        'import { url } from "./node_modules/selvedge/dist/index.js"; document.title = url + new URL("./a.bin", import.meta.url);',
+      "a.bin": "a picture of the app",
+      "node_modules/selvedge/dist/index.js": 'export const url = new URL("./worker-wasm.js", import.meta.url).href;',
+      "node_modules/selvedge/dist/worker-wasm.js": "postMessage(1);",
+    };
+    mkdirSync(join(root, "node_modules/selvedge/dist"), { recursive: true });
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
+    try {
+      const plugins = [selvedge() as PluginOption];
+      await make({ root, configFile: false, logLevel: "silent", plugins, build: { assetsInlineLimit: 1e8 } });
+      const names = readdirSync(join(root, "dist/assets"));
+      expect(names.filter((x) => !/^index-.*\.js$/.test(x))).toEqual([expect.stringMatching(/^worker-wasm-.*\.js$/)]);
+    } finally {
+      rmSync(root, { recursive: true });
+    }
+  });
 });
 
 test.each([

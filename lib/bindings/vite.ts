@@ -63,8 +63,30 @@ export interface ViteConfig {
   };
 }
 
+/** Decides whether a build writes an asset into the script; undefined for Vite's default. */
+export type ViteInlineRule = (file: string, content: { readonly length: number }) => boolean | undefined;
+
+/** Vite's setting. Its function takes a Buffer of Node, whose types need not be installed. */
+export type ViteInlineLimit = number | ((file: string, content: never) => boolean | undefined) | undefined;
+
+/** The part of the user's settings that the plugin reads. */
+export interface ViteUserConfig {
+  /** Settings of the build. */
+  readonly build?:
+    | {
+        /** Size in bytes below which assets are written into the script, or a function that decides. */
+        readonly assetsInlineLimit?: ViteInlineLimit;
+      }
+    | undefined;
+}
+
 /** The settings that the plugin adds. */
 export interface ViteSettings {
+  /** Settings of the build. */
+  readonly build: {
+    /** Never the package's workers and WebAssembly; for all else the user's setting. */
+    assetsInlineLimit: ViteInlineRule;
+  };
   /** Packages that Vite does not pre-bundle. */
   readonly optimizeDeps: {
     /** Their names. */
@@ -85,8 +107,8 @@ export interface SelvedgeVitePlugin {
   readonly enforce: "post";
   /** Whether hooks of the build run in an environment: not in those of servers. */
   applyToEnvironment(environment: { readonly config: { readonly consumer: string } }): boolean;
-  /** Returns the settings. */
-  config(): ViteSettings;
+  /** Returns the settings; keeps the user's. */
+  config(user?: ViteUserConfig): ViteSettings;
   /** Takes the resolved configuration. */
   configResolved(config: ViteConfig): void;
   /** Adds the handlers of the dev server. */
@@ -129,8 +151,8 @@ const PACKAGE_FOLDER: string = fileURLToPath(new URL("..", import.meta.url)).rep
 
 /**
  * Sets Vite up for Selvedge: leaves the package out of dependency pre-bundling, so that its workers and WebAssembly are
- * found beside it in every layout of `node_modules`; builds the app's own workers as modules; compresses WebAssembly in
- * the dev server; and as the options say. For Vite 5 to 8.
+ * found beside it in every layout of `node_modules`; keeps them files whatever `build.assetsInlineLimit` is; builds the
+ * app's own workers as modules; compresses WebAssembly in the dev server; and as the options say. For Vite 5 to 8.
  * @throws TypeError for a wrong or unknown option
  * @example
  * export default defineConfig({ plugins: [selvedge({ isolate: true, precompress: true })] });
@@ -147,7 +169,11 @@ export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin 
     name: "selvedge",
     enforce: "post",
     applyToEnvironment: (environment) => environment.config.consumer === "client",
-    config: () => ({ optimizeDeps: { exclude: [...PAGE_ENTRIES] }, worker: { format: "es" } }),
+    config: (user = {}) => ({
+      optimizeDeps: { exclude: [...PAGE_ENTRIES] },
+      worker: { format: "es" },
+      build: { assetsInlineLimit: inlineRule(user.build?.assetsInlineLimit) },
+    }),
     configResolved: (resolved) => {
       config = resolved;
       resolved.server?.fs?.allow?.push(PACKAGE_FOLDER);
@@ -171,6 +197,15 @@ export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin 
         if (config !== null) for (const folder of written) await compressFolder(folder, codings, config);
       },
     },
+  };
+}
+
+/** Returns the user's rule, but for the package's own files: a worker can't be started from a `data:` address. */
+function inlineRule(limit: ViteInlineLimit): ViteInlineRule {
+  return (file, content) => {
+    if (file.startsWith(PACKAGE_FOLDER) || file.includes("/selvedge/dist/")) return false;
+    if (typeof limit === "function") return limit(file, content as never);
+    return limit === undefined ? undefined : content.length < limit;
   };
 }
 

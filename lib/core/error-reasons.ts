@@ -93,7 +93,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     bundler: [
       "A bundler moved the package's code away from its workers, or inlined them.",
-      'Serve the package\'s `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder; in Vite set `optimizeDeps: { exclude: ["selvedge"] }`, which the plugin of `selvedge/vite` does.',
+      'Serve the package\'s `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder; in Vite use the plugin of `selvedge/vite`, or set `optimizeDeps: { exclude: ["selvedge"] }` and let `build.assetsInlineLimit` be no more than its default.',
     ],
     package: [
       "A command lacks an optional package or a browser, or finds another version.",
