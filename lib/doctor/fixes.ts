@@ -172,7 +172,10 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
             : "npm dedupe selvedge  (npm ls selvedge shows both)",
       };
     case "keep-out-of-precache":
-      return { where: "vite.config, VitePWA", line: 'workbox: { globIgnores: ["**/*.wasm"] }' };
+      return {
+        where: "vite.config, VitePWA",
+        line: 'workbox: { globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "CacheFirst" }] }',
+      };
     case "refresh-service-worker":
       return {
         where: change.url,
