@@ -32,15 +32,15 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "cross-origin": [
       "The package is served from another origin than the page, and the browser does not start its worker.",
-      "Serve the package's `dist/` from the page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow `blob:` and its origin in `worker-src`, its origin in `script-src` and `connect-src`.",
+      "Serve `node_modules/selvedge/dist/` from the page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow `blob:` and its origin in `worker-src`, its origin in `script-src` and `connect-src`.",
     ],
     "worker-missing": [
       "The server answers the worker script's address with an error.",
-      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server set `optimizeDeps: { exclude: [\"selvedge\"] }`, which the plugin of `selvedge/vite` does.",
+      'Copy `node_modules/selvedge/dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite\'s dev server set `optimizeDeps: { exclude: ["selvedge"] }`, which the plugin of `selvedge/vite` does.',
     ],
     "worker-html": [
       "The server answers the worker script's address with an HTML page, as single-page apps do for unknown paths.",
-      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server set `optimizeDeps: { exclude: [\"selvedge\"] }`, which the plugin of `selvedge/vite` does.",
+      'Copy `node_modules/selvedge/dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite\'s dev server set `optimizeDeps: { exclude: ["selvedge"] }`, which the plugin of `selvedge/vite` does.',
     ],
     "worker-type": [
       "The worker script has a Content-Type that is not JavaScript.",
@@ -48,7 +48,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "worker-invalid": [
       "The file at the worker script's address is empty, another script, or not all of it.",
-      "Copy the package's `dist/worker-*.js` there again, unchanged.",
+      "Copy `node_modules/selvedge/dist/worker-*.js` there again, unchanged.",
     ],
     "worker-csp": ["The Content-Security-Policy does not allow the worker script.", "Allow `worker-src 'self'`."],
     "worker-coep": [
@@ -65,15 +65,15 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "wasm-missing": [
       "The server answers the WebAssembly file's address with an error.",
-      "Copy the package's `dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
+      "Copy `node_modules/selvedge/dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
     ],
     "wasm-html": [
       "The server answers the WebAssembly file's address with an HTML page.",
-      "Copy the package's `dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
+      "Copy `node_modules/selvedge/dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
     ],
     "wasm-invalid": [
       "The file at the WebAssembly file's address is something else.",
-      "Copy the package's `dist/ort-*.wasm` again, as binary files.",
+      "Copy `node_modules/selvedge/dist/ort-*.wasm` again, as binary files.",
     ],
     "wasm-csp": [
       "The Content-Security-Policy does not allow WebAssembly, or not its address.",
@@ -93,7 +93,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     bundler: [
       "A bundler moved the package's code away from its workers, or inlined them.",
-      'Serve the package\'s `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder; in Vite use the plugin of `selvedge/vite`, or set `optimizeDeps: { exclude: ["selvedge"] }` and let `build.assetsInlineLimit` be no more than its default.',
+      'Serve `worker-*.js` and `*.wasm` of `node_modules/selvedge/dist/`, and set `assetsBase` to their folder; in Vite use the plugin of `selvedge/vite`, or set `optimizeDeps: { exclude: ["selvedge"] }` and let `build.assetsInlineLimit` be no more than its default.',
     ],
     package: [
       "A command lacks an optional package or a browser, or finds another version.",
@@ -101,7 +101,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     version: [
       "The page and its worker scripts are of different releases of the package.",
-      "Copy the package's `dist/` again after each update, and do not let caches keep the old files.",
+      "Copy `node_modules/selvedge/dist/` again after each update, and do not let caches keep the old files.",
     ],
   },
   "no-backend": {
