@@ -181,6 +181,8 @@ test("UTF-8 with a mark, line ends of any system, and letters of any script are 
 
 test("labels are read from lines, a JSON array and a config.json of Hugging Face", () => {
   expect(parseLabels("\ufeffcat\r\ndog\n\n", "f")).toEqual(["cat", "dog"]);
+  // A table of characters ends in the blank.
+  expect(parseLabels("a\r\n b \r\n \r\n", "f")).toEqual(["a", " b ", " "]);
   expect(parseLabels('["cat", "dog"]', "f")).toEqual(["cat", "dog"]);
   expect(parseLabels('{"id2label": {"1": "dog", "0": "cat"}, "label2id": {}}', "f")).toEqual(["cat", "dog"]);
   expect(parseLabels('{"0": "cat", "1": "dog"}', "f")).toEqual(["cat", "dog"]);
