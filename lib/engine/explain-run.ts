@@ -74,13 +74,13 @@ function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: nu
     case "batch-tried":
       return `batched with ${count - 1} to measure a batch of ${count}`;
     case "unbatchable":
-      return "not batched: its model or its inputs can't be concatenated with others";
+      return "not batched: its model or inputs can't be concatenated";
     case "nothing-to-join":
       return "not batched: no other request that fits was queued";
     case "batch-costs":
       return `not batched: a batch of two takes ${show(togetherMs)}, one by one ${show(apartMs)}`;
     case "lanes-idle":
-      return "not batched: other lanes were idle for the other queued requests";
+      return "not batched: other lanes were idle";
     case "batch-limit":
       return "not batched: a larger batch would miss a deadline or exceed a limit";
   }

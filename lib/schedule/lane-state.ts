@@ -63,6 +63,8 @@ const STALE_MAX_MS = 60_000;
 const TRIAL_TIMES = 10;
 /** After a failed trial beside a server, at most one of so many steps of the model is the next one. */
 const TRIAL_STEPS = 20;
+/** Estimates of a server are halved at most once for so many steps of the model. */
+const OLD_STEPS = 10;
 /** Mark the number of steps of a route, and that at the last use of a lane. */
 const STEPS = "steps";
 const USED = "used";
@@ -255,7 +257,7 @@ export class Lanes {
       if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return undefined;
     }
     const vain = this.#vain.get(key) ?? 0;
-    const isTooSoon = hasServer && vain > 0 && this.sinceMs(USED + key, this.#countOf(route)) < TRIAL_STEPS;
+    const isTooSoon = hasServer && vain > 0 && this.#stepsSince(key, route) < TRIAL_STEPS;
     if (isTooSoon || !this.#mayTry(key, now)) return undefined;
     if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return route;
     // Where a server answers meanwhile, nothing is lost by a longer wait.
@@ -303,8 +305,7 @@ export class Lanes {
    * Whether every lane holds the maximum number of batches; the wide one, which takes no queued work, does not count.
    */
   areFull(lanes: readonly LaneView[]): boolean {
-    for (const { id, isOpen, kind } of lanes) if (isOpen && kind !== "wide" && this.on(id).length < 2) return false;
-    return true;
+    return lanes.every(({ id, isOpen, kind }) => !isOpen || kind === "wide" || this.on(id).length > 1);
   }
 
   /** Number of steps of a route that arrived. */
@@ -312,15 +313,21 @@ export class Lanes {
     return this.#notedMs.get(STEPS + key) ?? 0;
   }
 
+  /** Number of steps of a route since its last use by the key of an estimate. */
+  #stepsSince(key: string, route: Route): number {
+    return this.sinceMs(USED + key, this.#countOf(route));
+  }
+
   /**
    * Returns the expected time of a route on a lane by its key; undefined where nothing is known of it, 0 on a server then.
    * That of a server is halved for each minute in which nothing runs there: a bad minute, or a server that is another one
-   * by now, is not remembered for ever. That of an earlier page counts for nothing.
+   * by now, is not remembered for ever. It is halved at most once for ten steps: else a model with few of them would ask a
+   * slow server with every second one. That of an earlier page counts for nothing.
    */
   #msOf(route: Route, own: string, rows: number, now: number): number | undefined {
     const ms = this.#estimate.ms(own, rows);
     if (!isServer(route)) return ms ?? this.#estimate.ms(route.key, rows);
-    return (ms ?? 0) / 2 ** (this.sinceMs(own, now) / STALE_MAX_MS);
+    return (ms ?? 0) / 2 ** Math.min(this.sinceMs(own, now) / STALE_MAX_MS, this.#stepsSince(own, route) / OLD_STEPS);
   }
 
   /** Returns every lane on which a step may run. */

@@ -69,6 +69,14 @@ describe("several servers", () => {
   );
 });
 
+test("a server that is always slow gets few of the requests of a model that is asked seldom (placement-old)", () => {
+  const costOf = (on: string): number => (on === "wasm-0" ? 500 : 1_300);
+  const found = play({ lanes: [lane("wasm-0"), server("slow")], costOf, atMs: arrivals(400, 40_000) });
+  // Of the times of requests that are 40 s apart a quarter is left after 80 s: nearly every second would go there.
+  expect(count(found, "slow")).toBeLessThan(50);
+  expect(count(found, "slow")).toBeGreaterThan(5);
+});
+
 test("what servers can't finish in time is refused on arrival (placement-admission)", () => {
   const stage = new Stage([server("a"), server("b")], () => 100);
   const routes = [SERVER] as const;
