@@ -20,21 +20,24 @@ import type { Recipe } from "./recipe.ts";
 const QUALITY = { quality: 9 } as const;
 const HERE = dirname(fileURLToPath(import.meta.url));
 
+function codeIn(folder: string, { recursive = false } = {}): string[] {
+  return readdirSync(folder, { recursive, encoding: "utf8" })
+    .filter((x) => /\.[jt]s$/.test(x) && !x.endsWith(".test.ts"))
+    .sort()
+    .map((x) => join(folder, x));
+}
+
 /** Fingerprint of everything that a bundle's bytes depend on. */
 function fingerprint(recipe: Recipe): string {
   const hash = createHash("sha256");
   const lib = join(HERE, "../lib");
-  const code = [HERE, join(lib, "compress")].flatMap((folder) =>
-    readdirSync(folder)
-      .filter((x) => /\.[jt]s$/.test(x) && !x.endsWith(".test.ts"))
-      .sort()
-      .map((x) => join(folder, x)),
-  );
-  const rest = [
-    ...["bundle", "bundle-json", "bundle-schema", "bundle-shape", "bundle-steps"].map((x) => join(lib, `${x}.ts`)),
-    MEASURED_PATH,
-  ].filter((x) => existsSync(x));
-  for (const path of [...recipe.sources, ...code, ...rest]) hash.update(readFileSync(path)).update("\0");
+  const code = [
+    ...codeIn(HERE),
+    ...codeIn(join(lib, "compress"), { recursive: true }),
+    ...codeIn(join(lib, "core"), { recursive: true }),
+  ];
+  const measured = existsSync(MEASURED_PATH) ? [MEASURED_PATH] : [];
+  for (const path of [...recipe.sources, ...code, ...measured]) hash.update(readFileSync(path)).update("\0");
   return hash.digest("hex");
 }
 
