@@ -26,6 +26,7 @@ const CHROMIUM_IN_TEST = [
     "faults-page",
     "models",
     "offload-page",
+    "package",
     "react",
     "scheduler-page",
     "search",

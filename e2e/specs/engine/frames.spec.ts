@@ -33,14 +33,14 @@ test.beforeEach(async ({ page }) => {
 });
 
 const PICTURES: readonly [name: string, pictures: readonly Picture[]][] = [
-  ["noise", sizes(slice(5, 40)).map((size, seed) => ({ kind: "noise", ...size, alpha: false, seed, as: "bitmap" }))],
+  ["noise", sizes(slice(3, 40)).map((size, seed) => ({ kind: "noise", ...size, alpha: false, seed, as: "bitmap" }))],
   [
     "noise as pixels",
-    sizes(3).map((size, seed) => ({ kind: "noise", ...size, alpha: seed % 2 === 0, seed, as: "pixels" })),
+    sizes(slice(2, 10)).map((size, seed) => ({ kind: "noise", ...size, alpha: seed % 2 === 0, seed, as: "pixels" })),
   ],
   [
     "partly transparent noise",
-    sizes(3).map((size, seed) => ({ kind: "noise", ...size, alpha: true, seed, as: "bitmap" })),
+    sizes(slice(1, 10)).map((size, seed) => ({ kind: "noise", ...size, alpha: true, seed, as: "bitmap" })),
   ],
   ["one pixel", [{ kind: "noise", width: 1, height: 1, alpha: false, seed: 1, as: "bitmap" }]],
   ["a photographed page", [{ kind: "photograph", width: 799, height: 1131, alpha: false, seed: 0, as: "bitmap" }]],
