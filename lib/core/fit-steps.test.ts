@@ -1,7 +1,7 @@
 // Steps by the names of ports: which fit a graph.
 import { expect, test } from "vitest";
 import type { BundleInput, DecodeSpec } from "./bundle.ts";
-import { fitDecode, fitImage, fitText, namesOf } from "./fit-steps.ts";
+import { fitDecode, fitImage, fitText, namesOf, pictureLayout } from "./fit-steps.ts";
 
 const port = (name: string, dims: readonly (number | string)[]): BundleInput => ({
   ...{ name, dtype: "int64", dims, batchAxis: typeof dims[0] === "string" ? 0 : null },
@@ -62,4 +62,9 @@ test("the image's input goes by its name, else it is the only one that such a pi
   expect(fit(open, float("other", ["b", "c", "h", "w"]))).toBeNull();
   expect(fit(open, float("past_key_values.0.key", ["b", 3, "past", 8]), float("sizes", ["b", 2]))).toBe("input nchw");
   expect(fit({ ...open, dtype: "int64" })).toBeNull();
+  const anySize = { ...image, resize: { ...image.resize, to: { short: 8 } } };
+  const layoutOf = (...dims: (number | string)[]): string | null => pictureLayout(float("input", dims), anySize);
+  expect(layoutOf("b", "h", "w", 3)).toBe("nhwc");
+  expect(layoutOf("b", 3, "h", "w")).toBe("nchw");
+  expect(layoutOf("b", 3, 3, 3)).toBe("nchw");
 });

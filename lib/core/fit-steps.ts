@@ -107,7 +107,9 @@ export function pictureLayout(
   const channels = image.channels === "gray" ? 1 : 3;
   const fits = (wanted: readonly (number | undefined)[]): boolean =>
     dims.every((dim, i) => typeof dim === "string" || wanted[i] === undefined || dim === wanted[i]);
-  if (fits([1, channels, height, width])) return "nchw";
+  // Where the picture's size is open, only the channels tell.
+  const isLast = dims[3] === channels && dims[1] !== channels;
+  if (!isLast && fits([1, channels, height, width])) return "nchw";
   return fits([1, height, width, channels]) ? "nhwc" : null;
 }
 

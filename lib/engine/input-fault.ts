@@ -4,6 +4,7 @@ import type { BundleInput } from "../core/bundle.ts";
 import { kindOf, show } from "../core/check-inputs.ts";
 import { withoutCredentials } from "../core/credentials.ts";
 import { SelvedgeError } from "../core/errors.ts";
+import { isPicturePort } from "../core/fit-steps.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Inputs } from "./inputs.ts";
@@ -45,9 +46,12 @@ export function inputFault(port: BundleInput, mayBeImage: boolean, value: unknow
 }
 
 /** Describes what an input takes instead of a value. */
-function expected({ dtype, text, unsupported }: BundleInput, mayBeImage: boolean, value: unknown): string {
-  if (unsupported) return `expected a tensor (${unsupported})`;
-  if (!mayBeImage && /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value)))
+function expected(port: BundleInput, mayBeImage: boolean, value: unknown): string {
+  const { dtype, text, unsupported } = port;
+  const isImage = /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value));
+  // Of an input for pictures this is the reason why it takes none.
+  if (unsupported && (isImage || !isPicturePort(port))) return `expected a tensor (${unsupported})`;
+  if (!mayBeImage && isImage)
     return "the model declares no image (for an .onnx file, load(url, { image }) describes one)";
   const array = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
   return `expected { dtype, dims, data } or its ${array}${mayBeImage ? " or an image" : text ? " or a text" : ""}`;

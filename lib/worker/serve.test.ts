@@ -3,7 +3,7 @@ import type { Backend, StartOptions } from "../rpc/backend.ts";
 import { CONFORMANCE } from "../test-support/backend-conformance.ts";
 import { identityModel } from "../test-support/backend-models.ts";
 import { createReferenceBackend } from "../test-support/reference-backend.ts";
-import type { DecodeSpec, ImageSpec } from "../core/bundle.ts";
+import type { BundleInput, DecodeSpec, ImageSpec } from "../core/bundle.ts";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
 import { ERROR_CODES, SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -288,6 +288,14 @@ describe("images and answers", () => {
     const unfit = await other.load({ ...message(identityModel("float32", [1, 3, 2, 2])), ...asked }, BOUND_MS);
     expect(unfit.inputs).toMatchObject([{ name: "x", unsupported }]);
     expect(unfit.inputs[0]).not.toHaveProperty("image");
+    const reasonOf = async (images: Record<string, ImageSpec>): Promise<unknown> => {
+      const third = connect(createReferenceBackend());
+      const bytes = identityModel("float32", [1, 3, 2, 2]);
+      const { inputs } = await third.load({ ...message(bytes), images, readers: {} }, BOUND_MS);
+      return (inputs[0] as BundleInput | undefined)?.unsupported;
+    };
+    expect(await reasonOf({})).toContain("or load(url, { image }) for an .onnx file");
+    expect(await reasonOf({ pixel_values: spec })).toContain("no input, or more than one, fits");
   });
 
   test("samples become the spectrogram that a repository or a bundle declares", async () => {

@@ -193,8 +193,8 @@ async function load(
   const isOwn = isBare && !isRepository;
   const loaded = await backend.load(message.modelId, message);
   const images = isRepository ? fittingImages(loaded, message) : message.images;
-  const readers = message.readers ?? {};
-  const inputs = withReaders(loaded, readers, images, isRepository ? whyNoPicture(message, readers) : undefined);
+  const why = isRepository ? whyNoPicture(message, images) : undefined;
+  const inputs = withReaders(loaded, message.readers ?? {}, images, why);
   const facts = { ...loaded, inputs };
   try {
     // An object can't carry this name: an assignment to it sets the prototype.
@@ -251,14 +251,18 @@ function fittingImages({ inputs }: ModelFacts, { images }: Pick<LoadMessage, "im
   return Object.fromEntries(fit.flatMap((x) => (x === null ? [] : [[x.name, x.image] as const])));
 }
 
-/** Returns the reason why an input of a repository takes no picture, where none does or another one. */
-function whyNoPicture({ images }: Pick<LoadMessage, "images">, readers: Readonly<Record<string, Reader>>): string {
-  const own = readers[IMAGE_INPUT]?.unsupported;
+/**
+ * Returns the reason why an input takes no picture, where none does or another one.
+ * @param images - the conversions that have an input
+ */
+function whyNoPicture({ images: asked, readers }: LoadMessage, images: LoadMessage["images"]): string {
+  const own = readers?.[IMAGE_INPUT]?.unsupported;
   if (own !== undefined) return own;
-  const hasImage = Object.keys(images).length > 0;
-  return hasImage
-    ? "no input, or more than one, fits the picture that preprocessor_config.json describes"
-    : "the repository has no preprocessor_config.json for pictures";
+  const [taker] = Object.keys(images);
+  if (taker !== undefined) return `the picture goes to "${taker}"`;
+  return Object.keys(asked).length > 0
+    ? "no input, or more than one, fits the picture that is described"
+    : "no picture is described: preprocessor_config.json of a repository does, or load(url, { image }) for an .onnx file";
 }
 
 /**

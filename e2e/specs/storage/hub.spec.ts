@@ -126,7 +126,7 @@ test("a picture for a repository without an image processor is refused with that
   hub.commit("owner/image", Object.fromEntries(files));
   const answer = await ask(page, { source: { repo: "owner/image", host: hub.url }, colour: [0, 255, 51] });
   expect(answer.error).toContain(
-    'input "pixel_values": expected a tensor (the repository has no preprocessor_config.json for pictures)',
+    'input "pixel_values": expected a tensor (no picture is described: preprocessor_config.json of a repository does, or ',
   );
 });
 
