@@ -52,7 +52,14 @@ describe("build.assetsInlineLimit", () => {
   });
 
   test("is the app's own for its other files, and Vite's without one", () => {
-    expect([9, 10].map((size) => ruleOf(10)(other, Buffer.alloc(size)))).toEqual([true, false]);
+    // Below Vite's own limit it decides itself, which looks for files of Git LFS and for parts of SVG files.
+    expect([9, 10].map((size) => ruleOf(10)(other, Buffer.alloc(size)))).toEqual([undefined, false]);
+    expect([4095, 4096, 9_000].map((size) => ruleOf(9_000)(other, Buffer.alloc(size)))).toEqual([
+      undefined,
+      true,
+      false,
+    ]);
+    expect(["a.html", "a.svg"].map((name) => ruleOf(9_000)(name, Buffer.alloc(5_000)))).toEqual([undefined, undefined]);
     expect(ruleOf((file) => file === other)(other, Buffer.alloc(9))).toBe(true);
     expect(ruleOf(() => undefined)(other, Buffer.alloc(9))).toBeUndefined();
     expect(selvedge().config().build.assetsInlineLimit(other, Buffer.alloc(9))).toBeUndefined();

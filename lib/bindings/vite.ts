@@ -200,12 +200,17 @@ export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin 
   };
 }
 
+/** Vite's own `assetsInlineLimit`, in bytes. */
+const DEFAULT_LIMIT = 4096;
+
 /** Returns the user's rule, but for the package's own files: a worker can't be started from a `data:` address. */
 function inlineRule(limit: ViteInlineLimit): ViteInlineRule {
   return (file, content) => {
     if (file.startsWith(PACKAGE_FOLDER) || file.includes("/selvedge/dist/")) return false;
     if (typeof limit === "function") return limit(file, content as never);
-    return limit === undefined ? undefined : content.length < limit;
+    if (limit === undefined || content.length < Math.min(limit, DEFAULT_LIMIT)) return undefined;
+    // Vite 5 obeys a function before it looks for pages and for parts of SVG files.
+    return content.length < limit && (/\.(html|svg)/.test(file) ? undefined : true);
   };
 }
 
