@@ -160,6 +160,27 @@ test("a connection that was kept alive and closed meanwhile is no failure, as KS
   }
 });
 
+test("a request that may have changed something is not sent again, nor one that the server worked on", async () => {
+  const seen: string[] = [];
+  let workedMs = 0;
+  const upstream = await other(({ url = "", socket }, reply) => {
+    seen.push(url);
+    if (seen.length === 1) reply.end("{}");
+    else setTimeout(() => socket.resetAndDestroy(), workedMs);
+  });
+  const url = await start({ upstream });
+  const post = async (path: string): Promise<number> =>
+    (await fetch(url + path, { method: "POST", body: "{}" })).status;
+  expect(await post("/v2/models/layers/infer")).toBe(200);
+  expect(await post("/v2/repository/models/layers/load")).toBe(502);
+  expect(seen).toHaveLength(2);
+  seen.length = 0;
+  workedMs = 1_500;
+  expect(await post("/v2/models/layers/infer")).toBe(200);
+  expect(await post("/v2/models/layers/infer")).toBe(502);
+  expect(seen).toHaveLength(2);
+});
+
 test("a server that resets each connection, or that switches protocols, is 502", async () => {
   const switching = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
   for (const upstream of [await bare(), await bare(switching)])

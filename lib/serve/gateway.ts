@@ -73,9 +73,13 @@ async function passOn(
     ask(url, { method: request.method, headers: { ...headers, "content-length": body.length } }, body, {
       ...{ reply, timeoutMs, isFresh },
     });
+  const startMs = clock.now();
+  // Loads, unloads and steps of a state may have been done.
+  const isHarmless = request.method !== "POST" || /\/infer$/.test(pathname);
   const answer = await call(false).catch((error: unknown) => {
-    if (error instanceof ClosedEarly) return call(true);
-    throw error;
+    if (!(error instanceof ClosedEarly)) throw error;
+    if (isHarmless && clock.now() - startMs < EARLY_MS) return call(true);
+    throw unreachable(error.message);
   });
   return reply
     .code(answer.statusCode ?? 502)
@@ -83,13 +87,17 @@ async function passOn(
     .send(answer);
 }
 
-/** A connection that was kept alive, and that the server closed as a request was sent. */
+/** A connection that was kept alive, and that the server closed without an answer. */
 class ClosedEarly extends Error {}
 
-/**
- * Sends a request; `isFresh`: on a connection of its own. @throws ClosedEarly, which a new connection helps: no request
- * changes anything; HttpError 502, 504
- */
+/** So long after a request was sent its connection was closed for its age, in ms; later the server may have worked on it. */
+const EARLY_MS = 1_000;
+
+function unreachable(why: string): HttpError {
+  return new HttpError(502, `the server behind this gateway can't be reached: ${why}`, 1);
+}
+
+/** Sends a request; `isFresh`: on a connection of its own. @throws ClosedEarly; HttpError 502, 504 */
 function ask(
   url: string,
   options: RequestOptions,
@@ -100,7 +108,7 @@ function ask(
     const send = url.startsWith("https:") ? requestHttps : requestHttp;
     const call = send(url, isFresh ? { ...options, agent: false } : options, resolve);
     const failed = (why: string): void => {
-      reject(new HttpError(502, `the server behind this gateway can't be reached: ${why}`, 1));
+      reject(unreachable(why));
     };
     const cancel = clock.setTimer(() => {
       reject(new HttpError(504, `the server behind this gateway sent no answer in ${timeoutMs} ms`));
