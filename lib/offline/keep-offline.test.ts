@@ -113,25 +113,6 @@ test("a page that is the same for everybody is kept, and shown without a network
   expect(await ask("/page")).toBe("hello");
 });
 
-test("a request that a listener before has answered is left to it, and not fetched again", () => {
-  const listeners = new Map<string, (event: Event) => void>();
-  keepOffline({ addEventListener: (type, listener) => listeners.set(type, listener) });
-  let fetched = 0;
-  network = () => {
-    fetched++;
-    return html("again");
-  };
-  const request = new Request(`${ORIGIN}/page`);
-  Object.defineProperty(request, "mode", { value: "navigate" });
-  Object.defineProperty(request, "destination", { value: "document" });
-  const respondWith = (): void => {
-    throw new DOMException("The event has already been responded to.", "InvalidStateError");
-  };
-  const event = { request, respondWith, waitUntil: () => undefined };
-  expect(() => listeners.get("fetch")?.(event as unknown as Event)).not.toThrow();
-  expect(fetched).toBe(0);
-});
-
 test.each([
   { "cache-control": "private" },
   { "cache-control": "max-age=60, Private" },

@@ -86,8 +86,7 @@ const RENEW_MS = 7 * 86_400_000;
 
 /**
  * Keeps the pages of this service worker's scope for use without a network. It answers requests: where the app's worker
- * answers some itself, call this after its own listeners (after `precacheAndRoute` of Workbox); what they answer is left
- * to them.
+ * answers some itself, call this after its own listener, and let that listener stop the event.
  * @throws TypeError or RangeError for a wrong option
  * @example import { keepOffline } from "selvedge/service-worker"; keepOffline(self, { also: (request) =>
  * request.destination === "image" });
@@ -108,15 +107,7 @@ export function keepOffline(scope: OfflineScope, options: OfflineOptions = {}): 
 
   scope.addEventListener("fetch", (heard) => {
     const event = heard as unknown as FetchHeard;
-    if (!isKept(event.request)) return;
-    const { promise, resolve } = withResolvers();
-    try {
-      event.respondWith(promise);
-    } catch {
-      // A listener before this one has answered, as Workbox's do, and did not stop the event.
-      return;
-    }
-    resolve(answer(event, patienceMs, maxEntries));
+    if (isKept(event.request)) event.respondWith(answer(event, patienceMs, maxEntries));
   });
   scope.addEventListener("message", (heard) => {
     const event = heard as unknown as MessageHeard;
@@ -138,15 +129,6 @@ export function keepOffline(scope: OfflineScope, options: OfflineOptions = {}): 
       }),
     );
   });
-}
-
-/** `Promise.withResolvers`, which is younger than the oldest browser that has service workers. */
-function withResolvers(): { promise: Promise<Response>; resolve(response: Promise<Response>): void } {
-  let resolve: (response: Promise<Response>) => void = () => undefined;
-  const promise = new Promise<Response>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }
 
 /**
