@@ -327,7 +327,9 @@ export class Lanes {
   #msOf(route: Route, own: string, rows: number, now: number): number | undefined {
     const ms = this.#estimate.ms(own, rows);
     if (!isServer(route)) return ms ?? this.#estimate.ms(route.key, rows);
-    return (ms ?? 0) / 2 ** Math.min(this.sinceMs(own, now) / STALE_MAX_MS, this.#stepsSince(own, route) / OLD_STEPS);
+    // A count that was evicted begins again, below that of the last use.
+    const times = Math.min(this.sinceMs(own, now) / STALE_MAX_MS, this.#stepsSince(own, route) / OLD_STEPS);
+    return (ms ?? 0) / 2 ** Math.max(0, times);
   }
 
   /** Returns every lane on which a step may run. */
