@@ -34,7 +34,7 @@ function fingerprint(recipe: Recipe): string {
   const code = [
     ...codeIn(HERE),
     ...codeIn(join(lib, "compress"), { recursive: true }),
-    ...codeIn(join(lib, "core"), { recursive: true }),
+    ...["core", "source", "worker"].flatMap((x) => codeIn(join(lib, x), { recursive: true })),
   ];
   const measured = existsSync(MEASURED_PATH) ? [MEASURED_PATH] : [];
   for (const path of [...recipe.sources, ...code, ...measured]) hash.update(readFileSync(path)).update("\0");
