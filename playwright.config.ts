@@ -16,12 +16,11 @@ const GPU_SUITES = ["backend", "golden", "compressed", "batches", "external-data
 /** Tests that are run once, not in each of the browsers that Playwright drives. */
 const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
 
-/** Suites that `npm test` runs in Chromium alone, as little in them is a browser's own; the soak runs them in both. */
+/** Suites that `npm test` runs in Chromium alone: most of what they show is the same in each. The soak runs both. */
 const CHROMIUM_IN_TEST = [
   "apps/matrix",
   "browsers/error-messages",
   ...[
-    "camera",
     "examples",
     "faults-page",
     "models",

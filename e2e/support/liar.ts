@@ -67,7 +67,11 @@ export async function makeLiar(page: Page, lie: Lie | null): Promise<void> {
       ([name]) => !/^(content-(encoding|length)|transfer-encoding)$/.test(name),
     );
     await route
-      .fulfill({ headers: Object.fromEntries(headers), body: liar(lie) + (await response.text()) })
+      .fulfill({
+        status: response.status,
+        headers: Object.fromEntries(headers),
+        body: liar(lie) + (await response.text()),
+      })
       .catch((error: unknown) => {
         if (!page.isClosed()) throw error;
       });

@@ -83,7 +83,7 @@ describe("failed tests", () => {
       "outside of tests\n    no server",
       "[firefox] a.spec.ts:7 › resumes (unexpected)\n    Infinity",
       "[webkit] a.spec.ts:7 › resumes (flaky)\n    slow",
-      "[webkit] 2 not run: a.spec.ts:7 › resumes, …",
+      "[webkit] 2 not run: a.spec.ts:7 › resumes, a.spec.ts:9 › ends",
     ]);
   });
 });

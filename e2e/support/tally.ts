@@ -96,8 +96,10 @@ export function playwrightFailures({ suites, errors }: PlaywrightReport): string
       found.push(told(`[${projectName}] ${file}:${line} › ${title} (${status})`, messages.join("\n")));
     }
   }
-  for (const [projectName, [first = "", ...others]] of Object.entries(notRun))
-    found.push(`[${projectName}] ${1 + others.length} not run: ${first}${others.length === 0 ? "" : ", …"}`);
+  for (const [projectName, names] of Object.entries(notRun)) {
+    const shown = names.slice(0, SHOWN.lines).join(", ");
+    found.push(`[${projectName}] ${names.length} not run: ${shown}${names.length > SHOWN.lines ? ", …" : ""}`);
+  }
   return found;
 }
 
