@@ -174,7 +174,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "keep-out-of-precache":
       return {
         where: "vite.config, VitePWA",
-        line: 'workbox: { globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "CacheFirst" }] }',
+        line: 'workbox: { globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "NetworkFirst" }] }',
       };
     case "refresh-service-worker":
       return {
