@@ -20,6 +20,9 @@ const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
 const CHROMIUM_IN_TEST = [
   "apps/matrix",
   "browsers/error-messages",
+  ...["frames", "golden-images", "golden-kernels", "golden-lies", "large-model", "memory-short", "wasm-split"].map(
+    (x) => `engine/${x}`,
+  ),
   ...[
     "examples",
     "faults-page",
