@@ -10,7 +10,7 @@ import { KERNEL_MODELS } from "../../support/kernel-models.ts";
 import { EDITED, makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
 import { modelOf } from "../../support/onnx-graphs.ts";
-import { CHROMIUM_IN_TEST, isSoak, keep } from "../../support/slice.ts";
+import { isSoak, keep } from "../../support/slice.ts";
 
 const MORE = "(T(value) * T(S(1.01)) + T(S(0.01)))";
 const ZERO = "T(S(0))";
@@ -131,22 +131,18 @@ for (const name of Object.keys(KERNEL_MODELS))
       if (isSoak) lies[`zeros in ${kernel}`] = { value: ZERO, only: kernel };
     }
     for (const [what, lie] of Object.entries(lies))
-      test(
-        `no answer of ${of} is from a GPU that computes ${what} (golden kernels)`,
-        CHROMIUM_IN_TEST,
-        async ({ page }, info) => {
-          const outcome = await ask(page, name, isBare, lie);
-          const { load, edited, others } = outcome;
-          await keep(info, {
-            of,
-            what,
-            ...outcome,
-            load: load ?? "",
-            edited: edited.join(" "),
-            others: others.join(" "),
-          });
-          expect(outcome.others).toEqual([]);
-          expect(outcome.error).toBeLessThanOrEqual(2e-3);
-        },
-      );
+      test(`no answer of ${of} is from a GPU that computes ${what} (golden kernels)`, async ({ page }, info) => {
+        const outcome = await ask(page, name, isBare, lie);
+        const { load, edited, others } = outcome;
+        await keep(info, {
+          of,
+          what,
+          ...outcome,
+          load: load ?? "",
+          edited: edited.join(" "),
+          others: others.join(" "),
+        });
+        expect(outcome.others).toEqual([]);
+        expect(outcome.error).toBeLessThanOrEqual(2e-3);
+      });
   }
