@@ -6,6 +6,11 @@ export type LocalBackend = "webgpu" | "wasm";
 /** A backend of a lane; `remote` sends tensors to an inference server. */
 export type BackendName = "webgpu" | "wasm" | "remote";
 
+/** Whether a lane, a route or an answer is one of a server. */
+export function isServer({ backend }: { readonly backend?: string }): boolean {
+  return backend === "remote";
+}
+
 /**
  * Where requests may run: on this device, on a server, or wherever they finish first. With `local` nothing is sent.
  */

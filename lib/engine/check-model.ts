@@ -4,6 +4,7 @@ import type { Candidate } from "../core/choose-variant.ts";
 import { goldenFiles } from "../core/bundle.ts";
 import { compare } from "../core/compare-outputs.ts";
 import type { Compared, Tensors } from "../core/compare-outputs.ts";
+import { isServer } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import { KnownAnswers, outputsIn } from "./known-answers.ts";
@@ -41,7 +42,7 @@ export interface ModelCheck {
 
 /** Runs the golden of a model's current variant on its backend, and compares the outputs. */
 export async function checkModel(loader: Loader, backend: BackendName, variant: string): Promise<ModelCheck> {
-  if (backend === "remote") {
+  if (isServer({ backend })) {
     const why = "a server runs it, which has to answer the golden before its first request";
     return { backend, variant, verdict: "unchecked", why, outputs: [] };
   }

@@ -3,6 +3,7 @@
 // inputs until it is settled, so that it can be retried; schedule/recover.ts decides what to do with a step whose lane
 // failed.
 import type { BackendName } from "../rpc/backend.ts";
+import { isServer } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
 import { codeOf, fromWireError, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
@@ -15,7 +16,7 @@ import type { Attempt, RunResult } from "./result.ts";
 import { keyOf, messageFor } from "./routes.ts";
 import type { ModelRoute, Work } from "./routes.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
-import { isServer, PRIORITIES } from "../schedule/events.ts";
+import { PRIORITIES } from "../schedule/events.ts";
 import type { Decision, Priority, SchedulerEvent } from "../schedule/events.ts";
 import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
 import { Scheduler } from "../schedule/scheduler.ts";

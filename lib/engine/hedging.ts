@@ -2,6 +2,7 @@
 // cancelled. schedule/hedge.ts decides which and when. A copy is a step of its own, which may run on servers alone and is
 // tried once. Imported by remote-lanes.ts where the option `hedge` is on.
 import { Stop } from "../core/abort.ts";
+import { isServer } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Why } from "../core/reasons.ts";
 import { show } from "./explain-run.ts";
@@ -13,7 +14,6 @@ import type { ModelRoute, Work } from "./routes.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 import { HEDGE_DEFAULTS, Hedger } from "../schedule/hedge.ts";
 import type { HedgeDecision, HedgeLimits } from "../schedule/hedge.ts";
-import { isServer } from "../schedule/events.ts";
 import type { Decision, SchedulerEvent } from "../schedule/events.ts";
 import { WakeTimer } from "./wake-timer.ts";
 

@@ -6,6 +6,7 @@ import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { CheckNotes } from "./check-gpu.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Candidate, BackendChoice } from "../core/choose-variant.ts";
+import { isServer } from "../core/device.ts";
 import type { DeviceFacts, Placement } from "../core/device.ts";
 import type { BackendDecision } from "./backend-chooser.ts";
 import type { Effects } from "../effects/effects.ts";
@@ -319,7 +320,7 @@ export class Loader {
       readers,
       assets: await assets,
       declared: declared ?? undefined,
-      ...(backend === "remote" && this.servers?.message),
+      ...(isServer({ backend }) && this.servers?.message),
     };
     return message;
   }

@@ -1,6 +1,7 @@
 // A lane to a server. A request's own deadline and cancel reach the server's worker, which a lane of this device does
 // without, since a run there can't be stopped: each request is rejected when its deadline passes, the worker gets the
 // time that is left, and a call that no request waits for any more is cancelled. Imported by remote-lanes.ts.
+import { isServer } from "../core/device.ts";
 import { codeOf, isSelvedgeError, SelvedgeError, toWireError } from "../core/errors.ts";
 import type { WorkerHandle } from "../effects/effects.ts";
 import type { Lane } from "../pool/lane.ts";
@@ -98,7 +99,7 @@ export function createRemoteLane(
             return { items, runs: 1, canJoin: true, preprocessMs: 0, runMs, decodeMs: 0 };
           }
           const isTooLate = isSelvedgeError(error) && error.details["isTooLate"] === true;
-          const isOnlyHere = batch.steps.every(({ work }) => work.routes.every(({ backend }) => backend === "remote"));
+          const isOnlyHere = batch.steps.every(({ work }) => work.routes.every(isServer));
           throw isTooLate && isOnlyHere ? new SelvedgeError("deadline-exceeded", error.message, {}, error) : error;
         })
         .finally(() => {

@@ -6,6 +6,7 @@ import type { BackendDecision } from "./backend-chooser.ts";
 import type { Plan, RemoteCandidate } from "../cache/messages.ts";
 import { inTime, untilAborted } from "../core/abort.ts";
 import type { Candidate } from "../core/choose-variant.ts";
+import { isServer } from "../core/device.ts";
 import type { Placement } from "../core/device.ts";
 import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { isOnline } from "../effects/online.ts";
@@ -218,8 +219,8 @@ export class RemoteLoad {
       return this.#routesOf(await this.connect(), [this.routeOf(whyRemote("remote-only"))]);
     }
     const { routes } = current;
-    const local = routes[0].backend === "remote" ? (await this.#here()).routes : current;
-    const [first, ...others] = local.routes.filter(({ backend }) => backend !== "remote");
+    const local = isServer(routes[0]) ? (await this.#here()).routes : current;
+    const [first, ...others] = local.routes.filter((x) => !isServer(x));
     return { ...local, routes: [first as ModelRoute, ...others] };
   }
 

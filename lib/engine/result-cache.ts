@@ -12,6 +12,7 @@ import { because, show } from "./explain-run.ts";
 import type { RunWhy } from "./explain-run.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
 import type { Urgency } from "./joinable.ts";
+import { isServer } from "../core/device.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import { RELEASE } from "../core/version.ts";
@@ -257,7 +258,7 @@ function cached<T extends Answer>(value: T): T {
 
 /** Whether a server answered whose model nothing identifies: the next one may have another under the same name. */
 function isVouched({ info }: Answer): boolean {
-  return info.backend === "remote" && info.variant === "remote";
+  return isServer(info) && info.variant === "remote";
 }
 
 /** Whether a value read from the device has the shape of an answer. */

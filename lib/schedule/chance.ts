@@ -1,5 +1,4 @@
 // Lanes on which a step may run, and its estimated finish there: plain data and functions of it.
-import { isServer } from "./events.ts";
 import type { LaneView, Route, Step } from "./events.ts";
 
 /** Steps that run together on a lane, or are staged there. */
@@ -105,11 +104,6 @@ export function homeOf(step: Step, lanes: readonly LaneView[]): string {
 /** Returns the mark of a state's last step on a lane. */
 export function stateOf({ state }: Step, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
   return lane.held.get(route.modelId)?.states.get(state?.id ?? -1);
-}
-
-/** Whether a lane is one to a server. */
-export function isRemote({ route }: Pick<Chance, "route">): boolean {
-  return isServer(route);
 }
 
 /** Whether the model runs or is staged on the lane. */

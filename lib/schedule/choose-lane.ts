@@ -1,5 +1,6 @@
 // Chooses the lane on which a step starts, and until when it waits there for others to join it.
-import { costOf, isRemote, isUsual, soonest } from "./chance.ts";
+import { isServer } from "../core/device.ts";
+import { costOf, isUsual, soonest } from "./chance.ts";
 import type { Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { Decision, Step } from "./events.ts";
@@ -129,8 +130,8 @@ export class LaneChooser {
  */
 function bestOf({ dueMs }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
   let best = soonest(usual);
-  if (best && best.endMs > dueMs) best = soonest(usual.filter((x) => isRemote(x) && x.endMs <= dueMs)) ?? best;
-  return best && isRemote(best) ? (trial ?? best) : best;
+  if (best && best.endMs > dueMs) best = soonest(usual.filter((x) => isServer(x.route) && x.endMs <= dueMs)) ?? best;
+  return best && isServer(best.route) ? (trial ?? best) : best;
 }
 
 /**

@@ -19,11 +19,6 @@ export interface Route {
   readonly costMs?: number | undefined;
 }
 
-/** Whether a route is one to a server. */
-export function isServer({ costMs }: Pick<Route, "costMs">): boolean {
-  return costMs !== undefined;
-}
-
 /** Limits on the batches of a model. */
 export interface Batching {
   /** Maximum number of rows in a batch. */

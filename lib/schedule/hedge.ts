@@ -7,8 +7,8 @@
 // request that may run on either side adds `share` of a token, and a copy takes one for each of its rows, so that rows of
 // copies are never more than that share of all. A moment without enough tokens passes: under overload all requests are
 // late, and copies would only add to it.
+import { isServer } from "../core/device.ts";
 import { quantile } from "../core/quantile.ts";
-import { isServer } from "./events.ts";
 import type { Decision, SchedulerEvent, Step } from "./events.ts";
 import { Heap } from "./heap.ts";
 

@@ -1,11 +1,11 @@
 // The scheduler's model of lanes: what each runs and has staged, the load time of models, and when a model ran last.
 // Derives where a step may run and when it would finish there. Independent of the queue.
+import { isServer } from "../core/device.ts";
 import { BackOffs } from "./back-offs.ts";
 import type { BackOff } from "./back-offs.ts";
 import { endOf, isUsual, runs, countStates, stalledMs, stateOf } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
-import { isServer } from "./events.ts";
 import type { LaneView, Route, SchedulerEvent, Step } from "./events.ts";
 
 /** Saved state of lanes. */

@@ -5,6 +5,8 @@
 // loss within two minutes, and every host at the third crash), so WebGPU gets one retry and then the step falls back to
 // wasm; pool/gpu-loss-ledger.ts counts. A failure that the same lane would only repeat (a validation error, a kernel's
 // own error) is not retried there.
+import { isServer } from "../core/device.ts";
+import type { BackendName } from "../core/device.ts";
 import type { ErrorCode } from "../core/errors.ts";
 
 /** Maximum number of attempts of a step, over all backends; one that ran out of memory may still take a smaller variant. */
@@ -14,7 +16,7 @@ export const MAX_ATTEMPTS = 3;
 export interface Failure {
   /** The error's code, or null for an error that no lane caused. */
   readonly code: ErrorCode | null;
-  readonly backend: "webgpu" | "wasm" | "remote";
+  readonly backend: BackendName;
   /** Whether its worker did not answer in time: then the step itself may never end. */
   readonly isHung: boolean;
   /** Number of attempts of the step, including this one. */
@@ -52,7 +54,7 @@ export function recover(failure: Failure): Recovery {
   const down = hasFallback ? "step-down" : "reject";
   if (backend === "webgpu") return LANE_DIED.has(code) && gpuAllowed && attemptsHere < 2 ? "again" : down;
   // Its other attempts may go to another server.
-  if (backend === "remote") return hasFallback ? down : "again";
+  if (isServer(failure)) return hasFallback ? down : "again";
   // A new worker has its memory back, and may load where the last one could not. The end of a worker from outside is
   // not the step's fault, so only the bound on all attempts ends it.
   const isOutside = code === "worker-crashed" && !isHung;

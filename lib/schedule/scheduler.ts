@@ -20,8 +20,9 @@
 // A caller that awaits each answer before the next request keeps one core busy, and the others idle. Where that was
 // seen for a while, and threads were measured to pay, such a step runs on the wide lane, with a thread per core; as
 // soon as there is other work all steps go to the usual lanes.
+import { isServer } from "../core/device.ts";
 import { Estimate } from "./cost-estimate.ts";
-import { costOf, endOf, homeOf, isRemote, isSooner, isUsual, stalledMs } from "./chance.ts";
+import { costOf, endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import { isTaken, LaneChooser } from "./choose-lane.ts";
 import { Lanes } from "./lane-state.ts";
@@ -347,7 +348,7 @@ export class Scheduler {
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
     const isKnown = route.key === tried && this.#estimate.ms(key, rows) !== undefined;
-    const serverMs = Math.min(...chances.filter(isRemote).map(costOf));
+    const serverMs = Math.min(...chances.filter(({ route }) => isServer(route)).map(costOf));
     const isTrial = isKnown && [...steps.values()].some((x) => Math.min(x.dueMs, serverMs) < startMs + ms);
     const batch: Batch = {
       id,
