@@ -10,6 +10,11 @@ export function slice(inTest: number, inSoak: number): number {
   return isSoak ? inSoak : inTest;
 }
 
+/** Returns every n-th of the cases in `npm test`, and all of them in the soak. */
+export function sample<T>(cases: readonly T[], n: number): readonly T[] {
+  return cases.filter((_, i) => isSoak || i % n === 0);
+}
+
 /** For a test that `npm test` runs in Chromium alone, and the soak in each browser. */
 export const CHROMIUM_IN_TEST: { readonly tag: string | string[] } = { tag: isSoak ? [] : "@chromium" };
 

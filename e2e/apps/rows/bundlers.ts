@@ -68,7 +68,6 @@ export default { input: "main.js", output: { dir: "dist" }, plugins: [nodeResolv
     needed: "`cp node_modules/selvedge/dist/{worker-*.js,*.wasm}` beside the output",
     packages: { esbuild: "0.28.2" },
     build: ["esbuild main.js --bundle --splitting --format=esm --outdir=dist", copyAssets("dist"), COPY_PAGE],
-    isInSlice: true,
   },
   {
     ...FROM_DIST,
@@ -81,7 +80,6 @@ export default { input: "main.js", output: { dir: "dist" }, plugins: [nodeResolv
       ["index.html", 'type="module"', "defer"],
     ],
     build: ["esbuild main.js --bundle --format=iife --outdir=dist", copyAssets("dist/selvedge"), COPY_PAGE],
-    isInSlice: true,
   },
   {
     ...FROM_DIST,

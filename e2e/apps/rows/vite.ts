@@ -65,7 +65,6 @@ export const VITE_ROWS: readonly Row[] = [
     needed: "nothing",
     packages: VITE_8,
     browsers: BOTH,
-    isInSlice: true,
   },
   { ...BUILD, id: "vite-7-build", title: "Vite 7, build", needed: "nothing", packages: VITE_7 },
   { ...DEV, id: "vite-7-dev", title: "Vite 7, dev", needed: "nothing", packages: VITE_7 },

@@ -14,6 +14,7 @@ import type { Call, Outcome } from "../../support/attempt.ts";
 import { compareMessage } from "../../support/error-messages.ts";
 import { HTML, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Reply, Rule } from "../../support/faulty-server.ts";
+import { sample } from "../../support/slice.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;
@@ -71,7 +72,7 @@ const ANSWERS: readonly [code: string, reason: string, pattern: RegExp, reply: P
   ],
   ["setup-failed", "worker-redirected", /worker-wasm/, { status: 302, headers: { location: "http://127.0.0.1:1/" } }],
 ];
-for (const [code, reason, pattern, reply] of ANSWERS)
+for (const [code, reason, pattern, reply] of sample(ANSWERS, 3))
   test(`${reason}: ${code}${reply.status === undefined ? "" : `, by status ${reply.status}`}`, async ({ page }) => {
     const outcome = await outcomeOf(page, instead(pattern, reply));
     expect(outcome).toMatchObject({ code, reason, unhandled: [] });
@@ -152,7 +153,7 @@ const BUNDLES: readonly [code: string, reason: string, rule: () => Rule, load?: 
   ["no-backend", "no-variant", () => served(bundle({ needs: ["shader-f16"] as never[] }))],
   ["no-backend", "newer", () => served(bundle({ dtype: "float6" }))],
 ];
-for (const [code, reason, rule, load] of BUNDLES)
+for (const [code, reason, rule, load] of sample(BUNDLES, 3))
   test(`a bundle, ${reason}: ${code}`, async ({ page }) => {
     const outcome = await outcomeOf(page, rule(), { ...BUNDLE, load: load ?? {} });
     expect(outcome).toMatchObject({ code, reason, retryable: false, unhandled: [] });
@@ -254,7 +255,7 @@ const CALLS: readonly [code: string, reason: string, code: string][] = [
     await (await createEngine()).load("/model.onnx");`,
   ],
 ];
-for (const [code, reason, text] of CALLS)
+for (const [code, reason, text] of sample(CALLS, 3))
   test(`${code}, ${reason}: as its page shows it`, async ({ page }) => {
     server.use(() => undefined);
     await page.goto(`${server.origin}/`);

@@ -14,7 +14,7 @@ import { attempt } from "../../support/attempt.ts";
 import { HTML, MISSING, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { CHROMIUM_IN_TEST } from "../../support/slice.ts";
+import { CHROMIUM_IN_TEST, sample } from "../../support/slice.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;
@@ -135,7 +135,7 @@ const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, 
     /worker-src 'self'/,
   ],
 ];
-for (const [name, rule, reason, fix, retryable = false] of WORKERS)
+for (const [name, rule, reason, fix, retryable = false] of sample(WORKERS, 3))
   test(`the worker script has ${name}: ${reason}`, async ({ page }) => {
     await open(page, rule);
     const outcome = await attempt(page, { engine: { store: false } });
@@ -350,7 +350,7 @@ const WASM: readonly [name: string, rule: Rule, code: string, reason: string, te
     /script-src 'self' 'wasm-unsafe-eval'/,
   ],
 ];
-for (const [name, rule, code, reason, text] of WASM)
+for (const [name, rule, code, reason, text] of sample(WASM, 3))
   test(`the wasm has ${name}: ${reason}, and ONNX Runtime's own lines stay out of the console`, async ({ page }) => {
     const lines: string[] = [];
     page.on("console", (line) => lines.push(line.text()));
@@ -384,7 +384,7 @@ const SILENT: readonly [name: string, stopsAfter: number][] = [
   ["never answers", 0],
   ["stops after 64 kB", 65_536],
 ];
-for (const [name, stopsAfter] of SILENT)
+for (const [name, stopsAfter] of sample(SILENT, 2))
   test(
     `the request of the wasm is accepted, and the server ${name}: wasm-stalled, after half a minute`,
     CHROMIUM_IN_TEST,
@@ -459,7 +459,7 @@ const FILES: readonly [name: string, body: Uint8Array | string, reason: string, 
   ["an HTML page", HTML.body ?? "", "html", /model\.onnx is an HTML page/],
   ["safetensors", '\u0040\0\0\0\0\0\0\0{"w":{"dtype":"F32"}}', "safetensors", /safetensors.*ONNX/],
 ];
-for (const [name, body, reason, text] of FILES)
+for (const [name, body, reason, text] of sample(FILES, 4))
   test(`${name} as a model is named as that, by address and by bytes`, async ({ page }) => {
     await open(page, instead(/^\/model/, { body }));
     const byAddress = await attempt(page);
@@ -484,7 +484,7 @@ const AWAY: readonly [name: string, own: Rule, foreign: Rule, reason: string, te
     /connect-src http:\/\/127\.0\.0\.1:\d+/,
   ],
 ];
-for (const [name, own, foreign, reason, text] of AWAY)
+for (const [name, own, foreign, reason, text] of sample(AWAY, 3))
   test(`a model on another origin ${name}: ${reason}, at once, and waiting does not help`, async ({ page }) => {
     other.use(foreign);
     await open(page, own);

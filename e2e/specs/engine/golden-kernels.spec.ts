@@ -112,7 +112,7 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
   );
 }
 
-for (const name of Object.keys(KERNEL_MODELS))
+for (const [at, name] of Object.keys(KERNEL_MODELS).entries())
   for (const isBare of [false, true]) {
     const of = isBare ? `bare ${name}` : name;
     test(`an honest GPU answers all of ${of} (golden kernels)`, async ({ page }) => {
@@ -130,7 +130,9 @@ for (const name of Object.keys(KERNEL_MODELS))
       lies[`more in ${kernel}`] = { value: MORE, only: kernel };
       if (isSoak) lies[`zeros in ${kernel}`] = { value: ZERO, only: kernel };
     }
-    for (const [what, lie] of Object.entries(lies))
+    // In `npm test` one lie each, another one for each model.
+    const told = Object.entries(lies).filter((_, i, all) => isSoak || i === (at + Number(isBare)) % all.length);
+    for (const [what, lie] of told)
       test(`no answer of ${of} is from a GPU that computes ${what} (golden kernels)`, async ({ page }, info) => {
         const outcome = await ask(page, name, isBare, lie);
         const { load, edited, others } = outcome;

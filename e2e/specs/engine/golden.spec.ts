@@ -7,6 +7,7 @@ import type * as Selvedge from "selvedge";
 import { compareMessage } from "../../support/error-messages.ts";
 import { makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
+import { sample } from "../../support/slice.ts";
 
 /** Edits of each store of a shader. */
 const LIES: Readonly<Record<string, Lie>> = {
@@ -54,7 +55,7 @@ async function load(page: Page, name: string, variant: string | null, lie: Lie |
   );
 }
 
-for (const [name, lie] of Object.entries(LIES))
+for (const [name, lie] of sample(Object.entries(LIES), 3))
   test(`kernels that compute ${name} are refused (golden)`, async ({ page }) => {
     const pinned = await load(page, "fashion-cnn", "f32", lie);
     expect(pinned).toMatchObject({ code: "wrong-result" });
@@ -66,7 +67,7 @@ for (const [name, lie] of Object.entries(LIES))
     );
   });
 
-for (const [name, lie] of Object.entries({ ...LIES, "the truth": null }))
+for (const [name, lie] of sample(Object.entries({ "the truth": null, ...LIES }), 3))
   test(`a bare model is compared with wasm where kernels compute ${name} (golden bare)`, async ({ page }) => {
     const { code, message } = await load(page, "fashion-cnn", null, lie);
     expect(code, message).toBe(lie === null ? null : "wrong-result");
@@ -85,7 +86,7 @@ const HONEST = ["fashion-cnn", "fashion-mlp", "ocr-cls", "spam"].flatMap((name) 
     .map(({ id }) => [name, id] as const);
 });
 
-for (const [name, variant] of HONEST)
+for (const [name, variant] of sample(HONEST, 3))
   test(`honest kernels pass: ${name} ${variant} (golden)`, async ({ page }) => {
     const { code, message } = await load(page, name, variant, null);
     expect([code, message]).toEqual([null, "webgpu: pinned by the caller"]);
