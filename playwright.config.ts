@@ -17,8 +17,8 @@ const GPU_SUITES = ["backend", "golden", "compressed", "batches", "external-data
 const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
 
 /**
- * Suites that `npm test` runs in Firefox too: storage, workers, the network and WebGPU's ways differ there. What the other
- * suites show is the same in each browser; the soak runs all of them in both.
+ * Suites that `npm test` runs in Firefox too: storage, workers, the network and WebGPU's ways differ there. The other
+ * suites show much the same in each browser; the soak runs all of them in both.
  */
 const FIREFOX_IN_TEST = [
   "browsers/features",
