@@ -6,14 +6,16 @@ import type { TestProjectInlineConfiguration } from "vitest/config";
 import { mutantPlugin } from "./e2e/mutants/mutant.ts";
 
 /**
- * Tests that share modules within a worker, which saves a sixth of the processor time in `core` and `schedule` and a
- * third in `compress` and `engine`: what they test keeps no state in modules.
+ * Tests that have a worker's modules to themselves: they replace a module (`vi.mock`), a global or a method of one, or
+ * read what a process has as a whole. All others share a worker and its modules, which keep no state: that saves a process
+ * and its imports a file.
  */
-const SHARED = ["compress", "core", "engine", "schedule"].map((folder) => `lib/${folder}/**/*.test.ts`);
-/** Tests of those folders that replace a module (`vi.mock`) or a global. */
 const ALONE = [
-  ...["compress/bundle/replace-bundle", "compress/run/model-process", "compress/trial-files"],
-  ...["engine/delete-site-data", "engine/result-cache", "engine/result-store"],
+  ...["bindings/react", "cache/bare-model", "cache/expand", "cache/network-evidence", "cli/*"],
+  ...["compress/bundle/replace-bundle", "compress/run/model-process", "compress/trial-files", "effects/*"],
+  ...["engine/delete-site-data", "engine/result-cache", "engine/result-store", "offline/*", "pool/*", "rpc/worker-end"],
+  ...["serve/executor", "test-support/simulate/kept", "test-support/simulate/observe", "test-support/simulate/trace"],
+  ...["worker/backend/ort", "worker/backend/threads", "worker/processing/pixels", "worker/processing/resize-map"],
 ].map((x) => `lib/${x}.test.ts`);
 
 export default defineConfig({
@@ -21,13 +23,13 @@ export default defineConfig({
   resolve: { alias: { selvedge: fileURLToPath(new URL("lib/index.ts", import.meta.url)) } },
   test: {
     projects: [
-      project("shared", SHARED, ALONE, false),
-      project("alone", ALONE, []),
       project(
-        "others",
+        "shared",
         ["lib", "demo", "models", "e2e"].map((folder) => `${folder}/**/*.test.ts`),
-        SHARED,
+        ALONE,
+        false,
       ),
+      project("alone", ALONE, []),
     ],
     environment: "node",
     setupFiles: ["lib/test-support/equal-bytes.ts"],
