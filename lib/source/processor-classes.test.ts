@@ -114,3 +114,22 @@ test("Beit's fast class does not crop where its file does not say", () => {
   expect(read(config)?.resize).not.toHaveProperty("crop");
   expect(read(config)?.resize).toMatchObject({ filter: "torchvision-bicubic" });
 });
+
+test("LayoutLMv2 gives pixels from 0 to 255, as its model takes them", () => {
+  const read255 = (config: object) => read({ image_processor_type: "LayoutLMv2ImageProcessor", size: 224, ...config });
+  expect(read255({})).toMatchObject({ scale: 1, mean: [0, 0, 0], std: [1, 1, 1], channels: "bgr" });
+  expect(read255({ do_rescale: true, rescale_factor: 1 / 255 })?.scale).toBe(1);
+});
+
+test("DepthPro scales without antialias, which no filter here does", () => {
+  const config = {
+    do_normalize: true,
+    image_mean: 0.5,
+    image_std: 0.5,
+    resample: 2,
+    size: { height: 1536, width: 1536 },
+  };
+  expect(readProcessor({ image_processor_type: "DepthProImageProcessorFast", ...config })).toMatchObject({
+    ...{ image: null, unsupported: "a scaling without antialias" },
+  });
+});

@@ -20,6 +20,8 @@ export interface ProcessorClass {
   readonly cropSize?: number;
   /** Whether it normalises where `do_normalize` is missing. Default: yes. */
   readonly normalizes?: false;
+  /** Whether pixels stay from 0 to 255, whatever the file says. */
+  readonly rescales?: false;
   /** Meaning of a `size` with a shorter side: scaled to it; `crop_pct` or a factor more, and cropped to it. */
   readonly short?: "crop-pct" | "levit";
   /** The share of the scaled image that is cropped where `crop_pct` is missing. Default: 224 / 256. */
@@ -65,6 +67,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   ConvNext: { isShort: true, short: "crop-pct", margin: "even" },
   DPT: BICUBIC,
   DeformableDetr: DETR,
+  DepthPro: { unsupported: "a scaling without antialias" },
   DeiT: { filter: "bicubic", crops: true },
   Deta: DETR,
   Detr: DETR,
@@ -78,7 +81,7 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   Idefics2: SEVERAL,
   Idefics3: SEVERAL,
   ImageGPT: { unsupported: "colours as classes" },
-  LayoutLMv2: { isBgr: true, normalizes: false },
+  LayoutLMv2: { isBgr: true, rescales: false, normalizes: false },
   LayoutLMv3: {},
   Levit: { isShort: true, filter: "bicubic", values: "imagenet", crops: true, short: "levit" },
   Llava: { ...CLIP, padsSquare: true },

@@ -127,7 +127,7 @@ function explicitOf(config: JsonObject): { readonly own?: ProcessorClass; readon
 
 /** Returns the scale, the mean and the deviation: value = (pixel · scale − mean) / std. */
 function valuesOf(config: JsonObject, own: ProcessorClass): Pick<ImageSpec, "scale" | "mean" | "std"> {
-  const rescales = truthOf(config["do_rescale"], true);
+  const rescales = own.rescales ?? truthOf(config["do_rescale"], true);
   const scale = rescales ? (numberOf(config["rescale_factor"]) ?? 1 / 255) : 1;
   const offset = rescales && truthOf(config["rescale_offset"], false) ? 1 : 0;
   const normalizes = truthOf(config["do_normalize"], own.normalizes ?? true);

@@ -61,7 +61,7 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
   const list = listOf(modules).map(objectOf);
   const modes = Object.keys(MODES).filter((x) => config[x] === true);
   const [only, second] = modes;
-  const word = textOf(config["pooling_mode"]);
+  const word = wordOf(config["pooling_mode"]);
   const mode =
     word !== null
       ? Object.hasOwn(WORDS, word)
@@ -72,7 +72,8 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
         : (MODES[only] ?? null);
   const other = list.find((x) => !["Transformer", "Pooling", "Normalize"].some((kind) => isOf(kind)(x)));
   const unsupported =
-    textOf(other?.["type"]) ?? (second !== undefined ? modes.join(" + ") : mode === null ? (word ?? only ?? "") : null);
+    textOf(other?.["type"]) ??
+    (word === null && second !== undefined ? modes.join(" + ") : mode === null ? (word ?? only ?? "") : null);
   const own = objectOf(objectOf(prompts)["prompts"]);
   const texts = Object.entries(own).filter((x): x is [string, string] => typeof x[1] === "string");
   const usual = textOf(objectOf(prompts)["default_prompt_name"]);
@@ -85,6 +86,12 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
     prompt: texts.some(([name]) => name === usual) ? usual : null,
     unsupported: truthOf(config["include_prompt"], true) ? unsupported : (unsupported ?? WITHOUT_PROMPT),
   };
+}
+
+/** Returns the mode that newer files name, or several of a list, whose vectors are joined; null where they name none. */
+function wordOf(mode: unknown): string | null {
+  const words = listOf(mode).map(String);
+  return words.length > 0 ? words.join(" + ") : textOf(mode);
 }
 
 /** Whether a module is of a kind: `sentence_transformers.models.Pooling`, or another path to the class. */

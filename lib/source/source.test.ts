@@ -424,6 +424,16 @@ test("a pooling named as a property of every object is no mode", () => {
   expect(facts).toMatchObject({ pooling: null, unsupported: "constructor" });
 });
 
+test("sentence-transformers 6 names one mode, or a list of modes, which are not computed", () => {
+  const read = (pooling: unknown) => readSentence({ modules: [], pooling, length: null, prompts: null });
+  expect(read({ pooling_mode: "cls" })).toMatchObject({ pooling: "cls", unsupported: null });
+  expect(read({ pooling_mode: ["lasttoken"] })).toMatchObject({ pooling: "last", unsupported: null });
+  expect(read({ pooling_mode: ["mean", "max"] })).toMatchObject({ pooling: null, unsupported: "mean + max" });
+  // Fields of older files beside it count for nothing.
+  const both = { pooling_mode: "cls", pooling_mode_mean_tokens: true, pooling_mode_max_tokens: true };
+  expect(read(both)).toMatchObject({ pooling: "cls", unsupported: null });
+});
+
 test("generation_config.json: one end or several", () => {
   expect(readGeneration({ eos_token_id: [1, 2], max_new_tokens: 64, do_sample: true })).toMatchObject({
     endIds: [1, 2],
