@@ -178,8 +178,8 @@ for (const [version, folder] of [
       expect(await seen(page)).toEqual({ engines: 1, models: 0, rejections: [] });
     });
 
-    // Half of the cases with each React in each run, all with both in the soak.
-    const effects = EFFECTS.filter((_, i) => isSoak || i % 2 === Number(version) % 2);
+    // A quarter of the cases with each React in each run, all with both in the soak.
+    const effects = EFFECTS.filter((_, i) => isSoak || i % 4 === Number(version) % 4);
     for (const { runner, suspense, strict } of effects)
       test(`a run in an effect is answered: ${runner}${suspense ? ", suspense" : ""}${strict ? ", strict" : ""}`, async ({
         page,
