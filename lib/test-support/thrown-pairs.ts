@@ -23,11 +23,17 @@ export function thrownPairs(folder: string, extraPath = join(ROOT, "lib/none.ts"
   const checker = program.getTypeChecker();
   const sources = program.getSourceFiles().filter((x) => paths.includes(x.fileName) || x.fileName === extraPath);
   const calls: Calls = new Map();
+  const methodCalls: MethodCalls = new Map();
   const made: ts.NewExpression[] = [];
   for (const source of sources)
     visit(source, (node) => {
       if (ts.isNewExpression(node) && node.expression.getText() === "SelvedgeError") made.push(node);
       if (!ts.isCallExpression(node)) return;
+      if (ts.isPropertyAccessExpression(node.expression)) {
+        const name = node.expression.name.text;
+        methodCalls.set(name, [...(methodCalls.get(name) ?? []), node]);
+        return;
+      }
       for (const called of declarationsOf(checker, node.expression)) {
         // A function that was passed on is known by the name of its type.
         const key = ts.isParameter(called) ? called.type?.getText() : called;
@@ -39,16 +45,22 @@ export function thrownPairs(folder: string, extraPath = join(ROOT, "lib/none.ts"
     const reason = details === undefined ? null : reasonIn(details, checker);
     if (code === undefined || reason === null) return [];
     const at = `${relative(ROOT, node.getSourceFile().fileName)} ${functionAround(node)}`;
-    return pairsOf(code, reason, { checker, calls }).map((pair) => ({ pair, at }));
+    return pairsOf(code, reason, { checker, calls, methodCalls }).map((pair) => ({ pair, at }));
   });
 }
 
 /** Calls by the function's declaration, or the name of its type. */
 type Calls = Map<ts.Node | string, readonly ts.CallExpression[]>;
+/**
+ * Calls of members by the member's name: to find the declaration of a member takes the type of its object, which for all
+ * calls is most of a check of the whole program.
+ */
+type MethodCalls = Map<string, readonly ts.CallExpression[]>;
 
 interface Known {
   readonly checker: ts.TypeChecker;
   readonly calls: Calls;
+  readonly methodCalls: MethodCalls;
 }
 
 function pairsOf(code: ts.Node, given: ts.Node, known: Known, depth = 0): string[] {
@@ -66,7 +78,11 @@ function pairsOf(code: ts.Node, given: ts.Node, known: Known, depth = 0): string
     return (codes ?? ["?"]).flatMap((x) => (reasons ?? ["?"]).map((y) => `${x} ${y}`));
   const named = ts.isVariableDeclaration(around.parent) ? around.parent : around;
   const type = ts.isVariableDeclaration(named) ? named.type?.getText() : undefined;
-  const calls = [named, type].flatMap((x) => (x === undefined ? [] : (known.calls.get(x) ?? [])));
+  const name = (named as ts.NamedDeclaration).name?.getText() ?? "";
+  const calls = [
+    ...[named, type].flatMap((x) => (x === undefined ? [] : (known.calls.get(x) ?? []))),
+    ...(known.methodCalls.get(name) ?? []).filter((x) => declarationsOf(known.checker, x.expression).includes(named)),
+  ];
   return calls.flatMap((call) => {
     const passed = (node: ts.Node): ts.Node | null => {
       const own = parameterOf(node, known.checker);
