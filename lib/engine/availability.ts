@@ -6,6 +6,7 @@ import type { BackendChoice } from "../core/choose-variant.ts";
 import type { LoadHost } from "./load-plan.ts";
 import { backend, checkOptions, deadlineMs } from "./check-options.ts";
 import type { AvailabilityOptions, SourceOptions } from "./options.ts";
+import { keyOf } from "./routes.ts";
 
 /** Cost of a model, and whether it can meet the deadline. */
 export interface Availability {
@@ -53,7 +54,7 @@ export async function assess(
   const { plan } = look;
   const { choice = null, ms = null } = plan === null ? {} : (await chooser.open()).expect(plan);
   const at = plan?.candidates.find((x) => x.backend === choice?.backend);
-  const learnt = plan && at && executor.dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
+  const learnt = plan && at && executor.dispatcher.expectedMs(keyOf(plan.identity, at.variant.id, at.backend));
   return combine(look, choice, learnt ?? ms, options.deadlineMs);
 }
 

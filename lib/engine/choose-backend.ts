@@ -22,6 +22,7 @@ import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
 import { candidateIn, decisionFor } from "./backend-chooser.ts";
 import { Measuring } from "./measuring.ts";
+import { keyOf } from "./routes.ts";
 import type { ModelRoutes } from "./routes.ts";
 import { whyRefused } from "./why-refused.ts";
 import type { BackendDecision } from "./backend-chooser.ts";
@@ -40,7 +41,7 @@ export class Comparer {
   readonly #effects: Effects;
   readonly #closed: AbortSignal;
   readonly #measurements: Measurements;
-  readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
+  readonly #onMeasured: (key: string, ms: number) => void;
   /**
    * The last measurement, bounded by the wait of a load: the next one begins then, since two at once would skew each
    * other.
@@ -52,7 +53,7 @@ export class Comparer {
     device: DeviceFacts,
     threads: number,
     closed: AbortSignal,
-    onMeasured: (identity: string, candidate: Candidate, ms: number) => void,
+    onMeasured: (key: string, ms: number) => void,
   ) {
     this.#effects = effects;
     this.#closed = closed;
@@ -183,9 +184,9 @@ export class Comparer {
   }
 
   #tell({ identity, candidates }: Plan, known: Known): void {
-    for (const candidate of candidates) {
-      const ms = known[candidate.backend];
-      if (typeof ms === "number") this.#onMeasured(identity, candidate, ms);
+    for (const { backend, variant } of candidates) {
+      const ms = known[backend];
+      if (typeof ms === "number") this.#onMeasured(keyOf(identity, variant.id, backend), ms);
     }
   }
 }

@@ -2,7 +2,6 @@
 // rejects, and sets the one timer. A step is the execution of a request on a lane: one for each run. A step keeps its
 // inputs until it is settled, so that it can be retried; schedule/recover.ts decides what to do with a step whose lane
 // failed.
-import type { BackendName } from "../rpc/backend.ts";
 import { isServer } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
 import { codeOf, fromWireError, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -13,7 +12,7 @@ import type { Phase } from "../pool/lane-options.ts";
 import type { Feeds, Ran, RanItem } from "../rpc/messages.ts";
 import { toResult } from "./result.ts";
 import type { Attempt, RunResult } from "./result.ts";
-import { keyOf, messageFor } from "./routes.ts";
+import { messageFor } from "./routes.ts";
 import type { ModelRoute, Work } from "./routes.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
 import { PRIORITIES } from "../schedule/events.ts";
@@ -80,9 +79,9 @@ export class Dispatcher {
     return { queued, running: this.#steps.size - queued };
   }
 
-  /** Returns the estimated time of one request on this device; null where it never ran here. */
-  expectedMs(identity: string, variant: string, backend: BackendName): number | null {
-    return this.#estimate.ms(keyOf(identity, variant, backend), 1) ?? null;
+  /** Returns the estimated time of one request by a route's key; null where it never ran there. */
+  expectedMs(key: string): number | null {
+    return this.#estimate.ms(key, 1) ?? null;
   }
 
   /**
@@ -158,9 +157,9 @@ export class Dispatcher {
     this.#tell({ type: "loaded", modelId, ms, lane });
   }
 
-  /** Records the time of one request, measured when the backend of its model was chosen. */
-  measured(identity: string, variant: string, backend: BackendName, ms: number): void {
-    this.#tell({ type: "measured", key: keyOf(identity, variant, backend), ms });
+  /** Records the time of one request: of a measured backend, or of the server at `endpoint` that answered its golden. */
+  measured(key: string, ms: number, endpoint?: string | null): void {
+    this.#tell({ type: "measured", key, ms, endpoint });
   }
 
   /** Rejects all queued steps of one model; running ones may finish, but are not retried. */

@@ -135,8 +135,8 @@ export class Engine extends AsyncDisposes {
       }),
       chooser: new BackendChooser(
         (Comparer) =>
-          new Comparer(effects, device, threads, closed, (identity, { variant, backend }, ms) => {
-            executor.dispatcher.measured(identity, variant.id, backend, ms);
+          new Comparer(effects, device, threads, closed, (key, ms) => {
+            executor.dispatcher.measured(key, ms);
           }),
       ),
       results: new LazyResults(effects, options.results, options.onLog),

@@ -22,7 +22,7 @@ export class RemoteCheck implements AnswerCheck {
   readonly #candidate: RemoteCandidate;
   readonly #isVerified: boolean;
   readonly #isHeld: () => boolean;
-  readonly #onMeasured: (ms: number) => void;
+  readonly #onMeasured: (ms: number, endpoint: string | null) => void;
   #variant: string | null = null;
   /** Number of checks that run. */
   #running = 0;
@@ -36,7 +36,7 @@ export class RemoteCheck implements AnswerCheck {
     candidate: RemoteCandidate,
     isVerified: boolean,
     isHeld: () => boolean,
-    onMeasured: (ms: number) => void,
+    onMeasured: (ms: number, endpoint: string | null) => void,
   ) {
     this.#loader = loader;
     this.#candidate = candidate;
@@ -54,18 +54,18 @@ export class RemoteCheck implements AnswerCheck {
    * Compares the answer of a server that a lane has just connected to. All servers must have the same variant.
    * @throws SelvedgeError `remote-failed` with the reason `other-model`
    */
-  async loaded(run: RunItems): Promise<void> {
+  async loaded(run: RunItems, endpoint: string | null): Promise<void> {
     if (this.#isVerified) return;
     if (this.#running === 0 && !this.#isHeld()) this.#variant = null;
     this.#running += 1;
     try {
-      await this.#compare(run);
+      await this.#compare(run, endpoint);
     } finally {
       this.#running -= 1;
     }
   }
 
-  async #compare(run: RunItems): Promise<void> {
+  async #compare(run: RunItems, endpoint: string | null): Promise<void> {
     const { goldens } = this.#candidate;
     if (goldens.length === 0) throw this.#refusal("the bundle has no golden to check that");
     const known = goldens.filter(({ variant }) => this.#variant === null || variant === this.#variant);
@@ -89,7 +89,7 @@ export class RemoteCheck implements AnswerCheck {
         if (this.#variant !== null && this.#variant !== variant)
           throw this.#refusal(`it is the variant "${variant}", and another server has "${this.#variant}"`);
         this.#variant = variant;
-        this.#onMeasured(ran.preprocessMs + ran.runMs + ran.decodeMs);
+        this.#onMeasured(ran.preprocessMs + ran.runMs + ran.decodeMs, endpoint);
         return;
       }
       fault ||= `${variant}: ${why}`;

@@ -186,6 +186,18 @@ test("servers that have two variants of a model are not both used, whichever ans
   expect(new Set(answers.map(String))).toEqual(new Set([String([first, first === "f32" ? 2 : 3])]));
 });
 
+test("the first request goes to the server that answered its golden sooner (placement-golden)", async () => {
+  const remote = { endpoints: [URL_A, URL_B] };
+  const scene = await stage({ placement: "remote", remote, ...goldenBundle({ f32: 2 }) });
+  scene.server.ms = 400;
+  const model = await load(scene);
+  // In short steps: idle workers end after minutes, and the golden's files are read in real time.
+  while (scene.server.bodies.length === 0 || scene.other.bodies.length === 0) await scene.pass(10);
+  await scene.pass(1_000);
+  const { info } = await scene.world.finish(scene.run(model, 1));
+  expect(info.endpoint).toBe(URL_B);
+});
+
 test("a server may change to another variant of the bundle once none has the one before it", async () => {
   const scene = await stage({
     placement: "remote",

@@ -46,6 +46,8 @@ export class RemoteLoad {
   readonly #loader: Loader;
   readonly #candidate: RemoteCandidate;
   readonly #check: RemoteCheck;
+  /** Key of the estimates of its servers. */
+  readonly #key: string;
   /** Ends what goes on in the background: with the load, the model and the engine. */
   readonly #stop: AbortController;
   #connecting: Promise<LoadMessage> | null = null;
@@ -74,13 +76,14 @@ export class RemoteLoad {
     this.#loader = loader;
     this.#candidate = candidate;
     const { identity, name } = loader.plan;
+    this.#key = keyOf(identity, candidate.variant.id, candidate.backend);
     const { model = name, version, verified = false } = options.models?.[name] ?? {};
     const isHeld = (): boolean => {
       const modelId = this.#message?.modelId ?? -1;
       return host.executor.pool.usual("remote").some(({ held }) => held.get(modelId)?.isReady === true);
     };
-    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, (ms) => {
-      host.executor.dispatcher.measured(identity, candidate.variant.id, "remote", ms);
+    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, (ms, endpoint) => {
+      host.executor.dispatcher.measured(this.#key, ms, endpoint);
     });
     loader.servers = {
       routes: [],
@@ -236,9 +239,8 @@ export class RemoteLoad {
   routeOf(why: Why): ModelRoute {
     const { effects } = this.#host;
     const check = this.#check;
-    const key = keyOf(this.#loader.plan.identity, this.#candidate.variant.id, "remote");
     return {
-      ...{ backend: "remote", key, why, costMs: this.#options.costMs ?? COST_MS },
+      ...{ backend: "remote", key: this.#key, why, costMs: this.#options.costMs ?? COST_MS },
       get variant() {
         return check.variant;
       },

@@ -408,7 +408,7 @@ export class Lane {
       const loaded = await client.load(message, bound).finally(() => {
         clock.stop();
       });
-      await message.check?.loaded((items) => client.run({ modelId, items }, bound));
+      await message.check?.loaded((items) => client.run({ modelId, items }, bound), this.endpoint);
       return loaded;
     });
     const loaded: Loaded = {

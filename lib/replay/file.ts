@@ -56,7 +56,7 @@ const event = v.variant("type", [
   v.looseObject({ type: v.literal("cancelled"), id }),
   v.looseObject({ type: v.literal("ended"), lane: word, batch: id, ms: v.nullable(cost) }),
   v.looseObject({ type: v.literal("loaded"), modelId: id, ms: cost, lane: v.optional(word) }),
-  v.looseObject({ type: v.literal("measured"), key: word, ms: cost }),
+  v.looseObject({ type: v.literal("measured"), key: word, ms: cost, endpoint: v.nullish(v.string()) }),
   v.looseObject({
     type: v.literal("unavailable"),
     lane: word,

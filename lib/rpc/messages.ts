@@ -62,8 +62,11 @@ export type RunItems = (items: readonly Feeds[]) => Promise<Ran>;
 export interface AnswerCheck {
   /** Error of a model that computed wrongly, which lanes throw in place of a load or a run; null before. */
   readonly refused: Error | null;
-  /** Checks a model that a lane has just loaded, before any request runs there; the load fails as it does. */
-  loaded(run: RunItems): Promise<void>;
+  /**
+   * Checks a model that a lane has just loaded, before any request runs there; the load fails as it does. `endpoint` is
+   * the address of the lane's server, null on this device.
+   */
+  loaded(run: RunItems, endpoint: string | null): Promise<void>;
   /** Checks a batch that a lane has just run, which fails as it does; null where there is nothing to wait for. */
   answered(items: readonly Feeds[], ran: Ran, run: RunItems): Promise<void> | null;
 }

@@ -96,8 +96,16 @@ export type SchedulerEvent =
       readonly modelId: number | null;
       readonly untilMs: number | null;
     }
-  /** One row was measured when the backend was chosen; ignored once runs were measured. */
-  | { readonly type: "measured"; readonly key: string; readonly ms: number }
+  /**
+   * One row was measured when the backend was chosen, or when the server at `endpoint` answered its golden; ignored once
+   * runs were measured.
+   */
+  | {
+      readonly type: "measured";
+      readonly key: string;
+      readonly ms: number;
+      readonly endpoint?: LaneView["endpoint"];
+    }
   /** Time has passed, or a lane became free. */
   | { readonly type: "tick" };
 

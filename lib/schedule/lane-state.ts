@@ -145,18 +145,19 @@ export class Lanes {
     this.#batches.set(lane, [...this.on(lane), batch]);
     // Until its end is known it counts as late.
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
-    this.note(USED + batch.key, this.#countOf(batch.route));
-    this.#noteUse(batch, now);
+    this.#noteUse(batch.key, batch.route.key, now);
   }
 
-  #noteUse({ key, route }: Batch, now: number): void {
-    this.note(route.key, now);
+  /** Records that a model starts or ends, or was measured, by the keys of an estimate and of its route. */
+  #noteUse(key: string, routeKey: string, now: number): void {
+    this.note(routeKey, now);
     this.note(key, now);
+    this.note(USED + key, this.#countOf(routeKey));
   }
 
   /** Records a step as it arrives, also one that is rejected. */
   arrived({ routes }: Step): void {
-    for (const route of routes) this.note(STEPS + route.key, this.#countOf(route) + 1);
+    for (const route of routes) this.note(STEPS + route.key, this.#countOf(route.key) + 1);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -173,7 +174,7 @@ export class Lanes {
     }
     if (batch === undefined) return;
     const { key, route, rows, shape = null, isTrial = false } = batch;
-    this.#noteUse(batch, now);
+    this.#noteUse(key, route.key, now);
     if (isTrial) this.#endTrial(batch, ms, now);
     // A single row that ran out of memory is no evidence about batches.
     if (ms !== null && (ms < Infinity || rows > 1)) {
@@ -204,9 +205,15 @@ export class Lanes {
       for (const batch of batches) if (batch.route.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
   }
 
-  /** Records the time of one row, measured when the backend was chosen. */
-  measured(key: string, ms: number): void {
+  /** Records the time of one row, measured when the backend was chosen, or when a server answered its golden. */
+  measured({ key, ms, endpoint }: SchedulerEvent & { type: "measured" }, now: number): void {
     if (this.#estimate.ms(key, 1) === undefined) this.#estimate.learn(key, 1, ms);
+    const own = keyOn({ kind: "usual", endpoint }, { key });
+    if (own === key || this.#notedMs.has(own)) return;
+    // In place of that of an earlier page, which counts for nothing.
+    this.#estimate.forget(own);
+    this.#estimate.learn(own, 1, ms, now);
+    this.#noteUse(own, key, now);
   }
 
   /** Returns the load time of a model. */
@@ -309,13 +316,13 @@ export class Lanes {
   }
 
   /** Number of steps of a route that arrived. */
-  #countOf({ key }: Route): number {
-    return this.#notedMs.get(STEPS + key) ?? 0;
+  #countOf(routeKey: string): number {
+    return this.#notedMs.get(STEPS + routeKey) ?? 0;
   }
 
   /** Number of steps of a route since its last use by the key of an estimate. */
   #stepsSince(key: string, route: Route): number {
-    return this.sinceMs(USED + key, this.#countOf(route));
+    return this.sinceMs(USED + key, this.#countOf(route.key));
   }
 
   /**
@@ -366,7 +373,7 @@ export class Lanes {
 }
 
 /** Returns the key of the estimate of a route on a lane: each server, and each kind of lane, has its own. */
-function keyOn({ kind, endpoint }: LaneView, { key }: Route): string {
+function keyOn({ kind, endpoint }: Pick<LaneView, "kind" | "endpoint">, { key }: Pick<Route, "key">): string {
   const own = kind === "usual" ? endpoint : kind;
   return own == null ? key : `${key} ${own}`;
 }

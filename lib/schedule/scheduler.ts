@@ -154,7 +154,7 @@ export class Scheduler {
     else if (type === "ended") this.#lanes.end(event, now, lanes);
     else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms, event.lane);
     else if (type === "unavailable") this.#lanes.backOffs.add(event.lane, event.modelId, event.untilMs, now);
-    else if (type === "measured") this.#lanes.measured(event.key, event.ms);
+    else if (type === "measured") this.#lanes.measured(event, now);
     else this.#tick(now, lanes, out);
     this.onEvent?.(event, now, lanes, out);
     return out;

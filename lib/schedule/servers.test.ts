@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { StageLane } from "../test-support/schedule-fixtures.ts";
-import type { Route } from "./events.ts";
+import type { Route, SchedulerEvent } from "./events.ts";
 
 const DEVICE: Route = { backend: "wasm", modelId: 1, key: "m1" };
 const SERVER: Route = { backend: "remote", modelId: 2, key: "m2", costMs: 100 };
@@ -96,6 +96,44 @@ test("a server is asked by what this device can't do, too, and learnt of once (p
   const found = Array.from({ length: 400 }, (_, i) => stage.fates.get(i)?.lane);
   expect(found.filter((x, i) => i % 9 === 0 && x !== "a")).toEqual([]);
   expect(found.filter((x, i) => i % 9 !== 0 && x === "a").length).toBeLessThan(10);
+});
+
+describe("the time in which a server answered its golden", () => {
+  const measured = (id: string, ms: number): SchedulerEvent => {
+    return { type: "measured", key: SERVER.key, ms, endpoint: `https://${id}.test` };
+  };
+  const COSTS: Record<string, number> = { "wasm-0": 500, slow: 2_000, fast: 30 };
+  const lanes = (): StageLane[] => [lane("wasm-0"), server("slow"), server("slow"), server("fast")];
+
+  test("is that server's from the first request on (placement-golden)", () => {
+    for (const dueMs of [Infinity, 400]) {
+      const stage = new Stage(lanes(), (_model, _rows, on) => COSTS[on] ?? 0);
+      stage.teach(1, [1]);
+      for (const id of ["slow", "fast"]) stage.tell(measured(id, COSTS[id] ?? 0));
+      stage.arrives(step(0, { routes: [SERVER], dueMs }));
+      stage.play();
+      expect(stage.fates.get(0)?.lane).toBe("fast");
+    }
+  });
+
+  test("keeps requests on a device that is faster (placement-golden)", () => {
+    const stage = new Stage(lanes().slice(0, 3), (_model, _rows, on) => COSTS[on] ?? 0);
+    stage.teach(1, [1]);
+    stage.tell(measured("slow", 2_000));
+    for (let i = 0; i < 9; i += 1) stage.arrives(step(i, { routes: [DEVICE, SERVER], arrivedMs: i * 20_000 }));
+    stage.play();
+    expect([...stage.fates.values()].map((x) => x.lane)).toEqual(new Array(9).fill("wasm-0"));
+  });
+
+  test("replaces that of an earlier page, and not that of this page's runs (placement-golden)", () => {
+    const stage = new Stage(lanes(), (_model, _rows, on) => COSTS[on] ?? 0);
+    const own = `${SERVER.key} https://fast.test`;
+    for (let i = 0; i < 3; i += 1) stage.estimate.learn(own, 1, 5_000);
+    stage.tell(measured("fast", 30));
+    expect(stage.estimate.ms(own, 1)).toBe(30);
+    stage.tell(measured("fast", 900));
+    expect(stage.estimate.ms(own, 1)).toBe(30);
+  });
 });
 
 describe("a side that is always worse", () => {

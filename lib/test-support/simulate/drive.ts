@@ -1,5 +1,6 @@
 // The real scheduler on a workload: the part of dispatcher.ts, without workers. Runs take as long as the workload
 // specifies, times are read from clocks of its resolution, and decisions take effect at once.
+import { isServer } from "../../core/device.ts";
 import { Estimate } from "../../schedule/cost-estimate.ts";
 import { Scheduler } from "../../schedule/scheduler.ts";
 import type { Decision, LaneView, Route, SchedulerEvent } from "../../schedule/events.ts";
@@ -53,17 +54,18 @@ class Drive {
     this.#random = new Random(seed);
     const held = new Map(workload.models.map((_, i) => [i, { states: new Map<number, number>() }]));
     this.#lanes = workload.lanes.map((backend, i): LaneView => {
-      return { id: `${i}`, backend, kind: "usual", isOpen: true, held };
+      return { id: `${i}`, backend, endpoint: endpointOf(backend), kind: "usual", isOpen: true, held };
     });
   }
 
   run(): Driven {
     const { jobs, models, lanes, isLearned } = this.#workload;
-    // As the engine does when it loads a model: one row is measured on each backend.
+    // As the engine does when it loads a model: one row is measured on each backend, and on the server.
     for (const [model, { msOn }] of models.entries())
       for (const backend of new Set(lanes)) {
         const ms = this.#read(msOn[backend]?.(1) ?? 0);
-        if (msOn[backend] !== undefined) this.#tell({ type: "measured", key: keyOf(model, backend), ms });
+        if (msOn[backend] === undefined) continue;
+        this.#tell({ type: "measured", key: keyOf(model, backend), ms, endpoint: endpointOf(backend) });
       }
     if (isLearned) for (const model of models.keys()) this.#play(this.#lesson(model));
     this.#fromMs = this.#now;
@@ -187,6 +189,10 @@ class Drive {
     this.#tell({ type: "ended", lane: `${lane}`, batch, ms: this.#read(endMs) - this.#read(startMs) });
     if (staged !== undefined && isEmpty) this.#tell({ type: "ended", lane: `${lane}`, batch: staged.batch, ms: null });
   }
+}
+
+function endpointOf(backend: string): string | null {
+  return isServer({ backend }) ? "https://server.test" : null;
 }
 
 function keyOf(model: number, backend: string): string {
