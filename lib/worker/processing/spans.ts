@@ -40,8 +40,33 @@ interface Unit {
   readonly end: number;
 }
 
-/** Finds the place of each token, special ones excluded. */
+/** Finds the place of each token, special ones excluded; those of a character's bytes have the character's place. */
 export function alignTokens(text: string, tokens: readonly string[], style: TokenStyle): Span[] {
+  const whole = style.isBytes ? tokens.map((token) => ({ token, count: 1 })) : withCharacters(tokens);
+  const words = whole.map((x) => x.token);
+  return alignWords(text, words, style).flatMap((span, i) => Array.from({ length: whole[i]?.count ?? 1 }, () => span));
+}
+
+/** A byte of a character that the vocabulary lacks. */
+const BYTE = /^<0x([0-9A-F]{2})>$/;
+
+/** Puts characters in place of the bytes that some vocabularies write them by, with the number of their tokens. */
+function withCharacters(tokens: readonly string[]): { readonly token: string; readonly count: number }[] {
+  const found: { token: string; count: number }[] = [];
+  for (let i = 0; i < tokens.length;) {
+    const byte = Number.parseInt(BYTE.exec(tokens[i] ?? "")?.[1] ?? "0", 16);
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    const bytes = tokens.slice(i, i + length).map((x) => BYTE.exec(x)?.[1]);
+    const isWhole = bytes.length === length && bytes.every((x) => x !== undefined);
+    const codes = Uint8Array.from(bytes, (x) => Number.parseInt(x ?? "0", 16));
+    const [token, count] = isWhole ? [new TextDecoder().decode(codes), length] : [tokens[i] ?? "", 1];
+    found.push({ token, count });
+    i += count;
+  }
+  return found;
+}
+
+function alignWords(text: string, tokens: readonly string[], style: TokenStyle): Span[] {
   const units = style.isBytes ? byteUnits(text) : foldedUnits(text);
   const keys = tokens.map((x) => keysOf(x, style));
   let at = 0;

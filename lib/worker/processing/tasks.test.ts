@@ -175,6 +175,16 @@ describe("places of tokens", () => {
     expect(spans.map((x) => text.slice(...x))).toEqual(["Ünïted", "Café", ",", "na", "ïve"]);
   });
 
+  test("the bytes of a character that the vocabulary lacks have its place", () => {
+    const bytes = ["<0xED>", "<0x95>", "<0x9C>", "<0xEA>", "<0xB5>", "<0xAD>"];
+    const text = "a 한국 b";
+    const spans = alignTokens(text, ["▁a", "▁", ...bytes, "▁b"], { ...style, prefix: "" });
+    expect(spans.slice(2).map((x) => text.slice(...x))).toEqual(["한", "한", "한", "국", "국", "국", "b"]);
+    // Cut in a character, its first bytes have no place of their own.
+    const cut = alignTokens(text, ["▁a", "▁", ...bytes.slice(0, 5)], { ...style, prefix: "" });
+    expect(cut.slice(2, 5).map((x) => text.slice(...x))).toEqual(["한", "한", "한"]);
+  });
+
   test("a mark of a word's begin alone covers nothing of the word where it is the white space", () => {
     const spans = (marksSpace: boolean) =>
       alignTokens("in Bern", ["▁in", "▁", "B", "ern"], { ...style, prefix: "", marksSpace });

@@ -180,3 +180,35 @@ test("a pair with an empty second text keeps the marks of both, also where it is
   expect(row("the cat sat the cat", 5)).toEqual([Int32Array.of(2, 4, 5, 3, 3), [0, 0, 0, 0, 1]]);
   expect(row("", 8)).toEqual([Int32Array.of(2, 3, 3), [0, 0, 1]]);
 });
+
+test("a single text has the token types of its template, as Funnel's and XLNet's", () => {
+  const json = JSON.parse(TOKENIZER) as { post_processor: { single: { SpecialToken?: { type_id: number } }[] } };
+  const [first] = json.post_processor.single;
+  if (first?.SpecialToken !== undefined) first.SpecialToken.type_id = 2;
+  const assets = { "tokenizer.json": JSON.stringify(json) };
+  const types = read(ids, ["the cat", "the cat sat the cat sat the"], assets)?.["token_type_ids"]?.data;
+  expect(types).toEqual(BigInt64Array.of(2n, 0n, 0n, 0n, 0n, 0n, 2n, 0n, 0n, 0n, 0n, 0n));
+});
+
+test("a tokenizer that truncates at the left keeps the end of a text, of both texts of a pair, and their places", () => {
+  const left = { ...(JSON.parse(TOKENIZER) as object), truncation: { direction: "Left", max_length: 512 } };
+  const assets = { "tokenizer.json": JSON.stringify(left) };
+  const rowOf = (text: string): number[] => Array.from(read(ids, [text], assets)?.["input_ids"]?.data ?? [], Number);
+  expect(rowOf("the cat sat the cat cats")).toEqual([2, 4, 5, 5, 6, 3]);
+  expect(rowOf(`${"sat ".repeat(50_000)}the cat cats`)).toEqual([2, 4, 5, 5, 6, 3]);
+  expect(rowOf(joinPair({ text: "the cat sat", pair: "sat the" }) as string)).toEqual([2, 5, 7, 3, 4, 3]);
+  const long = `${"sat ".repeat(50_000)}the cat cats`;
+  const spans = createTextReaders([ids, ...others], assets)["input_ids"]?.tokens(long)?.spans;
+  expect(spans?.map((x) => x && long.slice(...x))).toEqual([null, "the", "cat", "cat", "s", null]);
+});
+
+test("a word that a model of whole words does not know is its unknown token, or refused without one", () => {
+  const model = { type: "WordLevel", unk_token: "[UNK]", vocab: { "[PAD]": 0, "[UNK]": 1, cat: 2 } };
+  const json = { ...(JSON.parse(TOKENIZER) as object), post_processor: null, model, added_tokens: [] };
+  const rowOf = (x: object): unknown =>
+    read({ ...ids, dtype: "int32" }, ["cat Zürich"], { "tokenizer.json": JSON.stringify(x) })?.["input_ids"]?.data;
+  expect(rowOf(json)).toEqual(Int32Array.of(2, 1));
+  expect(() => rowOf({ ...json, model: { ...model, unk_token: null } })).toThrow(
+    /"input_ids".*no token for.*unk_token/,
+  );
+});

@@ -7,9 +7,10 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { arrayOver } from "../../core/tensor.ts";
 import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
-import { readCharsmap } from "./charsmap.ts";
 import { alignTokens } from "./spans.ts";
-import type { TextTokens, TokenStyle } from "./spans.ts";
+import type { Span, TextTokens, TokenStyle } from "./spans.ts";
+import { useOwnParts } from "./tokenizer-parts.ts";
+import type { TokenizerParts } from "./tokenizer-parts.ts";
 
 /** Reads the texts of one input. */
 export interface TextReader {
@@ -48,8 +49,8 @@ interface Encoder {
 /** Tokens of a row. */
 interface Encoded {
   readonly ids: readonly number[];
-  /** The text that each belongs to; null where all are of one text. */
-  readonly types: readonly number[] | null;
+  /** The token type of each: as a rule the text of a pair that it belongs to. */
+  readonly types: readonly number[];
 }
 
 /** Creates the reader of one input; parses the tokenizer's file with the first text. */
@@ -68,9 +69,7 @@ function createTextReader(
     ...(spec.mask === undefined
       ? []
       : [{ name: spec.mask, of: ({ ids }: Encoded, at: number) => Number(at < ids.length) }]),
-    ...(spec.types === undefined
-      ? []
-      : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types?.[at] ?? 0 }]),
+    ...(spec.types === undefined ? [] : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types[at] ?? 0 }]),
   ];
   const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
   // A longer text would lose its last special token.
@@ -111,35 +110,52 @@ function encoderOf(
   let json: TokenizerJson;
   try {
     json = JSON.parse(file) as TokenizerJson;
-    tokenizer = new Tokenizer(json, {});
-    useCharsmaps(tokenizer.normalizer, json.normalizer);
+    // Of a model of whole words the library reads the unknown token here.
+    tokenizer = new Tokenizer(json, { unk_token: json.model?.unk_token });
+    useOwnParts(tokenizer, json);
   } catch (error) {
     const why = error instanceof Error ? ` (${error.message})` : "";
     throw broken(name, asset, `is not a tokenizer.json that this release reads${why}`, error);
   }
   const style = styleOf(json);
+  const end = json.truncation?.direction === "Left" ? "end" : "begin";
+  const encode = (row: string): Encoded => {
+    const [text, pair] = splitPair(row);
+    if (pair !== null) return encodePair(tokenizer, text, pair, { maxLength, end });
+    const read = partOf(tokenizer, text, { maxLength, end });
+    if (read.ids.length <= maxLength) return read;
+    const { ids, before, after } = splitMarks(tokenizer, read);
+    const kept = Math.max(0, maxLength - before - after);
+    const tokens = ids.length - before - after;
+    const pick = (list: readonly number[]): number[] =>
+      [
+        ...list.slice(0, before),
+        ...(end === "begin" ? list.slice(before, before + kept) : list.slice(before + tokens - kept, before + tokens)),
+        ...list.slice(before + tokens),
+      ].slice(0, maxLength);
+    return { ids: pick(ids), types: pick(read.types) };
+  };
   return {
     encode: (row) => {
-      const [text, pair] = splitPair(row);
-      if (pair !== null) return encodePair(tokenizer, text, pair, maxLength);
-      const begun = beginning(tokenizer, text, maxLength);
-      if (begun.ids.length <= maxLength) return { ids: begun.ids, types: null };
-      const { ids, after } = splitMarks(tokenizer, begun);
-      return {
-        ids: [...ids.slice(0, Math.max(0, maxLength - after.length)), ...after].slice(0, maxLength),
-        types: null,
-      };
+      const encoded = encode(row);
+      if (!encoded.ids.every(isId)) throw broken(name, asset, "has no token for what it does not know (unk_token)");
+      return encoded;
     },
     tokens: (row) => {
       const [whole, pair] = splitPair(row);
       if (pair !== null) return null;
-      const { text, before, after } = splitMarks(tokenizer, beginning(tokenizer, whole, maxLength));
-      const pieces = tokenizer.tokenize(text).slice(0, Math.max(0, maxLength - after.length - before));
-      const words = pieces.map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
+      const read = partOf(tokenizer, whole, { maxLength, end });
+      const { text, before, after } = splitMarks(tokenizer, read);
+      const all = tokenizer.tokenize(text);
+      const from = end === "begin" ? 0 : Math.max(0, all.length - Math.max(0, maxLength - after - before));
+      const to = from + Math.max(0, maxLength - after - before);
+      const words = all.slice(from, to).map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
       const empty = (count: number): null[] => Array.from({ length: count }, () => null);
+      const cut = end === "begin" ? 0 : whole.length - text.length;
+      const spans = alignTokens(text, all.slice(0, to), style).slice(from);
       return {
         text: whole,
-        spans: [...empty(before), ...alignTokens(text, pieces, style), ...empty(after.length)],
+        spans: [...empty(before), ...spans.map(([a, b]): Span => [a + cut, b + cut]), ...empty(after)],
         words: [...empty(before).map(() => ""), ...words],
         marksParts: style.prefix !== "",
         unknown: style.unknown,
@@ -151,12 +167,12 @@ function encoderOf(
 }
 
 /** The fields of a tokenizer.json that are read here. */
-interface TokenizerJson {
+interface TokenizerJson extends TokenizerParts {
   readonly padding?: { readonly pad_id?: number } | null;
-  readonly normalizer?: NormalizerPart | null;
+  readonly truncation?: { readonly direction?: string } | null;
   readonly decoder?: JsonPart | null;
-  readonly pre_tokenizer?: (JsonPart & { readonly pretokenizers?: readonly JsonPart[] }) | null;
   readonly model?: {
+    readonly byte_fallback?: boolean | null;
     readonly continuing_subword_prefix?: string | null;
     readonly end_of_word_suffix?: string | null;
     readonly unk_token?: string | null;
@@ -164,24 +180,6 @@ interface TokenizerJson {
     readonly unk_id?: number | null;
     readonly vocab?: Readonly<Record<number, readonly [string, number] | undefined>>;
   } | null;
-}
-
-/** A normalizer or a list of them. */
-interface NormalizerPart {
-  readonly type?: string;
-  readonly normalizers?: readonly NormalizerPart[];
-  readonly precompiled_charsmap?: string | null;
-}
-
-/** Has the library's normalizers apply the maps of their file. */
-function useCharsmaps(normalizer: unknown, part: NormalizerPart | null | undefined): void {
-  if (typeof normalizer !== "function" || part == null) return;
-  if (part.type === "Precompiled" && typeof part.precompiled_charsmap === "string") {
-    const normalize = readCharsmap(part.precompiled_charsmap);
-    if (normalize !== null) Object.assign(normalizer, { normalize });
-  }
-  const inner: unknown = Reflect.get(normalizer, "normalizers");
-  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useCharsmaps(x, part.normalizers?.[i]);
 }
 
 /** A decoder or a list of them. */
@@ -221,21 +219,27 @@ function joinWords(tokenizer: Tokenizer, words: readonly string[]): string {
   return tokenizer.decoder === null ? words.join(" ") : tokenizer.decoder.decode([...words]);
 }
 
-/** A text as far as it was read, and its ids: `before` special tokens, those of the text, and the special ones `after`. */
-interface MarkedText {
+/** The part of a text that was read, with its tokens. */
+interface ReadText extends Encoded {
   readonly text: string;
-  readonly ids: readonly number[];
-  readonly before: number;
-  readonly after: readonly number[];
 }
 
-/** Finds the special tokens at both ends of a text. */
-function splitMarks(tokenizer: Tokenizer, { text, ids }: Pick<MarkedText, "text" | "ids">): MarkedText {
+/** Which tokens of a text that is too long are kept, and how many there may be. */
+interface Cut {
+  readonly maxLength: number;
+  readonly end: "begin" | "end";
+}
+
+/** Counts the special tokens before and after a text's own. */
+function splitMarks(
+  tokenizer: Tokenizer,
+  { text, ids }: Pick<ReadText, "text" | "ids">,
+): { readonly text: string; readonly ids: readonly number[]; readonly before: number; readonly after: number } {
   const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
   const marks = ids.length - bare.length;
   let before = 0;
   while (before < marks && bare.some((id, i) => id !== ids[before + i])) before += 1;
-  return { text, ids, before, after: ids.slice(before + bare.length) };
+  return { text, ids, before, after: marks - before };
 }
 
 /** A text in place of an empty one, whose tokens are left out. */
@@ -245,8 +249,8 @@ const PLACEHOLDER = "a";
  * Encodes a pair into at most `maxLength` tokens; of the longer text tokens are left out first, special tokens are kept
  * ("longest_first" of transformers).
  */
-function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, maxLength: number): Encoded {
-  const cut = (x: string): string => beginning(tokenizer, x, maxLength).text;
+function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, { maxLength, end }: Cut): Encoded {
+  const cut = (x: string): string => partOf(tokenizer, x, { maxLength, end }).text;
   const isEmpty = wholePair === "";
   // The tokenizer takes an empty text for none, and leaves out the marks of a pair.
   const [text, pair] = [cut(whole), isEmpty ? PLACEHOLDER : cut(wholePair)];
@@ -259,28 +263,35 @@ function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, maxL
   // The order is marks, text, marks, pair, marks; the first marks and the last ones are as many as in a single text.
   const single = a === 0 ? PLACEHOLDER : text;
   const { before, after } = splitMarks(tokenizer, { text: single, ids: tokenizer.encode(single).ids });
-  const secondAt = ids.length - b - after.length;
+  const secondAt = ids.length - b - after;
   let [keepA, keepB] = [a, isEmpty ? 0 : b];
   for (let over = ids.length - b + keepB - maxLength; over > 0 && keepA + keepB > 0; over -= 1)
     if (keepA > keepB || (keepA === keepB && a <= b)) keepA -= 1;
     else keepB -= 1;
+  const kept = (list: readonly number[], from: number, count: number, keep: number): readonly number[] =>
+    end === "begin" ? list.slice(from, from + keep) : list.slice(from + count - keep, from + count);
   const pick = (list: readonly number[]): number[] => [
-    ...list.slice(0, before + keepA),
-    ...list.slice(before + a, secondAt + keepB),
+    ...list.slice(0, before),
+    ...kept(list, before, a, keepA),
+    ...list.slice(before + a, secondAt),
+    ...kept(list, secondAt, b, keepB),
     ...list.slice(secondAt + b),
   ];
   return { ids: pick(ids), types: pick(types) };
 }
 
 /**
- * Encodes as much of a text as `maxLength` tokens need: for a long one a prefix, which grows until it has twice as
- * many, so that no token that is kept lies near the cut.
+ * Encodes as much of a text as `maxLength` tokens need: of a long one its begin, or its end, which grows until it has
+ * twice as many, so that no token that is kept lies near the cut.
  */
-function beginning(tokenizer: Tokenizer, whole: string, maxLength: number): { text: string; ids: number[] } {
+function partOf(tokenizer: Tokenizer, whole: string, { maxLength, end }: Cut): ReadText {
   for (let characters = PIECE_CHARACTERS * maxLength + 1_000; ; characters *= 4) {
-    const text = characters >= whole.length ? whole : whole.slice(0, characters).replace(/[\ud800-\udbff]$/, "");
-    const { ids } = tokenizer.encode(text);
-    if (text.length === whole.length || ids.length > 2 * maxLength) return { text, ids };
+    const isWhole = characters >= whole.length;
+    const begun = end === "begin" ? whole.slice(0, characters) : whole.slice(-characters);
+    // Half of a surrogate pair is no character.
+    const text = isWhole ? whole : begun.replace(end === "begin" ? /[\ud800-\udbff]$/ : /^[\udc00-\udfff]/, "");
+    const { ids, token_type_ids: types } = tokenizer.encode(text, { return_token_type_ids: true });
+    if (isWhole || ids.length > 2 * maxLength) return { text, ids, types };
   }
 }
 

@@ -1,0 +1,185 @@
+// Parts of a tokenizer.json that `@huggingface/tokenizers` 0.2 computes otherwise than the library in Rust, which
+// repositories are made with; that one's arithmetic is here. Without it, words with letters outside ASCII are split
+// ("Whitespace"), separators stay ("Split"), an unknown word is padding ("WordLevel"), and a pair loses its second text
+// (a GPT-2's post-processor). A part that the library does not know at all is refused by it.
+import type { Tokenizer } from "@huggingface/tokenizers";
+import { readCharsmap } from "./charsmap.ts";
+
+/** The parts of a tokenizer.json that are read here. */
+export interface TokenizerParts {
+  readonly normalizer?: NormalizerPart | null;
+  readonly pre_tokenizer?: PreTokenizerPart | null;
+  readonly post_processor?: PostProcessorPart | null;
+  readonly model?: { readonly type?: string; readonly byte_fallback?: boolean | null } | null;
+}
+
+/** A normalizer or a list of them. */
+interface NormalizerPart {
+  readonly type?: string;
+  readonly normalizers?: readonly NormalizerPart[];
+  readonly precompiled_charsmap?: string | null;
+}
+
+/** A pre-tokenizer or a list of them. */
+interface PreTokenizerPart {
+  readonly type?: string;
+  readonly pretokenizers?: readonly PreTokenizerPart[];
+  readonly behavior?: string;
+  readonly invert?: boolean;
+  readonly individual_digits?: boolean;
+  readonly length?: number;
+}
+
+/** A post-processor or a list of them. */
+interface PostProcessorPart {
+  readonly type?: string;
+  readonly processors?: readonly PostProcessorPart[];
+}
+
+/** A text after the special tokens were added; the second text of a pair where no part has joined it. */
+interface Processed {
+  readonly tokens: readonly string[];
+  readonly tokens_pair?: readonly string[] | null;
+  readonly token_type_ids?: readonly number[];
+}
+
+/** Has a tokenizer compute as the library in Rust does. */
+export function useOwnParts(tokenizer: Tokenizer, json: TokenizerParts): void {
+  useCharsmaps(tokenizer.normalizer, json.normalizer);
+  useSplitters(tokenizer.pre_tokenizer, json.pre_tokenizer);
+  useWords(tokenizer.model, json.model?.byte_fallback === true);
+  usePairs(tokenizer, json.post_processor);
+}
+
+/** Has normalizers apply the maps of their file. */
+function useCharsmaps(normalizer: unknown, part: NormalizerPart | null | undefined): void {
+  if (typeof normalizer !== "function" || part == null) return;
+  if (part.type === "Precompiled" && typeof part.precompiled_charsmap === "string") {
+    const normalize = readCharsmap(part.precompiled_charsmap);
+    if (normalize !== null) Object.assign(normalizer, { normalize });
+  }
+  const inner: unknown = Reflect.get(normalizer, "normalizers");
+  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useCharsmaps(x, part.normalizers?.[i]);
+}
+
+/** Letters of words: Unicode's `\w`. */
+const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
+const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
+const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
+const NUMBER = /\p{N}/gu;
+
+/** Has pre-tokenizers split texts as their `behavior` says. */
+function useSplitters(splitter: unknown, part: PreTokenizerPart | null | undefined): void {
+  if (typeof splitter !== "function" || part == null) return;
+  const split = splitOf(splitter, part);
+  if (split !== null) Object.assign(splitter, { pre_tokenize_text: split });
+  const inner: unknown = Reflect.get(splitter, "tokenizers");
+  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useSplitters(x, part.pretokenizers?.[i]);
+}
+
+/** Returns how a part splits a text; null for one that the library splits right. */
+function splitOf(splitter: object, part: PreTokenizerPart): ((text: string) => string[]) | null {
+  const { behavior, invert = false, individual_digits: isSingle = false } = part;
+  switch (part.type) {
+    case "Whitespace":
+      return (text) => text.match(WORDS) ?? [];
+    case "Punctuation":
+      return (text) => pieces(text, PUNCTUATION, behavior, false);
+    case "Digits":
+      return (text) => pieces(text, NUMBER, isSingle ? "Isolated" : "Contiguous", false);
+    case "FixedLength": {
+      const length = Math.max(1, part.length ?? 1);
+      return (text) => {
+        const characters = Array.from(text);
+        const count = Math.ceil(characters.length / length);
+        return Array.from({ length: count }, (_, i) => characters.slice(i * length, (i + 1) * length).join(""));
+      };
+    }
+    case "Split": {
+      // The library has translated the expression.
+      const pattern: unknown = Reflect.get(splitter, "pattern");
+      return pattern instanceof RegExp ? (text) => pieces(text, pattern, behavior, invert) : null;
+    }
+    default:
+      return null;
+  }
+}
+
+/** A part of a text, which a pattern matches or not. */
+interface Piece {
+  text: string;
+  readonly isMatch: boolean;
+}
+
+/** Splits a text at matches, or, inverted, at what lies between them. */
+function pieces(text: string, pattern: RegExp, behavior = "Isolated", isInverted = false): string[] {
+  const found: Piece[] = [];
+  const add = (part: string, isMatch: boolean): void => {
+    if (part !== "") found.push({ text: part, isMatch: isMatch !== isInverted });
+  };
+  let end = 0;
+  for (const match of text.matchAll(pattern)) {
+    add(text.slice(end, match.index), false);
+    add(match[0], true);
+    end = match.index + match[0].length;
+  }
+  add(text.slice(end), false);
+  switch (behavior) {
+    case "Removed":
+      return found.filter((x) => !x.isMatch).map((x) => x.text);
+    case "Contiguous":
+      return joined(found, (x, before) => x.isMatch === before.isMatch);
+    case "MergedWithPrevious":
+      return joined(found, (x, before) => x.isMatch && !before.isMatch);
+    case "MergedWithNext":
+      return joined(found, (x, before) => before.isMatch && !x.isMatch);
+    default:
+      return found.map((x) => x.text);
+  }
+}
+
+/** Joins pieces with the one before where they belong together. */
+function joined(found: readonly Piece[], isSame: (piece: Piece, before: Piece) => boolean): string[] {
+  const parts: string[] = [];
+  for (const [i, x] of found.entries()) {
+    const before = found[i - 1];
+    if (before === undefined || !isSame(x, before)) parts.push(x.text);
+    else parts.push(`${parts.pop() ?? ""}${x.text}`);
+  }
+  return parts;
+}
+
+/** Has a model join unknown characters within a word alone, and a Unigram model write them as bytes where it says so. */
+function useWords(model: Tokenizer["model"], isBytes: boolean): void {
+  if (model === null) return;
+  const known = model.tokens_to_ids;
+  const own = model._call.bind(model);
+  const encode = (words: readonly string[]): string[] => words.flatMap((word) => own([word]));
+  const bytesOf = (token: string): string[] => {
+    const bytes = Array.from(new TextEncoder().encode(token), (x) => `<0x${hex(x)}>`);
+    return bytes.every((x) => known.has(x)) ? bytes : [token];
+  };
+  const call = (words: readonly string[]): string[] =>
+    isBytes ? encode(words).flatMap((x) => (known.has(x) ? [x] : bytesOf(x))) : encode(words);
+  Object.assign(model, { _call: call });
+}
+
+function hex(byte: number): string {
+  return byte.toString(16).toUpperCase().padStart(2, "0");
+}
+
+/** Has a tokenizer keep the second text of a pair, with its token types, where no part of the file joins them. */
+function usePairs(tokenizer: Tokenizer, part: PostProcessorPart | null | undefined): void {
+  const own = tokenizer.post_processor as unknown as typeof process | null;
+  const last = part?.type === "Sequence" ? part.processors?.at(-1) : part;
+  const process = (tokens: readonly string[], pair: readonly string[] | null, isMarked?: boolean): Processed => {
+    const made = own === null ? { tokens, tokens_pair: pair } : own(tokens, pair, isMarked);
+    const second = made.tokens_pair ?? [];
+    const all = [...made.tokens, ...second];
+    // RoBERTa has one type.
+    if (last?.type === "RobertaProcessing") return { tokens: all, token_type_ids: all.map(() => 0) };
+    const types = made.token_type_ids ?? all.map((_, i) => Number(i >= made.tokens.length));
+    return { tokens: all, token_type_ids: types };
+  };
+  Object.assign(tokenizer, { post_processor: process });
+}
