@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { mergedDecoder, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { formsFor } from "../forms/forms.ts";
 import { float16Tensor, floatTensor } from "../onnx/tensor-proto.ts";
 import { weightWidths, wideShare } from "./weight-widths.ts";
@@ -46,4 +46,13 @@ test("weights left in 16 bits are counted as such, as float16 or as two bytes", 
   );
   half.graph.changed();
   expect(weightWidths(half)[16]).toBeCloseTo(1 / 3, 9);
+});
+
+test("weights in 4 bits that only branches read are counted as such", async () => {
+  const made = mergedDecoder(64, 64);
+  await formsFor(["webgpu"])
+    .find((x) => x.id === "int4")
+    ?.make(made, [], { isSynthetic: true });
+  // The table keeps 8 bits: it is looked up.
+  expect(weightWidths(made)).toEqual({ 4: 0.5, 8: 0.5, 16: 0, 32: 0 });
 });

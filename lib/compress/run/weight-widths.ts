@@ -56,8 +56,9 @@ export function hasWeights(model: OnnxModel): boolean {
 /** Counts the weights by the bits that each is stored in. */
 function countWeights(model: OnnxModel): ReadonlyMap<number, number> {
   const counts = new Map<number, number>();
+  // A branch may read scales that lie around it.
+  const scales = new Set([...model.graph.all()].flatMap((graph) => [...scalesOf(graph)]));
   for (const graph of model.graph.all()) {
-    const scales = scalesOf(graph);
     for (const tensor of graph.proto.initializer) {
       if (scales.has(tensor.name) || tensor.dims.length < 2 || !isNumeric(tensor)) continue;
       if (!isRead(graph, tensor.name)) continue;
@@ -96,7 +97,7 @@ function storedAs(graph: Graph, tensor: TensorProto): { bits: number; elements: 
   const elements = elementCount(tensor);
   const stored = bitsOf(tensor.dataType);
   if (stored !== 8) return { bits: Math.min(32, stored), elements };
-  const [user] = graph.consumers(tensor.name);
+  const user = graph.readers(tensor.name)?.[0]?.node;
   // Kernels for blocks take two values of 4 bits in a byte.
   if (user !== undefined && ["MatMulNBits", "GatherBlockQuantized"].includes(user.opType))
     return integerOf(user, "bits", 4) === 4 ? { bits: 4, elements: elements * 2 } : { bits: 8, elements };
