@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decibels, runModel, seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
 import { float16Bits } from "./onnx/float16.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "./onnx/onnx.gen.js";
-import { floatsOf, uint8Tensor } from "./onnx/tensor-proto.ts";
+import { floatsOf, floatTensor, uint8Tensor } from "./onnx/tensor-proto.ts";
 import { openSource } from "./open-source.ts";
 import { quantizeBlocks } from "./quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize/quantize-dynamic.ts";
@@ -101,6 +101,28 @@ test.each([
   await expect(openSource(path)).rejects.toThrow("is already quantized (2 ");
   writeFileSync(join(folder, "model.onnx"), twoLayers(SIZES).write());
   await expect(openSource(path)).rejects.toThrow(`give ${join(folder, "model.onnx")}`);
+});
+
+test("a source with weights in int16 behind DequantizeLinear is refused too", async () => {
+  const model = smallModel({
+    opset: 21,
+    inputs: { x: ["batch", 16] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "DequantizeLinear", input: ["codes", "scale"], output: ["weight"] },
+      { opType: "MatMul", input: ["x", "weight"], output: ["y"] },
+    ],
+    initializers: [
+      create(TensorProtoSchema, {
+        ...{ name: "codes", dataType: TensorProto_DataType.INT16, dims: [16n, 16n] },
+        rawData: new Uint8Array(512),
+      }),
+      floatTensor("scale", [], Float32Array.of(0.01)),
+    ],
+  });
+  const path = join(folder, "words.onnx");
+  writeFileSync(path, model.write());
+  await expect(openSource(path)).rejects.toThrow("is already quantized (1 DequantizeLinear)");
 });
 
 test("a float model that looks up bytes is no quantized one", async () => {

@@ -4,7 +4,7 @@ import { subgraphs } from "./graph.ts";
 import type { OnnxModel } from "./model.ts";
 import type { GraphProto, NodeProto } from "./onnx.gen.js";
 import { TensorProto_DataType } from "./onnx.gen.js";
-import { elementCount } from "./tensor-proto.ts";
+import { elementCount, NEWER } from "./tensor-proto.ts";
 
 /** Operators that read quantized weights. */
 const READERS: ReadonlySet<string> = new Set(
@@ -21,7 +21,10 @@ const BYTES: ReadonlySet<number> = new Set([
   TensorProto_DataType.UINT4,
   TensorProto_DataType.FLOAT8E4M3FN,
   TensorProto_DataType.FLOAT8E5M2,
+  ...Object.values(NEWER).map((x) => x.type),
 ]);
+/** Types of weights in a DequantizeLinear alone: other operators read lists and texts in them. */
+const WORDS: ReadonlySet<number> = new Set([TensorProto_DataType.INT16, TensorProto_DataType.UINT16]);
 /** Share of the weights from which on a model counts as quantized. */
 const SHARE = 0.25;
 /** Minimum number of elements of a weight. */
@@ -36,10 +39,10 @@ export function quantizedOperators({ proto }: OnnxModel): string[] | undefined {
   return [...found].sort(([, a], [, b]) => b - a).map(([name, n]) => `${n} ${name}`);
 }
 
-/** A constant's number of elements, and whether they are stored in 8 bits or fewer. */
+/** A constant's number of elements, and their type. */
 interface Weight {
   readonly elements: number;
-  readonly isNarrow: boolean;
+  readonly dataType: number;
 }
 
 function count(
@@ -55,16 +58,14 @@ function count(
   ];
   const counted = new Set<string>();
   for (const { name, tensor } of tensors) {
+    const { dataType } = tensor;
     const elements = elementCount(tensor);
     if (elements < WEIGHT_MIN) continue;
-    const isNarrow = BYTES.has(tensor.dataType);
-    const isFloat = tensor.dataType === TensorProto_DataType.FLOAT || isOtherFloat(tensor.dataType);
-    if (isFloat) counts.float += elements;
-    if (isNarrow || isFloat) known.set(name, { elements, isNarrow });
+    if (dataType === TensorProto_DataType.FLOAT || isOtherFloat(dataType)) counts.float += elements;
+    known.set(name, { elements, dataType });
   }
   for (const node of graph.node) {
-    const isReader = READERS.has(node.opType) || node.opType === "Cast";
-    const weights = isReader ? node.input.filter((x) => known.get(x)?.isNarrow === true) : [];
+    const weights = node.input.filter((x) => isQuantized(node, known.get(x)));
     if (weights.length > 0) found.set(node.opType, (found.get(node.opType) ?? 0) + 1);
     for (const name of weights) {
       if (counted.has(name)) continue;
@@ -73,6 +74,12 @@ function count(
     }
     for (const inner of subgraphs(node)) count(inner, known, counts, found);
   }
+}
+
+/** Whether a node reads a weight that is quantized. */
+function isQuantized({ opType }: NodeProto, weight: Weight | undefined): boolean {
+  if (weight === undefined || !(READERS.has(opType) || opType === "Cast")) return false;
+  return BYTES.has(weight.dataType) || (opType === "DequantizeLinear" && WORDS.has(weight.dataType));
 }
 
 function constantOf(node: NodeProto) {

@@ -7,6 +7,14 @@ import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } fro
 import type { TensorProto } from "./onnx.gen.js";
 import { rawLength } from "./stored-bytes.ts";
 
+/** Element types that ONNX has added since 1.17, the version of the generated schema. */
+export const NEWER = {
+  FLOAT4E2M1: { type: 23, bits: 4 },
+  FLOAT8E8M0: { type: 24, bits: 8 },
+  UINT2: { type: 25, bits: 2 },
+  INT2: { type: 26, bits: 2 },
+} as const;
+
 /** Bits of one element of each ONNX type that has a fixed size. */
 const BITS: ReadonlyMap<number, number> = new Map([
   [TensorProto_DataType.FLOAT, 32],
@@ -30,6 +38,7 @@ const BITS: ReadonlyMap<number, number> = new Map([
   [TensorProto_DataType.FLOAT8E5M2FNUZ, 8],
   [TensorProto_DataType.UINT4, 4],
   [TensorProto_DataType.INT4, 4],
+  ...Object.values(NEWER).map(({ type, bits }): [number, number] => [type, bits]),
 ]);
 
 /** Returns the bits of one element of an ONNX type; 0 for texts. */
@@ -69,8 +78,9 @@ export function checkTensor(tensor: TensorProto, where: string): void {
   } else {
     const complex = tensor.dataType === TensorProto_DataType.COMPLEX64 || bits === 128;
     const length = Math.max(...lengths);
-    // Two elements of 4 bits share a value of int32_data; a complex number takes two values.
-    if (length !== (bits === 4 ? Math.ceil(count / 2) : count * (complex ? 2 : 1)))
+    // Elements of 4 bits and fewer share the byte in a value of int32_data; a complex number takes two values.
+    const isPacked = bits !== undefined && bits < 8;
+    if (length !== (isPacked ? Math.ceil((count * bits) / 8) : count * (complex ? 2 : 1)))
       fail(`holds ${length} values, which does not fit its dims [${tensor.dims.join(", ")}]`);
   }
 }
