@@ -78,8 +78,8 @@ export class OnnxModel {
   }
 }
 
-/** Copies a message of the protobuf library, except for bytes: its prototype holds the defaults of unset fields. */
-function copyMessage<T>(value: T): T {
+/** @internal Copies a message of the protobuf library, except for bytes: its prototype holds the defaults of unset fields. */
+export function copyMessage<T>(value: T): T {
   if (Array.isArray(value)) return value.map(copyMessage) as T;
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
   const copy = Object.create(Object.getPrototypeOf(value) as object) as Record<string, unknown>;

@@ -170,6 +170,16 @@ export function float16Tensor(name: string, dims: readonly number[], bits: Uint1
   return make(name, TensorProto_DataType.FLOAT16, dims, bits);
 }
 
+/** Makes a tensor of any type from the bytes of its values. */
+export function rawTensor(
+  name: string,
+  dataType: TensorProto_DataType,
+  dims: readonly number[],
+  bytes: Uint8Array,
+): TensorProto {
+  return make(name, dataType, dims, bytes);
+}
+
 function make(
   name: string,
   dataType: TensorProto_DataType,

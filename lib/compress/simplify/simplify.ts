@@ -1,12 +1,14 @@
 // The passes at the start of every recipe, in the order in which they enable each other: constants must be found before
 // shapes and scales can be traced, and dead nodes are removed last.
 import { constantsToInitializers } from "./constants-to-initializers.ts";
+import { nameDefaultDomain } from "./default-domain.ts";
 import { dropIdentities } from "./drop-identities.ts";
 import { foldAffine } from "./fold-affine.ts";
 import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import type { Transform } from "../onnx/model.ts";
 import { removeUnused } from "./remove-unused.ts";
 import { raiseOpset } from "./raise-opset.ts";
+import { inlineFunctions } from "./inline-functions.ts";
 import { inlineIfBranches } from "./inline-if-branches.ts";
 import { constantReshapes } from "./constant-reshapes.ts";
 import { shareConstants } from "./share-constants.ts";
@@ -16,6 +18,8 @@ import { shareConstants } from "./share-constants.ts";
  */
 export function simplify(): Transform {
   const passes = [
+    nameDefaultDomain(),
+    inlineFunctions(),
     raiseOpset(13),
     constantsToInitializers(),
     inlineIfBranches(),

@@ -1,0 +1,165 @@
+// Replaces the calls of a model's own functions by their nodes. ONNX Runtime does the same when it loads a model; but
+// until then a weight that a function reads, or holds, is hidden from all other passes. Exporters of PyTorch write
+// functions for operators that ONNX lacks, and on request for modules.
+import { create } from "@bufbuild/protobuf";
+import { isSelvedgeError } from "../../core/errors.ts";
+import { calledIn } from "../onnx/functions.ts";
+import type { CalledBy } from "../onnx/functions.ts";
+import { subgraphs } from "../onnx/graph.ts";
+import { copyMessage, OnnxModel } from "../onnx/model.ts";
+import type { Transform } from "../onnx/model.ts";
+import { AttributeProto_AttributeType, ModelProtoSchema } from "../onnx/onnx.gen.js";
+import type { AttributeProto, FunctionProto, GraphProto, NodeProto } from "../onnx/onnx.gen.js";
+import { raiseOpset } from "./raise-opset.ts";
+
+/** Domains whose operators ONNX Runtime has kernels for: it prefers those to a function of the same name. */
+const RUNTIME = /^(|ai\.onnx(\..*)?|com\.microsoft(\..*)?)$/;
+
+/**
+ * Inlines all functions, nested ones too. One of a newer operator set than the model's, or that cannot be raised to it,
+ * stays.
+ */
+export function inlineFunctions(): Transform {
+  return (model) => {
+    if (model.proto.functions.length > 0) new Inlining(model).run();
+  };
+}
+
+class Inlining {
+  readonly #model: OnnxModel;
+  readonly #called: CalledBy;
+  /** The bodies at the model's operator set; null for a function that stays. */
+  readonly #bodies = new Map<FunctionProto, OnnxModel | null>();
+  readonly #taken = new Set<string>();
+
+  constructor(model: OnnxModel) {
+    this.#model = model;
+    this.#called = calledIn(model.proto);
+    for (const { proto } of model.graph.all()) for (const name of namesIn(proto)) this.#taken.add(name);
+  }
+
+  run(): void {
+    const { proto, graph } = this.#model;
+    this.#inline(graph.proto);
+    graph.changed();
+    const used = new Set<FunctionProto>();
+    const visit = (nodes: readonly NodeProto[]): void => {
+      for (const node of nodes) {
+        for (const inner of subgraphs(node)) visit(inner.node);
+        const called = this.#called(node);
+        if (called === undefined || used.has(called)) continue;
+        used.add(called);
+        visit(called.node);
+      }
+    };
+    visit(graph.nodes);
+    const gone = new Set(proto.functions.filter((x) => !used.has(x)).map((x) => x.domain));
+    proto.functions = proto.functions.filter((x) => used.has(x));
+    for (const { domain } of proto.functions) gone.delete(domain);
+    proto.opsetImport = proto.opsetImport.filter((x) => !gone.has(x.domain) || RUNTIME.test(x.domain));
+  }
+
+  #inline(graph: GraphProto): void {
+    const nodes: NodeProto[] = [];
+    // A stack, not recursion: a body may call functions, as often as the model allows.
+    const rest = [...graph.node].reverse();
+    for (let node = rest.pop(); node !== undefined; node = rest.pop()) {
+      const expanded = this.#expand(node, graph);
+      if (expanded !== null) {
+        for (const inner of expanded.reverse()) rest.push(inner);
+        continue;
+      }
+      for (const inner of subgraphs(node)) this.#inline(inner);
+      nodes.push(node);
+    }
+    graph.node = nodes;
+  }
+
+  /** Returns the nodes that stand for a call; null for any other node. Constants of theirs are added to `graph`. */
+  #expand(call: NodeProto, graph: GraphProto): NodeProto[] | null {
+    const called = this.#called(call);
+    const body = called === undefined ? null : this.#bodyOf(called);
+    if (called === undefined || body === null) return null;
+    const { proto } = body.copy().graph;
+    const stem = call.name === "" ? (call.output.find((x) => x !== "") ?? call.opType) : call.name;
+    const names = new Map(called.input.map((name, i) => [name, call.input[i] ?? ""]));
+    for (const [i, name] of called.output.entries()) {
+      const output = call.output[i] ?? "";
+      names.set(name, output === "" ? this.#fresh(`${stem}/${name}`) : output);
+    }
+    for (const name of namesIn(proto)) if (!names.has(name)) names.set(name, this.#fresh(`${stem}/${name}`));
+    renameIn(proto, names, stem);
+    const given = new Map([...called.attributeProto, ...call.attribute].map((x) => [x.name, x]));
+    fillAttributes(proto.node, given);
+    graph.initializer.push(...proto.initializer);
+    return proto.node;
+  }
+
+  #bodyOf(called: FunctionProto): OnnxModel | null {
+    const known = this.#bodies.get(called);
+    if (known !== undefined) return known;
+    const body = RUNTIME.test(called.domain) ? null : this.#raised(called);
+    this.#bodies.set(called, body);
+    return body;
+  }
+
+  #raised({ opsetImport, node, input, name }: FunctionProto): OnnxModel | null {
+    const { opset, proto } = this.#model;
+    const { irVersion } = proto;
+    const graph = { name, node, input: input.map((x) => ({ name: x })) };
+    const body = new OnnxModel(create(ModelProtoSchema, { irVersion, opsetImport, graph })).copy();
+    if (body.opset > opset) return null;
+    try {
+      if (body.opset > 0 && body.opset < opset) body.transform(raiseOpset(opset));
+    } catch (error) {
+      // Past the operator sets that are known, or an operator that changed too much.
+      if (error instanceof RangeError || isSelvedgeError(error)) return null;
+      throw error;
+    }
+    for (const each of opsetImport)
+      if (!proto.opsetImport.some((x) => x.domain === each.domain)) proto.opsetImport.push(copyMessage(each));
+    return body;
+  }
+
+  #fresh(stem: string): string {
+    let name = stem;
+    for (let i = 1; this.#taken.has(name); i++) name = `${stem}_${i}`;
+    this.#taken.add(name);
+    return name;
+  }
+}
+
+/** Lists the names of values of a graph and of those below it. */
+function namesIn(graph: GraphProto): string[] {
+  const own = [...graph.input, ...graph.initializer].map((x) => x.name);
+  const sparse = graph.sparseInitializer.map((x) => x.values?.name ?? "");
+  const made = graph.node.flatMap((node) => [...node.output, ...subgraphs(node).flatMap(namesIn)]);
+  return [...own, ...sparse, ...made].filter((x) => x !== "");
+}
+
+/** Renames the values of a body, and those of graphs in it, which a function sees alone. */
+function renameIn(graph: GraphProto, names: ReadonlyMap<string, string>, stem: string): void {
+  const rename = (name: string): string => names.get(name) ?? name;
+  graph.valueInfo = [];
+  for (const value of [...graph.input, ...graph.output, ...graph.initializer]) value.name = rename(value.name);
+  for (const { values } of graph.sparseInitializer) if (values !== undefined) values.name = rename(values.name);
+  for (const node of graph.node) {
+    if (node.name !== "") node.name = `${stem}/${node.name}`;
+    node.input = node.input.map(rename);
+    node.output = node.output.map(rename);
+    for (const inner of subgraphs(node)) renameIn(inner, names, stem);
+  }
+}
+
+/** Replaces attributes that refer to one of the call by its value, or by the function's default; else removes them. */
+function fillAttributes(nodes: readonly NodeProto[], given: ReadonlyMap<string, AttributeProto>): void {
+  for (const node of nodes) {
+    for (const inner of subgraphs(node)) fillAttributes(inner.node, given);
+    node.attribute = node.attribute.flatMap((attribute) => {
+      if (attribute.refAttrName === "") return [attribute];
+      const value = given.get(attribute.refAttrName);
+      if (value === undefined || value.type === AttributeProto_AttributeType.UNDEFINED) return [];
+      return [Object.assign(copyMessage(value), { name: attribute.name })];
+    });
+  }
+}
