@@ -52,7 +52,19 @@ test("the image's input goes by its name, else it is the only one that such a pi
   };
   const open = float("input", ["b", 3, "h", "w"]);
   expect(fit(open)).toBe("input nchw");
-  expect(fit(float("pixel_values", ["b", 4]), open)).toBe("pixel_values nchw");
+  expect(fit(float("pixel_values", ["b", 3, "h", "w"]), open)).toBe("pixel_values nchw");
+  expect(fit(float("pixel_values", ["b", 6, 8, 3]), open)).toBe("pixel_values nhwc");
+  expect(fit(float("pixel_values", []))).toBe("pixel_values nchw");
+  // Another size, several pictures, a batch of two, bytes: a run with a picture would fail or be wrong.
+  for (const dims of [
+    ["b", 3, 9, 9],
+    ["b", 4],
+    ["b", "n", 3, 6, 8],
+    [2, 3, 6, 8],
+    ["b", 1, 6, 8],
+  ])
+    expect(fit(float("pixel_values", dims), open)).toBeNull();
+  expect(fit({ ...float("pixel_values", ["b", 3, 6, 8]), dtype: "uint8" }, open)).toBeNull();
   expect(fit(float("input", [1, 3, 6, 8]))).toBe("input nchw");
   expect(fit(float("input", [1, 6, 8, 3]))).toBe("input nhwc");
   expect(fit(float("input", [1, 3, 8, 8]))).toBeNull();

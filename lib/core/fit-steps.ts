@@ -79,7 +79,7 @@ export function isPicturePort({ name, dims, dtype }: Pick<Port, "name" | "dims" 
 
 /**
  * Returns the image's input among a graph's, with its conversion in the axes' order: the one of the name that exporters use,
- * else the only one that a picture fits; null where none does, or several do.
+ * if there is one, else the only one that a picture fits; null where it does not fit, or several do.
  * @param named - the name that exporters use
  */
 export function fitImage(
@@ -87,9 +87,10 @@ export function fitImage(
   named: string,
   image: ImageSpec,
 ): { readonly name: string; readonly image: ImageSpec } | null {
-  if (inputs.some((x) => x.name === named)) return { name: named, image };
-  const fitting = inputs.flatMap((port) => {
-    const layout = pictureLayout(port, image);
+  const own = inputs.filter((x) => x.name === named);
+  const fitting = (own.length > 0 ? own : inputs).flatMap((port) => {
+    // An input without dims has any.
+    const layout = port.name === named && port.dims.length === 0 ? image.layout : pictureLayout(port, image);
     return layout === null ? [] : [{ name: port.name, image: { ...image, layout } }];
   });
   const [only, second] = fitting;

@@ -16,8 +16,9 @@ import { GpuImages } from "./processing/gpu.ts";
 import { createTextReaders } from "./processing/text.ts";
 import { reply } from "../rpc/reply.ts";
 import type { Reply } from "../rpc/reply.ts";
-import type { BundleInput, Reader } from "../core/bundle.ts";
+import type { BundleInput, ImageSpec, Reader } from "../core/bundle.ts";
 import { fitDecode, fitImage, fitSound, fitText, IMAGE_INPUT, isPicturePort, namesOf } from "../core/fit-steps.ts";
+import { fixedSize } from "../core/image-spec.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
 import { isCallNotice } from "../rpc/messages.ts";
@@ -260,9 +261,17 @@ function whyNoPicture({ images: asked, readers }: LoadMessage, images: LoadMessa
   if (own !== undefined) return own;
   const [taker] = Object.keys(images);
   if (taker !== undefined) return `the picture goes to "${taker}"`;
-  return Object.keys(asked).length > 0
-    ? "no input, or more than one, fits the picture that is described"
+  const [described] = Object.values(asked);
+  return described !== undefined
+    ? `the repository's files describe ${pictureOf(described)}, which no input, or more than one, takes`
     : "no picture is described: preprocessor_config.json of a repository does, or load(url, { image }) for an .onnx file";
+}
+
+/** Describes the pictures that a conversion makes. */
+function pictureOf({ resize, channels }: ImageSpec): string {
+  const { width, height } = fixedSize(resize) ?? {};
+  const size = width === undefined ? "of any size" : `of ${width} × ${String(height)} pixels`;
+  return `float32 pictures ${size} in ${channels === "gray" ? 1 : 3} channels`;
 }
 
 /**
@@ -280,7 +289,7 @@ function withReaders(
     const { text, sound, unsupported } = (Object.hasOwn(readers, port.name) ? readers[port.name] : null) ?? {};
     const [ownText, ownSound] = [text && fitText(port, text, names), sound && fitSound(port, sound)];
     const image = Object.hasOwn(images, port.name) ? images[port.name] : undefined;
-    const why = unsupported ?? (isPicturePort(port) ? pictures : undefined);
+    const why = unsupported ?? (isPicturePort(port) || port.name === IMAGE_INPUT ? pictures : undefined);
     return {
       ...port,
       ...(image && { image }),
