@@ -2,6 +2,7 @@
 // small model is y = 2 x and the large one y = 5 x, both decoded to two classes by softmax.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
+import { slice } from "../../e2e/support/slice.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { CascadeCounts } from "../observe/offload.ts";
@@ -417,7 +418,7 @@ test("a description that can't be read yet does not hold up the load, and is rea
 
 test("with faults on both sides each request is settled once, rightly, and within its deadline where it can be", async () => {
   let escalated = 0;
-  for (let seed = 1; seed <= 12; seed += 1) {
+  for (let seed = 1; seed <= slice(4, 12); seed += 1) {
     const random = new Random(seed);
     const both = await open({ waitMs: 300 }, withHedge(seed % 2 === 0));
     const { scene, model } = both;
@@ -462,7 +463,7 @@ test("with faults on both sides each request is settled once, rightly, and withi
     expect([seed, done + failed + rejected + cancelled, queued, running]).toEqual([seed, asked, 0, 0]);
     expect(done).toBe((offload?.local.requests ?? 0) + (offload?.remote.requests ?? 0));
   }
-  expect(escalated).toBeGreaterThan(25);
+  expect(escalated).toBeGreaterThan(slice(8, 25));
 });
 
 /** Options with a cascade, and hedging. */

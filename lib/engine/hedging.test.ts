@@ -1,5 +1,6 @@
 // Copies of requests that are late, sent to a server: real engine, scheduler, worker code and client in a simulated world.
 import { expect, test } from "vitest";
+import { slice } from "../../e2e/support/slice.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { Random } from "../test-support/random.ts";
 import { failure, load, MODELS, stage, URL_A } from "../test-support/remote/remote-stage.ts";
@@ -228,7 +229,7 @@ test("a recurrent state is never hedged", async () => {
 
 test("with faults on both sides each request is settled once, rightly, and copies stay within their share", async () => {
   let copies = 0;
-  for (let seed = 1; seed <= 12; seed += 1) {
+  for (let seed = 1; seed <= slice(4, 12); seed += 1) {
     const random = new Random(seed);
     const { scene, model } = await open();
     const chance = (share: number): boolean => random.next() < share;
@@ -268,7 +269,7 @@ test("with faults on both sides each request is settled once, rightly, and copie
     expect(offload?.hedges.sent).toBeLessThanOrEqual(0.1 * asked);
     copies += offload?.hedges.sent ?? 0;
   }
-  expect(copies).toBeGreaterThan(12);
+  expect(copies).toBeGreaterThan(slice(4, 12));
 });
 
 test("a wrong option is named", async () => {

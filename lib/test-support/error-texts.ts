@@ -23,16 +23,16 @@ type Makers = Map<string, number>;
 
 /** Lists the texts by file, sorted; paths are relative to the repository. */
 export function errorTexts(entry: string): Map<string, readonly string[]> {
-  const sources = importedBy(entry);
+  const sources = importedBy(entry).map((source) => ({ source, calls: callsIn(source) }));
   const makers: Makers = new Map();
   const texts = new Map<string, Set<string>>();
   // A maker may call another one: repeated until no new maker is found.
   for (let before = -1; before < makers.size;) {
     before = makers.size;
     texts.clear();
-    for (const source of sources) {
+    for (const { source, calls } of sources) {
       const own = new Set<string>();
-      visit(source, source, makers, own);
+      for (const call of calls) read(call, source, makers, own);
       if (own.size > 0) texts.set(relative(ROOT, source.fileName), own);
     }
   }
@@ -53,19 +53,27 @@ function importedBy(entry: string): ts.SourceFile[] {
   return [...found.values()];
 }
 
-function visit(node: ts.Node, source: ts.SourceFile, makers: Makers, texts: Set<string>): void {
-  if (ts.isNewExpression(node) || ts.isCallExpression(node)) {
-    const name = nameOf(node.expression);
-    const at = ts.isNewExpression(node) ? MESSAGE_AT[name] : makers.get(declarationOf(name, source));
-    const message = at === undefined ? undefined : node.arguments?.[at];
-    if (message !== undefined) {
-      note(message, makers);
-      for (const text of written(message)) if (/[a-z]{2}/i.test(text.replaceAll(/\{[^}]*\}/g, ""))) texts.add(text);
-    }
-  }
-  ts.forEachChild(node, (child) => {
-    visit(child, source, makers, texts);
-  });
+type Call = ts.NewExpression | ts.CallExpression;
+
+/** Lists the calls of a file, those of constructors too, from the outer to the inner. */
+function callsIn(source: ts.SourceFile): Call[] {
+  const found: Call[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isNewExpression(node) || ts.isCallExpression(node)) found.push(node);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+/** Adds the texts of a call that makes an error. */
+function read(node: Call, source: ts.SourceFile, makers: Makers, texts: Set<string>): void {
+  const name = nameOf(node.expression);
+  const at = ts.isNewExpression(node) ? MESSAGE_AT[name] : makers.get(declarationOf(name, source));
+  const message = at === undefined ? undefined : node.arguments?.[at];
+  if (message === undefined) return;
+  note(message, makers);
+  for (const text of written(message)) if (/[a-z]{2}/i.test(text.replaceAll(/\{[^}]*\}/g, ""))) texts.add(text);
 }
 
 /** Records the function around a message if one of its parameters is a part of the message. */
