@@ -32,6 +32,22 @@ test("sqnr is the power ratio of the worst output in dB, and the maximum where n
   expect(sqnr([measured([1], [1, 2])])).toBe(-EXACT_DB);
 });
 
+test("whole numbers beside floats count where more of them differ than one sample's, and than 2 %", () => {
+  const sample = (y: number, id: number) => ({ y: { dims: [1], data: [y] }, id: { dims: [1], data: [id] } });
+  const pairs = (n: number, wrong: number) =>
+    Array.from({ length: n }, (_, i) => ({ reference: sample(1.5, 7), outputs: sample(1.65, i < wrong ? 90 : 7) }));
+  expect(sqnr(pairs(30, 0))).toBeCloseTo(20, 5);
+  expect(sqnr(pairs(30, 1))).toBeCloseTo(20, 5);
+  expect(sqnr(pairs(30, 2))).toBeLessThan(0);
+  expect(sqnr(pairs(200, 4))).toBeCloseTo(20, 5);
+  expect(sqnr(pairs(200, 5))).toBeLessThan(0);
+  // Another number of boxes is no answer at all.
+  const { id } = sample(1, 7);
+  expect(
+    sqnr([{ reference: sample(1.5, 7), outputs: { y: { dims: [1], data: [1.5] }, id: { ...id, data: [7, 7] } } }]),
+  ).toBe(-EXACT_DB);
+});
+
 test("a mask sets no scale, and must be a mask in the form too", () => {
   const values = [0.5, -1, 2];
   const wrong = values.map((x) => -x);

@@ -53,6 +53,8 @@ const SQNR_DB = 30;
  * picks another next token in 1.7 % of all places is right as often as float32.
  */
 const AGREEMENT_DROP = "2%";
+/** The same of whole numbers beside floats, or one sample's. */
+const MAY_DIFFER = 0.02;
 /** Divergence in nats that a form may have by default: a perplexity up to about 5 % higher. */
 const KL_NATS = 0.05;
 
@@ -176,31 +178,57 @@ export function readLabels(path: string): number[][] {
     });
 }
 
-/** Returns the signal-to-noise ratio over all outputs and samples, in dB: that of the worst output. */
+/** Returns the signal-to-noise ratio over all outputs and samples, in dB, as `sqnrTally` does. */
 export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]): number {
   const tally = sqnrTally();
   for (const { outputs, reference } of samples) tally.add({ outputs, reference });
   return tally.value();
 }
 
-/** Starts a signal-to-noise ratio. */
+/**
+ * Starts a signal-to-noise ratio: that of the worst output. Outputs of whole numbers, as classes and masks, have no
+ * noise but values that differ: beside others they count only where more of them differ than `agreement` allows.
+ */
 export function sqnrTally(): ReturnType<typeof sumTally<Pick<Measured, "outputs" | "reference">>> {
   return sumTally(
     ({ outputs, reference }) =>
       Object.entries(reference).flatMap(([name, was]) => {
         const now = outputs[name];
-        return now?.data.length === was.data.length ? errorOf(was.data, now.data) : [0, Number.NaN];
+        return now?.data.length === was.data.length
+          ? [...errorOf(was.data, now.data), ...differencesOf(was.data, now.data), 1]
+          : [0, Number.NaN, Infinity, was.data.length, 0, 1];
       }),
     (sums) => {
-      const ratios = Array.from({ length: sums.length / 2 }, (_, i) => {
-        const [signal = 0, noise = 0] = sums.subarray(2 * i);
-        if (noise === 0) return EXACT_DB;
-        const ratio = 10 * Math.log10(signal / noise);
-        return Number.isNaN(ratio) ? -EXACT_DB : Math.max(-EXACT_DB, Math.min(EXACT_DB, ratio));
+      const all = Array.from({ length: sums.length / 6 }, (_, i) => {
+        const [signal = 0, noise = 0, differing = 0, count = 0, fractions = 0, n = 1] = sums.subarray(6 * i);
+        const most = Math.max(MAY_DIFFER, 1 / n) * count;
+        return { ratio: ratioOf(signal, noise), isWhole: fractions === 0, isAlike: differing <= most };
       });
+      const others = all.filter((x) => !x.isWhole);
+      const isOthersAlone = others.length > 0 && all.every((x) => !x.isWhole || x.isAlike);
+      const ratios = (isOthersAlone ? others : all).map((x) => x.ratio);
       return ratios.length === 0 ? -EXACT_DB : Math.min(...ratios);
     },
   );
+}
+
+function ratioOf(signal: number, noise: number): number {
+  if (noise === 0) return EXACT_DB;
+  const ratio = 10 * Math.log10(signal / noise);
+  return Number.isNaN(ratio) ? -EXACT_DB : Math.max(-EXACT_DB, Math.min(EXACT_DB, ratio));
+}
+
+/** Counts the values that differ, all values, and those that are no whole numbers. */
+function differencesOf(
+  was: ArrayLike<number>,
+  now: ArrayLike<number>,
+): [differing: number, count: number, fractions: number] {
+  let [differing, fractions] = [0, 0];
+  for (let i = 0; i < was.length; i++) {
+    if (was[i] !== now[i]) differing++;
+    if (!Number.isInteger(was[i])) fractions++;
+  }
+  return [differing, was.length, fractions];
 }
 
 /** Magnitude of a mask, whose energy would hide every other value. */
