@@ -66,9 +66,15 @@ describe("build.assetsInlineLimit", () => {
   });
 
   test.each([
-    ["Vite 8", build],
-    ["Vite 7", build7 as unknown as typeof build],
-  ])("%s builds workers as files with a limit of 100 MB", { timeout: 60_000 }, async (_, make) => {
+    ["Vite 8", build, { build: { assetsInlineLimit: 1e8 } }],
+    ["Vite 7", build7 as unknown as typeof build, { build: { assetsInlineLimit: 1e8 } }],
+    ["Vite 8, environment", build, { environments: { client: { build: { assetsInlineLimit: 1e8 } } } }],
+    [
+      "Vite 7, environment",
+      build7 as unknown as typeof build,
+      { environments: { client: { build: { assetsInlineLimit: 1e8 } } } },
+    ],
+  ])("%s builds workers as files with a limit of 100 MB", { timeout: 60_000 }, async (_, make, settings) => {
     const root = mkdtempSync(join(tmpdir(), "selvedge-inline-"));
     const files = {
       "index.html": '<script type="module" src="/main.js"></script>',
@@ -82,7 +88,7 @@ describe("build.assetsInlineLimit", () => {
     for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
     try {
       const plugins = [selvedge() as PluginOption];
-      await make({ root, configFile: false, logLevel: "silent", plugins, build: { assetsInlineLimit: 1e8 } });
+      await make({ root, configFile: false, logLevel: "silent", plugins, ...settings });
       const names = readdirSync(join(root, "dist/assets"));
       expect(names.filter((x) => !/^index-.*\.js$/.test(x))).toEqual([expect.stringMatching(/^worker-wasm-.*\.js$/)]);
     } finally {

@@ -109,6 +109,8 @@ export interface SelvedgeVitePlugin {
   applyToEnvironment(environment: { readonly config: { readonly consumer: string } }): boolean;
   /** Returns the settings; keeps the user's. */
   config(user?: ViteUserConfig): ViteSettings;
+  /** Returns the settings of an environment that has its own limit; Vite 6 and later. */
+  configEnvironment(name: string, settings: ViteUserConfig): Pick<ViteSettings, "build"> | undefined;
   /** Takes the resolved configuration. */
   configResolved(config: ViteConfig): void;
   /** Adds the handlers of the dev server. */
@@ -174,6 +176,9 @@ export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin 
       worker: { format: "es" },
       build: { assetsInlineLimit: inlineRule(user.build?.assetsInlineLimit) },
     }),
+    // The settings of `environments` win over those of `build`.
+    configEnvironment: (_, { build: { assetsInlineLimit: limit } = {} }) =>
+      limit === undefined ? undefined : { build: { assetsInlineLimit: inlineRule(limit) } },
     configResolved: (resolved) => {
       config = resolved;
       resolved.server?.fs?.allow?.push(PACKAGE_FOLDER);
