@@ -161,7 +161,7 @@ async function runFolder(path: string, options: CompressOptions): Promise<number
     print(terminalReport(report));
   }
   const codes = reports.map((x) => exitCode(x.report));
-  return [130, 2, 3].find((x) => codes.includes(x)) ?? 0;
+  return [130, 1, 2, 3].find((x) => codes.includes(x)) ?? 0;
 }
 
 function exitCode(report: CompressReport): number {
@@ -170,7 +170,8 @@ function exitCode(report: CompressReport): number {
   const isMissed = report.forms.some((x) => !x.isWithinBudget && x.isTooFewToTell !== true && report.samples.n > 0);
   const checks = report.forms.flatMap((x) => x.checks);
   if (isMissed || checks.some((x) => x.verdict === "failed")) return 2;
-  return isTooFew || report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
+  if (isTooFew || report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked")) return 3;
+  return report.bundle === null && report.targets.length > 0 ? 1 : 0;
 }
 
 function listOf(text: string): readonly string[] {

@@ -19,6 +19,9 @@ const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-ca
 /** A word that a newer release may add to: encodings, steps, element types, backends. */
 const openWord = v.pipe(v.string(), v.regex(new RegExp(`^${OPEN_WORD}$`), "letters, digits, . _ : + and -"));
 
+/** Maximum length of a name, in characters. */
+export const NAME_MAX = 200;
+
 /**
  * A name of a port, a dim or a metric. Names of properties that every JavaScript object has are refused, since a
  * look-up by name would find those.
@@ -26,12 +29,17 @@ const openWord = v.pipe(v.string(), v.regex(new RegExp(`^${OPEN_WORD}$`), "lette
 const name = v.pipe(
   v.string(),
   v.minLength(1),
-  v.maxLength(200),
+  v.maxLength(NAME_MAX),
   v.regex(
     /^(?!(?:__proto__|__(?:define|lookup)[GS]etter__|constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|prototype|toLocaleString|toString|valueOf)$)/,
     "a name that no JavaScript object has of itself",
   ),
 );
+
+/** Whether a bundle can hold a name of a port or a dim. */
+export function isName(text: string): boolean {
+  return v.is(name, text);
+}
 
 /** A number that is neither NaN nor infinite. */
 const finite = v.pipe(v.number(), v.finite());

@@ -32,6 +32,27 @@ test("outputs that the graph makes random are marked, with a given description t
     expect((await describe(random, "model.onnx", given)).outputs.map((x) => x.isRandom)).toEqual(names.map(() => true));
 });
 
+test.each(["constructor", "__proto__", "y".repeat(201)])(
+  "an output named %j is refused before the work",
+  async (name) => {
+    const nodes = [{ opType: "Neg", input: ["x"], output: [name] }];
+    const odd = smallModel({ opset: 13, inputs: { x: [1, 4] }, outputs: ["y"], nodes });
+    odd.graph.proto.output[0]!.name = name;
+    await expect(describe(odd, "model.onnx", undefined)).rejects.toThrow(
+      name.length > 200
+        ? "has more than 200 characters: rename it"
+        : `"${name}" of an input or output is one that every`,
+    );
+  },
+);
+
+test("a dim whose name no bundle can hold, as the expressions of exporters, gets another one", async () => {
+  const nodes = [{ opType: "Neg", input: ["x"], output: ["y"] }];
+  const dim = `2*(${"s0 + ".repeat(50)}1)`;
+  const long = smallModel({ opset: 13, inputs: { x: ["batch", dim] }, outputs: ["y"], nodes });
+  expect((await describe(long, "model.onnx", undefined)).inputs[0]?.dims).toEqual(["batch", "x_1"]);
+});
+
 test("a description of this release is taken", async () => {
   expect((await describe(model, "model.onnx", frozen("schema-2"))).inputs.length).toBeGreaterThan(0);
 });

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Bundle } from "../../core/bundle.ts";
 import { parseBundle } from "../../core/bundle-schema.ts";
+import { isName, NAME_MAX } from "../../core/bundle-shape.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { countOf } from "../run/feeds.ts";
 import type { Feed } from "../run/feeds.ts";
@@ -39,7 +40,7 @@ async function byModel(model: OnnxModel, path: string): Promise<Description> {
   return { name: word === "" ? "model" : word.slice(0, 64), version: "1", licence: "unknown", ...ports };
 }
 
-/** Refuses a model that no bundle can describe: without an input, or with two outputs of one name. */
+/** Refuses a model that no bundle can describe: without an input, with two outputs of one name, or with an impossible name. */
 function requirePorts({ inputs, outputs }: Pick<Description, "inputs" | "outputs">): void {
   if (inputs.length === 0)
     throw new TypeError("model: its graph has no input, so its answer is always the same: store that in place of it");
@@ -47,6 +48,13 @@ function requirePorts({ inputs, outputs }: Pick<Description, "inputs" | "outputs
   const twice = names.find((x, i) => names.indexOf(x) !== i);
   if (twice !== undefined)
     throw new TypeError(`model: its graph lists the output "${twice}" twice: export it with each output once`);
+  const odd = [...inputs, ...outputs].map((x) => x.name).find((x) => !isName(x));
+  if (odd === undefined) return;
+  const why =
+    odd.length > NAME_MAX ? `has more than ${NAME_MAX} characters` : "is one that every JavaScript object has";
+  throw new TypeError(
+    `model: the name "${odd.slice(0, NAME_MAX)}" of an input or output ${why}: rename it in the export`,
+  );
 }
 
 function described(path: string): Description {

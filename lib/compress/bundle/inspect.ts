@@ -1,4 +1,5 @@
 // Text summaries for a terminal: the content of a model, and differences between the outputs of two models.
+import { isName } from "../../core/bundle-shape.ts";
 import { ARRAY_TYPES } from "../../core/tensor.ts";
 import type { Dtype, Port } from "../../core/tensor.ts";
 import { inferValues } from "../run/infer-values.ts";
@@ -34,7 +35,7 @@ export function inspect(model: OnnxModel): string {
   ].join("\n");
 }
 
-/** Describes the inputs and outputs of a model as a bundle does; an unnamed dim gets a name. */
+/** Describes the inputs and outputs of a model as a bundle does; a dim without a name, or with one that a bundle cannot hold, gets another. */
 export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[]; outputs: Port[] }> {
   const values = await inferValues(model);
   const stored = new Set(model.graph.proto.initializer.map((x) => x.name));
@@ -47,7 +48,7 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
         `"${name}" has type ${facts.type}, which has no JavaScript typed array: add a Cast to the model`,
       );
     // A bundle cannot express an unknown rank: no dim of such a port is checked, and it has no batch axis.
-    const dims = (facts.dims ?? []).map((x, i) => ((typeof x === "number" ? x > 0 : x !== "") ? x : `${name}_${i}`));
+    const dims = (facts.dims ?? []).map((x, i) => ((typeof x === "number" ? x > 0 : isName(x)) ? x : `${name}_${i}`));
     return { name, dtype: facts.type as Dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
   };
   const { input, output } = model.graph.proto;

@@ -4,7 +4,6 @@ import { runModel, seededFloats, smallModel } from "../../test-support/compress/
 import { AttributeProto_AttributeType, AttributeProtoSchema, SparseTensorProtoSchema } from "../onnx/onnx.gen.js";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 import { constantsToInitializers } from "./constants-to-initializers.ts";
-import { simplify } from "./simplify.ts";
 
 const feed = { x: { dims: [2, 4], data: seededFloats(8) } };
 const product = { opType: "MatMul", input: ["x", "w"], output: ["y"] };
@@ -64,15 +63,4 @@ test("numbers in the attributes of Constant nodes become tensors", async () => {
   model.transform(constantsToInitializers());
   expect(model.graph.proto.initializer.map((x) => x.name)).toEqual(names);
   expect(await runModel(model.write(), feed)).toEqual(before);
-});
-
-test("a model that names its operators' domain ai.onnx is simplified like any other", () => {
-  const nodes = [
-    { opType: "Identity", domain: "ai.onnx", input: ["x"], output: ["same"] },
-    { opType: "MatMul", domain: "ai.onnx", input: ["same", "w"], output: ["y"] },
-  ];
-  const model = smallModel({ ...parts, nodes, initializers: [floatTensor("w", [4, 3], seededFloats(12))] });
-  model.proto.opsetImport[0]!.domain = "ai.onnx";
-  model.transform(simplify());
-  expect(model.graph.nodes.map((x) => [x.domain, x.opType, x.input])).toEqual([["", "MatMul", ["x", "w"]]]);
 });

@@ -1,11 +1,11 @@
 // The passes at the start of every recipe, in the order in which they enable each other: constants must be found before
 // shapes and scales can be traced, and dead nodes are removed last.
 import { constantsToInitializers } from "./constants-to-initializers.ts";
-import { nameDefaultDomain } from "./default-domain.ts";
 import { dropIdentities } from "./drop-identities.ts";
 import { foldAffine } from "./fold-affine.ts";
 import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import type { Transform } from "../onnx/model.ts";
+import { plainNames } from "./plain-names.ts";
 import { removeUnused } from "./remove-unused.ts";
 import { raiseOpset } from "./raise-opset.ts";
 import { inlineFunctions } from "./inline-functions.ts";
@@ -18,7 +18,7 @@ import { shareConstants } from "./share-constants.ts";
  */
 export function simplify(): Transform {
   const passes = [
-    nameDefaultDomain(),
+    plainNames(),
     inlineFunctions(),
     raiseOpset(13),
     constantsToInitializers(),
