@@ -131,6 +131,8 @@ const saved = v.looseObject({
   queue: v.looseObject({ usedMs: v.pipe(v.number(), v.finite()), groups: v.array(group) }),
   batches: v.map(word, v.array(batch)),
   notedMs: v.map(word, v.pipe(v.number(), v.finite())),
+  arrived: v.optional(v.map(word, id)),
+  used: v.optional(v.map(word, id)),
   loadMs: v.map(id, cost),
   wastedMs: v.map(id, cost),
   nextBatch: id,

@@ -12,16 +12,16 @@ const MAX_MS = 60_000;
 
 /** Keeps the back-offs by lane, or by lane and model. */
 export class BackOffs {
-  readonly #known: Map<string, BackOff> = new Map();
+  #known: Map<string, BackOff> = new Map();
 
   /** Returns a snapshot. */
   save(): Map<string, BackOff> {
     return new Map(this.#known);
   }
 
-  /** Restores a snapshot. */
-  restore(saved: ReadonlyMap<string, BackOff>): void {
-    for (const [what, each] of saved) this.#known.set(what, each);
+  /** Restores a snapshot; older traces have none. */
+  restore(saved: ReadonlyMap<string, BackOff> | undefined): void {
+    this.#known = new Map(saved);
   }
 
   /** Records that a lane can't start (`modelId` null) or not load a model, until a time; null for one that grows. */

@@ -18,6 +18,8 @@ export interface SavedLanes {
   readonly bars?: ReadonlyMap<string, BackOff> | undefined;
   readonly vain?: ReadonlyMap<string, number> | undefined;
   readonly owedMs?: number | undefined;
+  readonly arrived?: ReadonlyMap<string, number> | undefined;
+  readonly used?: ReadonlyMap<string, number> | undefined;
 }
 
 /** Saved batch; its steps are not in older traces. */
@@ -65,9 +67,6 @@ const TRIAL_TIMES = 10;
 const TRIAL_STEPS = 20;
 /** Estimates of a server are halved at most once for so many steps of the model. */
 const OLD_STEPS = 10;
-/** Mark the number of steps of a route, and that at the last use of a lane. */
-const STEPS = "steps";
-const USED = "used";
 /** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
@@ -82,6 +81,11 @@ export class Lanes {
   #notedMs: Map<string, number> = new Map();
   /** Time to load a model, including the start of a worker, by its id. */
   #loadMs: Map<number, number> = new Map();
+
+  /** Number of steps of a route that arrived, by its key. */
+  #arrived: Map<string, number> = new Map();
+  /** That number at the last start or end of its model, or its measurement, by the key of the estimate. */
+  #used: Map<string, number> = new Map();
 
   /** Lanes that could not start, or not load a model. */
   readonly backOffs: BackOffs = new BackOffs();
@@ -103,11 +107,13 @@ export class Lanes {
     };
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
     const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), this.backOffs.save()];
-    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain), owedMs: this.#owedMs };
+    const [vain, arrived, used] = [new Map(this.#vain), new Map(this.#arrived), new Map(this.#used)];
+    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain, owedMs: this.#owedMs, arrived, used };
   }
 
   /** Restores a snapshot. */
-  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, BackOff>(), vain, owedMs = 0 }: SavedLanes): void {
+  restore(saved: SavedLanes): void {
+    const { batches, notedMs, loadMs, passed, bars, vain, owedMs = 0, arrived, used } = saved;
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -117,6 +123,8 @@ export class Lanes {
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
     this.#vain = new Map(vain);
+    this.#arrived = new Map(arrived);
+    this.#used = new Map(used);
     this.#owedMs = owedMs;
     this.#passed = passed;
   }
@@ -152,12 +160,12 @@ export class Lanes {
   #noteUse(key: string, routeKey: string, now: number): void {
     this.note(routeKey, now);
     this.note(key, now);
-    this.note(USED + key, this.#countOf(routeKey));
+    remember(this.#used, key, this.#arrived.get(routeKey) ?? 0);
   }
 
   /** Records a step as it arrives, also one that is rejected. */
   arrived({ routes }: Step): void {
-    for (const route of routes) this.note(STEPS + route.key, this.#countOf(route.key) + 1);
+    for (const { key } of routes) remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -293,8 +301,7 @@ export class Lanes {
 
   /** Whether nothing runs or is staged anywhere. */
   get areIdle(): boolean {
-    for (const { length } of this.#batches.values()) if (length > 0) return false;
-    return true;
+    return [...this.#batches.values()].every((x) => x.length === 0);
   }
 
   /** Whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
@@ -315,14 +322,9 @@ export class Lanes {
     return lanes.every(({ id, isOpen, kind }) => !isOpen || kind === "wide" || this.on(id).length > 1);
   }
 
-  /** Number of steps of a route that arrived. */
-  #countOf(routeKey: string): number {
-    return this.#notedMs.get(STEPS + routeKey) ?? 0;
-  }
-
   /** Number of steps of a route since its last use by the key of an estimate. */
   #stepsSince(key: string, route: Route): number {
-    return this.sinceMs(USED + key, this.#countOf(route.key));
+    return (this.#arrived.get(route.key) ?? 0) - (this.#used.get(key) ?? -Infinity);
   }
 
   /**
@@ -351,8 +353,7 @@ export class Lanes {
       const ms = this.#msOf(route, key, rows, now) ?? UNKNOWN_MS;
       const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
       const loadMs = isCold ? this.loadOf(route) : 0;
-      let freeMs = now;
-      for (const batch of batches) freeMs = endOf(batch, freeMs);
+      const freeMs = batches.reduce((ms, batch) => endOf(batch, ms), now);
       const endMs = freeMs + loadMs + ms;
       found.push({ lane, route, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
