@@ -35,6 +35,9 @@ export default defineConfig({
     setupFiles: ["lib/test-support/equal-bytes.ts"],
     // One worker a core: by default one core stays free, which on two cores is half of them.
     maxWorkers: availableParallelism(),
+    // V8 compiles a WebAssembly function again, optimized, after a tenth of this work by default: for ONNX Runtime that
+    // takes longer than the tests' small models run.
+    execArgv: ["--wasm-tiering-budget=20000000"],
     // Models are loaded and run on whatever else this machine does; a test that hangs is still told from one that works.
     testTimeout: 60_000,
     // The same holds for what a test waits for, as a thread's start: 1 s by default.
