@@ -9,6 +9,7 @@ import {
   smallModel,
 } from "../../test-support/compress/fixtures.ts";
 import type { SmallModel } from "../../test-support/compress/fixtures.ts";
+import type { NodeSpec } from "../onnx/graph.ts";
 import { readModel } from "../onnx/model.ts";
 import { float16Bits } from "../onnx/float16.ts";
 import { formsFor } from "../forms/forms.ts";
@@ -27,6 +28,8 @@ const floats = (name: string, dims: number[]) =>
     ),
   );
 
+const CONTRIB = { domain: "com.microsoft" } as const;
+
 /** One operator with a constant weight "w" each, and the axis that its scales must lie on. */
 const USERS: readonly [string, number, Omit<SmallModel, "opset">][] = [
   ["Conv", 0, layer("Conv", [1, 4, 7, 7], [16, 4, 3, 3])],
@@ -36,15 +39,35 @@ const USERS: readonly [string, number, Omit<SmallModel, "opset">][] = [
   ["a batched MatMul", 2, layer("MatMul", [3, 5, 24], [3, 24, 16])],
   ["Gemm", 1, layer("Gemm", [5, 24], [24, 16])],
   ["Gemm with a transposed weight", 0, layer("Gemm", [5, 24], [16, 24], { transB: 1 })],
+  ["MatMul with the weight on the left", 0, layer("MatMul", [24, 5], [16, 24], {}, { input: ["w", "x"] })],
+  ["FusedMatMul", 1, layer("FusedMatMul", [5, 24], [24, 16], { alpha: { float: 0.5 } }, CONTRIB)],
+  ["FusedMatMul with a transposed weight", 0, layer("FusedMatMul", [5, 24], [16, 24], { transB: 1 }, CONTRIB)],
+  ["FusedConv", 0, layer("FusedConv", [1, 4, 7, 7], [16, 4, 3, 3], { activation: "Relu" }, CONTRIB)],
+  ["FusedGemm", 0, layer("FusedGemm", [5, 24], [16, 24], { transB: 1, activation: "Relu" }, CONTRIB)],
+  [
+    "Attention",
+    1,
+    withBias(layer("Attention", [2, 5, 16], [16, 48], { num_heads: 4 }, { ...CONTRIB, input: ["x", "w", "b"] }), 48),
+  ],
 ];
 
-function layer(opType: string, input: number[], weight: number[], attributes = {}): Omit<SmallModel, "opset"> {
+function layer(
+  opType: string,
+  input: number[],
+  weight: number[],
+  attributes = {},
+  rest: Partial<NodeSpec> = {},
+): Omit<SmallModel, "opset"> {
   return {
     inputs: { x: input },
     outputs: ["y"],
-    nodes: [{ opType, input: ["x", "w"], output: ["y"], attributes }],
+    nodes: [{ opType, input: ["x", "w"], output: ["y"], attributes, ...rest }],
     initializers: [floats("w", weight)],
   };
+}
+
+function withBias(parts: Omit<SmallModel, "opset">, length: number): Omit<SmallModel, "opset"> {
+  return { ...parts, initializers: [...(parts.initializers ?? []), floats("b", [length])] };
 }
 
 describe("quantizeWeights", () => {

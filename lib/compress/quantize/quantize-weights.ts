@@ -14,6 +14,7 @@ import { fitGrid, roundRows } from "./scales.ts";
 import type { Rows } from "./scales.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
+import { CONTRIB } from "../onnx/model.ts";
 import type { Transform } from "../onnx/model.ts";
 import { addScales } from "./quantize-blocks.ts";
 import type { Rounded } from "./round-weights.ts";
@@ -21,7 +22,7 @@ import { elementCount, float16Tensor, floatsOf, int64Tensor, int8Tensor } from "
 
 /** A weight that may be quantized. */
 export interface WeightFacts {
-  /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Gather, Transpose, LSTM, GRU or RNN. */
+  /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Gather, Transpose, LSTM, GRU, RNN, Attention or EmbedLayerNormalization. */
   readonly opType: string;
   readonly dims: readonly number[];
   /** The number of groups of a convolution; 1 for other operators. */
@@ -108,7 +109,9 @@ export function factsOf(graph: Graph, tensor: TensorProto): WeightFacts | undefi
   const [first] = graph.readers(tensor.name) ?? [];
   if (first === undefined) return undefined;
   const dims = tensor.dims.map(Number);
-  return { opType: first.node.opType, dims, group: integerOf(first.node, "group", 1), name: tensor.name };
+  // An operator with a fused activation or transposition uses its weights as it does without.
+  const opType = first.node.domain === CONTRIB ? first.node.opType.replace(/^Fused/, "") : first.node.opType;
+  return { opType, dims, group: integerOf(first.node, "group", 1), name: tensor.name };
 }
 
 /** Reads a weight as a row for each output; undefined where it is not stored as such rows or columns. */
@@ -129,8 +132,10 @@ function rowsOf(tensor: TensorProto, axis: number): Rows | undefined {
 /** Returns the output channel axis of a weight, or undefined where the node does not use it as a weight. */
 function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number | undefined {
   const at = node.input.indexOf(weight.name);
-  if (node.domain !== "" || at < 0 || node.input.lastIndexOf(weight.name) !== at) return undefined;
+  if (at < 0 || node.input.lastIndexOf(weight.name) !== at) return undefined;
   const rank = weight.dims.length;
+  if (node.domain === CONTRIB) return contribAxis(node, at, rank);
+  if (node.domain !== "") return undefined;
   if (node.opType === "Gather") return at === 0 && rank === 2 && integerOf(node, "axis", 0) === 0 ? 0 : undefined;
   if (node.opType === "Transpose" && rank === 2) {
     const [output = ""] = node.output;
@@ -139,6 +144,8 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
   }
   // [directions, gates · hidden, inputs]: both directions share their scales.
   if (["LSTM", "GRU", "RNN"].includes(node.opType)) return at === 1 || at === 2 ? 1 : undefined;
+  // A product with the weights on the left has an output for each row of them.
+  if (at === 0 && node.opType === "MatMul") return rank >= 2 ? rank - 2 : undefined;
   if (at !== 1) return undefined;
   switch (node.opType) {
     case "Conv":
@@ -149,6 +156,26 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
       return rank >= 2 ? rank - 1 : undefined;
     case "Gemm":
       return integerOf(node, "transB", 0) === 1 ? 0 : 1;
+    default:
+      return undefined;
+  }
+}
+
+/** The same of an operator that ONNX Runtime adds to ONNX's own, as its graph passes leave them in optimized models. */
+function contribAxis(node: NodeProto, at: number, rank: number): number | undefined {
+  if (node.opType === "EmbedLayerNormalization") return at >= 2 && at <= 4 && rank === 2 ? 0 : undefined;
+  if (at !== 1) return undefined;
+  switch (node.opType) {
+    case "FusedConv":
+      return 0;
+    case "FusedGemm":
+      return integerOf(node, "transB", 0) === 1 ? 0 : 1;
+    case "FusedMatMul":
+      if (integerOf(node, "transBatchB", 0) !== 0 || rank < 2) return undefined;
+      return integerOf(node, "transB", 0) === 1 ? rank - 2 : rank - 1;
+    // [inputs, query + key + value]
+    case "Attention":
+      return rank === 2 ? 1 : undefined;
     default:
       return undefined;
   }

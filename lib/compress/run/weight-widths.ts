@@ -33,6 +33,7 @@ const LAYERS: ReadonlySet<string> = new Set([
     "FusedConv",
     "Attention",
     "QAttention",
+    "EmbedLayerNormalization",
   ],
 ]);
 /** Operators between a stored weight and the layer that reads it. */
