@@ -169,10 +169,15 @@ test("a request that may have changed something is not sent again, nor one that 
     else setTimeout(() => socket.resetAndDestroy(), workedMs);
   });
   const url = await start({ upstream });
-  const post = async (path: string): Promise<number> =>
-    (await fetch(url + path, { method: "POST", body: "{}" })).status;
+  const post = async (path: string, body = "{}"): Promise<number> =>
+    (await fetch(url + path, { method: "POST", body })).status;
   expect(await post("/v2/models/layers/infer")).toBe(200);
   expect(await post("/v2/repository/models/layers/load")).toBe(502);
+  expect(seen).toHaveLength(2);
+  seen.length = 0;
+  // Triton keeps a sequence's state: a step that is done twice makes all later ones wrong.
+  expect(await post("/v2/models/layers/infer")).toBe(200);
+  expect(await post("/v2/models/layers/infer", '{"parameters":{"sequence_id":7}}')).toBe(502);
   expect(seen).toHaveLength(2);
   seen.length = 0;
   workedMs = 1_500;

@@ -74,17 +74,25 @@ async function passOn(
       ...{ reply, timeoutMs, isFresh },
     });
   const startMs = clock.now();
-  // Loads, unloads and steps of a state may have been done.
-  const isHarmless = request.method !== "POST" || /\/infer$/.test(pathname);
   const answer = await call(false).catch((error: unknown) => {
     if (!(error instanceof ClosedEarly)) throw error;
-    if (isHarmless && clock.now() - startMs < EARLY_MS) return call(true);
+    if (isHarmless(request.method, pathname, headers, body) && clock.now() - startMs < EARLY_MS) return call(true);
     throw unreachable(error.message);
   });
   return reply
     .code(answer.statusCode ?? 502)
     .headers(passedOn(answer.headers))
     .send(answer);
+}
+
+/** Whether a request changes nothing if it is done twice: no load or unload, and no step of a sequence that a server keeps. */
+function isHarmless(method: string, path: string, headers: IncomingHttpHeaders, body: Uint8Array): boolean {
+  if (method !== "POST") return true;
+  // A compressed body may hold anything.
+  const mayStep =
+    headers["content-encoding"] !== undefined ||
+    Buffer.from(body.buffer, body.byteOffset, body.length).includes('"sequence_');
+  return /\/infer$/.test(path) && !mayStep;
 }
 
 /** A connection that was kept alive, and that the server closed without an answer. */
