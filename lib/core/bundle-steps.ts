@@ -48,6 +48,7 @@ export const STEP_WORDS: Readonly<Record<string, Readonly<Record<string, readonl
     channels: IMAGE_WORDS.channels,
     layout: IMAGE_WORDS.layout,
   },
+  text: { keeps: ["begin", "end"] },
   pool: { mode: ["mean", "cls", "last"] },
   tokens: { aggregate: ["none", "simple", "first", "average", "max"] },
   detect: { form: ["queries", "anchors"], scores: ["softmax", "sigmoid"] },

@@ -40,6 +40,10 @@ export interface TextSpec {
   readonly types?: string | undefined;
   /** Token past the end of a short text, where tokenizer.json names none. Default 0. */
   readonly padId?: number | undefined;
+  /** The part that is kept of a longer text. Default: its begin, or as tokenizer.json says. */
+  readonly keeps?: "begin" | "end" | undefined;
+  /** Whether texts are made lower case first, whatever tokenizer.json does. Default false. */
+  readonly lowercase?: boolean | undefined;
   /** Texts that `embed` puts before a text, by the name of the use, as `query`. */
   readonly prompts?: Readonly<Record<string, string>> | undefined;
   /** Name of the prompt where the caller names none. Default: none. */

@@ -16,7 +16,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 7;
+export const REPOSITORY_RULES = 8;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -203,13 +203,15 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
 /** Returns the steps that a repository's files declare, by the names of ports that exporters use. */
 export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
   const { config, processor } = facts;
-  const padId = facts.tokenizer?.padId ?? null;
+  const { padId = null, keeps = null } = facts.tokenizer ?? {};
   const text: TextSpec = {
     tokenizer: TOKENIZER,
     maxLength: facts.maxLength ?? MAX_LENGTH,
     mask: "attention_mask",
     types: "token_type_ids",
     ...(padId !== null && padId !== 0 && { padId }),
+    ...(keeps !== null && { keeps }),
+    ...(facts.sentence?.lowercase === true && { lowercase: true }),
   };
   const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =

@@ -16,6 +16,8 @@ export interface SentenceFacts {
   readonly dims: number | null;
   /** The most tokens of a text; null where the file does not say. */
   readonly maxLength: number | null;
+  /** Whether texts are made lower case before the tokenizer reads them. */
+  readonly lowercase: boolean;
   /** Texts that are put before a text, by the name of the use, as `query`. */
   readonly prompts: Readonly<Record<string, string>>;
   /** Name of the prompt that every text has where the caller names none; null for none. */
@@ -82,6 +84,7 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
     normalize: list.some(isOf("Normalize")),
     dims: countOf(config["word_embedding_dimension"]) ?? countOf(config["embedding_dimension"]),
     maxLength: countOf(objectOf(length)["max_seq_length"], 1e6),
+    lowercase: truthOf(objectOf(length)["do_lower_case"], false),
     prompts: Object.fromEntries(texts),
     prompt: texts.some(([name]) => name === usual) ? usual : null,
     unsupported: truthOf(config["include_prompt"], true) ? unsupported : (unsupported ?? WITHOUT_PROMPT),

@@ -419,6 +419,18 @@ test("the padding's id is carried to the texts, from the tokenizer's files or fr
   expect(padOf({})).toBeUndefined();
 });
 
+test("the side that texts are truncated at, and lower case, are carried to the texts", () => {
+  const textOf = (texts: Readonly<Record<string, unknown>>): unknown =>
+    describeFiles(filesOf(["onnx/model.onnx", "tokenizer.json"]), texts).steps.texts["input_ids"];
+  expect(textOf({ "tokenizer_config.json": { truncation_side: "left" } })).toMatchObject({ keeps: "end" });
+  expect(textOf({ "tokenizer_config.json": { truncation_side: "right" } })).toMatchObject({ keeps: "begin" });
+  expect(textOf({ "tokenizer_config.json": {} })).not.toHaveProperty("keeps");
+  const sentence = { "1_Pooling/config.json": { pooling_mode_cls_token: true } };
+  const lower = { ...sentence, "sentence_bert_config.json": { max_seq_length: 512, do_lower_case: true } };
+  expect(textOf(lower)).toMatchObject({ lowercase: true });
+  expect(textOf(sentence)).not.toHaveProperty("lowercase");
+});
+
 test("a pooling named as a property of every object is no mode", () => {
   const facts = readSentence({ modules: [], pooling: { pooling_mode: "constructor" }, length: null, prompts: null });
   expect(facts).toMatchObject({ pooling: null, unsupported: "constructor" });

@@ -9,6 +9,8 @@ export interface TokenizerFacts {
   readonly inputNames: readonly string[];
   /** Side on which short texts of a batch are padded. */
   readonly paddingSide: "left" | "right";
+  /** The part of a longer text that is kept; null where no file says. */
+  readonly keeps: "begin" | "end" | null;
   /** Id of the padding token; null where no file names it. */
   readonly padId: number | null;
   /** The tokenizer's class, as `BertTokenizer`; null where no file names it. */
@@ -31,7 +33,9 @@ export function readTokenizer(config: unknown, file: unknown): TokenizerFacts {
   const [pads, cuts] = [objectOf(padding), objectOf(truncation)];
   const side = textOf(told["padding_side"]) ?? textOf(pads["direction"])?.toLowerCase();
   const padToken = tokenOf(told["pad_token"]) ?? textOf(pads["pad_token"]);
+  const cutSide = (textOf(told["truncation_side"]) ?? textOf(cuts["direction"]))?.toLowerCase();
   return {
+    keeps: cutSide === "left" ? "end" : cutSide === "right" ? "begin" : null,
     maxLength: countOf(told["model_max_length"], NO_LIMIT) ?? countOf(cuts["max_length"], NO_LIMIT),
     inputNames: names.length > 0 ? names : INPUT_NAMES,
     paddingSide: side === "left" ? "left" : "right",

@@ -212,3 +212,15 @@ test("a word that a model of whole words does not know is its unknown token, or 
     /"input_ids".*no token for.*unk_token/,
   );
 });
+
+test("a text is made lower case, and its end kept, where the model says so", () => {
+  const cased = TOKENIZER.replace('"lowercase":true', '"lowercase":false');
+  const rowOf = (more: Partial<TextSpec>): number[] => {
+    const text = { ...(ids.text as TextSpec), ...more };
+    const row = read({ ...ids, text }, ["SAT the Cat sat Cats"], { "tokenizer.json": cased })?.["input_ids"];
+    return Array.from(row?.data ?? [], Number);
+  };
+  expect(rowOf({})).toEqual([2, 1, 4, 1, 7, 3]);
+  expect(rowOf({ lowercase: true })).toEqual([2, 7, 4, 5, 7, 3]);
+  expect(rowOf({ lowercase: true, keeps: "end" })).toEqual([2, 5, 7, 5, 6, 3]);
+});

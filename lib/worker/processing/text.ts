@@ -101,7 +101,7 @@ function createTextReader(
  */
 function encoderOf(
   name: string,
-  { tokenizer: asset, maxLength }: TextSpec,
+  { tokenizer: asset, maxLength, keeps, lowercase = false }: TextSpec,
   assets: Readonly<Record<string, string>>,
 ): Encoder {
   const file = assets[asset];
@@ -118,9 +118,10 @@ function encoderOf(
     throw broken(name, asset, `is not a tokenizer.json that this release reads${why}`, error);
   }
   const style = styleOf(json);
-  const end = json.truncation?.direction === "Left" ? "end" : "begin";
+  const end = keeps ?? (json.truncation?.direction === "Left" ? "end" : "begin");
+  const split = (row: string): ReturnType<typeof splitPair> => splitPair(lowercase ? row.toLowerCase() : row);
   const encode = (row: string): Encoded => {
-    const [text, pair] = splitPair(row);
+    const [text, pair] = split(row);
     if (pair !== null) return encodePair(tokenizer, text, pair, { maxLength, end });
     const read = partOf(tokenizer, text, { maxLength, end });
     if (read.ids.length <= maxLength) return read;
@@ -142,7 +143,7 @@ function encoderOf(
       return encoded;
     },
     tokens: (row) => {
-      const [whole, pair] = splitPair(row);
+      const [whole, pair] = split(row);
       if (pair !== null) return null;
       const read = partOf(tokenizer, whole, { maxLength, end });
       const { text, before, after } = splitMarks(tokenizer, read);
