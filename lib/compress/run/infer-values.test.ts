@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
-import { runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { addBranch, runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { OnnxModel } from "../onnx/model.ts";
 import { OperatorSetIdProtoSchema } from "../onnx/onnx.gen.js";
 import { foldConstants, inferValues } from "./infer-values.ts";
@@ -191,4 +191,40 @@ test.each([
   await foldConstants(model);
   model.transform(removeUnused());
   expect(model.graph.nodes.map((x) => x.opType)).toEqual(operators);
+});
+
+test("constants in branches are folded; a large one around them, which each branch would copy, is not", async () => {
+  const large = floatTensor("large", [64, 32], seededFloats(2048));
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 64] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "ReduceMax", input: ["x"], output: ["most"], attributes: { keepdims: 0 } },
+      { opType: "Cast", input: ["most"], output: ["isOn"], attributes: { to: 9 } },
+      { opType: "If", input: ["isOn"], output: ["y"] },
+    ],
+    initializers: [large, floatTensor("small", [32], seededFloats(32, 2)), floatTensor("one", [], Float32Array.of(1))],
+  });
+  for (const [i, name] of (["then_branch", "else_branch"] as const).entries())
+    addBranch(
+      model.graph.nodes[2],
+      name,
+      [
+        { opType: "Neg", input: ["large"], output: [`w${i}`] },
+        { opType: "Add", input: ["small", "one"], output: [`b${i}`] },
+        { opType: "Gemm", input: ["x", `w${i}`, `b${i}`], output: [`o${i}`] },
+      ],
+      `o${i}`,
+    );
+  model.graph.changed();
+  const feed = { x: { dims: [2, 64], data: seededFloats(128) } };
+  const before = await runModel(model.write(), feed);
+  await foldConstants(model);
+  const branches = [...model.graph.all()].slice(1);
+  expect(branches.map((x) => x.nodes.map((y) => y.opType))).toEqual([
+    ["Neg", "Gemm"],
+    ["Neg", "Gemm"],
+  ]);
+  expect(await runModel(model.write(), feed)).toEqual(before);
 });

@@ -12,7 +12,7 @@ import {
   ValueInfoProtoSchema,
 } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto, ValueInfoProto } from "../onnx/onnx.gen.js";
-import { OnnxModel } from "../onnx/model.ts";
+import { copyMessage, OnnxModel } from "../onnx/model.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { subgraphs, uses } from "../onnx/graph.ts";
@@ -100,15 +100,16 @@ function dimsOf(graph: Graph, name: string, told: readonly (number | string)[]):
   return told.length > 0 || rankOf(graph, name) === 0 ? told : undefined;
 }
 
-/** Folds nodes that depend on constants alone, and stores the results; removes those nodes from the main graph. */
+/** Folds nodes that depend on constants alone, in branches too, and stores the results in place of those nodes. */
 export async function foldConstants(model: OnnxModel): Promise<void> {
+  const weights = sum([...model.graph.all()].flatMap((x) => x.proto.initializer.map(elementCount)));
+  const most = Math.max(GROWTH_MAX_ELEMENTS, GROWTH_MAX_SHARE * weights);
   // The value of a constant determines the size of what is computed from it.
-  while (await foldOnce(model));
+  for (const graph of [...model.graph.all()]) while (await foldOnce(model, graph, most));
+  model.graph.changed();
 }
 
-async function foldOnce(model: OnnxModel): Promise<boolean> {
-  const { graph } = model;
-  const most = Math.max(GROWTH_MAX_ELEMENTS, GROWTH_MAX_SHARE * sum(graph.proto.initializer.map(elementCount)));
+async function foldOnce(model: OnnxModel, graph: Graph, most: number): Promise<boolean> {
   const folded = new Set<NodeProto>();
   const known = new Set<string>();
   const isKnown = (name: string): boolean => name === "" || known.has(name) || graph.constant(name) !== undefined;
@@ -124,7 +125,7 @@ async function foldOnce(model: OnnxModel): Promise<boolean> {
   const wanted = [...known].filter((name) => graph.isOutput(name) || graph.consumers(name).some((x) => !folded.has(x)));
   const names = wanted.filter((x) => !graph.isOutput(x));
   if (names.length === 0) return false;
-  const results = await compute(model, [...folded], names);
+  const results = await compute(model, graph, [...folded], names);
   for (const [name, tensor] of results) {
     const node = graph.producer(name);
     if (node === undefined) continue;
@@ -170,11 +171,12 @@ function numbersOf(tensor: TensorProto | undefined): number[] {
   return isWhole ? integersOf(tensor) : [Infinity];
 }
 
-/** Whether a node makes another form of a weight that others use too: the file would hold both. */
+/** Whether a node makes another form of a weight that others use too, as other branches: the file would hold both. */
 function isRepeated(graph: Graph, node: NodeProto): boolean {
   return node.input.some((name) => {
     const constant = graph.constant(name);
     if (constant === undefined || elementCount(constant) <= GROWTH_MAX_ELEMENTS) return false;
+    if (graph.ownerOf(name) !== graph) return true;
     return graph.consumers(name).length > 1 && !isCutUp(graph, constant);
   });
 }
@@ -201,12 +203,19 @@ function sum(numbers: readonly number[]): number {
 
 /** Runs nodes that need no input and returns their results as constants. */
 async function compute(
-  model: OnnxModel,
+  { proto }: OnnxModel,
+  graph: Graph,
   nodes: readonly NodeProto[],
   names: readonly string[],
 ): Promise<Map<string, TensorProto>> {
-  const { graph, proto } = model;
-  const needed = new Set(nodes.flatMap((x) => [...uses(x)]));
+  const made = new Set(nodes.flatMap((x) => x.output));
+  const needed = new Set(nodes.flatMap((x) => [...uses(x)]).filter((x) => !made.has(x)));
+  const initializer = [...needed].flatMap((name) => {
+    const tensor = graph.constant(name);
+    if (tensor === undefined) return [];
+    // That of a Constant node has no name.
+    return tensor.name === name ? [tensor] : [Object.assign(copyMessage(tensor), { name })];
+  });
   const part = new OnnxModel({
     ...proto,
     functions: [],
@@ -215,7 +224,8 @@ async function compute(
       node: [...nodes],
       input: [],
       output: names.map(untyped),
-      initializer: graph.proto.initializer.filter((x) => needed.has(x.name)),
+      initializer,
+      sparseInitializer: [],
       valueInfo: [],
     },
   });
