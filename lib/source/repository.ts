@@ -43,9 +43,13 @@ const FILES = {
 /** Paths of the small files that `readRepository` reads, where a repository has them. */
 export const REPOSITORY_FILES: readonly string[] = Object.values(FILES);
 
+/** Other names of the pooling's file, and of the length's: `sentence_roberta_config.json` and the like, of older releases. */
+const OTHER_NAMES =
+  /^(?:\d+_Pooling\/config|sentence_(?:roberta|distilbert|camembert|albert|xlm-roberta|xlnet)_config)\.json$/;
+
 /** Returns the paths among a repository's that `readRepository` reads; a pooling module may have another folder. */
 export function filesToRead(paths: readonly string[]): string[] {
-  return paths.filter((x) => REPOSITORY_FILES.includes(x) || /^\d+_Pooling\/config\.json$/.test(x));
+  return paths.filter((x) => REPOSITORY_FILES.includes(x) || OTHER_NAMES.test(x));
 }
 
 /**
@@ -66,7 +70,7 @@ export function readRepository(texts: ReadonlyMap<string, string>): RepositoryFa
   const sentence = readSentence({
     modules,
     pooling: json(poolingPath(modules) ?? FILES.pooling),
-    length: json(FILES.length),
+    length: json([FILES.length, ...texts.keys()].find((x) => texts.has(x) && /^sentence_/.test(x)) ?? FILES.length),
     prompts: json(FILES.prompts),
   });
   const own = json(FILES.tokenizer);

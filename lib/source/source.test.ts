@@ -419,6 +419,22 @@ test("the padding's id is carried to the texts, from the tokenizer's files or fr
   expect(padOf({})).toBeUndefined();
 });
 
+test("the length of a text is read from the file's older names too, where the usual one is not there", () => {
+  const names = ["sentence_bert_config.json", "sentence_xlm-roberta_config.json"];
+  expect(filesToRead([...names, "sentence_other.json"])).toEqual(names);
+  const lengthOf = (files: readonly (readonly [string, number])[]): number | null => {
+    const lengths = files.map(([path, max]) => [path, JSON.stringify({ max_seq_length: max })] as const);
+    return readRepository(new Map([["1_Pooling/config.json", '{"pooling_mode":"mean"}'], ...lengths])).maxLength;
+  };
+  expect(lengthOf([["sentence_xlm-roberta_config.json", 128]])).toBe(128);
+  expect(
+    lengthOf([
+      ["sentence_xlm-roberta_config.json", 128],
+      ["sentence_bert_config.json", 256],
+    ]),
+  ).toBe(256);
+});
+
 test("the side that texts are truncated at, and lower case, are carried to the texts", () => {
   const textOf = (texts: Readonly<Record<string, unknown>>): unknown =>
     describeFiles(filesOf(["onnx/model.onnx", "tokenizer.json"]), texts).steps.texts["input_ids"];
