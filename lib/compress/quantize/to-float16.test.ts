@@ -65,6 +65,17 @@ test("a node whose values overflowed float16 on the samples stays float32, its w
   expect(matrices.map((x) => x.dataType)).toEqual([TensorProto_DataType.INT8, TensorProto_DataType.INT8]);
 });
 
+test("the weights of ONNX Runtime's own operators are stored in float16, whose bytes compress better than pairs", async () => {
+  const fused = { opType: "FusedMatMul", domain: "com.microsoft", input: ["x", "w"], output: ["y"] };
+  const initializers = [floatTensor("w", [64, 32], seededFloats(64 * 32, 3))];
+  const whole = smallModel({ opset: 13, inputs: { x: ["n", 64] }, outputs: ["y"], nodes: [fused], initializers });
+  const [before = []] = await runModel(whole.write(), feeds);
+  const half = await halved(whole);
+  expect(half.graph.proto.initializer.map((x) => x.dataType)).toEqual([TensorProto_DataType.FLOAT16]);
+  const [after = []] = await runModel(half.write(), feeds);
+  expect(decibels(before, after)).toBeGreaterThan(60);
+});
+
 test("the residual stream and the last product are summed in float32; values inside a layer are not", async () => {
   const vector = (name: string, value: number) => floatTensor(name, [64], new Float32Array(64).fill(value));
   const make = () =>

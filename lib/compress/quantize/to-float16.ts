@@ -131,7 +131,9 @@ class Halving {
     const isWideOnly = users.every(
       (x) => this.#wide.has(x) || graph.consumers(x.output[0] ?? "").every((y) => this.#wide.has(y)),
     );
-    const axis = wantsWide && isWideOnly ? rowAxis(graph, constant) : undefined;
+    // An operator of ONNX Runtime's own has no float16 form here; its weights need no more bits than others.
+    const isPrecise = wantsWide && isWideOnly && node.domain === "";
+    const axis = isPrecise ? rowAxis(graph, constant) : undefined;
     const exact = axis === undefined ? undefined : storeInt16Pairs(graph, constant, axis);
     if (exact !== undefined) {
       this.#casts.set(key, exact);
