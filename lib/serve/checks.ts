@@ -7,12 +7,10 @@ import type { ServerClock } from "./executor.ts";
 import { HttpError } from "./http-error.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
+import type { Origins } from "./origins.ts";
 import { PendingBytes, readBody } from "./request-body.ts";
 import type { ServedModel } from "./served-models.ts";
 
-/** Header with the length of the JSON in front of tensor bytes. */
-export const HEADER_LENGTH = "inference-header-content-length";
-const CORS_MAX_AGE_S = "7200";
 /** Characters of an error that a client reads: it may quote the request, which may be large. */
 const MESSAGE_MAX = 500;
 
@@ -22,7 +20,7 @@ export interface CheckContext {
   readonly metrics: Metrics;
   readonly state: { readonly isStopping: boolean };
   readonly clock: ServerClock;
-  readonly origins: readonly string[];
+  readonly origins: Origins;
   readonly token: string | undefined;
   readonly maxBodyBytes: number;
   readonly maxPendingBytes: number;
@@ -49,7 +47,7 @@ export function addChecks(app: FastifyInstance, context: CheckContext): void {
   app.addHook("onRequest", async (request, reply) => {
     record(request, reply, context);
     pending.track(request, reply);
-    checkOrigin(request, reply, origins);
+    origins.check(request, reply);
     if (request.method === "OPTIONS") return reply.code(204).send();
     if (token !== undefined && !isHealth(request) && !hasToken(request, token)) {
       reply.header("www-authenticate", "Bearer");
@@ -117,25 +115,6 @@ function record(
 /** Rounds a time for the log. */
 export function rounded(ms: number): number {
   return Math.round(ms * 10) / 10;
-}
-
-/**
- * Allows a listed origin, and refuses others. Without Access-Control-Allow-Origin a page can't read an answer, but it can
- * still send a POST of text/plain. The server has no pages, so no origin is its own.
- */
-function checkOrigin({ headers }: FastifyRequest, reply: FastifyReply, origins: readonly string[]): void {
-  const { origin } = headers;
-  if (origin === undefined) return;
-  reply.header("vary", "origin");
-  if (!origins.includes(origin) && !origins.includes("*"))
-    throw new HttpError(403, `pages of ${quoted(origin)} may not use this server: list the origin with --origin`);
-  reply.headers({
-    "access-control-allow-origin": origins.includes("*") ? "*" : origin,
-    "access-control-expose-headers": `${HEADER_LENGTH}, retry-after, date`,
-    "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": `authorization, content-type, content-encoding, ${HEADER_LENGTH}`,
-    "access-control-max-age": CORS_MAX_AGE_S,
-  });
 }
 
 /**

@@ -2,8 +2,8 @@
 // tokenizer. The reply states the bundle's identity and variant beside it, so that vectors of two models never mix.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { asObject, decodeText } from "../remote/plain-json.ts";
 import { HttpError } from "./http-error.ts";
+import { readJson } from "./read-json.ts";
 import type { Tensors } from "./lane.ts";
 import type { ServedModel } from "./served-models.ts";
 
@@ -125,7 +125,7 @@ function fieldsOf(body: unknown): Readonly<Record<string, unknown>> {
   if (bytes.length > JSON_MAX)
     throw new HttpError(413, `the request has ${bytes.length} bytes of JSON, at most ${JSON_MAX}`);
   try {
-    return asObject(JSON.parse(decodeText(bytes, "the request")), "the request");
+    return readJson(bytes);
   } catch (error) {
     throw new HttpError(400, error instanceof Error ? error.message : String(error));
   }

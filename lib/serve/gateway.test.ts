@@ -1,8 +1,8 @@
 // The gateway over real HTTP, in front of a real server for bundles.
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, request } from "node:http";
-import type { RequestListener, Server } from "node:http";
-import { createServer as createNetServer } from "node:net";
+import type { IncomingHttpHeaders, RequestListener, Server } from "node:http";
+import { connect, createServer as createNetServer } from "node:net";
 import type { AddressInfo, Server as NetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -221,4 +221,66 @@ test("a client that leaves ends the request to the server", async () => {
   }, 100);
   expect(await answer).toBe("left");
   await expect.poll(() => isClosed).toBe(true);
+});
+
+test("a status that HTTP lacks is 502 with a sentence", async () => {
+  const upstream = await bare("HTTP/1.1 999 Odd\r\ncontent-length: 2\r\n\r\n{}");
+  const answer = await fetch(`${await start({ upstream })}/v2`, { headers: { origin: ORIGIN } });
+  expect([answer.status, answer.headers.get("access-control-allow-origin")]).toEqual([502, ORIGIN]);
+  expect(await answer.json()).toEqual({ error: expect.stringContaining("the status 999") as string });
+});
+
+/** Sends bytes on a connection of its own; resolves with all that comes until it is closed. */
+function exchange(url: string, text: string): Promise<string> {
+  return new Promise((resolve) => {
+    const { hostname, port } = new URL(url);
+    let all = "";
+    const socket = connect(Number(port), hostname, () => socket.write(text));
+    socket.on("error", () => undefined);
+    socket.on("data", (bytes) => (all += bytes.toString()));
+    socket.on("close", () => {
+      resolve(all);
+    });
+  });
+}
+
+const HEAD = `Host: x\r\nOrigin: ${ORIGIN}\r\n`;
+
+test("headers that Connection names are of one connection, in both directions", async () => {
+  const seen: IncomingHttpHeaders[] = [];
+  const upstream = await other(({ headers }, reply) => {
+    seen.push(headers);
+    reply.writeHead(200, { connection: "keep-alive, X-Hop", "x-hop": "1", "x-end": "2", vary: "accept-encoding" });
+    reply.end("{}");
+  });
+  const request = `GET /v2 HTTP/1.1\r\n${HEAD}Connection: close, X-Mine\r\nX-Mine: 1\r\nX-Kept: 2\r\n\r\n`;
+  const answer = await exchange(await start({ upstream }), request);
+  expect([seen[0]?.["x-mine"], seen[0]?.["x-kept"]]).toEqual([undefined, "2"]);
+  expect(answer).not.toMatch(/x-hop/i);
+  expect(answer).toContain("x-end: 2");
+  expect(answer).toContain("vary: origin, accept-encoding");
+});
+
+test("an answer to a request without an origin varies by it too", async () => {
+  const url = await start();
+  for (const path of ["/v2", "/none", "/%zz"]) expect((await fetch(url + path)).headers.get("vary")).toBe("origin");
+});
+
+test("errors before a route is found can be read by a listed origin, and by no other", async () => {
+  const url = await start({ maxBodyBytes: 1_000, receiveTimeoutMs: 500 });
+  const cases: readonly (readonly [number, string])[] = [
+    [404, `GET /none HTTP/1.1\r\n${HEAD}Connection: close\r\n\r\n`],
+    [400, `GET /%zz HTTP/1.1\r\n${HEAD}Connection: close\r\n\r\n`],
+    [413, `POST /v2/x HTTP/1.1\r\n${HEAD}Connection: close\r\nContent-Length: 2000\r\n\r\n${"a".repeat(2_000)}`],
+    [408, `POST /v2/x HTTP/1.1\r\n${HEAD}Content-Length: 50\r\n\r\nab`],
+    [400, `POST /v2/x HTTP/1.1\r\n${HEAD}Transfer-Encoding: chunked\r\n\r\nzz\r\n`],
+  ];
+  for (const [status, text] of cases) {
+    const answer = await exchange(url, text);
+    expect(answer).toContain(`HTTP/1.1 ${status} `);
+    expect(answer).toContain(`access-control-allow-origin: ${ORIGIN}`);
+    expect(answer).toMatch(/\{"error":"[^"]/);
+    const foreign = await exchange(url, text.replace(ORIGIN, "https://evil.example"));
+    expect(foreign).not.toContain("access-control-allow-origin");
+  }
 });

@@ -13,6 +13,7 @@ import { clock, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./ht
 import type { HttpOptions, RunningServer } from "./http-server.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
+import { Origins } from "./origins.ts";
 
 /** Options of `startGateway`. */
 export interface GatewayOptions extends HttpOptions {
@@ -33,11 +34,12 @@ export async function startGateway(options: GatewayOptions): Promise<RunningServ
   const set = { ...HTTP_DEFAULTS, ...withoutUndefined(options) };
   const { timeoutMs, maxBodyBytes, maxPendingBytes = 8 * maxBodyBytes, token } = set;
   const { fastify } = await loadFastify();
-  const app = fastify(httpOptions(set));
+  const origins = new Origins(set.origins);
+  const app = fastify(httpOptions(set, origins));
   const { log, end } = openLog(set.logLevel, process.stdout);
   const state = { isStopping: false };
   const metrics = new Metrics();
-  const own = { ...set, maxPendingBytes, token, models: new Map<never, never>(), metrics, state, clock, log };
+  const own = { ...set, origins, maxPendingBytes, token, models: new Map<never, never>(), metrics, state, clock, log };
   addChecks(app, { ...own, runs: new WeakMap(), isPassedOn: true });
   const base = new URL(set.upstream);
   const pass = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
@@ -79,10 +81,14 @@ async function passOn(
     if (isHarmless(request.method, pathname, headers, body) && clock.now() - startMs < EARLY_MS) return call(true);
     throw unreachable(error.message);
   });
-  return reply
-    .code(answer.statusCode ?? 502)
-    .headers(passedOn(answer.headers))
-    .send(answer);
+  const { statusCode = 0 } = answer;
+  if (statusCode < 200 || statusCode > 599) {
+    answer.destroy();
+    throw new HttpError(502, `the server behind this gateway answered with the status ${statusCode}, which HTTP lacks`);
+  }
+  const others = (answer.headers.vary ?? "").split(/[\s,]+/).filter((x) => !/^(origin)?$/i.test(x));
+  reply.header("vary", ["origin", ...others].join(", "));
+  return reply.code(statusCode).headers(passedOn(answer.headers)).send(answer);
 }
 
 /** Whether a request changes nothing if it is done twice: no load or unload, and no step of a sequence that a server keeps. */
@@ -141,6 +147,8 @@ function ask(
   });
 }
 
+/** Returns the headers that are not of one connection: those are the known ones, and those that `Connection` names. */
 function passedOn(headers: IncomingHttpHeaders): IncomingHttpHeaders {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OWN_HEADERS.test(name)));
+  const named = new Set((headers.connection ?? "").toLowerCase().split(/[\s,]+/));
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OWN_HEADERS.test(name) && !named.has(name)));
 }

@@ -5,6 +5,7 @@ import type { Server } from "node:http";
 import { Server as NetServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerClock } from "./executor.ts";
+import type { Origins } from "./origins.ts";
 
 /** Options of a server that listens. */
 export interface HttpOptions {
@@ -73,11 +74,16 @@ export const clock: ServerClock = {
   defer: setImmediate,
 };
 
-/** Returns fastify's options for bounds of a request. */
-export function httpOptions({ maxBodyBytes, receiveTimeoutMs }: { maxBodyBytes: number; receiveTimeoutMs: number }): {
+/** Returns fastify's options for bounds of a request, and for errors that pass by its hooks. */
+export function httpOptions(
+  { maxBodyBytes, receiveTimeoutMs }: { maxBodyBytes: number; receiveTimeoutMs: number },
+  origins: Origins,
+): {
   readonly bodyLimit: number;
   readonly requestTimeout: number;
   readonly return503OnClosing: false;
+  readonly frameworkErrors: Origins["badUrl"];
+  readonly clientErrorHandler: Origins["badRequest"];
   readonly http: { readonly connectionsCheckingInterval: number; readonly headersTimeout: number };
 } {
   return {
@@ -85,6 +91,8 @@ export function httpOptions({ maxBodyBytes, receiveTimeoutMs }: { maxBodyBytes: 
     requestTimeout: receiveTimeoutMs,
     // Requests on open connections are answered while the server stops.
     return503OnClosing: false,
+    frameworkErrors: origins.badUrl,
+    clientErrorHandler: origins.badRequest,
     http: { connectionsCheckingInterval: Math.min(1_000, receiveTimeoutMs), headersTimeout: receiveTimeoutMs },
   };
 }

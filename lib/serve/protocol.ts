@@ -6,9 +6,10 @@ import { datatypeOf } from "../remote/datatypes.ts";
 import { decodeTensor } from "../remote/decode.ts";
 import type { Rest } from "../remote/decode.ts";
 import { concat, toBytes } from "../remote/encode.ts";
-import { parseJson, readData, writeData } from "../remote/json-tensors.ts";
-import { asObject, decodeText } from "../remote/plain-json.ts";
+import { flatOf, parseJson, readData, writeData } from "../remote/json-tensors.ts";
+import { asObject } from "../remote/plain-json.ts";
 import type { Tensors } from "./lane.ts";
+import { readJson } from "./read-json.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** A decoded request. */
@@ -50,7 +51,7 @@ export function decodeCall(
     throw new TypeError(`Inference-Header-Content-Length is ${headerLength}, the body has ${body.length} bytes`);
   if (length > JSON_MAX)
     throw new RangeError(`the request has ${length} bytes of JSON, at most ${JSON_MAX}: send large tensors as bytes`);
-  const request = asObject(parse(decodeText(body.subarray(0, length), "the request")), "the request");
+  const request = readJson(body.subarray(0, length), parseJson);
   const rest: Rest = { bytes: body.subarray(length), offset: 0, isBinary: false, json: { parseJson, readData } };
   const inputs = listOf(request, "inputs", model.inputs.length);
   const entries = Object.fromEntries(inputs.map((x) => inputOf(model, x, rest)));
@@ -63,14 +64,6 @@ export function decodeCall(
   if (id !== undefined && (typeof id !== "string" || id.length > ID_MAX))
     throw new TypeError(`id: expected a text of at most ${ID_MAX} characters`);
   return { id, feeds: entries, outputs: outputsOf(model, request) };
-}
-
-function parse(text: string): unknown {
-  try {
-    return parseJson(text);
-  } catch {
-    throw new TypeError("the request is not JSON");
-  }
 }
 
 function listOf(request: Fields, field: string, most: number): readonly Fields[] {
@@ -97,7 +90,7 @@ function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [strin
       `input "${port.name}" is ${JSON.stringify(datatype)}, the model takes ${datatypeOf(port.dtype)}`,
     );
   const isFloat = typeof datatype === "string" && datatype.startsWith("FP");
-  const values = isFloat && Array.isArray(data) ? data.flat(Infinity).map(numberOf) : data;
+  const values = isFloat && Array.isArray(data) ? flatOf(data).map(numberOf) : data;
   const { name, tensor } = decodeTensor({ ...entry, ...(data !== undefined && { data: values }) }, rest, "input");
   if (tensor.dtype === "bool" && tensor.data.some((x) => x > 1))
     throw new RangeError(`input "${name}": elements of BOOL must be 0 or 1`);

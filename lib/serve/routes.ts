@@ -2,13 +2,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isSelvedgeError } from "../core/errors.ts";
 import { RELEASE } from "../core/version.ts";
-import { addChecks, HEADER_LENGTH, quoted, rounded } from "./checks.ts";
+import { addChecks, quoted, rounded } from "./checks.ts";
 import type { CheckContext } from "./checks.ts";
 import { addEmbeddings } from "./embeddings.ts";
 import { RunError } from "./executor.ts";
 import type { Executor } from "./executor.ts";
 import { HttpError } from "./http-error.ts";
 import type { Tensors } from "./lane.ts";
+import { HEADER_LENGTH } from "./origins.ts";
 import { decodeCall, encodeReply } from "./protocol.ts";
 import type { InferCall } from "./protocol.ts";
 import type { ServedModel } from "./served-models.ts";

@@ -10,6 +10,7 @@ import type { HttpOptions, RunningServer } from "./http-server.ts";
 import { Lanes } from "./lanes.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
+import { Origins } from "./origins.ts";
 import { addRoutes } from "./routes.ts";
 import type { RouteContext } from "./routes.ts";
 import { openModels } from "./served-models.ts";
@@ -54,11 +55,13 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   executor.onRun = ({ name }, requests, ms) => {
     metrics.run(name, requests, ms);
   };
-  const app = fastify(httpOptions(set));
+  const origins = new Origins(set.origins);
+  const app = fastify(httpOptions(set, origins));
   const { log, end } = openLog(set.logLevel, process.stdout);
   const state = stateOf(executor);
   const { maxPendingBytes = 8 * set.maxBodyBytes, token } = set;
-  addRoutes(app, { ...set, maxPendingBytes, token, models, executor, metrics, state, clock, log, runs: new WeakMap() });
+  const own = { ...set, origins, maxPendingBytes, token };
+  addRoutes(app, { ...own, models, executor, metrics, state, clock, log, runs: new WeakMap() });
   const lanes = new Lanes({
     ...{ models: list, executor, clock, runtime: findPackage("onnxruntime-node"), ...laneCounts(set) },
     onError: (text) => {
