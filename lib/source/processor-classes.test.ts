@@ -133,3 +133,21 @@ test("DepthPro scales without antialias, which no filter here does", () => {
     ...{ image: null, unsupported: "a scaling without antialias" },
   });
 });
+
+test("a crop that a class does not know is refused, unless it takes all of the picture", () => {
+  const read = (config: object) => readProcessor({ image_processor_type: "ViTImageProcessor", size: 224, ...config });
+  expect(read({ do_center_crop: true, crop_size: 224 }).image).not.toBeNull();
+  expect(read({ do_center_crop: true, crop_size: 192 })).toMatchObject({ image: null, unsupported: "do_center_crop" });
+  expect(read({ do_center_crop: false, crop_size: 192 }).image).not.toBeNull();
+  expect(read({ do_resize: false, do_center_crop: true })).toMatchObject({ unsupported: "do_center_crop" });
+});
+
+test("a filter is a number of Pillow or its name; another one is refused", () => {
+  const filterOf = (resample: unknown): unknown => {
+    const { image, unsupported } = readProcessor({ image_processor_type: "ViTImageProcessor", size: 224, resample });
+    return unsupported ?? (image?.resize.mode === "resample" ? image.resize.filter : null);
+  };
+  expect([0, 1, 2, 3].map(filterOf)).toEqual(["pil-nearest", "pil-lanczos", "pil-bilinear", "pil-bicubic"]);
+  expect(["bicubic", "BICUBIC", null].map(filterOf)).toEqual(["pil-bicubic", "pil-bicubic", "pil-bilinear"]);
+  expect([4, 2.5, "box", {}].map(filterOf)).toEqual(["resample", "resample", "resample", "resample"]);
+});

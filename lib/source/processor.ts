@@ -122,7 +122,8 @@ function explicitOf(config: JsonObject): { readonly own?: ProcessorClass; readon
   ];
   const missing = wanted.find(([, isStated]) => !isStated);
   if (missing !== undefined) return { unknown: missing[0] };
-  return { own: square === false ? { isShort: true } : {} };
+  // The size of the crop is stated, if there is one.
+  return { own: { cropSize: NO_CROP_FROM, ...(square === false && { isShort: true as const }) } };
 }
 
 /** Returns the scale, the mean and the deviation: value = (pixel · scale − mean) / std. */
@@ -162,9 +163,13 @@ function resizeOf(config: JsonObject, own: ProcessorClass, library: "pil" | "tor
   const crop = crops ? squareOf(config["crop_size"] ?? own.cropSize ?? 224) : undefined;
   if (crop === null) return "crop_size";
   const cropped = crop === undefined ? usual : { ...usual, crop };
-  if (!truthOf(config["do_resize"], true)) return cropped;
+  // Classes that know no crop of a stretched picture ignore it, or don't with torchvision, by their release.
+  const mayCrop = own.crops === true || own.cropSize !== undefined;
+  if (!truthOf(config["do_resize"], true)) return crop === undefined || mayCrop ? cropped : "do_center_crop";
   const size = sidesOf(config, own);
   if (size === null) return "size";
+  const isPart = crop !== undefined && "width" in size && (size.width !== crop.width || size.height !== crop.height);
+  if (isPart && !mayCrop) return "do_center_crop";
   if (own.padsSquare === true && truthOf(config["do_pad"], false)) return "do_pad";
   if (truthOf(config["do_pad"], false) && config["size_divisor"] != null) return "do_pad with size_divisor";
   const pad = padOf(config, own);
@@ -212,8 +217,11 @@ function cropScale({ width, height }: { readonly width: number; readonly height:
 }
 
 function filterOf(config: JsonObject, own: ProcessorClass, library: "pil" | "torchvision"): ResampleFilter | null {
-  const told = numberOf(config["resample"]) ?? numberOf(config["interpolation"]);
-  const kind = told === null ? (own.filter ?? "bilinear") : FILTERS[told];
+  const told = config["resample"] ?? config["interpolation"];
+  const kind =
+    told == null
+      ? (own.filter ?? "bilinear")
+      : FILTERS.find((x, i) => i === told || (typeof told === "string" && x === told.toLowerCase()));
   if (kind === undefined) return null;
   // Torchvision has no Lanczos for tensors.
   if (library === "pil" || kind === "lanczos") return `pil-${kind}`;
