@@ -15,7 +15,7 @@ import { packBundle } from "../bundle/pack.ts";
 import { randomOutputs } from "../onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { ModelSource, WrittenModel } from "../onnx/written-model.ts";
-import { costFromLog, costOf, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
+import { costFromLog, costOf, fixFor, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
 import type { PlacementCost } from "../run/placement-cost.ts";
 import { openModel, runAll } from "../run/session.ts";
 import type { LoadedModel } from "../run/session.ts";
@@ -95,7 +95,8 @@ async function withoutShapes(
   const assignment = { ...counted, shape, cpu: strays.length };
   if (strays.length === 0 || feed === undefined) return { assignment };
   const operators = strays.map((x) => x.operator);
-  return { assignment, why: whyTooCostly(cost, await timeOnCpu(source, feed, form.session?.wasm), operators) };
+  const why = whyTooCostly(cost, await timeOnCpu(source, feed, form.session?.wasm), operators);
+  return { assignment, why: why && `${why}${fixFor(model.graph, operators)}` };
 }
 
 /** Checks forms of one model. */

@@ -3,7 +3,7 @@ import { floatTensor } from "../onnx/tensor-proto.ts";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { runInChildProcess } from "./child-process.ts";
 import type { Feed } from "./feeds.ts";
-import { costFromLog, costOf, estimateMs, whyTooCostly } from "./placement-cost.ts";
+import { costFromLog, costOf, estimateMs, fixFor, whyTooCostly } from "./placement-cost.ts";
 
 /** A product, Det, which has no kernel on WebGPU, and another product. */
 const SIZE = 64;
@@ -47,4 +47,15 @@ test("operators on the CPU are refused by what they cost beside what the GPU sav
   expect(whyTooCostly(cost, 8, ["Expand", "Expand", "Add"])).toContain("Expand, Add run on the CPU");
   expect(whyTooCostly(cost, 8, ["Expand"])).toContain("9 waits for the GPU and 3000000 copied bytes a run");
   expect(whyTooCostly({ waits: 1, bytes: 8, cpuMs: 0 }, 0.1, ["Add"])).toBeUndefined();
+});
+
+test("the fix for ONNX's own Attention, which has no kernel on WebGPU, is named; ONNX Runtime's has one", () => {
+  const made = (domain: string) =>
+    smallModel({
+      ...{ opset: 23, inputs: { q: ["n", 4, 8] }, outputs: ["y"] },
+      nodes: [{ opType: "Attention", domain, input: ["q", "q", "q"], output: ["y"] }],
+    }).graph;
+  expect(fixFor(made(""), ["Attention", "Det"])).toContain("operator set 22 or lower");
+  expect(fixFor(made(""), ["Det"])).toBe("");
+  expect(fixFor(made("com.microsoft"), ["Attention"])).toBe("");
 });

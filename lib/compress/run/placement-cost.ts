@@ -6,6 +6,7 @@
 import { placementsFromLog } from "../../core/assignment-log.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import type { Feed } from "./feeds.ts";
+import type { Graph } from "../onnx/graph.ts";
 import { openModel } from "./session.ts";
 
 /** One event of ONNX Runtime's profile. */
@@ -104,4 +105,11 @@ export function whyTooCostly(cost: PlacementCost, wholeMs: number, operators: re
   const copied = cost.bytes === undefined ? "" : ` and ${Math.round(cost.bytes)} copied bytes`;
   const told = `${Math.round(cost.waits)} waits for the GPU${copied} a run`;
   return `${names} run on the CPU, which costs about ${costMs.toFixed(1)} ms (${told}), more than a GPU can save of ${wholeMs.toFixed(1)} ms`;
+}
+
+/** Returns what a developer can do about operators on the CPU, as the end of a sentence; "" where nothing is known. */
+export function fixFor({ nodes }: Graph, operators: readonly string[]): string {
+  // ONNX Runtime 1.30 has a WebGPU kernel for its own Attention, and none for ONNX's of operator set 23.
+  const isNew = operators.includes("Attention") && nodes.some((x) => x.opType === "Attention" && x.domain === "");
+  return isNew ? ": export with operator set 22 or lower, where Attention is two products and a Softmax" : "";
 }
