@@ -11,8 +11,14 @@ import { mutantPlugin } from "./e2e/mutants/mutant.ts";
  * and its imports a file.
  */
 const ALONE = [
-  ...["bindings/react", "cache/bare-model", "cache/expand", "cache/network-evidence", "cli/*"],
-  ...["compress/bundle/replace-bundle", "compress/run/model-process", "compress/trial-files", "effects/*"],
+  ...["bindings/react", "cache/bare-model", "cache/brotli", "cache/expand", "cache/network-evidence", "cli/*"],
+  ...[
+    "compress/bundle/replace-bundle",
+    "compress/onnx/at-exit",
+    "compress/run/model-process",
+    "compress/trial-files",
+    "effects/*",
+  ],
   ...["engine/delete-site-data", "engine/result-cache", "engine/result-store", "offline/*", "pool/*", "rpc/worker-end"],
   ...["serve/executor", "test-support/simulate/kept", "test-support/simulate/observe", "test-support/simulate/trace"],
   ...["worker/backend/ort", "worker/backend/threads", "worker/processing/pixels", "worker/processing/resize-map"],
