@@ -231,13 +231,16 @@ test("a status that HTTP lacks is 502 with a sentence", async () => {
 });
 
 /** Sends bytes on a connection of its own; resolves with all that comes until it is closed. */
-function exchange(url: string, text: string): Promise<string> {
+function exchange(url: string, text: string, later = ""): Promise<string> {
   return new Promise((resolve) => {
     const { hostname, port } = new URL(url);
     let all = "";
     const socket = connect(Number(port), hostname, () => socket.write(text));
     socket.on("error", () => undefined);
-    socket.on("data", (bytes) => (all += bytes.toString()));
+    socket.on("data", (bytes) => {
+      if (all === "" && later !== "") socket.write(later);
+      all += bytes.toString();
+    });
     socket.on("close", () => {
       resolve(all);
     });
@@ -264,6 +267,16 @@ test("headers that Connection names are of one connection, in both directions", 
 test("an answer to a request without an origin varies by it too", async () => {
   const url = await start();
   for (const path of ["/v2", "/none", "/%zz"]) expect((await fetch(url + path)).headers.get("vary")).toBe("origin");
+});
+
+test("an answer that has begun gets no error of a later request on its connection", async () => {
+  const upstream = await other((_, reply) => {
+    reply.writeHead(200, { "content-length": "50" });
+    reply.write("01234");
+  });
+  const answer = await exchange(await start({ upstream }), `GET /v2 HTTP/1.1\r\n${HEAD}\r\n`, "no HTTP\r\n\r\n");
+  expect(answer).toMatch(/^HTTP\/1.1 200 [^]*01234/);
+  expect(answer).not.toContain("HTTP/1.1 400");
 });
 
 test("errors before a route is found can be read by a listed origin, and by no other", async () => {

@@ -94,10 +94,9 @@ async function passOn(
 /** Whether a request changes nothing if it is done twice: no load or unload, and no step of a sequence that a server keeps. */
 function isHarmless(method: string, path: string, headers: IncomingHttpHeaders, body: Uint8Array): boolean {
   if (method !== "POST") return true;
-  // A compressed body may hold anything.
-  const mayStep =
-    headers["content-encoding"] !== undefined ||
-    Buffer.from(body.buffer, body.byteOffset, body.length).includes('"sequence_');
+  // A compressed body may hold anything, and so may an escaped name.
+  const text = Buffer.from(body.buffer, body.byteOffset, body.length);
+  const mayStep = headers["content-encoding"] !== undefined || text.includes('"sequence_') || text.includes("\\u");
   return /\/infer$/.test(path) && !mayStep;
 }
 

@@ -1,6 +1,8 @@
 // Origins whose pages may use a server (CORS). The server has no pages, so no origin is its own. Errors of fastify that
-// pass by the hooks of requests have the same headers: else a page can't read them.
+// pass by the hooks of requests have the same headers where the request's own headers were read: else a page can't read
+// them.
 import { STATUS_CODES } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { HttpError } from "./http-error.ts";
@@ -16,11 +18,17 @@ const REASON: Readonly<Record<number, string>> = {
   431: "the request's headers are too large",
 };
 
+/** An answer, and the headers that it has by its origin. */
+interface Answer {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly response: ServerResponse;
+}
+
 /** The origins of one server. */
 export class Origins {
   readonly #listed: readonly string[];
-  /** Headers of the last request of a connection. */
-  readonly #last: WeakMap<Socket, Readonly<Record<string, string>>> = new WeakMap();
+  /** The last answer on a connection, with its headers. */
+  readonly #last: WeakMap<Socket, Answer> = new WeakMap();
 
   /** `*` stands for any. */
   constructor(listed: readonly string[]) {
@@ -33,7 +41,7 @@ export class Origins {
    */
   check({ headers: { origin }, raw }: FastifyRequest, reply: FastifyReply): void {
     const headers = this.#headersOf(origin);
-    this.#last.set(raw.socket, headers);
+    this.#last.set(raw.socket, { headers, response: reply.raw });
     reply.headers(headers);
     if (origin !== undefined && !this.#has(origin)) {
       const quoted = JSON.stringify(origin.slice(0, 100));
@@ -41,7 +49,7 @@ export class Origins {
     }
   }
 
-  /** Answers an address that no route is found for, as one with a broken escape. */
+  /** Answers an address that can't be decoded, as one with a broken escape. */
   readonly badUrl = (error: Error & { readonly statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => {
     reply.headers(this.#headersOf(request.headers.origin));
     void reply.code(error.statusCode ?? 400).send({ error: error.message.slice(0, 200) });
@@ -52,8 +60,15 @@ export class Origins {
     if (error.code === "ECONNRESET" || socket.destroyed) return;
     const status = STATUS[error.code ?? ""] ?? 400;
     const body = JSON.stringify({ error: REASON[status] });
+    const last = this.#last.get(socket);
+    // Another answer has begun: what is written now would become part of it.
+    if (last !== undefined && last.response.headersSent && !last.response.writableEnded) {
+      socket.destroy(error);
+      return;
+    }
     const headers = {
-      ...(this.#last.get(socket) ?? this.#headersOf(undefined)),
+      // The request before may be of another origin, through a proxy.
+      ...(last === undefined || last.response.writableEnded ? this.#headersOf(undefined) : last.headers),
       "content-type": "application/json",
       "content-length": String(body.length),
       connection: "close",

@@ -13,8 +13,14 @@ test("a request of 8 MB of brackets is refused before it is parsed", () => {
   for (const text of deep) expect(() => readJson(bytes(text), parser)).toThrow("more than 32 levels deep");
   for (const item of ["[]", "{}"]) {
     const wide = `{"a":[${new Array(2_700_000).fill(item).join()}]}`;
-    expect(() => readJson(bytes(wide), parser)).toThrow("more than 131072 arrays and objects");
+    expect(() => readJson(bytes(wide), parser)).toThrow("more than 131072 arrays, objects and names");
   }
+});
+
+test("a request of 8 MB of names is refused before it is parsed", () => {
+  const names = Array.from({ length: 700_000 }, (_, i) => `"${i}":1`).join();
+  expect(() => readJson(bytes(`{${names}}`))).toThrow("more than 131072 arrays, objects and names");
+  expect(() => readJson(bytes(`{"a":"${":".repeat(400_000)}"}`))).not.toThrow();
 });
 
 test("brackets in texts count for nothing, nor do levels that are closed again", () => {

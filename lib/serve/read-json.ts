@@ -1,17 +1,18 @@
-// JSON of requests. Each array and object takes far more time and memory than its brackets: 8 MB of them would hold up
-// all other requests for seconds. So they are counted before any is made.
+// JSON of requests. Each array, object and name takes far more time and memory than its characters: 8 MB of them would
+// hold up all other requests for seconds. So they are counted before any is made.
 import { asObject, decodeText } from "../remote/plain-json.ts";
 
 /** Maximum depth; a tensor needs one level for each axis, and three around it. */
 const DEPTH_MAX = 32;
-/** Maximum number of arrays and objects. */
+/** Maximum number of arrays, objects and names in them. */
 const NODES_MAX = 2 ** 17;
+const COLON = 0x3a;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
 /**
  * Reads a request of JSON.
- * @throws RangeError for one with too many arrays and objects; TypeError or ReplyError for anything but a JSON object
+ * @throws RangeError for one with too many arrays, objects and names; TypeError or ReplyError for anything but a JSON object
  */
 export function readJson(
   bytes: Uint8Array,
@@ -34,14 +35,14 @@ function checkNodes(bytes: Uint8Array): void {
     const byte = bytes[i] as number;
     if (byte === QUOTE) {
       for (i += 1; i < bytes.length && bytes[i] !== QUOTE; i += 1) if (bytes[i] === BACKSLASH) i += 1;
-    } else if ((byte | 0x20) === 0x7b) {
-      // "[" or "{"
-      depth += 1;
+    } else if ((byte | 0x20) === 0x7b || byte === COLON) {
+      // "[", "{" or ":"
+      if (byte !== COLON) depth += 1;
       count += 1;
       if (depth > DEPTH_MAX) throw new RangeError(`the request's JSON is more than ${DEPTH_MAX} levels deep`);
       if (count > NODES_MAX)
         throw new RangeError(
-          `the request's JSON has more than ${NODES_MAX} arrays and objects: send tensors as flat arrays, or as bytes`,
+          `the request's JSON has more than ${NODES_MAX} arrays, objects and names: send tensors as flat arrays, or as bytes`,
         );
     } else if ((byte | 0x20) === 0x7d) depth -= 1;
   }
