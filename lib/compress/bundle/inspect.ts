@@ -35,10 +35,23 @@ export function inspect(model: OnnxModel): string {
   ].join("\n");
 }
 
+/** Characters of a port's name in that of its dim, which a bundle bounds too. */
+const STEM_MAX = 180;
+
 /** Describes the inputs and outputs of a model as a bundle does; a dim without a name, or with one that a bundle cannot hold, gets another. */
 export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[]; outputs: Port[] }> {
   const values = await inferValues(model);
   const stored = new Set(model.graph.proto.initializer.map((x) => x.name));
+  /** Names in place of those that a bundle cannot hold: one for each. */
+  const others = new Map<string, string>();
+  const dim = (x: number | string, port: string, axis: number): number | string => {
+    if (typeof x === "number" ? x > 0 : isName(x)) return x;
+    const made = `${port.slice(0, STEM_MAX)}_${axis}`;
+    if (typeof x !== "string" || x === "") return made;
+    const known = others.get(x) ?? made;
+    others.set(x, known);
+    return known;
+  };
   const port = ({ name }: { readonly name: string }): Port => {
     const facts = values.get(name);
     if (facts === undefined)
@@ -48,7 +61,7 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
         `"${name}" has type ${facts.type}, which has no JavaScript typed array: add a Cast to the model`,
       );
     // A bundle cannot express an unknown rank: no dim of such a port is checked, and it has no batch axis.
-    const dims = (facts.dims ?? []).map((x, i) => ((typeof x === "number" ? x > 0 : isName(x)) ? x : `${name}_${i}`));
+    const dims = (facts.dims ?? []).map((x, i) => dim(x, name, i));
     return { name, dtype: facts.type as Dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
   };
   const { input, output } = model.graph.proto;

@@ -119,7 +119,7 @@ export class Graph {
     return producer.attribute.find((x) => x.name === "value")?.t;
   }
 
-  /** Returns a new name that no graph of the model uses. */
+  /** Returns a new name that neither this graph nor those around it use; graphs below may have a value of that name. */
   freshName(stem: string): string {
     const taken = (name: string): boolean => {
       for (let graph: Graph | null = this; graph !== null; graph = graph.parent)
@@ -200,6 +200,14 @@ export class Graph {
 /** Lists the subgraphs of a node. */
 export function subgraphs(node: NodeProto): GraphProto[] {
   return node.attribute.flatMap((x) => (x.g === undefined ? x.graphs : [x.g, ...x.graphs]));
+}
+
+/** Lists the names of values of a graph and of those below it. */
+export function namesIn(graph: GraphProto): string[] {
+  const own = [...graph.input, ...graph.initializer].map((x) => x.name);
+  const sparse = graph.sparseInitializer.map((x) => x.values?.name ?? "");
+  const made = graph.node.flatMap((node) => [...node.output, ...subgraphs(node).flatMap(namesIn)]);
+  return [...own, ...sparse, ...made].filter((x) => x !== "");
 }
 
 /** Returns each value that a node uses, itself or in its subgraphs, once. */

@@ -41,6 +41,9 @@ test("whole numbers beside floats count where more of them differ than one sampl
   expect(sqnr(pairs(30, 2))).toBeLessThan(0);
   expect(sqnr(pairs(200, 4))).toBeCloseTo(20, 5);
   expect(sqnr(pairs(200, 5))).toBeLessThan(0);
+  // One of few samples says nothing of the others.
+  expect(sqnr(pairs(1, 1))).toBeLessThan(0);
+  expect(sqnr(pairs(9, 1))).toBeLessThan(0);
   // Another number of boxes is no answer at all.
   const { id } = sample(1, 7);
   expect(

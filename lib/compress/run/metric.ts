@@ -53,8 +53,9 @@ const SQNR_DB = 30;
  * picks another next token in 1.7 % of all places is right as often as float32.
  */
 const AGREEMENT_DROP = "2%";
-/** The same of whole numbers beside floats, or one sample's. */
+/** The same of whole numbers beside floats, or one sample's of at least so many. */
 const MAY_DIFFER = 0.02;
+const ONE_OF = 10;
 /** Divergence in nats that a form may have by default: a perplexity up to about 5 % higher. */
 const KL_NATS = 0.05;
 
@@ -201,7 +202,7 @@ export function sqnrTally(): ReturnType<typeof sumTally<Pick<Measured, "outputs"
     (sums) => {
       const all = Array.from({ length: sums.length / 6 }, (_, i) => {
         const [signal = 0, noise = 0, differing = 0, count = 0, fractions = 0, n = 1] = sums.subarray(6 * i);
-        const most = Math.max(MAY_DIFFER, 1 / n) * count;
+        const most = Math.max(MAY_DIFFER, n < ONE_OF ? 0 : 1 / n) * count;
         return { ratio: ratioOf(signal, noise), isWhole: fractions === 0, isAlike: differing <= most };
       });
       const others = all.filter((x) => !x.isWhole);

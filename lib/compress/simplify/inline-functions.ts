@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { isSelvedgeError } from "../../core/errors.ts";
 import { calledIn } from "../onnx/functions.ts";
 import type { CalledBy } from "../onnx/functions.ts";
-import { subgraphs } from "../onnx/graph.ts";
+import { namesIn, subgraphs } from "../onnx/graph.ts";
 import { copyMessage, OnnxModel } from "../onnx/model.ts";
 import type { Transform } from "../onnx/model.ts";
 import { AttributeProto_AttributeType, ModelProtoSchema } from "../onnx/onnx.gen.js";
@@ -127,14 +127,6 @@ class Inlining {
     this.#taken.add(name);
     return name;
   }
-}
-
-/** Lists the names of values of a graph and of those below it. */
-function namesIn(graph: GraphProto): string[] {
-  const own = [...graph.input, ...graph.initializer].map((x) => x.name);
-  const sparse = graph.sparseInitializer.map((x) => x.values?.name ?? "");
-  const made = graph.node.flatMap((node) => [...node.output, ...subgraphs(node).flatMap(namesIn)]);
-  return [...own, ...sparse, ...made].filter((x) => x !== "");
 }
 
 /** Renames the values of a body, and those of graphs in it, which a function sees alone. */

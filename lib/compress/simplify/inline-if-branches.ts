@@ -1,10 +1,10 @@
 // Inlines the only branch of an If that can be taken. Exporters leave such an If where a model was made for several
 // cases, as Silero's for two sampling rates: the other branch holds unused weights, and everything in a branch is
 // hidden from passes that follow values.
-import { subgraphs } from "../onnx/graph.ts";
+import { namesIn } from "../onnx/graph.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
-import type { GraphProto, NodeProto, TensorProto } from "../onnx/onnx.gen.js";
+import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
 import { elementCount, floatsOf, integersOf } from "../onnx/tensor-proto.ts";
 
@@ -32,16 +32,6 @@ function inlineBranch(graph: Graph, node: NodeProto): boolean {
   graph.proto.valueInfo.push(...branch.valueInfo);
   graph.changed();
   return true;
-}
-
-/** Lists the value names of a graph and of those below it. */
-function namesIn(graph: GraphProto): string[] {
-  const own = [...graph.input, ...graph.initializer].map((x) => x.name);
-  const made = graph.node.flatMap((node) => [
-    ...node.output.filter((x) => x !== ""),
-    ...subgraphs(node).flatMap(namesIn),
-  ]);
-  return [...own, ...made];
 }
 
 /** Returns a condition that is the same in every run; undefined for any other. */

@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { addBranch, runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
+import { FunctionProtoSchema, GraphProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema } from "../onnx/onnx.gen.js";
 import { plainNames } from "./plain-names.ts";
 import { simplify } from "./simplify.ts";
 
@@ -25,6 +27,48 @@ test("a value called __proto__ gets another name, in branches too, and the answe
   expect(names).not.toContain("__proto__");
   expect(names.filter((x) => x === "proto_1")).toHaveLength(4);
   expect(await runModel(model.write(), feed)).toEqual(before);
+});
+
+test("the new name is none of a branch's own", async () => {
+  const model = smallModel({
+    ...parts,
+    nodes: [
+      { opType: "Neg", input: ["x"], output: ["__proto__"] },
+      { opType: "ReduceMax", input: ["x"], output: ["most"], attributes: { keepdims: 0 } },
+      { opType: "Cast", input: ["most"], output: ["isOn"], attributes: { to: 9 } },
+      { opType: "If", input: ["isOn"], output: ["y"] },
+    ],
+  });
+  const inner = [
+    { opType: "Relu", input: ["x"], output: ["proto"] },
+    { opType: "Add", input: ["proto", "__proto__"], output: ["t"] },
+  ];
+  addBranch(model.graph.nodes[3], "then_branch", inner, "t");
+  addBranch(model.graph.nodes[3], "else_branch", [{ opType: "Abs", input: ["__proto__"], output: ["e"] }], "e");
+  const feed = { x: { dims: [2, 4], data: seededFloats(8) } };
+  const before = await runModel(model.write(), feed);
+  model.transform(plainNames());
+  expect(await runModel(model.write(), feed)).toEqual(before);
+});
+
+test("domains have one name in the branches of a function too, and one import", () => {
+  const model = smallModel({
+    ...parts,
+    nodes: [{ opType: "Twice", domain: "own", input: ["x"], output: ["y"] }],
+  });
+  const node = create(NodeProtoSchema, { domain: "ai.onnx", opType: "Abs", input: ["a"], output: ["b"] });
+  const g = create(GraphProtoSchema, { node: [node] });
+  const branch = create(NodeProtoSchema, {
+    opType: "If",
+    input: ["c"],
+    output: ["b"],
+    attribute: [{ name: "then_branch", g }],
+  });
+  model.proto.functions = [create(FunctionProtoSchema, { name: "Twice", domain: "own", node: [branch] })];
+  model.proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: "ai.onnx", version: 13n }));
+  model.transform(plainNames());
+  expect(node.domain).toBe("");
+  expect(model.proto.opsetImport.map((x) => x.domain)).toEqual([""]);
 });
 
 test("a model that names its operators' domain ai.onnx is simplified like any other", () => {

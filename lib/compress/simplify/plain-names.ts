@@ -1,8 +1,8 @@
 // Names that all other passes can rely on. ONNX's own operators have two names for their domain, "" and "ai.onnx": the
 // passes look for the first. And ONNX Runtime returns values in a JavaScript object, where "__proto__" names none.
-import { subgraphs } from "../onnx/graph.ts";
+import { namesIn, subgraphs } from "../onnx/graph.ts";
 import type { Transform } from "../onnx/model.ts";
-import type { GraphProto } from "../onnx/onnx.gen.js";
+import type { GraphProto, NodeProto } from "../onnx/onnx.gen.js";
 
 const LONG_DOMAIN = "ai.onnx";
 const NO_NAME = "__proto__";
@@ -10,14 +10,30 @@ const NO_NAME = "__proto__";
 /** Names the domain of ONNX's own operators "", in functions too, and renames a value "__proto__" that is no input or output. */
 export function plainNames(): Transform {
   return ({ proto, graph }) => {
-    const imports = [proto, ...proto.functions].flatMap((x) => x.opsetImport);
-    const nodes = [...graph.all()].flatMap((x) => x.nodes);
-    for (const x of [...imports, ...nodes, ...proto.functions.flatMap((x) => x.node)])
-      if (x.domain === LONG_DOMAIN) x.domain = "";
+    for (const holder of [proto, ...proto.functions]) {
+      holder.opsetImport.forEach(shorten);
+      // Both names may be imported.
+      holder.opsetImport = holder.opsetImport.filter((x, i, all) => all.findIndex((y) => y.domain === x.domain) === i);
+    }
+    for (const node of [...graph.proto.node, ...proto.functions.flatMap((x) => x.node)]) shortenIn(node);
     const isPort = [...graph.proto.input, ...graph.proto.output].some((x) => x.name === NO_NAME);
-    if (!isPort) renameIn(graph.proto, graph.freshName("proto"));
+    const taken = new Set(namesIn(graph.proto));
+    if (!isPort && taken.has(NO_NAME)) {
+      let name = "proto";
+      for (let i = 1; taken.has(name); i += 1) name = `proto_${i}`;
+      renameIn(graph.proto, name);
+    }
     graph.changed();
   };
+}
+
+function shorten(named: { domain: string }): void {
+  if (named.domain === LONG_DOMAIN) named.domain = "";
+}
+
+function shortenIn(node: NodeProto): void {
+  shorten(node);
+  for (const inner of subgraphs(node)) inner.node.forEach(shortenIn);
 }
 
 function renameIn(graph: GraphProto, name: string): void {
