@@ -97,8 +97,8 @@ export type SchedulerEvent =
       readonly untilMs: number | null;
     }
   /**
-   * One row was measured when the backend was chosen, or when the server at `endpoint` answered its golden; ignored once
-   * runs were measured.
+   * One row was measured when the backend was chosen, or when the server at `endpoint` answered its golden. Ignored once
+   * runs were measured; of a server, once it ran or answered on this page.
    */
   | {
       readonly type: "measured";
