@@ -112,7 +112,7 @@ function explicitOf(config: JsonObject): { readonly own?: ProcessorClass; readon
   const isSizeClear = typeof config["size"] === "object" || isSwitch("default_to_square");
   const wanted: readonly (readonly [key: string, isStated: boolean])[] = [
     ["size", isOff("do_resize") || (has("size") && isSizeClear)],
-    ["resample", isOff("do_resize") || numberOf(config["resample"]) !== null],
+    ["resample", isOff("do_resize") || has("resample")],
     ["do_normalize", isSwitch("do_normalize")],
     ["image_mean", isOff("do_normalize") || numbersOf(config["image_mean"]) !== null],
     ["image_std", isOff("do_normalize") || numbersOf(config["image_std"]) !== null],

@@ -332,13 +332,16 @@ describe("preprocessor_config.json", () => {
     expect(readProcessor({ ...explicit, do_normalize: false, image_mean: null }).image).toMatchObject({
       mean: [0, 0, 0],
     });
+    expect(readProcessor({ ...explicit, resample: "bicubic" }).image).toMatchObject({
+      resize: { filter: "pil-bicubic" },
+    });
   });
 
   test.each<[setting: string, change: object]>([
     ["size", { size: undefined }],
     ["size", { size: 8 }],
     ["resample", { resample: undefined }],
-    ["resample", { resample: "bicubic" }],
+    ["resample", { resample: "wavelet" }],
     ["do_normalize", { do_normalize: undefined }],
     ["image_mean", { image_mean: undefined }],
     ["image_std", { image_std: [1] }],

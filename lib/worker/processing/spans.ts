@@ -47,6 +47,24 @@ export function alignTokens(text: string, tokens: readonly string[], style: Toke
   return alignWords(text, words, style).flatMap((span, i) => Array.from({ length: whole[i]?.count ?? 1 }, () => span));
 }
 
+/** Returns the places in a text of those in its lower case, which is longer for some letters ("İ"). */
+export function spansBeforeLowercase(text: string, spans: readonly Span[]): Span[] {
+  const [starts, ends]: [number[], number[]] = [[], []];
+  let start = 0;
+  for (const character of text) {
+    const end = start + character.length;
+    for (let i = character.toLowerCase().length; i > 0; i -= 1) {
+      starts.push(start);
+      ends.push(end);
+    }
+    start = end;
+  }
+  return spans.map(([from, to]) => {
+    const at = starts[from] ?? text.length;
+    return [at, to > from ? (ends[to - 1] ?? text.length) : at];
+  });
+}
+
 /** A byte of a character that the vocabulary lacks. */
 const BYTE = /^<0x([0-9A-F]{2})>$/;
 

@@ -9,7 +9,7 @@ import { createDecoder } from "./decode.ts";
 import type { DecodeRun } from "./decode-run.ts";
 import { imageToTensor } from "./image.ts";
 import { planImage } from "./plan-image.ts";
-import { alignTokens } from "./spans.ts";
+import { alignTokens, spansBeforeLowercase } from "./spans.ts";
 
 const floats = (dims: readonly number[], values: readonly number[]): Tensor => ({
   dtype: "float32",
@@ -173,6 +173,17 @@ describe("places of tokens", () => {
     const text = "Ünïted Café, naïve";
     const spans = alignTokens(text, ["united", "cafe", ",", "na", "##ive"], style);
     expect(spans.map((x) => text.slice(...x))).toEqual(["Ünïted", "Café", ",", "na", "ïve"]);
+  });
+
+  test("places in lower case are those in the text, whose letters may be shorter", () => {
+    const text = "İstanbul Ankara";
+    const words = spansBeforeLowercase(text, [
+      [0, 1],
+      [0, 9],
+      [10, 16],
+      [16, 16],
+    ]);
+    expect(words.map((x) => text.slice(...x))).toEqual(["İ", "İstanbul", "Ankara", ""]);
   });
 
   test("the bytes of a character that the vocabulary lacks have its place", () => {

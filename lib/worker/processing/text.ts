@@ -7,7 +7,7 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { arrayOver } from "../../core/tensor.ts";
 import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
-import { alignTokens } from "./spans.ts";
+import { alignTokens, spansBeforeLowercase } from "./spans.ts";
 import type { Span, TextTokens, TokenStyle } from "./spans.ts";
 import { useOwnParts } from "./tokenizer-parts.ts";
 import type { TokenizerParts } from "./tokenizer-parts.ts";
@@ -119,9 +119,9 @@ function encoderOf(
   }
   const style = styleOf(json);
   const end = keeps ?? (json.truncation?.direction === "Left" ? "end" : "begin");
-  const split = (row: string): ReturnType<typeof splitPair> => splitPair(lowercase ? row.toLowerCase() : row);
+  const cased = (text: string): string => (lowercase ? text.toLowerCase() : text);
   const encode = (row: string): Encoded => {
-    const [text, pair] = split(row);
+    const [text, pair] = splitPair(cased(row));
     if (pair !== null) return encodePair(tokenizer, text, pair, { maxLength, end });
     const read = partOf(tokenizer, text, { maxLength, end });
     if (read.ids.length <= maxLength) return read;
@@ -143,8 +143,9 @@ function encoderOf(
       return encoded;
     },
     tokens: (row) => {
-      const [whole, pair] = split(row);
+      const [original, pair] = splitPair(row);
       if (pair !== null) return null;
+      const whole = cased(original);
       const read = partOf(tokenizer, whole, { maxLength, end });
       const { text, before, after } = splitMarks(tokenizer, read);
       const all = tokenizer.tokenize(text);
@@ -153,10 +154,14 @@ function encoderOf(
       const words = all.slice(from, to).map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
       const empty = (count: number): null[] => Array.from({ length: count }, () => null);
       const cut = end === "begin" ? 0 : whole.length - text.length;
-      const spans = alignTokens(text, all.slice(0, to), style).slice(from);
+      const spans = alignTokens(text, all.slice(0, to), style).map(([a, b]): Span => [a + cut, b + cut]);
       return {
-        text: whole,
-        spans: [...empty(before), ...spans.map(([a, b]): Span => [a + cut, b + cut]), ...empty(after)],
+        text: original,
+        spans: [
+          ...empty(before),
+          ...(lowercase ? spansBeforeLowercase(original, spans) : spans).slice(from),
+          ...empty(after),
+        ],
         words: [...empty(before).map(() => ""), ...words],
         marksParts: style.prefix !== "",
         unknown: style.unknown,
