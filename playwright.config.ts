@@ -32,6 +32,7 @@ const FIREFOX_IN_TEST = [
     "external-data",
     "faults",
     "golden",
+    "half",
     "hidden-tab",
     "observe",
     "threads",

@@ -8,7 +8,7 @@ import { mutantPlugin } from "./e2e/mutants/mutant.ts";
 /**
  * Tests that have a worker's modules to themselves: they replace a module (`vi.mock`), a global or a method of one, or
  * read what a process has as a whole. All others share a worker and its modules, which keep no state: that saves a process
- * and its imports a file.
+ * and its imports for each file.
  */
 const ALONE = [
   ...["bindings/react", "cache/bare-model", "cache/brotli", "cache/expand", "cache/network-evidence", "cli/*"],

@@ -112,15 +112,6 @@ export const MUTANTS: readonly Mutant[] = [
     title: "core-B6",
   },
   {
-    fault: "core-B6 again",
-    breaks: "a run of an unloaded model is retried",
-    file: "lib/engine/dispatcher.ts",
-    from: "else step.dropped = error;",
-    to: "",
-    test: "lib/pool/lane.test.ts",
-    title: "core-B6",
-  },
-  {
     fault: "core-B11",
     breaks: "a batch is sent with cancelled items",
     file: "lib/engine/dispatcher.ts",

@@ -14,6 +14,8 @@ import { readMutants } from "./read-mutants.ts";
 
 /** Mutants that run in parallel: one per core of the machines that run this. */
 const PARALLEL = 2;
+/** A test that runs longer with a mutant is ended, and the mutant counts as missed: tests must end where the code does not. */
+const LONGEST_MS = 300_000;
 
 const all = await readMutants();
 const { values, positionals: words } = parseArgs({
@@ -47,7 +49,8 @@ async function missed(mutant: Mutant, n: number): Promise<string | null> {
     `--outputFile=${report}`,
   ];
   const env = { ...process.env, [MUTANT_VARIABLE]: JSON.stringify(mutant) };
-  const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: "ignore" });
+  const limit = { timeout: LONGEST_MS, killSignal: "SIGKILL" } as const;
+  const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: "ignore", ...limit });
   const status = await new Promise((resolve) => child.on("exit", resolve));
   if (status === 0) return `${mutant.test} passes`;
   try {

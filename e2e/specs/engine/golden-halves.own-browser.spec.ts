@@ -1,5 +1,5 @@
 // Float16 variants on a GPU with `shader-f16`: an honest one answers, and one whose values overflow is refused, also where
-// only large values do. Firefox alone has `shader-f16` here, so this starts it.
+// only large values do. Of software GPUs only some have `shader-f16`; Firefox has one here, so this starts it.
 import { expect, firefox, test } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";

@@ -144,6 +144,7 @@ for (const [at, name] of Object.keys(KERNEL_MODELS).entries())
           edited: edited.join(" "),
           others: others.join(" "),
         });
+        expect(edited).not.toEqual([]);
         expect(outcome.others).toEqual([]);
         expect(outcome.error).toBeLessThanOrEqual(2e-3);
       });

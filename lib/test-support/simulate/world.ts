@@ -196,7 +196,10 @@ export class World {
     });
   }
 
-  /** Runs events until a promise is settled, waiting for the real world if necessary: only while faults are off. */
+  /**
+   * Runs events until a promise is settled, waiting for the real world if necessary: only while faults are off.
+   * @throws Error where the world hangs
+   */
   async finish<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
     const watched = promise.finally(() => {
@@ -204,6 +207,7 @@ export class World {
     });
     watched.catch(() => undefined);
     while (!settled) {
+      if (this.isHung) throw new Error(this.wrong.at(-1));
       await this.run(() => settled || isWorkingOutside(), this.now + 1_000);
       await new Promise((resolve) => setImmediate(resolve));
     }
