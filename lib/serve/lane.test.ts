@@ -1,8 +1,11 @@
 // A lane's thread with a runtime of the test, which does what ONNX Runtime does only by accident: it ends the thread.
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { slowModel } from "../test-support/compress/fixtures.ts";
 import { Lane } from "./lane.ts";
 
 const RUNTIME = `
@@ -58,6 +61,29 @@ test("a lane that is closed rejects what it has, and does not wait for its run",
     // Its run takes 3 s.
     expect(performance.now() - startMs).toBeLessThan(2_000);
     await rejected;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("a lane of ONNX Runtime that is closed in a run ends after it, and the process lives", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-lane-"));
+  try {
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, slowModel(60).write());
+    const lane = new Lane("cpu-0", createRequire(import.meta.url).resolve("onnxruntime-node"), 1, () => undefined);
+    await lane.load({ id: 0, path, extra: {} });
+    const run = lane.run(0, { x: { dtype: "float32", dims: [400, 1], data: new Float32Array(400) } });
+    const rejected = expect(run).rejects.toMatchObject({ code: "closed" });
+    await sleep(50);
+    await lane.close(60_000);
+    await rejected;
+    // Another one still computes.
+    const other = new Lane("cpu-1", createRequire(import.meta.url).resolve("onnxruntime-node"), 1, () => undefined);
+    await other.load({ id: 0, path, extra: {} });
+    const { h59 } = await other.run(0, { x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(1) } });
+    expect(h59?.dims).toEqual([1, 512]);
+    await other.close();
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -38,6 +38,7 @@ const calls = {
     const results = await sessions.get(id).run(Object.fromEntries(tensors));
     return Object.entries(results).map(([name, { type, dims, data }]) => [name, { dtype: type, dims: [...dims], data }]);
   },
+  close: () => process.exit(),
 };
 parentPort.on("message", async ({ call, name, given }) => {
   let answer;
@@ -69,6 +70,7 @@ export class Lane {
   readonly #waiting: Map<number, Waiting> = new Map();
   #calls = 0;
   #ended: Error | null = null;
+  #hasExited = false;
 
   /** The error of a thread that ended; null while it runs. */
   get ended(): Error | null {
@@ -91,7 +93,10 @@ export class Lane {
       onEnd(this.#end(new SelvedgeError("worker-crashed", `The thread of lane ${id} ended: ${why}.`, {}, cause)));
     };
     this.#worker.on("error", end);
-    this.#worker.on("exit", end);
+    this.#worker.on("exit", (code) => {
+      this.#hasExited = true;
+      end(code);
+    });
   }
 
   /** Loads a model. Rejects with ONNX Runtime's error. */
@@ -109,11 +114,15 @@ export class Lane {
 
   /**
    * Ends the thread and rejects what it has with `closed`. Resolves after `maxMs` at the latest; the thread then ends
-   * after its run.
+   * after its run. It ends itself: where a thread is terminated in a run, onnxruntime-node throws what nothing catches,
+   * and the process aborts.
    */
   async close(maxMs: number = CLOSE_MS): Promise<void> {
     if (this.#ended === null) this.#end(new SelvedgeError("closed", "The server is closed."));
-    await Promise.race([this.#worker.terminate(), sleep(maxMs, undefined, { ref: false })]);
+    if (this.#hasExited) return;
+    const exit = new Promise((resolve) => this.#worker.once("exit", resolve));
+    this.#worker.postMessage({ call: this.#calls++, name: "close", given: null });
+    await Promise.race([exit, sleep(maxMs, undefined, { ref: false })]);
   }
 
   #end(error: Error): Error {
