@@ -94,7 +94,7 @@ async function keepPage(page: Page): Promise<{ kept: string[]; failed: string[] 
   return { kept: kept.map((url) => new URL(url).pathname), failed };
 }
 
-test("a page under the service worker starts and answers without a network", async ({ page, context }) => {
+test("a page under the service worker starts and answers without a network", async ({ page, context, browserName }) => {
   const { server, url } = await startDelivery();
   try {
     await open(page);
@@ -119,16 +119,12 @@ test("a page under the service worker starts and answers without a network", asy
     await another.close();
     expect(await page.evaluate("crossOriginIsolated")).toBe(true);
     expect(await page.evaluate(answer)).toEqual([2, 4, 6]);
-    let later = await context.newPage();
-    await context.setOffline(true);
+    const later = await context.newPage();
+    // Site and server are gone for every browser. Firefox, once WebDriver says that it is offline, may refuse to navigate
+    // before it asks the service worker, in that tab and in others: in 2 of 7 runs, and more often after many tests.
+    if (browserName === "chromium") await context.setOffline(true);
     await page.close();
-    // Firefox refused the first navigation after setOffline in 2 of 7 runs, before any service worker was asked, and on a
-    // loaded machine that tab's others too.
-    await expect(async () => {
-      await later.close();
-      later = await context.newPage();
-      await open(later);
-    }).toPass({ timeout: 60_000 });
+    await open(later);
     expect(await later.evaluate(answer)).toEqual([2, 4, 6]);
     expect([site.asked, server.asked]).toEqual([[], []]);
   } finally {
