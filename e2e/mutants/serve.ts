@@ -20,8 +20,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "serve-lane",
     breaks: "the close of a lane waits for its run however long that takes",
     file: "lib/serve/lane.ts",
-    from: "await Promise.race([this.#worker.terminate(), sleep(maxMs, undefined, { ref: false })]);",
-    to: "await this.#worker.terminate();",
+    from: "await Promise.race([exit, sleep(maxMs, undefined, { ref: false })]);",
+    to: "await exit;",
     test: LANE,
   },
   {
