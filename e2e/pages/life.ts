@@ -54,8 +54,8 @@ function end(): void {
 }
 
 /**
- * Whether the browser dropped the page for a reason that it keeps to itself ("masked"), as Chromium does where a loaded
- * machine takes more than 3 s to freeze the page. A page that can't be cached has its reason named.
+ * Whether the browser dropped the page for a reason that it keeps to itself ("masked"), as Chromium does where the page
+ * takes seconds to freeze (6 s in a handler of `freeze` show it). A page that can't be cached has its reason named.
  */
 function isBrowsersOwnReason(entry: PerformanceEntry | undefined): boolean {
   const why = entry === undefined ? null : (Reflect.get(entry, "notRestoredReasons") as { reasons?: unknown[] } | null);
