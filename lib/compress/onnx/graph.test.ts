@@ -90,3 +90,10 @@ test("a fresh name is used neither in this graph nor in an outer one", () => {
   expect(inner?.freshName("k")).toBe("k_1");
   expect(inner?.freshName("new")).toBe("new");
 });
+
+test("a new name is none of the graphs below either, where it would shadow a value", () => {
+  const graph = branching();
+  expect(graph.freshName("z")).toBe("z_1");
+  expect(graph.freshName("k")).toBe("k_1");
+  expect(graph.freshName("w")).toBe("w");
+});

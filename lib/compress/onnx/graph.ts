@@ -34,6 +34,8 @@ interface Index {
   initializers: Map<string, TensorProto>;
   outputs: Set<string>;
   names: Set<string>;
+  /** Names of the graphs below. */
+  below: Set<string>;
 }
 
 /** Reads and edits one graph; subgraphs have a `Graph` of their own, with this one as `parent`. */
@@ -119,15 +121,19 @@ export class Graph {
     return producer.attribute.find((x) => x.name === "value")?.t;
   }
 
-  /** Returns a new name that neither this graph nor those around it use; graphs below may have a value of that name. */
+  /** Whether a name is that of a value of this graph, or of one around it. */
+  isTaken(name: string): boolean {
+    return this.#indexed().names.has(name) || this.parent?.isTaken(name) === true;
+  }
+
+  /** Whether a name is that of a value of this graph, or of one around or below it. */
+  isUsed(name: string): boolean {
+    return this.isTaken(name) || this.#indexed().below.has(name);
+  }
+
+  /** Returns a new name that neither this graph nor those around or below it use. */
   freshName(stem: string): string {
-    const taken = (name: string): boolean => {
-      for (let graph: Graph | null = this; graph !== null; graph = graph.parent)
-        if (graph.#indexed().names.has(name)) return true;
-      return false;
-    };
-    if (!taken(stem)) return stem;
-    for (let i = 1; ; i++) if (!taken(`${stem}_${i}`)) return `${stem}_${i}`;
+    return freeName(stem, (name) => this.isUsed(name));
   }
 
   /** Adds a constant and returns its name. */
@@ -180,7 +186,9 @@ export class Graph {
     const names = new Set(this.proto.input.map((x) => x.name));
     const initializers = new Map(this.proto.initializer.map((x) => [x.name, x]));
     for (const name of initializers.keys()) names.add(name);
+    const below = new Set<string>();
     for (const node of this.proto.node) {
+      for (const inner of subgraphs(node)) for (const name of namesIn(inner)) below.add(name);
       for (const name of node.output) {
         producers.set(name, node);
         names.add(name);
@@ -192,7 +200,7 @@ export class Graph {
       }
     }
     const outputs = new Set(this.proto.output.map((x) => x.name));
-    this.#index = { producers, consumers, initializers, outputs, names };
+    this.#index = { producers, consumers, initializers, outputs, names, below };
     return this.#index;
   }
 }
@@ -208,6 +216,25 @@ export function namesIn(graph: GraphProto): string[] {
   const sparse = graph.sparseInitializer.map((x) => x.values?.name ?? "");
   const made = graph.node.flatMap((node) => [...node.output, ...subgraphs(node).flatMap(namesIn)]);
   return [...own, ...sparse, ...made].filter((x) => x !== "");
+}
+
+/** Returns the stem, or the stem with the first number that makes a name that is not taken. */
+export function freeName(stem: string, isTaken: (name: string) => boolean): string {
+  let name = stem;
+  for (let i = 1; isTaken(name); i++) name = `${stem}_${i}`;
+  return name;
+}
+
+/** Renames the values of a graph and of those below it, wherever a name stands. */
+export function renameValues(graph: GraphProto, rename: (name: string) => string): void {
+  for (const list of [graph.initializer, graph.input, graph.output, graph.valueInfo])
+    for (const value of list) value.name = rename(value.name);
+  for (const { values } of graph.sparseInitializer) if (values !== undefined) values.name = rename(values.name);
+  for (const node of graph.node) {
+    node.input = node.input.map(rename);
+    node.output = node.output.map(rename);
+    for (const inner of subgraphs(node)) renameValues(inner, rename);
+  }
 }
 
 /** Returns each value that a node uses, itself or in its subgraphs, once. */

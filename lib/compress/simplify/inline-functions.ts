@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { isSelvedgeError } from "../../core/errors.ts";
 import { calledIn } from "../onnx/functions.ts";
 import type { CalledBy } from "../onnx/functions.ts";
-import { namesIn, subgraphs } from "../onnx/graph.ts";
+import { freeName, namesIn, renameValues, subgraphs } from "../onnx/graph.ts";
 import { copyMessage, OnnxModel } from "../onnx/model.ts";
 import type { Transform } from "../onnx/model.ts";
 import { AttributeProto_AttributeType, ModelProtoSchema } from "../onnx/onnx.gen.js";
@@ -88,7 +88,8 @@ class Inlining {
       names.set(name, output === "" ? this.#fresh(`${stem}/${name}`) : output);
     }
     for (const name of namesIn(proto)) if (!names.has(name)) names.set(name, this.#fresh(`${stem}/${name}`));
-    renameIn(proto, names, stem);
+    renameValues(proto, (name) => names.get(name) ?? name);
+    nameNodes(proto, stem);
     const given = new Map([...called.attributeProto, ...call.attribute].map((x) => [x.name, x]));
     fillAttributes(proto.node, given);
     graph.initializer.push(...proto.initializer);
@@ -122,24 +123,18 @@ class Inlining {
   }
 
   #fresh(stem: string): string {
-    let name = stem;
-    for (let i = 1; this.#taken.has(name); i++) name = `${stem}_${i}`;
+    const name = freeName(stem, (x) => this.#taken.has(x));
     this.#taken.add(name);
     return name;
   }
 }
 
-/** Renames the values of a body, and those of graphs in it, which a function sees alone. */
-function renameIn(graph: GraphProto, names: ReadonlyMap<string, string>, stem: string): void {
-  const rename = (name: string): string => names.get(name) ?? name;
+/** Names the nodes of a body, and those of graphs in it, after the call, and drops stated types, which may be another call's. */
+function nameNodes(graph: GraphProto, stem: string): void {
   graph.valueInfo = [];
-  for (const value of [...graph.input, ...graph.output, ...graph.initializer]) value.name = rename(value.name);
-  for (const { values } of graph.sparseInitializer) if (values !== undefined) values.name = rename(values.name);
   for (const node of graph.node) {
     if (node.name !== "") node.name = `${stem}/${node.name}`;
-    node.input = node.input.map(rename);
-    node.output = node.output.map(rename);
-    for (const inner of subgraphs(node)) renameIn(inner, names, stem);
+    for (const inner of subgraphs(node)) nameNodes(inner, stem);
   }
 }
 

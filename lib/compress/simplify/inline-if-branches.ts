@@ -22,7 +22,7 @@ function inlineBranch(graph: Graph, node: NodeProto): boolean {
   const branch = node.attribute.find((x) => x.name === (isTrue === true ? "then_branch" : "else_branch"))?.g;
   if (isTrue === undefined || branch === undefined) return false;
   // A branch has names of its own; one that the outer graph also has would be confused with it.
-  if (namesIn(branch).some((name) => graph.freshName(name) !== name)) return false;
+  if (namesIn(branch).some((name) => graph.isTaken(name))) return false;
   const last = node.output.flatMap((name, i) => (name === "" ? [] : [{ name, from: branch.output[i]?.name ?? "" }]));
   for (const { name, from } of last) graph.insertAfter(node, { opType: "Identity", input: [from], output: [name] });
   const at = graph.proto.node.indexOf(node);

@@ -3,7 +3,7 @@
 import { OPTIONAL } from "../run/optional-peers.ts";
 import { rewriteGraph, REWRITES, rewritesFor } from "../../worker/backend/webgpu-rewrites.ts";
 import type { Rewrite } from "../../worker/backend/webgpu-rewrites.ts";
-import { makeNode, subgraphs, uses } from "../onnx/graph.ts";
+import { freeName, makeNode, subgraphs, uses } from "../onnx/graph.ts";
 import type { Graph } from "../onnx/graph.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { int64Tensor } from "../onnx/tensor-proto.ts";
@@ -45,8 +45,7 @@ function rewriteOne(
       outputs: new Set([...output.map((x) => x.name), ...captured]),
       dimsOf: (name) => graph.constant(name)?.dims.map(Number),
       freshName: (stem) => {
-        let name = graph.freshName(stem);
-        for (let i = 1; given.has(name); i += 1) name = graph.freshName(`${stem}_${i}`);
+        const name = freeName(stem, (x) => given.has(x) || graph.isUsed(x));
         given.add(name);
         return name;
       },

@@ -1,8 +1,8 @@
 // Names that all other passes can rely on. ONNX's own operators have two names for their domain, "" and "ai.onnx": the
 // passes look for the first. And ONNX Runtime returns values in a JavaScript object, where "__proto__" names none.
-import { namesIn, subgraphs } from "../onnx/graph.ts";
+import { freeName, namesIn, renameValues, subgraphs } from "../onnx/graph.ts";
 import type { Transform } from "../onnx/model.ts";
-import type { GraphProto, NodeProto } from "../onnx/onnx.gen.js";
+import type { NodeProto } from "../onnx/onnx.gen.js";
 
 const LONG_DOMAIN = "ai.onnx";
 const NO_NAME = "__proto__";
@@ -19,9 +19,8 @@ export function plainNames(): Transform {
     const isPort = [...graph.proto.input, ...graph.proto.output].some((x) => x.name === NO_NAME);
     const taken = new Set(namesIn(graph.proto));
     if (!isPort && taken.has(NO_NAME)) {
-      let name = "proto";
-      for (let i = 1; taken.has(name); i += 1) name = `proto_${i}`;
-      renameIn(graph.proto, name);
+      const name = freeName("proto", (x) => taken.has(x));
+      renameValues(graph.proto, (x) => (x === NO_NAME ? name : x));
     }
     graph.changed();
   };
@@ -34,16 +33,4 @@ function shorten(named: { domain: string }): void {
 function shortenIn(node: NodeProto): void {
   shorten(node);
   for (const inner of subgraphs(node)) inner.node.forEach(shortenIn);
-}
-
-function renameIn(graph: GraphProto, name: string): void {
-  const renamed = (x: string): string => (x === NO_NAME ? name : x);
-  for (const list of [graph.initializer, graph.input, graph.output, graph.valueInfo])
-    for (const value of list) value.name = renamed(value.name);
-  for (const { values } of graph.sparseInitializer) if (values !== undefined) values.name = renamed(values.name);
-  for (const node of graph.node) {
-    node.input = node.input.map(renamed);
-    node.output = node.output.map(renamed);
-    for (const inner of subgraphs(node)) renameIn(inner, name);
-  }
 }
