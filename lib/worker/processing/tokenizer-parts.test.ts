@@ -88,3 +88,28 @@ test("RoBERTa's pairs have one token type", () => {
   expect(ids).toEqual([0, 3, 2, 2, 3, 2]);
   expect(types).toEqual([0, 0, 0, 0, 0, 0]);
 });
+
+const bert = (part: object, text: string): string =>
+  create({ normalizer: { type: "BertNormalizer", clean_text: true, ...part } }).tokenize(text)[0] ?? "";
+
+test("BertNormalizer parts rare ideographs too, and lowers letter by letter", () => {
+  const uncased = { handle_chinese_chars: true, strip_accents: null, lowercase: true };
+  expect(bert(uncased, "aé中𠀀b")).toBe("ae 中  𠀀 b");
+  expect(bert(uncased, "ΟΔΟΣ Σ\u0007İ")).toBe("οδοσ σi");
+  expect(bert({ ...uncased, strip_accents: false }, "É")).toBe("é");
+  expect(bert({ handle_chinese_chars: false, strip_accents: null, lowercase: false }, "É中ΟΣ")).toBe("É中ΟΣ");
+  expect(create({ normalizer: { type: "Lowercase" } }).tokenize("ΟΔΟΣ")).toEqual(["οδοσ"]);
+});
+
+test("an added token that is a word of its own is none within a longer word", () => {
+  const added = (content: string, id: number, single_word: boolean) => ({ content, id, single_word });
+  const parts = {
+    model: { ...WORDS, vocab: { ...WORDS.vocab, foo: 2, bar: 3, xfoo: 4, foobar: 5, foofoo: 6 } },
+    added_tokens: [added("foo", 2, true), added("bar", 3, false)],
+  };
+  const tokenizer = create(parts);
+  expect(tokenizer.tokenize("foo,xfoo")).toEqual(["foo", ",xfoo"]);
+  expect(tokenizer.tokenize("foofoo")).toEqual(["foofoo"]);
+  expect(tokenizer.tokenize("foobar")).toEqual(["foo", "bar"]);
+  expect(tokenizer.tokenize("foo foo")).toEqual(["foo", " ", "foo"]);
+});

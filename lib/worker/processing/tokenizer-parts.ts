@@ -1,7 +1,9 @@
 // Parts of a tokenizer.json that `@huggingface/tokenizers` 0.2 computes otherwise than the library in Rust, which
 // repositories are made with; that one's arithmetic is here. Without it, words with letters outside ASCII are split
-// ("Whitespace"), separators stay ("Split"), an unknown word is padding ("WordLevel"), and a pair loses its second text
-// (a GPT-2's post-processor). A part that the library does not know at all is refused by it.
+// ("Whitespace"), separators stay ("Split"), an unknown word is padding ("WordLevel"), a pair loses its second text
+// (a GPT-2's post-processor), rare ideographs join their neighbours and a Σ at a word's end has another letter
+// (BertNormalizer), and added tokens cut words that they must not ("single_word"). A part that the library does not know
+// at all is refused by it.
 import type { Tokenizer } from "@huggingface/tokenizers";
 import { readCharsmap } from "./charsmap.ts";
 
@@ -18,6 +20,10 @@ interface NormalizerPart {
   readonly type?: string;
   readonly normalizers?: readonly NormalizerPart[];
   readonly precompiled_charsmap?: string | null;
+  readonly clean_text?: boolean;
+  readonly handle_chinese_chars?: boolean;
+  readonly strip_accents?: boolean | null;
+  readonly lowercase?: boolean;
 }
 
 /** A pre-tokenizer or a list of them. */
@@ -45,26 +51,60 @@ interface Processed {
 
 /** Has a tokenizer compute as the library in Rust does. */
 export function useOwnParts(tokenizer: Tokenizer, json: TokenizerParts): void {
-  useCharsmaps(tokenizer.normalizer, json.normalizer);
+  useNormalizers(tokenizer.normalizer, json.normalizer);
+  useSingleWords(tokenizer);
   useSplitters(tokenizer.pre_tokenizer, json.pre_tokenizer);
   useWords(tokenizer.model, json.model?.byte_fallback === true);
   usePairs(tokenizer, json.post_processor);
 }
 
-/** Has normalizers apply the maps of their file. */
-function useCharsmaps(normalizer: unknown, part: NormalizerPart | null | undefined): void {
+/** Has normalizers change texts as the library in Rust does. */
+function useNormalizers(normalizer: unknown, part: NormalizerPart | null | undefined): void {
   if (typeof normalizer !== "function" || part == null) return;
-  if (part.type === "Precompiled" && typeof part.precompiled_charsmap === "string") {
-    const normalize = readCharsmap(part.precompiled_charsmap);
-    if (normalize !== null) Object.assign(normalizer, { normalize });
-  }
+  const normalize = normalizeOf(normalizer, part);
+  if (normalize !== null) Object.assign(normalizer, { normalize });
   const inner: unknown = Reflect.get(normalizer, "normalizers");
-  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useCharsmaps(x, part.normalizers?.[i]);
+  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useNormalizers(x, part.normalizers?.[i]);
+}
+
+/** Returns how a part changes a text; null for one that the library computes right. */
+function normalizeOf(normalizer: object, part: NormalizerPart): ((text: string) => string) | null {
+  switch (part.type) {
+    case "Precompiled":
+      return typeof part.precompiled_charsmap === "string" ? readCharsmap(part.precompiled_charsmap) : null;
+    case "Lowercase":
+      return lowercase;
+    case "BertNormalizer": {
+      const isLower = part.lowercase ?? true;
+      const stripsAccents = part.strip_accents ?? isLower;
+      // The library's own cleaning is right.
+      const clean = (Reflect.get(normalizer, "clean_text") as (text: string) => string).bind(normalizer);
+      return (text) => {
+        let now = (part.clean_text ?? true) ? clean(text) : text;
+        if (part.handle_chinese_chars ?? true) now = now.replace(IDEOGRAPH, " $& ");
+        if (stripsAccents) now = now.normalize("NFD").replace(/\p{Mn}/gu, "");
+        return isLower ? lowercase(now) : now;
+      };
+    }
+    default:
+      return null;
+  }
+}
+
+/** Ideographs as BertNormalizer knows them: those from U+2B820 to U+2B91F are none to it. */
+const IDEOGRAPH =
+  /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
+
+/** Returns a text in lower case, letter by letter: a Σ at the end of a word is a σ, as everywhere. */
+function lowercase(text: string): string {
+  return text.replaceAll("Σ", "σ").toLowerCase();
 }
 
 /** Letters of words: Unicode's `\w`. */
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
 const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
+const WORD_START = new RegExp(`^[${WORD}]`, "u");
+const WORD_END = new RegExp(`[${WORD}]$`, "u");
 const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
 const NUMBER = /\p{N}/gu;
 
@@ -147,6 +187,31 @@ function joined(found: readonly Piece[], isSame: (piece: Piece, before: Piece) =
     else parts.push(`${parts.pop() ?? ""}${x.text}`);
   }
   return parts;
+}
+
+/** Has added tokens that are words of their own cut no longer word. */
+function useSingleWords(tokenizer: Tokenizer): void {
+  const normalizer = tokenizer.normalizer as unknown as ((text: string) => string) | null;
+  const added = Array.from(tokenizer.get_added_tokens_decoder().values());
+  const formsOf = ({ content }: { content: string }): string[] => [content, normalizer?.(content) ?? content];
+  const words = new Set(added.filter((x) => x.single_word).flatMap(formsOf));
+  if (words.size === 0) return;
+  const tokens = new Set(added.flatMap(formsOf));
+  for (const name of ["splitter_unnormalized", "splitter_normalized"]) {
+    const splitter = Reflect.get(tokenizer, name) as { split(text: string): string[] };
+    const own = splitter.split.bind(splitter);
+    const split = (text: string): string[] => {
+      let end = 0;
+      const found = own(text).map((section): Piece => {
+        const before = text.slice(0, end);
+        end += section.length;
+        const isInWord = words.has(section) && (WORD_END.test(before) || WORD_START.test(text.slice(end)));
+        return { text: section, isMatch: tokens.has(section) && !isInWord };
+      });
+      return joined(found, (x, before) => !x.isMatch && !before.isMatch);
+    };
+    Object.assign(splitter, { split });
+  }
 }
 
 /** Has a model join unknown characters within a word alone, and a Unigram model write them as bytes where it says so. */
