@@ -1,4 +1,4 @@
-// Unit tests, in Node: everything that needs no browser. Browser tests are in e2e/, run by Playwright.
+// Tests in Node: unit tests, and integration tests. Browser tests are in e2e/, run by Playwright.
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { configDefaults, defineConfig } from "vitest/config";
@@ -6,36 +6,45 @@ import type { TestProjectInlineConfiguration } from "vitest/config";
 import { mutantPlugin } from "./e2e/mutants/mutant.ts";
 
 /**
+ * Integration tests: whole commands, servers, builds and simulated worlds, the toolchain from a model to its bundle. All
+ * others are unit tests, which `npm run verify` runs.
+ */
+const INTEGRATION = [
+  ...["lib/build/*", "lib/cli/*", "lib/serve/*", "lib/test-support/simulate/*", "models/*", "e2e/*/*"],
+  ...["*", "bundle/replace-bundle", "check/*", "onnx/disk-full", "run/model-process", "run/wav", "search/*"].map(
+    (x) => `lib/compress/${x}`,
+  ),
+  ...["lib/compress/simplify/name-dims", "lib/compress/simplify/ort-optimize", "lib/cache/model-based"],
+].map((x) => `${x}.test.ts`);
+
+/**
  * Tests that have a worker's modules to themselves: they replace a module (`vi.mock`), a global or a method of one, or
  * read what a process has as a whole. All others share a worker and its modules, which keep no state: that saves a process
  * and its imports for each file.
  */
-const ALONE = [
-  ...["bindings/react", "cache/bare-model", "cache/brotli", "cache/expand", "cache/network-evidence", "cli/*"],
-  ...[
-    "compress/bundle/replace-bundle",
-    "compress/onnx/at-exit",
-    "compress/run/model-process",
-    "compress/trial-files",
-    "effects/*",
-  ],
-  ...["engine/delete-site-data", "engine/result-cache", "engine/result-store", "offline/*", "pool/*", "rpc/worker-end"],
-  ...["serve/executor", "test-support/simulate/kept", "test-support/simulate/observe", "test-support/simulate/trace"],
-  ...["worker/backend/ort", "worker/backend/threads", "worker/processing/pixels", "worker/processing/resize-map"],
-].map((x) => `lib/${x}.test.ts`);
+const ALONE = {
+  unit: [
+    ...["bindings/react", "cache/bare-model", "cache/brotli", "cache/expand", "cache/network-evidence"],
+    ...["compress/onnx/at-exit", "effects/*", "engine/delete-site-data", "engine/result-cache", "engine/result-store"],
+    ...["offline/*", "pool/*", "rpc/worker-end"],
+    ...["worker/backend/ort", "worker/backend/threads", "worker/processing/pixels", "worker/processing/resize-map"],
+  ].map((x) => `lib/${x}.test.ts`),
+  integration: [
+    ...["cli/*", "compress/bundle/replace-bundle", "compress/run/model-process", "compress/trial-files"],
+    ...["serve/executor", "test-support/simulate/kept", "test-support/simulate/observe", "test-support/simulate/trace"],
+  ].map((x) => `lib/${x}.test.ts`),
+};
+const ALL = ["lib", "demo", "models", "e2e"].map((folder) => `${folder}/**/*.test.ts`);
 
 export default defineConfig({
   plugins: [mutantPlugin(import.meta.dirname)],
   resolve: { alias: { selvedge: fileURLToPath(new URL("lib/index.ts", import.meta.url)) } },
   test: {
     projects: [
-      project(
-        "shared",
-        ["lib", "demo", "models", "e2e"].map((folder) => `${folder}/**/*.test.ts`),
-        ALONE,
-        false,
-      ),
-      project("alone", ALONE, []),
+      project("unit", ALL, [...INTEGRATION, ...ALONE.unit], false),
+      project("unit, alone", ALONE.unit, [], true),
+      project("integration", INTEGRATION, ALONE.integration, false),
+      project("integration, alone", ALONE.integration, [], true),
     ],
     environment: "node",
     setupFiles: ["lib/test-support/equal-bytes.ts"],
@@ -51,6 +60,6 @@ export default defineConfig({
   },
 });
 
-function project(name: string, include: string[], exclude: string[], isolate = true): TestProjectInlineConfiguration {
+function project(name: string, include: string[], exclude: string[], isolate: boolean): TestProjectInlineConfiguration {
   return { extends: true, test: { name, include, exclude: [...configDefaults.exclude, ...exclude], isolate } };
 }

@@ -1,8 +1,8 @@
-// `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, the simulation,
-// known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a
+// `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, integration tests,
+// the simulation, known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a
 // skipped test counts as failed, and so does a suite that broke before it could count. The failed tests are listed above
 // that line, since a log of an hour is read from its end. Words after `--` name suites:
-// `unit`, `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
+// `unit`, `integration`, `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ const LIMIT_MS = isSoak ? Infinity : 83 * 60_000;
 /** How long each suite took, in seconds. */
 const seconds: Record<string, number> = {};
 /** Suites that are not Playwright's. */
-const OWN_SUITES = ["unit", "simulation", "mutants", "mutants-auto"];
+const OWN_SUITES = ["unit", "integration", "simulation", "mutants", "mutants-auto"];
 
 /** Result of a suite: its counts and measurements. */
 interface Outcome {
@@ -56,9 +56,11 @@ function run(title: string, command: readonly string[], report: string, read: (r
   return { counts: all, measured, failures: [...failures, ...silent] };
 }
 
-function runUnitTests(): Outcome {
-  const json = ["--reporter=default", "--reporter=json", "--outputFile.json=test-results/vitest.json"];
-  return run("Unit tests", ["vitest", "run", ...json], "vitest.json", (report) => ({
+/** Runs the tests of Vitest's projects whose names begin so. */
+function runInNode(title: string, name: "unit" | "integration"): Outcome {
+  const file = `${name}.json`;
+  const json = ["--reporter=default", "--reporter=json", `--outputFile.json=test-results/${file}`];
+  return run(title, ["vitest", "run", `--project=${name}*`, ...json], file, (report) => ({
     counts: vitestCounts(report as VitestReport),
     measured: [],
     failures: vitestFailures(report as VitestReport),
@@ -133,7 +135,8 @@ const suites = process.argv.slice(2);
 const isWanted = (name: string): boolean => suites.length === 0 || suites.includes(name);
 const inBrowsers = suites.filter((name) => !OWN_SUITES.includes(name));
 const outcomes: Outcome[] = [];
-if (isWanted("unit")) outcomes.push(runUnitTests());
+if (isWanted("unit")) outcomes.push(runInNode("Unit tests", "unit"));
+if (isWanted("integration")) outcomes.push(runInNode("Integration tests", "integration"));
 if (isWanted("simulation")) outcomes.push(runSimulation());
 if (suites.includes("mutants-auto")) outcomes.push(runAutoMutants());
 if (isWanted("mutants")) outcomes.push(runMutants());

@@ -3,6 +3,7 @@
 /** Name of each part, and its arguments for `npm test`. */
 export const PARTS: Readonly<Record<string, readonly string[]>> = {
   unit: ["unit"],
+  integration: ["integration"],
   simulation: ["simulation"],
   mutants: ["mutants"],
   "mutants-auto": ["mutants-auto"],
