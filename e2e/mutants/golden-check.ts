@@ -98,6 +98,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(golden shape)",
   },
   {
+    fault: "golden floors",
+    breaks: "one huge value hides errors in a shape that the golden does not have",
+    file: "lib/engine/golden-check.ts",
+    from: "golden === undefined ? await this.#known.floors(expected) : golden.floors",
+    to: "golden?.floors",
+    test: "lib/engine/golden-check-parts.test.ts",
+    title: "(golden floors)",
+  },
+  {
     fault: "golden padded",
     breaks: "padded rows of a batch are answered without a comparison",
     file: "lib/engine/golden-check.ts",

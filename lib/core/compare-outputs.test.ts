@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { faultOf } from "./compare-outputs.ts";
+import { faultOf, floorScales, floorsFor } from "./compare-outputs.ts";
 import type { Tensors } from "./compare-outputs.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -48,6 +48,20 @@ describe("the comparison", () => {
     expect(fault(1e6, 1.01, -0.5)).toContain("above 0.001");
     expect(fault(1.002e6, 1, -0.5)).toContain("above 0.001");
     expect(fault(1.0009e6, 1.0009, -0.5004)).toBeNull();
+  });
+
+  test("floors for other inputs grow with the middle of the magnitudes, and by no single value", () => {
+    const scales = floorScales([{ outputs: tensor(1, -2, 3), floors: { y: 1e-4 } }]);
+    const floorOf = (...values: number[]): number | undefined => floorsFor(scales, tensor(...values))["y"];
+    expect(floorOf(2, 1, -1)).toBeCloseTo(1e-4, 9); // never below the known floor
+    expect(floorOf(1e6, 2, -2)).toBeCloseTo(1e-4, 9);
+    expect(floorOf(-3.4e38, 2, 2)).toBeCloseTo(1e-4, 9);
+    expect(floorOf(100, 200, 300)).toBeCloseTo(1e-2, 6);
+    expect(floorOf(0, 0, 0)).toBe(1e-4);
+    const faint = floorScales([{ outputs: tensor(1e6, 1e-3, 1e-3), floors: { y: 1 } }]);
+    expect(floorsFor(faint, tensor(50, 50, 50))["y"]).toBe(1);
+    expect(floorsFor(faint, tensor(5e4, 5e4, 5e4))["y"]).toBeCloseTo(50, 3); // the relative bound of the largest
+    expect(floorsFor(scales, { z: floats(1) })).toEqual({});
   });
 
   test("accepts zeros where the reference is zeros, and refuses an output that is absent", () => {

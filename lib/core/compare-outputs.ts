@@ -10,6 +10,8 @@ const INTEGERS_OFF = 0.01;
 const FLOOR = 1e-6;
 /** Magnitude from which a reference counts as a mask, as −3.4e38: it sets no scale for other elements. */
 const MASK = 1e30;
+/** Number of an output's elements that are read for the middle of its magnitudes. */
+const SAMPLES = 1_024;
 
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -34,6 +36,40 @@ export interface Compared {
   readonly error: number | null;
   /** Bound on the error. */
   readonly tolerance: number;
+}
+
+/** Floors of known outputs, each with the middle of the output's magnitudes there, by the output's name. */
+export type FloorScales = ReadonlyMap<string, readonly (readonly [floor: number, middle: number])[]>;
+
+/** Reads the floors of known outputs, from which those of outputs for other inputs follow. */
+export function floorScales(known: readonly (Pick<Bounds, "floors"> & { readonly outputs: Tensors })[]): FloorScales {
+  const scales = new Map<string, (readonly [floor: number, middle: number])[]>();
+  for (const { outputs, floors = {} } of known)
+    for (const [name, floor] of Object.entries(floors)) {
+      const tensor = outputs[name];
+      if (tensor !== undefined) scales.set(name, [...(scales.get(name) ?? []), [floor, middleOf(numbersOf(tensor))]]);
+    }
+  return scales;
+}
+
+/**
+ * Returns the floors of outputs for other inputs than the known ones: as large as the known floor, and larger by as much
+ * as the middle of the magnitudes is, up to the relative bound of the largest element. The middle is not moved by masks
+ * and single huge values.
+ */
+export function floorsFor(scales: FloorScales, expected: Tensors): NonNullable<Bounds["floors"]> {
+  const floors: Record<string, number> = {};
+  for (const [name, list] of scales) {
+    const tensor = expected[name];
+    if (tensor === undefined) continue;
+    const values = numbersOf(tensor);
+    const most = TOLERANCE.float32 * largestOf(values);
+    const middle = middleOf(values);
+    const floorAt = ([floor, known]: readonly [number, number]): number =>
+      known > 0 ? Math.max(floor, Math.min((floor * middle) / known, most)) : floor;
+    floors[name] = Math.max(...list.map(floorAt));
+  }
+  return floors;
 }
 
 /** Returns what is wrong with outputs in comparison to the expected ones; null where nothing is. */
@@ -111,13 +147,9 @@ function countOff(values: ArrayLike<number>, reference: ArrayLike<number>): numb
  */
 function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>, floor?: number): number | string {
   if (values.length !== reference.length) return "is not finite";
-  let largest = Math.max(floor ?? 0, FLOOR) / TOLERANCE.float32;
-  let scale = largest;
-  for (let i = 0; i < reference.length; i += 1) {
-    const size = Math.abs(reference[i] as number);
-    if (size < MASK && size > largest) largest = size;
-  }
-  if (floor === undefined) scale = largest;
+  const least = Math.max(floor ?? 0, FLOOR) / TOLERANCE.float32;
+  const largest = Math.max(least, largestOf(reference));
+  const scale = floor === undefined ? largest : least;
   let error = 0;
   for (let i = 0; i < reference.length; i += 1) {
     const wanted = reference[i] as number;
@@ -133,6 +165,27 @@ function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>, floor?
     error = Math.max(error, Math.abs(value - wanted) / own);
   }
   return error;
+}
+
+/** Returns the largest magnitude of values, masks left out. */
+function largestOf(values: ArrayLike<number>): number {
+  let largest = 0;
+  for (let i = 0; i < values.length; i += 1) {
+    const size = Math.abs(values[i] as number);
+    if (size < MASK && size > largest) largest = size;
+  }
+  return largest;
+}
+
+/** Returns the middle of the magnitudes of some values, zeros and masks left out; 0 where there are no others. */
+function middleOf(values: ArrayLike<number>): number {
+  const step = Math.max(1, values.length / SAMPLES);
+  const sizes: number[] = [];
+  for (let at = 0; at < values.length; at += step) {
+    const size = Math.abs(values[Math.floor(at)] as number);
+    if (size > 0 && size < MASK) sizes.push(size);
+  }
+  return sizes.sort((a, b) => a - b)[(sizes.length - 1) >> 1] ?? 0;
 }
 
 function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {

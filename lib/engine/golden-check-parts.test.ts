@@ -7,6 +7,7 @@ import type { Feeds, Ran, RanItem } from "../rpc/messages.ts";
 import type { Reply } from "../rpc/reply.ts";
 import { Random } from "../test-support/random.ts";
 import { createToyBackend } from "../test-support/simulate/toy-backend.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { World } from "../test-support/simulate/world.ts";
 import { GoldenCheck } from "./golden-check.ts";
 import type { CheckParts } from "./golden-check.ts";
@@ -134,6 +135,67 @@ const goldenOf = (value: number) => () =>
   Promise.resolve(
     [{ x: tensor(1, 4, 1) }, { y: tensor(1, 4, value) }].map((x) => new Blob([writeSafetensors(x) ?? ""])),
   );
+
+/** A model of two outputs whose first is one huge value or a mask, and whose golden has a floor. */
+const withFloor = (first: number, y = 1, floor = 1e-4): CheckParts["read"] => {
+  const files = [
+    writeSafetensors({ x: tensor(1, 4, 1) }),
+    writeSafetensors({ y: row(first, y) }, { y: String(floor) }),
+  ].map((x) => new Blob([x ?? ""]));
+  return () => Promise.resolve(files);
+};
+const row = (...values: number[]): Tensor => ({
+  dtype: "float32",
+  dims: [1, values.length],
+  data: Float32Array.from(values),
+});
+const rowAnswers =
+  (...values: number[]) =>
+  (items: readonly Feeds[]): Promise<Ran> =>
+    Promise.resolve(ranOf(items.map(() => ({ ok: true, value: { outputs: { y: row(...values) }, decoded: {} } }))));
+
+for (const [what, rows, columns] of [
+  ["a shape", 1, 40],
+  ["a batch", 2, 4],
+  ["a batch of a new shape", 3, 40],
+] as const) {
+  const items = Array.from({ length: rows }, () => request(1, columns));
+  const right = rowAnswers(1e6, 1);
+  const check = (read: CheckParts["read"]): GoldenCheck =>
+    pageOf(siteOf(), { read, run: (_, taken) => right(taken()) }).check;
+
+  test(`one huge value blinds no comparison of ${what} that the golden does not have (golden floors)`, async () => {
+    const blind = check(withFloor(1e6));
+    await blind.loaded(right);
+    const wrong = await rowAnswers(1e6, 3)(items);
+    await expect(blind.answered(items, wrong, right)).rejects.toMatchObject({ code: "wrong-result" });
+    const honest = check(withFloor(1e6));
+    await honest.loaded(right);
+    await expect(honest.answered(items, await rowAnswers(1e6 + 10, 1 + 1e-4)(items), right)).resolves.toBeUndefined();
+  });
+
+  test(`a GPU within the golden's floor is believed for ${what} that the golden does not have (golden floors)`, async () => {
+    const faint = rowAnswers(1e-3, 1e-4);
+    const page = pageOf(siteOf(), { read: withFloor(1, 1, 1e-3), run: (_, taken) => faint(taken()) }).check;
+    await page.loaded(rowAnswers(1, 1));
+    const near = await rowAnswers(1e-3, 5e-4)(items);
+    await expect(page.answered(items, near, faint)).resolves.toBeUndefined();
+  });
+}
+
+test("floors are read for a page whose golden passed before, and a golden that is gone gives none (golden floors)", async () => {
+  const site = siteOf();
+  const right = rowAnswers(1e6, 1);
+  const parts = { run: (_: unknown, taken: () => readonly Feeds[]) => right(taken()) };
+  await pageOf(site, { ...parts, read: withFloor(1e6) }).check.loaded(right);
+  const wrong = await rowAnswers(1e6, 3)([request(1, 40)]);
+  const gone = pageOf(site, { ...parts, read: () => Promise.reject(new TypeError("simulated")) }).check;
+  await gone.loaded(right);
+  await expect(gone.answered([request(1, 40)], wrong, right)).resolves.toBeUndefined();
+  const later = pageOf(site, { ...parts, read: withFloor(1e6) }).check;
+  await later.loaded(right);
+  await expect(later.answered([request(1, 80)], wrong, right)).rejects.toMatchObject({ code: "wrong-result" });
+});
 
 test("a golden that could not be fetched runs on the next page, whatever passed meanwhile (golden missing)", async () => {
   const site = siteOf();

@@ -12,11 +12,11 @@
 import type { AdapterFacts } from "../core/device.ts";
 import { CheckMemo } from "./check-memo.ts";
 import { faultOf, isTelling } from "../core/compare-outputs.ts";
-import type { Bounds, Tensors } from "../core/compare-outputs.ts";
+import type { Tensors } from "../core/compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { KnownAnswers, outputsIn } from "./known-answers.ts";
-import type { AnswerParts } from "./known-answers.ts";
+import type { AnswerParts, KnownRun } from "./known-answers.ts";
 import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
 import { classOf, widestOf } from "./shape-class.ts";
 import type { Answered } from "./shape-class.ts";
@@ -321,13 +321,15 @@ export class GoldenCheck implements AnswerCheck {
     return classOf(this.#parts.shapes(), batch);
   }
 
-  async #faultOf(outputs: Tensors, expected: Tensors, bounds: Bounds = {}): Promise<string | null> {
+  /** Compares outputs with expected ones; `golden` has the floors of its own outputs. */
+  async #faultOf(outputs: Tensors, expected: Tensors, golden?: KnownRun): Promise<string | null> {
     const { random } = this.#parts;
-    const fault = faultOf(outputs, expected, this.#isHalf === true, { ...bounds, random });
+    const floors = golden === undefined ? await this.#known.floors(expected) : golden.floors;
+    const fault = faultOf(outputs, expected, this.#isHalf === true, { floors, random });
     if (fault === null || this.#isHalf !== null) return fault;
     const { hasHalfWeights } = await import("./half-weights.ts");
     this.#isHalf = await this.#parts.model().then(hasHalfWeights, () => false);
-    return this.#faultOf(outputs, expected, bounds);
+    return this.#faultOf(outputs, expected, golden);
   }
 }
 

@@ -2,7 +2,8 @@
 // inputs where there is none, and wasm's answers to requests. Imported by golden-check.ts.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Variant } from "../core/bundle.ts";
-import type { Bounds, Tensors } from "../core/compare-outputs.ts";
+import { floorScales, floorsFor } from "../core/compare-outputs.ts";
+import type { Bounds, FloorScales, Tensors } from "../core/compare-outputs.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { NumericDtype } from "../core/tensor.ts";
 import type { Feeds, Ran } from "../rpc/messages.ts";
@@ -38,6 +39,8 @@ export class KnownAnswers {
   #isAlone = false;
   /** Inputs and outputs of each run of the golden; null until they are needed. */
   #files: Promise<readonly Blob[]> | null = null;
+  /** Floors of the golden; null until they are needed, and where it could not be read. */
+  #scales: FloorScales | null = null;
 
   constructor(parts: AnswerParts) {
     this.#parts = parts;
@@ -100,6 +103,17 @@ export class KnownAnswers {
       runs.push({ feeds, outputs: outputs.tensors, dims: null, floors: outputs.numbers });
     }
     return runs;
+  }
+
+  /** Returns the floors of outputs for other inputs than the golden's; undefined for a variant without a golden. */
+  async floors(expected: Tensors): Promise<Bounds["floors"]> {
+    if (this.#parts.read === null) return undefined;
+    if (this.#scales === null) {
+      const golden = await this.golden();
+      if (typeof golden === "string") return undefined;
+      this.#scales = floorScales(golden);
+    }
+    return floorsFor(this.#scales, expected);
   }
 
   /**
