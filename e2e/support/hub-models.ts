@@ -306,3 +306,29 @@ export function soundRepository(): RepoFiles {
     "onnx/decoder_model_merged.onnx": encoder.write(),
   };
 }
+
+/** An encoder of sentence-transformers whose vectors are a product of those of the words. */
+export function productRepository(): RepoFiles {
+  const width = 64;
+  const values = (rows: number): number[] => Array.from({ length: rows * width }, (_, i) => Math.sin(i * 7 + 1));
+  const model = modelOf({
+    inputs: { input_ids: IDS, attention_mask: IDS },
+    constants: {
+      table: { dtype: "float32", dims: [WORDS.length, width], values: values(WORDS.length) },
+      weight: { dtype: "float32", dims: [width, width], values: values(width) },
+    },
+    outputs: ["last_hidden_state"],
+    nodes: [
+      { opType: "Gather", input: ["table", "input_ids"], output: ["words"] },
+      { opType: "MatMul", input: ["words", "weight"], output: ["last_hidden_state"] },
+    ],
+  });
+  const { "config.json": config, ...others } = encoderRepository();
+  const files = Object.entries(others).filter(([path]) => !path.startsWith("onnx/"));
+  return {
+    ...Object.fromEntries(files),
+    "config.json": String(config).replace(String(WIDTH), String(width)),
+    "1_Pooling/config.json": JSON.stringify({ word_embedding_dimension: width, pooling_mode_mean_tokens: true }),
+    "onnx/model.onnx": withRows(model, ["input_ids", "attention_mask"]).write(),
+  };
+}
