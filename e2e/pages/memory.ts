@@ -1,6 +1,7 @@
-// Loads a large model by its URL, with Selvedge and with ONNX Runtime Web in a worker, for the benchmark of memory. Both
+// Loads a large model by its URL, with Selvedge and with ONNX Runtime Web in a worker, for measurements of memory. Both
 // start their runtime with a tiny model first.
 import { createEngine } from "selvedge";
+import type { Engine, Model } from "selvedge";
 
 /** A subject of the benchmark. */
 export type MemoryName = "selvedge" | "onnxruntime-web by url";
@@ -9,35 +10,62 @@ export type MemoryName = "selvedge" | "onnxruntime-web by url";
 export interface MemoryPage {
   /** Starts the runtime. */
   start(name: MemoryName, backend: "webgpu" | "wasm"): Promise<void>;
-  /** Loads a model, and returns the time in ms. */
-  load(url: string): Promise<number>;
+  /** Loads a model, and returns the time in ms. `slowBy` is the share of it that is waited besides. */
+  load(url: string, slowBy: number): Promise<number>;
+  /** Returns Selvedge's prediction for a model, in bytes. */
+  predict(url: string): Promise<number>;
+  /** Holds memory of the page. */
+  hold(bytes: number): void;
+  /** Runs the model that Selvedge has loaded on random values for its input x, several times. */
+  run(dims: readonly number[], times: number): Promise<void>;
 }
 
 /** The smallest model: y = x. */
 const IDENTITY = "/corpus/memory/identity.onnx";
 
 let loadIt: ((url: string) => Promise<unknown>) | null = null;
+let engine: Engine | null = null;
+let model: Model | null = null;
+const held: Uint8Array[] = [];
+let backend: "webgpu" | "wasm" = "wasm";
 
 const page: MemoryPage = {
-  async start(name, backend) {
-    loadIt = name === "selvedge" ? await startSelvedge(backend) : await startPeer(backend);
+  async start(name, on) {
+    backend = on;
+    loadIt = name === "selvedge" ? await startSelvedge() : await startPeer();
   },
-  async load(url) {
+  async load(url, slowBy) {
     const beganMs = performance.now();
     await loadIt?.(url);
+    const ms = performance.now() - beganMs;
+    if (slowBy > 0) await new Promise((resolve) => setTimeout(resolve, slowBy * ms));
     return performance.now() - beganMs;
+  },
+  async predict(url) {
+    const { memoryBytes = null } = (await engine?.availability(url, { backend })) ?? {};
+    return memoryBytes ?? Number.NaN;
+  },
+  hold(bytes) {
+    held.push(new Uint8Array(bytes).fill(1));
+  },
+  async run(dims, times) {
+    for (let i = 0; i < times; i += 1) {
+      const data = Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, Math.random);
+      await model?.run({ x: { dtype: "float32", dims, data } });
+    }
   },
 };
 Object.assign(globalThis, { memoryPage: page });
 
-async function startSelvedge(backend: "webgpu" | "wasm"): Promise<(url: string) => Promise<unknown>> {
+async function startSelvedge(): Promise<(url: string) => Promise<unknown>> {
   // With both backends, so that the runtime that is started is the build that loads large models, too.
-  const engine = await createEngine({ workers: 1 });
-  await engine.load(IDENTITY, { backend, allowUnverified: true });
-  return (url) => engine.load(url, { backend, allowUnverified: true });
+  const made = await createEngine({ workers: 1 });
+  engine = made;
+  await made.load(IDENTITY, { backend, allowUnverified: true });
+  return async (url) => (model = await made.load(url, { backend, allowUnverified: true }));
 }
 
-async function startPeer(backend: "webgpu" | "wasm"): Promise<(url: string) => Promise<unknown>> {
+async function startPeer(): Promise<(url: string) => Promise<unknown>> {
   const worker = new Worker(new URL("./memory-peer.ts", import.meta.url), { type: "module" });
   const ask = (url: string | null): Promise<void> =>
     new Promise((resolve, reject) => {

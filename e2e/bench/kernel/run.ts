@@ -37,7 +37,17 @@ export interface Bench {
 /** A scenario's cases, each with its open resources; they run one after the other. */
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
-const SCENARIOS = ["overhead", "faults", "compress", "scheduling", "delivery", "split", "streams", "memory"] as const;
+const SCENARIOS = [
+  "overhead",
+  "faults",
+  "compress",
+  "scheduling",
+  "delivery",
+  "split",
+  "streams",
+  "memory",
+  "prediction",
+] as const;
 /** Idle time for a Chromium that was just started. */
 const SETTLE_MS = 1_500;
 const BROWSERS = ["chromium", "firefox"] as const;
