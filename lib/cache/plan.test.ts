@@ -61,7 +61,7 @@ test("a slower variant that surely fits is preferred to one that may not fit, an
   expect(small.candidates[0]?.fit).toMatchObject({ fits: "yes", memoryBytes: 170e6 });
   expect(small.spared).toEqual({
     code: "memory-short",
-    text: "f32 on wasm: about 610 MB at the peak of a load; this device has about 1.1 GB",
+    text: "f32 on wasm: about 610 MB at its peak; this device has about 1.1 GB",
   });
 });
 
@@ -134,6 +134,13 @@ test("copies of the weights count: of a build that copies them, and of a page wi
   expect(bytesIn({ copiesBlobs: true, holdsBlobs: true })).toBe(390e6);
 });
 
+test("what a run takes counts, and makes a load uncertain but not impossible: other sizes take less", () => {
+  const fit = (wasm: number) =>
+    planOf([variant("f32", 100e6, { activationBytes: { wasm, webgpu: 0 } })]).candidates[0]?.fit;
+  expect(fit(50e6)).toMatchObject({ fits: "yes", memoryBytes: 240e6 });
+  expect(fit(5 * GB)).toMatchObject({ fits: "tight", memoryBytes: 5 * GB + 190e6, reason: "wasm-limit" });
+});
+
 test("models that other tabs hold make a load uncertain, and the reason says so", () => {
   const fit = (elsewhereBytes: number) =>
     planOf([variant("f32", 100e6)], { memory: { ...memory, elsewhereBytes } }).candidates[0]?.fit;
@@ -186,7 +193,7 @@ test("where memory is short, kernels keep no rearranged copies of weights on was
   expect(sessionOf(100e6, { ...BOTH, device: deviceWith({ gpu: GPU, memoryBytes: 2 ** 31 }) })).toEqual(without);
   expect(planOf([variant("f32", 100e6)], small).spared).toEqual({
     code: "memory-short",
-    text: "f32 on wasm: about 190 MB at the peak of a load; loaded without prepacking",
+    text: "f32 on wasm: about 190 MB at its peak; loaded without prepacking",
   });
   expect(planOf([variant("f32", 100e6)]).spared).toBeNull();
 });

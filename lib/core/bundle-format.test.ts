@@ -69,6 +69,7 @@ test("a bundle in memory becomes the JSON that it was read from", () => {
         ...variant,
         session: { wasm: { "session.disable_quant_qdq": "1" } },
         memoryBytes: { wasm: 1_000 },
+        activationBytes: { wasm: 2_000, webgpu: 3_000 },
         score: { name: "top1", n: 100, value: 0.9, low: 0.8, high: 0.95, reference: { value: 0.91 } },
         golden: {
           inputs: { path: "golden-inputs.safetensors", bytes: 10, chunks: [other] },

@@ -311,6 +311,7 @@ const variant2 = v.object({
   files: filesOf(chunk2),
   wireBytes: v.optional(count),
   memoryBytes: v.optional(perBackend(count)),
+  activationBytes: v.optional(perBackend(count)),
   tensorBytes: v.optional(count),
   mixesRows: v.optional(v.boolean()),
   score: v.optional(

@@ -209,6 +209,11 @@ export interface Variant {
   readonly wireBytes?: number | undefined;
   /** Predicted peak memory of a load, in bytes (predict-memory.ts). */
   readonly memoryBytes?: PerBackend | undefined;
+  /**
+   * Predicted memory of one run beside that, in bytes: values between operators, inputs and outputs, for one item of the
+   * sizes of `exampleDims`, or of likely sizes. Default: not counted.
+   */
+  readonly activationBytes?: PerBackend | undefined;
   /** Size of the largest weight as a GPU holds it, in bytes: one buffer. */
   readonly tensorBytes?: number | undefined;
   /**

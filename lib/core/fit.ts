@@ -15,7 +15,7 @@ export type UnfitReason = "wasm-limit" | "gpu-buffer" | "memory-budget" | "devic
 /** The predicted memory of a load, and whether it fits. */
 export interface Fit {
   readonly fits: Fits;
-  /** Predicted peak of a load, in bytes, activations not included. */
+  /** Predicted peak of a load and a run, in bytes; of the load alone where the bundle does not state the run. */
   readonly memoryBytes: number;
   /** One sentence with the numbers. */
   readonly why: string;
@@ -52,7 +52,7 @@ const ROUNDING = 1.5;
 export function fitOf(candidate: Candidate, device: DeviceFacts, wish: MemoryWish): Fit {
   const { backend, variant } = candidate;
   const memoryBytes = memoryOf(candidate, wish);
-  const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} at the peak of a load`;
+  const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} at its peak`;
   const found = (fits: Fits, checks: readonly Check[]): Fit | null => {
     const [, reason = null, text = ""] = checks.find(([isExceeded]) => isExceeded) ?? [];
     return reason === null ? null : { fits, memoryBytes, why: `${about}; ${text}`, reason };
@@ -72,8 +72,9 @@ function checksOf(
 ): { readonly no: readonly Check[]; readonly tight: readonly Check[] } {
   const isWasm = backend === "wasm";
   const weights = weightBytes(variant);
-  const needed = predictedOf(variant, backend);
-  const least = isWasm ? leastOf(variant) : needed;
+  const needed = loadOf(variant, backend) + runOf(variant, backend);
+  // A run of other sizes may take less.
+  const least = isWasm ? leastOf(variant) : loadOf(variant, backend);
   const { tensorBytes = 0 } = variant;
   const budget = budgetBytes ?? Infinity;
   const limit = (name: string): number => gpu?.limits[name] ?? Infinity;
@@ -103,10 +104,10 @@ function checksOf(
   return { no, tight };
 }
 
-/** Predicts the peak of a load on a backend, in bytes. */
+/** Predicts the peak of a load and a run on a backend, in bytes. */
 export function memoryOf({ backend, variant }: Candidate, { copiesBlobs, holdsBlobs }: MemoryWish): number {
   const copies = (backend === "wasm" && copiesBlobs ? 1 : 0) + (holdsBlobs ? 1 : 0);
-  return predictedOf(variant, backend) + copies * weightBytes(variant);
+  return loadOf(variant, backend) + runOf(variant, backend) + copies * weightBytes(variant);
 }
 
 /** Whether most of a load on wasm are weights in float32 that the session has expanded; a load may do without that. */
@@ -121,8 +122,12 @@ function leastOf(variant: Variant): number {
   return isExpanded(variant) ? least : (variant.memoryBytes?.wasm ?? least);
 }
 
-function predictedOf({ memoryBytes, files }: Variant, backend: Candidate["backend"]): number {
+function loadOf({ memoryBytes, files }: Variant, backend: Candidate["backend"]): number {
   return backend === "remote" ? 0 : (memoryBytes?.[backend] ?? predictMemory(modelBytes(files))[backend]);
+}
+
+function runOf({ activationBytes }: Variant, backend: Candidate["backend"]): number {
+  return backend === "remote" ? 0 : (activationBytes?.[backend] ?? 0);
 }
 
 function weightBytes({ files }: Pick<Variant, "files">): number {

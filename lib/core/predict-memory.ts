@@ -2,7 +2,8 @@
 // into bundles, and for the fetch worker, which estimates those of other models (fit.ts).
 //
 // Measured with ONNX Runtime Web 1.30 in Chromium and Firefox on models of 8 to 600 MB whose weights are external data
-// read from Blobs, as all but small models are loaded (worker/backend/externalize.ts). Activations are not included.
+// read from Blobs, as all but small models are loaded (worker/backend/externalize.ts). A run takes more
+// (compress/check/activation-bytes.ts).
 import type { BundleFile } from "./bundle.ts";
 
 /** Factors on bytes of a model, and a constant. */

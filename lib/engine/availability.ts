@@ -24,7 +24,10 @@ export interface Availability {
   readonly secondsToFetch: number | null;
   /** Free storage as the browser reports it. */
   readonly freeBytes: number | null;
-  /** Predicted peak memory of the load, in bytes, activations not included; null where the size is not known. */
+  /**
+   * Predicted peak memory of the load and a run, in bytes; of the load alone for a bundle that does not state its run, a bare
+   * model and a repository. Null where the size is not known.
+   */
   readonly memoryBytes: number | null;
   /** Whether that fits on this device: `no` is refused by a load, `tight` is uncertain; null where it is not known. */
   readonly fits: "yes" | "tight" | "no" | null;

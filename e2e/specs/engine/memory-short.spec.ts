@@ -181,5 +181,5 @@ test("a variant that can't fit is refused before a byte of its weights is fetche
   expect(result.cost.memoryBytes).toBeGreaterThan(ROWS * COLUMNS);
   expect(result.unfit).toMatchObject({ state: "unavailable", fits: "no", memoryBytes: 5e9 });
   expect(result.refusal).toMatchObject({ code: "does-not-fit", details: { reason: "wasm-limit", fitting: "int8" } });
-  expect(result.refusal?.text).toContain("f32 on wasm: about 5 GB at the peak of a load; WebAssembly memory ends at");
+  expect(result.refusal?.text).toContain("f32 on wasm: about 5 GB at its peak; WebAssembly memory ends at");
 });

@@ -3,7 +3,8 @@
 import { expect, test } from "vitest";
 import { modelOf } from "../../../e2e/support/onnx-graphs.ts";
 import type { OnnxModel } from "../onnx/model.ts";
-import { describeMemory } from "./describe-memory.ts";
+import { setDims } from "../simplify/set-dims.ts";
+import { describeMemory, describeRun } from "./describe-memory.ts";
 
 const N = 256;
 
@@ -69,4 +70,18 @@ test("weights of 8 bits that the session expands while loading count as float32 
   const predicted = 50e6 + (((memoryBytes?.wasm ?? 0) - 50e6) / weights) * 50.4e6;
   expect(predicted / 356.5e6).toBeGreaterThan(1 / 1.3);
   expect(predicted / 356.5e6).toBeLessThan(1.3);
+});
+
+test("a run is predicted for one item of typical sizes, and for likely ones where none are stated", async () => {
+  const node = (input: string, output: string) => ({ opType: "Transpose", input: [input], output: [output] });
+  const nodes = [node("x", "a"), node("a", "b"), { opType: "ReduceSum", input: ["b"], output: ["y"] }];
+  const model = modelOf({ inputs: { x: { dtype: "float32", dims: [2, 7] } }, outputs: ["y"], nodes, isFree: true });
+  const port = { name: "x", dtype: "float32", batchAxis: 0 } as const;
+  model.transform(setDims({ x: ["n", "length"] }));
+  const inputs = [{ ...port, dims: ["n", "length"] }];
+  const of = async (exampleDims?: Record<string, number>): Promise<number | undefined> =>
+    (await describeRun(model, { inputs, ...(exampleDims && { exampleDims }) })).activationBytes?.wasm;
+  expect(await of({ n: 8, length: 100 })).toBe(4 * 4 * 100 + 4);
+  expect(await of()).toBe(4 * 4 * 32 + 4);
+  expect(await describeRun(stack("float32", 1), { inputs: [{ ...port, dims: [1, 100] }] })).toEqual({});
 });

@@ -1,10 +1,12 @@
-// The memory of a variant as its bundle states it: predicted from its graph and its weights.
-import type { Variant } from "../../core/bundle.ts";
+// The memory of a variant as its bundle states it: of a load, predicted from its graph and its weights, and of a run.
+import type { Bundle, Variant } from "../../core/bundle.ts";
 import { predictMemory } from "../../core/predict-memory.ts";
+import { runBytes } from "../check/activation-bytes.ts";
 import { deviceTensors, foldedBytes } from "../check/device-bytes.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { rawLength } from "../onnx/stored-bytes.ts";
 import { bitsOf } from "../onnx/tensor-proto.ts";
+import { syntheticSizes } from "../run/synthetic-inputs.ts";
 
 /** Session entry with which wasm holds weights behind DequantizeLinear in float32. */
 const FOLDS = "session.disable_quant_qdq";
@@ -34,4 +36,28 @@ export function describeMemory(
   const folded = Math.max(0, all - 2 * half);
   const memoryBytes = predictMemory({ graph: graphBytes, ...weights, folded, onDevice });
   return { memoryBytes, tensorBytes: tensors.reduce((a, b) => Math.max(a, b), 0) };
+}
+
+/** Number of guesses of open sizes with which inference is tried. */
+const GUESSES = 8;
+
+/**
+ * Predicts the memory of a run for one item of typical sizes, those that are open guessed as those of a golden; nothing
+ * where ONNX Runtime infers no shapes.
+ */
+export async function describeRun(
+  model: OnnxModel,
+  { inputs, exampleDims = {} }: Pick<Bundle["model"], "inputs" | "exampleDims">,
+  session?: Variant["session"],
+): Promise<Pick<Variant, "activationBytes">> {
+  const typical: Record<string, number> = { ...exampleDims };
+  for (const { dims, batchAxis } of inputs) if (batchAxis !== null) typical[String(dims[batchAxis])] = 1;
+  let guesses = 0;
+  for (const sizes of syntheticSizes(inputs, { typical, bound: 1 })) {
+    const activationBytes = await runBytes(model, sizes, session?.wasm?.[FOLDS] === "1").catch(() => null);
+    if (activationBytes !== null) return { activationBytes };
+    guesses += 1;
+    if (guesses === GUESSES) break;
+  }
+  return {};
 }

@@ -26,7 +26,7 @@ import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { StoredBytes } from "../onnx/stored-bytes.ts";
 import { Scratch } from "../onnx/written-model.ts";
-import { describeMemory } from "./describe-memory.ts";
+import { describeMemory, describeRun } from "./describe-memory.ts";
 import { checkReplaceable, freshBeside, replaceBundle } from "./replace-bundle.ts";
 import { checkSplit, splitWeights } from "./split-weights.ts";
 
@@ -185,7 +185,7 @@ async function packInto(
   const scratch = new Scratch();
   try {
     const variants: KnownVariant[] = [];
-    for (const variant of input.variants) variants.push(await withWeightsApart(variant, scratch));
+    for (const variant of input.variants) variants.push(await withWeightsApart(variant, input.model, scratch));
     const assets = input.assets ?? [];
     const cutter = new Cutter();
     await cutter.cut([...variants.flatMap((x) => [...x.files, ...goldenFiles(x.golden)]), ...assets]);
@@ -228,10 +228,14 @@ export function modelOf(file: PackFile | PackModel): OnnxModel | undefined {
   return file.isModel === true ? readModel(file.bytes) : undefined;
 }
 
-/** Stores the weights of a variant's model apart from its graph, and predicts the memory of a load from both. */
-async function withWeightsApart(variant: PackVariant<PackFile | PackModel>, scratch: Scratch): Promise<KnownVariant> {
+/** Stores the weights of a variant's model apart from its graph, and predicts the memory of a load and a run. */
+async function withWeightsApart(
+  variant: PackVariant<PackFile | PackModel>,
+  description: Bundle["model"],
+  scratch: Scratch,
+): Promise<KnownVariant> {
   const files: KnownFile[] = [];
-  let memory: ReturnType<typeof describeMemory> | undefined;
+  let memory: Pick<Variant, "memoryBytes" | "tensorBytes" | "activationBytes"> | undefined;
   for (const [i, file] of variant.files.entries()) {
     const model = i === 0 || "model" in file ? modelOf(file) : undefined;
     if (model === undefined) {
@@ -244,7 +248,10 @@ async function withWeightsApart(variant: PackVariant<PackFile | PackModel>, scra
     const { graph, weights, borders } = split;
     files.push({ path: file.path, bytes: graph });
     if (weights !== null) files.push({ path, bytes: weights, borders });
-    memory ??= describeMemory(model, graph.length, weights?.length ?? 0, variant.session);
+    memory ??= {
+      ...describeMemory(model, graph.length, weights?.length ?? 0, variant.session),
+      ...(await describeRun(model, description, variant.session)),
+    };
   }
   return { ...memory, ...variant, files };
 }

@@ -44,11 +44,31 @@ export function* syntheticInputs(inputs: readonly BundleInput[], hints: Hints): 
   for (const make of syntheticSets(inputs, hints)) yield make(FEEDS);
 }
 
+/** Iterates over sizes of the inputs, by their names, the likeliest first. */
+export function* syntheticSizes(
+  inputs: readonly BundleInput[],
+  hints: Hints,
+): Generator<Readonly<Record<string, readonly number[]>>> {
+  for (const { dims } of guesses(inputs, hints))
+    yield Object.fromEntries(inputs.map(({ name }, i) => [name, dims[i] ?? []]));
+}
+
 /** Iterates over guesses, the likeliest first: each makes as many feeds as it is asked for. */
 export function* syntheticSets(
   inputs: readonly BundleInput[],
   hints: Hints,
 ): Generator<(count: number) => readonly Feed[]> {
+  for (const { dims, bound } of guesses(inputs, hints))
+    // Bounded before anything is allocated.
+    if (dims.reduce((sum, x) => sum + countOf(x), 0) <= VALUES_MAX)
+      yield (count) => feedsOf(inputs, dims, bound, hints, count);
+}
+
+/** Iterates over sizes of the inputs, in their order, and bounds of integers. */
+function* guesses(
+  inputs: readonly BundleInput[],
+  hints: Hints,
+): Generator<{ readonly dims: readonly (readonly number[])[]; readonly bound: number | null }> {
   const open = inputs.flatMap((x) =>
     x.dims.filter((dim) => typeof dim === "string" && hints.typical[dim] === undefined),
   );
@@ -68,10 +88,9 @@ export function* syntheticSets(
             const guess = { index, isFirstOnly, past, channels, bound };
             const dims = inputs.map((x) => dimsOf(x, guess, hints, inputs[0] === x));
             const key = JSON.stringify([dims, bound]);
-            // Bounded before anything is allocated.
-            if (tried.has(key) || dims.reduce((sum, x) => sum + countOf(x), 0) > VALUES_MAX) continue;
+            if (tried.has(key)) continue;
             tried.add(key);
-            yield (count) => feedsOf(inputs, dims, bound, hints, count);
+            yield { dims, bound };
           }
 }
 
