@@ -3,8 +3,10 @@
 //
 // A share of right answers has Wilson's interval (score.ts) over half of the samples, which is as wide. Every other
 // score is resampled: samples are drawn with replacement and scored again (the bootstrap: B. Efron, 1979), and the
-// spread, with Student's factor for few samples, is the error; half of the usual degrees of freedom, since errors have
-// heavy tails: with all of them, 91 of 96 pairs of model and form kept their interval on new samples. The loss against float32 is paired: both models are
+// spread, with Student's factor for few samples, is the error. Errors have heavy tails, and a sample as extreme as the
+// most extreme one may come again, or not: so 1.5 times what that one changes is added. Over 317 pairs of model and form,
+// 16 to 48 samples each, 94 to 98 % of scores on as many new samples lay within, whether samples had one amplitude or
+// amplitudes that vary threefold; with the spread alone, 89 to 96 %. The loss against float32 is paired: both models are
 // scored on the same draws.
 import { SCORED_LEAST, seededRandom } from "./split.ts";
 import type { Metric, Tally } from "./metric.ts";
@@ -27,7 +29,9 @@ export interface HeldOut {
 }
 
 const DRAWS = 200;
-/** Time limit of the draws: a metric in a module may take long. */
+/** What the most extreme sample changes counts so many times. */
+const TAIL = 1.5;
+/** Time limit of the draws, and of leaving samples out: a metric in a module may take long. */
 const DRAWS_MS = 3_000;
 /** Minimum number of draws for a standard error. */
 const DRAWS_LEAST = 20;
@@ -48,8 +52,10 @@ export async function scoreHeldOut(
   }
   const spread = await resample(tally, reference, positions);
   if (spread === null) return { score, interval: null, lossError: null };
-  const half = (error: number): number => studentFactor((n - 1) / 2) * error * Math.SQRT2 * Math.sqrt(n / (n - 1));
-  const { own, loss } = { own: half(spread.own), loss: half(spread.loss) };
+  const influence = await influences(tally, reference, positions);
+  const half = (error: number, most: number): number =>
+    studentFactor(n - 1) * error * Math.SQRT2 * Math.sqrt(n / (n - 1)) + TAIL * most;
+  const { own, loss } = { own: half(spread.own, influence.own), loss: half(spread.loss, influence.loss) };
   return { score, interval: { low: score - own, high: score + own, method: "bootstrap" }, lossError: loss };
 }
 
@@ -74,6 +80,27 @@ async function resample(
     losses.push(was - now);
   }
   return scores.length < DRAWS_LEAST ? null : { own: deviation(scores), loss: deviation(losses) };
+}
+
+/** Returns the most that one sample changes a score, and its difference from the reference's: both without it, and with. */
+async function influences(
+  tally: Tally,
+  reference: Tally,
+  positions: readonly number[],
+): Promise<{ own: number; loss: number }> {
+  const ends = performance.now() + DRAWS_MS;
+  const scored = async (picked: readonly number[]): Promise<[own: number, loss: number]> => {
+    const own = await tally.value(picked);
+    return [own, (await reference.value(picked)) - own];
+  };
+  const whole = await scored(positions);
+  const most = { own: 0, loss: 0 };
+  for (let i = 0; i < positions.length && performance.now() < ends; i++) {
+    const without = await scored(positions.filter((_, j) => j !== i));
+    most.own = Math.max(most.own, Math.abs(whole[0] - without[0]));
+    most.loss = Math.max(most.loss, Math.abs(whole[1] - without[1]));
+  }
+  return most;
 }
 
 function deviation(values: readonly number[]): number {
