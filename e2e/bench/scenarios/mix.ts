@@ -10,6 +10,8 @@ import type { Class } from "../../pages/mix.ts";
 import type { Measured, PeerName } from "../../pages/peers.ts";
 import type { MixTold, SchedulingPage } from "../../pages/scheduling.ts";
 import type { Case, Goal, Subject } from "../kernel/kernel.ts";
+import { onceARound } from "../kernel/once-a-round.ts";
+import type { OnceARound } from "../kernel/once-a-round.ts";
 import type { Bench } from "../kernel/run.ts";
 
 /** Duration of a mix. */
@@ -101,20 +103,16 @@ function measuredOnce(
   ms: number,
   beside: Measured | null,
 ): { subject(name: PeerName, pick: (told: MixTold) => number): Subject } {
-  const rounds = new Map<PeerName, Promise<MixTold>[]>(names.map((name) => [name, []]));
+  const told = new Map(
+    names.map((name) => [
+      name,
+      onceARound((round) => call(page, "mix", name, classes, `${seed} ${round}`, rate, ms, beside)),
+    ]),
+  );
   return {
     subject(name, pick) {
-      let round = 0;
-      return {
-        name,
-        async sample() {
-          const all = rounds.get(name) as Promise<MixTold>[];
-          const told = (all[round] ??= call(page, "mix", name, classes, `${seed} ${round}`, rate, ms, beside));
-          round += 1;
-          const answer = await told;
-          return { value: pick(answer), backend: answer.backend, model: "mix", variant: "f32" };
-        },
-      };
+      const own = told.get(name) as OnceARound<MixTold>;
+      return own.subject(name, (x) => ({ value: pick(x), backend: x.backend, model: "mix", variant: "f32" }));
     },
   };
 }
