@@ -1,4 +1,6 @@
-"""Shared by the servers: an ONNX Runtime session on one thread, and its types by their names in the protocol."""
+"""Shared by the servers: an ONNX Runtime session, on one thread unless ONNX_THREADS says otherwise, and its types by their names in the protocol."""
+
+import os
 
 import numpy as np
 import onnxruntime
@@ -22,7 +24,7 @@ DATATYPES = {
 
 def open_session(path):
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = int(os.environ.get("ONNX_THREADS", "1"))
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

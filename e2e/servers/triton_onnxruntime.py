@@ -1,6 +1,7 @@
 """Stands in for Triton's onnxruntime backend, which its wheel lacks: a Python backend for unchanged ONNX repositories.
 
-As that one, it refuses a configuration whose tensors are not those of the model.
+As that one, it refuses a configuration whose tensors are not those of the model, and runs requests that Triton batched
+together.
 """
 
 import json
@@ -30,14 +31,32 @@ class TritonPythonModel:
     def initialize(self, args):
         config = json.loads(args["model_config"])
         self.session = open_session(os.path.join(args["model_repository"], args["model_version"], "model.onnx"))
-        batched = config["max_batch_size"] > 0
+        self.batched = batched = config["max_batch_size"] > 0
         _check("input", config["input"], self.session.get_inputs(), batched)
         _check("output", config["output"], self.session.get_outputs(), batched)
         self.inputs = {x.name: x.shape for x in self.session.get_inputs()}
         self.scalars = {x.name for x in self.session.get_outputs() if x.shape == []}
 
     def execute(self, requests):
+        if self.batched and len(requests) > 1:
+            try:
+                return self._answer_together(requests)
+            except Exception:
+                pass  # Of different sizes, or one of them is wrong: each has its own answer then.
         return [self._answer(request) for request in requests]
+
+    def _answer_together(self, requests):
+        feeds = [{x.name(): as_text(x.as_numpy()) for x in request.inputs()} for request in requests]
+        joined = {name: np.concatenate([x[name] for x in feeds]) for name in feeds[0]}
+        outputs = [x.name for x in self.session.get_outputs()]
+        arrays = dict(zip(outputs, self.session.run(outputs, joined)))
+        answers, row = [], 0
+        for request, own in zip(requests, feeds):
+            end = row + len(next(iter(own.values())))
+            tensors = [pb_utils.Tensor(n, arrays[n][row:end]) for n in request.requested_output_names()]
+            answers.append(pb_utils.InferenceResponse(tensors))
+            row = end
+        return answers
 
     def _answer(self, request):
         try:

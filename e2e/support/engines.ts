@@ -83,17 +83,22 @@ function placeStub(venv: string): void {
   copyFileSync(join(server, "python_backend_stubs", version, stub), join(server, "backends/python", stub));
 }
 
-/** Starts an engine on a port, with a folder of its own for its files, and waits until its models are ready. */
+/**
+ * Starts an engine on a port, with a folder of its own for its files, and waits until its models are ready. Each run has
+ * so many threads.
+ */
 export async function startEngine(
   name: EngineName,
   models: Models,
   folder: string,
   port: number,
+  threads = 1,
 ): Promise<RunningEngine> {
   const venv = installEngine(name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const command = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
+  const own = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
+  const command = { ...own, env: { ...own.env, ONNX_THREADS: String(threads) } };
   return launch(command, [...Object.keys(models), ...(name === "triton" ? ["bf16"] : [])], folder, port);
 }
 
