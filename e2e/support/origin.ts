@@ -29,6 +29,7 @@ export function versions(): Record<string, string> {
   return {
     selvedge: read("package.json"),
     "onnxruntime-web": read("node_modules/onnxruntime-web/package.json"),
+    "onnxruntime-node": read("node_modules/onnxruntime-node/package.json"),
     "@huggingface/transformers": read("node_modules/@huggingface/transformers/package.json"),
     playwright: read("node_modules/@playwright/test/package.json"),
     node: process.versions.node,

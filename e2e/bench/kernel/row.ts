@@ -43,7 +43,7 @@ const ROW = v.pipe(
     machine: text,
     browser: text,
     adapter: text,
-    backend: v.picklist(["webgpu", "wasm", "remote", "node", "none"]),
+    backend: v.picklist(["webgpu", "wasm", "remote", "wasm and remote", "node", "none"]),
     model: text,
     variant: text,
     versions: v.record(v.string(), text),

@@ -47,6 +47,7 @@ const SCENARIOS = [
   "streams",
   "memory",
   "prediction",
+  "remote",
 ] as const;
 /** Idle time for a Chromium that was just started. */
 const SETTLE_MS = 1_500;
