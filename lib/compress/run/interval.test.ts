@@ -29,7 +29,7 @@ async function coverage(spread: number): Promise<number> {
   for (let trial = 0; trial < trials; trial++) {
     const own = samples(n, spread);
     const { interval } = await scoreHeldOut(metric, own, own, positions);
-    const unseen = Number(await samples(n, spread).value());
+    const unseen = await samples(n, spread).value();
     if (interval !== null && unseen >= interval.low && unseen <= interval.high) inside++;
   }
   return inside / trials;

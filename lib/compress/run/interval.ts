@@ -29,7 +29,7 @@ export interface HeldOut {
 }
 
 const DRAWS = 200;
-/** What the most extreme sample changes counts so many times. */
+/** The change that the most extreme sample makes counts so many times. */
 const TAIL = 1.5;
 /** Time limit of the draws, and of leaving samples out: a metric in a module may take long. */
 const DRAWS_MS = 3_000;
