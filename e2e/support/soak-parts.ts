@@ -49,6 +49,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "memory-short",
     "golden.spec",
     "golden-images",
+    "golden-ways",
     "half",
     "backend-choice",
     "compressed",
