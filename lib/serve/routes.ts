@@ -117,6 +117,8 @@ async function answer<T>(
     throw httpErrorOf(error, () => Math.ceil(executor.waitMs(model) / 1_000));
   } finally {
     cancel();
+    // Each reply closes: an abort then, with its error and stack, would be for nothing.
+    reply.raw.off("close", leave);
   }
 }
 
