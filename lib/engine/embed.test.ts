@@ -80,6 +80,14 @@ test("a batch holds texts of similar length, within the bounds", () => {
   );
 });
 
+test("a call of few texts has work for every lane; short texts stay together", () => {
+  const long = "a".repeat(400);
+  const mixed = [...Array<string>(8).fill(long), ...Array<string>(8).fill("short")];
+  const batches = batchesOf(mixed, undefined, 4);
+  expect(batches.map((x) => x.length)).toEqual([2, 2, 2, 2, 8]);
+  expect(batchesOf(Array<string>(8).fill("short"), undefined, 4)).toHaveLength(1);
+});
+
 test("`dims` keeps the first numbers at length 1", async () => {
   expect(await embedTexts(parts(), HOW, ["a"], { dims: 1 })).toEqual([Float32Array.of(1)]);
   await expect(embedTexts(parts(), HOW, ["a"], { dims: 0 })).rejects.toThrow(RangeError);

@@ -99,7 +99,7 @@ export async function embedTexts(
     );
   const vectors: Vectors[Precision][] = [];
   const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
-  const waiting = batchesOf(texts, isShared ? undefined : 1).values();
+  const waiting = batchesOf(texts, isShared ? undefined : 1, inFlight).values();
   const stop = new AbortController();
   const signal = eitherOf(options.signal, stop.signal);
   const beganMs = now();
