@@ -162,6 +162,13 @@ describe("the control", () => {
     expect(voidReason(rows)).toMatch(/^void: one line: "a slowed by 20 %" shows as 1\.000/);
   });
 
+  test("of a rate, a slowed subject shows as the ratio under it", async () => {
+    const slowing: Subject = { name: "a", sample: async (slowBy) => ({ ...WASM, value: 10 / (1 + slowBy) }) };
+    const rows = await runCase(trial({ subjects: [slowing], control: "a", isRate: true }), SETTING, new Random("rate"));
+    expect(rows[1]?.ratio).toBeCloseTo(1.2, 12);
+    expect(voidReason(rows)).toBeNull();
+  });
+
   test("a run without any control is void", async () => {
     const rows = await runCase(trial({ subjects: [subject("a", [10])] }), SETTING, new Random("without"));
     expect(voidReason(rows)).toMatch(/^void/);

@@ -36,6 +36,8 @@ export interface Case {
   readonly of?: string;
   /** Whether the ratio is value over that of `of`, or under it (for rates, where more is better). Default "over". */
   readonly ratio?: "over" | "under";
+  /** Whether values are rates, so that the ratio of a slowed control is the one under. Default false. */
+  readonly isRate?: boolean;
   readonly goals: readonly Goal[];
   /** Subject that is also measured slowed by 20 %, in every round. */
   readonly control?: string;
@@ -76,7 +78,9 @@ export async function runCase(item: Case, setting: Setting, random: Random): Pro
     const of = slowBy > 0 ? item.control : item.of === name ? undefined : item.of;
     const row = { ...measured(item, name, list(values, name)), ...ran };
     return judged(
-      of === undefined ? row : { ...row, ...ratioOf(item, row.samples, list(values, of), of) },
+      of === undefined
+        ? row
+        : { ...row, ...ratioOf(slowBy > 0 ? slowedCase(item) : item, row.samples, list(values, of), of) },
       goalOf(item, name, slowBy),
     );
   });
@@ -117,6 +121,11 @@ type Draft = Omit<Row, keyof Setting>;
 function measured(item: Case, subject: string, samples: number[]): Omit<Draft, "backend" | "model" | "variant"> {
   const value = statistic(samples, item.statistic);
   return { case: item.name, subject, unit: item.unit, samples, value, statistic: item.statistic, n: samples.length };
+}
+
+/** A slowed subject shows as a ratio above 1. */
+function slowedCase(item: Case): Case {
+  return item.isRate === true ? { ...item, ratio: "under" } : item;
 }
 
 function ratioOf(

@@ -48,6 +48,7 @@ const SCENARIOS = [
   "memory",
   "prediction",
   "remote",
+  "models",
 ] as const;
 /** Idle time for a Chromium that was just started. */
 const SETTLE_MS = 1_500;

@@ -1,26 +1,19 @@
-// The pages of `delivery` and the line that they are served over: 20 Mbit/s and 40 ms, shared by all connections.
-//
-// Scripts and wasm are sent with gzip, as by a static host. Chunks and a bare `.onnx` are sent unchanged: hosts
-// compress neither, and chunks are stored with brotli.
-import type { ServerResponse } from "node:http";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { extname, join } from "node:path";
-import { gzipSync } from "node:zlib";
+// The pages of `delivery`, and the line that they are served over.
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { build } from "esbuild";
-import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
-import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { wireBytesOf } from "../../../lib/core/bundle.ts";
 import type { BundleChunk } from "../../../lib/core/bundle.ts";
 import { parseBundle } from "../../../lib/core/bundle-schema.ts";
 import { readVariantModel } from "../../../lib/compress/bundle/read-bundle.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { TELL, Visits } from "../kernel/visit.ts";
+import { TELL } from "../kernel/visit.ts";
+import { openLine } from "./line.ts";
+import type { Line } from "./line.ts";
+import { buildPage, copyPackage, copyTransformersOrt } from "./line-pages.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/delivery");
 const MODEL = join(ROOT, "models/dist/ocr-rec");
-const BYTES_PER_MS = 20e6 / 8 / 1_000;
-const LATENCY_MS = 40;
-const SLICE_BYTES = 16 * 1024;
 /** The peer for cold starts. */
 export const PEER = "transformers.js, f32";
 
@@ -90,42 +83,15 @@ export async function preparePages(): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true });
   for (const [i, name] of NAMES.entries()) {
     const folder = join(FOLDER, String(i));
-    mkdirSync(folder, { recursive: true });
-    await build({
-      stdin: { contents: PAGES[name], resolveDir: ROOT, loader: "js" },
-      outfile: join(folder, "main.js"),
-      bundle: true,
-      minify: true,
-      format: "esm",
-      target: "es2022",
-      external: ["node:*"],
-      conditions: ["browser", "import"],
-      logLevel: "error",
-    });
-    const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
-    writeFileSync(join(folder, "index.html"), html);
-    if (name.startsWith("selvedge"))
-      for (const file of [
-        "worker-jspi.js",
-        "worker-wasm.js",
-        "worker-cache.js",
-        "ort-jspi.wasm",
-        "ort-jspi-rest.wasm",
-        "ort-wasm.wasm",
-        "ort-wasm-rest.wasm",
-        "brotli.wasm",
-      ])
-        copyFileSync(join(ROOT, "dist", file), join(folder, file));
+    await buildPage(folder, PAGES[name]);
+    if (name.startsWith("selvedge")) copyPackage(folder);
     if (name.includes("hash left out")) await buildWithoutHash(join(folder, "worker-cache.js"));
   }
   const peer = join(FOLDER, "peer");
   mkdirSync(join(peer, "ocr-rec/onnx"), { recursive: true });
-  mkdirSync(join(peer, "ort"), { recursive: true });
   writeFileSync(join(peer, "ocr-rec/onnx/model.onnx"), await readVariantModel(MODEL, "f32"));
   writeFileSync(join(peer, "ocr-rec/config.json"), JSON.stringify({ model_type: "custom" }));
-  const theirs = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
-  for (const file of readdirSync(theirs).filter((x) => /^ort-wasm-simd-threaded.*\.(wasm|mjs)$/.test(x)))
-    copyFileSync(join(theirs, file), join(peer, "ort", file));
+  copyTransformersOrt(join(peer, "ort"));
   const ours = join(ROOT, "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm");
   copyFileSync(ours, join(peer, "ort/plain.wasm"));
   const model = join(FOLDER, "model/chunks");
@@ -160,82 +126,8 @@ async function buildWithoutHash(outfile: string): Promise<void> {
   });
 }
 
-/** A simulated line. */
-export interface Line {
-  readonly server: LocalServer;
-  /** Receives the reports of its pages. */
-  readonly visits: Visits;
-  /** Returns the URL of a page. */
-  address(page: PageName): string;
-  /** Bytes of weights sent so far, as on the wire. */
-  weightBytes(): number;
-  /** Resolves once nothing is being sent: data flows to a closed tab until its connections are closed. */
-  idle(): Promise<void>;
-}
-
-/** Opens the line. */
-export async function openLine(): Promise<Line> {
-  const packed = new Map<string, Buffer>();
-  let weightBytes = 0;
-  let freeAtMs = 0;
-  let sending = 0;
-  const bodyOf = (path: string, isPacked: boolean): Buffer => {
-    if (!isPacked) return readFileSync(path);
-    const known = packed.get(path);
-    if (known !== undefined) return known;
-    const body = gzipSync(readFileSync(path));
-    packed.set(path, body);
-    return body;
-  };
-  // All connections share the line: each slice waits for those before it.
-  const send = async (body: Buffer, isWeights: boolean, response: ServerResponse): Promise<void> => {
-    sending += 1;
-    await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
-    for (let at = 0; at < body.length && !response.destroyed; at += SLICE_BYTES) {
-      const slice = body.subarray(at, at + SLICE_BYTES);
-      const now = performance.now();
-      freeAtMs = Math.max(freeAtMs, now) + slice.length / BYTES_PER_MS;
-      const waitMs = freeAtMs - now;
-      if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
-      if (isWeights) weightBytes += slice.length;
-      response.write(slice);
-    }
-    response.end();
-    sending -= 1;
-  };
-  const visits = new Visits();
-  const server = await startServer((request, response) => {
-    if (visits.take(request, response)) return;
-    const pathname = pathOf(request);
-    const path = join(FOLDER, decodeURIComponent(pathname));
-    if (!path.startsWith(FOLDER) || !existsSync(path) || extname(pathname) === "." || pathname.endsWith("/")) {
-      response.writeHead(404).end();
-      return;
-    }
-    const isWeights = pathname.includes("/chunks/") || pathname.endsWith(".onnx");
-    // As hosts do: compressed if requested; ranges only of uncompressed files.
-    const isPacked = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "") && !isWeights;
-    const whole = bodyOf(path, isPacked);
-    const from = isPacked ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
-    const body = whole.subarray(from);
-    response.writeHead(from > 0 ? 206 : 200, {
-      "content-type": contentTypeOf(pathname),
-      "content-length": body.length,
-      vary: "accept-encoding",
-      ...(isPacked ? { "content-encoding": "gzip" } : {}),
-      ...(from > 0 ? { "content-range": `bytes ${from}-${whole.length - 1}/${whole.length}` } : {}),
-      // Browsers may cache everything except the file that names the version.
-      "cache-control": pathname.endsWith("bundle.json") ? "no-cache" : "public, max-age=3600",
-    });
-    void send(body, isWeights, response);
-  });
-  return {
-    server,
-    visits,
-    address: (page) => `${server.origin}/${NAMES.indexOf(page)}/index.html`,
-    weightBytes: () => weightBytes,
-    async idle() {
-      while (sending > 0) await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
-    },
-  };
+/** Opens the line to the pages. */
+export async function openPages(): Promise<Line & { address(page: PageName): string }> {
+  const line = await openLine(FOLDER);
+  return { ...line, address: (page) => `${line.server.origin}/${NAMES.indexOf(page)}/index.html` };
 }

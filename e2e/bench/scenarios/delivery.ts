@@ -1,9 +1,9 @@
-// Cost of delivery over a line of 20 Mbit/s and 40 ms that all connections share (delivery-line.ts): the first result
+// Cost of delivery over a line of 20 Mbit/s and 40 ms that all connections share (line.ts): the first result
 // of ocr-rec in a new browser profile and in a used one, beside transformers.js and beside a plain fetch with ONNX
 // Runtime Web; the cost of hashing at each load; the bytes that a load interrupted at 90 % fetches again; the bytes of
 // an update (update-bytes.ts); many models in little memory (many-models.ts).
 import type { BrowserContext } from "@playwright/test";
-import { openLine, PEER, preparePages, sizeOf, VARIANTS } from "./delivery-line.ts";
+import { openPages, PEER, preparePages, sizeOf, VARIANTS } from "./delivery-line.ts";
 import type { PageName } from "./delivery-line.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import { manyModels } from "./many-models.ts";
@@ -21,7 +21,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   for (const item of await updateCases()) yield item;
   yield* manyModels(bench);
   await preparePages();
-  const line = await openLine();
+  const line = await openPages();
   const contexts = new Map<PageName, BrowserContext>();
   const of = (page: PageName, value: number): Sample => ({
     value,

@@ -1,8 +1,8 @@
 // Scenario `scheduling`: many concurrent requests, by MLPerf LoadGen's scenarios (SingleStream, MultiStream, Server,
 // Offline), and a mix of classes with deadlines, beside programs without a scheduler. All on wasm: the adapters of this
 // benchmark are software, and slower.
-import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { readVariantModel } from "../../../lib/compress/bundle/read-bundle.ts";
 import type { Class } from "../../pages/mix.ts";
@@ -10,6 +10,7 @@ import type { Measured, PeerName } from "../../pages/peers.ts";
 import type { Told } from "../../pages/scheduling.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Goal, Sample, Subject } from "../kernel/kernel.ts";
+import { copyTransformersOrt } from "./line-pages.ts";
 import { call, mixCases } from "./mix.ts";
 import type { Bench } from "../kernel/run.ts";
 import { schedulerCost } from "./scheduler-cost.ts";
@@ -220,11 +221,8 @@ async function preparePeers(): Promise<void> {
     writeFileSync(join(folder, name, "onnx/model.onnx"), bytes);
     writeFileSync(join(folder, name, "config.json"), JSON.stringify({ model_type: "custom" }));
   }
-  const ort = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
-  mkdirSync(join(folder, "ort"), { recursive: true });
-  for (const file of readdirSync(ort).filter((x) => /^ort-wasm-simd-threaded.*\.(wasm|mjs)$/.test(x)))
-    copyFileSync(join(ort, file), join(folder, "ort", file));
-  const glue = join(dirname(ort), "../../dist/ort-wasm-simd-threaded.jsep.mjs");
+  copyTransformersOrt(join(folder, "ort"));
+  const glue = join(ROOT, "node_modules/@huggingface/transformers/dist/ort-wasm-simd-threaded.jsep.mjs");
   copyFileSync(glue, join(folder, "ort/ort-wasm-simd-threaded.jsep.mjs"));
 }
 
