@@ -56,8 +56,7 @@ async function expectInlined(model: OnnxModel): Promise<void> {
 }
 
 /** Makes an attribute of a node refer to one of the call. */
-function refer(node: NodeProto | undefined, name: string, to: string): void {
-  const type = AttributeProto_AttributeType.FLOAT;
+function refer(node: NodeProto | undefined, name: string, to: string, type = AttributeProto_AttributeType.FLOAT): void {
   node?.attribute.push(create(AttributeProtoSchema, { name, type, refAttrName: to }));
 }
 
@@ -121,6 +120,19 @@ test("attributes come from the call, else from the function's default; an input 
     ...[[["alpha", 0.25, ""]], [["alpha", 0.125, ""]], []],
     ...[[["alpha", 0.75, ""]], [["alpha", 2, ""]], []],
   ]);
+});
+
+test("a body of an older operator set is raised with the attributes of the call", async () => {
+  const each = functionOf("Shares", [["a"], ["b"]], [{ opType: "Softmax", input: ["a"], output: ["b"] }], 11);
+  refer(each.node[0], "axis", "along", AttributeProto_AttributeType.INT);
+  each.attribute.push("along");
+  const nodes = [1, 0].map((along, i) => ({
+    ...call("Shares", [i === 0 ? "x" : "t"], [i === 0 ? "t" : "y"]),
+    attributes: { along },
+  }));
+  await expectInlined(
+    withFunctions(smallModel({ opset: 17, inputs: { x: ["batch", 4] }, outputs: ["y"], nodes }), each),
+  );
 });
 
 test("calls in a branch, and branches in a function, are inlined", async () => {

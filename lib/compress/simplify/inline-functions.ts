@@ -28,8 +28,6 @@ export function inlineFunctions(): Transform {
 class Inlining {
   readonly #model: OnnxModel;
   readonly #called: CalledBy;
-  /** The bodies at the model's operator set; null for a function that stays. */
-  readonly #bodies = new Map<FunctionProto, OnnxModel | null>();
   readonly #taken = new Set<string>();
 
   constructor(model: OnnxModel) {
@@ -78,9 +76,9 @@ class Inlining {
   /** Returns the nodes that stand for a call; null for any other node. Constants of theirs are added to `graph`. */
   #expand(call: NodeProto, graph: GraphProto): NodeProto[] | null {
     const called = this.#called(call);
-    const body = called === undefined ? null : this.#bodyOf(called);
+    const body = called === undefined ? null : this.#bodyOf(called, call);
     if (called === undefined || body === null) return null;
-    const { proto } = body.copy().graph;
+    const { proto } = body.graph;
     const stem = call.name === "" ? (call.output.find((x) => x !== "") ?? call.opType) : call.name;
     const names = new Map(called.input.map((name, i) => [name, call.input[i] ?? ""]));
     for (const [i, name] of called.output.entries()) {
@@ -90,26 +88,23 @@ class Inlining {
     for (const name of namesIn(proto)) if (!names.has(name)) names.set(name, this.#fresh(`${stem}/${name}`));
     renameValues(proto, (name) => names.get(name) ?? name);
     nameNodes(proto, stem);
-    const given = new Map([...called.attributeProto, ...call.attribute].map((x) => [x.name, x]));
-    fillAttributes(proto.node, given);
     graph.initializer.push(...proto.initializer);
     return proto.node;
   }
 
-  #bodyOf(called: FunctionProto): OnnxModel | null {
-    const known = this.#bodies.get(called);
-    if (known !== undefined) return known;
-    const body = RUNTIME.test(called.domain) ? null : this.#raised(called);
-    this.#bodies.set(called, body);
-    return body;
-  }
-
-  #raised({ opsetImport, node, input, name }: FunctionProto): OnnxModel | null {
+  /** Returns a function's body for a call, at the model's operator set; null for a function that stays. */
+  #bodyOf(
+    { domain, opsetImport, node, input, name, attributeProto }: FunctionProto,
+    call: NodeProto,
+  ): OnnxModel | null {
+    if (RUNTIME.test(domain)) return null;
     const { opset, proto } = this.#model;
     const { irVersion } = proto;
     const graph = { name, node, input: input.map((x) => ({ name: x })) };
     const body = new OnnxModel(create(ModelProtoSchema, { irVersion, opsetImport, graph })).copy();
     if (body.opset > opset) return null;
+    // Before its operators are raised, which depends on their attributes.
+    fillAttributes(body.graph.proto.node, new Map([...attributeProto, ...call.attribute].map((x) => [x.name, x])));
     try {
       if (body.opset > 0 && body.opset < opset) body.transform(raiseOpset(opset));
     } catch (error) {
