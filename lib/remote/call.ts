@@ -3,7 +3,7 @@
 // superseded request is cancelled. Retries back off with jitter, and all calls of a client share a bound on retries a
 // second, so that servers which are in trouble don't get more requests than those which are well.
 import { SelvedgeError } from "../core/errors.ts";
-import { untilAborted } from "../core/abort.ts";
+import { inTime, untilAborted } from "../core/abort.ts";
 import { show } from "../core/check-inputs.ts";
 import type { NetworkEffects } from "../effects/network.ts";
 import { newChange } from "./endpoints.ts";
@@ -129,6 +129,8 @@ class Progress {
   /** Failures with a bound of their own. */
   limited = 0;
   endpoint: Endpoint | null = null;
+  /** Servers that were asked, in order. */
+  readonly tried: Endpoint[] = [];
   /** The last failure that was not of the request's form. */
   last: Failure | null = null;
   /** Server whose error may have been the request's fault. */
@@ -157,7 +159,7 @@ async function attempt<T>(
     try {
       if (state.attempts === 0 && endpoints.busyUntil > state.endMs) throw unsent(timeoutMs);
       const endpoint = await next(context, state, signal);
-      const value = await once(context, own, endpoint, signal);
+      const value = await once(context, own, state, endpoint, signal);
       if (state.isRetry) budget.giveBack();
       // Another server has answered the request, so it was not the request's fault.
       if (state.doubted !== null && state.doubted !== endpoint) endpoints.countFailure(state.doubted);
@@ -183,16 +185,17 @@ async function next(
   state: Progress,
   signal: AbortSignal,
 ): Promise<Endpoint> {
-  const { endpoint, isAdapted, last, backoffMs } = state;
+  const { endpoint, isAdapted, last, backoffMs, tried } = state;
   state.isAdapted = state.isRetry = false;
   if (isAdapted && endpoint !== null) endpoints.use(endpoint, signal);
-  else if (last === null) state.endpoint = await endpoints.take(null, signal);
+  else if (last === null) state.endpoint = await endpoints.take(tried, signal);
   else {
     if (backoffMs > 0) await pause(effects, backoffMs, signal);
-    state.endpoint = await budget.spend(() => endpoints.take(endpoint, signal), signal);
+    state.endpoint = await budget.spend(() => endpoints.take(tried, signal), signal);
     state.isRetry = true;
   }
   state.attempts += 1;
+  tried.push(state.endpoint as Endpoint);
   return state.endpoint as Endpoint;
 }
 
@@ -209,15 +212,16 @@ function mayRetry<T>(
   state.isAdapted = own.adapts?.(failure, endpoint) ?? false;
   if (state.isAdapted) return true;
   state.last = failure;
-  const hasOther = endpoints.hasOther(endpoint);
+  const hasOther = endpoints.hasOther([endpoint]);
   const sends = failure.sends(hasOther);
   if (sends < Infinity) {
     state.limited += 1;
     state.doubted = endpoint;
   }
   const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** (state.attempts - 1)) * (0.5 + effects.random());
-  // Another server need not be waited for.
-  state.backoffMs = isDoubted && hasOther ? 0 : backoff;
+  // Another server need not be waited for; after a time limit little time is left.
+  const isNext = isDoubted ? hasOther : failure.reason === "timeout" && endpoints.hasOther(state.tried);
+  state.backoffMs = isNext ? 0 : backoff;
   // A wait that a server asked for is not begun where it ends too late.
   return state.attempts < attempts && state.limited < sends && endpoints.busyUntil <= state.endMs;
 }
@@ -228,13 +232,33 @@ function unsent(timeoutMs: number): Failure {
   return new Failure(text, { reason: "timeout" });
 }
 
+/**
+ * Returns the time for an attempt before another server is asked, in milliseconds. A server that has not answered yet,
+ * or failed last, may hang: it gets half of what the call has left while another one is free.
+ */
+function shareMs({ effects, endpoints }: CallContext, { endMs, tried }: Progress, endpoint: Endpoint): number {
+  const isKnown = endpoint.hasAnswered && endpoint.failures === 0;
+  return isKnown || !endpoints.hasOther(tried) ? Infinity : Math.max(1, Math.ceil((endMs - effects.now()) / 2));
+}
+
 /** Sends a call's request to one server, and releases the server with the outcome. */
-async function once<T>(context: CallContext, own: Call<T>, endpoint: Endpoint, signal: AbortSignal): Promise<T> {
-  const { effects, endpoints } = context;
-  const bounds = { signal, timeoutMs: context.attemptTimeoutMs, maxReplyBytes: context.maxReplyBytes };
+async function once<T>(
+  context: CallContext,
+  own: Call<T>,
+  state: Progress,
+  endpoint: Endpoint,
+  signal: AbortSignal,
+): Promise<T> {
+  const { effects, endpoints, attemptTimeoutMs, maxReplyBytes } = context;
+  const share = shareMs(context, state, endpoint);
+  const untilMs = effects.now() + share;
+  const bounds = { signal, timeoutMs: attemptTimeoutMs, maxReplyBytes };
   let failure: Failure | null = null;
   try {
-    const reply = await exchange(effects, await untilAborted(own.request(endpoint), signal), bounds);
+    const request = await untilAborted(inTime(own.request(endpoint), share, effects.setTimer), signal);
+    if (request === null) throw new Failure(`no complete reply within ${share} ms`, { reason: "timeout" });
+    bounds.timeoutMs = Math.min(attemptTimeoutMs, Math.max(1, Math.ceil(untilMs - effects.now())));
+    const reply = await exchange(effects, request, bounds);
     endpoint.wasRead = true;
     const value = await readReply(own, reply, endpoint);
     endpoints.release(endpoint, signal, "answered");
@@ -246,7 +270,10 @@ async function once<T>(context: CallContext, own: Call<T>, endpoint: Endpoint, s
       failure =
         (await import("./failure-text.ts").then((x) => x.unreadable(effects, endpoint, bounds)).catch(() => null)) ??
         failure;
-    const outcome = signal.aborted ? "neutral" : (failure?.outcome ?? "neutral");
+    const isCancelled = signal.aborted && !(signal.reason instanceof Failure);
+    // Short of time, the only server may be well: there is none to ask instead.
+    const isShort = signal.aborted && endpoints.all.length === 1;
+    const outcome = isCancelled || isShort ? "neutral" : (failure?.outcome ?? "neutral");
     endpoints.release(endpoint, signal, outcome, failure?.waitMs);
     throw failure ?? error;
   }

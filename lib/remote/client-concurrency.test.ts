@@ -243,3 +243,48 @@ describe("a breaker", () => {
     await hung;
   });
 });
+
+describe("a server that hangs, where calls have less time than an attempt,", () => {
+  const times = { timeoutMs: 40_000, attemptTimeoutMs: 60_000 };
+
+  test("costs the first call at most: the later ones leave time for another server", async () => {
+    const [bad, good] = (await start(2)) as [FaultyEngine, FaultyEngine];
+    const clock = new ManualClock();
+    const model = await connect([bad.url, good.url], clock, times).model("double");
+    await Promise.all([model.infer(ONE), model.infer(ONE)]);
+    let ms = 40_000;
+    bad.always = () =>
+      setImmediate(() => {
+        clock.advance(ms);
+        ms = 20_000;
+      });
+    let lost = 0;
+    for (let i = 0; i < 12; i += 1) await model.infer(ONE).catch(() => (lost += 1));
+    expect(lost).toBe(1);
+    expect(bad.infers.length).toBeGreaterThan(2);
+  });
+
+  test("is left alone after five of them", async () => {
+    const [bad, good] = (await start(2)) as [FaultyEngine, FaultyEngine];
+    const clock = new ManualClock();
+    const model = await connect([bad.url, good.url], clock, times).model("double");
+    await Promise.all([model.infer(ONE), model.infer(ONE)]);
+    bad.always = hang;
+    const before = bad.infers.length;
+    const held = Array.from({ length: 10 }, () => model.infer(ONE).catch(() => null));
+    await until(() => bad.infers.length >= before + 5);
+    clock.advance(40_000);
+    await Promise.all(held);
+    const asked = bad.infers.length;
+    expect(await answered(model, 20)).toBe(20);
+    expect(bad.infers).toHaveLength(asked);
+  });
+
+  test("costs no call where it has never answered", async () => {
+    const [bad, good] = (await start(2)) as [FaultyEngine, FaultyEngine];
+    const clock = new ManualClock();
+    bad.paths.set("/v2/models/double", () => setImmediate(() => clock.advance(20_000)));
+    const model = await connect([bad.url, good.url], clock, times).model("double");
+    expect(model.metadata.name).toBe("double");
+  });
+});

@@ -39,6 +39,8 @@ export class Endpoint {
   probe: AbortSignal | null = null;
   /** Whether its last answer was an error that another server may not give. */
   isDoubted = false;
+  /** Whether it has answered a request. */
+  hasAnswered = false;
 
   constructor(url: string) {
     this.url = url;
@@ -66,11 +68,11 @@ export class Endpoints {
     this.#effects = effects;
   }
 
-  /** Takes a server, another than `avoid` where there is a choice; waits until one may be used. */
-  async take(avoid: Endpoint | null, signal: AbortSignal): Promise<Endpoint> {
+  /** Takes a server, one not yet `tried`, or at least not last, where there is a choice; waits until one may be used. */
+  async take(tried: readonly Endpoint[], signal: AbortSignal): Promise<Endpoint> {
     for (;;) {
       signal.throwIfAborted();
-      const found = this.#pick(avoid);
+      const found = this.#pick(tried);
       if (found !== null) {
         return this.use(found, signal);
       }
@@ -97,6 +99,7 @@ export class Endpoints {
     if (outcome === "answered" || (outcome === "doubted" && this.all.length === 1))
       endpoint.failures = endpoint.openings = endpoint.openUntil = 0;
     if (outcome !== "neutral") endpoint.isDoubted = outcome === "doubted";
+    if (outcome === "answered") endpoint.hasAnswered = true;
     // Requests that were sent before it opened say nothing new.
     if (outcome === "failed" && (isProbe || !endpoint.isHalfOpen)) this.countFailure(endpoint);
     const change = this.#change;
@@ -120,9 +123,9 @@ export class Endpoints {
     return Math.min(...this.all.map((x) => x.busyUntil));
   }
 
-  /** Whether another server may be used now. */
-  hasOther(than: Endpoint): boolean {
-    return this.#free().some((x) => x !== than);
+  /** Whether a server other than these may be used now. */
+  hasOther(than: readonly Endpoint[]): boolean {
+    return this.#free().some((x) => !than.includes(x));
   }
 
   #free(): Endpoint[] {
@@ -130,13 +133,13 @@ export class Endpoints {
     return this.all.filter((x) => now >= freeAt(x) && !(x.isHalfOpen && x.probe !== null));
   }
 
-  #pick(avoid: Endpoint | null): Endpoint | null {
-    const free = this.#free();
-    const others = free.filter((x) => x !== avoid);
+  #pick(tried: readonly Endpoint[]): Endpoint | null {
+    const last = tried.at(-1);
+    const was = (x: Endpoint): number => Number(tried.includes(x)) + Number(x === last);
     // A retry prefers servers that don't answer with errors.
-    const doubt = (x: Endpoint): number => Number(avoid !== null && x.isDoubted);
-    const [first] = (others.length > 0 ? others : free).sort(
-      (a, b) => doubt(a) - doubt(b) || a.outstanding - b.outstanding || a.lastUsed - b.lastUsed,
+    const doubt = (x: Endpoint): number => Number(last !== undefined && x.isDoubted);
+    const [first] = this.#free().sort(
+      (a, b) => was(a) - was(b) || doubt(a) - doubt(b) || a.outstanding - b.outstanding || a.lastUsed - b.lastUsed,
     );
     return first ?? null;
   }
