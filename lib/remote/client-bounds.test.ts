@@ -94,6 +94,14 @@ test("Retry-After may be a date, which is compared with the server's own", async
   expect(clock.now() - at).toBeLessThan(8_000);
 });
 
+test("Retry-After of one model's 404 keeps no other model waiting", async () => {
+  const { engine, remote, model, clock } = await world();
+  engine.paths.set("/v2/models/gone", status(404, "", { "retry-after": "3600" }));
+  expect(await failureOf(remote.model("gone"))).toMatchObject({ reason: "not-found" });
+  expect((await model.infer(ONE)).outputs["y"]?.data).toEqual(TWO);
+  expect(clock.now()).toBe(0);
+});
+
 test("an error whose body never ends keeps its status", async () => {
   const clock = new ManualClock();
   let came = (): void => undefined;

@@ -93,7 +93,8 @@ const RETRY_AFTER_MAX_MS = 60_000;
 
 /** Returns the failure that a status other than 200 means; `words` are the server's own. */
 export function failureOf(status: number, headers: Headers, words: string): Failure {
-  const retryAfter = headers.get("retry-after") ?? "";
+  // Of other statuses it says when this one path may answer otherwise.
+  const retryAfter = (status === 429 || status === 503 ? headers.get("retry-after") : null) ?? "";
   // Seconds, or a date, which is compared with the server's own clock; not followed where that can't be read.
   const ms = Number(retryAfter) * 1_000 || Date.parse(retryAfter) - Date.parse(headers.get("date") ?? "");
   const waitMs = ms > 0 ? Math.min(RETRY_AFTER_MAX_MS, ms) : 0;
