@@ -141,6 +141,14 @@ test("what a run takes counts, and makes a load uncertain but not impossible: ot
   expect(fit(5 * GB)).toMatchObject({ fits: "tight", memoryBytes: 5 * GB + 190e6, reason: "wasm-limit" });
 });
 
+test("a GPU's variant without a golden takes the memory of its check on wasm besides", () => {
+  const file = { path: "golden", bytes: 1, chunks: [] };
+  const bytesOn = (more: Partial<Variant>): number | undefined =>
+    planOf([variant("f32", 100e6, more)], { ...BOTH, backends: ["webgpu"] }).candidates[0]?.fit?.memoryBytes;
+  expect(bytesOn({ golden: { inputs: file, outputs: file } })).toBe(185e6);
+  expect(bytesOn({})).toBe(185e6 + 190e6 + 75e6);
+});
+
 test("models that other tabs hold make a load uncertain, and the reason says so", () => {
   const fit = (elsewhereBytes: number) =>
     planOf([variant("f32", 100e6)], { memory: { ...memory, elsewhereBytes } }).candidates[0]?.fit;

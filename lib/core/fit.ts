@@ -4,7 +4,7 @@
 import type { Variant } from "./bundle.ts";
 import type { Candidate } from "./choose-variant.ts";
 import type { DeviceFacts } from "./device.ts";
-import { FREE_BYTES, leastMemory, modelBytes, predictMemory } from "./predict-memory.ts";
+import { CHECK_BYTES, FREE_BYTES, leastMemory, modelBytes, predictMemory } from "./predict-memory.ts";
 
 /** Whether a model fits in memory; `tight` where that is uncertain. */
 export type Fits = "yes" | "tight" | "no";
@@ -107,7 +107,10 @@ function checksOf(
 /** Predicts the peak of a load and a run on a backend, in bytes. */
 export function memoryOf({ backend, variant }: Candidate, { copiesBlobs, holdsBlobs }: MemoryWish): number {
   const copies = (backend === "wasm" && copiesBlobs ? 1 : 0) + (holdsBlobs ? 1 : 0);
-  return loadOf(variant, backend) + runOf(variant, backend) + copies * weightBytes(variant);
+  const own = loadOf(variant, backend) + runOf(variant, backend) + copies * weightBytes(variant);
+  // Without a golden wasm answers first (engine/known-answers.ts).
+  const isCheckedByWasm = backend === "webgpu" && variant.golden === undefined;
+  return isCheckedByWasm ? own + loadOf(variant, "wasm") + runOf(variant, "wasm") + CHECK_BYTES : own;
 }
 
 /** Whether most of a load on wasm are weights in float32 that the session has expanded; a load may do without that. */
