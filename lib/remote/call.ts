@@ -207,11 +207,17 @@ function mayRetry<T>(
   endpoint: Endpoint,
   failure: Failure,
 ): boolean {
-  const isDoubted = failure.outcome === "doubted";
-  if (state.isRetry && isDoubted && failure.reason !== "failed") budget.giveBack();
+  const { outcome } = failure;
+  const isDoubted = outcome === "doubted";
+  const isWrong = outcome === "wrong";
+  if (state.isRetry && (isDoubted || isWrong) && failure.reason !== "failed") budget.giveBack();
   state.isAdapted = own.adapts?.(failure, endpoint) ?? false;
   if (state.isAdapted) return true;
   state.last = failure;
+  if (isWrong) {
+    state.backoffMs = 0;
+    return state.attempts < attempts && endpoints.hasUntried(state.tried);
+  }
   const hasOther = endpoints.hasOther([endpoint]);
   const sends = failure.sends(hasOther);
   if (sends < Infinity) {

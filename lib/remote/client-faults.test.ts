@@ -230,13 +230,34 @@ describe("a server on another origin", () => {
     const up = connect(["https://triton.example"], clock, {
       effects: { ...effects, now: clock.now, setTimer: clock.setTimer },
     });
-    expect(await failureOf(up.model("double"))).toMatchObject({ reason: "cors", attempts: 2, retryable: false });
+    expect(await failureOf(up.model("double"))).toMatchObject({ reason: "cors", attempts: 1, retryable: false });
     const away = foreign(false).effects;
     if (away === undefined) throw new Error("no effects");
     const down = connect(["https://triton.example"], clock, {
       effects: { ...away, now: clock.now, setTimer: clock.setTimer },
     });
     expect(await failureOf(down.model("double"))).toMatchObject({ reason: "unreachable" });
+  });
+
+  test("without CORS headers is asked once, until one with them answers", async () => {
+    const [engine] = (await start()) as [FaultyEngine];
+    const clock = new ManualClock();
+    const { effects } = foreign(true);
+    if (effects === undefined) throw new Error("no effects");
+    const asked: string[] = [];
+    const remote = connect(["https://a.example", "https://b.example", engine.url], clock, {
+      effects: {
+        ...{ ...effects, now: clock.now, setTimer: clock.setTimer },
+        fetch(url, init) {
+          if (init.mode !== "no-cors") asked.push(new URL(url).host);
+          return url.startsWith(engine.url) ? fetch(url, init) : effects.fetch(url, init);
+        },
+      },
+    });
+    const model = await remote.model("double");
+    expect(asked.slice(0, 2)).toEqual(["a.example", "b.example"]);
+    for (let i = 0; i < 6; i += 1) await model.infer(ONE);
+    expect(asked.filter((x) => x.endsWith(".example"))).toHaveLength(2);
   });
 
   test("may be given relative to the page", () => {

@@ -224,11 +224,17 @@ class Embeddings implements RemoteEmbeddings {
     let found: Found = { stated: null, name: undefined };
     /** Set where the last attempt was refused as too many. */
     let most: number | null = null;
+    /** Whether the last attempt's server had passed its check. */
+    let wasChecked = false;
+    /** Servers that were checked again, after a reply of another model. */
+    const again = new Set<Endpoint>();
     const own = {
       ...{ signal, timeoutMs },
       request: async (to: Endpoint) => {
         most = null;
+        wasChecked = false;
         found = await unlessAborted(this.#checked(to), signal);
+        wasChecked = true;
         return this.#requestOf(to, texts);
       },
       read: (reply: HttpReply) => {
@@ -242,7 +248,13 @@ class Embeddings implements RemoteEmbeddings {
       },
       adapts: (failure: Failure, to: Endpoint) => {
         most = this.#fewer(failure, texts.length);
-        return most === null && (this.#takesLists(failure, to) || this.#forget(to));
+        if (most !== null) return false;
+        if (this.#takesLists(failure, to)) return true;
+        // A server that failed may come back with another model.
+        this.#checks.delete(to);
+        if (failure.reason !== "other-model" || !wasChecked || again.has(to)) return false;
+        again.add(to);
+        return true;
       },
     };
     try {
@@ -272,12 +284,6 @@ class Embeddings implements RemoteEmbeddings {
     if (!REFUSALS.includes(status) || this.#lists.has(to)) return false;
     this.#lists.add(to);
     return true;
-  }
-
-  /** A server that failed may come back with another model. */
-  #forget(endpoint: Endpoint): false {
-    this.#checks.delete(endpoint);
-    return false;
   }
 
   /** Checks a server's model, once, for all callers: no caller's signal ends it. @throws Failure */

@@ -9,6 +9,8 @@ import { untilAborted } from "../core/abort.ts";
 const FAILURES_TO_OPEN = 5;
 const OPEN_MS = 1_000;
 const OPEN_MAX_MS = 10_000;
+/** How long a server is left out that was found to be the wrong one. */
+const WRONG_MS = 10_000;
 
 /** Which form of requests a model of a server takes. */
 export interface Form {
@@ -39,6 +41,8 @@ export class Endpoint {
   probe: AbortSignal | null = null;
   /** Whether its last answer was an error that another server may not give. */
   isDoubted = false;
+  /** Until when it is left out as the wrong one: without CORS headers, or with another model. */
+  wrongUntil = 0;
   /** Whether it has answered a request. */
   hasAnswered = false;
 
@@ -52,8 +56,11 @@ export class Endpoint {
   }
 }
 
-/** Outcome of a request for its server: a reply, a failure of the server, an error that may be either's fault, or none. */
-export type Outcome = "answered" | "failed" | "doubted" | "neutral";
+/**
+ * Outcome of a request for its server: a reply, a failure of the server, an error that may be either's fault, the finding
+ * that it is the wrong server, or none.
+ */
+export type Outcome = "answered" | "failed" | "doubted" | "wrong" | "neutral";
 
 /** The servers of a client. */
 export class Endpoints {
@@ -99,7 +106,11 @@ export class Endpoints {
     if (outcome === "answered" || (outcome === "doubted" && this.all.length === 1))
       endpoint.failures = endpoint.openings = endpoint.openUntil = 0;
     if (outcome !== "neutral") endpoint.isDoubted = outcome === "doubted";
-    if (outcome === "answered") endpoint.hasAnswered = true;
+    if (outcome === "wrong") endpoint.wrongUntil = this.#effects.now() + WRONG_MS;
+    if (outcome === "answered") {
+      endpoint.hasAnswered = true;
+      endpoint.wrongUntil = 0;
+    }
     // Requests that were sent before it opened say nothing new.
     if (outcome === "failed" && (isProbe || !endpoint.isHalfOpen)) this.countFailure(endpoint);
     const change = this.#change;
@@ -120,7 +131,7 @@ export class Endpoints {
 
   /** Until when all servers have asked to wait; past where one has not. */
   get busyUntil(): number {
-    return Math.min(...this.all.map((x) => x.busyUntil));
+    return Math.min(...this.#right().map((x) => x.busyUntil));
   }
 
   /** Whether a server other than these may be used now. */
@@ -128,9 +139,21 @@ export class Endpoints {
     return this.#free().some((x) => !than.includes(x));
   }
 
+  /** Whether there is a server other than these that may be the right one, to be used now or later. */
+  hasUntried(tried: readonly Endpoint[]): boolean {
+    return this.#right().some((x) => !tried.includes(x));
+  }
+
+  /** The servers that were not found to be wrong of late; all where each was. */
+  #right(): readonly Endpoint[] {
+    const now = this.#effects.now();
+    const right = this.all.filter((x) => now >= x.wrongUntil);
+    return right.length > 0 ? right : this.all;
+  }
+
   #free(): Endpoint[] {
     const now = this.#effects.now();
-    return this.all.filter((x) => now >= freeAt(x) && !(x.isHalfOpen && x.probe !== null));
+    return this.#right().filter((x) => now >= freeAt(x) && !(x.isHalfOpen && x.probe !== null));
   }
 
   #pick(tried: readonly Endpoint[]): Endpoint | null {
@@ -147,7 +170,7 @@ export class Endpoints {
   /** Waits until a server is released or its time has come. */
   async #wait(signal: AbortSignal): Promise<void> {
     const now = this.#effects.now();
-    const times = this.all.map(freeAt).filter((time) => time > now);
+    const times = this.all.flatMap((x) => [freeAt(x), x.wrongUntil]).filter((time) => time > now);
     const change = this.#change;
     let cancel = (): void => undefined;
     const due = new Promise<void>((resolve) => {

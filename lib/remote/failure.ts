@@ -20,18 +20,19 @@ export type RemoteReason =
   | "too-large"
   | "no-binary";
 
-/** How often a request is sent in all where it keeps failing for a reason: as often as allowed, twice, or once. */
+/** How often a request is sent in all where it keeps failing for a reason: as often as allowed, twice, or once; those
+ * that say that a server is the wrong one, once to each server. */
 const SENDS: Readonly<Record<RemoteReason, number>> = {
   unreachable: Infinity,
   cut: Infinity,
   timeout: Infinity,
   busy: Infinity,
   server: Infinity,
+  cors: Infinity,
+  "other-model": Infinity,
   // Another server may be right, and a new token may be accepted; but no wait changes these.
-  cors: 2,
   denied: 2,
   "bad-reply": 2,
-  "other-model": 2,
   failed: 1,
   "not-found": 1,
   refused: 1,
@@ -76,6 +77,7 @@ export class Failure extends Error {
     if (/^(unreachable|cut|timeout|server)$/.test(this.reason)) return "failed";
     if (this.reason === "busy") return this.waitMs === 0 ? "failed" : "answered";
     if (this.reason === "too-large") return "answered";
+    if (this.reason === "cors" || this.reason === "other-model") return "wrong";
     return this.status === null ? "neutral" : "doubted";
   }
 

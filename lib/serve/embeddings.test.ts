@@ -377,6 +377,32 @@ describe("the client", () => {
     }
   });
 
+  test("finds the one right server of three, in any order, and asks the wrong ones no more", async () => {
+    const stated = { identity: "right", variant: "f32" };
+    const answer = (texts: readonly string[]) => ({
+      status: 200,
+      body: { ...listOf(texts.map((x) => vectorOf(x))), parameters: stated },
+    });
+    const right = await startOther(answer, stated);
+    const wrongs = [
+      await startOther(answer, { ...stated, identity: "a" }),
+      await startOther(answer, { ...stated, identity: "b" }),
+    ];
+    try {
+      const [a = "", b = ""] = wrongs.map((x) => x.url);
+      for (const urls of [
+        [a, b, right.url],
+        [a, right.url, b],
+      ]) {
+        const model = await connect(urls, { expect: stated });
+        for (let i = 0; i < 10; i += 1) expect((await model.embed(["sea"])).info.endpoints).toEqual([right.url]);
+      }
+      expect(wrongs.flatMap((x) => x.asked).length).toBeLessThanOrEqual(4);
+    } finally {
+      for (const { close } of [right, ...wrongs]) close();
+    }
+  });
+
   test("a reply of another model, whose vectors have another length, has no right one refused", async () => {
     const [expected, wrong] = [
       { identity: "right", variant: "f32" },
