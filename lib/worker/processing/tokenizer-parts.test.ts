@@ -1,5 +1,6 @@
 // Parts of tokenizers, against what `tokenizers` 0.22.2 in Python gives.
 import { Tokenizer } from "@huggingface/tokenizers";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { useOwnParts } from "./tokenizer-parts.ts";
 
@@ -112,4 +113,22 @@ test("an added token that is a word of its own is none within a longer word", ()
   expect(tokenizer.tokenize("foofoo")).toEqual(["foofoo"]);
   expect(tokenizer.tokenize("foobar")).toEqual(["foo", "bar"]);
   expect(tokenizer.tokenize("foo foo")).toEqual(["foo", " ", "foo"]);
+});
+
+test("a Unigram model finds the tokens that the library finds", () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.string({ unit: fc.constantFrom("a", "b", "c", "中", "𠀀"), minLength: 1, maxLength: 4 })),
+      fc.array(fc.double({ min: -20, max: 0, noNaN: true }), { minLength: 200, maxLength: 200 }),
+      fc.string({ unit: fc.constantFrom("a", "b", "c", "中", "𠀀", "x"), maxLength: 30 }),
+      (words, scores, text) => {
+        const vocab = ["[UNK]", ...words].map((x, i) => [x, scores[i % 200]]);
+        const json = { ...NONE, model: { type: "Unigram", unk_id: 0, byte_fallback: false, vocab } };
+        const tokens = (tokenizer: Tokenizer): string[] =>
+          (tokenizer.model as unknown as { tokenize(text: string): string[] }).tokenize(text);
+        expect(tokens(create(json))).toEqual(tokens(new Tokenizer(json, {})));
+      },
+    ),
+    { numRuns: 300 },
+  );
 });
