@@ -24,7 +24,7 @@ export interface EmbeddingsContext {
 
 /**
  * Maximum number of characters of a text, of which the tokenizer reads as many as the model's longest length needs: at
- * worst all. That takes 0.1 s, in which the server answers nothing else.
+ * worst all. That takes 0.1 s, and 2 s where it is one word of a BPE tokenizer; the server answers nothing else meanwhile.
  */
 const TEXT_MAX = 65_536;
 /** Maximum number of characters of a request's texts together. */

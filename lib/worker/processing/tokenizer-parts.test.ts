@@ -127,6 +127,8 @@ test("a Unigram model finds the tokens that the library finds", () => {
         const tokens = (tokenizer: Tokenizer): string[] =>
           (tokenizer.model as unknown as { tokenize(text: string): string[] }).tokenize(text);
         expect(tokens(create(json))).toEqual(tokens(new Tokenizer(json, {})));
+        // Unknown ones are joined within a word.
+        expect(create(json).tokenize(text)).toEqual(new Tokenizer(json, {}).tokenize(text));
       },
     ),
     { numRuns: 300 },

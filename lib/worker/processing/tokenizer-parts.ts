@@ -261,8 +261,14 @@ function useBestPath(model: Tokenizer["model"]): void {
 function useWords(model: Tokenizer["model"], isBytes: boolean): void {
   if (model === null) return;
   const known = model.tokens_to_ids;
+  // The library joins them one by one, and looks each longer text up.
+  const isJoined = model.fuse_unk;
+  model.fuse_unk = false;
   const own = model._call.bind(model);
-  const encode = (words: readonly string[]): string[] => words.flatMap((word) => own([word]));
+  const unknown = model.unk_token_id;
+  const isUnknown = (token: string): boolean => (known.get(token) ?? unknown) === unknown;
+  const encode = (words: readonly string[]): string[] =>
+    words.flatMap((word) => (isJoined ? joinUnknown(own([word]), isUnknown, known) : own([word])));
   const bytesOf = (token: string): string[] => {
     const bytes = Array.from(new TextEncoder().encode(token), (x) => `<0x${hex(x)}>`);
     return bytes.every((x) => known.has(x)) ? bytes : [token];
@@ -270,6 +276,31 @@ function useWords(model: Tokenizer["model"], isBytes: boolean): void {
   const call = (words: readonly string[]): string[] =>
     isBytes ? encode(words).flatMap((x) => (known.has(x) ? [x] : bytesOf(x))) : encode(words);
   Object.assign(model, { _call: call });
+}
+
+/** Joins unknown tokens that follow one another; those after the token for unknown ones are a part of it. */
+function joinUnknown(
+  tokens: readonly string[],
+  isUnknown: (token: string) => boolean,
+  known: ReadonlyMap<string, number>,
+): string[] {
+  const found: string[] = [];
+  let run: string[] = [];
+  const end = (): void => {
+    const [first] = run;
+    if (first !== undefined) found.push(known.has(first) ? first : run.join(""));
+    run = [];
+  };
+  for (const token of tokens) {
+    if (isUnknown(token)) {
+      run.push(token);
+      continue;
+    }
+    end();
+    found.push(token);
+  }
+  end();
+  return found;
 }
 
 function hex(byte: number): string {
