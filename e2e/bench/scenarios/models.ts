@@ -128,6 +128,8 @@ function stallCase(bench: Bench, texts: readonly string[]): Case {
         }
       },
     })),
+    // Another program that leaves the thread to the browser: its stalls are those of the machine.
+    of: "raw two workers, float32",
     goals: (["selvedge, float32", "selvedge, as shipped"] as const).map((subject) => ({
       subject,
       on: "value",
