@@ -20,7 +20,7 @@ import type { Build } from "../pool/lane-options.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import { createRemoteLane } from "./remote-lane.ts";
 import type { ModelRoutes } from "./routes.ts";
-import type { HeadersReply, RemoteStart } from "../rpc/backend.ts";
+import type { HeadersReply, HeadersRequest, RemoteStart } from "../rpc/backend.ts";
 
 /** Lanes per server. */
 const CONCURRENCY = 2;
@@ -215,14 +215,14 @@ function buildOf(usual: Build, endpoint: string, options: RemoteEngineOptions): 
 /** Returns a line on which the app's callback answers for headers. */
 function lineOf(headers: NonNullable<RemoteEngineOptions["headers"]>): MessagePort {
   const { port1, port2 } = new MessageChannel();
-  const answer = async (endpoint: string): Promise<HeadersReply> => {
+  const answer = async ({ id, endpoint }: HeadersRequest): Promise<HeadersReply> => {
     try {
-      return { headers: [...new Headers(await headers(endpoint))] };
+      return { id, headers: [...new Headers(await headers(endpoint))] };
     } catch (error) {
-      return { error: `remote.headers: ${error instanceof Error ? error.message : String(error)}` };
+      return { id, error: `remote.headers: ${error instanceof Error ? error.message : String(error)}` };
     }
   };
-  port1.onmessage = ({ data }: MessageEvent<string>) => {
+  port1.onmessage = ({ data }: MessageEvent<HeadersRequest>) => {
     void answer(data).then((reply) => {
       port1.postMessage(reply);
     });

@@ -144,7 +144,7 @@ export class Endpoints {
     return this.#right().some((x) => !tried.includes(x));
   }
 
-  /** The servers that were not found to be wrong of late; all where each was. */
+  /** The servers that were not found to be wrong recently; all where each was. */
   #right(): readonly Endpoint[] {
     const now = this.#effects.now();
     const right = this.all.filter((x) => now >= x.wrongUntil);

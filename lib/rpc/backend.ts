@@ -57,11 +57,17 @@ export interface RemoteStart {
   readonly ports: MessagePort[];
 }
 
-/**
- * Answer of the page on the line for headers, to the endpoint's address: their entries, or the text of what the app's
- * callback threw.
- */
-export type HeadersReply = { readonly headers: readonly (readonly [string, string])[] } | { readonly error: string };
+/** Question to the page on the line for headers; numbers are those of the asker. */
+export interface HeadersRequest {
+  readonly id: number;
+  /** The server's address. */
+  readonly endpoint: string;
+}
+
+/** Answer of the page to a question for headers: their entries, or the text of what the app's callback threw. */
+export type HeadersReply = { readonly id: number } & (
+  { readonly headers: readonly (readonly [string, string])[] } | { readonly error: string }
+);
 
 /** The name under which a server has a model. */
 export interface RemoteName {

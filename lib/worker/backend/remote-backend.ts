@@ -16,6 +16,7 @@ import type {
   CallBound,
   DeviceTensor,
   HeadersReply,
+  HeadersRequest,
   ModelFacts,
   ModelFiles,
   StartOptions,
@@ -164,20 +165,22 @@ function asPort({ name, datatype, dims }: RemotePort): Port {
   return { name, dtype: DTYPE_OF[datatype], dims: sizes, batchAxis: dims[0] === null ? 0 : null };
 }
 
-/** Returns a callback that asks the page for the headers of each request, one at a time. */
+/** Returns a callback that asks the page for the headers of each request; one that is never answered holds up no other. */
 function askFor(port: MessagePort): (endpoint: string) => Promise<HeadersInit> {
-  let last: Promise<unknown> = Promise.resolve();
-  const ask = (endpoint: string): Promise<HeadersInit> =>
-    new Promise((resolve, reject) => {
-      port.onmessage = ({ data }: MessageEvent<HeadersReply>) => {
-        if ("headers" in data) resolve(data.headers as [string, string][]);
-        else reject(new SelvedgeError("remote-failed", data.error, { reason: "denied", url: endpoint }));
-      };
-      port.postMessage(endpoint);
-    });
-  return (endpoint) => {
-    const asked = last.then(() => ask(endpoint));
-    last = asked.catch(() => undefined);
-    return asked;
+  const waiting = new Map<number, (reply: HeadersReply) => void>();
+  let asked = 0;
+  port.onmessage = ({ data }: MessageEvent<HeadersReply>) => {
+    waiting.get(data.id)?.(data);
+    waiting.delete(data.id);
   };
+  return (endpoint) =>
+    new Promise((resolve, reject) => {
+      asked += 1;
+      const request: HeadersRequest = { id: asked, endpoint };
+      waiting.set(request.id, (reply) => {
+        if ("headers" in reply) resolve(reply.headers as [string, string][]);
+        else reject(new SelvedgeError("remote-failed", reply.error, { reason: "denied", url: endpoint }));
+      });
+      port.postMessage(request);
+    });
 }

@@ -1,0 +1,36 @@
+// A lane of a server alone, with a real server over HTTP and the page's end of the line for headers.
+import { expect, test } from "vitest";
+import type { HeadersRequest } from "../../rpc/backend.ts";
+import { ONE, start, TWO } from "../../test-support/remote/remote-world.ts";
+import { createRemoteBackend } from "./remote-backend.ts";
+
+const LIMITS = { timeoutMs: 10_000, attemptTimeoutMs: 10_000, attempts: 2 };
+const NAMES = { remote: { model: "double", identity: "i" } };
+
+test("headers that never come fail their own request alone", async () => {
+  const [engine] = await start();
+  const { port1: page, port2: port } = new MessageChannel();
+  const backend = createRemoteBackend();
+  const stop = new AbortController();
+  let isHung = false;
+  const asked: string[] = [];
+  page.onmessage = ({ data: { id, endpoint } }: MessageEvent<HeadersRequest>) => {
+    asked.push(endpoint);
+    if (isHung) stop.abort(new Error("deadline"));
+    else page.postMessage({ id, headers: [["x-token", String(asked.length)]] });
+  };
+  try {
+    const endpoint = engine?.url ?? "";
+    await backend.start({ remote: { ...LIMITS, endpoint, ports: [port] } } as never);
+    await backend.load(1, NAMES as never);
+    isHung = true;
+    const late = backend.run(1, ONE, undefined, { signal: stop.signal, leftMs: () => 5_000 });
+    await expect(late).rejects.toThrow("deadline");
+    isHung = false;
+    expect((await backend.run(1, ONE))["y"]?.data).toEqual(TWO);
+    expect(engine?.infers.map((x) => x.headers["x-token"])).toEqual(["3"]);
+    expect(asked).toEqual([endpoint, endpoint, endpoint]);
+  } finally {
+    page.close();
+  }
+});
