@@ -99,7 +99,8 @@ async function* casesOf(bench: Bench, page: Page): AsyncGenerator<Case> {
   const [local = 0, remote = 0] = await call(page, "together", loads, CALIBRATE_MS);
   const full = runs(page, "full", FULL * (local + remote));
   const rounds = bench.rounds(6);
-  const shared = { statistic: "mean", rounds, warmups: 0 } as const;
+  // In the first round the engines learn what each side takes.
+  const shared = { statistic: "mean", rounds, warmups: 1 } as const;
   const better = onceARound(async (round) => {
     // One after the other: each is measured alone.
     const local = hits(await full(LOCAL).at(round));
