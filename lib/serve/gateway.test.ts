@@ -279,6 +279,24 @@ test("an answer that has begun gets no error of a later request on its connectio
   expect(answer).not.toContain("HTTP/1.1 400");
 });
 
+test("an error of a later request is no answer to one that waits before it", async () => {
+  const upstream = await other(({ url }, reply) => {
+    if (url === "/v2/b") return;
+    reply.writeHead(200);
+    reply.write("01234");
+  });
+  const get = (path: string, version: string): string => `GET ${path} HTTP/${version}\r\n${HEAD}`;
+  // The answer of HTTP/1.0 ends with its connection: anything after it becomes part of it.
+  for (const version of ["1.1", "1.0"]) {
+    const two = `${get("/v2/a", version)}Connection: keep-alive\r\n\r\n${get("/v2/b", "1.1")}\r\n`;
+    const answer = await exchange(await start({ upstream }), two, "no HTTP\r\n\r\n");
+    expect(answer).toContain("01234");
+    expect(answer).not.toContain("not HTTP");
+  }
+  const waits = `${get("/v2/b", "1.1")}\r\nno HTTP\r\n\r\n`;
+  expect(await exchange(await start({ upstream }), waits)).not.toContain("HTTP/1.1 400");
+});
+
 test("errors before a route is found can be read by a listed origin, and by no other", async () => {
   const url = await start({ maxBodyBytes: 1_000, receiveTimeoutMs: 500 });
   const cases: readonly (readonly [number, string])[] = [

@@ -2,7 +2,7 @@
 // pass by the hooks of requests have the same headers where the request's own headers were read: else a page can't read
 // them.
 import { STATUS_CODES } from "node:http";
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { HttpError } from "./http-error.ts";
@@ -18,17 +18,18 @@ const REASON: Readonly<Record<number, string>> = {
   431: "the request's headers are too large",
 };
 
-/** An answer, and the headers that it has by its origin. */
-interface Answer {
+/** A request with its answer, and the headers that this has by its origin. */
+interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
+  readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
 
 /** The origins of one server. */
 export class Origins {
   readonly #listed: readonly string[];
-  /** The last answer on a connection, with its headers. */
-  readonly #last: WeakMap<Socket, Answer> = new WeakMap();
+  /** The exchanges on a connection, the unanswered ones among them: a client may send requests ahead. */
+  readonly #exchanges: WeakMap<Socket, readonly Exchange[]> = new WeakMap();
 
   /** `*` stands for any. */
   constructor(listed: readonly string[]) {
@@ -41,7 +42,7 @@ export class Origins {
    */
   check({ headers: { origin }, raw }: FastifyRequest, reply: FastifyReply): void {
     const headers = this.#headersOf(origin);
-    this.#last.set(raw.socket, { headers, response: reply.raw });
+    this.#exchanges.set(raw.socket, [...this.#unanswered(raw.socket), { headers, request: raw, response: reply.raw }]);
     reply.headers(headers);
     if (origin !== undefined && !this.#has(origin)) {
       const quoted = JSON.stringify(origin.slice(0, 100));
@@ -60,15 +61,14 @@ export class Origins {
     if (error.code === "ECONNRESET" || socket.destroyed) return;
     const status = STATUS[error.code ?? ""] ?? 400;
     const body = JSON.stringify({ error: REASON[status] });
-    const last = this.#last.get(socket);
-    // Another answer has begun: what is written now would become part of it.
-    if (last !== undefined && last.response.headersSent && !last.response.writableEnded) {
+    const [own, ...others] = this.#unanswered(socket);
+    // A request before this one waits for its answer, or reads it: this one would be taken for it.
+    if (others.length > 0 || own?.request.complete === true || own?.response.headersSent === true) {
       socket.destroy(error);
       return;
     }
     const headers = {
-      // The request before may be of another origin, through a proxy.
-      ...(last === undefined || last.response.writableEnded ? this.#headersOf(undefined) : last.headers),
+      ...(own?.headers ?? this.#headersOf(undefined)),
       "content-type": "application/json",
       "content-length": String(body.length),
       connection: "close",
@@ -77,6 +77,10 @@ export class Origins {
     if (socket.writable) socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`);
     socket.destroy(error);
   };
+
+  #unanswered(socket: Socket): readonly Exchange[] {
+    return (this.#exchanges.get(socket) ?? []).filter((x) => !x.response.writableEnded);
+  }
 
   #has(origin: string): boolean {
     return this.#listed.includes("*") || this.#listed.includes(origin);
