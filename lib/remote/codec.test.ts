@@ -288,6 +288,52 @@ describe("a reply", () => {
     bytesOf(`{"model_name":"m","outputs":${JSON.stringify(outputs)}}${more}`);
   const float = { name: "y", datatype: "FP32", shape: [1] };
 
+  test("of numbers nested otherwise than its shape, at any depth, is refused", async () => {
+    const deep = `${"[".repeat(20_000)}1${"]".repeat(20_000)}`;
+    for (const [shape, data] of [
+      ["[1]", deep],
+      ["[1]", `[${deep}]`],
+      ["[2,3]", "[[1,2],[3,4],[5,6]]"],
+      ["[2,3]", "[[1,2,3],4,5,6]"],
+      ["[2]", "[[],1,2]"],
+    ]) {
+      const bytes = bytesOf(`{"outputs":[{"name":"y","datatype":"FP32","shape":${shape},"data":${data}}]}`);
+      await expect(decodeReply(bytes, null)).rejects.toThrow(ReplyError);
+    }
+    const { outputs } = await decodeReply(reply([{ ...float, shape: [2, 1, 2], data: [[[1, 2]], [[3, 4]]] }]), null);
+    expect(outputs[0]?.tensor.data).toEqual(Float32Array.of(1, 2, 3, 4));
+  });
+
+  test("with a finite number that its type has not is refused, Infinity and NaN are read", async () => {
+    for (const [datatype, value] of [
+      ["FP32", "1e300"],
+      ["FP32", "-1e39"],
+      ["FP16", "65520"],
+    ])
+      await expect(
+        decodeReply(bytesOf(`{"outputs":[{"name":"y","datatype":"${datatype}","shape":[1],"data":[${value}]}]}`), null),
+      ).rejects.toThrow(`as ${datatype}`);
+    const good = bytesOf(
+      '{"outputs":[{"name":"y","datatype":"FP32","shape":[3],"data":[3.4028235e38,-Infinity,NaN]}]}',
+    );
+    expect((await decodeReply(good, null)).outputs[0]?.tensor.data).toEqual(
+      Float32Array.of(3.4028235e38, -Infinity, NaN),
+    );
+  });
+
+  test("has a short message however long its values are", async () => {
+    for (const output of [
+      { ...float, datatype: "q".repeat(1e6), data: [1] },
+      { ...float, name: "q".repeat(1e6), data: [] },
+      { ...float, shape: new Array<string>(1e5).fill("q"), data: [1] },
+      { ...float, data: ["q".repeat(1e6)] },
+    ]) {
+      const error: unknown = await decodeReply(reply([output]), null).catch((x: unknown) => x);
+      expect(error).toBeInstanceOf(ReplyError);
+      expect((error as Error).message.length).toBeLessThan(600);
+    }
+  });
+
   test("is binary by the length header alone, and by its content where the header is hidden or all tensors are empty", async () => {
     const binary = { ...float, parameters: { binary_data_size: 4 } };
     const bytes = Uint8Array.from([...reply([binary]), 0, 0, 128, 63]);

@@ -4,7 +4,7 @@
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import { ReplyError } from "./failure.ts";
-import { asObject, decodeText, parse, textOf } from "./plain-json.ts";
+import { asObject, brief, decodeText, parse, textOf } from "./plain-json.ts";
 import { DTYPE_OF, elementBytes, fromBfloat16, isDatatype } from "./datatypes.ts";
 import type { Datatype } from "./datatypes.ts";
 
@@ -30,7 +30,7 @@ export interface InferReply {
 /** Reads JSON with tensors in it: json-tensors.ts, which is loaded for replies that have any. */
 interface JsonReader {
   parseJson(text: string): unknown;
-  readData(at: string, datatype: Datatype, data: unknown, count: number): Tensor["data"];
+  readData(at: string, datatype: Datatype, data: unknown, dims: readonly number[]): Tensor["data"];
 }
 
 /**
@@ -81,21 +81,21 @@ export function decodeTensor(
 ): WireOutput {
   const { name, datatype, shape, data, parameters } = entry;
   if (typeof name !== "string") throw new ReplyError(`an ${kind} has no name`);
-  const at = `${kind} "${name}"`;
-  if (!isDatatype(datatype)) throw new ReplyError(`${at} has the datatype ${JSON.stringify(datatype)}`);
+  const at = `${kind} ${brief(name)}`;
+  if (!isDatatype(datatype)) throw new ReplyError(`${at} has the datatype ${brief(datatype)}`);
   const dims = dimsOf(shape, at);
   const count = dims.reduce((product, dim) => product * dim, 1);
   const size = (parameters as Readonly<Record<string, unknown>> | null | undefined)?.["binary_data_size"];
   const dtype = DTYPE_OF[datatype];
   if (size === undefined) {
-    const values = rest.json?.readData(at, datatype, data, count);
+    const values = rest.json?.readData(at, datatype, data, dims);
     if (values === undefined) throw new ReplyError(`${at} has no data`);
     return { name, datatype, tensor: { dtype, dims, data: values } as Tensor };
   }
   rest.isBinary = true;
   const left = rest.bytes.length - rest.offset;
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0 || size > left)
-    throw new ReplyError(`${at} has binary_data_size ${JSON.stringify(size)}, ${left} bytes are left`);
+    throw new ReplyError(`${at} has binary_data_size ${brief(size)}, ${left} bytes are left`);
   const bytes = rest.bytes.subarray(rest.offset, rest.offset + size);
   rest.offset += size;
   return { name, datatype, tensor: { dtype, dims, data: fromBytes(at, datatype, bytes, count) } as Tensor };
@@ -130,7 +130,7 @@ function dimsOf(shape: unknown, at: string): number[] {
   const dims = Array.isArray(shape) ? (shape as unknown[]) : null;
   const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
   if (dims?.every(isSize) && Number.isSafeInteger(dims.reduce((product, dim) => product * dim, 1))) return dims;
-  throw new ReplyError(`${at} has the shape ${JSON.stringify(shape)}`);
+  throw new ReplyError(`${at} has the shape ${brief(shape)}`);
 }
 
 /** Whether bytes are white space, which may follow JSON. */

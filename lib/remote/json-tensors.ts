@@ -6,6 +6,7 @@ import type { Dtype, NumericDtype, Tensor } from "../core/tensor.ts";
 import { DTYPE_OF } from "./datatypes.ts";
 import type { Datatype } from "./datatypes.ts";
 import { ReplyError } from "./failure.ts";
+import { brief } from "./plain-json.ts";
 
 /** A bare non-finite number, or an integer of 16 digits or more; not a part of another number. */
 const SPECIAL = /NaN|-?Infinity|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/;
@@ -50,17 +51,29 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** Returns nested arrays as one; `flat` takes 100 ns for each element of one that is flat. */
-export function flatOf(data: readonly unknown[]): readonly unknown[] {
-  return data.some(Array.isArray) ? data.flat(Infinity) : data;
+/**
+ * Returns nested arrays of a shape as one; `flat` takes 100 ns for each element of one that is flat.
+ * @throws ReplyError for those nested in another way
+ */
+export function flatOf(at: string, data: readonly unknown[], dims: readonly unknown[]): readonly unknown[] {
+  let values = data;
+  for (let axis = 0; values.some(Array.isArray); axis += 1) {
+    const size = dims[axis + 1];
+    const isOuter = axis > 0 || values.length === dims[0];
+    if (!isOuter || !values.every((x) => Array.isArray(x) && x.length === size))
+      throw new ReplyError(`${at} is nested otherwise than its shape ${brief(dims)}`);
+    values = values.flat();
+  }
+  return values;
 }
 
-/** Returns the elements of a tensor in JSON, flat or nested. @throws ReplyError for others than its type and count */
-export function readData(at: string, datatype: Datatype, data: unknown, count: number): Tensor["data"] {
-  const values = Array.isArray(data) ? flatOf(data) : [];
+/** Returns the elements of a tensor in JSON, flat or nested. @throws ReplyError for others than its type and shape */
+export function readData(at: string, datatype: Datatype, data: unknown, dims: readonly number[]): Tensor["data"] {
+  const count = dims.reduce((product, dim) => product * dim, 1);
+  const values = Array.isArray(data) ? flatOf(at, data, dims) : [];
   if (!Array.isArray(data) || values.length !== count)
     throw new ReplyError(`${at} needs ${count} elements and has ${Array.isArray(data) ? values.length : "no data"}`);
-  const wrong = (value: unknown): ReplyError => new ReplyError(`${at} has ${JSON.stringify(value)} as ${datatype}`);
+  const wrong = (value: unknown): ReplyError => new ReplyError(`${at} has ${brief(value)} as ${datatype}`);
   if (datatype === "BYTES") {
     for (const value of values) if (typeof value !== "string") throw wrong(value);
     return values as string[];
@@ -73,8 +86,15 @@ export function readData(at: string, datatype: Datatype, data: unknown, count: n
     into[i] = number;
     // An array of integers wraps what it can't hold.
     if (!dtype.startsWith("float") && into[i] !== number) throw wrong(value);
+    if (isTooLarge(dtype, value, into[i])) throw wrong(value);
   }
   return into;
+}
+
+/** Whether a finite number became Infinity as an element. */
+function isTooLarge(dtype: NumericDtype, value: unknown, element: unknown): boolean {
+  if (dtype === "float16") return Number.isFinite(value) && ((element as number) & 0x7fff) === 0x7c00;
+  return dtype === "float32" && Number.isFinite(value) && !Number.isFinite(element);
 }
 
 /** Returns a JSON value as an element; null where it is none. Long integers are strings here; null is NaN. */

@@ -7,7 +7,7 @@ import { datatypeOf, DTYPE_OF, isDatatype } from "./datatypes.ts";
 import type { Datatype } from "./datatypes.ts";
 import type { WireInput } from "./encode.ts";
 import { ReplyError } from "./failure.ts";
-import { asObject, textOf, texts } from "./plain-json.ts";
+import { asObject, brief, textOf, texts } from "./plain-json.ts";
 
 /** An input or output that a server's model declares. */
 export interface RemotePort {
@@ -52,7 +52,7 @@ function ports(value: unknown): RemotePort[] {
 function readPort(value: unknown): RemotePort {
   const { name, datatype, shape } = asObject(value, "a tensor of the model's metadata");
   if (typeof name !== "string" || !isDatatype(datatype) || !Array.isArray(shape))
-    throw new ReplyError(`a tensor of the model's metadata is ${JSON.stringify(value).slice(0, 200)}`);
+    throw new ReplyError(`a tensor of the model's metadata is ${brief(value)}`);
   const dims = (shape as unknown[]).map((x) => (Number.isSafeInteger(x) && (x as number) >= 0 ? (x as number) : null));
   return { name, datatype, dims };
 }
@@ -120,9 +120,9 @@ export function checkReply(
 ): Record<string, Tensor> {
   const { modelName, modelVersion } = reply;
   if (modelName !== null && modelName !== model.name)
-    throw new ReplyError(`model "${modelName}" answered instead of "${model.name}"`);
+    throw new ReplyError(`model ${brief(modelName)} answered instead of "${model.name}"`);
   if (version !== undefined && modelVersion !== null && modelVersion !== version)
-    throw new ReplyError(`version "${modelVersion}" answered instead of "${version}"`);
+    throw new ReplyError(`version ${brief(modelVersion)} answered instead of "${version}"`);
   const wanted = outputs ?? model.outputs.map((x) => x.name);
   const found = wanted.length > 0 ? wanted.map((name) => outputOf(reply, name)) : reply.outputs;
   return Object.fromEntries(

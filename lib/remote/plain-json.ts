@@ -41,6 +41,20 @@ export function asObject(value: unknown, at: string): Readonly<Record<string, un
   throw new ReplyError(`${at} is not a JSON object`);
 }
 
+/** Longest text of a value in a message. */
+const CUT_AT = 200;
+
+/** Formats a reply's value for a message. Replies may hold values of any size and depth. */
+export function brief(value: unknown): string {
+  let text = "a value nested too deeply";
+  try {
+    text = (JSON.stringify(value) as string | undefined) ?? "nothing";
+  } catch {
+    // Too deep.
+  }
+  return text.length > CUT_AT ? `${text.slice(0, CUT_AT)}…` : text;
+}
+
 /** Returns a name or a version as text; null where there is none. */
 export function textOf(value: unknown): string | null {
   return typeof value === "string" || typeof value === "number" ? String(value) : null;

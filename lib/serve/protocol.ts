@@ -84,13 +84,16 @@ function checkRows({ inputs }: ServedModel, feeds: Tensors, maxRows: number): vo
 
 function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [string, Tensor] {
   const port = model.inputs.find((x) => x.name === entry["name"]);
-  const { datatype, data } = entry;
+  const { datatype, data, shape } = entry;
   if (port !== undefined && datatype !== datatypeOf(port.dtype))
     throw new TypeError(
       `input "${port.name}" is ${JSON.stringify(datatype)}, the model takes ${datatypeOf(port.dtype)}`,
     );
   const isFloat = typeof datatype === "string" && datatype.startsWith("FP");
-  const values = isFloat && Array.isArray(data) ? flatOf(data).map(numberOf) : data;
+  const values =
+    isFloat && Array.isArray(data)
+      ? flatOf(`input "${port?.name}"`, data, Array.isArray(shape) ? shape : []).map(numberOf)
+      : data;
   const { name, tensor } = decodeTensor({ ...entry, ...(data !== undefined && { data: values }) }, rest, "input");
   if (tensor.dtype === "bool" && tensor.data.some((x) => x > 1))
     throw new RangeError(`input "${name}": elements of BOOL must be 0 or 1`);
