@@ -79,6 +79,11 @@ const TOO_MANY: readonly RegExp[] = [
   /at most|max|limit|exceed|more than|too (many|large|long)/i,
 ];
 
+/** Words of a limit on each text or on all texts' length: its numbers are no numbers of texts. */
+const LENGTH = /token|character|byte|length/i;
+/** Answers to requests of as many texts as allowed after which twice as many are tried again. */
+const RAISE_AFTER = 32;
+
 /** Connects to a model. @throws as connectEmbeddings */
 export async function openEmbeddings(
   context: CallContext,
@@ -161,6 +166,8 @@ class Embeddings implements RemoteEmbeddings {
   readonly #lists: Set<Endpoint> = new Set();
   /** Texts of one request at most, by the option and by what servers said. */
   #most: number;
+  /** Answers in a row to requests of that many. */
+  #full = 0;
   /** Length of vectors; null until there was one. */
   #width: number | null = null;
 
@@ -209,6 +216,7 @@ class Embeddings implements RemoteEmbeddings {
         continue;
       }
       at += part.length;
+      this.#raise(part.length);
       for (const vector of answer.value.vectors) vectors.push(vector);
       endpoints.add(answer.endpoint.url);
       tokens = tokens === null || answer.value.tokens === null ? null : tokens + answer.value.tokens;
@@ -272,11 +280,22 @@ class Embeddings implements RemoteEmbeddings {
     if (count === 1 || !(isTooLarge || status === 400 || status === 422)) return null;
     const isTooMany = TOO_MANY.every((x) => x.test(message));
     if (!isTooLarge && !isTooMany) return null;
-    const words = message.replace(/^status \d+/, "");
-    const named = isTooMany ? (words.match(/\d+/g) ?? []).map(Number).filter((x) => x >= 1 && x < count) : [];
+    const words = message.replace(/^status \d+/, "").replace(/\[\d+\]/g, "");
+    const named =
+      isTooMany && !LENGTH.test(words)
+        ? (words.match(/\d+/g) ?? []).map(Number).filter((x) => x >= 1 && x < count)
+        : [];
+    this.#full = 0;
     if (named.length > 0) return (this.#most = Math.min(this.#most, Math.max(...named)));
     // Half of them, for these texts: others may be shorter.
     return Math.ceil(count / 2);
+  }
+
+  /** Raises the limit in time: the server that named it may be another one now. */
+  #raise(count: number): void {
+    if (count < this.#most) return;
+    this.#full += 1;
+    if (this.#full % RAISE_AFTER === 0) this.#most = Math.min(this.#options.maxTexts ?? TEXTS_MAX, 2 * this.#most);
   }
 
   /** Whether a server may have refused base64: it is asked for lists of numbers from now on. */

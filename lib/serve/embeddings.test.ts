@@ -507,6 +507,44 @@ describe("the client", () => {
     }
   });
 
+  test("one text that is too long leaves the number of texts of later requests as it was", async () => {
+    const sizes: number[] = [];
+    const other = await startOther((texts) => {
+      sizes.push(texts.length);
+      if (!texts.includes("sun moon")) return { body: listOf(texts.map((x) => vectorOf(x))) };
+      return { status: 400, body: { error: "inputs[1]: the text exceeds the maximum of 512 tokens" } };
+    });
+    try {
+      const model = await connect([other.url], { golden });
+      await expect(model.embed(["cat", "sun moon", ...sea(60)])).rejects.toMatchObject({ code: "remote-failed" });
+      sizes.length = 0;
+      await model.embed(sea(128));
+      // The server had failed, so it is checked again first.
+      expect(sizes).toEqual([golden.texts.length, 128]);
+    } finally {
+      other.close();
+    }
+  });
+
+  test("tries more texts again in time where a server had named its limit", async () => {
+    const sizes: number[] = [];
+    let most = 2;
+    const other = await startOther((texts) => {
+      sizes.push(texts.length);
+      if (texts.length > most) return { status: 422, body: { error: `batch size too large, maximum is ${most}` } };
+      return { body: listOf(texts.map((x) => vectorOf(x))) };
+    });
+    try {
+      const model = await connect([other.url], { golden });
+      await model.embed(sea(20));
+      most = 128;
+      await model.embed(sea(100));
+      expect(Math.max(...sizes.slice(-3))).toBe(4);
+    } finally {
+      other.close();
+    }
+  });
+
   test("gives up on a server that refuses a single text as too large or too many, or for another reason", async () => {
     for (const [status, words, most] of [
       [413, "", 8],
