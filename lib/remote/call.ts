@@ -137,6 +137,8 @@ class Progress {
   doubted: Endpoint | null = null;
   /** Whether the next attempt goes to the same server in another form. */
   isAdapted = false;
+  /** Whether that may be a failure of the moment, sent again: it needs a place of the budget. */
+  isPaced = false;
   /** Whether the attempt has a place of the budget. */
   isRetry = false;
   backoffMs = 0;
@@ -187,8 +189,11 @@ async function next(
 ): Promise<Endpoint> {
   const { endpoint, isAdapted, last, backoffMs, tried } = state;
   state.isAdapted = state.isRetry = false;
-  if (isAdapted && endpoint !== null) endpoints.use(endpoint, signal);
-  else if (last === null) state.endpoint = await endpoints.take(tried, signal);
+  if (isAdapted && endpoint !== null) {
+    const use = (): Promise<Endpoint> => Promise.resolve(endpoints.use(endpoint, signal));
+    await (state.isPaced ? budget.spend(use, signal) : use());
+    state.isRetry = state.isPaced;
+  } else if (last === null) state.endpoint = await endpoints.take(tried, signal);
   else {
     if (backoffMs > 0) await pause(effects, backoffMs, signal);
     state.endpoint = await budget.spend(() => endpoints.take(tried, signal), signal);
@@ -212,6 +217,7 @@ function mayRetry<T>(
   const isWrong = outcome === "wrong";
   if (state.isRetry && (isDoubted || isWrong) && failure.reason !== "failed") budget.giveBack();
   state.isAdapted = own.adapts?.(failure, endpoint) ?? false;
+  state.isPaced = failure.status === 400 || failure.status === 500;
   if (state.isAdapted) return true;
   state.last = failure;
   if (isWrong) {

@@ -140,6 +140,18 @@ describe("the bound on retries", () => {
     },
   );
 
+  test("holds for requests in JSON after a status 500 to bytes", async () => {
+    const { clock, pauses } = countingClock();
+    const { engine, remote, model } = await world({ retriesPerSecond: 10 }, clock);
+    engine.always = status(500);
+    const all = Promise.all(Array.from({ length: 40 }, () => model.infer(ONE).catch(() => null)));
+    await until(() => engine.infers.length >= 50 && pauses() > 0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(engine.infers).toHaveLength(50);
+    remote.close();
+    await all;
+  });
+
   test("holds for retries that fail", async () => {
     const { engine, model, clock } = await world({ attempts: 3, retriesPerSecond: 4, timeoutMs: 600_000 });
     // An answer, for the breaker.
