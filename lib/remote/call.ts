@@ -104,15 +104,38 @@ export async function call<T>(context: CallContext, own: Call<T>): Promise<Answe
   const timeoutMs = checkTime("timeoutMs", own.timeoutMs ?? context.timeoutMs);
   own.signal?.throwIfAborted();
   const late = new AbortController();
-  const signal = AbortSignal.any([late.signal, closed, ...(own.signal === undefined ? [] : [own.signal])]);
+  const joined = join(own.signal, closed, late.signal);
   const cancel = effects.setTimer(() => {
     late.abort(new Failure(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
   }, timeoutMs);
   try {
-    return await attempt(context, own, signal, late.signal);
+    return await attempt(context, own, joined.signal, late.signal);
   } finally {
     cancel();
+    joined.end();
   }
+}
+
+/**
+ * Returns a signal that is aborted as soon as one of these is, until `end`. Node 20 keeps what `AbortSignal.any` adds to
+ * a signal that lives long.
+ */
+export function join(...signals: readonly (AbortSignal | undefined)[]): { readonly signal: AbortSignal; end(): void } {
+  const stop = new AbortController();
+  const ends = signals.map((signal) => {
+    const follow = (): void => {
+      stop.abort(signal?.reason);
+    };
+    if (signal?.aborted === true) follow();
+    signal?.addEventListener("abort", follow);
+    return () => signal?.removeEventListener("abort", follow);
+  });
+  return {
+    signal: stop.signal,
+    end: () => {
+      for (const end of ends) end();
+    },
+  };
 }
 
 /** Returns a time in milliseconds. @throws RangeError for one that timers can't have */

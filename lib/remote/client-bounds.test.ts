@@ -1,5 +1,6 @@
 // The client's bounds of time and size, and waits that servers ask for; what pages can't read. Real HTTP servers where a
 // server shows it, with an injected clock.
+import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
 import { networkEffects } from "../effects/network.ts";
 import { DOUBLE, sendJson } from "../test-support/remote/faulty-engine.ts";
@@ -72,6 +73,30 @@ describe("times", () => {
     for (const each of servers) each.always = status(429, "", { "retry-after": "40" });
     expect(await failureOf(model.infer(ONE))).toMatchObject({ reason: "busy", attempts: 2 });
     expect(clock.now()).toBeLessThan(1_000);
+  });
+
+  test("end the question for health where headers never come, and so does a cancel", async () => {
+    const { engine } = await world();
+    const headers = (): Promise<HeadersInit> => new Promise(() => undefined);
+    const remote = connect([engine.url], new ManualClock(), { headers });
+    expect(await remote.health(undefined, { timeoutMs: 200 })).toEqual([
+      { endpoint: engine.url, isLive: false, isReady: false },
+    ]);
+    const stop = new AbortController();
+    const asked = remote.health(undefined, { signal: stop.signal });
+    stop.abort(new Error("left"));
+    await expect(asked).rejects.toThrow("left");
+  });
+
+  test("leave nothing on a signal of the caller that lives on", async () => {
+    const { model } = await world();
+    const stop = new AbortController();
+    for (let i = 0; i < 5; i += 1) await model.infer(ONE, { signal: stop.signal });
+    expect(getEventListeners(stop.signal, "abort")).toEqual([]);
+    const dependants = Object.getOwnPropertySymbols(stop.signal).find((x) => x.description === "kDependantSignals");
+    expect(
+      dependants === undefined ? 0 : (stop.signal as never as Record<symbol, Set<unknown>>)[dependants]?.size,
+    ).toBe(0);
   });
 
   test("leave no timer where the signal is none", async () => {

@@ -1,10 +1,11 @@
 // `selvedge/remote`: a client of servers that speak the Open Inference Protocol, version 2, over HTTP: NVIDIA Triton,
 // KServe, MLServer. Loaded by those who import it, and runs in browsers, workers and Node. Sends nothing before a call.
+import { inTime, untilAborted } from "../core/abort.ts";
 import { show } from "../core/check-inputs.ts";
 import { networkEffects } from "../effects/network.ts";
 import type { NetworkEffects } from "../effects/network.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { call, checkTime, closedError, RetryBudget } from "./call.ts";
+import { call, checkTime, closedError, join, RetryBudget } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import { Endpoints } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -147,12 +148,14 @@ export class RemoteClient {
   async health(model?: string, { signal, timeoutMs }: CallOptions = {}): Promise<EndpointHealth[]> {
     const { effects, endpoints, closed, ...bounds } = this.#context;
     const limitMs = checkTime("timeoutMs", timeoutMs ?? bounds.attemptTimeoutMs);
-    const either = AbortSignal.any([closed, ...(signal === undefined ? [] : [signal])]);
+    const either = join(signal, closed);
     const ready = model === undefined ? "/v2/health/ready" : `${pathOf(model)}/ready`;
     const ask = async (endpoint: Endpoint, path: string): Promise<boolean> => {
       try {
-        const limits = { ...bounds, signal: either, timeoutMs: limitMs };
-        await exchange(effects, await this.#get(endpoint, path), limits);
+        const request = inTime(this.#get(endpoint, path), limitMs, effects.setTimer);
+        const made = await untilAborted(request, either.signal);
+        if (made === null) return false;
+        await exchange(effects, made, { ...bounds, signal: either.signal, timeoutMs: limitMs });
         return true;
       } catch (error) {
         if (error instanceof Failure) return false;
@@ -164,7 +167,7 @@ export class RemoteClient {
         const [isLive, isReady] = await Promise.all([ask(endpoint, "/v2/health/live"), ask(endpoint, ready)]);
         return { endpoint: endpoint.url, isLive, isReady };
       }),
-    );
+    ).finally(either.end);
   }
 
   /**

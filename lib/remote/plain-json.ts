@@ -48,7 +48,7 @@ const CUT_AT = 200;
 export function brief(value: unknown): string {
   let text = "a value nested too deeply";
   try {
-    text = (JSON.stringify(value) as string | undefined) ?? "nothing";
+    text = JSON.stringify(value) ?? "nothing";
   } catch {
     // Too deep.
   }

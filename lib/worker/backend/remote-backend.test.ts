@@ -1,7 +1,7 @@
 // A lane of a server alone, with a real server over HTTP and the page's end of the line for headers.
 import { expect, test } from "vitest";
 import type { HeadersRequest } from "../../rpc/backend.ts";
-import { ONE, start, TWO } from "../../test-support/remote/remote-world.ts";
+import { ONE, start, status, TWO } from "../../test-support/remote/remote-world.ts";
 import { createRemoteBackend } from "./remote-backend.ts";
 
 const LIMITS = { timeoutMs: 10_000, attemptTimeoutMs: 10_000, attempts: 2 };
@@ -33,4 +33,16 @@ test("headers that never come fail their own request alone", async () => {
   } finally {
     page.close();
   }
+});
+
+test("a full queue fails its request and is no lost lane, a server that is away is one", async () => {
+  const [engine] = await start();
+  const backend = createRemoteBackend();
+  await backend.start({ remote: { ...LIMITS, attempts: 1, endpoint: engine?.url, ports: [] } } as never);
+  await backend.load(1, NAMES as never);
+  engine?.faults.push(status(429, '{"error":"Queue is full"}'), status(502));
+  const full = await backend.run(1, ONE).catch((error: unknown) => error);
+  expect(full).toMatchObject({ code: "remote-failed", details: { reason: "busy", status: 429 } });
+  expect(full).not.toHaveProperty("details.isLaneDown");
+  await expect(backend.run(1, ONE)).rejects.toMatchObject({ details: { isLaneDown: true } });
 });
