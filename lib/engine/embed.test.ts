@@ -53,6 +53,14 @@ test("without an attention mask each text is alone, since its vector would inclu
   expect(asked.map((x) => x.length)).toEqual([3]);
 });
 
+test("fewer vectors than texts are an error, and no vectors without numbers", async () => {
+  const few: EmbedModel["run"] = (inputs) => parts().run({ input_ids: (inputs["input_ids"] as string[]).slice(1) }, {});
+  await expect(embedTexts({ ...parts(), run: few }, HOW, ["a", "b", "c"], {})).rejects.toMatchObject({
+    code: "wrong-result",
+    message: expect.stringContaining("answered 3 texts with 2 vectors") as string,
+  });
+});
+
 test("a failure cancels the runs that are under way", async () => {
   const signals: (AbortSignal | undefined)[] = [];
   const run: EmbedModel["run"] = (_, { signal }) => {

@@ -112,7 +112,13 @@ export async function embedTexts(
       const ran = await model.run(inputs, { ...options, signal, deadlineMs: leftMs });
       const found = read(ran);
       for (const [at, i] of rows.entries()) {
-        const vector = shortened(found[at] ?? new Float32Array(), dims);
+        const whole = found[at];
+        if (whole === undefined)
+          throw new SelvedgeError(
+            "wrong-result",
+            `embed: ${model.name} answered ${rows.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
+          );
+        const vector = shortened(whole, dims);
         // Neither bytes nor bits can say it; float32 vectors hold it.
         if (precision !== "float32" && vector.some(Number.isNaN))
           throw new SelvedgeError(
