@@ -122,19 +122,37 @@ export async function call<T>(context: CallContext, own: Call<T>): Promise<Answe
  */
 export function join(...signals: readonly (AbortSignal | undefined)[]): { readonly signal: AbortSignal; end(): void } {
   const stop = new AbortController();
-  const ends = signals.map((signal) => {
-    const follow = (): void => {
-      stop.abort(signal?.reason);
-    };
-    if (signal?.aborted === true) follow();
-    signal?.addEventListener("abort", follow);
-    return () => signal?.removeEventListener("abort", follow);
-  });
+  const ends = signals.map((signal) => (signal === undefined ? undefined : follow(signal, stop)));
   return {
     signal: stop.signal,
     end: () => {
-      for (const end of ends) end();
+      for (const end of ends) end?.();
     },
+  };
+}
+
+/** Controllers that are aborted with a signal, by its one listener: Node warns of more than ten. */
+interface Followers {
+  readonly all: Set<AbortController>;
+  readonly fire: () => void;
+}
+
+const followersOf = new WeakMap<AbortSignal, Followers>();
+
+/** Aborts `stop` with a signal; returns the function that ends it. */
+function follow(signal: AbortSignal, stop: AbortController): () => void {
+  if (signal.aborted) stop.abort(signal.reason);
+  const all = followersOf.get(signal)?.all ?? new Set();
+  const fire =
+    followersOf.get(signal)?.fire ??
+    ((): void => {
+      for (const each of all) each.abort(signal.reason);
+    });
+  signal.addEventListener("abort", fire);
+  followersOf.set(signal, { all: all.add(stop), fire });
+  return () => {
+    all.delete(stop);
+    if (all.size === 0) signal.removeEventListener("abort", fire);
   };
 }
 
