@@ -188,14 +188,10 @@ function detector(size: number, channels: number): ActivationModel {
   return { dims, make };
 }
 
-/** Models that the prediction was fitted to. */
-export const FITTED: Readonly<Record<string, ActivationModel>> = {
-  "upscaler 512": upscaler(512, 512, 32, 2),
-  "transformer 512": transformer(512, 256, 8, 2),
-  "detector 512": detector(512, 24),
-};
-
-/** Models that it is judged on. */
+/**
+ * Models that the prediction of memory is judged on. It was fitted to others of these kinds: an upscaler and a detector of
+ * 512 pixels, and a transformer of 512 tokens.
+ */
 export const JUDGED: Readonly<Record<string, ActivationModel>> = {
   "U-Net 640": unet(640, 16, 2),
   "U-Net 384": unet(384, 24, 3),
