@@ -48,11 +48,7 @@ const CUT_AT = 200;
 export function brief(value: unknown): string {
   let text = "a value nested too deeply";
   try {
-<<<<<<< HEAD
     text = JSON.stringify(value) ?? "nothing";
-=======
-    text = (JSON.stringify(value)) ?? "nothing";
->>>>>>> e1e8fd25 (Knip knows the scenario prediction; lint)
   } catch {
     // Too deep.
   }
