@@ -16,6 +16,7 @@ const onDemand = [
   "./check-gpu.js",
   "./check-model.js",
   "./half-weights.js",
+  "./unverified.js",
   "./leave-gpu.js",
   "./load-other.js",
   "./availability.js",
@@ -27,11 +28,12 @@ const onDemand = [
   "./remote-load.js",
   "./hedging.js",
   "./cascade.js",
+  "../core/other-floors.js",
   "../core/release-record.js",
   "../core/unreadable.js",
   "../core/read-tensors.js",
 ];
-const remoteOnDemand = ["./infer.js", "./json-tensors.js", "./failure-text.js", "./embeddings.js"];
+const remoteOnDemand = ["./infer.js", "./server-state.js", "./json-tensors.js", "./failure-text.js", "./embeddings.js"];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
 const part = (path) => ({
   name: `Loaded when it is asked for: ${path}, gzip`,
@@ -77,6 +79,8 @@ export default [
   },
   part("engine/check-model.js"),
   part("engine/half-weights.js"),
+  part("engine/unverified.js"),
+  part("core/other-floors.js"),
   part("engine/leave-gpu.js"),
   part("engine/load-other.js"),
   part("engine/availability.js"),
@@ -112,6 +116,15 @@ export default [
       ...config,
       format: "esm",
       external: ["./call.js", "./exchange.js", "./failure.js", "./plain-json.js", "../core/check-inputs.js"],
+    }),
+  },
+  {
+    ...part("remote/server-state.js"),
+    // The client has the rest already.
+    modifyEsbuildConfig: (config) => ({
+      ...config,
+      format: "esm",
+      external: ["./call.js", "./exchange.js", "./failure.js", "./plain-json.js"],
     }),
   },
   part("remote/failure-text.js"),

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { faultOf, floorScales, floorsFor } from "./compare-outputs.ts";
+import { faultOf } from "./compare-outputs.ts";
 import type { Tensors } from "./compare-outputs.ts";
+import { floorScales, floorsFor } from "./other-floors.ts";
 import type { Tensor } from "./tensor.ts";
 
 const floats = (...values: number[]): Tensor => ({

@@ -3,16 +3,13 @@ import { halfToNumber } from "./half.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
-const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
+export const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
 /** Share of an integer output's elements that may differ: near ties round either way. */
 const INTEGERS_OFF = 0.01;
 /** Bound on |Δ| where a reference is all zeros. */
 const FLOOR = 1e-6;
 /** Magnitude from which a reference counts as a mask, as −3.4e38: it sets no scale for other elements. */
-const MASK = 1e30;
-/** Number of an output's elements that are read for the middle of its magnitudes. */
-const SAMPLES = 1_024;
-
+export const MASK = 1e30;
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -36,40 +33,6 @@ export interface Compared {
   readonly error: number | null;
   /** Bound on the error. */
   readonly tolerance: number;
-}
-
-/** Floors of known outputs, each with the middle of the output's magnitudes there, by the output's name. */
-export type FloorScales = ReadonlyMap<string, readonly (readonly [floor: number, middle: number])[]>;
-
-/** Reads the floors of known outputs, from which those of outputs for other inputs follow. */
-export function floorScales(known: readonly (Pick<Bounds, "floors"> & { readonly outputs: Tensors })[]): FloorScales {
-  const scales = new Map<string, (readonly [floor: number, middle: number])[]>();
-  for (const { outputs, floors = {} } of known)
-    for (const [name, floor] of Object.entries(floors)) {
-      const tensor = outputs[name];
-      if (tensor !== undefined) scales.set(name, [...(scales.get(name) ?? []), [floor, middleOf(numbersOf(tensor))]]);
-    }
-  return scales;
-}
-
-/**
- * Returns the floors of outputs for other inputs than the known ones: as large as the known floor, and larger by as much
- * as the middle of the magnitudes is, up to the relative bound of the largest element. The middle is not moved by masks
- * and single huge values.
- */
-export function floorsFor(scales: FloorScales, expected: Tensors): NonNullable<Bounds["floors"]> {
-  const floors: Record<string, number> = {};
-  for (const [name, list] of scales) {
-    const tensor = expected[name];
-    if (tensor === undefined) continue;
-    const values = numbersOf(tensor);
-    const most = TOLERANCE.float32 * largestOf(values);
-    const middle = middleOf(values);
-    const floorAt = ([floor, known]: readonly [number, number]): number =>
-      known > 0 ? Math.max(floor, Math.min((floor * middle) / known, most)) : floor;
-    floors[name] = Math.max(...list.map(floorAt));
-  }
-  return floors;
 }
 
 /** Returns what is wrong with outputs in comparison to the expected ones; null where nothing is. */
@@ -168,7 +131,7 @@ function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>, floor?
 }
 
 /** Returns the largest magnitude of values, masks left out. */
-function largestOf(values: ArrayLike<number>): number {
+export function largestOf(values: ArrayLike<number>): number {
   let largest = 0;
   for (let i = 0; i < values.length; i += 1) {
     const size = Math.abs(values[i] as number);
@@ -177,18 +140,8 @@ function largestOf(values: ArrayLike<number>): number {
   return largest;
 }
 
-/** Returns the middle of the magnitudes of some values, zeros and masks left out; 0 where there are no others. */
-function middleOf(values: ArrayLike<number>): number {
-  const step = Math.max(1, values.length / SAMPLES);
-  const sizes: number[] = [];
-  for (let at = 0; at < values.length; at += step) {
-    const size = Math.abs(values[Math.floor(at)] as number);
-    if (size > 0 && size < MASK) sizes.push(size);
-  }
-  return sizes.sort((a, b) => a - b)[(sizes.length - 1) >> 1] ?? 0;
-}
-
-function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {
+/** Returns a tensor's elements as numbers. */
+export function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {
   if (dtype === "float16") return Float64Array.from(data, halfToNumber);
   return dtype.endsWith("int64")
     ? Float64Array.from<bigint | number | string>(data, Number)

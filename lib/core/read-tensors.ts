@@ -46,3 +46,22 @@ export async function readTensors(file: Blob): Promise<TensorFile | null> {
     return null;
   }
 }
+
+/** A run of a golden: inputs, and the expected outputs with their floors. */
+export interface GoldenRun {
+  readonly inputs: Tensors;
+  readonly outputs: Tensors;
+  readonly floors: Readonly<Record<string, number>>;
+}
+
+/** Reads the runs of a golden from its files, the inputs of a run and then its outputs; null where one is malformed. */
+export async function readGolden(files: readonly Blob[]): Promise<readonly GoldenRun[] | null> {
+  const read = await Promise.all(files.map(readTensors));
+  const runs: GoldenRun[] = [];
+  for (let i = 0; i < read.length; i += 2) {
+    const [inputs = null, outputs = null] = read.slice(i);
+    if (inputs === null || outputs === null) return null;
+    runs.push({ inputs: inputs.tensors, outputs: outputs.tensors, floors: outputs.numbers });
+  }
+  return runs;
+}

@@ -2,9 +2,9 @@
 // inputs where there is none, and wasm's answers to requests. Imported by golden-check.ts.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Variant } from "../core/bundle.ts";
-import { floorScales, floorsFor } from "../core/compare-outputs.ts";
-import type { Bounds, FloorScales, Tensors } from "../core/compare-outputs.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { Bounds, Tensors } from "../core/compare-outputs.ts";
+import type { FloorScales } from "../core/other-floors.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import type { NumericDtype } from "../core/tensor.ts";
 import type { Feeds, Ran } from "../rpc/messages.ts";
 import { sizesOf } from "./shape-class.ts";
@@ -76,7 +76,7 @@ export class KnownAnswers {
       const code = isSelvedgeError(error) ? error.code : null;
       if (code === null || code === "closed") throw error;
       if (code === "internal" && isLoaded) return; // its operators refuse these inputs
-      if (!allowsUnverified) throw unverified(variant.id, code);
+      if (!allowsUnverified) throw (await import("./unverified.ts")).unverified(variant.id, code);
       this.#isAlone = true;
       this.#parts.onUnchecked(`wasm can't run it (${code})`);
     }
@@ -87,27 +87,22 @@ export class KnownAnswers {
     const { read } = this.#parts;
     if (read === null) return this.#made === null ? "it has no golden" : [this.#made];
     this.#files ??= read();
-    const golden = await Promise.all([this.#files, import("../core/read-tensors.ts")]).then(
-      ([files, { readTensors }]) => Promise.all(files.map(readTensors)),
-      () => null,
+    const runs = await Promise.all([this.#files, import("../core/read-tensors.ts")]).then(
+      ([files, { readGolden }]) => readGolden(files),
+      () => undefined,
     );
-    if (golden === null) {
+    if (runs === undefined) {
       this.#files = null;
       return "the golden files could not be fetched";
     }
-    const runs: KnownRun[] = [];
-    for (let i = 0; i < golden.length; i += 2) {
-      const [inputs = null, outputs = null] = golden.slice(i);
-      if (inputs === null || outputs === null) return "the golden files can't be read";
-      const feeds = { tensors: inputs.tensors, others: null };
-      runs.push({ feeds, outputs: outputs.tensors, dims: null, floors: outputs.numbers });
-    }
-    return runs;
+    if (runs === null) return "the golden files can't be read";
+    return runs.map(({ inputs: tensors, ...run }) => ({ ...run, feeds: { tensors, others: null }, dims: null }));
   }
 
   /** Returns the floors of outputs for other inputs than the golden's; undefined for a variant without a golden. */
   async floors(expected: Tensors): Promise<Bounds["floors"]> {
     if (this.#parts.read === null) return undefined;
+    const { floorScales, floorsFor } = await import("../core/other-floors.ts");
     if (this.#scales === null) {
       const golden = await this.golden();
       if (typeof golden === "string") return undefined;
@@ -213,10 +208,4 @@ function withStates(
     tensors[name] = seededTensor(dtype, size);
   }
   return { ...feeds, tensors };
-}
-
-function unverified(variant: string, code: string): SelvedgeError {
-  const sentence = `WebGPU ${variant} refused: unverified, since it has no golden and wasm can't run it (${code})`;
-  const message = `${sentence}. Pass \`allowUnverified: true\` to \`load\` to run it on this GPU unchecked, or compress it to a bundle.`;
-  return new SelvedgeError("wrong-result", message, { reason: "unverified", variant, refusal: sentence });
 }

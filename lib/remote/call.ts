@@ -103,28 +103,30 @@ export async function call<T>(context: CallContext, own: Call<T>): Promise<Answe
   const { effects, closed } = context;
   const timeoutMs = checkTime("timeoutMs", own.timeoutMs ?? context.timeoutMs);
   own.signal?.throwIfAborted();
-  const late = new AbortController();
-  const joined = join(own.signal, closed, late.signal);
+  const { stop, end } = join(own.signal, closed);
   const cancel = effects.setTimer(() => {
-    late.abort(new Failure(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
+    stop.abort(new Failure(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
   }, timeoutMs);
   try {
-    return await attempt(context, own, joined.signal, late.signal);
+    return await attempt(context, own, stop.signal);
   } finally {
     cancel();
-    joined.end();
+    end();
   }
 }
 
 /**
- * Returns a signal that is aborted as soon as one of these is, until `end`. Node 20 keeps what `AbortSignal.any` adds to
+ * Returns a controller that is aborted as soon as one of these signals is, until `end`. Node 20 keeps what `AbortSignal.any` adds to
  * a signal that lives long.
  */
-export function join(...signals: readonly (AbortSignal | undefined)[]): { readonly signal: AbortSignal; end(): void } {
+export function join(...signals: readonly (AbortSignal | undefined)[]): {
+  readonly stop: AbortController;
+  end(): void;
+} {
   const stop = new AbortController();
   const ends = signals.map((signal) => (signal === undefined ? undefined : follow(signal, stop)));
   return {
-    signal: stop.signal,
+    stop,
     end: () => {
       for (const end of ends) end?.();
     },
@@ -142,17 +144,18 @@ const followersOf = new WeakMap<AbortSignal, Followers>();
 /** Aborts `stop` with a signal; returns the function that ends it. */
 function follow(signal: AbortSignal, stop: AbortController): () => void {
   if (signal.aborted) stop.abort(signal.reason);
-  const all = followersOf.get(signal)?.all ?? new Set();
-  const fire =
-    followersOf.get(signal)?.fire ??
-    ((): void => {
-      for (const each of all) each.abort(signal.reason);
-    });
-  signal.addEventListener("abort", fire);
-  followersOf.set(signal, { all: all.add(stop), fire });
+  const own: Followers = followersOf.get(signal) ?? {
+    all: new Set(),
+    fire: () => {
+      for (const each of own.all) each.abort(signal.reason);
+    },
+  };
+  followersOf.set(signal, own);
+  own.all.add(stop);
+  signal.addEventListener("abort", own.fire);
   return () => {
-    all.delete(stop);
-    if (all.size === 0) signal.removeEventListener("abort", fire);
+    own.all.delete(stop);
+    if (own.all.size === 0) signal.removeEventListener("abort", own.fire);
   };
 }
 
@@ -189,12 +192,7 @@ class Progress {
   }
 }
 
-async function attempt<T>(
-  context: CallContext,
-  own: Call<T>,
-  signal: AbortSignal,
-  late: AbortSignal,
-): Promise<Answer<T>> {
+async function attempt<T>(context: CallContext, own: Call<T>, signal: AbortSignal): Promise<Answer<T>> {
   const { effects, endpoints, budget } = context;
   const timeoutMs = own.timeoutMs ?? context.timeoutMs;
   const state = new Progress(effects.now() + timeoutMs);
@@ -209,11 +207,12 @@ async function attempt<T>(
       return { value, endpoint, attempts: state.attempts };
     } catch (error) {
       let failure: unknown = error;
+      const isLate = signal.reason instanceof Failure;
       // Of a call that ran out of time, the failure before says more.
-      if (late.aborted) failure = state.last ?? (state.attempts > 0 ? error : unsent(timeoutMs));
+      if (isLate) failure = state.last ?? (state.attempts > 0 ? error : unsent(timeoutMs));
       if (!(failure instanceof Failure)) throw failure;
       const { endpoint } = state;
-      const isOver = late.aborted || endpoint === null || !mayRetry(context, own, state, endpoint, failure);
+      const isOver = isLate || endpoint === null || !mayRetry(context, own, state, endpoint, failure);
       if (!isOver) continue;
       const url = endpoint?.url ?? endpoints.all.map((x) => x.url).join(", ");
       const waitMs = endpoints.busyUntil > state.endMs ? endpoints.busyUntil - effects.now() : 0;
@@ -281,7 +280,7 @@ function mayRetry<T>(
 
 /** Returns the failure of a call whose time ends before a server can be asked. */
 function unsent(timeoutMs: number): Failure {
-  const text = `not sent: no server can be used within timeoutMs ${timeoutMs}, after earlier failures or Retry-After`;
+  const text = `not sent: no server can be used within timeoutMs ${timeoutMs}, after failures or Retry-After`;
   return new Failure(text, { reason: "timeout" });
 }
 
@@ -319,14 +318,13 @@ async function once<T>(
   } catch (error) {
     if (error instanceof Failure) failure = error;
     if (failure !== null && failure.status !== null) endpoint.wasRead = true;
-    if (failure?.reason === "unreachable" && isForeign(effects, endpoint))
+    if (failure?.reason === "unreachable" && effects.baseUrl !== undefined)
       failure =
         (await import("./failure-text.ts").then((x) => x.unreadable(effects, endpoint, bounds)).catch(() => null)) ??
         failure;
-    const isCancelled = signal.aborted && !(signal.reason instanceof Failure);
-    // Short of time, the only server may be well: there is none to ask instead.
-    const isShort = signal.aborted && endpoints.all.length === 1;
-    const outcome = isCancelled || isShort ? "neutral" : (failure?.outcome ?? "neutral");
+    // Cancelled, or short of time where there is no other server to ask instead: it may be well.
+    const isNeutral = signal.aborted && (endpoints.all.length === 1 || !(signal.reason instanceof Failure));
+    const outcome = isNeutral ? "neutral" : (failure?.outcome ?? "neutral");
     endpoints.release(endpoint, signal, outcome, failure?.waitMs);
     throw failure ?? error;
   }
@@ -339,11 +337,6 @@ async function readReply<T>(own: Call<T>, reply: HttpReply, endpoint: Endpoint):
     if (!(error instanceof ReplyError)) throw error;
     throw new Failure(`invalid reply: ${error.message}`, { reason: "bad-reply", status: 200, cause: error });
   }
-}
-
-/** Whether a server is on another origin than the page. */
-function isForeign({ baseUrl }: NetworkEffects, { url }: Endpoint): boolean {
-  return baseUrl !== undefined && new URL(url).origin !== new URL(baseUrl).origin;
 }
 
 /** Waits, not longer than for `change`. @throws the signal's reason */

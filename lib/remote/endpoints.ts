@@ -80,9 +80,7 @@ export class Endpoints {
     for (;;) {
       signal.throwIfAborted();
       const found = this.#pick(tried);
-      if (found !== null) {
-        return this.use(found, signal);
-      }
+      if (found !== null) return this.use(found, signal);
       await this.#wait(signal);
     }
   }

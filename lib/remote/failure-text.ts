@@ -36,15 +36,17 @@ function fieldsOf(text: string): string[] {
 }
 
 /**
- * Returns the failure of a server that is up and whose reply a page may not read; null where it is not. Where replies
- * could be read before, a proxy may stand in for a server that restarts, so it may pass. Never rejects.
+ * Returns the failure of a server that is up and whose reply a page may not read; null where it is not, or is of the page's
+ * origin. Where replies could be read before, a proxy may stand in for a server that restarts, so it may pass. Never
+ * rejects.
  */
 export async function unreadable(
   effects: NetworkEffects,
   { url, wasRead }: Endpoint,
   bounds: { readonly signal: AbortSignal; readonly timeoutMs: number },
 ): Promise<Failure | null> {
-  if (!(await isUp(effects, `${url}/v2/health/live`, bounds))) return null;
+  const isForeign = new URL(url).origin !== new URL(effects.baseUrl ?? url).origin;
+  if (!isForeign || !(await isUp(effects, `${url}/v2/health/live`, bounds))) return null;
   const text = wasRead
     ? "the server is up and its reply can't be read, others could: a proxy's 502 or 503, or status 500 of KServe and MLServer, without CORS headers"
     : "the server is up and sends no CORS headers, as Triton never does: serve it on the page's origin through a proxy";

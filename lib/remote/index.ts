@@ -1,22 +1,18 @@
 // `selvedge/remote`: a client of servers that speak the Open Inference Protocol, version 2, over HTTP: NVIDIA Triton,
 // KServe, MLServer. Loaded by those who import it, and runs in browsers, workers and Node. Sends nothing before a call.
-import { inTime, untilAborted } from "../core/abort.ts";
 import { show } from "../core/check-inputs.ts";
 import { networkEffects } from "../effects/network.ts";
 import type { NetworkEffects } from "../effects/network.ts";
-import type { Tensor } from "../core/tensor.ts";
-import { call, checkTime, closedError, join, RetryBudget } from "./call.ts";
+import { call, checkTime, closedError, RetryBudget } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import { Endpoints } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
 import type { EmbeddingsOptions, RemoteEmbeddings } from "./embeddings.ts";
-import { exchange } from "./exchange.ts";
 import type { HttpRequest } from "./exchange.ts";
-import { Failure } from "./failure.ts";
-import type { infer, InferContext, InferOptions, InferResult } from "./infer.ts";
+import type { EndpointHealth, ServerMetadata } from "./server-state.ts";
+import type { InferContext, RemoteModel } from "./infer.ts";
 import type { ModelMetadata } from "./metadata.ts";
-import { decodeText, parse, readServerMetadata } from "./plain-json.ts";
-import type { ServerMetadata } from "./plain-json.ts";
+import { decodeText, parse } from "./plain-json.ts";
 
 export { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 export type { ErrorCode, ErrorDetails } from "../core/errors.ts";
@@ -30,9 +26,9 @@ export type {
   EmbeddingsResult,
   RemoteEmbeddings,
 } from "./embeddings.ts";
-export type { InferInfo, InferOptions, InferResult } from "./infer.ts";
+export type { EndpointHealth, ServerMetadata } from "./server-state.ts";
+export type { InferInfo, InferOptions, InferResult, RemoteModel } from "./infer.ts";
 export type { ModelMetadata, RemotePort } from "./metadata.ts";
-export type { ServerMetadata } from "./plain-json.ts";
 
 /** Options of `connectRemote`. */
 export interface RemoteOptions {
@@ -75,16 +71,6 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Time for all attempts, in milliseconds. Default: the client's. */
   readonly timeoutMs?: number | undefined;
-}
-
-/** State of one server. */
-export interface EndpointHealth {
-  /** Base address of the server. */
-  readonly endpoint: string;
-  /** Whether the server runs. */
-  readonly isLive: boolean;
-  /** Whether the server, or the model that was asked about, answers requests. */
-  readonly isReady: boolean;
 }
 
 /**
@@ -141,33 +127,15 @@ export class RemoteClient {
 
   /** Reads a server's metadata. @throws SelvedgeError `remote-failed`, `closed` */
   async metadata(options: CallOptions = {}): Promise<ServerMetadata> {
+    const { readServerMetadata } = await import("./server-state.ts");
     return this.#read("/v2", readServerMetadata, options);
   }
 
   /** Asks each server, once, whether it is live and whether it, or a model, is ready. Rejects when aborted, closed, or as `headers` does. */
-  async health(model?: string, { signal, timeoutMs }: CallOptions = {}): Promise<EndpointHealth[]> {
-    const { effects, endpoints, closed, ...bounds } = this.#context;
-    const limitMs = checkTime("timeoutMs", timeoutMs ?? bounds.attemptTimeoutMs);
-    const either = join(signal, closed);
+  async health(model?: string, options: CallOptions = {}): Promise<EndpointHealth[]> {
+    const { askHealth } = await import("./server-state.ts");
     const ready = model === undefined ? "/v2/health/ready" : `${pathOf(model)}/ready`;
-    const ask = async (endpoint: Endpoint, path: string): Promise<boolean> => {
-      try {
-        const request = inTime(this.#get(endpoint, path), limitMs, effects.setTimer);
-        const made = await untilAborted(request, either.signal);
-        if (made === null) return false;
-        await exchange(effects, made, { ...bounds, signal: either.signal, timeoutMs: limitMs });
-        return true;
-      } catch (error) {
-        if (error instanceof Failure) return false;
-        throw error;
-      }
-    };
-    return Promise.all(
-      endpoints.all.map(async (endpoint) => {
-        const [isLive, isReady] = await Promise.all([ask(endpoint, "/v2/health/live"), ask(endpoint, ready)]);
-        return { endpoint: endpoint.url, isLive, isReady };
-      }),
-    ).finally(either.end);
+    return askHealth(this.#context, ready, options, (endpoint, path) => this.#get(endpoint, path));
   }
 
   /**
@@ -182,9 +150,8 @@ export class RemoteClient {
     // Fetched while the server answers.
     const loading = import("./infer.ts");
     const read = async (value: unknown): Promise<ModelMetadata> => (await loading).readModelMetadata(value);
-    const [{ infer }, found] = await Promise.all([loading, this.#read(path, read, options)]);
-    const model = { ...found, name };
-    return new RemoteModel({ ...this.#infer, model, path, version: options.version }, infer);
+    const [{ RemoteModel }, found] = await Promise.all([loading, this.#read(path, read, options)]);
+    return new RemoteModel({ ...this.#infer, model: { ...found, name }, path, version: options.version });
   }
 
   /** Rejects pending calls with `closed` and cancels their requests. */
@@ -208,30 +175,6 @@ export class RemoteClient {
       read: ({ bytes }) => read(parse(decodeText(bytes, "the reply"))),
     });
     return value;
-  }
-}
-
-/** A model on servers. */
-export class RemoteModel {
-  /** The model as the server declares it. */
-  readonly metadata: ModelMetadata;
-  readonly #context: InferContext;
-  readonly #infer: typeof infer;
-
-  /** @internal */
-  constructor(context: InferContext, run: typeof infer) {
-    this.metadata = context.model;
-    this.#context = context;
-    this.#infer = run;
-  }
-
-  /**
-   * Runs the model on a server.
-   * @throws TypeError, RangeError for inputs that the model does not take, before anything is sent; SelvedgeError
-   * `remote-failed`, `closed`; the signal's reason
-   */
-  async infer(inputs: Readonly<Record<string, Tensor>>, options: InferOptions = {}): Promise<InferResult> {
-    return this.#infer(this.#context, inputs, options);
   }
 }
 

@@ -65,8 +65,29 @@ export interface InferContext {
   call<T>(own: Call<T>): Promise<Answer<T>>;
 }
 
-/** Runs a model on a server. @throws as RemoteModel.infer */
-export async function infer(
+/** A model on servers. */
+export class RemoteModel {
+  /** The model as the server declares it. */
+  readonly metadata: ModelMetadata;
+  readonly #context: InferContext;
+
+  /** @internal */
+  constructor(context: InferContext) {
+    this.metadata = context.model;
+    this.#context = context;
+  }
+
+  /**
+   * Runs the model on a server.
+   * @throws TypeError, RangeError for inputs that the model does not take, before anything is sent; SelvedgeError
+   * `remote-failed`, `closed`; the signal's reason
+   */
+  async infer(inputs: Readonly<Record<string, Tensor>>, options: InferOptions = {}): Promise<InferResult> {
+    return infer(this.#context, inputs, options);
+  }
+}
+
+async function infer(
   context: InferContext,
   feeds: Readonly<Record<string, Tensor>>,
   { outputs, id, signal, timeoutMs }: InferOptions,

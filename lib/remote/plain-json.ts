@@ -1,22 +1,6 @@
 // Replies in JSON without tensors.
 import { ReplyError } from "./failure.ts";
 
-/** Name, version and extensions of a server. */
-export interface ServerMetadata {
-  /** Name of the engine, as it states it. */
-  readonly name: string;
-  /** Version of the engine, as it states it. */
-  readonly version: string;
-  /** Extensions that it lists. KServe has the binary extension and does not list it. */
-  readonly extensions: readonly string[];
-}
-
-/** Reads a server's metadata. @throws ReplyError */
-export function readServerMetadata(value: unknown): ServerMetadata {
-  const { name, version, extensions } = asObject(value, "the server's metadata");
-  return { name: textOf(name) ?? "", version: textOf(version) ?? "", extensions: texts(extensions) };
-}
-
 /** Parses JSON. @throws ReplyError */
 export function parse(text: string, parser: (text: string) => unknown = JSON.parse): unknown {
   try {

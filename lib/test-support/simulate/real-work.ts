@@ -1,6 +1,7 @@
 // Work that Node does outside the simulated world, on threads of its own: digests and the reading of blobs. The
 // simulated clock stands still meanwhile, or a busy machine would age the requests that wait for it. Modules that an
 // engine imports on demand are imported here, before any engine is made: all of them, as real-work.test.ts checks.
+import { floorsFor } from "../../core/other-floors.ts";
 import { readTensors } from "../../core/read-tensors.ts";
 import { readReleases } from "../../core/release-record.ts";
 import { unreadableOf } from "../../core/unreadable.ts";
@@ -9,6 +10,7 @@ import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
 import { checkModel } from "../../engine/check-model.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
+import { unverified } from "../../engine/unverified.ts";
 import { drawTracks } from "../../engine/devtools-tracks.ts";
 import { embedTexts } from "../../engine/embed.ts";
 import { answersOf } from "../../engine/map-answers.ts";
@@ -26,8 +28,9 @@ import { Results } from "../../engine/result-cache.ts";
 import { openAnswers } from "../../engine/result-store.ts";
 import { Stateful } from "../../engine/stateful.ts";
 import { openEmbeddings } from "../../remote/embeddings.ts";
+import { askHealth } from "../../remote/server-state.ts";
 import { wordsOf } from "../../remote/failure-text.ts";
-import { infer } from "../../remote/infer.ts";
+import { RemoteModel } from "../../remote/infer.ts";
 import { parseJson } from "../../remote/json-tensors.ts";
 
 // A bare import would be dropped, as one without side effects.
@@ -37,6 +40,7 @@ void [
   checkGpu,
   checkModel,
   hasHalfWeights,
+  unverified,
   answersOf,
   checkUpdateOptions,
   recordTrace,
@@ -47,7 +51,9 @@ void [
   loadRemote,
   openEmbeddings,
   wordsOf,
-  infer,
+  RemoteModel,
+  askHealth,
+  floorsFor,
   parseJson,
   imageFault,
   leaveGpu,
