@@ -8,7 +8,7 @@ import { show } from "../core/check-inputs.ts";
 import type { NetworkEffects } from "../effects/network.ts";
 import { newChange } from "./endpoints.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
-import { exchange } from "./exchange.ts";
+import { exchange, join } from "./exchange.ts";
 import type { HttpReply, HttpRequest } from "./exchange.ts";
 import { Failure, ReplyError } from "./failure.ts";
 
@@ -108,55 +108,11 @@ export async function call<T>(context: CallContext, own: Call<T>): Promise<Answe
     stop.abort(new Failure(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
   }, timeoutMs);
   try {
-    return await attempt(context, own, stop.signal);
+    return await attempt(context, own, new Progress(timeoutMs, effects.now()), stop.signal);
   } finally {
     cancel();
     end();
   }
-}
-
-/**
- * Returns a controller that is aborted as soon as one of these signals is, until `end`. Node 20 keeps what `AbortSignal.any` adds to
- * a signal that lives long.
- */
-export function join(...signals: readonly (AbortSignal | undefined)[]): {
-  readonly stop: AbortController;
-  end(): void;
-} {
-  const stop = new AbortController();
-  const ends = signals.map((signal) => (signal === undefined ? undefined : follow(signal, stop)));
-  return {
-    stop,
-    end: () => {
-      for (const end of ends) end?.();
-    },
-  };
-}
-
-/** Controllers that are aborted with a signal, by its one listener: Node warns of more than ten. */
-interface Followers {
-  readonly all: Set<AbortController>;
-  readonly fire: () => void;
-}
-
-const followersOf = new WeakMap<AbortSignal, Followers>();
-
-/** Aborts `stop` with a signal; returns the function that ends it. */
-function follow(signal: AbortSignal, stop: AbortController): () => void {
-  if (signal.aborted) stop.abort(signal.reason);
-  const own: Followers = followersOf.get(signal) ?? {
-    all: new Set(),
-    fire: () => {
-      for (const each of own.all) each.abort(signal.reason);
-    },
-  };
-  followersOf.set(signal, own);
-  own.all.add(stop);
-  signal.addEventListener("abort", own.fire);
-  return () => {
-    own.all.delete(stop);
-    if (own.all.size === 0) signal.removeEventListener("abort", own.fire);
-  };
 }
 
 /** Returns a time in milliseconds. @throws RangeError for one that timers can't have */
@@ -167,6 +123,7 @@ export function checkTime(option: string, ms: number): number {
 
 /** How far a call has come. */
 class Progress {
+  readonly timeoutMs: number;
   /** When the call's time ends. */
   readonly endMs: number;
   attempts = 0;
@@ -187,15 +144,20 @@ class Progress {
   isRetry = false;
   backoffMs = 0;
 
-  constructor(endMs: number) {
-    this.endMs = endMs;
+  constructor(timeoutMs: number, now: number) {
+    this.timeoutMs = timeoutMs;
+    this.endMs = now + timeoutMs;
   }
 }
 
-async function attempt<T>(context: CallContext, own: Call<T>, signal: AbortSignal): Promise<Answer<T>> {
+async function attempt<T>(
+  context: CallContext,
+  own: Call<T>,
+  state: Progress,
+  signal: AbortSignal,
+): Promise<Answer<T>> {
   const { effects, endpoints, budget } = context;
-  const timeoutMs = own.timeoutMs ?? context.timeoutMs;
-  const state = new Progress(effects.now() + timeoutMs);
+  const { timeoutMs } = state;
   for (;;) {
     try {
       if (state.attempts === 0 && endpoints.busyUntil > state.endMs) throw unsent(timeoutMs);
@@ -280,7 +242,7 @@ function mayRetry<T>(
 
 /** Returns the failure of a call whose time ends before a server can be asked. */
 function unsent(timeoutMs: number): Failure {
-  const text = `not sent: no server can be used within timeoutMs ${timeoutMs}, after failures or Retry-After`;
+  const text = `not sent: no server is free within timeoutMs ${timeoutMs}, after failures or Retry-After`;
   return new Failure(text, { reason: "timeout" });
 }
 
@@ -288,9 +250,12 @@ function unsent(timeoutMs: number): Failure {
  * Returns the time for an attempt before another server is asked, in milliseconds. A server that has not answered yet,
  * or failed last, may hang: it gets half of what the call has left while another one is free.
  */
-function shareMs({ effects, endpoints }: CallContext, { endMs, tried }: Progress, endpoint: Endpoint): number {
+function shareMs(context: CallContext, { endMs, tried, attempts }: Progress, endpoint: Endpoint): number {
+  const { effects, endpoints } = context;
   const isKnown = endpoint.hasAnswered && endpoint.failures === 0;
-  return isKnown || !endpoints.hasOther(tried) ? Infinity : Math.max(1, Math.ceil((endMs - effects.now()) / 2));
+  return isKnown || attempts >= context.attempts || !endpoints.hasOther(tried)
+    ? Infinity
+    : Math.max(1, Math.ceil((endMs - effects.now()) / 2));
 }
 
 /** Sends a call's request to one server, and releases the server with the outcome. */
@@ -306,10 +271,12 @@ async function once<T>(
   const untilMs = effects.now() + share;
   const bounds = { signal, timeoutMs: attemptTimeoutMs, maxReplyBytes };
   let failure: Failure | null = null;
+  let sentMs = Infinity;
   try {
     const request = await untilAborted(inTime(own.request(endpoint), share, effects.setTimer), signal);
     if (request === null) throw new Failure(`no complete reply within ${share} ms`, { reason: "timeout" });
-    bounds.timeoutMs = Math.min(attemptTimeoutMs, Math.max(1, Math.ceil(untilMs - effects.now())));
+    sentMs = effects.now();
+    bounds.timeoutMs = Math.min(attemptTimeoutMs, Math.max(1, Math.ceil(untilMs - sentMs)));
     const reply = await exchange(effects, request, bounds);
     endpoint.wasRead = true;
     const value = await readReply(own, reply, endpoint);
@@ -322,9 +289,10 @@ async function once<T>(
       failure =
         (await import("./failure-text.ts").then((x) => x.unreadable(effects, endpoint, bounds)).catch(() => null)) ??
         failure;
-    // Cancelled, or short of time where there is no other server to ask instead: it may be well.
-    const isNeutral = signal.aborted && (endpoints.all.length === 1 || !(signal.reason instanceof Failure));
-    const outcome = isNeutral ? "neutral" : (failure?.outcome ?? "neutral");
+    // Cancelled, or late where it is the only server or had less than half of the call's time: it may be well.
+    const isNeutral = signal.aborted && (endpoints.all.length === 1 || effects.now() - sentMs < state.timeoutMs / 2);
+    // Of a cancelled one there is no failure.
+    const outcome = (!isNeutral && failure?.outcome) || "neutral";
     endpoints.release(endpoint, signal, outcome, failure?.waitMs);
     throw failure ?? error;
   }

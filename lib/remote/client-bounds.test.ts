@@ -45,7 +45,7 @@ describe("times", () => {
     const late = failureOf(model.infer(ONE, { timeoutMs: 100 }));
     while (clock.waits.length === 0) await new Promise((resolve) => setImmediate(resolve));
     clock.advance(200);
-    expect((await late).message).toContain("not sent: no server can be used within timeoutMs 100");
+    expect((await late).message).toContain("not sent: no server is free within timeoutMs 100");
     expect(engine.infers).toHaveLength(5);
   });
 
@@ -53,7 +53,7 @@ describe("times", () => {
     const { engine, model, clock } = await world();
     engine.faults.push(status(429, "", { "retry-after": "40" }));
     expect(await failureOf(model.infer(ONE))).toMatchObject({ reason: "busy", attempts: 1 });
-    expect((await failureOf(model.infer(ONE))).message).toContain("not sent: no server can be used within timeoutMs");
+    expect((await failureOf(model.infer(ONE))).message).toContain("not sent: no server is free within timeoutMs");
     expect(clock.now()).toBe(0);
     expect(engine.infers).toHaveLength(1);
     // A call with more time waits.

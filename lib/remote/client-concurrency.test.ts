@@ -292,6 +292,17 @@ describe("a server that hangs, where calls have less time than an attempt,", () 
     expect(bad.infers).toHaveLength(asked);
   });
 
+  test("has all of a call's time where no other attempt may follow", async () => {
+    const [slow, other] = (await start(2)) as [FaultyEngine, FaultyEngine];
+    const clock = new ManualClock();
+    slow.paths.set("/v2/models/double", (_, __, pass) => {
+      clock.advance(30_000);
+      pass();
+    });
+    const model = await connect([slow.url, other.url], clock, { ...times, attempts: 1 }).model("double");
+    expect(model.metadata.name).toBe("double");
+  });
+
   test("costs no call where it has never answered", async () => {
     const [bad, good] = (await start(2)) as [FaultyEngine, FaultyEngine];
     const clock = new ManualClock();

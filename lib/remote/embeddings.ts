@@ -79,8 +79,8 @@ const TOO_MANY: readonly RegExp[] = [
   /at most|max|limit|exceed|more than|too (many|large|long)/i,
 ];
 
-/** Words of a limit on each text or on all texts' length: its numbers are no numbers of texts. */
-const LENGTH = /token|character|byte|length/i;
+/** Words of a limit on each text or on all texts' length: its numbers are no numbers of texts. Those of a list's length are. */
+const LENGTH = /token|character|byte|^(?!.*\b(array|list|batch)\b).*length/is;
 /** Answers to requests of as many texts as allowed after which twice as many are tried again. */
 const RAISE_AFTER = 32;
 
@@ -229,27 +229,26 @@ class Embeddings implements RemoteEmbeddings {
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
   ): Promise<Answer<Reply> | Refused> {
-    let found: Found = { stated: null, name: undefined };
+    /** Facts of the servers that had passed their check when they were asked last. */
+    const found = new Map<Endpoint, Found>();
     /** Set where the last attempt was refused as too many. */
     let most: number | null = null;
-    /** Whether the last attempt's server had passed its check. */
-    let wasChecked = false;
     /** Servers that were checked again, after a reply of another model. */
     const again = new Set<Endpoint>();
     const own = {
       ...{ signal, timeoutMs },
       request: async (to: Endpoint) => {
         most = null;
-        wasChecked = false;
-        found = await unlessAborted(this.#checked(to), signal);
-        wasChecked = true;
+        found.delete(to);
+        found.set(to, await unlessAborted(this.#checked(to), signal));
         return this.#requestOf(to, texts);
       },
-      read: (reply: HttpReply) => {
+      read: (reply: HttpReply, from: Endpoint) => {
         const read = this.#read(reply, texts.length);
-        if (!isSame(read.stated, found.stated)) throw otherModel("it has another model than when it was checked");
-        if (found.name === undefined) found.name = read.name;
-        checkName(read.name, found.name);
+        const known = found.get(from) ?? { stated: null, name: undefined };
+        if (!isSame(read.stated, known.stated)) throw otherModel("it has another model than when it was checked");
+        known.name ??= read.name;
+        checkName(read.name, known.name);
         // Not before: a reply of another model would have all others refused.
         this.#width ??= read.vectors[0]?.length ?? null;
         return read;
@@ -260,7 +259,7 @@ class Embeddings implements RemoteEmbeddings {
         if (this.#takesLists(failure, to)) return true;
         // A server that failed may come back with another model.
         this.#checks.delete(to);
-        if (failure.reason !== "other-model" || !wasChecked || again.has(to)) return false;
+        if (failure.reason !== "other-model" || !found.has(to) || again.has(to)) return false;
         again.add(to);
         return true;
       },

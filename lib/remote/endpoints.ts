@@ -105,10 +105,7 @@ export class Endpoints {
       endpoint.failures = endpoint.openings = endpoint.openUntil = 0;
     if (outcome !== "neutral") endpoint.isDoubted = outcome === "doubted";
     if (outcome === "wrong") endpoint.wrongUntil = this.#effects.now() + WRONG_MS;
-    if (outcome === "answered") {
-      endpoint.hasAnswered = true;
-      endpoint.wrongUntil = 0;
-    }
+    if (outcome === "answered") endpoint.hasAnswered = true;
     // Requests that were sent before it opened say nothing new.
     if (outcome === "failed" && (isProbe || !endpoint.isHalfOpen)) this.countFailure(endpoint);
     const change = this.#change;

@@ -40,13 +40,9 @@ interface Read {
 export async function exchange(effects: NetworkEffects, request: HttpRequest, bounds: Bounds): Promise<HttpReply> {
   const { signal, timeoutMs } = bounds;
   signal.throwIfAborted();
-  const stop = new AbortController();
+  const { stop, end } = join(signal);
   const startMs = effects.now();
   const read: Read = { bytes: 0 };
-  const follow = (): void => {
-    stop.abort(signal.reason);
-  };
-  signal.addEventListener("abort", follow);
   const cancelTimer = effects.setTimer(() => {
     stop.abort(new Failure(`no complete reply within ${timeoutMs} ms`, { reason: "timeout" }));
   }, timeoutMs);
@@ -54,12 +50,56 @@ export async function exchange(effects: NetworkEffects, request: HttpRequest, bo
     return await send(effects, request, bounds, stop.signal, read);
   } finally {
     cancelTimer();
-    signal.removeEventListener("abort", follow);
+    end();
     // Ends a body that was not read to its end.
     stop.abort();
     const sentBytes = request.body?.byteLength ?? 0;
     effects.onExchange?.({ sentBytes, receivedBytes: read.bytes, ms: effects.now() - startMs });
   }
+}
+
+/**
+ * Returns a controller that is aborted as soon as one of these signals is, until `end`. Node 20 keeps what `AbortSignal.any` adds to
+ * a signal that lives long.
+ */
+export function join(...signals: readonly (AbortSignal | undefined)[]): {
+  readonly stop: AbortController;
+  end(): void;
+} {
+  const stop = new AbortController();
+  const ends = signals.map((signal) => (signal === undefined ? undefined : follow(signal, stop)));
+  return {
+    stop,
+    end: () => {
+      for (const end of ends) end?.();
+    },
+  };
+}
+
+/** Controllers that are aborted with a signal, by its one listener: Node warns of more than ten. */
+interface Followers {
+  readonly all: Set<AbortController>;
+  readonly fire: () => void;
+}
+
+const followersOf = new WeakMap<AbortSignal, Followers>();
+
+/** Aborts `stop` with a signal; returns the function that ends it. */
+function follow(signal: AbortSignal, stop: AbortController): () => void {
+  if (signal.aborted) stop.abort(signal.reason);
+  const own: Followers = followersOf.get(signal) ?? {
+    all: new Set(),
+    fire: () => {
+      for (const each of own.all) each.abort(signal.reason);
+    },
+  };
+  followersOf.set(signal, own);
+  own.all.add(stop);
+  signal.addEventListener("abort", own.fire);
+  return () => {
+    own.all.delete(stop);
+    if (own.all.size === 0) signal.removeEventListener("abort", own.fire);
+  };
 }
 
 async function send(

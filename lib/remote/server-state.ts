@@ -1,9 +1,9 @@
 // State of servers: name and version, and whether they are live and ready. Imported when a client is asked for it.
 import { inTime, untilAborted } from "../core/abort.ts";
-import { checkTime, join } from "./call.ts";
+import { checkTime } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import type { Endpoint } from "./endpoints.ts";
-import { exchange } from "./exchange.ts";
+import { exchange, join } from "./exchange.ts";
 import type { HttpRequest } from "./exchange.ts";
 import { Failure } from "./failure.ts";
 import type { CallOptions } from "./index.ts";
@@ -45,11 +45,12 @@ export async function askHealth(
   const limitMs = checkTime("timeoutMs", timeoutMs ?? bounds.attemptTimeoutMs);
   const { stop, end } = join(own, closed);
   const { signal } = stop;
+  const endMs = effects.now() + limitMs;
   const ask = async (endpoint: Endpoint, path: string): Promise<boolean> => {
     try {
       const request = await untilAborted(inTime(get(endpoint, path), limitMs, effects.setTimer), signal);
       if (request === null) return false;
-      await exchange(effects, request, { ...bounds, signal, timeoutMs: limitMs });
+      await exchange(effects, request, { ...bounds, signal, timeoutMs: Math.max(1, endMs - effects.now()) });
       return true;
     } catch (error) {
       if (error instanceof Failure) return false;

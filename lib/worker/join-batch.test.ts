@@ -178,6 +178,19 @@ describe("an item that fails", () => {
     });
   });
 
+  test("fails the batch where a server is full: requests one by one would be more", async () => {
+    let runs = 0;
+    const full: Backend = {
+      ...createReferenceBackend(),
+      run: () => {
+        runs += 1;
+        return Promise.reject(new SelvedgeError("remote-failed", "status 429", { reason: "busy", status: 429 }));
+      },
+    };
+    await expect(runBatch(full, 1, model(), items)).rejects.toMatchObject({ details: { reason: "busy" } });
+    expect(runs).toBe(1);
+  });
+
   test("alone rejects with its own error", async () => {
     await expect(runBatch(failing("internal"), 1, model(), [items[1]!])).rejects.toMatchObject({ code: "internal" });
   });

@@ -208,8 +208,11 @@ function isSameOutcome(outcome: Outcome | undefined, outputs: Record<string, Ten
   });
 }
 
+/** Whether each item alone would fail alike: the lane is down, or its server is full. */
 function isLaneFailure(error: unknown): boolean {
-  return isSelvedgeError(error) && (error.details["isLaneDown"] === true || LANE_FAILED.has(error.code));
+  if (!isSelvedgeError(error)) return false;
+  const { isLaneDown, reason } = error.details;
+  return isLaneDown === true || reason === "busy" || LANE_FAILED.has(error.code);
 }
 
 function isDrawn(parts: Parts): boolean {
