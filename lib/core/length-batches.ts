@@ -11,11 +11,11 @@ const CHARACTERS_MIN = 512;
 /**
  * Returns the indices of the texts by batch, the longest texts first.
  * @param rowsMax - the most rows of a batch, default 32
- * @param parts - number of batches of long texts at least, so that all lanes have work; default any
+ * @param parts - number of batches of long texts at least, so that each lane has one; default 1
  */
-export function batchesOf(texts: readonly string[], rowsMax: number = ROWS_MAX, parts = 0): number[][] {
+export function batchesOf(texts: readonly string[], rowsMax: number = ROWS_MAX, parts = 1): number[][] {
   const all = texts.reduce((sum, x) => sum + x.length, 0);
-  const charactersMax = parts === 0 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_MIN, all / parts));
+  const charactersMax = parts <= 1 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_MIN, all / parts));
   const lengthOf = (i: number): number => (texts[i] ?? "").length;
   const order = texts.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a));
   const batches: number[][] = [];

@@ -99,7 +99,8 @@ export async function embedTexts(
     );
   const vectors: Vectors[Precision][] = [];
   const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
-  const waiting = batchesOf(texts, isShared ? undefined : 1, inFlight).values();
+  // Two for each lane are under way.
+  const waiting = batchesOf(texts, isShared ? undefined : 1, inFlight / 2).values();
   const stop = new AbortController();
   const signal = eitherOf(options.signal, stop.signal);
   const beganMs = now();
