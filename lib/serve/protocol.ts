@@ -92,7 +92,9 @@ function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [strin
   const isFloat = typeof datatype === "string" && datatype.startsWith("FP");
   const values =
     isFloat && Array.isArray(data)
-      ? flatOf(`input "${port?.name}"`, data, Array.isArray(shape) ? shape : []).map(numberOf)
+      ? flatOf(`input ${JSON.stringify(entry["name"])?.slice(0, 100)}`, data, Array.isArray(shape) ? shape : []).map(
+          numberOf,
+        )
       : data;
   const { name, tensor } = decodeTensor({ ...entry, ...(data !== undefined && { data: values }) }, rest, "input");
   if (tensor.dtype === "bool" && tensor.data.some((x) => x > 1))

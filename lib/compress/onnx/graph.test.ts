@@ -96,4 +96,7 @@ test("a new name is none of the graphs below either, where it would shadow a val
   expect(graph.freshName("z")).toBe("z_1");
   expect(graph.freshName("k")).toBe("k_1");
   expect(graph.freshName("w")).toBe("w");
+  const [, inner] = graph.all();
+  inner?.addInitializer(value("w"));
+  expect(graph.freshName("w")).toBe("w_1");
 });

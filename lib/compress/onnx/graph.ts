@@ -143,6 +143,7 @@ export class Graph {
       this.#index.initializers.set(tensor.name, tensor);
       this.#index.names.add(tensor.name);
     }
+    this.#addAbove([tensor.name]);
     return tensor.name;
   }
 
@@ -150,6 +151,7 @@ export class Graph {
   insertBefore(place: NodeProto, spec: NodeSpec): NodeProto {
     const node = makeNode(spec);
     this.proto.node.splice(this.proto.node.indexOf(place), 0, node);
+    this.#addAbove(node.output);
     this.changed();
     return node;
   }
@@ -158,6 +160,7 @@ export class Graph {
   insertAfter(place: NodeProto, spec: NodeSpec): NodeProto {
     const node = makeNode(spec);
     this.proto.node.splice(this.proto.node.indexOf(place) + 1, 0, node);
+    this.#addAbove(node.output);
     this.changed();
     return node;
   }
@@ -177,6 +180,12 @@ export class Graph {
   /** Invalidates the index; must be called after a change made directly on the protos. */
   changed(): void {
     this.#index = null;
+  }
+
+  /** Adds new names to the indices of the graphs around this one. */
+  #addAbove(names: readonly string[]): void {
+    for (let graph = this.parent; graph !== null; graph = graph.parent)
+      for (const name of names) graph.#index?.below.add(name);
   }
 
   #indexed(): Index {

@@ -49,8 +49,14 @@ export function* syntheticSizes(
   inputs: readonly BundleInput[],
   hints: Hints,
 ): Generator<Readonly<Record<string, readonly number[]>>> {
-  for (const { dims } of guesses(inputs, hints))
+  const known = new Set<string>();
+  for (const { dims } of guesses(inputs, hints)) {
+    // Guesses that differ in the bound of integers alone have the same sizes.
+    const key = JSON.stringify(dims);
+    if (known.has(key)) continue;
+    known.add(key);
     yield Object.fromEntries(inputs.map(({ name }, i) => [name, dims[i] ?? []]));
+  }
 }
 
 /** Iterates over guesses, the likeliest first: each makes as many feeds as it is asked for. */

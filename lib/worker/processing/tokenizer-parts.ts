@@ -190,7 +190,7 @@ function joined(found: readonly Piece[], isSame: (piece: Piece, before: Piece) =
   return parts;
 }
 
-/** Has added tokens that are words of their own cut no longer word. */
+/** Has added tokens that are words of their own cut no longer word. One beside another added token is still one. */
 function useSingleWords(tokenizer: Tokenizer): void {
   const normalizer = tokenizer.normalizer as unknown as ((text: string) => string) | null;
   const added = Array.from(tokenizer.get_added_tokens_decoder().values());
@@ -204,9 +204,10 @@ function useSingleWords(tokenizer: Tokenizer): void {
     const split = (text: string): string[] => {
       let end = 0;
       const found = own(text).map((section): Piece => {
-        const before = text.slice(0, end);
+        const before = text.slice(Math.max(0, end - 2), end);
         end += section.length;
-        const isInWord = words.has(section) && (WORD_END.test(before) || WORD_START.test(text.slice(end)));
+        const after = text.slice(end, end + 2);
+        const isInWord = words.has(section) && (WORD_END.test(before) || WORD_START.test(after));
         return { text: section, isMatch: tokens.has(section) && !isInWord };
       });
       return joined(found, (x, before) => !x.isMatch && !before.isMatch);
