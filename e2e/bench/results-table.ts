@@ -204,8 +204,11 @@ function lineOf(line: Line, rows: ReadonlyMap<string, Row>): string {
       isFault || value === undefined || peer === undefined ? "" : `, ratio ${short(value.value / peer.value)}`;
     return text(line.subject, browser) + ratio;
   });
-  const newest = row(line.subject, "chromium") ?? row(line.subject, "firefox");
-  const facts = [`n = ${newest?.n ?? 0}`, `\`bench -- ${line.scenario}\``, newest?.date.slice(0, 10) ?? "not run"];
+  const newest = BROWSERS.flatMap((browser) => row(line.subject, browser) ?? []);
+  // One for both browsers where they have the same.
+  const each = (fact: (row: Row) => string): string => [...new Set(newest.map(fact))].join(" and ");
+  const [n, day] = [each((x) => String(x.n)), each((x) => x.date.slice(0, 10))];
+  const facts = [`n = ${n || 0}`, `\`bench -- ${line.scenario}\``, day || "not run"];
   return `| ${[`${line.title} (${facts.join("; ")})`, beside.join("; "), ...own].join(" | ")} |`;
 }
 

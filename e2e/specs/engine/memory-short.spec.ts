@@ -165,7 +165,10 @@ test("a tab counts what another one holds, also once the worker that fetched it 
 });
 
 test("a variant that can't fit is refused before a byte of its weights is fetched", async ({ page }) => {
-  const asked = await serve(page, { memoryBytes: { wasm: 5e9, webgpu: 5e9 } });
+  const asked = await serve(page, {
+    memoryBytes: { wasm: 5e9, webgpu: 5e9 },
+    activationBytes: { wasm: 1e8, webgpu: 1e8 },
+  });
   const result = await page.evaluate(async () => {
     const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
     const engine = await createEngine({ backends: ["wasm"], workers: 1 });
@@ -179,7 +182,7 @@ test("a variant that can't fit is refused before a byte of its weights is fetche
   expect(asked).toEqual([]);
   expect(result.cost).toMatchObject({ state: "downloadable", variants: ["int8"], fits: "yes" });
   expect(result.cost.memoryBytes).toBeGreaterThan(ROWS * COLUMNS);
-  expect(result.unfit).toMatchObject({ state: "unavailable", fits: "no", memoryBytes: 5e9 });
+  expect(result.unfit).toMatchObject({ state: "unavailable", fits: "no", memoryBytes: 5.1e9 });
   expect(result.refusal).toMatchObject({ code: "does-not-fit", details: { reason: "wasm-limit", fitting: "int8" } });
-  expect(result.refusal?.text).toContain("f32 on wasm: about 5 GB at its peak; WebAssembly memory ends at");
+  expect(result.refusal?.text).toContain("f32 on wasm: about 5.1 GB at its peak; WebAssembly memory ends at");
 });
