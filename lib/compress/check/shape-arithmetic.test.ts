@@ -64,7 +64,7 @@ test.each([
   const [form] = formsFor(["webgpu"], ["f32"]);
   const [check] = await checker.check({ form: form!, ...written, expected: outputs }, ["webgpu"]);
   await checker.close();
-  expect(check?.verdict).toBe("passed");
+  expect(check?.verdict, check?.why).toBe("passed");
   expect(check?.assignment?.cpu).toBe(cpu);
   expect(check?.assignment?.shape).toBeGreaterThan(0);
 });

@@ -3,6 +3,7 @@ import { floatTensor } from "../onnx/tensor-proto.ts";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { runInChildProcess } from "./child-process.ts";
 import type { Feed } from "./feeds.ts";
+import type { ProfileEvent } from "./placement-cost.ts";
 import { costFromLog, costOf, estimateMs, fixFor, whyTooCostly } from "./placement-cost.ts";
 
 /** A product, Det, which has no kernel on WebGPU, and another product. */
@@ -33,6 +34,17 @@ test("waits, copied bytes and time on the CPU come from a profile of the run", {
   expect(cost.bytes).toBeLessThan(SIZE * SIZE * 4 * 2 + 1000);
   expect(cost.cpuMs).toBeGreaterThan(0);
   expect(costFromLog(run.log.split("\n")).waits).toBe(1);
+});
+
+test("the time of an operator is its shortest in the runs of a profile", () => {
+  const run = { cat: "Session", name: "model_run" };
+  const det = (dur: number): ProfileEvent => ({
+    ...{ cat: "Node", name: "det_kernel_time", dur },
+    args: { provider: "CPUExecutionProvider", op_name: "Det" },
+  });
+  // Twice in each run, as in a loop; interrupted once.
+  const cost = costOf([run, det(40_000), det(300), run, det(200), det(250)]);
+  expect(cost.cpuMs).toBeCloseTo(0.4);
 });
 
 test("bytes that were not measured are not stated", () => {
