@@ -59,8 +59,8 @@ export async function exchange(effects: NetworkEffects, request: HttpRequest, bo
 }
 
 /**
- * Returns a controller that is aborted as soon as one of these signals is, until `end`. Node 20 keeps what `AbortSignal.any` adds to
- * a signal that lives long.
+ * Returns a controller that is aborted as soon as one of these signals is, until `end`. Node 20 keeps what
+ * `AbortSignal.any` adds to a signal that lives long.
  */
 export function join(...signals: readonly (AbortSignal | undefined)[]): {
   readonly stop: AbortController;

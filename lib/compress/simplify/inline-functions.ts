@@ -124,7 +124,10 @@ class Inlining {
   }
 }
 
-/** Names the nodes of a body, and those of graphs in it, after the call, and drops stated types, which may be another call's. */
+/**
+ * Names the nodes of a body, and those of graphs in it, after the call, and drops stated types, which may be another
+ * call's.
+ */
 function nameNodes(graph: GraphProto, stem: string): void {
   graph.valueInfo = [];
   for (const node of graph.node) {
