@@ -64,7 +64,7 @@ test("the wasm build has no WebGPU and says so", async ({ page }) => {
 test("threads start under a policy that enforces Trusted Types", async ({ page }) => {
   const policy = "script-src 'self' 'wasm-unsafe-eval'; require-trusted-types-for 'script'; trusted-types selvedge";
   await page.route("**/*", async (route) => {
-    const response = await route.fetch();
+    const response = await route.fetch({ maxRetries: 3 });
     await route.fulfill({ response, headers: { ...response.headers(), "content-security-policy": policy } });
   });
   await page.reload();

@@ -175,7 +175,7 @@ async function countDeviceBytes(page: Page): Promise<void> {
     };
   }\n`;
   await page.route("**/worker-jspi.js", async (route) => {
-    const response = await route.fetch();
+    const response = await route.fetch({ maxRetries: 3 });
     await route.fulfill({ response, body: count + (await response.text()) });
   });
 }

@@ -30,6 +30,8 @@ test.afterAll(() => {
 interface Outcome {
   readonly edited: number;
   readonly answered: number;
+  /** Number of requests in the largest batch that answered. */
+  readonly largest: number;
   /** Code of an error; null for none. */
   readonly code: string | null;
   /** The largest error of an answer, as a share of the largest value of the right one. */
@@ -58,17 +60,22 @@ async function ask(page: Page, source: string | { repo: string; host: string }, 
         const data = Float32Array.from({ length: 784 }, (__, j) => Math.sin(i + j));
         return { image: { dtype: "float32", dims: [1, 1, 28, 28], data } };
       });
+      const outcome = { answered: 0, largest: 0, code: null as string | null, error: 0 };
       const answers = async (model: Selvedge.Model): Promise<readonly Float32Array[]> => {
         if (way === "embed") return model.embed(texts);
         const found: Float32Array[] = [];
-        for await (const answer of model.map(inputs))
-          if ("outputs" in answer) found.push(Object.values(answer.outputs)[0]?.data as Float32Array);
+        for await (const answer of model.map(inputs)) {
+          if (!("outputs" in answer)) continue;
+          found.push(Object.values(answer.outputs)[0]?.data as Float32Array);
+          if (model.backend === "webgpu") outcome.largest = Math.max(outcome.largest, answer.info.batchSize);
+        }
         return found;
       };
-      const outcome = { answered: 0, code: null as string | null, error: 0 };
       try {
         const model = await engine.load(source, { backend: "webgpu", ...variant });
-        const found = await answers(model);
+        let found = await answers(model);
+        // The scheduler may find in the first runs on a busy machine that a batch gains nothing: ask until there is one.
+        for (let i = 0; i < 20 && way === "map of tensors" && outcome.largest < 2; i += 1) found = await answers(model);
         const right = await answers(known);
         outcome.answered = found.length;
         for (const [i, wanted] of right.entries()) {
@@ -99,9 +106,10 @@ const WAYS: readonly (readonly [what: string, way: Way, source: () => Parameters
 for (const [what, way, source] of WAYS) {
   test(`an honest GPU answers ${way} of ${what} (golden ways)`, async ({ page }) => {
     await makeLiar(page, null);
-    const { code, answered, error } = await ask(page, source(), way);
+    const { code, answered, largest, error } = await ask(page, source(), way);
     expect([code, answered]).toEqual([null, way === "embed" ? 40 : 24]);
     expect(error).toBeLessThan(1e-3);
+    if (way === "map of tensors") expect(largest).toBeGreaterThan(1);
   });
 
   test(`${way} of ${what} has no answer of a GPU that is wrong for several rows (golden ways)`, async ({

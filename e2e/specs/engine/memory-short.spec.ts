@@ -71,7 +71,7 @@ async function serve(page: Page, more?: Partial<PackVariant>): Promise<string[]>
 
 test("where memory ends during a load, a smaller variant answers in a new worker", async ({ page }) => {
   await page.route("**/worker-{jspi,wasm}.js", async (route) => {
-    const response = await route.fetch();
+    const response = await route.fetch({ maxRetries: 3 });
     await route.fulfill({ response, body: CAP + (await response.text()) });
   });
   await serve(page);
@@ -106,7 +106,7 @@ test("a device of little memory holds under the same cap what others do not, wit
     Object.defineProperty(Navigator.prototype, "deviceMemory", { configurable: true, get: () => 1 });
   });
   await page.route("**/worker-{jspi,wasm}.js", async (route) => {
-    const response = await route.fetch();
+    const response = await route.fetch({ maxRetries: 3 });
     await route.fulfill({ response, body: CAP + (await response.text()) });
   });
   await serve(page);

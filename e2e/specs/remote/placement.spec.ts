@@ -152,7 +152,7 @@ test("with auto a server answers while the weights are held back, and this devic
   let isHeld = true;
   await page.context().route(/chunks/, async (route) => {
     // Goldens and labels are small.
-    const response = await route.fetch();
+    const response = await route.fetch({ maxRetries: 3 });
     if (isHeld && (await response.body()).length > 50_000) await held;
     await route.fulfill({ response });
   });
