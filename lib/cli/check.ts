@@ -1,6 +1,7 @@
 // `selvedge check`.
 import type { Command } from "commander";
 import { describe } from "../compress/bundle/describe.ts";
+import { describePorts } from "../compress/bundle/inspect.ts";
 import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
 import type { BrowserName } from "../compress/check/browser.ts";
 import { checkGolden } from "../compress/check/check-golden.ts";
@@ -14,6 +15,7 @@ import { randomOutputs } from "../compress/onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
+import { answerTwoRows, withRows } from "../compress/run/two-rows.ts";
 import type { Run } from "./cli.ts";
 import { browserOption, feedsFor, limitOption, samplesOption, shapeOption, targetsOption } from "./options.ts";
 import { print } from "./terminal.ts";
@@ -101,12 +103,14 @@ async function checkModel(path: string, values: Values, scratch: Scratch): Promi
   const model = readModelFile(path);
   const feeds = await feedsFor(path, model, values);
   const written = await writeModel(model, scratch);
-  const expected = await runAll(written.source, feeds);
+  const { inputs } = await describePorts(model);
+  const rows = await answerTwoRows(written.source, inputs, feeds);
+  const expected = withRows(await runAll(written.source, feeds), rows?.reference);
   const form = { id: "f32", needs: [] } as const;
   const { browser, targets = TARGETS } = values;
   const checker = new Checker(
     written.source,
-    feeds,
+    withRows(feeds, rows?.feed),
     browser && { browser, model: await describe(model, path, values.bundle) },
   );
   const checks = await checker.check({ form, ...written, expected }, targets);

@@ -19,7 +19,9 @@ import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
 import type { Raised } from "./raise-weights.ts";
+import { withRows } from "./run/two-rows.ts";
 import { TimeLeft } from "./time-left.ts";
+import type { Part } from "./time-left.ts";
 import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
 import type { Job } from "./simplify-source.ts";
@@ -53,17 +55,19 @@ export interface Given extends MakeOptions {
 
 /** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
 export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
-  const { simple, description, checked, feeds, options, out, onProgress } = job;
+  const { simple, description, checked, rows, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
-  const checker = new Checker(simple.source, checked, browser && { browser, model: description });
-  const context: EvaluateContext = { ...job, checker, signal };
+  const checker = new Checker(simple.source, withRows(checked, rows?.feed), browser && { browser, model: description });
+  const checkedOn = ({ targets }: Form): Form["targets"] => targets.filter((x) => job.targets.includes(x));
+  const clock = new TimeLeft(forms.map((x) => ({ id: x.id, targets: checkedOn(x) })));
+  const mark = (part: Part): void => clock.mark(part);
+  const context: EvaluateContext = { ...job, checker, signal, mark };
   const sensitivity = new Sensitivity(simple.model, feeds, signal);
   const results: FormResult[] = [];
   await out.create();
-  const clock = new TimeLeft(forms.map((x) => x.id));
   const make = async (form: Form, work: () => Promise<Evaluated | null>): Promise<void> => {
     const started = performance.now();
-    clock.started();
+    clock.started(form.id);
     try {
       const evaluated = await work();
       if (evaluated === null) return;
@@ -74,7 +78,7 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
       if (!job.isStopped())
         results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });
     } finally {
-      clock.done(form.id);
+      clock.done();
     }
   };
   for (const [i, form] of forms.entries()) {
@@ -104,6 +108,7 @@ async function makeWithinBudget(
   clock: TimeLeft,
 ): Promise<Evaluated | null> {
   const first = await withForm(form, job, {}, async (made) => {
+    clock.mark("make");
     const why = whyNoInt4(form, weightWidths(made.model));
     if (why !== null && job.options.forms?.includes(form.id) === true) throw new Error(why);
     if (why !== null) {

@@ -29,6 +29,8 @@ import { resolveShapes } from "./run/shape-option.ts";
 import { selectSamples } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
+import { answerTwoRows } from "./run/two-rows.ts";
+import type { TwoRows } from "./run/two-rows.ts";
 import { useOf, useOfWhole } from "./run/use-metrics.ts";
 import { CHECK_FEEDS } from "./check/check.ts";
 
@@ -68,6 +70,8 @@ export interface Source {
   readonly fitted: Samples;
   /** The first held-out samples, on which backends are compared. */
   readonly checked: readonly Feed[];
+  /** Two of them as one batch, with the model's outputs; null where it takes one row alone. */
+  readonly rows: TwoRows | null;
   /** Notes for the report; every step adds its own. */
   readonly notes: string[];
   /** Holds large models until the compression ends. */
@@ -146,10 +150,12 @@ async function readOpened(
   const fitted = selectSamples(samples, split.fitted, split.isFitted);
   const feeds = await firstFeeds(fitted, CALIBRATION);
   const checked = await firstFeeds(selectSamples(samples, split.scored, split.isScored), CHECK_FEEDS);
-  const outputs = withObservedDims(described.outputs, model, await references.first(), notes);
+  const rows = await answerTwoRows(runnable, described.inputs, checked);
+  const alone = withObservedDims(described.outputs, model, await references.first(), notes);
+  const outputs = withObservedDims(alone, model, rows?.reference, notes, true);
   return {
     ...{ path: runnable, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
-    ...{ feeds, fitted, checked, split, referenceScore, referenceTally, notes, scratch, isStopped, onProgress },
+    ...{ feeds, fitted, checked, rows, split, referenceScore, referenceTally, notes, scratch, isStopped, onProgress },
     description: withTypical({ ...described, outputs }, feeds[0]),
   };
 }

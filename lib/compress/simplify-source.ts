@@ -4,11 +4,13 @@ import { withBatchAxis } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import { writeModel } from "./onnx/written-model.ts";
+import type { OnnxModel } from "./onnx/model.ts";
 import type { ModelSource, WrittenModel } from "./onnx/written-model.ts";
 import type { Source } from "./read-source.ts";
 import type { Feed } from "./run/feeds.ts";
-import { sqnr } from "./run/metric.ts";
+import { EXACT_DB, sqnr } from "./run/metric.ts";
 import { openModel, runAll } from "./run/session.ts";
+import { withRows } from "./run/two-rows.ts";
 import { dropInitializerInputs } from "./simplify/drop-initializer-inputs.ts";
 import { legalize } from "./simplify/legalize.ts";
 import { foldKnown } from "./simplify/fold-known-dims.ts";
@@ -38,31 +40,60 @@ export async function simplifySource(source: Source): Promise<Job> {
   };
 }
 
-async function simplified({ path, model: original, targets, feeds, notes, scratch }: Source): Promise<WrittenModel> {
-  try {
-    const model = original.copy().transform(dropInitializerInputs(), simplify());
-    const isForGpu = targets.some((x) => x !== "wasm");
-    const rewritten: string[] = [];
-    if (isForGpu) model.transform(splitLogSoftmax(), legalize(rewritten));
-    await foldKnown(model);
-    if (isForGpu) model.transform(narrowIds());
-    const written = await writeModel(model, scratch);
-    const few = feeds.slice(0, 4);
-    const [was, now] = [await runAll(path, few), await runAll(written.source, few)];
-    const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
-    if (few.length === 0 || ratio >= SIMPLIFIED_DB) {
-      notes.push(...rewritten);
-      return written;
+async function simplified(source: Source): Promise<WrittenModel> {
+  const { model: original, notes, scratch } = source;
+  let why = "";
+  for (const isRecordKept of [true, false]) {
+    const model = original.copy();
+    // Exporters record shapes of inner values, and who opens the batch of a finished model leaves those of one row in it.
+    if (!isRecordKept && !dropRecordedShapes(model)) break;
+    try {
+      const { written, rewritten, ratio } = await simplifyCopy(model, source);
+      if (ratio >= SIMPLIFIED_DB) {
+        notes.push(...rewritten);
+        if (!isRecordKept)
+          notes.push("The model records shapes of inner values that do not hold in every run: they were left out.");
+        return written;
+      }
+      why = `Simplifying changed the outputs (${ratio.toFixed(1)} dB)`;
+    } catch (error) {
+      rethrowDiskFull(error);
+      why = `The model could not be simplified (${error instanceof Error ? error.message : String(error)})`;
     }
-    notes.push(
-      `Simplifying changed the outputs (${ratio.toFixed(1)} dB), so the forms are made from the original model.`,
-    );
-  } catch (error) {
-    rethrowDiskFull(error);
-    const reason = error instanceof Error ? error.message : String(error);
-    notes.push(`The model could not be simplified (${reason}), so the forms are made from the original model.`);
   }
+  notes.push(`${why}, so the forms are made from the original model.`);
   return writeModel(original, scratch);
+}
+
+/** Removes the recorded shapes of inner values; returns whether there were any. */
+function dropRecordedShapes({ graph }: OnnxModel): boolean {
+  let isDropped = false;
+  for (const { proto } of graph.all()) {
+    isDropped ||= proto.valueInfo.length > 0;
+    proto.valueInfo = [];
+  }
+  graph.changed();
+  return isDropped;
+}
+
+/** Simplifies a model in place; its outputs equal the source's where the ratio is high, or where there are no samples. */
+async function simplifyCopy(
+  model: OnnxModel,
+  { path, targets, feeds, rows, scratch }: Source,
+): Promise<{ written: WrittenModel; rewritten: readonly string[]; ratio: number }> {
+  model.transform(dropInitializerInputs(), simplify());
+  const isForGpu = targets.some((x) => x !== "wasm");
+  const rewritten: string[] = [];
+  if (isForGpu) model.transform(splitLogSoftmax(), legalize(rewritten));
+  await foldKnown(model);
+  if (isForGpu) model.transform(narrowIds());
+  const written = await writeModel(model, scratch);
+  const few = feeds.slice(0, 4);
+  if (few.length === 0) return { written, rewritten, ratio: EXACT_DB };
+  const was = withRows(await runAll(path, few), rows?.reference);
+  const now = await runAll(written.source, withRows(few, rows?.feed));
+  const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
+  return { written, rewritten, ratio };
 }
 
 async function batchable(described: Description, source: ModelSource, feeds: readonly Feed[]): Promise<Description> {

@@ -4,7 +4,6 @@ import { basename, dirname } from "node:path";
 import type { Bundle } from "../../core/bundle.ts";
 import { parseBundle } from "../../core/bundle-schema.ts";
 import { isName, NAME_MAX } from "../../core/bundle-shape.ts";
-import type { Tensor } from "../../core/tensor.ts";
 import { countOf } from "../run/feeds.ts";
 import type { Feed } from "../run/feeds.ts";
 import { describePorts } from "./inspect.ts";
@@ -14,6 +13,7 @@ import { randomOutputs } from "../onnx/random-outputs.ts";
 import type { PackFile } from "./pack.ts";
 import { readBundleFile } from "./read-bundle.ts";
 import type { LoadedModel } from "../run/session.ts";
+import { joinTensors } from "../run/two-rows.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 
 /** The description of a model in its bundle. */
@@ -114,13 +114,8 @@ export async function withBatchAxis(
 }
 
 function joined(first: Feed, second: Feed): Feed {
-  return Object.fromEntries(
-    Object.entries(first).map(([name, { dtype, dims, data }]) => {
-      const values = [...(data as Iterable<unknown>), ...((second[name]?.data ?? []) as Iterable<unknown>)];
-      const make = data.constructor as unknown as { from(x: readonly unknown[]): Tensor["data"] };
-      return [name, { dtype, dims: [2 * (dims[0] ?? 1), ...dims.slice(1)], data: make.from(values) } as Tensor];
-    }),
-  );
+  const both = Object.entries(first).map(([name, x]) => [name, joinTensors(x, second[name] ?? x, 0)] as const);
+  return Object.fromEntries(both);
 }
 
 function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs]): boolean {

@@ -195,7 +195,7 @@ export function sqnrTally(): ReturnType<typeof sumTally<Pick<Measured, "outputs"
     ({ outputs, reference }) =>
       Object.entries(reference).flatMap(([name, was]) => {
         const now = outputs[name];
-        return now?.data.length === was.data.length
+        return now?.data.length === was.data.length && now.dims.join() === was.dims.join()
           ? [...errorOf(was.data, now.data), ...differencesOf(was.data, now.data), 1]
           : [0, Number.NaN, Infinity, was.data.length, 0, 1];
       }),

@@ -21,3 +21,12 @@ test("a declared size of an output that a run contradicts is opened, in the desc
   expect(dims).toEqual(["batch", 6n, undefined, undefined]);
   expect(withObservedDims([output], model, undefined, notes)).toEqual([output]);
 });
+
+test("an output that is declared with one row, and returns two, has a batch axis", () => {
+  const nodes = [{ opType: "Relu", input: ["x"], output: ["y"] }];
+  const dims = { inputs: { x: ["batch", 6] }, outputDims: { y: [1, 6] } };
+  const model = smallModel({ opset: 13, outputs: ["y"], nodes, ...dims });
+  const output = { name: "y", dtype: "float32", dims: [1, 6], batchAxis: null } as const;
+  const [now] = withObservedDims([output], model, { y: { dims: [2, 6], data: [] } }, [], true);
+  expect(now).toMatchObject({ dims: ["y_0", 6], batchAxis: 0 });
+});

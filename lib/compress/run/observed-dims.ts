@@ -6,6 +6,7 @@ import type { Outputs } from "./metric.ts";
 
 /**
  * Opens the dims of outputs that a run contradicts, in the description and in the model.
+ * @param isBatch - whether the run was one of several rows, so that a wrong first dim is the batch. Default false
  * @returns the corrected outputs; `notes` gets a sentence for each
  */
 export function withObservedDims(
@@ -13,6 +14,7 @@ export function withObservedDims(
   model: OnnxModel,
   observed: Outputs | undefined,
   notes: string[],
+  isBatch = false,
 ): readonly BundleOutput[] {
   return outputs.map((output) => {
     const { name, dims } = output;
@@ -25,7 +27,7 @@ export function withObservedDims(
     );
     openDims(model, name, wrong);
     const open = dims.map((dim, i) => (wrong.includes(i) ? `${name}_${i}` : dim));
-    return { ...output, dims: open, ...(wrong.includes(0) && { batchAxis: null }) };
+    return { ...output, dims: open, ...(wrong.includes(0) && { batchAxis: isBatch ? 0 : null }) };
   });
 }
 

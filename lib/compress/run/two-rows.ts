@@ -1,0 +1,117 @@
+// A batch of two samples, on which the source, its simplified graph and every form are compared besides single samples.
+// Some faults show for several rows alone: a size of 1 that became a constant, the wrong axis, the first row for all.
+import type { BundleInput } from "../../core/bundle.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import type { ModelSource } from "../onnx/written-model.ts";
+import { countOf } from "./feeds.ts";
+import type { Feed } from "./feeds.ts";
+import { sqnr } from "./metric.ts";
+import type { Outputs } from "./metric.ts";
+import type { Answered } from "./references.ts";
+import { openModel } from "./session.ts";
+
+/** Two rows with the source's outputs, and the samples that they are made of. */
+export interface TwoRows extends Answered {
+  /** Positions among the samples given; one alone where its own values, reversed, are the second row. */
+  readonly of: readonly number[];
+}
+
+/** Ratio above which outputs are equal up to rounding. */
+const EXACT_DB = 60;
+/** Loss of signal-to-noise ratio in a batch that says nothing: other rows may set another range. */
+const SLACK_DB = 10;
+
+/**
+ * Joins two of the samples to a batch and runs the source on it; null where it takes one row alone.
+ * @param source - of the model as read
+ */
+export async function answerTwoRows(
+  source: ModelSource,
+  inputs: readonly BundleInput[],
+  samples: readonly Feed[],
+): Promise<TwoRows | null> {
+  const made = twoRows(inputs, samples);
+  if (made === null) return null;
+  const model = await openModel(source, "cpu");
+  try {
+    return { ...made, reference: await model.run(made.feed) };
+  } catch {
+    return null;
+  } finally {
+    await model.release();
+  }
+}
+
+/** Joins the first two samples of equal dims, or one and its values in reverse order; null where no input has a batch axis. */
+export function twoRows(inputs: readonly BundleInput[], samples: readonly Feed[]): Omit<TwoRows, "reference"> | null {
+  const [first] = samples;
+  if (first === undefined) return null;
+  const axes = batchAxes(inputs);
+  if (axes.size === 0) return null;
+  const dimsOf = (x: Feed): string => JSON.stringify(inputs.map(({ name }) => x[name]?.dims));
+  const pairs = samples.flatMap((x, i) => {
+    const j = samples.findIndex((y, at) => at > i && dimsOf(y) === dimsOf(x));
+    return j === -1 ? [] : [[i, j]];
+  });
+  const [i = 0, j] = pairs[0] ?? [];
+  const one = samples[i] ?? first;
+  const other = j === undefined ? reversed(one) : (samples[j] ?? one);
+  const feed = Object.entries(one).map(([name, tensor]): [string, Tensor] => {
+    const axis = axes.get(name);
+    return [name, axis === undefined ? tensor : joinTensors(tensor, other[name] ?? tensor, axis)];
+  });
+  return { feed: Object.fromEntries(feed), of: j === undefined ? [i] : [i, j] };
+}
+
+/** Returns the axis that counts rows of each input that has one: that of the first open first dim, by its name. */
+function batchAxes(inputs: readonly BundleInput[]): ReadonlyMap<string, number> {
+  const batch = inputs.map(({ dims }) => dims[0]).find((x) => typeof x === "string");
+  const axes = new Map<string, number>();
+  for (const { name, dims } of inputs) {
+    // A dim without a name has one of its own, made of the input's.
+    const axis = dims.indexOf(batch ?? "");
+    if (axis >= 0) axes.set(name, axis);
+    else if (batch !== undefined && dims[0] === `${name}_0`) axes.set(name, 0);
+  }
+  return axes;
+}
+
+/** Joins two tensors of one type along an axis; the other dims are equal. */
+export function joinTensors(a: Tensor, b: Tensor, axis: number): Tensor {
+  const chunks = [a, b].map((x) => ({ data: x.data, size: countOf(x.dims.slice(axis)) }));
+  const values: unknown[] = [];
+  for (let at = 0; at < countOf(a.dims.slice(0, axis)); at++)
+    for (const { data, size } of chunks) for (let i = at * size; i < (at + 1) * size; i++) values.push(data[i]);
+  const dims = a.dims.map((x, i) => (i === axis ? x + (b.dims[axis] ?? 0) : x));
+  return { ...a, dims, data: likeOf(a, values) } as Tensor;
+}
+
+function reversed(feed: Feed): Feed {
+  const turned = (x: Tensor): Tensor => ({ ...x, data: likeOf(x, Array.from<unknown>(x.data).reverse()) }) as Tensor;
+  return Object.fromEntries(Object.entries(feed).map(([name, x]) => [name, turned(x)]));
+}
+
+/** Returns values as a list of a tensor's type. */
+function likeOf({ data }: Tensor, values: readonly unknown[]): Tensor["data"] {
+  return (data.constructor as unknown as { from(x: readonly unknown[]): Tensor["data"] }).from(values);
+}
+
+/**
+ * Returns the signal-to-noise ratio of two rows in dB where it is far below that of the same samples one by one; null
+ * where it is not. Whole numbers, as classes, are no measure of noise: of those the dims count alone.
+ */
+export function lossInRows(outputs: Outputs, { reference }: Answered, aloneDb: number): number | null {
+  const isWhole = (name: string): boolean => Array.from(reference[name]?.data ?? []).every(Number.isInteger);
+  const names = Object.keys(reference).filter(
+    (name) => !isWhole(name) || outputs[name]?.data.length !== reference[name]?.data.length,
+  );
+  if (names.length === 0) return null;
+  const only = (x: Outputs): Outputs => Object.fromEntries(names.flatMap((name) => (x[name] ? [[name, x[name]]] : [])));
+  const db = sqnr([{ outputs: only(outputs), reference: only(reference) }]);
+  return db < Math.min(EXACT_DB, aloneDb) - SLACK_DB ? db : null;
+}
+
+/** Inserts what belongs to two rows behind what belongs to the first sample: backends are compared on few. */
+export function withRows<T>(singles: readonly T[], rows: T | undefined): T[] {
+  return rows === undefined ? [...singles] : [...singles.slice(0, 1), rows, ...singles.slice(1)];
+}
