@@ -132,3 +132,23 @@ test("a float model that looks up bytes is no quantized one", async () => {
   writeFileSync(path, model.write());
   await expect(openSource(path)).resolves.toMatchObject({ notes: [] });
 });
+
+test("a float model with a mask in bytes is no quantized one", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["batch", 16] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Cast", input: ["mask"], output: ["isKept"], attributes: { to: TensorProto_DataType.BOOL } },
+      { opType: "MatMul", input: ["x", "w"], output: ["h"] },
+      { opType: "Where", input: ["isKept", "h", "x"], output: ["y"] },
+    ],
+    initializers: [
+      uint8Tensor("mask", [64, 16], new Uint8Array(1024).fill(1)),
+      floatTensor("w", [16, 16], seededFloats(256)),
+    ],
+  });
+  const path = join(folder, "mask.onnx");
+  writeFileSync(path, model.write());
+  await expect(openSource(path)).resolves.toMatchObject({ notes: [] });
+});

@@ -1,6 +1,6 @@
 // Recognition of models whose weights are quantized already. Their original precision is lost, so quantizing them again
 // loses more and gains nothing; the float32 original must be given.
-import { subgraphs } from "./graph.ts";
+import { integerOf, subgraphs } from "./graph.ts";
 import type { OnnxModel } from "./model.ts";
 import type { GraphProto, NodeProto } from "./onnx.gen.js";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -61,7 +61,7 @@ function count(
     const { dataType } = tensor;
     const elements = elementCount(tensor);
     if (elements < WEIGHT_MIN) continue;
-    if (dataType === TensorProto_DataType.FLOAT || isOtherFloat(dataType)) counts.float += elements;
+    if (isFloat(dataType)) counts.float += elements;
     known.set(name, { elements, dataType });
   }
   for (const node of graph.node) {
@@ -77,8 +77,11 @@ function count(
 }
 
 /** Whether a node reads a weight that is quantized. */
-function isQuantized({ opType }: NodeProto, weight: Weight | undefined): boolean {
-  if (weight === undefined || !(READERS.has(opType) || opType === "Cast")) return false;
+function isQuantized(node: NodeProto, weight: Weight | undefined): boolean {
+  const { opType } = node;
+  // A mask may be stored in bytes too, and is cast to bool.
+  const isWidened = opType === "Cast" && isFloat(integerOf(node, "to", 0));
+  if (weight === undefined || !(READERS.has(opType) || isWidened)) return false;
   return BYTES.has(weight.dataType) || (opType === "DequantizeLinear" && WORDS.has(weight.dataType));
 }
 
@@ -87,11 +90,12 @@ function constantOf(node: NodeProto) {
   return tensor === undefined ? [] : [{ name: node.output[0] ?? "", tensor }];
 }
 
-function isOtherFloat(type: number): boolean {
-  const others: readonly number[] = [
+function isFloat(type: number): boolean {
+  const types: readonly number[] = [
+    TensorProto_DataType.FLOAT,
     TensorProto_DataType.FLOAT16,
     TensorProto_DataType.BFLOAT16,
     TensorProto_DataType.DOUBLE,
   ];
-  return others.includes(type);
+  return types.includes(type);
 }

@@ -12,6 +12,9 @@ import type { Transform } from "../onnx/model.ts";
 import { rankOf } from "../onnx/rank.ts";
 import { elementCount, floatsOf, floatTensor } from "../onnx/tensor-proto.ts";
 
+/** Minimum number of elements of a weight that is not worth a second copy. */
+const SHARED_MIN = 256;
+
 /** y = x · scale + shift, each of one value or one per channel. */
 interface Affine {
   readonly input: string;
@@ -53,7 +56,8 @@ function foldBehind(graph: Graph, conv: NodeProto): boolean {
   const bias = biasOf(graph, conv);
   if (next === undefined || weight === undefined || bias === undefined) return false;
   const affine = affineOf(graph, next);
-  if (affine?.input !== output) return false;
+  if (affine?.input !== output || isCopied(graph, conv, weight, (x) => graph.onlyConsumer(x.output[0] ?? "")))
+    return false;
   const group = integerOf(conv, "group", 1);
   const dims = weight.dims.map(Number);
   const isTransposed = conv.opType === "ConvTranspose";
@@ -82,6 +86,7 @@ function foldBefore(graph: Graph, conv: NodeProto): boolean {
   if (conv.opType !== "Conv" || previous === undefined || weight === undefined || bias === undefined) return false;
   if (previous.opType !== "Mul" && previous.opType !== "Add") return false;
   if (graph.onlyConsumer(input) !== conv) return false;
+  if (isCopied(graph, conv, weight, (x) => graph.producer(x.input[0] ?? ""))) return false;
   const affine = affineOf(graph, previous);
   if (affine === undefined || affine.scale.length > 1 || affine.shift.length > 1) return false;
   const [scale, shift] = [at(affine.scale, 0), at(affine.shift, 0)];
@@ -149,6 +154,25 @@ function setWeights(
   if (bias.some((x) => x !== 0))
     conv.input.push(graph.addInitializer(floatTensor(graph.freshName(`${stem}/bias`), [bias.length], bias)));
   graph.changed();
+}
+
+/**
+ * Whether folding a neighbour would store a weight once more: heads of detectors share theirs over all scales, with a
+ * normalization for each. Where all neighbours are alike the folded weights are equal, and shared again afterwards.
+ */
+function isCopied(
+  graph: Graph,
+  conv: NodeProto,
+  weight: TensorProto,
+  neighbour: (conv: NodeProto) => NodeProto | undefined,
+): boolean {
+  if (elementCount(weight) < SHARED_MIN) return false;
+  const keyOf = (x: NodeProto): string => {
+    const next = neighbour(x);
+    const constants = next?.input.filter((name) => graph.constant(name) !== undefined);
+    return JSON.stringify([x.opType, x.input.slice(1), next?.opType, constants]);
+  };
+  return graph.ownerOf(weight.name) !== graph || graph.consumers(weight.name).some((x) => keyOf(x) !== keyOf(conv));
 }
 
 /** Reads a node as y = x · scale + shift with constants, on the channel axis of an NCHW value. */

@@ -160,6 +160,29 @@ describe("foldAffine", () => {
     );
     expect(left).toEqual(["Conv", "Mul", "Add", "Conv", "Mul", "Add"]);
   });
+
+  test.each([
+    ["each with a scale of its own keep them", "t", ["Conv", "Mul", "Conv", "Mul", "Add"]],
+    ["with one scale fold it", "s", ["Conv", "Conv", "Add"]],
+  ])("two convolutions with the same weights, %s", async (_, second, expected) => {
+    const left = await after(
+      {
+        inputs: { x: DIMS },
+        outputs: ["y"],
+        nodes: [
+          { ...conv, input: ["x", "w", "b"], output: ["c"] },
+          { opType: "Mul", input: ["c", "s"], output: ["d"] },
+          { opType: "Relu", input: ["x"], output: ["r"] },
+          { ...conv, input: ["r", "w", "b"], output: ["e"] },
+          { opType: "Mul", input: ["e", second], output: ["f"] },
+          { opType: "Add", input: ["d", "f"], output: ["y"] },
+        ],
+        initializers: [...weights, floats("s", [8, 1, 1], 7), floats("t", [8, 1, 1], 8)],
+      },
+      foldAffine(),
+    );
+    expect(left.filter((x) => x !== "Relu")).toEqual(expected);
+  });
 });
 
 test("fuseHardSwish replaces four nodes by two", async () => {
