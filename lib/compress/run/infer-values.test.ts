@@ -1,6 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
-import { addBranch, runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import {
+  addBranch,
+  largestDifference,
+  runModel,
+  seededFloats,
+  smallModel,
+} from "../../test-support/compress/fixtures.ts";
 import { OnnxModel } from "../onnx/model.ts";
 import { OperatorSetIdProtoSchema } from "../onnx/onnx.gen.js";
 import { foldConstants, inferValues } from "./infer-values.ts";
@@ -227,4 +233,45 @@ test("constants in branches are folded; a large one around them, which each bran
     ["Neg", "Gemm"],
   ]);
   expect(await runModel(model.write(), feed)).toEqual(before);
+});
+
+test("a weight whose gates each branch puts in another order is stored so once, around them", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 100] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "ReduceMax", input: ["x"], output: ["most"], attributes: { keepdims: 0 } },
+      { opType: "Cast", input: ["most"], output: ["isOn"], attributes: { to: 9 } },
+      { opType: "If", input: ["isOn"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("w", [100, 60], seededFloats(6_000)),
+      ...[int64Tensor("from", [1], [20]), int64Tensor("to", [1], [60]), int64Tensor("axis", [1], [1])],
+      int64Tensor("zero", [1], [0]),
+    ],
+  });
+  for (const name of ["then_branch", "else_branch"] as const)
+    addBranch(
+      model.graph.nodes[2],
+      name,
+      [
+        { opType: "Slice", input: ["w", "from", "to", "axis"], output: [`${name}/a`] },
+        { opType: "Slice", input: ["w", "zero", "from", "axis"], output: [`${name}/b`] },
+        { opType: "Concat", input: [`${name}/a`, `${name}/b`], output: [`${name}/v`], attributes: { axis: 1 } },
+        { opType: "MatMul", input: ["x", `${name}/v`], output: [`${name}/y`] },
+      ],
+      `${name}/y`,
+    );
+  model.graph.changed();
+  const x = { x: { dims: [2, 100], data: seededFloats(200, 3) } };
+  const [before = []] = await runModel(model.write(), x);
+  await foldConstants(model);
+  model.transform(removeUnused());
+  const [after = []] = await runModel(model.write(), x);
+  expect(largestDifference(before, after)).toBe(0);
+  const [main, ...branches] = [...model.graph.all()];
+  expect(branches.map((x) => x.nodes.map((node) => node.opType))).toEqual([["MatMul"], ["MatMul"]]);
+  // The weight as it was is gone: only branches read it, from nodes that are gone too.
+  expect(main?.proto.initializer.map((x) => x.dims.map(Number)).filter((x) => x.length === 2)).toEqual([[100, 60]]);
 });

@@ -1,6 +1,7 @@
 // Type and shape inference by ONNX Runtime: the type and dims of each value of the main graph, and the values of nodes
 // that depend on constants alone. It knows every operator; tables of our own would be a second, poorer runtime.
 import { create } from "@bufbuild/protobuf";
+import { createHash } from "node:crypto";
 import { SelvedgeError } from "../../core/errors.ts";
 import {
   TensorProto_DataType,
@@ -105,12 +106,17 @@ export async function foldConstants(model: OnnxModel): Promise<void> {
   const weights = sum([...model.graph.all()].flatMap((x) => x.proto.initializer.map(elementCount)));
   const most = Math.max(GROWTH_MAX_ELEMENTS, GROWTH_MAX_SHARE * weights);
   // The value of a constant determines the size of what is computed from it.
-  for (const graph of [...model.graph.all()]) while (await foldOnce(model, graph, most));
+  const shared: Shared = new Map();
+  for (const graph of [...model.graph.all()]) while (await foldOnce(model, graph, most, shared));
   model.graph.changed();
 }
 
-async function foldOnce(model: OnnxModel, graph: Graph, most: number): Promise<boolean> {
+/** Results that branches share, by their content: each in the graph whose weight they were made of. */
+type Shared = Map<Graph, Map<string, string>>;
+
+async function foldOnce(model: OnnxModel, graph: Graph, most: number, shared: Shared): Promise<boolean> {
   const folded = new Set<NodeProto>();
+  const owners = new Map<string, Graph>();
   const known = new Set<string>();
   const isKnown = (name: string): boolean => name === "" || known.has(name) || graph.constant(name) !== undefined;
   for (const node of graph.nodes) {
@@ -119,7 +125,13 @@ async function foldOnce(model: OnnxModel, graph: Graph, most: number): Promise<b
     if (node.input.length === 0 && node.opType !== "Constant") continue;
     if (elementsMade(graph, node) > most || isRepeated(graph, node)) continue;
     folded.add(node);
-    known.add(node.output[0] ?? "");
+    const [made = ""] = node.output;
+    known.add(made);
+    const from = new Set(
+      node.input.flatMap((x) => owners.get(x) ?? (isLargeConstant(graph, x) ? graph.ownerOf(x) : undefined) ?? []),
+    );
+    const [owner] = from;
+    if (owner !== undefined) owners.set(made, from.size === 1 ? owner : graph);
   }
   // Only results that other nodes use are worth storing.
   const wanted = [...known].filter((name) => graph.isOutput(name) || graph.consumers(name).some((x) => !folded.has(x)));
@@ -130,9 +142,24 @@ async function foldOnce(model: OnnxModel, graph: Graph, most: number): Promise<b
     const node = graph.producer(name);
     if (node === undefined) continue;
     graph.remove(new Set([node]));
-    graph.addInitializer(tensor);
+    const owner = elementCount(tensor) > GROWTH_MAX_ELEMENTS ? (owners.get(name) ?? graph) : graph;
+    if (owner === graph) graph.addInitializer(tensor);
+    else share(graph, owner, tensor, shared);
   }
   return results.size > 0;
+}
+
+/** Stores a value of a branch in a graph around it, once for all branches in which it is the same. */
+function share(graph: Graph, owner: Graph, tensor: TensorProto, shared: Shared): void {
+  const { dataType, dims, rawData } = tensor;
+  const key = `${dataType} ${dims.join()} ${createHash("sha256").update(rawData).digest("hex")}`;
+  const known = shared.get(owner) ?? new Map<string, string>();
+  shared.set(owner, known);
+  const name =
+    known.get(key) ?? owner.addInitializer(Object.assign(copyMessage(tensor), { name: owner.freshName(tensor.name) }));
+  known.set(key, name);
+  graph.replaceUses(tensor.name, name);
+  for (let at = graph.parent; at !== null; at = at.parent) at.changed();
 }
 
 /** Returns the number of elements that an enlarging node makes; 0 for any other, Infinity where it is unknown. */
@@ -175,10 +202,23 @@ function numbersOf(tensor: TensorProto | undefined): number[] {
 function isRepeated(graph: Graph, node: NodeProto): boolean {
   return node.input.some((name) => {
     const constant = graph.constant(name);
-    if (constant === undefined || elementCount(constant) <= GROWTH_MAX_ELEMENTS) return false;
-    if (graph.ownerOf(name) !== graph) return true;
+    if (constant === undefined || !isLargeConstant(graph, name)) return false;
+    const owner = graph.ownerOf(name);
+    if (owner !== graph) return owner === undefined || !isCutUpBelow(owner, constant);
     return graph.consumers(name).length > 1 && !isCutUp(graph, constant);
   });
+}
+
+function isLargeConstant(graph: Graph, name: string): boolean {
+  const constant = graph.constant(name);
+  return constant !== undefined && elementCount(constant) > GROWTH_MAX_ELEMENTS;
+}
+
+/** Whether each branch that reads a weight of a graph around it cuts it up; the results are the same in most models. */
+function isCutUpBelow(owner: Graph, constant: TensorProto): boolean {
+  const readers = owner.readers(constant.name) ?? [];
+  const graphs = new Map(readers.map((x) => [x.graph.proto, x.graph]));
+  return graphs.size > 0 && [...graphs.values()].every((graph) => isCutUp(graph, constant));
 }
 
 /** Whether all that reads a weight is slices along one axis, no longer together than it: gates of an LSTM in another order. */

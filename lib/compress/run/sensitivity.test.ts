@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { mergedDecoder, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { measureSensitivity } from "./sensitivity.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
@@ -36,4 +36,27 @@ test("the more sensitive weight comes first, and 4 bits have more error than 8",
 
 test("without time nothing is measured", async () => {
   expect(await measureSensitivity(model(), feeds, { budgetMs: -1 })).toEqual([]);
+});
+
+test("weights that only branches read, and those of recurrent layers, are measured too; other inputs of these are none", async () => {
+  const merged = mergedDecoder(80, 16);
+  const ids = { dtype: "int64", dims: [2], data: BigInt64Array.from([3n, 70n]) } as const;
+  const isCached = { dtype: "bool", dims: [], data: Uint8Array.of(1) } as const;
+  const rows = await measureSensitivity(merged, [{ ids, isCached }], { budgetMs: 60_000 });
+  expect(new Set(rows.map((x) => x.name))).toEqual(new Set(["table", "dense"]));
+  for (const { int8Db } of rows) expect(int8Db).toBeLessThan(100);
+  const lstm = smallModel({
+    opset: 13,
+    inputs: { x: [4, 1, 8] },
+    outputs: ["y"],
+    nodes: [{ opType: "LSTM", input: ["x", "w", "r", "b"], output: ["y"], attributes: { hidden_size: 16 } }],
+    initializers: [
+      floatTensor("w", [1, 64, 8], seededFloats(512, 3)),
+      floatTensor("r", [1, 64, 16], seededFloats(1_024, 4)),
+      floatTensor("b", [1, 128], seededFloats(128, 5)),
+    ],
+  });
+  const x = { dtype: "float32", dims: [4, 1, 8], data: seededFloats(32) } as const;
+  const found = await measureSensitivity(lstm, [{ x }], { budgetMs: 60_000 });
+  expect(new Set(found.map((row) => row.name))).toEqual(new Set(["w", "r"]));
 });

@@ -14,6 +14,8 @@ import { LARGE_BYTES, rawLength } from "../onnx/stored-bytes.ts";
 import { floatsOf } from "../onnx/tensor-proto.ts";
 
 const OPERATORS: ReadonlySet<string> = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"]);
+/** Recurrent layers, whose weights are their second and third input. */
+const RECURRENT: ReadonlySet<string> = new Set(["LSTM", "GRU", "RNN"]);
 /** Minimum number of elements; smaller weights are not worth measuring. */
 const LEAST_ELEMENTS = 64;
 
@@ -48,17 +50,23 @@ export async function measureSensitivity(
   const model = original.copy();
   const { proto } = model.graph;
   const weights = new Map<string, { tensor: TensorProto; user: NodeProto }>();
-  for (const tensor of proto.initializer) {
-    if (names?.has(tensor.name) === false) continue;
-    const user = model.graph.consumers(tensor.name).find((x) => x.domain === "" && OPERATORS.has(x.opType));
-    const count = tensor.dims.reduce((product, x) => product * Number(x), 1);
-    const isFloat = tensor.dataType === TensorProto_DataType.FLOAT && tensor.dims.length >= 2;
-    if (user !== undefined && isFloat && count >= LEAST_ELEMENTS) weights.set(tensor.name, { tensor, user });
-  }
+  const graphs = [...model.graph.all()];
+  for (const graph of graphs)
+    for (const tensor of graph.proto.initializer) {
+      // Two branches may have a weight of one name each, and an input has one.
+      if (names?.has(tensor.name) === false || weights.has(tensor.name) || graph.constant(tensor.name) !== tensor)
+        continue;
+      if (graphs.some((x) => x !== graph && x.proto.initializer.some((y) => y.name === tensor.name))) continue;
+      const readers = graph.readers(tensor.name)?.map((x) => x.node);
+      const user = readers?.find((x) => isLayer(x, tensor.name));
+      const count = tensor.dims.reduce((product, x) => product * Number(x), 1);
+      const isFloat = tensor.dataType === TensorProto_DataType.FLOAT && tensor.dims.length >= 2;
+      if (user !== undefined && isFloat && count >= LEAST_ELEMENTS) weights.set(tensor.name, { tensor, user });
+    }
   if (weights.size === 0 || feeds.length === 0) return [];
   const total = [...weights.values()].reduce((sum, { tensor }) => sum + rawLength(tensor), 0);
   if (total >= LARGE_BYTES) return estimateSensitivity([...weights.values()], bits);
-  proto.initializer = proto.initializer.filter((x) => !weights.has(x.name));
+  for (const { proto: each } of graphs) each.initializer = each.initializer.filter((x) => !weights.has(x.name));
   const declared = new Set(proto.input.map((x) => x.name));
   for (const { tensor } of weights.values()) if (!declared.has(tensor.name)) proto.input.push(inputLike(tensor));
   model.graph.changed();
@@ -91,6 +99,12 @@ export async function measureSensitivity(
   } finally {
     await loaded.release();
   }
+}
+
+/** Whether a node reads a tensor as its weight. */
+function isLayer({ domain, opType, input }: NodeProto, name: string): boolean {
+  if (domain !== "") return false;
+  return RECURRENT.has(opType) ? input[1] === name || input[2] === name : OPERATORS.has(opType);
 }
 
 /**
@@ -135,7 +149,7 @@ function rounded(values: Float32Array, dims: readonly number[], user: NodeProto,
 function channelAxis(user: NodeProto, rank: number): number {
   if (user.opType === "MatMul") return rank - 1;
   if (user.opType === "Gemm") return integerOf(user, "transB", 0) === 1 ? 0 : 1;
-  return user.opType === "ConvTranspose" ? 1 : 0;
+  return user.opType === "ConvTranspose" || RECURRENT.has(user.opType) ? 1 : 0;
 }
 
 function tensorLike(tensor: TensorProto, values: Float32Array = floatsOf(tensor)): Feed[string] {

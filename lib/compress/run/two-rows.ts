@@ -30,23 +30,33 @@ export async function answerTwoRows(
   inputs: readonly BundleInput[],
   samples: readonly Feed[],
 ): Promise<TwoRows | null> {
-  const made = twoRows(inputs, samples);
-  if (made === null) return null;
+  // An exporter may give each input's batch a name of its own; or the names may tell two lengths apart.
+  const made = [false, true].map((isByName) => twoRows(inputs, samples, isByName)).filter((x) => x !== null);
+  if (made.length === 0) return null;
   const model = await openModel(source, "cpu");
   try {
-    return { ...made, reference: await model.run(made.feed) };
-  } catch {
+    for (const each of made) {
+      const reference = await model.run(each.feed).catch(() => null);
+      if (reference !== null) return { ...each, reference };
+    }
     return null;
   } finally {
     await model.release();
   }
 }
 
-/** Joins the first two samples of equal dims, or one and its values in reverse order; null where no input has a batch axis. */
-export function twoRows(inputs: readonly BundleInput[], samples: readonly Feed[]): Omit<TwoRows, "reference"> | null {
+/**
+ * Joins the first two samples of equal dims, or one and its values in reverse order; null where no input has a batch axis.
+ * @param isByName - whether inputs count rows along dims of one name alone, or else along their first open dim too
+ */
+export function twoRows(
+  inputs: readonly BundleInput[],
+  samples: readonly Feed[],
+  isByName = false,
+): Omit<TwoRows, "reference"> | null {
   const [first] = samples;
   if (first === undefined) return null;
-  const axes = batchAxes(inputs);
+  const axes = batchAxes(inputs, isByName);
   if (axes.size === 0) return null;
   const dimsOf = (x: Feed): string => JSON.stringify(inputs.map(({ name }) => x[name]?.dims));
   const pairs = samples.flatMap((x, i) => {
@@ -63,15 +73,15 @@ export function twoRows(inputs: readonly BundleInput[], samples: readonly Feed[]
   return { feed: Object.fromEntries(feed), of: j === undefined ? [i] : [i, j] };
 }
 
-/** Returns the axis that counts rows of each input that has one: that of the first open first dim, by its name. */
-function batchAxes(inputs: readonly BundleInput[]): ReadonlyMap<string, number> {
+/** Returns the axis that counts rows of each input that has one: that named as the first open first dim, or the first open one. */
+function batchAxes(inputs: readonly BundleInput[], isByName: boolean): ReadonlyMap<string, number> {
   const batch = inputs.map(({ dims }) => dims[0]).find((x) => typeof x === "string");
   const axes = new Map<string, number>();
+  if (batch === undefined) return axes;
   for (const { name, dims } of inputs) {
-    // A dim without a name has one of its own, made of the input's.
-    const axis = dims.indexOf(batch ?? "");
+    const named = dims.indexOf(batch);
+    const axis = named === -1 && !isByName ? dims.findIndex((x) => typeof x === "string") : named;
     if (axis >= 0) axes.set(name, axis);
-    else if (batch !== undefined && dims[0] === `${name}_0`) axes.set(name, 0);
   }
   return axes;
 }

@@ -9,7 +9,9 @@ import type { NodeProto } from "../onnx/onnx.gen.js";
  */
 export function removeUnused(): Transform {
   return (model) => {
-    for (const graph of model.graph.all()) pruneGraph(graph);
+    // Graphs below come first: what only their dead nodes read is dead too.
+    model.graph.changed();
+    for (const graph of [...model.graph.all()].reverse()) pruneGraph(graph);
   };
 }
 
