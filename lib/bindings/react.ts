@@ -75,7 +75,7 @@ export type UseRun = RunState & {
 };
 
 const IDLE: ModelState = { status: "idle", model: null, progress: null, error: null };
-const LOADING: ModelState = { status: "loading", model: null, progress: null, error: null };
+const LOADING: ModelState = { ...IDLE, status: "loading" };
 const NO_RUN: RunState = { status: "idle", result: null, error: null };
 /** Time that a model is kept for a component that suspended on it and did not mount, in ms. */
 const KEPT_MS = 5_000;
@@ -89,52 +89,62 @@ interface Runs {
   /** Those that have not ended, with the model that the hook had when they began. */
   readonly started: Map<AbortController, Model | null>;
   newest?: AbortController;
-  /** Model of the newest; undefined where there is none. */
-  model?: Model | null | undefined;
   /** Whether the hook's effects are cleaned up: also between the two that StrictMode and a hot update run. */
-  isAway?: boolean;
+  isAway: boolean;
 }
+
+/** State of a run, and the model that it was started on. */
+type OfModel = RunState & { readonly of?: Model | null };
 
 /** One load, shared by the components that want the same source with the same options. */
 class Load {
   state: ModelState = LOADING;
   /** Settles with the load, never rejects. */
-  settled: Promise<void> = Promise.resolve();
+  settled!: Promise<void>;
   /** Those of its users. */
   readonly listeners: Set<() => void> = new Set();
+  /** How often its error was thrown; Infinity once an error boundary has it. */
+  thrown: number = 0;
   readonly #begin: (options: LoadOptions) => Promise<Model>;
-  #stop: AbortController = new AbortController();
+  #stop!: AbortController;
 
   constructor(begin: (options: LoadOptions) => Promise<Model>) {
     this.#begin = begin;
-    this.start();
+    this.#start();
   }
 
-  start(): void {
+  /** Loads again after a failure; settles with the load. */
+  retry(): Promise<void> {
+    if (this.state.status === "failed") this.#start();
+    return this.settled;
+  }
+
+  #start(): void {
     const { signal } = (this.#stop = new AbortController());
-    const set = (state: ModelState): void => {
+    this.thrown = 0;
+    const set = (change: Partial<ModelState>): void => {
       if (signal.aborted) return;
-      this.state = state;
+      this.state = { ...this.state, ...change } as ModelState;
       for (const listener of this.listeners) listener();
     };
     const onProgress = (progress: Progress): void => {
-      if (this.state.status === "loading") set({ ...this.state, progress });
+      set({ progress });
     };
     set(LOADING);
     this.settled = this.#begin({ signal, onProgress }).then(
       (model) => {
         if (signal.aborted) model.unload();
-        set({ status: "ready", model, progress: this.state.progress, error: null });
+        set({ status: "ready", model });
       },
       (error: unknown) => {
-        set({ status: "failed", model: null, progress: this.state.progress, error });
+        set({ status: "failed", error });
       },
     );
   }
 
   /** Aborts the load, or frees the model. */
   end(): void {
-    abort(this.#stop);
+    this.#stop.abort();
     this.state.model?.unload();
   }
 }
@@ -148,7 +158,7 @@ class Host {
   /** Number of sources by size that were new, since the last one that was not. */
   readonly #new: Map<number, number> = new Map();
   #nextId = 0;
-  #users = 0;
+  #isMounted = false;
   #settle: ((engine: Engine | Promise<Engine>) => void) | null = null;
 
   readonly #props: EngineProviderProps;
@@ -159,7 +169,7 @@ class Host {
   }
 
   /** Returns the key of a load: the same for equal sources and options. */
-  keyOf(source: Source, { suspense: _, ...options }: UseModelOptions): string {
+  keyOf(source: Source, options: LoadOptions): string {
     return JSON.stringify([typeof source === "object" ? this.#nameOf(source) : source, sorted(options)]);
   }
 
@@ -169,7 +179,7 @@ class Host {
   }
 
   /** Returns the load under a key, begun where there is none. */
-  load(key: string, source: Source, { suspense: _, ...options }: UseModelOptions): Load {
+  load(key: string, source: Source, options: LoadOptions): Load {
     const load =
       this.find(key) ??
       new Load(async (more) => {
@@ -182,24 +192,37 @@ class Host {
 
   /** Ends a load that no component uses. */
   drop(key: string, load: Load): void {
-    if (load.listeners.size > 0 || this.find(key) !== load) return;
+    if (load.listeners.size || this.find(key) !== load) return;
     this.#loads.delete(key);
     load.end();
+  }
+
+  /**
+   * Ends a load of a suspended component, unless one uses it KEPT_MS after it and those beside it have settled. React
+   * does not say when it gives a suspended component up; and what one boundary holds is mounted when all of it is ready.
+   */
+  async expire(key: string, load: Load): Promise<void> {
+    const isLoading = ({ state }: Load): boolean => state.status === "loading";
+    for (let pending: Load | undefined = load; pending; pending = [...this.#loads.values()].find(isLoading)) {
+      await pending.settled;
+      await after(KEPT_MS);
+    }
+    this.drop(key, load);
   }
 
   /** Creates the engine. The returned function closes it, unless the provider is mounted again in the same task. */
   mount(): () => void {
     const { engine, options } = this.#props;
-    this.#users += 1;
+    this.#isMounted = true;
     this.#settle?.(engine ?? createEngine(options));
     this.#settle = null;
     return () => {
-      this.#users -= 1;
+      this.#isMounted = false;
       queueMicrotask(() => {
-        if (this.#users > 0) return;
+        if (this.#isMounted) return;
         for (const load of this.#loads.values()) load.end();
         this.#loads.clear();
-        if (engine === undefined) this.engine.then((own) => own.close()).catch(() => undefined);
+        if (!engine) this.engine.then((own) => own.close()).catch(() => undefined);
         this.engine = this.#pending();
       });
     };
@@ -234,14 +257,14 @@ class Host {
 }
 
 function sorted(options: object): unknown {
-  return Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.entries(options).sort();
 }
 
 const HostContext = createContext<Host | null>(null);
 
 function useHost(hook: string): Host {
   const host = useContext(HostContext);
-  if (host === null) throw new TypeError(`${hook}: there is no EngineProvider above this component.`);
+  if (host === null) throw new TypeError(`${hook}: no EngineProvider is above this component.`);
   return host;
 }
 
@@ -268,14 +291,14 @@ export function useEngine(): Engine | null {
   const [state, setState] = useState<{ readonly of?: Host; readonly engine?: Engine; readonly error?: unknown }>({});
   useEffect(() => {
     let isMounted = true;
-    host.engine.then(
-      (engine) => {
-        if (isMounted) setState({ of: host, engine });
-      },
-      (error: unknown) => {
-        if (isMounted) setState({ of: host, error });
-      },
-    );
+    void host.engine
+      .then(
+        (engine) => ({ engine }),
+        (error: unknown) => ({ error }),
+      )
+      .then((next) => {
+        if (isMounted) setState({ of: host, ...next });
+      });
     return () => {
       isMounted = false;
     };
@@ -305,7 +328,7 @@ export function useModel(
  * const { model, status, progress, error, retry } = useModel("/models/ocr-rec/bundle.json");
  */
 export function useModel(source: ModelSource | RepositorySource | null, options?: UseModelOptions): UseModel;
-export function useModel(source: Source | null, options: UseModelOptions = {}): UseModel {
+export function useModel(source: Source | null, { suspense = false, ...options }: UseModelOptions = {}): UseModel {
   const host = useHost("useModel");
   const key = source === null ? "" : host.keyOf(source, options);
   const subscribe = useCallback(
@@ -332,31 +355,29 @@ export function useModel(source: Source | null, options: UseModelOptions = {}): 
   );
   const state = seen === subscribe ? none : (seen as ModelState);
   const retry = useCallback(() => {
-    const load = host.find(key);
-    if (load?.state.status === "failed") load.start();
+    void host.find(key)?.retry();
   }, [host, key]);
-  return { ...(options.suspense === true && source !== null ? ready(host, key, source, options) : state), retry };
+  return { ...(suspense && source !== null ? ready(host, key, source, options) : state), retry };
 }
 
 /** Returns the state of a load that is ready; else throws what React's boundaries catch. */
-function ready(host: Host, key: string, source: Source, options: UseModelOptions): ModelState {
-  if (typeof document === "undefined") throw new TypeError("useModel: models are loaded in a browser only.");
-  const isNew = host.find(key) === undefined;
+function ready(host: Host, key: string, source: Source, options: LoadOptions): ModelState {
+  if (typeof document === "undefined") throw new TypeError("useModel: only browsers load models.");
+  const isNew = !host.find(key);
   const load = host.load(key, source, options);
-  const drop = (ms: number): void => {
-    setTimeout(() => {
-      host.drop(key, load);
-    }, ms);
-  };
-  // A component that is suspended has no effects yet, so one that goes away meanwhile is never heard of.
-  if (isNew)
-    void load.settled.then(() => {
-      drop(KEPT_MS);
-    });
+  if (isNew) void host.expire(key, load);
   const { state, settled } = load;
   if (state.status === "ready") return state;
-  if (state.status !== "failed") throw settled as unknown as Error; // React's protocol of Suspense, in 18 and 19
-  drop(0);
+  // A promise that is thrown: React's protocol of Suspense, in 18 and 19.
+  if (state.status !== "failed") throw settled as unknown as Error;
+  // A component beside keeps it. A render may not change the state of another component, so it is loaded again later.
+  if (load.thrown === Infinity) throw after(0).then(() => load.retry()) as unknown as Error;
+  // React renders once more before it reports an error, in this task or a later one.
+  void after(load.thrown++ > 0 ? 0 : KEPT_MS).then(() => {
+    if (load.state !== state) return;
+    load.thrown = Infinity;
+    host.drop(key, load);
+  });
   throw state.error;
 }
 
@@ -367,42 +388,41 @@ function ready(host: Host, key: string, source: Source, options: UseModelOptions
  * const { model } = useModel("/models/double.onnx");
  * const { run, result, status, error } = useRun(model);
  */
-export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun {
-  const { abortPrevious = true } = options;
-  const [state, setState] = useState(NO_RUN);
-  const [own] = useState<Runs>(() => ({ started: new Map() }));
+export function useRun(model: Model | null, { abortPrevious = true }: UseRunOptions = {}): UseRun {
+  const [{ of, ...state }, setState] = useState<OfModel>(NO_RUN);
+  const [own] = useState<Runs>(() => ({ started: new Map(), isAway: false }));
   // Effects of children, and layout effects, run before this one: what they started on this model goes on.
   useEffect(() => {
     own.isAway = false;
     abortRuns(own, model);
-    if (own.model !== model) setState(NO_RUN);
+    setState((last) => (last.of === model ? last : NO_RUN));
     return () => {
       own.isAway = true;
       queueMicrotask(() => {
-        if (own.isAway !== true) return;
+        if (!own.isAway) return;
         abortRuns(own);
-        own.model = undefined;
+        setState(NO_RUN);
       });
     };
   }, [model, own]);
   const run = useCallback<UseRun["run"]>(
     async (inputs, runOptions = {}) => {
       // React may be about to show the component again: then the effect above comes after its children's.
-      if (own.isAway === true) await new Promise((done) => setTimeout(done));
-      if (own.isAway === true) return null;
+      if (own.isAway) await after(0);
+      if (own.isAway) return null;
       if (abortPrevious) abortRuns(own);
       const stop = new AbortController();
       own.newest = stop;
-      own.model = model;
       own.started.set(stop, model);
-      const set = (next: RunState): void => {
-        if (!stop.signal.aborted && own.newest === stop) setState(next);
+      const set = (change: Partial<RunState>): void => {
+        if (!stop.signal.aborted && own.newest === stop)
+          setState((last) => ({ ...(last.of === model ? last : NO_RUN), ...change, of: model }) as OfModel);
       };
-      setState(({ result }) => ({ status: "running", result, error: null }));
+      set({ status: "running", error: null });
       try {
         if (model === null) throw new TypeError('useRun: the model is null; run it once its status is "ready".');
         const result = await model.run(inputs, { ...runOptions, signal: eitherOf(runOptions.signal, stop.signal) });
-        set({ status: "done", result, error: null });
+        set({ status: "done", result });
         return result;
       } catch (error) {
         set({ status: "failed", result: null, error });
@@ -413,14 +433,15 @@ export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun
     },
     [model, own, abortPrevious],
   );
-  return { ...state, run };
+  // A model that replaces another one has no runs yet, though the effect above comes after this render.
+  return { ...(of === model ? state : NO_RUN), run };
 }
 
 /** Aborts the runs of other models; without one, all. */
 function abortRuns({ started }: Runs, model?: Model | null): void {
-  for (const [stop, its] of started) if (its !== model) abort(stop);
+  for (const [stop, its] of started) if (its !== model) stop.abort();
 }
 
-function abort(stop: AbortController): void {
-  stop.abort(new DOMException("No component waits for it any more.", "AbortError"));
+function after(ms: number): Promise<void> {
+  return new Promise((done) => void setTimeout(done, ms));
 }

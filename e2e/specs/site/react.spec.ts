@@ -146,12 +146,21 @@ for (const [version, folder] of [
       await expect.poll(async () => (await seen(page)).models).toBe(0);
     });
 
-    test("unmounting during a load aborts it, with no stray rejection", async ({ page }) => {
+    test("unmounting during a load aborts it, with no stray rejection; the next mount is answered", async ({
+      page,
+    }) => {
       await open(page, url, { url: "/held-left.onnx", copies: 1, strict: true });
       await expect.poll(() => models.count("/held-left.onnx")).toBe(1);
       await show(page, { url: "/held-left.onnx", copies: 0, strict: true });
       await expect.poll(() => models.aborted).toContain("/held-left.onnx");
       expect(await seen(page)).toEqual({ engines: 1, models: 0, rejections: [] });
+      await show(page, { url: "/held-left.onnx", copies: 1, strict: true });
+      await expect.poll(() => models.count("/held-left.onnx")).toBe(2);
+      models.release("/held-left.onnx");
+      await expect(page.locator("p.model")).toHaveText("ready ");
+      await page.locator("button.run").click();
+      await expect(page.locator("p.run")).toHaveText("done 2,4,6 ");
+      expect(await seen(page)).toEqual({ engines: 1, models: 1, rejections: [] });
     });
 
     test("a failed load shows its error, and retry loads again", async ({ page }) => {
@@ -204,6 +213,20 @@ for (const [version, folder] of [
       models.release("/held-suspense.onnx");
       await expect(page.locator("p.model")).toHaveText(["ready ", "ready "]);
       expect(models.count("/held-suspense.onnx")).toBe(1);
+    });
+
+    test("with Suspense a component that goes away meanwhile and comes back shares the load", async ({ page }) => {
+      const shown = { url: "/held-back.onnx", copies: 1, suspense: true, strict: true };
+      await open(page, url, shown);
+      await expect.poll(() => models.count("/held-back.onnx")).toBe(1);
+      await show(page, { ...shown, copies: 0 });
+      await expect(page.locator("p.fallback")).toHaveCount(0);
+      await show(page, shown);
+      models.release("/held-back.onnx");
+      await page.locator("button.run").click();
+      await expect(page.locator("p.run")).toHaveText("done 2,4,6 ");
+      expect(models.count("/held-back.onnx")).toBe(1);
+      expect(await seen(page)).toEqual({ engines: 1, models: 1, rejections: [] });
     });
 
     test("with Suspense a failure reaches the error boundary, which loads again", async ({ page }) => {
