@@ -4,7 +4,7 @@
 // on their number, and calls may be parallel.
 import type { Model, Port, RunOptions, RunResult } from "selvedge";
 import { eitherOf } from "../core/abort.ts";
-import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
+import { batchesOf, CHARACTERS_ON_WASM, isPaddingHarmless } from "../core/length-batches.ts";
 
 /** Options of an AI SDK model; a call overrides them by `providerOptions: { selvedge: { … } }`. */
 export interface AiSdkOptions {
@@ -189,7 +189,10 @@ async function scoresOf(
   };
   const batches = batchesOf(
     documents.map((x) => query + x),
-    isShared ? undefined : 1,
+    {
+      rowsMax: isShared ? undefined : 1,
+      charactersMax: model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined,
+    },
   );
   try {
     await Promise.all(batches.map(score));

@@ -24,7 +24,7 @@ function parts(asked: (readonly string[])[] = []): EmbedModel {
     const rows = texts.map((x) => ({ kind: "vector", vector: Float32Array.of(3, 4 * x.length) }) as const);
     return Promise.resolve({ outputs: {}, decoded: { last_hidden_state: rows } } as unknown as RunResult);
   };
-  return { name: "m", inputs: [INPUT], run };
+  return { name: "m", inputs: [INPUT], backend: "wasm", run };
 }
 
 test("vectors come in the order of the texts, whatever the batches", async () => {
@@ -88,12 +88,15 @@ test("a batch holds texts of similar length, within the bounds", () => {
   );
 });
 
-test("a call of few texts has work for every lane; short texts stay together", () => {
-  const long = "a".repeat(400);
-  const mixed = [...Array<string>(8).fill(long), ...Array<string>(8).fill("short")];
-  const batches = batchesOf(mixed, undefined, 4);
-  expect(batches.map((x) => x.length)).toEqual([2, 2, 2, 2, 8]);
-  expect(batchesOf(Array<string>(8).fill("short"), undefined, 4)).toHaveLength(1);
+test("long texts run in small batches on wasm, in large ones on a GPU", async () => {
+  const texts = [...Array<string>(8).fill("a".repeat(400)), ...Array<string>(8).fill("a".repeat(100))];
+  const sizes: Record<string, readonly number[]> = {};
+  for (const backend of ["wasm", "webgpu"] as const) {
+    const asked: (readonly string[])[] = [];
+    await embedTexts({ ...parts(asked), backend }, HOW, texts, {});
+    sizes[backend] = asked.map((x) => x.length);
+  }
+  expect(sizes).toEqual({ wasm: [1, 1, 1, 1, 1, 1, 1, 1, 5, 3], webgpu: [16] });
 });
 
 test("`dims` keeps the first numbers at length 1", async () => {

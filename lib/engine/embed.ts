@@ -4,10 +4,11 @@
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import { eitherOf } from "../core/abort.ts";
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
+import type { BackendName } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { halfToNumber } from "../core/half.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
+import { batchesOf, CHARACTERS_ON_WASM, isPaddingHarmless } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -55,6 +56,7 @@ export interface Vectors {
 export interface EmbedModel {
   readonly name: string;
   readonly inputs: readonly BundleInput[];
+  readonly backend: BackendName;
   run(inputs: Inputs, options: RunOptions): Promise<Pick<RunResult, "outputs" | "decoded">>;
 }
 
@@ -99,8 +101,8 @@ export async function embedTexts(
     );
   const vectors: Vectors[Precision][] = [];
   const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
-  // Two for each lane are under way.
-  const waiting = batchesOf(texts, isShared ? undefined : 1, inFlight / 2).values();
+  const charactersMax = model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined;
+  const waiting = batchesOf(texts, { rowsMax: isShared ? undefined : 1, charactersMax }).values();
   const stop = new AbortController();
   const signal = eitherOf(options.signal, stop.signal);
   const beganMs = now();

@@ -54,7 +54,7 @@ export async function createEmbedder(
   return async (texts, run) => {
     const vectors: Float32Array[] = [];
     let tokens = 0;
-    const waiting = batchesOf(texts, rowsMax).values();
+    const waiting = batchesOf(texts, { rowsMax }).values();
     const work = async (): Promise<void> => {
       for (const rows of waiting) {
         // Tokenizing and pooling happen on the server's own thread.
