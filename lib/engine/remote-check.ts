@@ -24,6 +24,8 @@ export class RemoteCheck implements AnswerCheck {
   readonly #isHeld: () => boolean;
   readonly #onMeasured: (ms: number, endpoint: string | null) => void;
   #variant: string | null = null;
+  /** Servers whose time is known, or being measured. */
+  readonly #timed: Set<string | null> = new Set();
   /** Number of checks that run. */
   #running = 0;
 
@@ -89,6 +91,8 @@ export class RemoteCheck implements AnswerCheck {
         if (this.#variant !== null && this.#variant !== variant)
           throw this.#refusal(`it is the variant "${variant}", and another server has "${this.#variant}"`);
         this.#variant = variant;
+        if (this.#timed.has(endpoint)) return;
+        this.#timed.add(endpoint);
         // A server's first run may pay for its session, buffers and shaders: the next one shows what it takes.
         const next = await run([{ tensors: inputs, others: null }]).catch(() => ran);
         this.#onMeasured(Math.min(timeOf(ran), timeOf(next)), endpoint);

@@ -175,6 +175,82 @@ test("a server that answers with another version is not trusted any more", async
   expect(scene.server.seen.slice(seen)).toContain("/v2/models/m");
 });
 
+test("servers that change their version all the time cost no answer with auto, and never mix models", async () => {
+  for (const placement of ["auto", "remote"] as const) {
+    const scene = await stage({ placement, remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) });
+    const model = await load(scene);
+    await scene.pass(2_000);
+    let asked = 0;
+    scene.server.fault = () => {
+      // Version 2 is another model.
+      asked += 1;
+      Object.assign(scene.server, asked % 2 === 0 ? { factor: 7, version: "2" } : { factor: 2, version: "1" });
+      return null;
+    };
+    const answers: unknown[] = [];
+    for (let i = 0; i < 12; i += 1) {
+      const value = i + 1;
+      const run = scene.run(model, value, i % 3 === 0 && placement === "auto" ? { placement: "remote" } : {});
+      answers.push(
+        await scene.world.finish(
+          run.then(
+            ({ outputs }) => Number(outputs["y"]?.data[0]) / value,
+            () => null,
+          ),
+        ),
+      );
+      await scene.pass(1_000);
+    }
+    expect(answers.filter((x) => x !== 2 && x !== null)).toEqual([]);
+    if (placement === "auto") expect(answers.filter((x, i) => i % 3 > 0 && x !== 2)).toEqual([]);
+  }
+});
+
+test("an answer of a server with fewer or more rows than the request is none: this device answers", async () => {
+  const scene = await stage({ placement: "auto" });
+  const model = await load(scene);
+  await scene.pass(2_000);
+  for (const rows of [1, 3]) {
+    let sent = 0;
+    scene.server.fault = () => {
+      sent += 1;
+      const data = Array.from({ length: 2 * rows }, () => 4);
+      const y = { name: "y", datatype: "FP32", shape: [rows, 2], data };
+      return new Response(JSON.stringify({ model_name: "m", model_version: "1", outputs: [y] }));
+    };
+    const two = { x: { dtype: "float32", dims: [2, 2], data: Float32Array.of(1, 2, 3, 4) } } as const;
+    const remote = await scene.world.finish(failure(model.run(two, { placement: "remote" })));
+    expect([remote, sent > 0]).toEqual([["remote-failed", "bad-reply"], true]);
+    const { outputs, info } = await scene.world.finish(model.run(two));
+    expect([info.placement, outputs["y"]?.dims]).toEqual(["local", [2, 2]]);
+    scene.server.fault = null;
+    await scene.pass(120_000);
+  }
+});
+
+test("the golden is asked twice where it tells the server's time, and once where that is known", async () => {
+  const remote = { endpoints: [URL_A], concurrency: 3 };
+  const scene = await stage({ placement: "remote", remote, ...goldenBundle({ f32: 2 }) });
+  const model = await load(scene);
+  const used = async (): Promise<void> => {
+    expect(await scene.ask(model, 20)).toEqual(doubled(20));
+    await scene.pass(1_000);
+  };
+  await used();
+  const goldens = (): number => scene.server.seen.filter((x) => x.endsWith("/infer")).length - asked;
+  let asked = 20;
+  // Three lanes, and the time of one.
+  expect(goldens()).toBe(4);
+  scene.server.isUp = false;
+  await scene.world.finish(failure(scene.run(model, 1)));
+  scene.server.isUp = true;
+  await scene.pass(120_000);
+  asked = scene.server.seen.filter((x) => x.endsWith("/infer")).length;
+  await used();
+  asked += 20;
+  expect(goldens()).toBeLessThanOrEqual(3);
+});
+
 test("servers that have two variants of a model are not both used, whichever answers first", async () => {
   const remote = { endpoints: [URL_A, URL_B] };
   const scene = await stage({ placement: "remote", remote, ...goldenBundle({ f32: 2, int8: 3 }) });

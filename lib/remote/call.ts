@@ -85,6 +85,8 @@ export interface Call<T> {
   readonly timeoutMs: number | undefined;
   /** Makes the request for a server; asked anew for each attempt, since tokens expire. */
   request(endpoint: Endpoint): Promise<HttpRequest>;
+  /** Words for that where it asks the server too, whose fault it may be. */
+  readonly check?: string;
   /** Reads a reply. @throws ReplyError */
   read(reply: HttpReply, endpoint: Endpoint): T | Promise<T>;
   /** Whether a failure was of the request's form and the next attempt has another one: it is sent at once. */
@@ -273,8 +275,14 @@ async function once<T>(
   let failure: Failure | null = null;
   let sentMs = Infinity;
   try {
-    const request = await untilAborted(inTime(own.request(endpoint), share, effects.setTimer), signal);
-    if (request === null) throw new Failure(`no complete reply within ${share} ms`, { reason: "timeout" });
+    const request = await untilAborted(inTime(own.request(endpoint), share, effects.setTimer), signal).catch(
+      (error: unknown) => {
+        if (error !== signal.reason || !(error instanceof Failure)) throw error;
+        return null;
+      },
+    );
+    if (request === null)
+      throw new Failure(`not sent: ${own.check ?? "`headers`"} took too long`, { reason: "timeout" });
     sentMs = effects.now();
     bounds.timeoutMs = Math.min(attemptTimeoutMs, Math.max(1, Math.ceil(untilMs - sentMs)));
     const reply = await exchange(effects, request, bounds);
@@ -289,8 +297,10 @@ async function once<T>(
       failure =
         (await import("./failure-text.ts").then((x) => x.unreadable(effects, endpoint, bounds)).catch(() => null)) ??
         failure;
-    // Cancelled, or late where it is the only server or had less than half of the call's time: it may be well.
-    const isNeutral = signal.aborted && (endpoints.all.length === 1 || effects.now() - sentMs < state.timeoutMs / 2);
+    // Not asked; cancelled; or late where it is the only server or had less than half of the call's time: it may be well.
+    const isNeutral =
+      (sentMs === Infinity && own.check === undefined) ||
+      (signal.aborted && (endpoints.all.length === 1 || effects.now() - sentMs < state.timeoutMs / 2));
     // Of a cancelled one there is no failure.
     const outcome = (!isNeutral && failure?.outcome) || "neutral";
     endpoints.release(endpoint, signal, outcome, failure?.waitMs);

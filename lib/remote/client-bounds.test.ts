@@ -88,6 +88,32 @@ describe("times", () => {
     await expect(asked).rejects.toThrow("left");
   });
 
+  test.each([1, 2])(
+    "that end while `headers` is waited for say so, with %i servers, and the servers stay as they were",
+    async (count) => {
+      const servers = await start(count);
+      let isHung = false;
+      const headers = (): Promise<HeadersInit> => (isHung ? new Promise(() => undefined) : Promise.resolve({}));
+      const urls = servers.map((each) => each.url);
+      const clock = new ManualClock(0);
+      const model = await connect(urls, clock, { headers }).model("double");
+      isHung = true;
+      for (let i = 0; i < 6; i += 1) {
+        const failed = failureOf(model.infer(ONE, { timeoutMs: 1_000 }));
+        for (let turn = 0; turn < 20; turn += 1) {
+          await new Promise((resolve) => setImmediate(resolve));
+          clock.advance(100);
+        }
+        const { reason, message } = await failed;
+        expect([reason, message.includes("not sent: `headers`")]).toEqual(["timeout", true]);
+      }
+      expect(servers.flatMap((x) => x.infers)).toEqual([]);
+      isHung = false;
+      // As many failures of a server as these would have it left alone.
+      expect((await model.infer(ONE)).outputs["y"]?.data).toEqual(TWO);
+    },
+  );
+
   test("leave nothing on a signal of the caller that lives on", async () => {
     const { model } = await world();
     const stop = new AbortController();

@@ -292,6 +292,26 @@ describe("a server that hangs, where calls have less time than an attempt,", () 
     expect(bad.infers).toHaveLength(asked);
   });
 
+  test("is not blamed where another one had used up most of the call's time", async () => {
+    const [slow, late] = (await start(2)) as [FaultyEngine, FaultyEngine];
+    const clock = new ManualClock();
+    const model = await connect([slow.url, late.url], clock, { ...times, binary: "always" }).model("double");
+    // Both have answered, and the next call begins with the slow one.
+    for (let end = ""; end !== late.url;) end = (await model.infer(ONE)).info.endpoint;
+    slow.always = (response, seen, pass) => {
+      clock.advance(30_000);
+      status(500)(response, seen, pass);
+    };
+    late.always = () => setImmediate(() => clock.advance(10_000));
+    const before = late.infers.length;
+    for (let i = 0; i < 14; i += 1) await model.infer(ONE).catch(() => null);
+    // As many as would have it left alone.
+    expect(late.infers.length - before).toBeGreaterThan(5);
+    late.always = null;
+    slow.always = status(500);
+    expect((await model.infer(ONE)).info.endpoint).toBe(late.url);
+  });
+
   test("has all of a call's time where no other attempt may follow", async () => {
     const [slow, other] = (await start(2)) as [FaultyEngine, FaultyEngine];
     const clock = new ManualClock();

@@ -256,12 +256,13 @@ describe("JSON of servers", () => {
         '{"a":[NaN,-Infinity,Infinity,9007199254740993,-18446744073709551615],"b":"NaN \\" Infinity 12345678901234567"}',
       ),
     ).toEqual({
-      a: [null, -Infinity, Infinity, "9007199254740993", "-18446744073709551615"],
+      a: [null, -Infinity, Infinity, { digits: "9007199254740993" }, { digits: "-18446744073709551615" }],
       b: 'NaN " Infinity 12345678901234567',
     });
     expect(parseJson("[0.10000000149011612,1e21,12345678901234567.5]")).toEqual([
       0.10000000149011612, 1e21, 12345678901234567.5,
     ]);
+    expect(parseJson('{"model_version" : 9007199254740993}')).toEqual({ model_version: "9007199254740993" });
   });
 
   test("parses as JSON.parse does where JSON.parse can and no integer is long", () => {
@@ -319,6 +320,23 @@ describe("a reply", () => {
     expect((await decodeReply(good, null)).outputs[0]?.tensor.data).toEqual(
       Float32Array.of(3.4028235e38, -Infinity, NaN),
     );
+  });
+
+  test("with a text of digits for a number, or a number for a text, is refused: long ones as short ones", async () => {
+    const long = "9007199254740993";
+    const decoded = (datatype: string, value: string) =>
+      decodeReply(bytesOf(`{"outputs":[{"name":"y","datatype":"${datatype}","shape":[1],"data":[${value}]}]}`), null);
+    for (const digits of ["12", long, `-${long}`]) {
+      for (const datatype of ["FP16", "FP32", "FP64", "INT64", "UINT64", "INT32"])
+        await expect(decoded(datatype, `"${digits}"`)).rejects.toThrow(`has "${digits}" as ${datatype}`);
+      await expect(decoded("BYTES", digits)).rejects.toThrow("as BYTES");
+    }
+    const [text] = (await decoded("BYTES", `"${long}"`)).outputs;
+    expect(text?.tensor.data).toEqual([long]);
+    const [float] = (await decoded("FP64", ` ${long}`)).outputs;
+    expect(float?.tensor.data).toEqual(Float64Array.of(2 ** 53));
+    for (const datatype of ["FP16", "FP32", "FP64"])
+      await expect(decoded(datatype, "9".repeat(400))).rejects.toThrow(`as ${datatype}`);
   });
 
   test("has a short message however long its values are", async () => {

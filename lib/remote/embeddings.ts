@@ -236,7 +236,7 @@ class Embeddings implements RemoteEmbeddings {
     /** Servers that were checked again, after a reply of another model. */
     const again = new Set<Endpoint>();
     const own = {
-      ...{ signal, timeoutMs },
+      ...{ signal, timeoutMs, check: "`headers`, or the check of its model," },
       request: async (to: Endpoint) => {
         most = null;
         found.delete(to);

@@ -20,16 +20,11 @@ export type RemoteReason =
   | "too-large"
   | "no-binary";
 
-/** How often a request is sent in all where it keeps failing for a reason: as often as allowed, twice, or once; those
- * that say that a server is the wrong one, once to each server. */
-const SENDS: Readonly<Record<RemoteReason, number>> = {
-  unreachable: Infinity,
-  cut: Infinity,
-  timeout: Infinity,
-  busy: Infinity,
-  server: Infinity,
-  cors: Infinity,
-  "other-model": Infinity,
+/**
+ * How often a request is sent in all where it keeps failing for a reason; as often as allowed for others, and once to each
+ * server for those that say that it is the wrong one.
+ */
+const SENDS: Readonly<Partial<Record<RemoteReason, number>>> = {
   // Another server may be right, and a new token may be accepted; but no wait changes these.
   denied: 2,
   "bad-reply": 2,
@@ -69,7 +64,7 @@ export class Failure extends Error {
 
   /** Sends that are allowed in all: twice where the fault may be the server's and there is another. */
   sends(hasOtherServer: boolean): number {
-    return Math.max(SENDS[this.reason], hasOtherServer && this.outcome === "doubted" ? 2 : 1);
+    return Math.max(SENDS[this.reason] ?? Infinity, hasOtherServer && this.outcome === "doubted" ? 2 : 1);
   }
 
   /** Outcome for the server's breaker. */

@@ -103,11 +103,10 @@ export interface EmbeddingsClientOptions extends Omit<RemoteOptions, "binary" | 
  * const { vectors } = await texts.embed(["a cat", "two dogs"]);
  */
 export async function connectEmbeddings(options: EmbeddingsClientOptions): Promise<RemoteEmbeddings> {
-  const { model, expect, golden, dims, maxTexts, ...rest } = options;
   const stop = new AbortController();
-  const { context, headers } = partsOf(rest, options.effects ?? networkEffects(), stop.signal);
+  const { context, headers } = partsOf(options, options.effects ?? networkEffects(), stop.signal);
   const { openEmbeddings } = await import("./embeddings.ts");
-  return openEmbeddings(context, headers, model, { expect, golden, dims, maxTexts }, () => {
+  return openEmbeddings(context, headers, options.model, options, () => {
     stop.abort(closedError());
   });
 }
@@ -193,9 +192,8 @@ function partsOf(options: RemoteOptions, effects: NetworkEffects, closed: AbortS
     throw new TypeError(`binary: expected "auto", "always" or "never", got ${show(set.binary)}`);
   if (typeof headers !== "function") throw new TypeError(`headers: expected a function, got ${show(headers)}`);
   const endpoints = new Endpoints(addressesOf(options.endpoints, effects.baseUrl), effects);
-  const { attempts, timeoutMs, attemptTimeoutMs, maxReplyBytes } = set;
   const budget = new RetryBudget(set.retriesPerSecond, effects);
-  const context = { effects, endpoints, budget, closed, attempts, timeoutMs, attemptTimeoutMs, maxReplyBytes };
+  const context = { ...set, effects, endpoints, budget, closed };
   const own = async ({ url }: Endpoint): Promise<Headers> => Promise.resolve(headers(url)).then((x) => new Headers(x));
   const isBinary = { auto: null, always: true, never: false }[set.binary];
   return { context, effects, headers: own, isBinary, gzip: set.gzip, call: (each) => call(context, each) };

@@ -14,9 +14,14 @@ const SPECIAL = /NaN|-?Infinity|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/;
 /** Most characters of a 64-bit integer: 20 digits and a sign. */
 const DIGITS_MAX = 21;
 
+/** An integer of 16 digits or more in an array, as `parseJson` returns it. */
+interface LongInteger {
+  readonly digits: string;
+}
+
 /**
- * Parses JSON with bare NaN (null in the result) and Infinity. Integers of 16 digits or more become strings of their
- * digits.
+ * Parses JSON with bare NaN (null in the result) and Infinity. An integer of 16 digits or more becomes the text of its
+ * digits, and in an array an object with them: there a text is another value.
  * @throws SyntaxError for anything else that is not JSON
  */
 export function parseJson(text: string): unknown {
@@ -34,11 +39,17 @@ function asStandard(text: string): string {
       token.lastIndex = endOfString(text, match.index);
       continue;
     }
-    const written = found === "NaN" ? "null" : found.replace("Infinity", "1e999").replace(/^-?\d{16,}$/, '"$&"');
-    parts.push(text.slice(from, match.index), written);
+    parts.push(text.slice(from, match.index), standardOf(found, text.slice(0, match.index)));
     from = token.lastIndex;
   }
   return parts.join("") + text.slice(from);
+}
+
+/** Writes a number that JSON lacks; `before` is the text in front of it. */
+function standardOf(found: string, before: string): string {
+  if (found === "NaN") return "null";
+  if (found.endsWith("y")) return found.replace("Infinity", "1e999");
+  return before.trimEnd().endsWith(":") ? `"${found}"` : `{"digits":"${found}"}`;
 }
 
 /** Returns the index after a string's closing quote, or the text's length where it has none. */
@@ -73,7 +84,8 @@ export function readData(at: string, datatype: Datatype, data: unknown, dims: re
   const values = Array.isArray(data) ? flatOf(at, data, dims) : [];
   if (!Array.isArray(data) || values.length !== count)
     throw new ReplyError(`${at} needs ${count} elements and has ${Array.isArray(data) ? values.length : "no data"}`);
-  const wrong = (value: unknown): ReplyError => new ReplyError(`${at} has ${brief(value)} as ${datatype}`);
+  const wrong = (value: unknown): ReplyError =>
+    new ReplyError(`${at} has ${brief(digitsOf(value) ?? value)} as ${datatype}`);
   if (datatype === "BYTES") {
     for (const value of values) if (typeof value !== "string") throw wrong(value);
     return values as string[];
@@ -93,22 +105,29 @@ export function readData(at: string, datatype: Datatype, data: unknown, dims: re
 
 /** Whether a finite number became Infinity as an element. */
 function isTooLarge(dtype: NumericDtype, value: unknown, element: unknown): boolean {
-  if (dtype === "float16") return Number.isFinite(value) && ((element as number) & 0x7fff) === 0x7c00;
-  return dtype === "float32" && Number.isFinite(value) && !Number.isFinite(element);
+  if (!dtype.startsWith("float") || (!Number.isFinite(value) && digitsOf(value) === null)) return false;
+  return dtype === "float16" ? ((element as number) & 0x7fff) === 0x7c00 : !Number.isFinite(element);
 }
 
-/** Returns a JSON value as an element; null where it is none. Long integers are strings here; null is NaN. */
+/** Returns the digits of a long integer; null for another value. */
+function digitsOf(value: unknown): string | null {
+  if (typeof value !== "object" || value === null) return null;
+  const { digits } = value as Partial<LongInteger>;
+  return typeof digits === "string" && /^-?\d{16,}$/.test(digits) ? digits : null;
+}
+
+/** Returns a JSON value as an element; null where it is none. A null is NaN. */
 function elementOf(dtype: Dtype, value: unknown): number | bigint | null {
   if (dtype === "bool") return value === true || value === 1 ? 1 : value === false || value === 0 ? 0 : null;
-  const isDigits = typeof value === "string" && /^-?\d{16,}$/.test(value);
-  // Millions of digits would take seconds to parse.
-  if (dtype === "int64" || dtype === "uint64")
-    return (isDigits && value.length <= DIGITS_MAX) || Number.isSafeInteger(value)
-      ? BigInt(value as string | number)
-      : null;
+  const digits = digitsOf(value);
+  if (dtype === "int64" || dtype === "uint64") {
+    // Millions of digits would take seconds to parse.
+    if (digits !== null && digits.length <= DIGITS_MAX) return BigInt(digits);
+    return Number.isSafeInteger(value) ? BigInt(value as number) : null;
+  }
   if (!dtype.startsWith("float")) return Number.isSafeInteger(value) ? (value as number) : null;
-  if (typeof value !== "number" && value !== null && !isDigits) return null;
-  const number = value === null ? NaN : Number(value);
+  if (typeof value !== "number" && value !== null && digits === null) return null;
+  const number = value === null ? NaN : Number(digits ?? value);
   return dtype === "float16" ? toFloat16(number) : number;
 }
 

@@ -424,6 +424,48 @@ describe("the client", () => {
     }
   });
 
+  test("a check that ends late, after another server was asked instead, says nothing about that one's answer", async () => {
+    const expected = { identity: "right", variant: "f32" };
+    let letSlow = (): void => undefined;
+    const slowMay = new Promise<void>((resolve) => (letSlow = resolve));
+    let checked = (): void => undefined;
+    const slowIsChecked = new Promise<void>((resolve) => (checked = resolve));
+    const slow = createServer((request, reply) => {
+      request.resume().on("end", () => {
+        if (request.method === "GET") void slowMay.then(() => reply.writeHead(404).end());
+        else reply.end(JSON.stringify(listOf([vectorOf("cat"), vectorOf("dog sun")])), checked);
+      });
+    });
+    let asked = 0;
+    const right = createServer((request, reply) => {
+      request.resume().on("end", () => {
+        if (request.method === "GET") {
+          reply.end(JSON.stringify({ parameters: expected }));
+          return;
+        }
+        asked += 1;
+        letSlow();
+        void slowIsChecked.then(() =>
+          setTimeout(() => reply.end(JSON.stringify({ ...listOf([vectorOf("cat")]), parameters: expected })), 50),
+        );
+      });
+    });
+    const servers = [slow, right];
+    try {
+      for (const each of servers) await new Promise<void>((resolve) => each.listen(0, "127.0.0.1", resolve));
+      const endpoints = servers.map((x) => `http://127.0.0.1:${(x.address() as AddressInfo).port}`);
+      const own = { model: "words", golden, expect: expected, timeoutMs: 1_000 };
+      const model = await connectEmbeddings({ endpoints, ...own });
+      model.close();
+      expect(asked).toBe(1);
+    } finally {
+      for (const each of servers) {
+        each.closeAllConnections();
+        each.close();
+      }
+    }
+  });
+
   test("embeds the texts as they were when it was called", async () => {
     const model = await connect([server.url], { golden, maxTexts: 2 });
     const texts = ["cat", "dog", "sun", "moon"];

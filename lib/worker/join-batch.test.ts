@@ -148,6 +148,25 @@ test("fixed dims, no batch axis, and no inputs are detected beforehand", () => {
   expect(model([], [port("y", ["n"])])).toBe(false);
 });
 
+test("a server's answer with other rows than its request is refused, where the declared names say so", async () => {
+  const { backend } = changing(({ dims }) => floats([dims[0]! + 1], ...Array.from({ length: dims[0]! + 1 }, () => 1)));
+  const items = [{ x: floats([1], 1) }, { x: floats([1], 2) }];
+  const refused = { code: "remote-failed", details: { reason: "bad-reply", isLaneDown: true } };
+  for (const asked of [items, items.slice(0, 1)])
+    await expect(
+      runBatch(backend, 1, batchingOf([port("x", ["n"])], [port("y", ["n"])], true, true), asked),
+    ).rejects.toMatchObject(refused);
+  // What a detector finds; and a graph of this device, which is known.
+  for (const [found, isRemote] of [
+    ["m", true],
+    ["n", false],
+  ] as const)
+    expect(
+      (await runBatch(backend, 1, batchingOf([port("x", ["n"])], [port("y", [found])], true, isRemote), items))
+        .outcomes,
+    ).toHaveLength(2);
+});
+
 describe("an item that fails", () => {
   const model = (): Batching => batchingOf([port("x", ["n"])], [port("y", ["n"])], true);
   const failing = (code: "internal" | "out-of-memory"): Backend => ({

@@ -4,7 +4,7 @@
 // be decoded, an index out of range) does not fail the others.
 import type { Backend, DeviceTensor } from "../rpc/backend.ts";
 import type { BundleInput, BundleOutput } from "../core/bundle.ts";
-import { isSelvedgeError } from "../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { checkTensor } from "../core/check-inputs.ts";
 import { canBatch, shapeOf } from "../core/batch-shape.ts";
@@ -28,6 +28,8 @@ export interface Batching {
   canJoin: boolean;
   /** Whether the batch axis was declared, or verified by running a first batch both ways. */
   isProved: boolean;
+  /** Whether a server answers, of which nothing is known. */
+  readonly isRemote: boolean;
 }
 
 /** Outcomes of a batch, in the order of its items. */
@@ -44,8 +46,9 @@ export function batchingOf(
   inputs: readonly BundleInput[],
   outputs: readonly BundleOutput[],
   isDeclared: boolean,
+  isRemote = false,
 ): Batching {
-  return { inputs, outputs, canJoin: canBatch(inputs, outputs), isProved: isDeclared };
+  return { inputs, outputs, canJoin: canBatch(inputs, outputs), isProved: isDeclared, isRemote };
 }
 
 /** Errors of the lane or of its memory, which no single item causes. */
@@ -78,7 +81,9 @@ export async function runBatch(
   const alone = async ({ index, parts }: Item): Promise<void> => {
     answered.push([index]);
     try {
-      outcomes[index] = { outputs: await run(drawn(parts)) };
+      const outputs = await run(drawn(parts));
+      if (model.isRemote) checkRows(model, dimsOf(parts), outputs);
+      outcomes[index] = { outputs };
     } catch (error) {
       if (isAlone || isLaneFailure(error)) throw error;
       outcomes[index] = { error };
@@ -97,6 +102,27 @@ export async function runBatch(
     for (const [i, { index }] of group.entries()) outcomes[index] = { outputs: together[i] ?? {} };
   }
   return { outcomes, runs, groups: answered };
+}
+
+/**
+ * Refuses an answer of a server that has other rows than its request. Only axes of one name are compared: others may
+ * differ in size, as those of what a detector finds.
+ * @throws SelvedgeError `remote-failed` with the reason `bad-reply`
+ */
+function checkRows(
+  { inputs, outputs }: Batching,
+  asked: Readonly<Record<string, readonly number[]>>,
+  answer: Readonly<Record<string, Tensor>>,
+): void {
+  for (const { name, dims, batchAxis } of outputs) {
+    const axis = batchAxis === null ? undefined : dims[batchAxis];
+    const input = inputs.find((x) => typeof axis === "string" && x.batchAxis !== null && x.dims[x.batchAxis] === axis);
+    const wanted = asked[input?.name ?? ""]?.[input?.batchAxis ?? 0];
+    const found = answer[name]?.dims[batchAxis ?? 0];
+    if (wanted === undefined || found === undefined || wanted === found) continue;
+    const text = `The server's answer has ${found} rows in output "${name}", and the request has ${wanted}.`;
+    throw new SelvedgeError("remote-failed", text, { reason: "bad-reply", isLaneDown: true });
+  }
 }
 
 /** Groups compatible items, in order of arrival. */

@@ -215,7 +215,8 @@ async function load(
   const ports = Object.fromEntries((message.declared?.inputs ?? facts.inputs).map((port) => [port.name, port]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const ported = message.declared ?? facts;
-  const batching = batchingOf(ported.inputs, ported.outputs, message.declared !== undefined);
+  const isRemote = message.remote !== undefined;
+  const batching = batchingOf(ported.inputs, ported.outputs, message.declared !== undefined, isRemote);
   // Requests that are batched for this device's lanes too run one by one on a server whose graph may mix their rows.
   batching.canJoin &&= message.remote?.mixesRows !== true;
   forget(models, message.modelId);

@@ -35,6 +35,33 @@ test("headers that never come fail their own request alone", async () => {
   }
 });
 
+test("headers that come late, after those of the next request, are no headers of it", async () => {
+  const [engine] = await start();
+  const { port1: page, port2: port } = new MessageChannel();
+  const backend = createRemoteBackend();
+  const asked: number[] = [];
+  const stop = new AbortController();
+  page.onmessage = ({ data: { id } }: MessageEvent<HeadersRequest>) => {
+    asked.push(id);
+    const answer = (of: number): void => {
+      page.postMessage({ id: of, headers: [["x-token", String(of)]] });
+    };
+    if (asked.length === 2) stop.abort(new Error("deadline"));
+    else if (asked.length === 3) for (const each of asked.slice(1)) answer(each);
+    else answer(id);
+  };
+  try {
+    await backend.start({ remote: { ...LIMITS, endpoint: engine?.url, ports: [port] } } as never);
+    await backend.load(1, NAMES as never);
+    const late = backend.run(1, ONE, undefined, { signal: stop.signal, leftMs: () => 5_000 });
+    await expect(late).rejects.toThrow("deadline");
+    expect((await backend.run(1, ONE))["y"]?.data).toEqual(TWO);
+    expect(engine?.infers.map((x) => x.headers["x-token"])).toEqual([String(asked[2])]);
+  } finally {
+    page.close();
+  }
+});
+
 test("a full queue fails its request and is no lost lane, a server that is away is one", async () => {
   const [engine] = await start();
   const backend = createRemoteBackend();

@@ -167,22 +167,24 @@ function asPort({ name, datatype, dims }: RemotePort): Port {
   return { name, dtype: DTYPE_OF[datatype], dims: sizes, batchAxis: dims[0] === null ? 0 : null };
 }
 
-/** Returns a callback that asks the page for the headers of each request; one that is never answered holds up no other. */
+/**
+ * Returns a callback that asks the page for the headers of each request. A lane sends one request at a time, so only the
+ * latest question is of interest: one that is never answered holds up no other, and nothing of it is kept.
+ */
 function askFor(port: MessagePort): (endpoint: string) => Promise<HeadersInit> {
-  const waiting = new Map<number, (reply: HeadersReply) => void>();
+  let settle: ((reply: HeadersReply) => void) | null = null;
   let asked = 0;
   port.onmessage = ({ data }: MessageEvent<HeadersReply>) => {
-    waiting.get(data.id)?.(data);
-    waiting.delete(data.id);
+    if (data.id === asked) settle?.(data);
   };
   return (endpoint) =>
     new Promise((resolve, reject) => {
       asked += 1;
-      const request: HeadersRequest = { id: asked, endpoint };
-      waiting.set(request.id, (reply) => {
+      settle = (reply) => {
+        settle = null;
         if ("headers" in reply) resolve(reply.headers as [string, string][]);
         else reject(new SelvedgeError("remote-failed", reply.error, { reason: "denied", url: endpoint }));
-      });
-      port.postMessage(request);
+      };
+      port.postMessage({ id: asked, endpoint } satisfies HeadersRequest);
     });
 }
