@@ -62,7 +62,8 @@ export const SPAM_INPUTS: readonly BundleInput[] = [
   { name: "mask", dtype: "float32", dims: ["batch", "length"], batchAxis: 0, pad: { axis: 1, upTo: 1 } },
 ];
 
-const OUTPUT: BundleOutput = {
+/** Output of the classifier: log odds of both classes. */
+export const SPAM_OUTPUT: BundleOutput = {
   name: "logits",
   dtype: "float32",
   dims: ["batch", 2],
@@ -84,7 +85,7 @@ export const spam: Recipe = {
         description:
           "How likely a mail is spam: a wide linear model over pieces and pairs of them, and a transformer; trained on the SpamAssassin mails.",
         inputs: SPAM_INPUTS,
-        outputs: [OUTPUT],
+        outputs: [SPAM_OUTPUT],
         exampleDims: { batch: 1, length: 256 },
       },
       variants: await spamVariants(),
@@ -252,8 +253,8 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
   const both = add("Div", "both", [weighed, add("Sqrt", "both/root", [whole])]);
   const wide = add("Add", "wide", [single, both]);
   const sides = add("Mul", "wide/sides", [wide, take("sides", { dims: [1, 2], data: Float32Array.of(-0.5, 0.5) })]);
-  add("Add", OUTPUT.name, [deep, sides]);
-  return buildGraph({ inputs: SPAM_INPUTS, outputs: [OUTPUT] }, nodes, weights, [
+  add("Add", SPAM_OUTPUT.name, [deep, sides]);
+  return buildGraph({ inputs: SPAM_INPUTS, outputs: [SPAM_OUTPUT] }, nodes, weights, [
     int64Tensor("from0", [1], [0]),
     int64Tensor("from1", [1], [1]),
     int64Tensor("end", [1], [SPAM_MAX_LENGTH + 1]),

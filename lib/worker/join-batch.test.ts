@@ -156,7 +156,7 @@ test("a server's answer with other rows than its request is refused, where the d
     await expect(
       runBatch(backend, 1, batchingOf([port("x", ["n"])], [port("y", ["n"])], true, true), asked),
     ).rejects.toMatchObject(refused);
-  // What a detector finds; and a graph of this device, which is known.
+  // Axes of other names, as that of a detector's finds; and a graph of this device, which is known.
   for (const [found, isRemote] of [
     ["m", true],
     ["n", false],

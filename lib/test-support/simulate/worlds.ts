@@ -9,6 +9,7 @@ import { LANES } from "./worlds/lanes.ts";
 import { LOADS } from "./worlds/loads.ts";
 import { PLACES } from "./worlds/places.ts";
 import { RESULTS } from "./worlds/results.ts";
+import { SERVERS } from "./worlds/servers.ts";
 
 /** Result of a world. */
 export interface Told {
@@ -24,7 +25,15 @@ export interface Told {
 export const ANSWERED_MIN = 0.6;
 
 /** All worlds. */
-export const WORLDS: readonly WorldPlan[] = [...DEADLINES, ...CLOCKS, ...LANES, ...PLACES, ...LOADS, ...RESULTS];
+export const WORLDS: readonly WorldPlan[] = [
+  ...DEADLINES,
+  ...CLOCKS,
+  ...LANES,
+  ...PLACES,
+  ...LOADS,
+  ...RESULTS,
+  ...SERVERS,
+];
 
 /** Plays a world from a seed. Hashes are computed synchronously meanwhile: the browser's hash takes real time. */
 export async function playWorld(
