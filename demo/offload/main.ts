@@ -8,9 +8,10 @@ import { offloadCsv } from "selvedge/offload";
 import type { OffloadPrice, OffloadStats } from "selvedge/offload";
 import { connectRemote } from "selvedge/remote";
 import { backendIn, find, Status } from "../status.ts";
-import { drawChart, drawFacts, drawRows } from "./report.ts";
+import { drawChart, drawFacts, drawRows, drawUnsure } from "./report.ts";
 
 const NAME = "fashion-mlp";
+const LARGER = "fashion-cnn";
 const SIDE = 28;
 const DRAW_MS = 250;
 
@@ -45,22 +46,26 @@ async function connect(url: string): Promise<void> {
   await engine?.close();
   engine = model = null;
   draw();
+  const escalateBelow = numberIn("below");
   const client = connectRemote({ endpoints: [url], attempts: 1 });
-  const [state] = await client.health(NAME, { timeoutMs: 5_000 });
-  client.close();
-  if (state?.isReady !== true) {
+  for (const name of escalateBelow > 0 ? [NAME, LARGER] : [NAME]) {
+    const [state] = await client.health(name, { timeoutMs: 5_000 });
+    if (state?.isReady === true) continue;
     find("how").hidden = false;
-    const what = state?.isLive === true ? `has no model “${NAME}” that is ready` : "does not answer this page";
+    const what = state?.isLive === true ? `has no model “${name}” that is ready` : "does not answer this page";
     throw new Error(`${url} ${what}. The command starts a server that does.`);
   }
+  client.close();
   const backend = backendIn(query);
   engine = await createEngine({
     placement: "auto",
-    remote: { endpoints: [url] },
+    remote: {
+      endpoints: [url],
+      ...(escalateBelow > 0 && { models: { [NAME]: { cascade: { bundle: bundleOf(LARGER), escalateBelow } } } }),
+    },
     ...(backend === undefined ? {} : { backends: [backend] }),
   });
-  const bundle = new URL(`../models/${NAME}/bundle.json`, document.baseURI).href;
-  model = await engine.load(bundle, {
+  model = await engine.load(bundleOf(NAME), {
     onProgress: ({ loadedBytes, totalBytes }) => {
       if (totalBytes !== null) status.progress(loadedBytes / totalBytes);
     },
@@ -73,6 +78,10 @@ async function connect(url: string): Promise<void> {
   csvButton.disabled = false;
   draw();
   status.show("ready", `Connected to ${url}. One request was answered on each side.`);
+}
+
+function bundleOf(name: string): string {
+  return new URL(`../models/${name}/bundle.json`, document.baseURI).href;
 }
 
 async function run(): Promise<void> {
@@ -125,6 +134,7 @@ function draw(): void {
   for (const id of ["price", "per-server"]) find(id).setAttribute("aria-invalid", String(error.textContent !== ""));
   csvButton.disabled = engine === null || error.textContent !== "";
   drawChart(find("chart"), stats);
+  drawUnsure(find("unsure"), stats);
 }
 
 /** @throws Error for an input that is no number in its range */
@@ -169,7 +179,8 @@ function fail(error: unknown): void {
   status.show("error", messageOf(error));
 }
 
-find("command").textContent = `npx selvedge serve models/dist/${NAME} --origin ${location.origin}`;
+find("command").textContent =
+  `npx selvedge serve models/dist/${NAME} models/dist/${LARGER} --origin ${location.origin}`;
 find("connect", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   void connect(address.value.trim()).catch(fail);

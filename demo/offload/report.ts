@@ -58,6 +58,14 @@ export function drawChart(place: HTMLElement, stats: OffloadStats): void {
   place.setAttribute("aria-label", stats.localShare === null ? "No requests yet." : `${words.join("; ")}.`);
 }
 
+/** Writes what became of answers that this device was unsure of; nothing where there was none. */
+export function drawUnsure(note: HTMLElement, { cascade: { unsure, sent, answered } }: OffloadStats): void {
+  note.textContent =
+    unsure === 0
+      ? ""
+      : `This device was unsure ${unsure} times: ${sent} sent on, ${answered} answered by the larger model.`;
+}
+
 /** Writes the costs. @throws RangeError for a wrong price */
 export function drawFacts(list: HTMLElement, stats: OffloadStats, price: OffloadPrice): number {
   const { cost, savedCost, costPer1000, allRemoteCostPer1000 } = offloadReport(stats, price);

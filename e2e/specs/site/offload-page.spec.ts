@@ -110,6 +110,35 @@ test("requests are answered where the switch says, and are counted there", async
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
 });
 
+test("answers that this device is unsure of go to the larger model, and are counted", async ({ page }) => {
+  await serve(page);
+  await enter(page.getByLabel("Send on answers less sure than"), "1");
+  await connect(page);
+  await send(page, "This device", 5);
+  await expect(page.getByTestId("unsure")).toBeEmpty();
+  const counts = async (): Promise<number[]> =>
+    ((await page.getByTestId("unsure").textContent()) ?? "").match(/\d+/g)?.map(Number) ?? [];
+  // The larger model is checked on the server meanwhile.
+  await expect
+    .poll(
+      async () => {
+        await send(page, "Auto", 10);
+        return (await counts())[2] ?? 0;
+      },
+      { timeout: 60_000 },
+    )
+    .toBeGreaterThan(0);
+  const before = await served();
+  const [, , answeredBefore = 0] = await counts();
+  await send(page, "Auto", 20);
+  const [unsure = 0, sent = 0, answered = 0] = await counts();
+  expect(unsure).toBeGreaterThanOrEqual(sent);
+  expect(sent).toBeGreaterThanOrEqual(answered);
+  expect(answered).toBeGreaterThan(answeredBefore);
+  expect((await served()) - before).toBeGreaterThanOrEqual(answered - answeredBefore);
+  await expect(page.getByTestId("why")).toHaveText(/fashion-cnn answered|^The last answer: wasm/);
+});
+
 test("the costs follow the price, a wrong one is named, and the CSV has the numbers of the table", async ({ page }) => {
   await serve(page);
   await connect(page);
@@ -163,7 +192,7 @@ test("an address without a server is named, with the command that starts one", a
   const status = page.getByTestId("status");
   await expect(status).toHaveText(`${url} does not answer this page. The command starts a server that does.`);
   await expect(page.getByTestId("how")).toContainText(
-    "npx selvedge serve models/dist/fashion-mlp --origin http://127.0.0.1:",
+    "npx selvedge serve models/dist/fashion-mlp models/dist/fashion-cnn --origin http://127.0.0.1:",
   );
   await expect(page.getByTestId("start")).toBeDisabled();
 });
