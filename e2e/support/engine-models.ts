@@ -54,10 +54,14 @@ export function makeModels({ withOcr = false } = {}): Record<string, Uint8Array>
   };
 }
 
-/** Runs a model of float32 tensors in Node. */
-export async function runLocally(model: Uint8Array, name: string, input: Tensor<"float32">): Promise<Float32Array> {
+/** Runs a model in Node; returns its first output, of float32. */
+export async function runLocally(model: Uint8Array, inputs: Readonly<Record<string, Tensor>>): Promise<Float32Array> {
   const session = await InferenceSession.create(model, { intraOpNumThreads: 1 });
-  const outputs = await session.run({ [name]: new OrtTensor("float32", input.data, [...input.dims]) });
+  const feeds = Object.entries(inputs).map(
+    ([name, { dtype, data, dims }]) =>
+      [name, new OrtTensor(dtype as "float32", data as Float32Array, [...dims])] as const,
+  );
+  const outputs = await session.run(Object.fromEntries(feeds));
   const [output] = Object.values(outputs);
   await session.release();
   return output?.data as Float32Array;

@@ -28,5 +28,5 @@ test("a model of half the speed computes all twice, with one copy of the weights
   expect(slow.length - bytes.length).toBeLessThan(5_000);
   const data = Float32Array.from({ length: 4 * 64 }, (_, i) => Math.sin(i));
   const x = { dtype: "float32", dims: [4, 64], data } as const;
-  expect(await runLocally(slow, "x", x)).toEqual(await runLocally(bytes, "x", x));
+  expect(await runLocally(slow, { x })).toEqual(await runLocally(bytes, { x }));
 });

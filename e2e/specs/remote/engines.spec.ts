@@ -1,9 +1,11 @@
 // `selvedge/remote` against the real engines, each installed with pinned versions and run on 127.0.0.1. Needs no
 // browser. Triton, the reference, runs in every test run; KServe and MLServer in the soak.
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { connectRemote } from "../../../lib/remote/index.ts";
 import type { RemoteClient, Tensor } from "../../../lib/remote/index.ts";
+import { makeMiniLm } from "../../../models/minilm.ts";
 import { makeModels, runLocally, TYPES } from "../../support/engine-models.ts";
 import { freePort, installEngine, startEngine } from "../../support/engines.ts";
 import type { EngineName, RunningEngine } from "../../support/engines.ts";
@@ -77,6 +79,7 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
     test.beforeAll(async () => {
       test.setTimeout(900_000);
       installEngine(engine);
+      if (isSoak) models["minilm"] = await readFile(join(await makeMiniLm(), "onnx/model.onnx"));
       port = await freePort();
       running = await startEngine(engine, models, folder, port);
       remote = connectRemote({ endpoints: [running.url] });
@@ -107,7 +110,7 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
           const { outputs, info } = await mlp.infer({ image });
           expect(info.isBinary).toBe(isBinary && binary === "auto");
           expect(outputs["logits"]?.dims).toEqual([1 + i, 10]);
-          const local = await runLocally(models["fashion-mlp"] as Uint8Array, "image", image);
+          const local = await runLocally(models["fashion-mlp"] as Uint8Array, { image });
           expect(difference(local, outputs["logits"]?.data as Float32Array)).toBeLessThan(1e-4);
         }
         own.close();
@@ -170,8 +173,22 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
         const rec = await remote.model("ocr-rec");
         const x = pictures(1, 1, 3, 48, 320);
         const { outputs } = await rec.infer({ x });
-        const local = await runLocally(models["ocr-rec"] as Uint8Array, "x", x);
+        const local = await runLocally(models["ocr-rec"] as Uint8Array, { x });
         expect(difference(local, Object.values(outputs)[0]?.data as Float32Array)).toBeLessThan(1e-3);
+      });
+
+    if (isSoak)
+      test("answers texts' tokens as ONNX Runtime here, with all-MiniLM-L6-v2", async () => {
+        const minilm = await remote.model("minilm");
+        const [ids, mask] = [
+          [101, 1037, 4937, 7719, 2006, 1996, 13523, 102, 101, 17953, 102, 0, 0, 0, 0, 0],
+          [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
+        ].map((x): Tensor => ({ dtype: "int64", dims: [2, 8], data: BigInt64Array.from(x, BigInt) }));
+        const types: Tensor = { dtype: "int64", dims: [2, 8], data: new BigInt64Array(16) };
+        const inputs = { input_ids: ids as Tensor, attention_mask: mask as Tensor, token_type_ids: types };
+        const { outputs } = await minilm.infer(inputs);
+        const local = await runLocally(models["minilm"] as Uint8Array, inputs);
+        expect(difference(local, Object.values(outputs)[0]?.data as Float32Array)).toBeLessThan(1e-4);
       });
 
     test("answers a page of another origin through `selvedge serve --upstream`, as it answers here", async ({
@@ -204,7 +221,7 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
         );
       try {
         await page.goto(`${site.origin}/`);
-        const local = await runLocally(models["fashion-mlp"] as Uint8Array, "image", pictures(0, 1, 1, 28, 28));
+        const local = await runLocally(models["fashion-mlp"] as Uint8Array, { image: pictures(0, 1, 1, 28, 28) });
         const before = await running.countAnswers("fashion-mlp");
         for (const binary of ["auto", "never"] as const) {
           const answer = await ask(gateway.url, "secret", binary);

@@ -93,7 +93,7 @@ for (const server of isSoak ? (["triton", "mlserver"] as const) : (["triton"] as
       const images = Array.from({ length: 12 }, (_, i) => float([1 + (i % 3), 1, 28, 28]));
       const answers = await Promise.all(images.map((image) => model.infer({ image })));
       for (const [i, { outputs }] of answers.entries()) {
-        const local = await runLocally(bytes, "image", images[i] as Tensor<"float32">);
+        const local = await runLocally(bytes, { image: images[i] as Tensor });
         const remoteValues = outputs["logits"]?.data as Float32Array;
         expect(remoteValues.length).toBe(local.length);
         for (const [j, value] of local.entries()) expect(Math.abs(value - (remoteValues[j] ?? NaN))).toBeLessThan(1e-4);
