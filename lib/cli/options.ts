@@ -11,6 +11,7 @@ import type { Feed } from "../compress/run/feeds.ts";
 import { firstFeeds, openSamples } from "../compress/run/samples.ts";
 import { hintsFor } from "../compress/run/model-hints.ts";
 import { resolveShapes } from "../compress/run/shape-option.ts";
+import { declaredSizes } from "../compress/run/synthetic-inputs.ts";
 
 /** Samples that a comparison reads into memory by default. */
 const FEEDS = 64;
@@ -84,14 +85,14 @@ export async function feedsFor(
   model: OnnxModel,
   { samples, limit = FEEDS, shape = [] }: FeedOptions,
 ): Promise<Feed[]> {
-  const { inputs } = await describePorts(model);
+  const { inputs, outputs } = await describePorts(model);
   const typical = resolveShapes(shape, inputs);
   if (samples !== undefined) return firstFeeds(await openSamples(samples, inputs, limit), limit);
   const notes: string[] = [];
   const synthetic = await synthesizeSamples(
     path,
     inputs,
-    { typical, bound: smallestTable(model), ...hintsFor(path, model) },
+    { typical, others: declaredSizes(outputs), bound: smallestTable(model), ...hintsFor(path, model) },
     notes,
   );
   const feeds = await firstFeeds(synthetic, limit);

@@ -7,7 +7,7 @@ import type { Description } from "./bundle/describe.ts";
 import type { PackFile } from "./bundle/pack.ts";
 import { every } from "./evaluate-form.ts";
 import { hintsFor } from "./run/model-hints.ts";
-import { syntheticSets } from "./run/synthetic-inputs.ts";
+import { declaredSizes, syntheticSets } from "./run/synthetic-inputs.ts";
 import { AnswerCounts, checkLabel, checkLabelCount, checkNumbers } from "./run/check-samples.ts";
 import type { Metric, Tally } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
@@ -40,7 +40,7 @@ export interface SampleOptions {
 /** Opens the given samples, or makes synthetic inputs with which the model runs. */
 export async function samplesFor(
   path: string,
-  { inputs, exampleDims: typical = {} }: Description,
+  { inputs, outputs, exampleDims: typical = {} }: Description,
   source: OnnxModel,
   options: SampleOptions,
   notes: string[],
@@ -52,7 +52,8 @@ export async function samplesFor(
       options.limit ?? PATIENCE.most,
       sampleReaders(inputs, textsOf(options.assets ?? (await assetsOf(options.bundle)))),
     );
-  const hints = { typical, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
+  const others = declaredSizes(outputs);
+  const hints = { typical, others, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
   return synthesizeSamples(path, inputs, hints, notes);
 }
 

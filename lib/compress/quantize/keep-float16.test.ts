@@ -19,7 +19,7 @@ const model = () =>
     initializers: [
       floatTensor("loud", [32, 1, 3, 3], seededFloats(288, 2)),
       floatTensor("quiet", [32, 1, 3, 3], seededFloats(288, 3)),
-      floatTensor("mix", [16, 32, 1, 1], seededFloats(512, 4)),
+      floatTensor("mix", [128, 32, 1, 1], seededFloats(4_096, 4)),
       floatTensor("little", [], Float32Array.of(0.01)),
     ],
   });
@@ -30,8 +30,26 @@ test("a depthwise convolution keeps 16 bits where 8 would change the outputs, an
   const store = await keepFloat16(model(), feeds, { leastDb: 60 });
   expect(store(facts("loud", 32, [32, 1, 3, 3]))).toBe("float16");
   expect(store(facts("quiet", 32, [32, 1, 3, 3]))).toBe("int8");
-  expect(store(facts("mix", 1, [16, 32, 1, 1]))).toBe("int8");
+  expect(store(facts("mix", 1, [128, 32, 1, 1]))).toBe("int8");
   const blind = await keepFloat16(model(), []);
   expect(blind(facts("quiet", 32, [32, 1, 3, 3]))).toBe("float16");
-  expect(blind(facts("mix", 1, [16, 32, 1, 1]))).toBe("int8");
+  expect(blind(facts("mix", 1, [128, 32, 1, 1]))).toBe("int8");
+});
+
+test("a first convolution that holds most of a tiny model's weights gets 8 bits", async () => {
+  const patches = smallModel({
+    opset: 13,
+    inputs: { x: [1, 3, 32, 32] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Conv", input: ["x", "patch"], output: ["h"], attributes: { strides: [16, 16] } },
+      { opType: "Conv", input: ["h", "mix"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("patch", [64, 3, 16, 16], seededFloats(64 * 768, 2)),
+      floatTensor("mix", [64, 64, 1, 1], seededFloats(4_096, 3)),
+    ],
+  });
+  const store = await keepFloat16(patches, []);
+  expect(store(facts("patch", 1, [64, 3, 16, 16]))).toBe("int8");
 });

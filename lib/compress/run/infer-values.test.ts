@@ -8,7 +8,7 @@ import {
   smallModel,
 } from "../../test-support/compress/fixtures.ts";
 import { OnnxModel } from "../onnx/model.ts";
-import { OperatorSetIdProtoSchema } from "../onnx/onnx.gen.js";
+import { OperatorSetIdProtoSchema, TensorProto_DataType } from "../onnx/onnx.gen.js";
 import { foldConstants, inferValues } from "./infer-values.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import { floatTensor, floatsOf, int64Tensor } from "../onnx/tensor-proto.ts";
@@ -171,6 +171,21 @@ test("an operator of a library of its own is named, with the way out", async () 
   model.proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: "acme.ops", version: 1n }));
   await expect(inferValues(model)).rejects.toThrow(
     "it has no operator acme.ops:Spin: export the model with operators of ONNX in place of it, or as a local function",
+  );
+});
+
+test("an operator without a kernel on the CPU is named, with the way out", async () => {
+  const nodes = [{ opType: "RelativePositionBias", input: ["x", "n", "n"], output: ["y"], domain: "com.microsoft" }];
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: [32, 4], n: [1] },
+    types: { n: TensorProto_DataType.INT64 },
+    outputs: ["y"],
+    nodes: nodes.map((x) => ({ ...x, attributes: { max_distance: 128 } })),
+  });
+  model.useContribOperators();
+  await expect(inferValues(model)).rejects.toThrow(
+    "ONNX Runtime's CPU has no kernel for RelativePositionBias: give the model as it was exported",
   );
 });
 

@@ -322,6 +322,9 @@ function untyped(name: string): ValueInfoProto {
 /** Adds the way out where a model has an operator of a library of its own. */
 function explained(reason: string): string {
   const operator = /(\S+?)\(-?\d*\) is not a registered function\/op/.exec(reason)?.[1];
+  const fused = /Could not find an implementation for (\w+)\(\d+\) node/.exec(reason)?.[1];
+  if (fused !== undefined)
+    return `ONNX Runtime's CPU has no kernel for ${fused}: give the model as it was exported, before it was optimized for one provider, or export it with an older operator set`;
   if (operator === undefined) return reason;
   return `it has no operator ${operator}: export the model with operators of ONNX in place of it, or as a local function`;
 }

@@ -10,7 +10,7 @@ import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 import { hintsFor } from "./model-hints.ts";
 import { firstFeeds, openSamples } from "./samples.ts";
-import { syntheticInputs, syntheticSets } from "./synthetic-inputs.ts";
+import { declaredSizes, syntheticInputs, syntheticSets, syntheticSizes } from "./synthetic-inputs.ts";
 import type { Hints } from "./synthetic-inputs.ts";
 
 let folder: string;
@@ -125,4 +125,12 @@ test("JSON lines may hold an array without items, nested or by its dims", async 
     [1, 2, 0, 8],
     [1, 2, 0, 8],
   ]);
+});
+
+test("a length that an output declares is tried where no usual one runs", () => {
+  const ids = input("input_ids", ["batch", "length"], "int64");
+  const others = declaredSizes([{ dims: ["batch", 13, 500] }, { dims: [1, 32, 100_000] }]);
+  expect(others).toEqual([13, 500]);
+  const lengths = [...syntheticSizes([ids], { typical: {}, bound: 10, others })].map((x) => x["input_ids"]?.[1]);
+  expect(lengths.slice(-2)).toEqual([13, 500]);
 });

@@ -14,6 +14,9 @@ const SIZES = [32, 224, 64, 16, 128, 256, 8, 512, 1, 2, 4, 3];
 const IMAGE_SIZES = [224, 256, 32, 64, 384, 512, 128, 640, 16, 8, 1_024, 48];
 const SOUND_SIZES = [16_000, 32_000, 8_000, 4_000, 80_000, 512, 1_024, 48_000, 1_600, 480, 160, 1];
 const FEEDS = 4;
+/** Largest size of an output that may be that of an input, and how many are tried. */
+const DECLARED_MAX = 4_096;
+const DECLARED_COUNT = 8;
 /** Maximum number of values of one sample: past it a guess of several open dims at once is no likely one. */
 const VALUES_MAX = 2 ** 22;
 
@@ -27,6 +30,8 @@ export interface Hints {
   readonly bounds?: Readonly<Record<string, number>>;
   /** Sizes that files beside the model state. */
   readonly sizes?: InputSizes;
+  /** Further sizes of open dims, tried last. */
+  readonly others?: readonly number[];
 }
 
 /** One guess of what is open. */
@@ -37,6 +42,15 @@ interface Guess {
   readonly past: number;
   readonly channels: number;
   readonly bound: number | null;
+}
+
+/**
+ * Lists the fixed sizes of outputs as sizes to try: an exporter that traced one length by mistake declares it there, and
+ * the model takes no other.
+ */
+export function declaredSizes(outputs: readonly Pick<BundleInput, "dims">[]): number[] {
+  const sizes = outputs.flatMap(({ dims }) => dims.filter((x) => typeof x === "number"));
+  return [...new Set(sizes)].filter((x) => x <= DECLARED_MAX && !SIZES.includes(x)).slice(0, DECLARED_COUNT);
 }
 
 /** Iterates over sets of four synthetic feeds, the likeliest first. */
@@ -85,7 +99,7 @@ function* guesses(
   const hasPast = open.some((x) => isPast(String(x)));
   const tried = new Set<string>();
   for (const isFirstOnly of open.length > 0 && inputs.length > 1 ? [false, true] : [false])
-    for (const index of open.length > 0 ? SIZES.keys() : [0])
+    for (const index of open.length > 0 ? [...SIZES, ...(hints.others ?? [])].keys() : [0])
       for (const past of hasPast ? [0, 1, 8] : [0])
         for (const channels of isChannelOpen && hints.sizes?.channels === undefined
           ? [3, 1]
@@ -141,7 +155,7 @@ function sizeOf(input: BundleInput, name: string, axis: number, guess: Guess, hi
       0,
     );
   const { sizes = {} } = hints;
-  const size = SIZES[guess.index] ?? 1;
+  const size = SIZES[guess.index] ?? hints.others?.[guess.index - SIZES.length] ?? 1;
   switch (kindOf(input, name, axis)) {
     case "batch":
       return 1;
