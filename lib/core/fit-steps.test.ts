@@ -20,14 +20,27 @@ test("a decoding stays where rank, classes and named ports are those of the grap
   expect(fit(labels, ["b", "n"])).toBe(labels);
   expect(fit(labels, ["b", 3])).toBeNull();
   expect(fit(labels, ["b", "s", 2])).toBeNull();
-  const detect = { op: "detect", form: "queries", asset: "labels.txt", image: "pixel_values" } as const;
-  expect(fit({ ...detect, boxes: "pred_boxes" }, ["b", "q", 3])).not.toBeNull();
-  expect(fit({ ...detect, boxes: "boxes" }, ["b", "q", 3])).toBeNull();
-  expect(fit({ ...detect, image: "picture" }, ["b", "q", 3])).toBeNull();
   const pool = { op: "pool", mode: "mean", mask: "attention_mask" } as const;
   expect(fit(pool, ["b", "s", 4])).toEqual(pool);
   expect(fit({ ...pool, mask: "mask" }, ["b", "s", 4])).toEqual({ op: "pool", mode: "mean" });
   expect(fit(pool, ["b", 4])).toBeNull();
+});
+
+test("boxes have the classes of the labels, unless the graph takes texts as classes", () => {
+  const detect = {
+    op: "detect",
+    form: "queries",
+    asset: "labels.txt",
+    boxes: "pred_boxes",
+    image: "pixel_values",
+  } as const;
+  const ofPictures = { ...names, inputs: new Set(["pixel_values"]) };
+  const dims = ["b", "q", 3];
+  expect(fitDecode({ dims }, detect, ofPictures, assets)).toBe(detect);
+  expect(fitDecode({ dims }, { ...detect, boxes: "boxes" }, ofPictures, assets)).toBeNull();
+  expect(fitDecode({ dims }, { ...detect, image: "picture" }, ofPictures, assets)).toBeNull();
+  // OWL-ViT: a class for each text, and no labels of its own.
+  expect(fitDecode({ dims: ["b", "q", "t"] }, detect, names, assets)).toBeNull();
 });
 
 test("a tokenization is at most as long as the graph, and needs a batch of any size", () => {

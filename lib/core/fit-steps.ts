@@ -34,6 +34,8 @@ export function fitDecode(
   const named = "image" in decode ? decode.image : "text" in decode ? decode.text : undefined;
   if (named !== undefined && !inputs.has(named)) return null;
   if ("boxes" in decode && decode.boxes !== undefined && !outputs.has(decode.boxes)) return null;
+  // A graph that takes texts beside the picture has them as its classes.
+  if (decode.op === "detect" && inputs.has(TEXT_INPUT)) return null;
   // "ctc" has a class more than its asset, the blank; decode.ts compares them.
   const asset = "asset" in decode && decode.op !== "ctc" ? decode.asset : undefined;
   const classes = asset === undefined ? undefined : (assets[asset] ?? "").split("\n").length - 1;
@@ -69,8 +71,9 @@ export function fitSound({ dims, dtype }: Pick<Port, "dims" | "dtype">, sound: S
   return dims.length === 3 && fits && /^float(32|16)$/.test(dtype) ? sound : null;
 }
 
-/** Name of the input for a picture in most exports. */
+/** Names of the inputs for a picture and for a text's tokens in most exports. */
 export const IMAGE_INPUT = "pixel_values";
+export const TEXT_INPUT = "input_ids";
 
 /** Whether an input may take a picture, by its type and the number of its axes; caches of attention have four too. */
 export function isPicturePort({ name, dims, dtype }: Pick<Port, "name" | "dims" | "dtype">): boolean {

@@ -5,7 +5,7 @@ import { canonicalJson } from "../core/bundle.ts";
 import type { DecodeSpec, PortSteps, TextSpec } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ModelConfig } from "./config.ts";
-import { IMAGE_INPUT } from "../core/fit-steps.ts";
+import { IMAGE_INPUT, TEXT_INPUT } from "../core/fit-steps.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
 import type { ProcessorFacts } from "./processor.ts";
@@ -222,7 +222,7 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
   return {
     texts: hasTokenizer
       ? {
-          input_ids: {
+          [TEXT_INPUT]: {
             ...text,
             ...(hasPrompts && { prompts }),
             ...(prompt !== null && { prompt }),
@@ -258,7 +258,7 @@ function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
   const asset = LABELS;
   if (is(/For(Sequence|Image|Audio)Classification(WithTeacher)?$/) && config.problem !== "regression")
     return { logits: { op: "labels", asset, logits: config.problem === "multi-label" ? "sigmoid" : true } };
-  if (is(/ForTokenClassification$/)) return { logits: { op: "tokens", asset, text: "input_ids" } };
+  if (is(/ForTokenClassification$/)) return { logits: { op: "tokens", asset, text: TEXT_INPUT } };
   if (is(/ForObjectDetection$/))
     return { logits: { op: "detect", form: "queries", boxes: "pred_boxes", asset, image } };
   if (is(/ForSemanticSegmentation$/)) return { logits: { op: "segment", asset, image } };
