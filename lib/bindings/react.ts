@@ -98,39 +98,38 @@ type OfModel = RunState & { readonly of?: Model | null };
 
 /** One load, shared by the components that want the same source with the same options. */
 class Load {
-  state: ModelState = LOADING;
+  state!: ModelState;
   /** Settles with the load, never rejects. */
   settled!: Promise<void>;
   /** Those of its users. */
   readonly listeners: Set<() => void> = new Set();
   /** How often its error was thrown; Infinity once an error boundary has it. */
-  thrown: number = 0;
+  thrown!: number;
   readonly #begin: (options: LoadOptions) => Promise<Model>;
   #stop!: AbortController;
 
   constructor(begin: (options: LoadOptions) => Promise<Model>) {
     this.#begin = begin;
-    this.#start();
+    this.start();
   }
 
-  /** Loads again after a failure; settles with the load. */
-  retry(): Promise<void> {
-    if (this.state.status === "failed") this.#start();
-    return this.settled;
-  }
-
-  #start(): void {
+  /** Loads, or loads again after a failure, which a render may ask for: the listeners hear of it later. */
+  start(): void {
     const { signal } = (this.#stop = new AbortController());
     this.thrown = 0;
+    this.state = LOADING;
+    const notify = (): void => {
+      for (const listener of this.listeners) listener();
+    };
+    queueMicrotask(notify);
     const set = (change: Partial<ModelState>): void => {
       if (signal.aborted) return;
       this.state = { ...this.state, ...change } as ModelState;
-      for (const listener of this.listeners) listener();
+      notify();
     };
     const onProgress = (progress: Progress): void => {
       set({ progress });
     };
-    set(LOADING);
     this.settled = this.#begin({ signal, onProgress }).then(
       (model) => {
         if (signal.aborted) model.unload();
@@ -152,7 +151,7 @@ class Load {
 /** The engine of a provider, and the loads on it. */
 class Host {
   /** Pending until the provider is mounted: on the server for ever. */
-  engine: Promise<Engine>;
+  engine!: Promise<Engine>;
   readonly #loads: Map<string, Load> = new Map();
   readonly #ids: WeakMap<object, number> = new WeakMap();
   /** Number of sources by size that were new, since the last one that was not. */
@@ -165,7 +164,7 @@ class Host {
 
   constructor(props: EngineProviderProps) {
     this.#props = props;
-    this.engine = this.#pending();
+    this.#reset();
   }
 
   /** Returns the key of a load: the same for equal sources and options. */
@@ -180,13 +179,15 @@ class Host {
 
   /** Returns the load under a key, begun where there is none. */
   load(key: string, source: Source, options: LoadOptions): Load {
-    const load =
-      this.find(key) ??
-      new Load(async (more) => {
+    let load = this.find(key);
+    if (!load) {
+      load = new Load(async (more) => {
         const engine = await this.engine;
         return engine.load(source, { ...options, ...more });
       });
-    this.#loads.set(key, load);
+      this.#loads.set(key, load);
+      void this.#expire(key, load);
+    }
     return load;
   }
 
@@ -198,10 +199,10 @@ class Host {
   }
 
   /**
-   * Ends a load of a suspended component, unless one uses it KEPT_MS after it and those beside it have settled. React
-   * does not say when it gives a suspended component up; and what one boundary holds is mounted when all of it is ready.
+   * Ends a load, unless a component uses it KEPT_MS after it and those beside it have settled. React does not say when it
+   * gives a suspended component up; and what one boundary holds is mounted when all of it is ready.
    */
-  async expire(key: string, load: Load): Promise<void> {
+  async #expire(key: string, load: Load): Promise<void> {
     const isLoading = ({ state }: Load): boolean => state.status === "loading";
     for (let pending: Load | undefined = load; pending; pending = [...this.#loads.values()].find(isLoading)) {
       await pending.settled;
@@ -223,23 +224,22 @@ class Host {
         for (const load of this.#loads.values()) load.end();
         this.#loads.clear();
         if (!engine) this.engine.then((own) => own.close()).catch(() => undefined);
-        this.engine = this.#pending();
+        this.#reset();
       });
     };
   }
 
-  #pending(): Promise<Engine> {
-    const engine = new Promise<Engine>((resolve) => {
+  #reset(): void {
+    this.engine = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    engine.catch(() => undefined); // reported by the hooks
-    return engine;
+    this.engine.catch(() => undefined); // reported by the hooks
   }
 
   #nameOf(source: Exclude<Source, string>): unknown {
     if (source instanceof URL) return source.href;
     if ("repo" in source) return sorted(source);
-    const size = "size" in source ? source.size : source.byteLength;
+    const size = (source as Partial<Blob>).size ?? (source as ArrayBuffer).byteLength;
     const known = this.#ids.get(source);
     const count = known === undefined ? (this.#new.get(size) ?? 0) + 1 : 0;
     this.#new.set(size, count);
@@ -264,7 +264,7 @@ const HostContext = createContext<Host | null>(null);
 
 function useHost(hook: string): Host {
   const host = useContext(HostContext);
-  if (host === null) throw new TypeError(`${hook}: no EngineProvider is above this component.`);
+  if (host === null) throw new TypeError(`${hook}: no EngineProvider is above it.`);
   return host;
 }
 
@@ -288,25 +288,23 @@ export function EngineProvider(props: EngineProviderProps): ReactElement {
  */
 export function useEngine(): Engine | null {
   const host = useHost("useEngine");
-  const [state, setState] = useState<{ readonly of?: Host; readonly engine?: Engine; readonly error?: unknown }>({});
+  const [state, setState] = useState<{ readonly of: Host; readonly read: () => Engine } | null>(null);
   useEffect(() => {
-    let isMounted = true;
+    let set: typeof setState | null = setState;
     void host.engine
       .then(
-        (engine) => ({ engine }),
-        (error: unknown) => ({ error }),
+        (engine) => () => engine,
+        (error: unknown) => () => {
+          throw error;
+        },
       )
-      .then((next) => {
-        if (isMounted) setState({ of: host, ...next });
-      });
+      .then((read) => set?.({ of: host, read }));
     return () => {
-      isMounted = false;
+      set = null;
     };
   }, [host]);
   // That of an engine that was replaced is of no use: it may be closed.
-  if (state.of !== host) return null;
-  if ("error" in state) throw state.error;
-  return state.engine ?? null;
+  return state?.of === host ? state.read() : null;
 }
 
 /**
@@ -355,29 +353,32 @@ export function useModel(source: Source | null, { suspense = false, ...options }
   );
   const state = seen === subscribe ? none : (seen as ModelState);
   const retry = useCallback(() => {
-    void host.find(key)?.retry();
+    const load = host.find(key);
+    if (load?.state.status === "failed") load.start();
   }, [host, key]);
   return { ...(suspense && source !== null ? ready(host, key, source, options) : state), retry };
 }
 
 /** Returns the state of a load that is ready; else throws what React's boundaries catch. */
 function ready(host: Host, key: string, source: Source, options: LoadOptions): ModelState {
-  if (typeof document === "undefined") throw new TypeError("useModel: only browsers load models.");
-  const isNew = !host.find(key);
+  // The digest has Next.js prerender the fallback of the boundary; without it, its build ends.
+  if (typeof document === "undefined")
+    throw Object.assign(new TypeError("useModel: in browsers only"), {
+      digest: "BAILOUT_TO_CLIENT_SIDE_RENDERING",
+    });
   const load = host.load(key, source, options);
-  if (isNew) void host.expire(key, load);
+  // An error boundary renders anew, and a component beside has kept the load.
+  if (load.thrown === Infinity) load.start();
   const { state, settled } = load;
   if (state.status === "ready") return state;
   // A promise that is thrown: React's protocol of Suspense, in 18 and 19.
   if (state.status !== "failed") throw settled as unknown as Error;
-  // A component beside keeps it. A render may not change the state of another component, so it is loaded again later.
-  if (load.thrown === Infinity) throw after(0).then(() => load.retry()) as unknown as Error;
-  // React renders once more before it reports an error, in this task or a later one.
-  void after(load.thrown++ > 0 ? 0 : KEPT_MS).then(() => {
-    if (load.state !== state) return;
-    load.thrown = Infinity;
-    host.drop(key, load);
-  });
+  // React renders once more, in this task or a later one, before it reports an error.
+  if (load.thrown++ > 0)
+    void after(0).then(() => {
+      load.thrown = Infinity;
+      host.drop(key, load);
+    });
   throw state.error;
 }
 
@@ -420,7 +421,7 @@ export function useRun(model: Model | null, { abortPrevious = true }: UseRunOpti
       };
       set({ status: "running", error: null });
       try {
-        if (model === null) throw new TypeError('useRun: the model is null; run it once its status is "ready".');
+        if (model === null) throw new TypeError("useRun: the model is null until it is ready.");
         const result = await model.run(inputs, { ...runOptions, signal: eitherOf(runOptions.signal, stop.signal) });
         set({ status: "done", result });
         return result;
