@@ -329,7 +329,7 @@ describe("a reply", () => {
     for (const digits of ["12", long, `-${long}`]) {
       for (const datatype of ["FP16", "FP32", "FP64", "INT64", "UINT64", "INT32"])
         await expect(decoded(datatype, `"${digits}"`)).rejects.toThrow(`has "${digits}" as ${datatype}`);
-      await expect(decoded("BYTES", digits)).rejects.toThrow("as BYTES");
+      await expect(decoded("BYTES", digits)).rejects.toThrow(`has ${digits} as BYTES`);
     }
     const [text] = (await decoded("BYTES", `"${long}"`)).outputs;
     expect(text?.tensor.data).toEqual([long]);

@@ -84,8 +84,7 @@ export function readData(at: string, datatype: Datatype, data: unknown, dims: re
   const values = Array.isArray(data) ? flatOf(at, data, dims) : [];
   if (!Array.isArray(data) || values.length !== count)
     throw new ReplyError(`${at} needs ${count} elements and has ${Array.isArray(data) ? values.length : "no data"}`);
-  const wrong = (value: unknown): ReplyError =>
-    new ReplyError(`${at} has ${brief(digitsOf(value) ?? value)} as ${datatype}`);
+  const wrong = (value: unknown): ReplyError => new ReplyError(`${at} has ${brief(value)} as ${datatype}`);
   if (datatype === "BYTES") {
     for (const value of values) if (typeof value !== "string") throw wrong(value);
     return values as string[];

@@ -32,7 +32,8 @@ const CUT_AT = 200;
 export function brief(value: unknown): string {
   let text = "a value nested too deeply";
   try {
-    text = JSON.stringify(value) ?? "nothing";
+    // A long integer is an object here (json-tensors.ts).
+    text = (JSON.stringify(value) ?? "nothing").replace(/\{"digits":"(-?\d+)"\}/g, "$1");
   } catch {
     // Too deep.
   }
