@@ -34,6 +34,70 @@ const NEXT_ROWS: readonly Row[] = [
     build: ["next build --webpack"],
     serve: NEXT_START,
     emitted: ".next/static",
+    browsers: BOTH,
+  },
+  {
+    ...NEXT,
+    id: "next-16-react",
+    title: "Next 16, `selvedge/react`, another page during a load",
+    needed: "nothing",
+    files: {
+      "app/engine.jsx": `"use client";
+
+export { EngineProvider } from "selvedge/react";
+`,
+      "app/page.jsx": `"use client";
+
+import { useEffect } from "react";
+import { useRouter } from "next/navigation";
+import { useModel } from "selvedge/react";
+
+/** Leaves for a page that wants the same model, as soon as the load has begun. */
+export default function Page() {
+  const hasBegun = useModel("/models/ocr-rec/bundle.json").progress !== null;
+  const router = useRouter();
+  useEffect(() => {
+    if (hasBegun) router.push("/read");
+  }, [hasBegun, router]);
+  return <output>Loading…</output>;
+}
+`,
+      "app/read/page.jsx": `"use client";
+
+import { Suspense, useEffect } from "react";
+import { useModel, useRun } from "selvedge/react";
+
+function Reader() {
+  const { model } = useModel("/models/ocr-rec/bundle.json", { suspense: true });
+  const { run, result, error } = useRun(model);
+  useEffect(() => {
+    const read = async () => run({ x: await (await fetch("/sample.png")).blob() });
+    void read();
+  }, [run]);
+  return <output>{error?.message ?? result?.answer?.text ?? "Loading…"}</output>;
+}
+
+export default function Page() {
+  return (
+    <Suspense fallback={<output>Loading…</output>}>
+      <Reader />
+    </Suspense>
+  );
+}
+`,
+    },
+    edits: [
+      [
+        "app/layout.jsx",
+        "export const metadata",
+        'import { EngineProvider } from "./engine.jsx";\n\nexport const metadata',
+      ],
+      ["app/layout.jsx", "<body>{children}</body>", "<body><EngineProvider>{children}</EngineProvider></body>"],
+    ],
+    build: ["next build"],
+    serve: NEXT_START,
+    emitted: ".next/static",
+    browsers: BOTH,
   },
   {
     ...NEXT,
@@ -41,6 +105,7 @@ const NEXT_ROWS: readonly Row[] = [
     title: "Next 16, dev",
     needed: "nothing",
     serve: { kind: "command", command: "next dev -p {port}" },
+    browsers: BOTH,
   },
   {
     ...NEXT,

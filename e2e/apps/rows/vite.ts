@@ -5,6 +5,8 @@ import type { Row } from "../row.ts";
 const BOTH = ["chromium", "firefox"] as const;
 const VITE_8 = { vite: "8.3.8" };
 const VITE_7 = { vite: "7.3.8" };
+const VITE_6 = { vite: "6.4.6" };
+const VITE_5 = { vite: "5.4.21" };
 const BUILD = { template: "vanilla", build: ["vite build"], serve: { kind: "folder", folder: "dist" } } as const;
 const DEV = {
   template: "vanilla",
@@ -66,8 +68,12 @@ export const VITE_ROWS: readonly Row[] = [
     packages: VITE_8,
     browsers: BOTH,
   },
-  { ...BUILD, id: "vite-7-build", title: "Vite 7, build", needed: "nothing", packages: VITE_7 },
+  { ...BUILD, id: "vite-7-build", title: "Vite 7, build", needed: "nothing", packages: VITE_7, browsers: BOTH },
   { ...DEV, id: "vite-7-dev", title: "Vite 7, dev", needed: "nothing", packages: VITE_7 },
+  { ...BUILD, id: "vite-6-build", title: "Vite 6, build", needed: "nothing", packages: VITE_6, browsers: BOTH },
+  { ...DEV, id: "vite-6-dev", title: "Vite 6, dev", needed: "nothing", packages: VITE_6 },
+  { ...BUILD, id: "vite-5-build", title: "Vite 5, build", needed: "nothing", packages: VITE_5 },
+  { ...DEV, id: "vite-5-dev", title: "Vite 5, dev", needed: "nothing", packages: VITE_5 },
   {
     ...DEV,
     id: "vite-8-workspace",
