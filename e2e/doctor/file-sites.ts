@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { changed, GZIP } from "./page-sites.ts";
 import { makeSite, packageFiles } from "./site.ts";
 import type { Site } from "./site.ts";
-import { app, BUNDLE, copied, FULL, header, LFS, POLICY, without } from "./sites.ts";
+import { app, BUNDLE, byEsbuild, copied, FULL, header, LFS, model, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";
 import { unbundled } from "./twins.ts";
 
@@ -155,6 +155,91 @@ export const FILE_SITES: readonly Broken[] = [
     finding: "wasm-content",
     line: /cp node_modules\/selvedge\/dist/,
     make: async () => changed(await copied(), /\/ort-wasm\.wasm$/, () => new Uint8Array()),
+  },
+  {
+    name: "a model that was not deployed",
+    finding: "model-missing",
+    line: /deploy \/model\.onnx/,
+    make: async () => without(await copied(), /\.onnx$/),
+  },
+  {
+    name: "a model that is answered with the page",
+    finding: "model-is-html",
+    line: /answer \/model\.onnx with the file/,
+    make: () => copied({ fallback: /\.onnx$/ }),
+  },
+  {
+    name: "binaries that are answered with the page",
+    finding: "wasm-is-html",
+    line: /answer \/ort-wasm\.wasm with the file/,
+    make: () => copied({ fallback: /\/ort-.*\.wasm$/ }),
+  },
+  {
+    name: "a bundle's description that was not deployed",
+    finding: "bundle-missing",
+    line: /deploy \/m\/bundle\.json/,
+    make: async () => without(await bundled(), /\/bundle\.json$/),
+  },
+  {
+    name: "a bundle's description that is answered with the page",
+    finding: "bundle-is-html",
+    line: /answer \/m\/bundle\.json with the file/,
+    make: () => bundled({ fallback: /\/bundle\.json$/ }),
+  },
+  {
+    name: "chunks that were not deployed",
+    finding: "chunk-missing",
+    line: /deploy \/m\/chunks\//,
+    make: async () => without(await bundled(), /\/chunks\//),
+  },
+  {
+    name: "a bundle's description that is cached for a month",
+    finding: "bundle-cached",
+    severity: "warning",
+    line: /Cache-Control: no-cache/,
+    make: () => bundled({ headers: [header("/m/bundle.json", "Cache-Control", "public, max-age=2592000")] }),
+  },
+  {
+    name: "threads on a page without isolation",
+    finding: "threads-not-isolated",
+    severity: "warning",
+    line: /Cross-Origin-Opener-Policy: same-origin[^]*Cross-Origin-Embedder-Policy: require-corp/,
+    make: async () =>
+      changed(await copied(), /\/main\.js$/, (body) =>
+        Buffer.from(
+          Buffer.from(body)
+            .toString()
+            .replace(/\bthreads:\w+(?=,trustedTypesPolicy)/, "threads:2"),
+        ),
+      ),
+  },
+  {
+    name: "esbuild's IIFE, in which the package has no address",
+    finding: "files-moved",
+    line: /assetsBase: "\/selvedge\/"/,
+    make: async () =>
+      makeSite({
+        app: app({ isClassic: true }),
+        files: new Map([...(await byEsbuild({ format: "iife" })), model()]),
+      }),
+  },
+  {
+    name: "a page whose sources were deployed",
+    finding: "not-built",
+    isSilent: true,
+    line: /build/,
+    mendApp: (site) => {
+      site.app.script = "main.js";
+    },
+    make: async () => {
+      const site = await copied({ app: app({ script: "main.ts" }) });
+      site.files.set(
+        "/main.ts",
+        Buffer.from(`import { createEngine } from "selvedge";\nconst engine: unknown = createEngine();\n`),
+      );
+      site.types[".ts"] = "video/mp2t";
+      return site;
+    },
   },
 ];
 

@@ -43,4 +43,4 @@ async function answer(): Promise<void> {
 }
 
 if (isLazy === true) addEventListener("click", () => void answer());
-else await answer();
+else void answer();

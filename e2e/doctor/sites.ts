@@ -39,14 +39,14 @@ export interface Broken {
 
 /** Bundles the page by esbuild. */
 export async function byEsbuild(
-  options: { readonly minify?: boolean; readonly path?: string } = {},
+  options: { readonly minify?: boolean; readonly path?: string; readonly format?: "esm" | "iife" } = {},
 ): Promise<Map<string, Uint8Array>> {
-  const { minify = true, path = "/main.js" } = options;
+  const { minify = true, path = "/main.js", format = "esm" } = options;
   const { outputFiles } = await esbuild({
     entryPoints: [MAIN],
     bundle: true,
     minify,
-    format: "esm",
+    format,
     target: "es2022",
     alias: ALIAS,
     write: false,
