@@ -43,7 +43,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "(sentMs === Infinity && own.check === undefined) ||",
     to: "",
     test: BOUNDS,
-    title: "that end while `headers` is waited for say so, with 2 servers",
+    title: "that end while `headers` is waited for say so",
   },
   {
     fault: "remote-golden",
