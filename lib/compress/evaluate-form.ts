@@ -18,10 +18,9 @@ import type { Metric, Outputs, Tally } from "./run/metric.ts";
 import type { FormReport } from "./report/report.ts";
 import type { References } from "./run/references.ts";
 import { openModel } from "./run/session.ts";
-import type { LoadedModel } from "./run/session.ts";
 import { positionsOf } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
-import { lossInRows, withRows } from "./run/two-rows.ts";
+import { runTwoRows, withRows } from "./run/two-rows.ts";
 import type { TwoRows } from "./run/two-rows.ts";
 import { weightWidths } from "./run/weight-widths.ts";
 import type { Part } from "./time-left.ts";
@@ -128,7 +127,7 @@ async function measure(
   const tell = every(5_000, (i) => onProgress(`measuring ${form.id}: ${i} of ${n} held-out samples`));
   const positions = positionsOf(references.samples.n, split.isScored);
   let i = 0;
-  let together: Outputs | undefined;
+  let together: Awaited<ReturnType<typeof runTwoRows>> | null = null;
   try {
     for await (const { feed, reference } of references.each(split.isScored)) {
       signal?.throwIfAborted();
@@ -138,23 +137,18 @@ async function measure(
       if (first.length < CHECK_FEEDS) first.push(outputs);
       tell(++i);
     }
-    together = rows === null ? undefined : await runRows(model, rows);
+    together = rows === null ? null : await runTwoRows(model, rows);
   } finally {
     await model.release();
   }
   const all = Array.from({ length: i }, (_, at) => at);
-  const rowsDb = rows && together ? lossInRows(together, rows, ratio.value(rows.of)) : null;
   const score = await scoreHeldOut(metric, tally, referenceTally, all);
-  return { ...score, sqnrDb: ratio.value(), first: withRows(first, together), rowsDb };
-}
-
-async function runRows(model: LoadedModel, { feed }: TwoRows): Promise<Outputs> {
-  try {
-    return await model.run(feed);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`with two samples in one batch, ${reason}`, { cause: error });
-  }
+  return {
+    ...score,
+    sqnrDb: ratio.value(),
+    first: withRows(first, together?.outputs),
+    rowsDb: together?.lossDb ?? null,
+  };
 }
 
 function whyInRows(db: number): string {

@@ -59,7 +59,8 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
   const { browser, signal } = options;
   const checker = new Checker(simple.source, withRows(checked, rows?.feed), browser && { browser, model: description });
   const checkedOn = ({ targets }: Form): Form["targets"] => targets.filter((x) => job.targets.includes(x));
-  const clock = new TimeLeft(forms.map((x) => ({ id: x.id, targets: checkedOn(x) })));
+  const left = forms.map((x) => ({ id: x.id, targets: checkedOn(x) }));
+  const clock = new TimeLeft(left, job.references.samples.isSynthetic);
   const mark = (part: Part): void => clock.mark(part);
   const context: EvaluateContext = { ...job, checker, signal, mark };
   const sensitivity = new Sensitivity(simple.model, feeds, signal);

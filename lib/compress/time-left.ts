@@ -1,24 +1,28 @@
 // How long the forms that are left will take. A form takes the time of its parts: to make it, to measure it, to check it
-// on each target. Each part takes as long as it took the last time; before weights were rounded once nothing is known,
-// and nothing is said. A form with fewer bits than one that missed its budget will miss it too, and is made again as
-// that one was; whether the first of them does cannot be foreseen, and the text says so.
+// on each target. A part takes as long as it took the last time, and to make a form a share of what int8 took; before
+// that was made nothing is known, and nothing is said. A form with fewer bits than one that missed its budget will miss
+// it too, and is made again as that one was; whether the first of them does cannot be foreseen, and the text says so.
 import type { Form } from "./forms/forms.ts";
 
 /** One part of the work on a form. */
 export type Part = "make" | "measure" | "webgpu" | "wasm";
 
-/** Forms that are only converted. */
-const PLAIN: ReadonlySet<string> = new Set(["f32", "f16", "masked"]);
-/** Time to convert a form, relative to rounding the weights of another, where no form was converted yet. */
-const PLAIN_SHARE = 0.25;
+/** Time to make a form relative to int8: with samples most of it is rounding, with synthetic inputs measuring. */
+const MAKING = {
+  samples: { int4: 0.9, "int8-dynamic": 0.8, "int8-static": 1, f16: 0.15, masked: 0 },
+  synthetic: { int4: 0.4, "int8-dynamic": 0.4, "int8-static": 1, f16: 0.6, masked: 0 },
+} as const satisfies Record<string, Readonly<Record<string, number>>>;
+/** Seconds in which ONNX Runtime's passes run ahead, in processes of their own, on a form for wasm alone. */
+const AHEAD = 1.5;
 /** Bits that a form's weights have, for the order in which forms miss a budget. */
 const BITS: Readonly<Record<string, number>> = { int8: 8, "int8-static": 7, "int8-dynamic": 7, int4: 4 };
 
 /** Estimates the time that is left. */
 export class TimeLeft {
   readonly #left: Pick<Form, "id" | "targets">[];
+  readonly #making: Readonly<Record<string, number>>;
   readonly #now: () => number;
-  /** Seconds of each part as last taken; of "make" by the kind of form. */
+  /** Seconds of each part as last taken, also by the form. */
   readonly #last = new Map<string, number>();
   /** Seconds for which forms that missed their budget were made again. */
   readonly #again: { readonly id: string; readonly seconds: number }[] = [];
@@ -27,8 +31,13 @@ export class TimeLeft {
   #isFirst = false;
 
   /** Takes the forms to be made, in order, with the targets that are checked, and a clock in milliseconds. */
-  constructor(forms: readonly Pick<Form, "id" | "targets">[], now: () => number = () => performance.now()) {
+  constructor(
+    forms: readonly Pick<Form, "id" | "targets">[],
+    isSynthetic: boolean,
+    now: () => number = () => performance.now(),
+  ) {
     this.#left = [...forms];
+    this.#making = isSynthetic ? MAKING.synthetic : MAKING.samples;
     this.#now = now;
   }
 
@@ -43,7 +52,8 @@ export class TimeLeft {
   mark(part: Part): void {
     if (!this.#isFirst) return;
     const now = this.#now();
-    this.#last.set(keyOf(part, this.#id), (now - this.#markedMs) / 1000);
+    const seconds = (now - this.#markedMs) / 1000;
+    for (const key of [part, `${part} ${this.#id}`]) this.#last.set(key, seconds);
     this.#markedMs = now;
   }
 
@@ -61,18 +71,18 @@ export class TimeLeft {
     if (!this.#isFirst && seconds > 0) this.#again.push({ id: this.#id, seconds });
   }
 
-  /** Returns the estimate in seconds; null before a form with fewer bits was made. */
+  /** Returns the estimate in seconds; null before int8 was made. */
   seconds(): number | null {
-    const rounding = this.#last.get(keyOf("make", "int8"));
-    const plain = this.#last.get(keyOf("make", "f16"));
-    if (rounding === undefined && (plain === undefined || this.#left.some((x) => !PLAIN.has(x.id)))) return null;
+    const making = this.#last.get("make int8");
+    if (making === undefined) return null;
+    const last = (part: string): number => this.#last.get(part) ?? 0;
     let sum = 0;
     for (const { id, targets } of this.#left) {
-      sum += PLAIN.has(id) ? (plain ?? PLAIN_SHARE * (rounding ?? 0)) : (rounding ?? 0);
-      sum += this.#last.get("measure") ?? 0;
-      if (targets.includes("wasm")) sum += this.#last.get("wasm") ?? 0;
-      if (targets.some((x) => x !== "wasm")) sum += this.#last.get("webgpu") ?? 0;
-      sum += this.#againFor(id);
+      sum += making * (this.#making[id] ?? 1) + last("measure") + this.#againFor(id);
+      if (targets.includes("wasm")) sum += last("wasm");
+      if (targets.every((x) => x === "wasm")) sum += AHEAD;
+      // A GPU's driver compiles the kernels of another float type anew.
+      if (targets.some((x) => x !== "wasm")) sum += last(id === "f16" ? "webgpu f32" : "webgpu");
     }
     return sum;
   }
@@ -91,10 +101,4 @@ export class TimeLeft {
     const time = seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
     return `, about ${time} left for the forms, more where one misses its budget`;
   }
-}
-
-/** Returns the key of a part: f32 takes no time to make, which says nothing of other forms. */
-function keyOf(part: Part, id: string): string {
-  if (part !== "make") return part;
-  return id === "f32" ? "make f32" : `make ${PLAIN.has(id) ? "plain" : "rounded"}`;
 }

@@ -134,3 +134,25 @@ test("a length that an output declares is tried where no usual one runs", () => 
   const lengths = [...syntheticSizes([ids], { typical: {}, bound: 10, others })].map((x) => x["input_ids"]?.[1]);
   expect(lengths.slice(-2)).toEqual([13, 500]);
 });
+
+test("inputs that a model answers all alike are no samples: any form would pass", async () => {
+  const path = join(folder, "bound.onnx");
+  const nodes = [
+    { opType: "MatMul", input: ["x", "w"], output: ["h"] },
+    { opType: "Mul", input: ["h", "none"], output: ["zero"] },
+    { opType: "Add", input: ["zero", "half"], output: ["y"] },
+  ];
+  const initializers = [
+    floatTensor("w", [4, 4], seededFloats(16)),
+    floatTensor("none", [], Float32Array.of(0)),
+    floatTensor("half", [], Float32Array.of(0.5)),
+  ];
+  const model = smallModel({ opset: 17, inputs: { x: ["n", 4] }, outputs: ["y"], nodes, initializers });
+  writeFileSync(path, model.write());
+  const notes: string[] = [];
+  const samples = await synthesizeSamples(path, [input("x", ["n", 4])], { typical: {}, bound: 10 }, notes);
+  expect(samples.n).toBe(0);
+  expect(notes.join()).toBe(
+    "The model answers the same to all synthetic inputs, so nothing was measured; give --samples.",
+  );
+});

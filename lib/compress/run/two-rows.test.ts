@@ -39,7 +39,7 @@ test("inputs are joined along the axis that the first open dim names, wherever i
       state: floats([2, 2, 1], [10, 20, -10, -20]),
       bias: floats([3], [7, 8, 9]),
     },
-    of: [0, 1],
+    alone: [sample(10), { ...sample(20), bias: sample(10)["bias"] }],
   });
   expect(twoRows([input("x", [1, 2])], [sample(10), sample(20)])).toBeNull();
   expect(twoRows(inputs, [])).toBeNull();
@@ -48,7 +48,8 @@ test("inputs are joined along the axis that the first open dim names, wherever i
 test("without two samples of equal dims the second row is the first, reversed", () => {
   const sample = (length: number): Feed => ({ x: floats([1, length], [1, 2, 3, 4].slice(0, length)) });
   const made = twoRows([input("x", ["x_0", "length"])], [sample(3), sample(4)]);
-  expect(made).toEqual({ feed: { x: floats([2, 3], [1, 2, 3, 3, 2, 1]) }, of: [0] });
+  const alone = [sample(3), { x: floats([1, 3], [3, 2, 1]) }];
+  expect(made).toEqual({ feed: { x: floats([2, 3], [1, 2, 3, 3, 2, 1]) }, alone });
   const texts: Feed[string] = { dtype: "string", dims: [1, 1], data: ["a"] };
   expect(joinTensors(texts, texts, 0)).toEqual({ dtype: "string", dims: [2, 1], data: ["a", "a"] });
 });

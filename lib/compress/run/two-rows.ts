@@ -9,11 +9,17 @@ import { sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
 import type { Answered } from "./references.ts";
 import { openModel } from "./session.ts";
+import type { LoadedModel } from "./session.ts";
 
-/** Two rows with the source's outputs, and the samples that they are made of. */
+/** Two rows with the source's outputs, together and each alone. */
 export interface TwoRows extends Answered {
-  /** Positions among the samples given; one alone where its own values, reversed, are the second row. */
-  readonly of: readonly number[];
+  readonly alone: readonly Answered[];
+}
+
+/** Two rows, together and each alone. */
+interface Joined {
+  readonly feed: Feed;
+  readonly alone: readonly Feed[];
 }
 
 /** Ratio above which outputs are equal up to rounding. */
@@ -35,10 +41,15 @@ export async function answerTwoRows(
   if (made.length === 0) return null;
   const model = await openModel(source, "cpu");
   try {
-    for (const each of made) {
-      const reference = await model.run(each.feed).catch(() => null);
-      if (reference !== null) return { ...each, reference };
-    }
+    for (const { feed, alone } of made)
+      try {
+        const answer = async (x: Feed): Promise<Answered> => ({ feed: x, reference: await model.run(x) });
+        const answered: Answered[] = [];
+        for (const x of alone) answered.push(await answer(x));
+        return { ...(await answer(feed)), alone: answered };
+      } catch {
+        // It takes the rows along other axes, or one alone.
+      }
     return null;
   } finally {
     await model.release();
@@ -49,11 +60,7 @@ export async function answerTwoRows(
  * Joins the first two samples of equal dims, or one and its values in reverse order; null where no input has a batch axis.
  * @param isByName - whether inputs count rows along dims of one name alone, or else along their first open dim too
  */
-export function twoRows(
-  inputs: readonly BundleInput[],
-  samples: readonly Feed[],
-  isByName = false,
-): Omit<TwoRows, "reference"> | null {
+export function twoRows(inputs: readonly BundleInput[], samples: readonly Feed[], isByName = false): Joined | null {
   const [first] = samples;
   if (first === undefined) return null;
   const axes = batchAxes(inputs, isByName);
@@ -66,11 +73,15 @@ export function twoRows(
   const [i = 0, j] = pairs[0] ?? [];
   const one = samples[i] ?? first;
   const other = j === undefined ? reversed(one) : (samples[j] ?? one);
+  // Inputs that count no rows are the first one's.
+  const rest = Object.fromEntries(
+    Object.entries(one).map(([name, x]) => [name, axes.has(name) ? (other[name] ?? x) : x]),
+  );
   const feed = Object.entries(one).map(([name, tensor]): [string, Tensor] => {
     const axis = axes.get(name);
-    return [name, axis === undefined ? tensor : joinTensors(tensor, other[name] ?? tensor, axis)];
+    return [name, axis === undefined ? tensor : joinTensors(tensor, rest[name] ?? tensor, axis)];
   });
-  return { feed: Object.fromEntries(feed), of: j === undefined ? [i] : [i, j] };
+  return { feed: Object.fromEntries(feed), alone: [one, rest] };
 }
 
 /** Returns the axis that counts rows of each input that has one: that named as the first open first dim, or the first open one. */
@@ -107,10 +118,27 @@ function likeOf({ data }: Tensor, values: readonly unknown[]): Tensor["data"] {
 }
 
 /**
- * Returns the signal-to-noise ratio of two rows in dB where it is far below that of the same samples one by one; null
- * where it is not. Whole numbers, as classes, are no measure of noise: of those the dims count alone.
+ * Runs a form on two rows, together and each alone; returns its outputs together, and the signal-to-noise ratio of these in
+ * dB where it is far below that of the rows alone, else null. Whole numbers, as classes, are no measure of noise: of
+ * those the dims count alone.
  */
-export function lossInRows(outputs: Outputs, { reference }: Answered, aloneDb: number): number | null {
+export async function runTwoRows(
+  model: LoadedModel,
+  { feed, reference, alone }: TwoRows,
+): Promise<{ readonly outputs: Outputs; readonly lossDb: number | null }> {
+  const single = [];
+  for (const x of alone) single.push({ outputs: await model.run(x.feed), reference: x.reference });
+  let outputs: Outputs;
+  try {
+    outputs = await model.run(feed);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`with two samples in one batch, ${reason}`, { cause: error });
+  }
+  return { outputs, lossDb: lossOf(outputs, reference, sqnr(single)) };
+}
+
+function lossOf(outputs: Outputs, reference: Outputs, aloneDb: number): number | null {
   const isWhole = (name: string): boolean => Array.from(reference[name]?.data ?? []).every(Number.isInteger);
   const names = Object.keys(reference).filter(
     (name) => !isWhole(name) || outputs[name]?.data.length !== reference[name]?.data.length,
