@@ -26,6 +26,7 @@ import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./
 import type { WeightWidths } from "./run/weight-widths.ts";
 import type { Job } from "./simplify-source.ts";
 import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
+import { productShare } from "./quantize/choose-8-bit.ts";
 
 /**
  * Parameters of excluding layers: how it is measured, the minimum quality of the outputs, and the required improvement.
@@ -59,7 +60,9 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
   const { browser, signal } = options;
   const checker = new Checker(simple.source, withRows(checked, rows?.feed), browser && { browser, model: description });
   const checkedOn = ({ targets }: Form): Form["targets"] => targets.filter((x) => job.targets.includes(x));
-  const left = forms.map((x) => ({ id: x.id, targets: checkedOn(x) }));
+  // int4 is left out of a model without products as soon as it is made.
+  const isLeftOut = ({ id }: Form): boolean => id === "int4" && productShare(simple.model) < NARROW_LEAST;
+  const left = forms.map((x) => ({ id: x.id, targets: isLeftOut(x) ? [] : checkedOn(x) }));
   const clock = new TimeLeft(left, job.references.samples.isSynthetic);
   const mark = (part: Part): void => clock.mark(part);
   const context: EvaluateContext = { ...job, checker, signal, mark };

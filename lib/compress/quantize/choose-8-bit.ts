@@ -49,6 +49,13 @@ export async function choose8Bit(
   return chosen;
 }
 
+/** Share of the weights that products read, which alone can have 4 bits; the others are those of convolutions and tables. */
+export function productShare({ graph }: OnnxModel): number {
+  const products = [...productsOf(graph).values()].reduce((sum, x) => sum + x, 0);
+  const all = graph.proto.initializer.filter((x) => x.dims.length >= 2).reduce((sum, x) => sum + elementCount(x), 0);
+  return all === 0 ? 0 : products / all;
+}
+
 function productsOf(graph: Graph): Map<string, number> {
   const elements = new Map<string, number>();
   for (const node of graph.nodes) {
