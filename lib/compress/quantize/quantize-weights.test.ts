@@ -40,6 +40,12 @@ const USERS: readonly [string, number, Omit<SmallModel, "opset">][] = [
   ["Gemm", 1, layer("Gemm", [5, 24], [24, 16])],
   ["Gemm with a transposed weight", 0, layer("Gemm", [5, 24], [16, 24], { transB: 1 })],
   ["MatMul with the weight on the left", 0, layer("MatMul", [24, 5], [16, 24], {}, { input: ["w", "x"] })],
+  ["Einsum", 2, layer("Einsum", [2, 4, 5, 8], [4, 8, 16], { equation: "bhsd, hdk -> bhsk" })],
+  [
+    "Einsum with the weight on the left",
+    0,
+    layer("Einsum", [5, 24], [16, 24], { equation: "od,sd->so" }, { input: ["w", "x"] }),
+  ],
   ["FusedMatMul", 1, layer("FusedMatMul", [5, 24], [24, 16], { alpha: { float: 0.5 } }, CONTRIB)],
   ["FusedMatMul with a transposed weight", 0, layer("FusedMatMul", [5, 24], [16, 24], { transB: 1 }, CONTRIB)],
   ["FusedConv", 0, layer("FusedConv", [1, 4, 7, 7], [16, 4, 3, 3], { activation: "Relu" }, CONTRIB)],

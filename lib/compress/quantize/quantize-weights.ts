@@ -8,7 +8,7 @@
 // as an attribute (`block_size`) would need operator set 21.
 import { SelvedgeError } from "../../core/errors.ts";
 import { float16BitsOf, halfAbove, roundToEven } from "../onnx/float16.ts";
-import { integerOf, integersAt } from "../onnx/graph.ts";
+import { integerOf, integersAt, textOf } from "../onnx/graph.ts";
 import type { Graph, NodeSpec } from "../onnx/graph.ts";
 import { fitGrid, roundRows } from "./scales.ts";
 import type { Rows } from "./scales.ts";
@@ -22,7 +22,7 @@ import { elementCount, float16Tensor, floatsOf, int64Tensor, int8Tensor } from "
 
 /** A weight that may be quantized. */
 export interface WeightFacts {
-  /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Gather, Transpose, LSTM, GRU, RNN, Attention or EmbedLayerNormalization. */
+  /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Einsum, Gather, Transpose, LSTM, GRU, RNN, Attention or EmbedLayerNormalization. */
   readonly opType: string;
   readonly dims: readonly number[];
   /** The number of groups of a convolution; 1 for other operators. */
@@ -144,6 +144,7 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
   }
   // [directions, gates · hidden, inputs]: both directions share their scales.
   if (["LSTM", "GRU", "RNN"].includes(node.opType)) return at === 1 || at === 2 ? 1 : undefined;
+  if (node.opType === "Einsum") return einsumAxis(node, at, rank);
   // A product with the weights on the left has an output for each row of them.
   if (at === 0 && node.opType === "MatMul") return rank >= 2 ? rank - 2 : undefined;
   if (at !== 1) return undefined;
@@ -159,6 +160,15 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
     default:
       return undefined;
   }
+}
+
+/** The same of an Einsum of two values: the last axis of the weight that the output has, and the other value has not. */
+function einsumAxis(node: NodeProto, at: number, rank: number): number | undefined {
+  const [inputs = "", output = ""] = textOf(node, "equation", "").replaceAll(" ", "").split("->");
+  const [own = "", other = ""] = at === 0 ? inputs.split(",") : inputs.split(",").reverse();
+  if (node.input.length !== 2 || own.length !== rank || own.includes(".")) return undefined;
+  const axes = [...own].flatMap((x, axis) => (output.includes(x) && !other.includes(x) ? [axis] : []));
+  return axes.at(-1);
 }
 
 /** The same of an operator that ONNX Runtime adds to ONNX's own, as its graph passes leave them in optimized models. */
