@@ -39,9 +39,10 @@ const NEXT_ROWS: readonly Row[] = [
   {
     ...NEXT,
     id: "next-16-react",
-    title: "Next 16, `selvedge/react`, another page during a load",
+    title: "Next 16, `selvedge/react`, cache components, another page during a load",
     needed: "nothing",
     files: {
+      "next.config.mjs": `export default { cacheComponents: true };\n`,
       "app/engine.jsx": `"use client";
 
 export { EngineProvider } from "selvedge/react";
@@ -59,7 +60,7 @@ export default function Page() {
   useEffect(() => {
     if (hasBegun) router.push("/read");
   }, [hasBegun, router]);
-  return <output>Loading…</output>;
+  return <p>Loading…</p>;
 }
 `,
       "app/read/page.jsx": `"use client";
