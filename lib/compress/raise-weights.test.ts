@@ -168,8 +168,14 @@ test(
       opset: 14,
       inputs: { x: ["b", "s", 32] },
       outputs: ["y"],
-      nodes: [{ opType: "Einsum", input: ["x", "w"], output: ["y"], attributes: { equation: "bsi,ihd->bhsd" } }],
-      initializers: [floatTensor("w", [32, 4, 16], seededFloats(2_048))],
+      // Weights in a product of three values keep 16 bits.
+      nodes: [
+        { opType: "Einsum", input: ["x", "w", "v"], output: ["y"], attributes: { equation: "bsi,ihd,hd->bhsd" } },
+      ],
+      initializers: [
+        floatTensor("w", [32, 4, 16], seededFloats(2_048)),
+        floatTensor("v", [4, 16], seededFloats(64, 2)),
+      ],
     });
     const path = join(folder, "model.onnx");
     writeFileSync(path, model.write());
