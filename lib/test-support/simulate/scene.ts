@@ -25,6 +25,8 @@ const SETTLE_MS = 3_600_000;
 const REAL_TURNS = 10_000;
 /** Turns without an event before time advances to the next one. */
 const IDLE_TURNS = 50;
+/** Time for the real world before that, in ms. */
+const BUSY_MS = 20;
 
 /** Costs of a model on one backend. */
 export interface Cost {
@@ -253,6 +255,8 @@ export class Scene {
       const { now } = world;
       // After a while without events from the real world the next event is due, however far away it is.
       const untilMs = idle < IDLE_TURNS ? now + 1_000 : Infinity;
+      // A module that is imported comes from another thread, which a busy machine may hold up.
+      if (idle === IDLE_TURNS) await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
       await world.run(() => holds() || (untilMs === Infinity && world.now > now), Math.min(endMs, untilMs));
       idle = world.now > now ? 0 : idle + 1;
       await new Promise((resolve) => setImmediate(resolve));
