@@ -389,7 +389,8 @@ function ready(host: Host, key: string, source: Source, options: LoadOptions): M
  * const { model } = useModel("/models/double.onnx");
  * const { run, result, status, error } = useRun(model);
  */
-export function useRun(model: Model | null, { abortPrevious = true }: UseRunOptions = {}): UseRun {
+export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun {
+  const { abortPrevious = true } = options;
   const [{ of, ...state }, setState] = useState<OfModel>(NO_RUN);
   const [own] = useState<Runs>(() => ({ started: new Map(), isAway: false }));
   // Effects of children, and layout effects, run before this one: what they started on this model goes on.
@@ -421,7 +422,7 @@ export function useRun(model: Model | null, { abortPrevious = true }: UseRunOpti
       };
       set({ status: "running", error: null });
       try {
-        if (model === null) throw new TypeError("useRun: the model is null until it is ready.");
+        if (model === null) throw new TypeError("useRun: the model is null until it is ready");
         const result = await model.run(inputs, { ...runOptions, signal: eitherOf(runOptions.signal, stop.signal) });
         set({ status: "done", result });
         return result;
