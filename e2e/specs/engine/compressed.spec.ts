@@ -91,7 +91,11 @@ for (const { name, read, forms, dims, dtype } of MODELS)
 interface Ran {
   readonly backend: string;
   readonly assignment: { device: number; shape: number; cpu: number; copies: number } | null;
-  readonly outputs: readonly { readonly name: string; readonly data: readonly number[] }[];
+  readonly outputs: readonly {
+    readonly name: string;
+    readonly dims: readonly number[];
+    readonly data: readonly number[];
+  }[];
   /** Peak of the bytes in buffers of the device. */
   readonly deviceBytes: number;
 }
@@ -142,7 +146,9 @@ async function run({ bundle, variant, backend, dims, dtype, data }: Asked): Prom
     const { outputs, info } = await model.run({
       [model.inputs[0]?.name ?? ""]: { dtype, dims, data: values } as Selvedge.Tensor,
     });
-    const told = Object.entries(outputs).map(([name, x]) => ({ name, data: Array.from(x.data as Float32Array) }));
+    const told = Object.entries(outputs).map(([name, x]) => {
+      return { name, dims: [...x.dims], data: Array.from(x.data as Float32Array) };
+    });
     return { backend: info.backend, assignment: model.assignment, outputs: told, deviceBytes };
   } finally {
     await engine.close();
@@ -150,8 +156,8 @@ async function run({ bundle, variant, backend, dims, dtype, data }: Asked): Prom
   }
 }
 
-function outputsOf({ outputs }: Ran): Record<string, { dims: number[]; data: readonly number[] }> {
-  return Object.fromEntries(outputs.map(({ name, data }) => [name, { dims: [data.length], data }]));
+function outputsOf({ outputs }: Ran): Outputs {
+  return Object.fromEntries(outputs.map(({ name, dims, data }) => [name, { dims, data }]));
 }
 
 /** Makes the worker report the bytes of its buffers to the page: WebGPU has no interface for it. */
