@@ -1,6 +1,6 @@
 // A layer for the quantizers: a product or a convolution with constant float32 weights. Each output is a sum over
 // `columns` inputs, with a row of weights of its own; a convolution's groups are separate products.
-import { floatOf, integerOf, integersAt } from "./graph.ts";
+import { floatOf, integerOf, integersAt, textOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
@@ -59,4 +59,16 @@ function matrix(node: NodeProto, weight: TensorProto, isByRow: boolean): Layer {
 
 function isSwap(transpose: NodeProto): boolean {
   return (integersAt(transpose, "perm") ?? [1, 0]).join() === "1,0";
+}
+
+/**
+ * Returns the output channel axis of a weight that an Einsum of two values reads as its input `at`: the last axis that
+ * the output has, and the other value has not; undefined where there is none, or the equation has an ellipsis there.
+ */
+export function einsumAxis(node: NodeProto, at: number, rank: number): number | undefined {
+  const [inputs = "", output = ""] = textOf(node, "equation", "").replaceAll(" ", "").split("->");
+  const [own = "", other = ""] = at === 0 ? inputs.split(",") : inputs.split(",").reverse();
+  if (node.input.length !== 2 || own.length !== rank || own.includes(".")) return undefined;
+  const axes = [...own].flatMap((x, axis) => (output.includes(x) && !other.includes(x) ? [axis] : []));
+  return axes.at(-1);
 }

@@ -8,8 +8,9 @@
 // as an attribute (`block_size`) would need operator set 21.
 import { SelvedgeError } from "../../core/errors.ts";
 import { float16BitsOf, halfAbove, roundToEven } from "../onnx/float16.ts";
-import { integerOf, integersAt, textOf } from "../onnx/graph.ts";
+import { integerOf, integersAt } from "../onnx/graph.ts";
 import type { Graph, NodeSpec } from "../onnx/graph.ts";
+import { einsumAxis } from "../onnx/layer.ts";
 import { fitGrid, roundRows } from "./scales.ts";
 import type { Rows } from "./scales.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
@@ -160,15 +161,6 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
     default:
       return undefined;
   }
-}
-
-/** The same of an Einsum of two values: the last axis of the weight that the output has, and the other value has not. */
-function einsumAxis(node: NodeProto, at: number, rank: number): number | undefined {
-  const [inputs = "", output = ""] = textOf(node, "equation", "").replaceAll(" ", "").split("->");
-  const [own = "", other = ""] = at === 0 ? inputs.split(",") : inputs.split(",").reverse();
-  if (node.input.length !== 2 || own.length !== rank || own.includes(".")) return undefined;
-  const axes = [...own].flatMap((x, axis) => (output.includes(x) && !other.includes(x) ? [axis] : []));
-  return axes.at(-1);
 }
 
 /** The same of an operator that ONNX Runtime adds to ONNX's own, as its graph passes leave them in optimized models. */

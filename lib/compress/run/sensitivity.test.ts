@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { mergedDecoder, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import type { NodeSpec } from "../onnx/graph.ts";
+import type { OnnxModel } from "../onnx/model.ts";
 import { measureSensitivity } from "./sensitivity.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
@@ -59,4 +61,28 @@ test("weights that only branches read, and those of recurrent layers, are measur
   const x = { dtype: "float32", dims: [4, 1, 8], data: seededFloats(32) } as const;
   const found = await measureSensitivity(lstm, [{ x }], { budgetMs: 60_000 });
   expect(new Set(found.map((row) => row.name))).toEqual(new Set(["w", "r"]));
+});
+
+test("weights of an Einsum are measured as a product's of the same values, a scale for each output", async () => {
+  const values = seededFloats(512, 3).map((x, i) => (i % 16 === 7 ? x * 50 : x));
+  const made = (node: NodeSpec, dims: readonly number[], data = values) =>
+    smallModel({
+      ...{ opset: 13, inputs: { x: [1, 32] }, outputs: ["y"], nodes: [node] },
+      initializers: [floatTensor("w", dims, data)],
+    });
+  const rowOf = async (model: OnnxModel) => (await measureSensitivity(model, feeds, { budgetMs: 60_000 }))[0];
+  const product = await rowOf(made({ opType: "MatMul", input: ["x", "w"], output: ["y"] }, [32, 16]));
+  const einsum = (input: string[], equation: string): NodeSpec => {
+    return { opType: "Einsum", input, output: ["y"], attributes: { equation } };
+  };
+  const turned = Float32Array.from(values, (_, i) => values[(i % 32) * 16 + Math.floor(i / 32)] ?? 0);
+  for (const model of [
+    made(einsum(["x", "w"], "bi,io->bo"), [32, 16]),
+    made(einsum(["w", "x"], "oi,bi->bo"), [16, 32], turned),
+  ]) {
+    const row = await rowOf(model);
+    expect(row).toMatchObject({ name: "w", operator: "Einsum" });
+    expect(row?.int8Db).toBeCloseTo(product?.int8Db ?? 0, 1);
+    expect(row?.int4Db).toBeCloseTo(product?.int4Db ?? 0, 1);
+  }
 });

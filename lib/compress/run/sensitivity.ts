@@ -3,6 +3,7 @@
 // is per output channel, symmetric: the minimum that every form does.
 import { create } from "@bufbuild/protobuf";
 import { integerOf } from "../onnx/graph.ts";
+import { einsumAxis } from "../onnx/layer.ts";
 import type { Feed } from "./feeds.ts";
 import { sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
@@ -58,7 +59,7 @@ export async function measureSensitivity(
         continue;
       if (graphs.some((x) => x !== graph && x.proto.initializer.some((y) => y.name === tensor.name))) continue;
       const readers = graph.readers(tensor.name)?.map((x) => x.node);
-      const user = readers?.find((x) => isLayer(x, tensor.name));
+      const user = readers?.find((x) => isLayer(x, tensor));
       const count = tensor.dims.reduce((product, x) => product * Number(x), 1);
       const isFloat = tensor.dataType === TensorProto_DataType.FLOAT && tensor.dims.length >= 2;
       if (user !== undefined && isFloat && count >= LEAST_ELEMENTS) weights.set(tensor.name, { tensor, user });
@@ -78,7 +79,7 @@ export async function measureSensitivity(
     const errorOf = async (tensor: TensorProto, user: NodeProto, bits: number): Promise<number> => {
       const now = {
         ...whole,
-        [tensor.name]: tensorLike(tensor, rounded(floatsOf(tensor), tensor.dims.map(Number), user, bits)),
+        [tensor.name]: tensorLike(tensor, rounded(tensor, user, bits)),
       };
       const pairs: { outputs: Outputs; reference: Outputs }[] = [];
       for (const [i, feed] of feeds.entries())
@@ -102,8 +103,10 @@ export async function measureSensitivity(
 }
 
 /** Whether a node reads a tensor as its weight. */
-function isLayer({ domain, opType, input }: NodeProto, name: string): boolean {
+function isLayer(node: NodeProto, { name, dims }: TensorProto): boolean {
+  const { domain, opType, input } = node;
   if (domain !== "") return false;
+  if (opType === "Einsum") return einsumAxis(node, input.indexOf(name), dims.length) !== undefined;
   return RECURRENT.has(opType) ? input[1] === name || input[2] === name : OPERATORS.has(opType);
 }
 
@@ -120,7 +123,7 @@ function estimateSensitivity(
     const dims = tensor.dims.map(Number);
     const errorOf = (width: 4 | 8): number => {
       if (!bits.includes(width)) return Infinity;
-      const outputs = { w: { dims, data: rounded(values, dims, user, width) } };
+      const outputs = { w: { dims, data: rounded(tensor, user, width) } };
       return sqnr([{ outputs, reference: { w: { dims, data: values } } }]);
     };
     const { name } = tensor;
@@ -130,8 +133,9 @@ function estimateSensitivity(
 }
 
 /** Rounds a weight to so many bits, with a scale per output channel. */
-function rounded(values: Float32Array, dims: readonly number[], user: NodeProto, bits: number): Float32Array {
-  const axis = channelAxis(user, dims.length);
+function rounded(tensor: TensorProto, user: NodeProto, bits: number): Float32Array {
+  const [values, dims] = [floatsOf(tensor), tensor.dims.map(Number)];
+  const axis = channelAxis(user, tensor);
   const [channels, inner] = [dims[axis] ?? 1, dims.slice(axis + 1).reduce((a, b) => a * b, 1)];
   const peaks = new Float32Array(channels);
   const channelOf = (i: number): number => Math.floor(i / inner) % channels;
@@ -146,7 +150,8 @@ function rounded(values: Float32Array, dims: readonly number[], user: NodeProto,
   });
 }
 
-function channelAxis(user: NodeProto, rank: number): number {
+function channelAxis(user: NodeProto, { name, dims: { length: rank } }: TensorProto): number {
+  if (user.opType === "Einsum") return einsumAxis(user, user.input.indexOf(name), rank) ?? 0;
   if (user.opType === "MatMul") return rank - 1;
   if (user.opType === "Gemm") return integerOf(user, "transB", 0) === 1 ? 0 : 1;
   return user.opType === "ConvTranspose" || RECURRENT.has(user.opType) ? 1 : 0;
