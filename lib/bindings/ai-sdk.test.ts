@@ -136,3 +136,21 @@ test("a document without a score comes last", async () => {
   const { ranking } = await rerankingModel(model).doRerank({ documents: { values }, query: "q" });
   expect(ranking.map((x) => x.index)).toEqual([5, 2, 3, 0, 1, 4]);
 });
+
+test("a call of many documents has a few runs under way, and one deadline for all", async () => {
+  const { model } = fake();
+  const limits: (number | undefined)[] = [];
+  let [running, most] = [0, 0];
+  const run: Model["run"] = async (_, options) => {
+    limits.push(options?.deadlineMs);
+    most = Math.max(most, (running += 1));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    running -= 1;
+    return { outputs: { logits: { dtype: "float32", dims: [1, 1], data: Float32Array.of(1) } } } as never;
+  };
+  const values = Array.from({ length: 100 }, (_, i) => "a".repeat(600 + i));
+  const ranked = rerankingModel(Object.assign(model, { run, backend: "wasm" }), { deadlineMs: 60_000 });
+  const { ranking } = await ranked.doRerank({ documents: { values }, query: "q" });
+  expect([ranking.length, limits.length, most]).toEqual([100, 100, 16]);
+  expect(limits.at(-1)).toBeLessThan(limits[0] ?? 0);
+});

@@ -75,6 +75,8 @@ export interface AiSdkRerankCall extends AiSdkCall {
 
 const PROVIDER = "selvedge";
 /** Options that a call may override. */
+/** Runs of one call at once: more of them would fill the queue. */
+const IN_FLIGHT = 16;
 const PER_CALL = ["deadlineMs", "priority", "dims"] as const;
 
 /**
@@ -172,7 +174,7 @@ async function scoresOf(
   model: Model,
   query: string,
   documents: readonly string[],
-  { signal, ...options }: RunOptions,
+  { signal, deadlineMs, ...options }: RunOptions,
 ): Promise<number[]> {
   const inputs: readonly (Port & { readonly text?: object })[] = model.inputs;
   const input = inputs.find((x) => x.text !== undefined);
@@ -180,22 +182,32 @@ async function scoresOf(
   const { mayBatch }: Partial<Model> = model;
   const isShared = (mayBatch ?? true) && isPaddingHarmless(input);
   const stop = new AbortController();
+  const dueMs = performance.now() + (deadlineMs ?? Infinity);
   const scores: number[] = [];
   const score = async (rows: readonly number[]): Promise<void> => {
     const pairs = rows.map((i) => ({ text: query, pair: documents[i] ?? "" }));
     const texts = isShared ? pairs : (pairs[0] ?? "");
-    const { outputs } = await model.run({ [input.name]: texts }, { ...options, signal: eitherOf(signal, stop.signal) });
+    // The deadline is that of the call, not of each run.
+    const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(dueMs - performance.now()));
+    const own = { ...options, deadlineMs: leftMs, signal: eitherOf(signal, stop.signal) };
+    const { outputs } = await model.run({ [input.name]: texts }, own);
     for (const [at, x] of scoresIn(outputs, rows.length, model.name).entries()) scores[rows[at] ?? 0] = x;
   };
-  const batches = batchesOf(
+  const waiting = batchesOf(
     documents.map((x) => query + x),
     {
       rowsMax: isShared ? undefined : 1,
       charactersMax: model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined,
     },
-  );
+  ).values();
+  const worker = async (): Promise<void> => {
+    for (const rows of waiting) {
+      stop.signal.throwIfAborted();
+      await score(rows);
+    }
+  };
   try {
-    await Promise.all(batches.map(score));
+    await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
   } catch (error) {
     stop.abort(error);
     throw error;

@@ -6,9 +6,12 @@ import type { Port } from "./tensor.ts";
 export interface BatchBounds {
   /** Default 32. */
   readonly rowsMax?: number | undefined;
-  /** Characters with the padding, of a batch of several rows. Default 16,384. */
+  /** Characters with the padding, of a batch of several rows. Default `CHARACTERS_MAX`. */
   readonly charactersMax?: number | undefined;
 }
+
+/** Bound on characters. */
+export const CHARACTERS_MAX = 16_384;
 
 /**
  * Bound on characters for ONNX Runtime's wasm: there a run of so many computes as fast as it can. With more, what the
@@ -20,7 +23,7 @@ export const CHARACTERS_ON_WASM = 512;
 /** Returns the indices of the texts by batch, the longest texts first. */
 export function batchesOf(
   texts: readonly string[],
-  { rowsMax = 32, charactersMax = 16_384 }: BatchBounds = {},
+  { rowsMax = 32, charactersMax = CHARACTERS_MAX }: BatchBounds = {},
 ): number[][] {
   const lengthOf = (i: number): number => (texts[i] ?? "").length;
   const order = texts.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a));

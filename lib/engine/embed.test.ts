@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { batchesOf, embedTexts } from "./embed.ts";
-import type { EmbedModel } from "./embed.ts";
+import type { EmbedModel, EmbedOptions } from "./embed.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunResult } from "./result.ts";
 
@@ -88,15 +88,33 @@ test("a batch holds texts of similar length, within the bounds", () => {
   );
 });
 
-test("long texts run in small batches on wasm, in large ones on a GPU", async () => {
+/** Returns the number of texts of each run. */
+async function sizesOf(
+  backend: EmbedModel["backend"],
+  inFlight: number,
+  options: EmbedOptions = {},
+): Promise<readonly number[]> {
   const texts = [...Array<string>(8).fill("a".repeat(400)), ...Array<string>(8).fill("a".repeat(100))];
-  const sizes: Record<string, readonly number[]> = {};
-  for (const backend of ["wasm", "webgpu"] as const) {
-    const asked: (readonly string[])[] = [];
-    await embedTexts({ ...parts(asked), backend }, HOW, texts, {});
-    sizes[backend] = asked.map((x) => x.length);
-  }
-  expect(sizes).toEqual({ wasm: [1, 1, 1, 1, 1, 1, 1, 1, 5, 3], webgpu: [16] });
+  const asked: (readonly string[])[] = [];
+  await embedTexts({ ...parts(asked), backend }, { ...HOW, inFlight }, texts, options);
+  return asked.map((x) => x.length);
+}
+
+test("texts run in small batches on wasm, the prompt included", async () => {
+  expect(await sizesOf("wasm", 2)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 5, 3]);
+  expect(await sizesOf("wasm", 2, { prompt: { text: "p".repeat(100) } })).toEqual([
+    ...Array<number>(8).fill(1),
+    2,
+    2,
+    2,
+    2,
+  ]);
+});
+
+test("elsewhere texts run in large batches, of which each lane has one", async () => {
+  expect(await sizesOf("webgpu", 2)).toEqual([16]);
+  expect(await sizesOf("remote", 8)).toEqual([2, 2, 2, 2, 8]);
+  expect(await sizesOf("wasm", 8, { placement: "remote" })).toEqual([2, 2, 2, 2, 8]);
 });
 
 test("`dims` keeps the first numbers at length 1", async () => {

@@ -8,7 +8,7 @@ import type { BackendName } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { halfToNumber } from "../core/half.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { batchesOf, CHARACTERS_ON_WASM, isPaddingHarmless } from "../core/length-batches.ts";
+import { batchesOf, CHARACTERS_MAX, CHARACTERS_ON_WASM, isPaddingHarmless } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -101,25 +101,26 @@ export async function embedTexts(
     );
   const vectors: Vectors[Precision][] = [];
   const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
-  const charactersMax = model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined;
-  const waiting = batchesOf(texts, { rowsMax: isShared ? undefined : 1, charactersMax }).values();
+  const rows = texts.map((x) => before + x);
+  const bounds = { rowsMax: isShared ? undefined : 1, charactersMax: charactersMax(model, rows, inFlight, options) };
+  const waiting = batchesOf(rows, bounds).values();
   const stop = new AbortController();
   const signal = eitherOf(options.signal, stop.signal);
   const beganMs = now();
   const worker = async (): Promise<void> => {
-    for (const rows of waiting) {
+    for (const batch of waiting) {
       stop.signal.throwIfAborted();
       // The deadline is that of the call, not of each run.
       const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - (now() - beganMs)));
-      const inputs = { [input]: rows.map((i) => before + (texts[i] ?? "")) };
+      const inputs = { [input]: batch.map((i) => rows[i] ?? "") };
       const ran = await model.run(inputs, { ...options, signal, deadlineMs: leftMs });
       const found = read(ran);
-      for (const [at, i] of rows.entries()) {
+      for (const [at, i] of batch.entries()) {
         const whole = found[at];
         if (whole === undefined)
           throw new SelvedgeError(
             "wrong-result",
-            `embed: ${model.name} answered ${rows.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
+            `embed: ${model.name} answered ${batch.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
           );
         const vector = shortened(whole, dims);
         // Neither bytes nor bits can say it; float32 vectors hold it.
@@ -140,6 +141,20 @@ export async function embedTexts(
     throw error;
   }
   return vectors;
+}
+
+/** Returns the bound on the characters of a batch: elsewhere than on wasm large ones, so that each lane has one. */
+function charactersMax(
+  { backend }: EmbedModel,
+  rows: readonly string[],
+  inFlight: number,
+  { placement }: RunOptions,
+): number {
+  if (backend === "wasm" && placement !== "remote") return CHARACTERS_ON_WASM;
+  const all = rows.reduce((sum, x) => sum + x.length, 0);
+  // Two for each lane are under way.
+  const lanes = inFlight / 2;
+  return lanes <= 1 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_ON_WASM, all / lanes));
 }
 
 /** Returns the text that is put before each text. */
