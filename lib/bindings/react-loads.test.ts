@@ -345,6 +345,25 @@ describe.each(REACT_VERSIONS)("a load, with React %s,", (version, folder) => {
       expect(warned.filter((x) => x.includes("while rendering a different component"))).toEqual([]);
     });
 
+    test("is begun once where it is retried before the boundary's error is reported", async () => {
+      const Page = (): ReactNode => {
+        const { status, retry } = react.hooks.useModel("/failing.onnx");
+        react.React.useLayoutEffect(() => {
+          if (status !== "failed") return;
+          failing.loadError = null;
+          retry();
+        }, [status, retry]);
+        return bounded(suspending(reader({ url: "/failing.onnx", suspense: true })));
+      };
+      react.show(Page);
+      await untilCaught(1);
+      await wait(KEPT_MS / 10);
+      again();
+      await untilAnswered();
+      expectLoads(2);
+      expect(loadedModels()).toBe(1);
+    });
+
     test("is begun again once by two retries", async () => {
       let retry: () => void = () => undefined;
       react.show(() => {

@@ -304,7 +304,7 @@ describe.each(REACT_VERSIONS)("with React %s", (version, folder) => {
         return null;
       });
       await until(() => {
-        expect(String(react.errors[0])).toContain("TypeError: useModel: the source is a new object at each render.");
+        expect(String(react.errors[0])).toContain("TypeError: useModel: the source is new at each render.");
       });
     });
 

@@ -248,9 +248,7 @@ class Host {
     if (count > MAX_NEW) {
       // Later, since React renders once more before it reports an error.
       setTimeout(() => this.#new.delete(size), KEPT_MS);
-      throw new TypeError(
-        "useModel: the source is a new object at each render. Keep it in state: with suspense, a parent's.",
-      );
+      throw new TypeError("useModel: the source is new at each render. Keep it in state: with suspense, a parent's");
     }
     return id;
   }
@@ -376,6 +374,8 @@ function ready(host: Host, key: string, source: Source, options: LoadOptions): M
   // React renders once more, in this task or a later one, before it reports an error.
   if (load.thrown++ > 0)
     void after(0).then(() => {
+      // It may have been retried meanwhile.
+      if (load.state !== state) return;
       load.thrown = Infinity;
       host.drop(key, load);
     });
@@ -422,7 +422,7 @@ export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun
       };
       set({ status: "running", error: null });
       try {
-        if (model === null) throw new TypeError("useRun: the model is null until it is ready");
+        if (model === null) throw new TypeError("useRun: the model is not ready");
         const result = await model.run(inputs, { ...runOptions, signal: eitherOf(runOptions.signal, stop.signal) });
         set({ status: "done", result });
         return result;
