@@ -15,7 +15,7 @@ import { randomOutputs } from "../compress/onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
-import { answerTwoRows, withRows } from "../compress/run/two-rows.ts";
+import { answerTwoRows } from "../compress/run/two-rows.ts";
 import type { Run } from "./cli.ts";
 import { browserOption, feedsFor, limitOption, samplesOption, shapeOption, targetsOption } from "./options.ts";
 import { print } from "./terminal.ts";
@@ -105,27 +105,25 @@ async function checkModel(path: string, values: Values, scratch: Scratch): Promi
   const written = await writeModel(model, scratch);
   const { inputs } = await describePorts(model);
   const rows = await answerTwoRows(written.source, inputs, feeds);
-  const expected = withRows(await runAll(written.source, feeds), rows?.reference);
+  const expected = await runAll(written.source, feeds);
   const form = { id: "f32", needs: [] } as const;
   const { browser, targets = TARGETS } = values;
-  const checker = new Checker(
-    written.source,
-    withRows(feeds, rows?.feed),
-    browser && { browser, model: await describe(model, path, values.bundle) },
-  );
-  const checks = await checker.check({ form, ...written, expected }, targets);
+  const where = browser && { browser, model: await describe(model, path, values.bundle) };
+  const checker = new Checker(written.source, feeds, { rows: rows?.feed, where });
+  const checks = await checker.check({ form, ...written, expected, expectedRows: rows?.reference }, targets);
   await checker.close();
   for (const result of checks) print(lineOf(result));
   warnRandom(randomOutputs(model));
   return codeOf(checks);
 }
 
-function lineOf({ target, verdict, why, assignment, parityDb }: Check): string {
+function lineOf({ target, verdict, why, assignment, parityDb, rowsNote }: Check): string {
   const parts = [
     why,
     assignment &&
       `${assignment.device} operators there, ${assignment.shape} of shapes and ${assignment.cpu} others on the CPU, ${assignment.copies} copies a run`,
     parityDb === undefined ? undefined : `${parityDb.toFixed(1)} dB beside the CPU`,
+    rowsNote && `a batch of two samples did not run and was not compared: ${rowsNote}`,
   ];
   return `${target}: ${verdict}; ${parts.filter((x) => x !== undefined).join("; ")}`;
 }

@@ -20,7 +20,7 @@ import type { References } from "./run/references.ts";
 import { openModel } from "./run/session.ts";
 import { positionsOf } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
-import { runTwoRows, withRows } from "./run/two-rows.ts";
+import { runTwoRows } from "./run/two-rows.ts";
 import type { TwoRows } from "./run/two-rows.ts";
 import { weightWidths } from "./run/weight-widths.ts";
 import type { Part } from "./time-left.ts";
@@ -65,12 +65,18 @@ export async function evaluateForm(
     widths: weightWidths(model),
   };
   let expected: Outputs[] = [];
-  let measured: Omit<Measurement, "first" | "rowsDb"> = { score: null, interval: null, lossError: null, sqnrDb: null };
+  let expectedRows: Outputs | undefined;
+  let measured: Omit<Measurement, "first" | "rows" | "rowsDb"> = {
+    score: null,
+    interval: null,
+    lossError: null,
+    sqnrDb: null,
+  };
   if (on.references.samples.n > 0)
     try {
-      const { first, rowsDb, ...rest } = await measure(made, on);
+      const { first, rows, rowsDb, ...rest } = await measure(made, on);
       measured = rest;
-      expected = first;
+      [expected, expectedRows] = [first, rows];
       if (rowsDb !== null) return { ...common, ...measured, why: whyInRows(rowsDb), isWithinBudget: false, checks: [] };
     } catch (error) {
       on.signal?.throwIfAborted();
@@ -92,7 +98,7 @@ export async function evaluateForm(
   const checks: Check[] = [];
   for (const part of ["webgpu", "wasm"] as const) {
     const these = targets.filter((x) => (x === "wasm") === (part === "wasm"));
-    checks.push(...(await on.checker.check({ ...made, expected }, these)));
+    checks.push(...(await on.checker.check({ ...made, expected, expectedRows }, these)));
     if (these.length > 0) on.mark(part);
   }
   on.signal?.throwIfAborted();
@@ -105,6 +111,8 @@ interface Measurement {
   readonly lossError: number | null;
   readonly sqnrDb: number | null;
   readonly first: Outputs[];
+  /** Outputs of two rows; undefined without them. */
+  readonly rows: Outputs | undefined;
   /** Signal-to-noise ratio of two rows where these are computed otherwise than one by one; null where not. */
   readonly rowsDb: number | null;
 }
@@ -146,7 +154,8 @@ async function measure(
   return {
     ...score,
     sqnrDb: ratio.value(),
-    first: withRows(first, together?.outputs),
+    first,
+    rows: together?.outputs,
     rowsDb: together?.lossDb ?? null,
   };
 }

@@ -19,7 +19,6 @@ import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
 import type { Raised } from "./raise-weights.ts";
-import { withRows } from "./run/two-rows.ts";
 import { TimeLeft } from "./time-left.ts";
 import type { Part } from "./time-left.ts";
 import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
@@ -58,7 +57,8 @@ export interface Given extends MakeOptions {
 export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
   const { simple, description, checked, rows, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
-  const checker = new Checker(simple.source, withRows(checked, rows?.feed), browser && { browser, model: description });
+  const where = browser && { browser, model: description };
+  const checker = new Checker(simple.source, checked, { rows: rows?.feed, where });
   const checkedOn = ({ targets }: Form): Form["targets"] => targets.filter((x) => job.targets.includes(x));
   // int4 is left out of a model without products as soon as it is made.
   const isLeftOut = ({ id }: Form): boolean => id === "int4" && productShare(simple.model) < NARROW_LEAST;

@@ -10,7 +10,6 @@ import type { Source } from "./read-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { EXACT_DB, sqnr } from "./run/metric.ts";
 import { openModel, runAll } from "./run/session.ts";
-import { withRows } from "./run/two-rows.ts";
 import { dropInitializerInputs } from "./simplify/drop-initializer-inputs.ts";
 import { legalize } from "./simplify/legalize.ts";
 import { foldKnown } from "./simplify/fold-known-dims.ts";
@@ -90,8 +89,8 @@ async function simplifyCopy(
   const written = await writeModel(model, scratch);
   const few = feeds.slice(0, 4);
   if (few.length === 0) return { written, rewritten, ratio: EXACT_DB };
-  const was = withRows(await runAll(path, few), rows?.reference);
-  const now = await runAll(written.source, withRows(few, rows?.feed));
+  const was = [...(await runAll(path, few)), ...(rows === null ? [] : [rows.reference])];
+  const now = await runAll(written.source, [...few, ...(rows === null ? [] : [rows.feed])]);
   const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
   return { written, rewritten, ratio };
 }

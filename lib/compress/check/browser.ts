@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { canonicalJson } from "../../core/bundle.ts";
 import type { Assignment } from "../../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
+import type { Attempt } from "../run/child-process.ts";
 import type { Feed } from "../run/feeds.ts";
 import { fileAt } from "./file-at.ts";
 import { contentTypeOf, pathOf, startServer } from "./local-server.ts";
@@ -24,6 +25,8 @@ export interface BrowserRun {
   readonly backend: "webgpu" | "wasm";
   readonly assignment: Assignment | null;
   readonly outputs: readonly Outputs[];
+  /** Outputs of the last feed, which may fail, or the reason why there are none; absent without one. */
+  readonly last?: Attempt;
   /** ONNX Runtime's log, line by line. */
   readonly log: readonly string[];
 }
@@ -80,17 +83,18 @@ export class CheckBrowser {
     })()`);
   }
 
-  /** Runs a variant of a bundle on feeds, pinned to a backend. */
+  /** Runs a variant of a bundle on feeds, pinned to a backend; on `last` after them, which may fail or be late. */
   async run(
     { json, chunks }: PackedBundle,
     variant: string,
     backend: "webgpu" | "wasm",
     feeds: readonly Feed[],
+    last?: Feed,
   ): Promise<BrowserRun> {
     this.#files.clear();
     this.#files.set("/bundle/bundle.json", new TextEncoder().encode(canonicalJson(json)));
     for (const [sha256, bytes] of chunks) this.#files.set(`/bundle/chunks/${sha256}.bin`, bytes);
-    const told = feeds.map((feed) =>
+    const told = [...feeds, ...(last ? [last] : [])].map((feed) =>
       Object.entries(feed).map(([name, { dtype, dims, data }]) => ({
         name,
         dtype,
@@ -98,11 +102,12 @@ export class CheckBrowser {
         data: Array.from(data, String),
       })),
     );
-    const asked = JSON.stringify({ variant, backend, feeds: told });
+    const asked = JSON.stringify({ variant, backend, feeds: told, count: feeds.length, ms: TIMEOUT_MS });
     const ran = await this.#page.evaluate<{
       assignment: Assignment | null;
       log: string[];
       outputs: { name: string; dtype: string; dims: number[]; data: string[] }[][];
+      why: string | null;
     }>(`(${RUN})(${asked})`);
     const outputs = ran.outputs.map((list) =>
       Object.fromEntries(
@@ -112,7 +117,9 @@ export class CheckBrowser {
         ]),
       ),
     );
-    return { backend, assignment: ran.assignment, outputs, log: ran.log };
+    const [answer] = outputs.splice(feeds.length);
+    const attempt = answer === undefined ? { why: ran.why ?? "" } : { outputs: answer };
+    return { backend, assignment: ran.assignment, outputs, ...(last && { last: attempt }), log: ran.log };
   }
 
   /** Closes the browser. */
@@ -122,7 +129,7 @@ export class CheckBrowser {
 }
 
 /** Function that runs in the page; source text, since the page has no module for it. */
-const RUN = `async ({ variant, backend, feeds }) => {
+const RUN = `async ({ variant, backend, feeds, count, ms }) => {
   const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array };
   const log = [];
   const onLog = (line) => void log.push(line);
@@ -130,17 +137,23 @@ const RUN = `async ({ variant, backend, feeds }) => {
   try {
     const model = await engine.load("/bundle/bundle.json", { variant, backend });
     const outputs = [];
-    for (const feed of feeds) {
+    const run = async (feed, options) => {
       const inputs = Object.fromEntries(feed.map(({ name, dtype, dims, data }) => {
         const isWide = dtype === "int64" || dtype === "uint64";
         const values = dtype === "string" ? data : types[dtype].from(data, isWide ? BigInt : Number);
         return [name, { dtype, dims, data: values }];
       }));
-      const result = await model.run(inputs);
+      const result = await model.run(inputs, options);
       if (result.info.backend !== backend) throw new Error("it ran on " + result.info.backend + ", not " + backend);
       outputs.push(Object.entries(result.outputs).map(([name, { dtype, dims, data }]) => ({ name, dtype, dims, data: Array.from(data, String) })));
-    }
-    return { assignment: model.assignment, outputs, log };
+    };
+    for (const feed of feeds.slice(0, count)) await run(feed);
+    let why = null;
+    for (const feed of feeds.slice(count))
+      await run(feed, { signal: AbortSignal.timeout(ms) }).catch((error) => {
+        why = String(error.message);
+      });
+    return { assignment: model.assignment, outputs, log, why };
   } finally {
     await engine.close();
   }

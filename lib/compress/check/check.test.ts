@@ -1,8 +1,10 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { inMemory, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
-import { floatTensor } from "../onnx/tensor-proto.ts";
+import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
+import { runInChildProcess } from "../run/child-process.ts";
 import { runAll } from "../run/session.ts";
 import { Checker } from "./check.ts";
+import type { Check } from "./check.ts";
 
 const N = 16;
 const form = inMemory(
@@ -62,4 +64,48 @@ test("a form's time beside float32's is measured, or was disturbed, where a run 
   } finally {
     await checker.close();
   }
+});
+
+describe("a batch of two samples", () => {
+  const single = { x: { dtype: "float32", dims: [1, N], data: seededFloats(N, 2) } } as const;
+  /** Runs a form of one row alone, or of any number, on wasm with the batch after the sample. */
+  const checked = async (made: ReturnType<typeof inMemory>, by = 1): Promise<Check | undefined> => {
+    const checker = new Checker(made.source, [single], { rows: feed });
+    try {
+      const [expected = {}] = await runAll(made.source, [single]);
+      const [{ y: rows } = { y: { dims: [], data: [] } }] = await runAll(form.source, [feed]);
+      const expectedRows = { y: { ...rows, data: Array.from(rows.data, (x, i) => (i < N ? x : x * by)) } };
+      const input = { form: { id: "f32", needs: [] }, ...made, expected: [expected], expectedRows } as const;
+      return (await checker.check(input, ["wasm"]))[0];
+    } finally {
+      await checker.close();
+    }
+  };
+
+  test("does not fail a form that runs on single ones there, and is noted; a wrong answer to it does", async () => {
+    const oneRow = smallModel({
+      ...{ opset: 17, inputs: { x: ["n", N] }, outputs: ["y"] },
+      nodes: [
+        { opType: "Reshape", input: ["x", "one"], output: ["flat"] },
+        { opType: "Relu", input: ["flat"], output: ["y"] },
+      ],
+      initializers: [int64Tensor("one", [2], [1, N])],
+    });
+    const noted = await checked(inMemory(oneRow));
+    expect(noted).toMatchObject({ verdict: "passed", rowsNote: expect.stringMatching(/Reshape/) as string });
+    const right = await checked(form);
+    expect(right).toMatchObject({ verdict: "passed" });
+    expect(right).not.toHaveProperty("rowsNote");
+    expect(await checked(form, -1)).toMatchObject({ verdict: "failed" });
+  });
+
+  test("is the last of a process: where it throws, the others count", async () => {
+    const wrong = { x: { ...single.x, dims: [N, 1] } };
+    const ran = await runInChildProcess(form.source, "cpu", {}, [single], { count: 1, ms: 0, last: wrong });
+    expect(ran).toMatchObject({ exit: 0, isLate: false, last: { why: expect.stringMatching(/dim/i) as string } });
+    expect(ran.outputs).toEqual(await runAll(form.source, [single]));
+    const both = await runInChildProcess(form.source, "cpu", {}, [single], { count: 1, ms: 0, last: feed });
+    expect(both.outputs).toHaveLength(1);
+    expect(both.last).toEqual({ outputs: (await runAll(form.source, [feed]))[0] });
+  });
 });

@@ -1,9 +1,11 @@
 // Checks a form on its targets: that it loads, that its operators run on the backend, that its outputs match those of
-// the same form on onnxruntime-node's CPU, and how its latency compares with float32 where other kernels run. A target that this machine cannot
-// check is `unchecked`: that is no failure of the form, but never makes it a default.
+// the same form on onnxruntime-node's CPU, and how its latency compares with float32 where other kernels run. A target
+// that this machine cannot check is `unchecked`: that is no failure of the form, but never makes it a default. A batch
+// of two samples is compared after single ones, and left out where it alone does not run: twice the memory, or the time.
 import type { Assignment, Bundle } from "../../core/bundle.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import { hasAdapter, runInChildProcess } from "../run/child-process.ts";
+import type { Attempt } from "../run/child-process.ts";
 import { straysFromLog } from "../../core/assignment-log.ts";
 import { assignmentInNode, assignmentOf } from "./assignment-node.ts";
 import { CheckBrowser } from "./browser.ts";
@@ -17,7 +19,7 @@ import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { ModelSource, WrittenModel } from "../onnx/written-model.ts";
 import { costFromLog, costOf, fixFor, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
 import type { PlacementCost } from "../run/placement-cost.ts";
-import { openModel, runAll } from "../run/session.ts";
+import { openModel } from "../run/session.ts";
 import type { LoadedModel } from "../run/session.ts";
 import { loadedGraph } from "./loaded-graph.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
@@ -48,6 +50,8 @@ export interface Check {
   readonly speed?: number;
   /** Reason why the latency is not known. */
   readonly speedNote?: string;
+  /** Reason why a batch of two samples was not compared, where it did not run there and single samples did. */
+  readonly rowsNote?: string;
 }
 
 /** The form to check, with what the checks need. */
@@ -55,6 +59,8 @@ export interface CheckInput extends WrittenModel {
   readonly form: Pick<Form, "id" | "needs" | "session">;
   /** The form's outputs on onnxruntime-node's CPU, one per feed. */
   readonly expected: readonly Outputs[];
+  /** The same of the batch of two samples; undefined where it was not run. */
+  readonly expectedRows?: Outputs | undefined;
 }
 
 /** A browser to check in, and the bundle's description of the model. */
@@ -106,6 +112,7 @@ export class Checker {
   /** The float32 form, once it was checked; before, the model that it is made of. */
   #reference: ModelSource;
   readonly #feeds: readonly Feed[];
+  readonly #rows: Feed | undefined;
   readonly #where: InBrowser | undefined;
   readonly #scratch = new Scratch();
   #browser: Promise<CheckBrowser> | null = null;
@@ -113,10 +120,15 @@ export class Checker {
   /** The graph that a load of float32 leaves. */
   #loaded: Promise<string | null> | null = null;
 
-  /** Takes the float32 form to compare latency with, the samples, and the browser to check in, if any. */
-  constructor(reference: ModelSource, feeds: readonly Feed[], where?: InBrowser) {
+  /** Takes the float32 form to compare latency with, the samples, two of them as a batch, and the browser to check in. */
+  constructor(
+    reference: ModelSource,
+    feeds: readonly Feed[],
+    { rows, where }: { readonly rows?: Feed | undefined; readonly where?: InBrowser | undefined } = {},
+  ) {
     this.#reference = reference;
     this.#feeds = feeds.slice(0, CHECK_FEEDS);
+    this.#rows = rows;
     this.#where = where;
   }
 
@@ -146,7 +158,8 @@ export class Checker {
 
   async #checkOn(whole: CheckInput, target: Target): Promise<Check> {
     const random = randomOutputs(whole.model);
-    const input = { ...whole, expected: whole.expected.map((x) => without(x, random)) };
+    const expectedRows = whole.expectedRows && without(whole.expectedRows, random);
+    const input = { ...whole, expected: whole.expected.map((x) => without(x, random)), expectedRows };
     if (input.expected.length > 0 && input.expected.every((x) => Object.keys(x).length === 0))
       return { target, verdict: "unchecked", why: "every output is random: there is nothing to compare" };
     if (this.#feeds.length === 0)
@@ -167,9 +180,9 @@ export class Checker {
     const { source, form } = input;
     const extra = form.session?.wasm ?? {};
     const assignment = await assignmentInNode(source, "wasm", extra);
-    const outputs = await runAll(source, this.#feeds, { provider: "wasm", extra });
-    const parityDb = parity(outputs, input.expected);
-    const told = { target: "wasm", assignment, parityDb } as const;
+    const ran = await runOnWasm(source, extra, this.#feeds, this.#rowsFor(input));
+    const parityDb = sqnr(pairsOf(ran, input));
+    const told = { target: "wasm", assignment, parityDb, ...noteOf(ran) } as const;
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs on wasm deviate: SQNR ${parityDb.toFixed(1)} dB` };
     return { ...told, ...(await this.#time(form, source)), verdict: "passed" };
@@ -180,7 +193,8 @@ export class Checker {
     this.#adapter ??= hasAdapter();
     if (!(await this.#adapter)) return { target, verdict: "unchecked", why: "this machine has no WebGPU adapter" };
     const feeds = this.#feeds;
-    const run = await runInChildProcess(source, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
+    const first = { ...WEBGPU_FEEDS, last: this.#rowsFor(input) };
+    const run = await runInChildProcess(source, "webgpu", form.session?.webgpu ?? {}, feeds, first);
     const counted = assignmentOf(run, "webgpu");
     const again = async (named: WrittenModel): Promise<Again> => {
       const enough = { count: PROFILED_RUNS, ms: 0, isProfiled: true };
@@ -196,8 +210,8 @@ export class Checker {
       return { log: log.split("\n"), cost: costOf(profile) };
     };
     const { assignment, why } = await withoutShapes(input, feeds[0], counted, this.#scratch, again);
-    const parityDb = worstParity(run.outputs, input.expected);
-    const told = { target, assignment, parityDb };
+    const parityDb = worstParity(pairsOf(run, input));
+    const told = { target, assignment, parityDb, ...noteOf(run) };
     const off = `its outputs on WebGPU deviate: SQNR ${parityDb.toFixed(1)} dB`;
     if (why !== undefined) return { ...told, verdict: "failed", why };
     if (parityDb < PARITY_DB) return { ...told, verdict: "failed", why: off };
@@ -212,13 +226,14 @@ export class Checker {
     if (backend === "webgpu" && !(await this.#adapter))
       return { target, verdict: "unchecked", why: `${started.name} has no WebGPU on this machine` };
     const { id, needs, session } = input.form;
-    const run = async (written: WrittenModel): Promise<BrowserRun> => {
+    const run = async (written: WrittenModel, last?: Feed): Promise<BrowserRun> => {
       const files = [{ path: "model.onnx", bytes: written.model.write(), isModel: true }];
       const variant = { id, needs, ...(session && { session }), files };
       const bundle = await packBundle({ model, variants: [variant] }, { compress: false });
-      return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS.count));
+      return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS.count), last);
     };
-    const { assignment: counted, outputs } = await run(input);
+    const ran = await run(input, this.#rowsFor(input));
+    const counted = ran.assignment;
     const where = `on ${backend} in ${started.name}`;
     if (counted === null)
       return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
@@ -227,13 +242,18 @@ export class Checker {
       return { log, cost: costFromLog(log) };
     };
     const { assignment, why } = await withoutShapes(input, this.#feeds[0], counted, this.#scratch, again);
-    const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
-    const told = { target, assignment, parityDb };
+    const parityDb = (backend === "webgpu" ? worstParity : sqnr)(pairsOf(ran, input));
+    const told = { target, assignment, parityDb, ...noteOf(ran) };
     if (why !== undefined) return { ...told, verdict: "failed", why: `${why}, ${where}` };
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs deviate ${where}: SQNR ${parityDb.toFixed(1)} dB` };
     if (backend === "webgpu") return { ...told, verdict: "passed" };
     return { ...told, ...(await this.#time(input.form, input.source)), verdict: "passed" };
+  }
+
+  /** The batch of two samples, where it is known what the form answers to it. */
+  #rowsFor({ expectedRows }: CheckInput): Feed | undefined {
+    return expectedRows === undefined ? undefined : this.#rows;
   }
 
   /** Returns the latency of a form relative to float32 on wasm: 1 where both run the same kernels. */
@@ -282,11 +302,52 @@ function without(outputs: Outputs, names: readonly string[]): Outputs {
   return Object.fromEntries(Object.entries(outputs).filter(([name]) => !names.includes(name)));
 }
 
-function parity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
-  return sqnr(outputs.map((x, i) => ({ outputs: x, reference: expected[i] ?? {} })));
+/** Outputs of a form on a backend: of single samples, and of two as a batch, which may fail. */
+interface Ran {
+  readonly outputs: readonly Outputs[];
+  readonly last?: Attempt;
+}
+
+interface Pair {
+  readonly outputs: Outputs;
+  readonly reference: Outputs;
+}
+
+/** Runs a form on wasm, on the batch last: it takes more memory, which WebAssembly may not have. */
+async function runOnWasm(
+  source: ModelSource,
+  extra: Readonly<Record<string, string>>,
+  feeds: readonly Feed[],
+  rows: Feed | undefined,
+): Promise<Ran> {
+  const model = await openModel(source, "wasm", extra);
+  try {
+    const outputs: Outputs[] = [];
+    for (const feed of feeds) outputs.push(await model.run(feed));
+    if (rows === undefined) return { outputs };
+    const last = await model.run(rows).then(
+      (x) => ({ outputs: x }),
+      (error: unknown) => ({ why: error instanceof Error ? error.message : String(error) }),
+    );
+    return { outputs, last };
+  } finally {
+    await model.release();
+  }
+}
+
+/** Pairs the outputs with those on the CPU. */
+function pairsOf({ outputs, last }: Ran, { expected, expectedRows = {} }: CheckInput): Pair[] {
+  const pairs = outputs.map((x, i) => ({ outputs: x, reference: expected[i] ?? {} }));
+  return last !== undefined && "outputs" in last
+    ? [...pairs, { outputs: last.outputs, reference: expectedRows }]
+    : pairs;
+}
+
+function noteOf({ last }: Ran): Pick<Check, "rowsNote"> {
+  return last !== undefined && "why" in last ? { rowsNote: last.why } : {};
 }
 
 /** Parity of the worst sample: a race corrupts one, and an average over many correct samples would hide it. */
-function worstParity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
-  return Math.min(...outputs.map((x, i) => parity([x], expected.slice(i, i + 1))));
+function worstParity(pairs: readonly Pair[]): number {
+  return Math.min(...pairs.map((x) => sqnr([x])));
 }

@@ -152,12 +152,15 @@ export function reasons(report: CompressReport): string[] {
     ...(form.why === undefined ? [] : [`${form.id}: ${form.why}.`]),
     ...verdictOn(form, report),
     ...form.checks.flatMap((x) => {
-      if (x.verdict !== "passed") return [`${form.id} on ${x.target} ${x.verdict}: ${x.why ?? ""}.`];
-      return (x.speed ?? 1) > SLOWER
-        ? [`${form.id} on ${x.target} takes ${number(x.speed ?? 1)} times as long as float32.`]
-        : x.speedNote === undefined
+      const on = `${form.id} on ${x.target}`;
+      if (x.verdict !== "passed") return [`${on} ${x.verdict}: ${x.why ?? ""}.`];
+      return [
+        ...((x.speed ?? 1) > SLOWER ? [`${on} takes ${number(x.speed ?? 1)} times as long as float32.`] : []),
+        ...(x.speedNote === undefined ? [] : [`${on}: its time is ${x.speedNote}; it decides nothing.`]),
+        ...(x.rowsNote === undefined
           ? []
-          : [`${form.id} on ${x.target}: its time is ${x.speedNote}; it decides nothing.`];
+          : [`${on}: a batch of two samples did not run and was not compared: ${x.rowsNote}.`]),
+      ];
     }),
   ]);
 }

@@ -35,14 +35,12 @@ const end = (code) => {
 const runtime = require(path);
 const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array };
 (async () => {
-  const { count, ms, isProfiled } = JSON.parse(enough);
+  const { count, ms, isProfiled, hasLast } = JSON.parse(enough);
   const session = await runtime.InferenceSession.create(model, {
     executionProviders: [provider], logSeverityLevel: 0, logVerbosityLevel: 0, extra: JSON.parse(extra),
     ...(isProfiled && { enableProfiling: true, profileFilePrefix: folder + "/profile" }),
   });
-  const began = Date.now();
-  for (const [i, feed] of JSON.parse(readFileSync(folder + "/feeds.json", "utf8")).entries()) {
-    if (i >= count && Date.now() - began > ms) break;
+  const run = async (feed, i) => {
     const tensors = Object.entries(feed).map(([name, { dtype, dims, file, texts }]) => {
       if (texts) return [name, new runtime.Tensor("string", texts, dims)];
       const { buffer } = Uint8Array.from(readFileSync(folder + "/" + file));
@@ -56,6 +54,18 @@ const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Arr
       return [name, { type, dims, file }];
     });
     writeFileSync(folder + "/out-" + i + ".json", JSON.stringify(Object.fromEntries(out)));
+  };
+  const feeds = JSON.parse(readFileSync(folder + "/feeds.json", "utf8"));
+  const last = hasLast ? feeds.pop() : null;
+  const began = Date.now();
+  for (const [i, feed] of feeds.entries()) {
+    if (i >= count && Date.now() - began > ms) break;
+    await run(feed, i);
+  }
+  if (last !== null) {
+    // The others count, even where the last never ends.
+    writeFileSync(folder + "/exit", "0");
+    await run(last, "last").catch((error) => writeFileSync(folder + "/why", error.message));
   }
   if (isProfiled) session.endProfiling();
   end(0);
@@ -64,16 +74,21 @@ const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Arr
 
 /** Result of a run in a child process. */
 export interface ChildProcessRun {
-  /** 0 if every feed ran, 1 if an error was thrown; null if the process reported neither. */
+  /** 0 if every feed but `last` ran, 1 if an error was thrown; null if the process reported neither. */
   readonly exit: number | null;
-  /** Whether the process was killed because it timed out. */
+  /** Whether the process was killed because a feed other than `last` timed out. */
   readonly isLate: boolean;
   readonly log: string;
   /** Outputs of the feeds that ran. */
   readonly outputs: readonly Outputs[];
+  /** Outputs of the last feed, which may fail, or the reason why there are none; absent without one. */
+  readonly last?: Attempt;
   /** ONNX Runtime's profile; empty unless it was wanted. */
   readonly profile: readonly ProfileEvent[];
 }
+
+/** Outputs of a run that may fail, or the reason why it did. */
+export type Attempt = { readonly outputs: Outputs } | { readonly why: string };
 
 /** Minimum number of feeds to run, and the time within which further feeds are run. */
 export interface Enough {
@@ -81,6 +96,8 @@ export interface Enough {
   readonly ms: number;
   /** Whether ONNX Runtime profiles the runs. Default false. */
   readonly isProfiled?: boolean;
+  /** One more feed, after all others: where it throws, crashes or is late, their outputs count. */
+  readonly last?: Feed | undefined;
 }
 
 /** Loads a model in a child process with a verbose log and runs it on some of the feeds; by default on all. */
@@ -89,7 +106,7 @@ export async function runInChildProcess(
   provider: "webgpu" | "cpu",
   session: Readonly<Record<string, string>>,
   feeds: readonly Feed[] = [],
-  enough: Enough = { count: feeds.length, ms: 0 },
+  { last, ...enough }: Enough = { count: feeds.length, ms: 0 },
 ): Promise<ChildProcessRun> {
   const runtime = findPackage("onnxruntime-node");
   const temporary = temporaryFolder("selvedge-run-");
@@ -97,14 +114,17 @@ export async function runInChildProcess(
   try {
     const model = typeof source === "string" ? source : join(folder, "model.onnx");
     if (typeof source !== "string") await writeFile(model, source);
-    await writeFile(join(folder, "feeds.json"), JSON.stringify(await writeFeeds(folder, feeds)));
+    await writeFile(
+      join(folder, "feeds.json"),
+      JSON.stringify(await writeFeeds(folder, [...feeds, ...(last ? [last] : [])])),
+    );
     const { isLate, log } = await start([
       "-e",
       RUN,
       runtime,
       folder,
       provider,
-      ...[session, enough].map((x) => JSON.stringify(x)),
+      ...[session, { ...enough, hasLast: last !== undefined }].map((x) => JSON.stringify(x)),
       model,
     ]);
     const told = await readFile(join(folder, "exit"), "utf8").catch(() => null);
@@ -112,10 +132,17 @@ export async function runInChildProcess(
     const outputs: Outputs[] = [];
     for (let i = 0; exit === 0 && existsSync(join(folder, `out-${i}.json`)); i++)
       outputs.push(await readOutputs(folder, i));
-    return { exit, isLate, log, outputs, profile: readProfile(folder) };
+    const attempt = last && { last: await readLast(folder, isLate) };
+    return { exit, isLate: isLate && exit !== 0, log, outputs, ...attempt, profile: readProfile(folder) };
   } finally {
     await temporary.remove();
   }
+}
+
+async function readLast(folder: string, isLate: boolean): Promise<Attempt> {
+  if (existsSync(join(folder, "out-last.json"))) return { outputs: await readOutputs(folder, "last") };
+  const why = await readFile(join(folder, "why"), "utf8").catch(() => null);
+  return { why: why ?? (isLate ? "timed out" : "its process died") };
 }
 
 function readProfile(folder: string): ProfileEvent[] {
@@ -162,7 +189,7 @@ async function writeFeeds(folder: string, feeds: readonly Feed[]): Promise<unkno
   return told;
 }
 
-async function readOutputs(folder: string, index: number): Promise<Outputs> {
+async function readOutputs(folder: string, index: number | "last"): Promise<Outputs> {
   const told = JSON.parse(await readFile(join(folder, `out-${index}.json`), "utf8")) as Record<
     string,
     { type: Dtype; dims: number[]; file?: string; texts?: string[] }

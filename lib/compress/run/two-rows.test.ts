@@ -15,7 +15,7 @@ import type { FormReport } from "../report/report.ts";
 import type { Feed } from "./feeds.ts";
 import { makeMetric } from "./metric.ts";
 import { samplesOf } from "./samples.ts";
-import { answerTwoRows, joinTensors, twoRows, withRows } from "./two-rows.ts";
+import { answerTwoRows, joinTensors, twoRows } from "./two-rows.ts";
 
 const floats = (dims: number[], data: readonly number[]): Feed[string] => ({
   dtype: "float32",
@@ -72,7 +72,7 @@ async function asForm(nodes: readonly NodeSpec[], initializers: readonly TensorP
     const run = await runReference(path, samplesOf(feeds), metric, undefined, { fittedMost: Infinity }, []);
     const checked = feeds.filter((_, i) => run.split.isScored(i)).slice(0, 8);
     const rows = await answerTwoRows(path, [input("x", ["n", SIZE])], checked);
-    const checker = new Checker(source.source, withRows(checked, rows?.feed));
+    const checker = new Checker(source.source, checked, { rows: rows?.feed });
     const [form] = formsFor(["wasm"], ["int8"]).filter((x) => x.id === "int8");
     if (form === undefined) throw new Error("no int8");
     const made = { form, ...inMemory(smallModel({ ...parts, nodes, initializers })) };

@@ -148,8 +148,3 @@ function lossOf(outputs: Outputs, reference: Outputs, aloneDb: number): number |
   const db = sqnr([{ outputs: only(outputs), reference: only(reference) }]);
   return db < Math.min(EXACT_DB, aloneDb) - SLACK_DB ? db : null;
 }
-
-/** Inserts what belongs to two rows behind what belongs to the first sample: backends are compared on few. */
-export function withRows<T>(singles: readonly T[], rows: T | undefined): T[] {
-  return rows === undefined ? [...singles] : [...singles.slice(0, 1), rows, ...singles.slice(1)];
-}
