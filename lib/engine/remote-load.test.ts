@@ -228,6 +228,29 @@ test("an answer of a server with fewer or more rows than the request is none: th
   }
 });
 
+test("other rows from one of two servers cost no answer, however slow the other is; of one row any count is an answer", async () => {
+  const remote = { endpoints: [URL_A, URL_B], models: MODELS, binary: "never" } as const;
+  const scene = await stage({ placement: "remote", remote });
+  scene.other.ms = 300;
+  const model = await load(scene);
+  await scene.ask(model, 20);
+  const body = JSON.stringify({
+    ...{ model_name: "m", model_version: "1" },
+    outputs: [{ name: "y", datatype: "FP32", shape: [3, 2], data: [1, 2, 3, 4, 5, 6] }],
+  });
+  scene.server.fault = () => new Response(body);
+  const two = { x: { dtype: "float32", dims: [2, 2], data: Float32Array.of(1, 2, 3, 4) } } as const;
+  for (let i = 0; i < 6; i += 1) {
+    const { outputs, info } = await scene.world.finish(model.run(two));
+    expect([info.endpoint, [...(outputs["y"]?.data ?? [])]]).toEqual([URL_B, [2, 4, 6, 8]]);
+  }
+  // An answer to one row may have any number of a detector's boxes.
+  await scene.pass(120_000);
+  scene.other.isUp = false;
+  const { outputs, info } = await scene.world.finish(scene.run(model, 1));
+  expect([info.endpoint, outputs["y"]?.dims]).toEqual([URL_A, [3, 2]]);
+});
+
 test("the golden is asked twice where it tells the server's time, and once where that is known", async () => {
   const remote = { endpoints: [URL_A], concurrency: 3 };
   const scene = await stage({ placement: "remote", remote, ...goldenBundle({ f32: 2 }) });

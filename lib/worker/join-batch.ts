@@ -105,8 +105,9 @@ export async function runBatch(
 }
 
 /**
- * Refuses an answer of a server that has other rows than its request. Only axes of one name are compared: others may
- * differ in size, as those of what a detector finds.
+ * Refuses an answer of a server that has other rows than its request of several. Only axes of one name are compared:
+ * others may differ in size, as those of what a detector finds, whose axis may have that name too where it answers one
+ * row. The lane counts as down, so that other attempts go to another server.
  * @throws SelvedgeError `remote-failed` with the reason `bad-reply`
  */
 function checkRows(
@@ -119,7 +120,7 @@ function checkRows(
     const input = inputs.find((x) => typeof axis === "string" && x.batchAxis !== null && x.dims[x.batchAxis] === axis);
     const wanted = asked[input?.name ?? ""]?.[input?.batchAxis ?? 0];
     const found = answer[name]?.dims[batchAxis ?? 0];
-    if (wanted === undefined || found === undefined || wanted === found) continue;
+    if (wanted === undefined || wanted === 1 || found === undefined || wanted === found) continue;
     const text = `The server's answer has ${found} rows in output "${name}", and the request has ${wanted}.`;
     throw new SelvedgeError("remote-failed", text, { reason: "bad-reply", isLaneDown: true });
   }
