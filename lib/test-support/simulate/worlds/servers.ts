@@ -82,6 +82,17 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   "other version": edited((text) => text.replace(/"model_version":"\w+"/, '"model_version":"9"')),
 };
 
+const sent =
+  (): Fault =>
+  ({ headers, body }) =>
+    new Response(body, { headers });
+
+/** Faults of the model itself: its answer to several rows lacks the last one, or has it twice; with the rows more. */
+const OTHER_ROWS: ReadonlyMap<Fault | null, number> = new Map([
+  [sent(), -1],
+  [sent(), 1],
+]);
+
 /** Starts a server with these models, whose factors are in their names. */
 function serve({ world }: Scene, toys: readonly Toy[]): Server {
   const factors = new Map(toys.map(({ factor }) => [`m${factor}`, factor]));
@@ -90,7 +101,12 @@ function serve({ world }: Scene, toys: readonly Toy[]): Server {
     const port = { datatype: "FP32", shape: [-1, -1] } as const;
     const run: ServedModel["run"] = ({ x }) => {
       const { dims, data } = x as Tensor<"float32">;
-      return Promise.resolve({ y: { dtype: "float32", dims, data: data.map((value) => factor * value) } });
+      const [rows = 0, width = 0] = dims;
+      const more = rows > 1 ? (OTHER_ROWS.get(server.fault) ?? 0) : 0;
+      const right = Array.from(data, (value) => factor * value);
+      const values = [...right, ...right.slice(-width)].slice(0, (rows + more) * width);
+      const y = { dtype: "float32", dims: [rows + more, width], data: Float32Array.from(values) } as const;
+      return Promise.resolve({ y });
     };
     return { name, version: "1", inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }], run };
   });
@@ -121,7 +137,7 @@ const toyOf = ({ random }: Scene, factor: number): Toy => ({
 /** Changes the server's fault every second or so; returns the function that ends all. */
 function disturb({ world, random: own }: Scene, server: Server): () => void {
   const random = new Random(own.below(2 ** 30));
-  const faults = Object.values(FAULTS);
+  const faults = [...Object.values(FAULTS), ...OTHER_ROWS.keys()];
   let cancel = (): void => undefined;
   const change = (): void => {
     server.fault = random.chance(0.3) ? null : (faults[random.below(faults.length)] ?? null);
