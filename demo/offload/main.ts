@@ -40,22 +40,25 @@ let isStopped = false;
 let asked = 0;
 
 async function connect(url: string): Promise<void> {
+  const escalateBelow = numberIn("below");
   isStopped = true;
   fieldset.disabled = true;
   status.show("loading", `Connecting to ${url} …`);
   await engine?.close();
   engine = model = null;
   draw();
-  const escalateBelow = numberIn("below");
   const client = connectRemote({ endpoints: [url], attempts: 1 });
-  for (const name of escalateBelow > 0 ? [NAME, LARGER] : [NAME]) {
-    const [state] = await client.health(name, { timeoutMs: 5_000 });
-    if (state?.isReady === true) continue;
-    find("how").hidden = false;
-    const what = state?.isLive === true ? `has no model “${name}” that is ready` : "does not answer this page";
-    throw new Error(`${url} ${what}. The command starts a server that does.`);
+  try {
+    for (const name of escalateBelow > 0 ? [NAME, LARGER] : [NAME]) {
+      const [state] = await client.health(name, { timeoutMs: 5_000 });
+      if (state?.isReady === true) continue;
+      find("how").hidden = false;
+      const what = state?.isLive === true ? `has no model “${name}” that is ready` : "does not answer this page";
+      throw new Error(`${url} ${what}. The command starts a server that does.`);
+    }
+  } finally {
+    client.close();
   }
-  client.close();
   const backend = backendIn(query);
   engine = await createEngine({
     placement: "auto",
