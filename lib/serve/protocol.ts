@@ -89,11 +89,11 @@ function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [strin
     throw new TypeError(
       `input "${port.name}" is ${JSON.stringify(datatype)}, the model takes ${datatypeOf(port.dtype)}`,
     );
-  const isFloat = typeof datatype === "string" && datatype.startsWith("FP");
+  const read = readerOf(datatype);
   const values =
-    isFloat && Array.isArray(data)
+    read !== null && Array.isArray(data)
       ? flatOf(`input ${JSON.stringify(entry["name"])?.slice(0, 100)}`, data, Array.isArray(shape) ? shape : []).map(
-          numberOf,
+          (value) => (typeof value === "string" ? read(value) : value),
         )
       : data;
   const { name, tensor } = decodeTensor({ ...entry, ...(data !== undefined && { data: values }) }, rest, "input");
@@ -102,8 +102,17 @@ function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [strin
   return [name, tensor];
 }
 
-function numberOf(value: unknown): unknown {
-  return typeof value === "string" ? (NUMBERS[value] ?? value) : value;
+/** Returns the reader of texts among a type's numbers, which leaves those that are none; null for other types. */
+function readerOf(datatype: unknown): ((value: string) => unknown) | null {
+  if (datatype === "INT64" || datatype === "UINT64") return integerOf;
+  return typeof datatype === "string" && datatype.startsWith("FP") ? (value) => NUMBERS[value] ?? value : null;
+}
+
+/** Reads an integer that JSON's numbers may not hold, as clients write a BigInt. */
+function integerOf(value: string): unknown {
+  if (!/^-?\d{1,20}$/.test(value)) return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : { digits: value };
 }
 
 function outputsOf({ outputs }: ServedModel, request: Fields): InferCall["outputs"] {

@@ -185,6 +185,33 @@ describe("answers", () => {
     );
   });
 
+  test("64-bit integers may be texts of their digits, as clients write a BigInt; no other number may", async () => {
+    const ask = async (changed: Dtype, ...data: unknown[]): Promise<[number, string]> => {
+      const datatype = (dtype: Dtype): string =>
+        dtype === "string" ? "BYTES" : dtype.toUpperCase().replace("FLOAT", "FP");
+      const own = (dtype: Dtype): unknown[] => (dtype === changed ? data : dtype === "string" ? ["", ""] : [0, 0]);
+      const inputs = DTYPES.map((x) => ({ name: x, datatype: datatype(x), shape: [1, 2], data: own(x) }));
+      const outputs = [{ name: `out_${changed}` }];
+      const { status, text } = await post(inferAt("types"), JSON.stringify({ inputs, outputs }));
+      return [status, /(?<="data":)\[[^\]]*\]/.exec(text)?.[0] ?? text];
+    };
+    const long = "9007199254740993";
+    expect(await ask("int64", long, "-12")).toEqual([200, `[${long},-12]`]);
+    expect(await ask("int64", "-9223372036854775808", 7)).toEqual([200, "[-9223372036854775808,7]"]);
+    expect(await ask("uint64", "18446744073709551615", "0")).toEqual([200, "[18446744073709551615,0]"]);
+    const refused: readonly (readonly [Dtype, string])[] = [
+      ["int64", "9223372036854775808"],
+      ["uint64", "-1"],
+      ["int64", "1.5"],
+      ["int64", ""],
+      ["int32", "12"],
+      ["float32", "12"],
+      ["float64", long],
+    ];
+    for (const [dtype, text] of refused)
+      expect(await ask(dtype, text, 1)).toEqual([400, expect.stringContaining(`input \\"${dtype}\\" has`)]);
+  });
+
   test("answers as ONNX Runtime here, each of many requests at once with its own answer", async () => {
     const remote = connectRemote({ endpoints: [server.url] });
     const model = await remote.model("layers");
