@@ -91,7 +91,9 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
     await make(form, () => makeWithinBudget(form, job, context, sensitivity, clock));
   }
   const mixed = mixedOf(forms, results, job);
-  const isWide = results.some((x) => x.report.id === "int8" && x.report.why !== undefined);
+  const isWide = results.some(
+    ({ report: { id, widths } }) => id === "int8" && widths !== undefined && isTooWide(widths),
+  );
   if (mixed !== null && !job.isStopped()) await make(mixed, () => makeMixed(mixed, job, context, sensitivity, isWide));
   await checker.close();
   return results;
@@ -180,12 +182,17 @@ function attempt(
 /** Refuses a form that is named after fewer bits than most of its weights have. */
 function named(report: Omit<FormReport, "seconds">, source: OnnxModel): Omit<FormReport, "seconds"> {
   const { id, widths, bytes } = report;
-  if (bitsOfName(id) === null || widths === undefined || wideShare(widths) <= WIDE_MOST) return report;
+  if (bitsOfName(id) === null || widths === undefined || !isTooWide(widths)) return report;
   const share = (wideShare(widths) * 100).toFixed(0);
   const why = hasWeights(source)
     ? `${share} % of its weights are stored in 16 bits or more, so it is no ${id}`
     : "the model has no weights to store in fewer bits: none of its layers reads one of 256 values or more";
   return bytes === 0 ? report : { ...report, isWithinBudget: false, why };
+}
+
+/** Whether a form has so many weights in 16 bits or more that it is named after no fewer. */
+function isTooWide(widths: WeightWidths): boolean {
+  return wideShare(widths) > WIDE_MOST;
 }
 
 /** Bits that a form's name promises; null where it promises none. */
