@@ -9,6 +9,7 @@ import type { MadeForm, Target } from "./forms/forms.ts";
 import { countBytes, modelPieces } from "./onnx/encode.ts";
 import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { randomOutputs } from "./onnx/random-outputs.ts";
 import { partsOf, StoredBytes } from "./onnx/stored-bytes.ts";
 import type { Piece } from "./onnx/stored-bytes.ts";
 import { sqnrTally } from "./run/metric.ts";
@@ -66,7 +67,7 @@ export async function evaluateForm(
   };
   let expected: Outputs[] = [];
   let expectedRows: Outputs | undefined;
-  let measured: Omit<Measurement, "first" | "rows" | "rowsDb"> = {
+  let measured: Omit<Measurement, "first" | "rows" | "rowsLoss"> = {
     score: null,
     interval: null,
     lossError: null,
@@ -74,10 +75,13 @@ export async function evaluateForm(
   };
   if (on.references.samples.n > 0)
     try {
-      const { first, rows, rowsDb, ...rest } = await measure(made, on);
+      const { first, rows, rowsLoss, ...rest } = await measure(made, on);
       measured = rest;
       [expected, expectedRows] = [first, rows];
-      if (rowsDb !== null) return { ...common, ...measured, why: whyInRows(rowsDb), isWithinBudget: false, checks: [] };
+      if (rowsLoss !== null) {
+        const why = `it computes a batch of two samples otherwise than each alone: ${rowsLoss}`;
+        return { ...common, ...measured, why, isWithinBudget: false, checks: [] };
+      }
     } catch (error) {
       on.signal?.throwIfAborted();
       rethrowDiskFull(error);
@@ -113,8 +117,8 @@ interface Measurement {
   readonly first: Outputs[];
   /** Outputs of two rows; undefined without them. */
   readonly rows: Outputs | undefined;
-  /** Signal-to-noise ratio of two rows where these are computed otherwise than one by one; null where not. */
-  readonly rowsDb: number | null;
+  /** How far two rows are off where these are computed otherwise than one by one; null where not. */
+  readonly rowsLoss: string | null;
 }
 
 /**
@@ -122,7 +126,7 @@ interface Measurement {
  * check backends against.
  */
 async function measure(
-  { form, source }: MadeForm,
+  { form, source, model: whole }: MadeForm,
   { references, labels, metric, referenceTally, rows, split, signal, onProgress }: EvaluateContext,
 ): Promise<Measurement> {
   const model = await openModel(source, "cpu", form.session?.wasm ?? {});
@@ -145,7 +149,7 @@ async function measure(
       if (first.length < CHECK_FEEDS) first.push(outputs);
       tell(++i);
     }
-    together = rows === null ? null : await runTwoRows(model, rows);
+    together = rows === null ? null : await runTwoRows(model, rows, randomOutputs(whole));
   } finally {
     await model.release();
   }
@@ -156,12 +160,8 @@ async function measure(
     sqnrDb: ratio.value(),
     first,
     rows: together?.outputs,
-    rowsDb: together?.lossDb ?? null,
+    rowsLoss: together?.loss ?? null,
   };
-}
-
-function whyInRows(db: number): string {
-  return `it computes a batch of two samples otherwise than each alone: SQNR ${db.toFixed(1)} dB`;
 }
 
 /** Calls back at most once per interval. */

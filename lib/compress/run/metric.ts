@@ -54,7 +54,7 @@ const SQNR_DB = 30;
  */
 const AGREEMENT_DROP = "2%";
 /** The same of whole numbers beside floats, or one sample's of at least so many. */
-const MAY_DIFFER = 0.02;
+export const MAY_DIFFER = 0.02;
 const ONE_OF = 10;
 /** Divergence in nats that a form may have by default: a perplexity up to about 5 % higher. */
 const KL_NATS = 0.05;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { BundleInput } from "../../core/bundle.ts";
 import type { NodeSpec } from "../onnx/graph.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { int64Tensor } from "../onnx/tensor-proto.ts";
 import { inMemory, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
@@ -15,7 +16,8 @@ import type { FormReport } from "../report/report.ts";
 import type { Feed } from "./feeds.ts";
 import { makeMetric } from "./metric.ts";
 import { samplesOf } from "./samples.ts";
-import { answerTwoRows, joinTensors, twoRows } from "./two-rows.ts";
+import { openModel } from "./session.ts";
+import { answerTwoRows, joinTensors, runTwoRows, twoRows } from "./two-rows.ts";
 
 const floats = (dims: number[], data: readonly number[]): Feed[string] => ({
   dtype: "float32",
@@ -110,4 +112,46 @@ test("a form that is right for single rows alone is refused, with the reason", {
   ];
   const stuck = await asForm(oneRow, [int64Tensor("one", [2], [1, SIZE])]);
   expect(stuck.why).toMatch(/^it does not run: with two samples in one batch, /);
+});
+
+test("classes of a batch that differ from those of each row count, alone and beside floats", async () => {
+  const firstForAll: NodeSpec[] = [
+    { opType: "Gather", input: ["x", "zero"], output: ["first"], attributes: { axis: 0 } },
+    { opType: "Shape", input: ["x"], output: ["dims"] },
+    { opType: "Expand", input: ["first", "dims"], output: ["all"] },
+  ];
+  const classOf = (x: string, opType = "ArgMax"): NodeSpec[] => [
+    { opType, input: [x], output: ["index"], attributes: { axis: 1, keepdims: 0 } },
+    { opType: "Cast", input: ["index"], output: ["class"], attributes: { to: TensorProto_DataType.FLOAT } },
+  ];
+  const tanhOf = (x: string): NodeSpec => ({ ...tanh, input: [x] });
+  const made = (outputs: string[], nodes: NodeSpec[]): Uint8Array => {
+    const initializers = [int64Tensor("zero", [1], [0])];
+    return smallModel({ ...parts, outputs, nodes, initializers }).write();
+  };
+  const samples = [
+    [0, 1, 2, 3, 4, 5],
+    [5, 4, 3, 2, 1, 0],
+  ].map((x): Feed => ({ x: floats([1, SIZE], x) }));
+  const lossOf = async (outputs: string[], source: NodeSpec[], form: NodeSpec[]): Promise<string | null> => {
+    const rows = await answerTwoRows(made(outputs, source), [input("x", ["n", SIZE])], samples);
+    const model = await openModel(made(outputs, form), "cpu");
+    try {
+      return rows && (await runTwoRows(model, rows)).loss;
+    } finally {
+      await model.release();
+    }
+  };
+  const whole = classOf("x");
+  expect(await lossOf(["class"], whole, whole)).toBeNull();
+  expect(await lossOf(["class"], whole, [...firstForAll, ...classOf("all")])).toBe('50 % of "class" differ');
+  // A fault of each row alone lowers the score.
+  expect(await lossOf(["class"], whole, classOf("x", "ArgMin"))).toBeNull();
+  const both = [...classOf("x"), tanhOf("x")];
+  expect(await lossOf(["class", "y"], both, [...firstForAll, ...classOf("all"), tanhOf("x")])).toMatch(
+    /^50 % of "class"/,
+  );
+  // Wrong classes do not excuse floats that are right for each row alone.
+  const wrong = [...firstForAll, ...classOf("x", "ArgMin"), tanhOf("all")];
+  expect(await lossOf(["class", "y"], both, wrong)).toMatch(/^SQNR /);
 });

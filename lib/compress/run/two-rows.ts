@@ -5,7 +5,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import { countOf } from "./feeds.ts";
 import type { Feed } from "./feeds.ts";
-import { sqnr } from "./metric.ts";
+import { MAY_DIFFER, sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
 import type { Answered } from "./references.ts";
 import { openModel } from "./session.ts";
@@ -118,16 +118,17 @@ function likeOf({ data }: Tensor, values: readonly unknown[]): Tensor["data"] {
 }
 
 /**
- * Runs a form on two rows, together and each alone; returns its outputs together, and the signal-to-noise ratio of these in
- * dB where it is far below that of the rows alone, else null. Whole numbers, as classes, are no measure of noise: of
- * those the dims count alone.
+ * Runs a form on two rows, together and each alone; returns its outputs together, and how far these are off where each
+ * row alone is not, else null. Whole numbers, as classes, have no noise: of those the values that differ count.
+ * @param random - names of outputs that no check compares
  */
 export async function runTwoRows(
   model: LoadedModel,
   { feed, reference, alone }: TwoRows,
-): Promise<{ readonly outputs: Outputs; readonly lossDb: number | null }> {
-  const single = [];
-  for (const x of alone) single.push({ outputs: await model.run(x.feed), reference: x.reference });
+  random: readonly string[] = [],
+): Promise<{ readonly outputs: Outputs; readonly loss: string | null }> {
+  const singles: Pair[] = [];
+  for (const x of alone) singles.push({ outputs: await model.run(x.feed), reference: x.reference });
   let outputs: Outputs;
   try {
     outputs = await model.run(feed);
@@ -135,16 +136,50 @@ export async function runTwoRows(
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`with two samples in one batch, ${reason}`, { cause: error });
   }
-  return { outputs, lossDb: lossOf(outputs, reference, sqnr(single)) };
+  const names = Object.keys(reference).filter((x) => !random.includes(x));
+  return { outputs, loss: lossOf(names, { outputs, reference }, singles) };
 }
 
-function lossOf(outputs: Outputs, reference: Outputs, aloneDb: number): number | null {
-  const isWhole = (name: string): boolean => Array.from(reference[name]?.data ?? []).every(Number.isInteger);
-  const names = Object.keys(reference).filter(
-    (name) => !isWhole(name) || outputs[name]?.data.length !== reference[name]?.data.length,
-  );
-  if (names.length === 0) return null;
-  const only = (x: Outputs): Outputs => Object.fromEntries(names.flatMap((name) => (x[name] ? [[name, x[name]]] : [])));
-  const db = sqnr([{ outputs: only(outputs), reference: only(reference) }]);
-  return db < Math.min(EXACT_DB, aloneDb) - SLACK_DB ? db : null;
+interface Pair {
+  readonly outputs: Outputs;
+  readonly reference: Outputs;
+}
+
+function lossOf(names: readonly string[], together: Pair, singles: readonly Pair[]): string | null {
+  const isWhole = (name: string): boolean => Array.from(together.reference[name]?.data ?? []).every(Number.isInteger);
+  const floats = names.filter((x) => !isWhole(x));
+  if (floats.length > 0) {
+    const [db, aloneDb] = [[together], singles].map((pairs) => sqnr(pairs.map((x) => only(floats, x)))) as [
+      number,
+      number,
+    ];
+    if (db < Math.min(EXACT_DB, aloneDb) - SLACK_DB) return `SQNR ${db.toFixed(1)} dB`;
+  }
+  for (const name of names.filter(isWhole)) {
+    const share = differingShare(name, [together]);
+    if (share > differingShare(name, singles) + MAY_DIFFER)
+      return share > 1 ? `"${name}" has other dims` : `${(share * 100).toFixed(0)} % of "${name}" differ`;
+  }
+  return null;
+}
+
+function only(names: readonly string[], { outputs, reference }: Pair): Pair {
+  const of = (x: Outputs): Outputs => Object.fromEntries(names.flatMap((name) => (x[name] ? [[name, x[name]]] : [])));
+  return { outputs: of(outputs), reference: of(reference) };
+}
+
+/**
+ * Returns the share of an output's whole numbers that a form has not: Infinity where the dims differ. A float that is
+ * whole by chance, as a saturated probability, may be off by rounding.
+ */
+function differingShare(name: string, pairs: readonly Pair[]): number {
+  let [differing, count] = [0, 0];
+  for (const { outputs, reference } of pairs) {
+    const [now, was] = [outputs[name], reference[name]];
+    if (was === undefined || now?.dims.join() !== was.dims.join()) return Infinity;
+    for (let i = 0; i < was.data.length; i++)
+      if (!(Math.abs((now.data[i] ?? 0) - (was.data[i] ?? 0)) < 0.5)) differing++;
+    count += was.data.length;
+  }
+  return differing / Math.max(1, count);
 }
