@@ -152,7 +152,7 @@ async function readOpened(
   const checked = await firstFeeds(selectSamples(samples, split.scored, split.isScored), CHECK_FEEDS);
   const rows = await answerTwoRows(runnable, described.inputs, checked);
   const alone = withObservedDims(described.outputs, model, await references.first(), notes);
-  const outputs = withObservedDims(alone, model, rows?.reference, notes, true);
+  const outputs = withObservedDims(alone, model, rows?.reference, notes, options.bundle === undefined);
   return {
     ...{ path: runnable, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
     ...{ feeds, fitted, checked, rows, split, referenceScore, referenceTally, notes, scratch, isStopped, onProgress },

@@ -29,4 +29,7 @@ test("an output that is declared with one row, and returns two, has a batch axis
   const output = { name: "y", dtype: "float32", dims: [1, 6], batchAxis: null } as const;
   const [now] = withObservedDims([output], model, { y: { dims: [2, 6], data: [] } }, [], true);
   expect(now).toMatchObject({ dims: ["y_0", 6], batchAxis: 0 });
+  // Another size may be a count that the rows share.
+  const [other] = withObservedDims([output], model, { y: { dims: [3, 6], data: [] } }, [], true);
+  expect(other).toMatchObject({ dims: ["y_0", 6], batchAxis: null });
 });

@@ -6,7 +6,8 @@ import type { Outputs } from "./metric.ts";
 
 /**
  * Opens the dims of outputs that a run contradicts, in the description and in the model.
- * @param isBatch - whether the run was one of several rows, so that a wrong first dim is the batch. Default false
+ * @param isBatch - whether the run was one of two rows, so that a first dim of twice the declared size is the batch;
+ * false where a given bundle says which axis it is. Default false
  * @returns the corrected outputs; `notes` gets a sentence for each
  */
 export function withObservedDims(
@@ -27,7 +28,8 @@ export function withObservedDims(
     );
     openDims(model, name, wrong);
     const open = dims.map((dim, i) => (wrong.includes(i) ? `${name}_${i}` : dim));
-    return { ...output, dims: open, ...(wrong.includes(0) && { batchAxis: isBatch ? 0 : null }) };
+    const isDoubled = isBatch && seen[0] === 2 * Number(dims[0]);
+    return { ...output, dims: open, ...(wrong.includes(0) && { batchAxis: isDoubled ? 0 : null }) };
   });
 }
 
