@@ -53,3 +53,30 @@ test("a first convolution that holds most of a tiny model's weights gets 8 bits"
   const store = await keepFloat16(patches, []);
   expect(store(facts("patch", 1, [64, 3, 16, 16]))).toBe("int8");
 });
+
+test("where too many keep 16 bits, the least sensitive gives way, and no more than a name needs", async () => {
+  // Both are sensitive; the larger one more so.
+  const made = (rest: number) =>
+    smallModel({
+      ...{ opset: 13, inputs: { x: [1, 3, 16, 16] }, outputs: ["y", "z"] },
+      nodes: [
+        { opType: "Conv", input: ["x", "large"], output: ["y"] },
+        { opType: "Conv", input: ["x", "small"], output: ["s"] },
+        { opType: "Mul", input: ["s", "tenth"], output: ["m"] },
+        { opType: "Add", input: ["m", "y"], output: ["h"] },
+        { opType: "Conv", input: ["h", "mix"], output: ["z"] },
+      ],
+      initializers: [
+        floatTensor("large", [64, 3, 2, 2], seededFloats(768, 2)),
+        floatTensor("small", [64, 3, 2, 2], seededFloats(768, 3)),
+        floatTensor("tenth", [], Float32Array.of(0.1)),
+        floatTensor("mix", [rest, 64, 1, 1], seededFloats(rest * 64, 4)),
+      ],
+    });
+  const samples = [{ x: { dtype: "float32" as const, dims: [1, 3, 16, 16], data: seededFloats(768) } }];
+  const stem = (name: string) => facts(name, 1, [64, 3, 2, 2]);
+  const many = await keepFloat16(made(64), samples, { leastDb: 90 });
+  expect([many(stem("large")), many(stem("small"))]).toEqual(["float16", "int8"]);
+  const few = await keepFloat16(made(80), samples, { leastDb: 90 });
+  expect([few(stem("large")), few(stem("small"))]).toEqual(["float16", "float16"]);
+});
