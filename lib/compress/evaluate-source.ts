@@ -54,7 +54,7 @@ export async function samplesFor(
     );
   const others = declaredSizes(outputs);
   const hints = { typical, others, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
-  return synthesizeSamples(path, inputs, hints, notes);
+  return synthesizeSamples(path, inputs, hints, notes, options.signal);
 }
 
 function textsOf(assets: readonly PackFile[]): Record<string, string> {
@@ -63,6 +63,8 @@ function textsOf(assets: readonly PackFile[]): Record<string, string> {
 
 /** Number of synthetic inputs: as many as the model runs in the time, and as fit into memory. */
 const SYNTHETIC = { least: 8, most: 32, ms: 10_000, values: 2 ** 26 } as const;
+/** Number of guesses to which a model answers all alike: it will to the others, too. */
+const CONSTANT_MOST = 6;
 
 /** Makes synthetic inputs with which a model runs; none where it runs with no guess. */
 export async function synthesizeSamples(
@@ -70,12 +72,15 @@ export async function synthesizeSamples(
   inputs: Description["inputs"],
   hints: Parameters<typeof syntheticSets>[1],
   notes: string[] = [],
+  signal?: AbortSignal,
 ): Promise<Samples> {
   const model = await openModel(path, "cpu");
-  let reason = "every guess of the open sizes has too many values; give --shape";
-  let isConstant = false;
+  let reason: string | null = null;
+  let constant = 0;
   try {
-    for (const make of syntheticSets(inputs, hints))
+    for (const make of syntheticSets(inputs, hints)) {
+      if (signal?.aborted === true) return samplesOf([]);
+      if (constant >= CONSTANT_MOST) break;
       try {
         for (const feed of make(1)) await model.run(feed);
         const feeds = make(4);
@@ -84,21 +89,25 @@ export async function synthesizeSamples(
         for (const feed of feeds) answers.push(await model.run(feed));
         const each = Math.max(1e-3, (performance.now() - started) / feeds.length);
         // Such inputs, as a bound below another, tell nothing: any form would pass.
-        isConstant = answers.slice(1).every((x) => isSameAnswer(x, answers[0] ?? {}));
-        if (isConstant) continue;
+        if (answers.slice(1).every((x) => isSameAnswer(x, answers[0] ?? {}))) {
+          constant++;
+          continue;
+        }
         const values = Object.values(feeds[0] ?? {}).reduce((sum, x) => sum + x.data.length, 1);
         const most = Math.min(SYNTHETIC.ms / each, SYNTHETIC.values / values, SYNTHETIC.most);
         return samplesOf(make(Math.max(SYNTHETIC.least, Math.floor(most))), true);
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
       }
+    }
   } finally {
     await model.release();
   }
+  const others = reason === null ? "" : ` It ran on no others, the last error: ${reason}`;
   notes.push(
-    isConstant
-      ? "The model answers the same to all synthetic inputs, so nothing was measured; give --samples."
-      : `The model ran on none of the synthetic inputs, so nothing was measured; give --samples, or --shape with sizes that it takes. Last error: ${reason}`,
+    constant > 0
+      ? `The model answers the same to all synthetic inputs${reason === null ? "" : " on which it runs"}, so nothing was measured; give --samples.${others}`
+      : `The model ran on none of the synthetic inputs, so nothing was measured; give --samples, or --shape with sizes that it takes. Last error: ${reason ?? "every guess of the open sizes has too many values; give --shape"}`,
   );
   return samplesOf([]);
 }

@@ -155,4 +155,12 @@ test("inputs that a model answers all alike are no samples: any form would pass"
   expect(notes.join()).toBe(
     "The model answers the same to all synthetic inputs, so nothing was measured; give --samples.",
   );
+  const open = smallModel({ opset: 17, inputs: { x: ["n", "size"] }, outputs: ["y"], nodes, initializers });
+  writeFileSync(path, open.write());
+  const both: string[] = [];
+  await synthesizeSamples(path, [input("x", ["n", "size"])], { typical: {}, bound: 10 }, both);
+  expect(both.join()).toMatch(/answers the same to all synthetic inputs on which it runs.* the last error: .*MatMul/s);
+  const stopped: string[] = [];
+  await synthesizeSamples(path, [input("x", ["n", "size"])], { typical: {}, bound: 10 }, stopped, AbortSignal.abort());
+  expect(stopped).toEqual([]);
 });
