@@ -85,8 +85,8 @@ export interface Call<T> {
   readonly timeoutMs: number | undefined;
   /** Makes the request for a server; asked anew for each attempt, since tokens expire. */
   request(endpoint: Endpoint): Promise<HttpRequest>;
-  /** Words for that where it asks the server too, whose fault it may be. */
-  readonly check?: string;
+  /** Words for that while it asks the server too, whose fault it may be. */
+  readonly check?: string | undefined;
   /** Reads a reply. @throws ReplyError */
   read(reply: HttpReply, endpoint: Endpoint): T | Promise<T>;
   /** Whether a failure was of the request's form and the next attempt has another one: it is sent at once. */

@@ -162,6 +162,8 @@ class Embeddings implements RemoteEmbeddings {
   readonly #options: EmbeddingsOptions;
   /** Each server that has the right model, as it was found. */
   readonly #checks: Map<Endpoint, Promise<Found>> = new Map();
+  /** Calls of `headers` for each server that have not answered. */
+  readonly #waiting: Map<Endpoint, number> = new Map();
   /** Servers that refused base64. */
   readonly #lists: Set<Endpoint> = new Set();
   /** Texts of one request at most, by the option and by what servers said. */
@@ -179,7 +181,17 @@ class Embeddings implements RemoteEmbeddings {
     close: () => void,
   ) {
     this.#context = context;
-    this.#headers = headers;
+    const count = (of: Endpoint, more: number): void => {
+      const left = (this.#waiting.get(of) ?? 0) + more;
+      if (left > 0) this.#waiting.set(of, left);
+      else this.#waiting.delete(of);
+    };
+    this.#headers = (of) => {
+      count(of, 1);
+      return headers(of).finally(() => {
+        count(of, -1);
+      });
+    };
     this.#close = close;
     this.#model = model;
     this.#options = options;
@@ -235,10 +247,16 @@ class Embeddings implements RemoteEmbeddings {
     let most: number | null = null;
     /** Servers that were checked again, after a reply of another model. */
     const again = new Set<Endpoint>();
+    let last: Endpoint | null = null;
+    const isUnasked = (): boolean => last === null || this.#waiting.has(last);
     const own = {
-      ...{ signal, timeoutMs, check: "`headers`, or the check of its model," },
+      ...{ signal, timeoutMs },
+      get check() {
+        return isUnasked() ? undefined : "the check of its model";
+      },
       request: async (to: Endpoint) => {
         most = null;
+        last = to;
         found.delete(to);
         found.set(to, await unlessAborted(this.#checked(to), signal));
         return this.#requestOf(to, texts);
@@ -267,6 +285,8 @@ class Embeddings implements RemoteEmbeddings {
     try {
       return await call(this.#context, own);
     } catch (error) {
+      // Its `headers` may never come: later calls ask anew.
+      if (last !== null && isUnasked() && !found.has(last)) this.#checks.delete(last);
       const attempts = isSelvedgeError(error) ? error.details["attempts"] : null;
       if (most === null || typeof attempts !== "number") throw error;
       return { most, attempts };

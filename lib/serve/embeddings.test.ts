@@ -466,6 +466,21 @@ describe("the client", () => {
     }
   });
 
+  test("blames no server for `headers` that never come, before its check or after", async () => {
+    const other = await serve([await bundleOf("words", 1)]);
+    let isHung = false;
+    const headers = (): Promise<HeadersInit> => (isHung ? new Promise(() => undefined) : Promise.resolve({}));
+    const endpoints = [server.url, other.url];
+    const model = await connectEmbeddings({ endpoints, headers, model: "words", golden, attempts: 1 });
+    isHung = true;
+    // As many failures of both servers would have them left alone.
+    for (let i = 0; i < 12; i += 1)
+      await expect(model.embed(["cat"], { timeoutMs: 20 })).rejects.toThrow("not sent: `headers` took too long");
+    isHung = false;
+    expectClose((await model.embed(["cat"])).vectors[0], vectorOf("cat"));
+    model.close();
+  });
+
   test("embeds the texts as they were when it was called", async () => {
     const model = await connect([server.url], { golden, maxTexts: 2 });
     const texts = ["cat", "dog", "sun", "moon"];

@@ -35,6 +35,28 @@ test("headers that never come fail their own request alone", async () => {
   }
 });
 
+test("headers that have not come within `timeoutMs` have the lane left alone, as those that can't be made", async () => {
+  const [engine] = await start();
+  const { port1: page, port2: port } = new MessageChannel();
+  const backend = createRemoteBackend();
+  let isHung = false;
+  page.onmessage = ({ data: { id } }: MessageEvent<HeadersRequest>) => {
+    if (!isHung) page.postMessage({ id, headers: [] });
+  };
+  try {
+    const limits = { ...LIMITS, timeoutMs: 200 };
+    await backend.start({ remote: { ...limits, endpoint: engine?.url, ports: [port] } } as never);
+    await backend.load(1, NAMES as never);
+    isHung = true;
+    const failed = await backend.run(1, ONE).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ code: "remote-failed", details: { reason: "timeout", isLaneDown: true } });
+    expect((failed as Error).message).toContain("not sent: `headers` took too long");
+    expect(engine?.infers).toEqual([]);
+  } finally {
+    page.close();
+  }
+});
+
 test("headers that come late, after those of the next request, are no headers of it", async () => {
   const [engine] = await start();
   const { port1: page, port2: port } = new MessageChannel();
