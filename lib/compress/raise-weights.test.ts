@@ -116,12 +116,17 @@ function sensitive(units: number): string {
   return path;
 }
 
-async function run(path: string, units: number, maxDrop: string): Promise<CompressReport> {
+async function run(
+  path: string,
+  units: number,
+  maxDrop: string,
+  onProgress: (line: string) => void = () => undefined,
+): Promise<CompressReport> {
   const samples = join(folder, "x.jsonl");
   const lines = Array.from({ length: 40 }, (_, i) => JSON.stringify([[...seededFloats(units, 1 + i * 7_368_787)]]));
   writeFileSync(samples, lines.join("\n"));
   const out = join(folder, "out");
-  return compress(path, { out, samples, maxDrop, targets: ["wasm"], forms: ["int8"], sensitivityMs: 0 });
+  return compress(path, { out, samples, maxDrop, targets: ["wasm"], forms: ["int8"], sensitivityMs: 0, onProgress });
 }
 
 test(
@@ -189,6 +194,29 @@ test(
     expect(report.defaults).toEqual({ wasm: "mixed" });
   },
 );
+
+test("a form that two rows refuse is not made again as it is", { timeout: 120_000 }, async () => {
+  // A row alone has no distance from the rows' mean; of two, it is the difference, whose error 8 bits show.
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 32] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "w"], output: ["h"] },
+      { opType: "ReduceMean", input: ["h"], output: ["mean"], attributes: { axes: [0], keepdims: 1 } },
+      { opType: "Sub", input: ["h", "mean"], output: ["y"] },
+    ],
+    initializers: [floatTensor("w", [32, 32], seededFloats(1_024, 3))],
+  });
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, model.write());
+  const lines: string[] = [];
+  const report = await run(path, 32, "30dB", (line) => lines.push(line));
+  expect(report.forms.find((x) => x.id === "int8")?.why).toMatch(/^it computes a batch of two samples otherwise/);
+  expect(lines.filter((x) => x.startsWith("making mixed"))).toEqual([
+    "making mixed again, with 1 of 1 weights in 16 bits",
+  ]);
+});
 
 test("where nothing helps, the report ends with what to try", { timeout: 180_000 }, async () => {
   const text = terminalReport(await run(sensitive(32), 32, "150dB"));
