@@ -182,13 +182,13 @@ async function scoresOf(
   const { mayBatch }: Partial<Model> = model;
   const isShared = (mayBatch ?? true) && isPaddingHarmless(input);
   const stop = new AbortController();
-  const dueMs = performance.now() + (deadlineMs ?? Infinity);
+  const dueMs = performance.now() + (deadlineMs ?? 0);
   const scores: number[] = [];
   const score = async (rows: readonly number[]): Promise<void> => {
     const pairs = rows.map((i) => ({ text: query, pair: documents[i] ?? "" }));
     const texts = isShared ? pairs : (pairs[0] ?? "");
     // The deadline is that of the call, not of each run.
-    const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(dueMs - performance.now()));
+    const leftMs = deadlineMs && Math.max(1, dueMs - performance.now());
     const own = { ...options, deadlineMs: leftMs, signal: eitherOf(signal, stop.signal) };
     const { outputs } = await model.run({ [input.name]: texts }, own);
     for (const [at, x] of scoresIn(outputs, rows.length, model.name).entries()) scores[rows[at] ?? 0] = x;
@@ -201,10 +201,8 @@ async function scoresOf(
     },
   ).values();
   const worker = async (): Promise<void> => {
-    for (const rows of waiting) {
-      stop.signal.throwIfAborted();
-      await score(rows);
-    }
+    // After an abort the next run rejects.
+    for (const rows of waiting) await score(rows);
   };
   try {
     await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
