@@ -202,7 +202,7 @@ for (const [version, folder] of [
     test("a source that each render makes anew is named by a TypeError", async ({ page }) => {
       for (const suspense of [false, true]) {
         await open(page, url, { url: "", copies: 1, isInline: true, suspense });
-        await expect(page.locator("button.again")).toHaveText(/^TypeError: useModel: the source is a new object/);
+        await expect(page.locator("button.again")).toHaveText(/^TypeError: useModel: the source is new/);
       }
     });
 
