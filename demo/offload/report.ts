@@ -63,7 +63,7 @@ export function drawUnsure(note: HTMLElement, { cascade: { unsure, sent, answere
   note.textContent =
     unsure === 0
       ? ""
-      : `This device was unsure ${unsure} times: ${sent} sent on, ${answered} answered by the larger model.`;
+      : `This device was unsure ${unsure} times: ${sent} sent on, ${answered} answered by the more accurate model.`;
 }
 
 /** Writes the costs. @throws RangeError for a wrong price */

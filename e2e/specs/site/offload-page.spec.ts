@@ -110,7 +110,7 @@ test("requests are answered where the switch says, and are counted there", async
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
 });
 
-test("answers that this device is unsure of go to the larger model, and are counted", async ({ page }) => {
+test("answers that this device is unsure of go to the more accurate model, and are counted", async ({ page }) => {
   await serve(page);
   await enter(page.getByLabel("Send on answers less sure than"), "1");
   await connect(page);
@@ -118,7 +118,7 @@ test("answers that this device is unsure of go to the larger model, and are coun
   await expect(page.getByTestId("unsure")).toBeEmpty();
   const counts = async (): Promise<number[]> =>
     ((await page.getByTestId("unsure").textContent()) ?? "").match(/\d+/g)?.map(Number) ?? [];
-  // The larger model is checked on the server meanwhile.
+  // The more accurate model is checked on the server meanwhile.
   await expect
     .poll(
       async () => {
