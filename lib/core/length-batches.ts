@@ -14,9 +14,10 @@ export interface BatchBounds {
 export const CHARACTERS_MAX = 16_384;
 
 /**
- * Bound on characters for ONNX Runtime's wasm: there a run of so many computes as fast as it can. With more, what the
- * layers hand on leaves the processor's cache (encoders of 2 to 6 layers, 128 to 768 wide: best at 160 to 500 characters,
- * and 0.6 to 0.8 of that at 4,000), and the last batches are too large to be shared among the lanes.
+ * Bound on characters for ONNX Runtime's wasm, where larger batches gain nothing and the last ones are too large to be
+ * shared among the lanes. Texts of 40 and 120 characters ran fastest at 160 to 500 a batch in three encoders (2 to 6
+ * layers, 128 to 768 wide; one run, on a busy machine), and at 0.5 to 0.7 of that rate at 1,300 to 3,800; of 400
+ * characters no size was clearly best.
  */
 export const CHARACTERS_ON_WASM = 512;
 
