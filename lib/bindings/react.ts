@@ -422,7 +422,7 @@ export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun
       };
       set({ status: "running", error: null });
       try {
-        if (model === null) throw new TypeError("useRun: the model is not ready");
+        if (model === null) throw new TypeError('useRun: the model is null; wait for "ready"');
         const result = await model.run(inputs, { ...runOptions, signal: eitherOf(runOptions.signal, stop.signal) });
         set({ status: "done", result });
         return result;
