@@ -35,6 +35,8 @@ const failed: string[] = [];
 let right = 0;
 let restarts = 0;
 const began = performance.now();
+// The page that prerenders this one goes to it some time after this.
+localStorage.setItem("started", "yes");
 const shown = new Promise<number>((resolve) => {
   if (!wasPrerendered) resolve(0);
   document.addEventListener("prerenderingchange", () => {
