@@ -47,7 +47,7 @@ export default defineConfig({
       project("integration, alone", ALONE.integration, [], true),
     ],
     environment: "node",
-    setupFiles: ["lib/test-support/equal-bytes.ts"],
+    setupFiles: ["lib/test-support/equal-bytes.ts", "lib/test-support/property-seed.ts"],
     // One worker a core: by default one core stays free, which on two cores is half of them.
     maxWorkers: availableParallelism(),
     // V8 compiles a WebAssembly function again, optimized, after a tenth of this work by default: for ONNX Runtime that
