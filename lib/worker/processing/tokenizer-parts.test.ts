@@ -102,17 +102,83 @@ test("BertNormalizer parts rare ideographs too, and lowers letter by letter", ()
   expect(create({ normalizer: { type: "Lowercase" } }).tokenize("ΟΔΟΣ")).toEqual(["οδοσ"]);
 });
 
+const added = (content: string, id: number, options: object = {}) => ({ content, id, normalized: false, ...options });
+
 test("an added token that is a word of its own is none within a longer word", () => {
-  const added = (content: string, id: number, single_word: boolean) => ({ content, id, single_word });
   const parts = {
     model: { ...WORDS, vocab: { ...WORDS.vocab, foo: 2, bar: 3, xfoo: 4, foobar: 5, foofoo: 6 } },
-    added_tokens: [added("foo", 2, true), added("bar", 3, false)],
+    added_tokens: [added("foo", 2, { single_word: true }), added("bar", 3)],
   };
   const tokenizer = create(parts);
   expect(tokenizer.tokenize("foo,xfoo")).toEqual(["foo", ",xfoo"]);
   expect(tokenizer.tokenize("foofoo")).toEqual(["foofoo"]);
   expect(tokenizer.tokenize("foobar")).toEqual(["foo", "bar"]);
   expect(tokenizer.tokenize("foo foo")).toEqual(["foo", " ", "foo"]);
+});
+
+test("an added token is none of the model's own words", () => {
+  const parts = { normalizer: { type: "Lowercase" }, added_tokens: [added("foo", 9)] };
+  const vocab = { "[UNK]": 0, f: 1, "##o": 2 };
+  const pieces = { type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", vocab };
+  expect(create({ ...parts, model: pieces }).encode("FOO").ids).toEqual([1, 2, 2]);
+  expect(create({ ...parts, model: pieces }).encode("foo").ids).toEqual([9]);
+  const bare = { ...pieces, vocab: { "[UNK]": 0 } };
+  expect(create({ ...parts, model: bare }).encode("FOO").ids).toEqual([0]);
+});
+
+test("an added token takes the white space at its sides, beside another token too", () => {
+  const tokens = [
+    added("<l>", 2, { lstrip: true }),
+    added("<r>", 3, { rstrip: true }),
+    added("w", 4, { single_word: true }),
+  ];
+  const tokenize = (text: string) => create({ added_tokens: tokens }).tokenize(text);
+  expect(tokenize("a  <l> b")).toEqual(["a", "<l>", " b"]);
+  expect(tokenize("a <r>  b")).toEqual(["a ", "<r>", "b"]);
+  expect(tokenize("<r>  <l><l>")).toEqual(["<r>", "<l>", "<l>"]);
+  expect(tokenize("<l>w<r>w")).toEqual(["<l>", "w", "<r>", "w"]);
+  expect(tokenize("<l>wx<r> xw")).toEqual(["<l>", "wx", "<r>", "xw"]);
+  // White space is Unicode's: U+0085 is, a byte order mark is none.
+  expect(tokenize("a\u0085<l>\ufeff<l>")).toEqual(["a", "<l>", "\ufeff", "<l>"]);
+});
+
+test("tokens that are normalized are found in the normalized text, after the others", () => {
+  const tokens = [added("<A>", 2, { normalized: true }), added("<B>", 3)];
+  const tokenize = (text: string) => create({ normalizer: { type: "Lowercase" }, added_tokens: tokens }).tokenize(text);
+  expect(tokenize("<a><A><b><B>")).toEqual(["<A>", "<A>", "<b>", "<B>"]);
+});
+
+test("Metaspace splits before each mark, and begins the first word of the text alone where it says so", () => {
+  const first = { type: "Metaspace", replacement: "\u2581", prepend_scheme: "first", split: true };
+  const tokenize = (part: object, text: string) =>
+    create({ pre_tokenizer: part, added_tokens: [added("<t>", 2, { normalized: true })] }).tokenize(text);
+  expect(tokenize(first, "a b<t>c  d")).toEqual(["\u2581a", "\u2581b", "<t>", "c", "\u2581", "\u2581d"]);
+  expect(tokenize({ ...first, prepend_scheme: "always" }, "a<t>c")).toEqual(["\u2581a", "<t>", "\u2581c"]);
+  expect(tokenize({ ...first, prepend_scheme: "never", split: false }, "a b")).toEqual(["a\u2581b"]);
+  const list = { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, first] };
+  expect(tokenize(list, "a b")).toEqual(["\u2581a", "b"]);
+  expect(tokenize(list, " a b")).toEqual(["a", "b"]);
+});
+
+test("a byte order mark is no white space, and U+0085 is", () => {
+  const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  expect(split(bytes, "a \ufeffb")).toEqual(["a", "\u0120\u00ef\u00bb\u00bf", "b"]);
+  expect(split({ type: "WhitespaceSplit" }, "a\ufeffb c\u0085d")).toEqual(["a\ufeffb", "c", "d"]);
+  expect(split({ type: "BertPreTokenizer" }, "\ufeffa!\u0085b")).toEqual(["\ufeffa", "!", "b"]);
+  const strip = { type: "Strip", strip_left: true, strip_right: true };
+  expect(create({ normalizer: strip }).tokenize(" \u0085a\ufeff ")).toEqual(["a\ufeff"]);
+  expect(create({ normalizer: { ...strip, strip_left: false } }).tokenize(" a ")).toEqual([" a"]);
+});
+
+test("Replace writes its content as it is", () => {
+  const normalizer = { type: "Replace", pattern: { String: "a" }, content: "$&$1" };
+  expect(create({ normalizer }).tokenize("bab")).toEqual(["b$&$1b"]);
+});
+
+test("a BPE model with a prefix of continuing parts is refused", () => {
+  const model = { type: "BPE", vocab: { a: 0 }, merges: [], continuing_subword_prefix: "##" };
+  expect(() => create({ model })).toThrow("continuing_subword_prefix of a BPE model");
+  expect(() => create({ model: { ...model, continuing_subword_prefix: "" } })).not.toThrow();
 });
 
 test("a Unigram model finds the tokens that the library finds", () => {

@@ -2,8 +2,9 @@
 // repositories are made with; that one's arithmetic is here. Without it, words with letters outside ASCII are split
 // ("Whitespace"), separators stay ("Split"), an unknown word is padding ("WordLevel"), a pair loses its second text
 // (a GPT-2's post-processor), rare ideographs join their neighbours and a Σ at a word's end has another letter
-// (BertNormalizer), and added tokens cut words that they must not ("single_word"). A part that the library does not know
-// at all is refused by it.
+// (BertNormalizer), added tokens cut words that they must not ("single_word") and are found in a model's words, words are
+// not split at the mark of a space ("Metaspace"), and a byte order mark is white space. A part that the library does not
+// know at all is refused by it.
 import type { Tokenizer } from "@huggingface/tokenizers";
 import { readCharsmap } from "./charsmap.ts";
 
@@ -12,7 +13,13 @@ export interface TokenizerParts {
   readonly normalizer?: NormalizerPart | null;
   readonly pre_tokenizer?: PreTokenizerPart | null;
   readonly post_processor?: PostProcessorPart | null;
-  readonly model?: { readonly type?: string; readonly byte_fallback?: boolean | null } | null;
+  readonly model?: {
+    readonly type?: string;
+    readonly byte_fallback?: boolean | null;
+    readonly continuing_subword_prefix?: string | null;
+    /** Ids by token; of a Unigram model a list. */
+    readonly vocab?: object;
+  } | null;
 }
 
 /** A normalizer or a list of them. */
@@ -24,6 +31,9 @@ interface NormalizerPart {
   readonly handle_chinese_chars?: boolean;
   readonly strip_accents?: boolean | null;
   readonly lowercase?: boolean;
+  readonly strip_left?: boolean;
+  readonly strip_right?: boolean;
+  readonly content?: string;
 }
 
 /** A pre-tokenizer or a list of them. */
@@ -34,6 +44,9 @@ interface PreTokenizerPart {
   readonly invert?: boolean;
   readonly individual_digits?: boolean;
   readonly length?: number;
+  readonly replacement?: string;
+  readonly prepend_scheme?: string;
+  readonly split?: boolean;
 }
 
 /** A post-processor or a list of them. */
@@ -49,10 +62,15 @@ interface Processed {
   readonly token_type_ids?: readonly number[];
 }
 
-/** Has a tokenizer compute as the library in Rust does. */
+/**
+ * Has a tokenizer compute as the library in Rust does.
+ * @throws Error for a part that neither computes
+ */
 export function useOwnParts(tokenizer: Tokenizer, json: TokenizerParts): void {
+  if (json.model?.type === "BPE" && (json.model.continuing_subword_prefix ?? "") !== "")
+    throw new Error("continuing_subword_prefix of a BPE model");
   useNormalizers(tokenizer.normalizer, json.normalizer);
-  useSingleWords(tokenizer);
+  useAddedTokens(tokenizer, json.model?.vocab);
   useSplitters(tokenizer.pre_tokenizer, json.pre_tokenizer);
   useBestPath(tokenizer.model);
   useWords(tokenizer.model, json.model?.byte_fallback === true);
@@ -75,6 +93,18 @@ function normalizeOf(normalizer: object, part: NormalizerPart): ((text: string) 
       return typeof part.precompiled_charsmap === "string" ? readCharsmap(part.precompiled_charsmap) : null;
     case "Lowercase":
       return lowercase;
+    case "Strip": {
+      const { strip_left: left = true, strip_right: right = true } = part;
+      return (text) => {
+        const to = right ? text.length - spacesAfter(text) : text.length;
+        return text.slice(left ? Math.min(to, spacesBefore(text)) : 0, to);
+      };
+    }
+    case "Replace": {
+      const pattern: unknown = Reflect.get(normalizer, "pattern");
+      // The content is none with references to groups.
+      return pattern instanceof RegExp ? (text) => text.replaceAll(pattern, () => part.content ?? "") : null;
+    }
     case "BertNormalizer": {
       const isLower = part.lowercase ?? true;
       const stripsAccents = part.strip_accents ?? isLower;
@@ -101,6 +131,28 @@ function lowercase(text: string): string {
   return text.replaceAll("Σ", "σ").toLowerCase();
 }
 
+/** White space: Unicode's, of which `\s` has U+FEFF more and U+0085 less. */
+const SPACE = /\p{White_Space}/u;
+const NO_SPACES = /\P{White_Space}+/gu;
+
+/** Counts the white space that a text begins with. */
+function spacesBefore(text: string): number {
+  const first = text.search(/\P{White_Space}/u);
+  return first === -1 ? text.length : first;
+}
+
+/** Counts the white space that a text ends with. */
+function spacesAfter(text: string): number {
+  let count = 0;
+  while (count < text.length && SPACE.test(text[text.length - 1 - count] ?? "")) count += 1;
+  return count;
+}
+
+/** Returns an expression whose white space is Unicode's. */
+function withSpaces({ source, flags }: RegExp): RegExp {
+  return new RegExp(source.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}"), flags);
+}
+
 /** Letters of words: Unicode's `\w`. */
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
 const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
@@ -109,19 +161,55 @@ const WORD_END = new RegExp(`[${WORD}]$`, "u");
 const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
 const NUMBER = /\p{N}/gu;
 
+/** Splits a text; `section_index` is 0 where it begins the whole text. */
+type Split = (text: string, place?: { readonly section_index?: number }) => string[];
+
 /** Has pre-tokenizers split texts as their `behavior` says. */
 function useSplitters(splitter: unknown, part: PreTokenizerPart | null | undefined): void {
   if (typeof splitter !== "function" || part == null) return;
-  const split = splitOf(splitter, part);
-  if (split !== null) Object.assign(splitter, { pre_tokenize_text: split });
+  const { pattern } = splitter as { pattern?: unknown };
+  if (part.type === "ByteLevel" && pattern instanceof RegExp) Object.assign(splitter, { pattern: withSpaces(pattern) });
   const inner: unknown = Reflect.get(splitter, "tokenizers");
-  if (Array.isArray(inner)) for (const [i, x] of inner.entries()) useSplitters(x, part.pretokenizers?.[i]);
+  const steps = Array.isArray(inner) ? (inner as { readonly pre_tokenize_text: Split }[]) : [];
+  for (const [i, x] of steps.entries()) useSplitters(x, part.pretokenizers?.[i]);
+  const split = part.type === "Sequence" ? sequence(steps) : splitOf(splitter, part);
+  if (split !== null) Object.assign(splitter, { pre_tokenize_text: split });
+}
+
+/** Splits by one pre-tokenizer after the other; only the first part may begin the whole text. */
+function sequence(steps: readonly { readonly pre_tokenize_text: Split }[]): Split {
+  return (text, place) => {
+    let begins = place?.section_index === 0;
+    let parts = [text];
+    for (const step of steps) {
+      const [before = ""] = parts;
+      parts = parts.flatMap((x, i) => step.pre_tokenize_text(x, { section_index: begins && i === 0 ? 0 : 1 }));
+      begins &&= parts[0]?.[0] === before[0];
+    }
+    return parts;
+  };
 }
 
 /** Returns how a part splits a text; null for one that the library splits right. */
-function splitOf(splitter: object, part: PreTokenizerPart): ((text: string) => string[]) | null {
+function splitOf(splitter: object, part: PreTokenizerPart): Split | null {
   const { behavior, invert = false, individual_digits: isSingle = false } = part;
   switch (part.type) {
+    case "WhitespaceSplit":
+      return (text) => text.match(NO_SPACES) ?? [];
+    case "BertPreTokenizer": {
+      const words = withSpaces(Reflect.get(splitter, "pattern") as RegExp);
+      return (text) => text.match(words) ?? [];
+    }
+    case "Metaspace": {
+      const { replacement: mark = "\u2581", prepend_scheme: scheme = "always", split: isSplit = true } = part;
+      const marks = new RegExp(mark.replace(/[^\p{L}\p{N}\u2581]/gu, "\\$&"), "gu");
+      return (text, place) => {
+        const marked = text.replaceAll(" ", mark);
+        const isBegun = scheme === "always" || (scheme === "first" && place?.section_index === 0);
+        const whole = isBegun && !marked.startsWith(mark) ? `${mark}${marked}` : marked;
+        return isSplit ? pieces(whole, marks, "MergedWithNext") : [whole];
+      };
+    }
     case "Whitespace":
       return (text) => text.match(WORDS) ?? [];
     case "Punctuation":
@@ -190,30 +278,93 @@ function joined(found: readonly Piece[], isSame: (piece: Piece, before: Piece) =
   return parts;
 }
 
-/** Has added tokens that are words of their own cut no longer word. One beside another added token is still one. */
-function useSingleWords(tokenizer: Tokenizer): void {
+/** A token of the file's `added_tokens`, as the library has it. */
+type AddedToken = ReturnType<Tokenizer["get_added_tokens_decoder"]> extends Map<number, infer Token> ? Token : never;
+
+/** A part of a text: an added token, or what lies between two. */
+interface Section {
+  readonly text: string;
+  readonly token: AddedToken | null;
+  /** Whether it begins the text. */
+  readonly isFirst: boolean;
+}
+
+/** Finds the added tokens of a text, the longest at each place. */
+type FindSections = (text: string) => Section[];
+
+/**
+ * Has added tokens found as the library in Rust finds them: those without `normalized` in the text as it is, the others in
+ * the normalized one; a word of its own is not found in a longer word, and the white space that `lstrip` and `rstrip` name is
+ * a part of the token. The model's own words are those of its vocabulary alone.
+ */
+function useAddedTokens(tokenizer: Tokenizer, vocab: object | undefined): void {
   const normalizer = tokenizer.normalizer as unknown as ((text: string) => string) | null;
+  const splitter = tokenizer.pre_tokenizer as unknown as
+    ((text: string, place: { readonly section_index: number }) => string[]) | null;
   const added = Array.from(tokenizer.get_added_tokens_decoder().values());
-  const formsOf = ({ content }: { content: string }): string[] => [content, normalizer?.(content) ?? content];
-  const words = new Set(added.filter((x) => x.single_word).flatMap(formsOf));
-  if (words.size === 0) return;
-  const tokens = new Set(added.flatMap(formsOf));
-  for (const name of ["splitter_unnormalized", "splitter_normalized"]) {
-    const splitter = Reflect.get(tokenizer, name) as { split(text: string): string[] };
-    const own = splitter.split.bind(splitter);
-    const split = (text: string): string[] => {
-      let end = 0;
-      const found = own(text).map((section): Piece => {
-        const before = text.slice(Math.max(0, end - 2), end);
-        end += section.length;
-        const after = text.slice(end, end + 2);
-        const isInWord = words.has(section) && (WORD_END.test(before) || WORD_START.test(after));
-        return { text: section, isMatch: tokens.has(section) && !isInWord };
-      });
-      return joined(found, (x, before) => !x.isMatch && !before.isMatch);
+  const normalize = (text: string): string => normalizer?.(text) ?? text;
+  const Splitter = (Reflect.get(tokenizer, "splitter_normalized") as object).constructor as Dictionary;
+  const findOf = (isNormalized: boolean): FindSections => {
+    const own = added.filter((x) => x.normalized === isNormalized);
+    return finderOf(Splitter, new Map(own.map((x) => [isNormalized ? normalize(x.content) : x.content, x])));
+  };
+  const [findPlain, findNormalized] = [findOf(false), findOf(true)];
+  const encode = (text: string | null): string[] | null =>
+    text === null
+      ? null
+      : findPlain(text).flatMap((plain) => {
+          if (plain.token !== null) return [plain.token.content];
+          return findNormalized(normalize(plain.text)).flatMap((x) => {
+            if (x.token !== null) return [x.token.content];
+            const place = { section_index: plain.isFirst && x.isFirst ? 0 : 1 };
+            return wordsOf(splitter?.(x.text, place) ?? [x.text]).map(asOwn);
+          });
+        });
+  const ids = new Map(added.map((x) => [x.content, x.id]));
+  const known = tokenizer.model?.tokens_to_ids;
+  const wordsOf = tokenizer.model as unknown as (words: string[]) => string[];
+  const unknown = tokenizer.model?.unk_token;
+  // A word that only an added token has is unknown to the model.
+  const asOwn = (word: string): string => (ids.has(word) && known?.has(word) === false ? (unknown ?? word) : word);
+  if (known !== undefined && !Array.isArray(vocab))
+    for (const content of ids.keys()) if (!Object.hasOwn(vocab ?? {}, content)) known.delete(content);
+  Object.assign(tokenizer, {
+    encode_text: encode,
+    added_tokens_map: new Map(added.map((x) => [x.content, x])),
+    token_to_id: (token: string) => ids.get(token) ?? known?.get(token),
+  });
+}
+
+/** The library's splitter, which returns all of a text, the tokens apart. */
+type Dictionary = new (tokens: readonly string[]) => { split(text: string): string[] };
+
+/** Returns the function that finds tokens by their forms in a text. */
+function finderOf(Splitter: Dictionary, tokens: ReadonlyMap<string, AddedToken>): FindSections {
+  if (tokens.size === 0) return (text) => (text === "" ? [] : [{ text, token: null, isFirst: true }]);
+  const splitter = new Splitter([...tokens.keys()].filter((x) => x !== ""));
+  return (text) => {
+    const sections: Section[] = [];
+    let from = 0; // the end of the last token
+    let at = 0;
+    const addUpTo = (end: number): void => {
+      if (from < end) sections.push({ text: text.slice(from, end), token: null, isFirst: from === 0 });
     };
-    Object.assign(splitter, { split });
-  }
+    for (const part of splitter.split(text)) {
+      let [start, end] = [at, at + part.length];
+      at = end;
+      const token = tokens.get(part);
+      if (token === undefined) continue;
+      const isInWord = WORD_END.test(text.slice(Math.max(0, start - 2), start)) || WORD_START.test(text.slice(end));
+      if (token.single_word && isInWord) continue;
+      if (token.lstrip) start = Math.max(from, start - spacesAfter(text.slice(from, start)));
+      if (token.rstrip) end += spacesBefore(text.slice(end));
+      addUpTo(start);
+      sections.push({ text: part, token, isFirst: start === 0 });
+      from = end;
+    }
+    addUpTo(text.length);
+    return sections;
+  };
 }
 
 /** The library's Unigram model, as far as it is used here. */
