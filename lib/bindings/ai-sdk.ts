@@ -3,8 +3,7 @@
 // specification that is used; the code of docs/ai-sdk.md is compiled against its own. All texts of a call go to the engine at once, which sorts, batches and runs them on all lanes, so a call has no bound
 // on their number, and calls may be parallel.
 import type { Model, Port, RunOptions, RunResult } from "selvedge";
-import { eitherOf } from "../core/abort.ts";
-import { batchesOf, CHARACTERS_ON_WASM, isPaddingHarmless } from "../core/length-batches.ts";
+import { isPaddingHarmless, runByLength } from "../core/length-batches.ts";
 
 /** Options of an AI SDK model; a call overrides them by `providerOptions: { selvedge: { … } }`. */
 export interface AiSdkOptions {
@@ -74,9 +73,9 @@ export interface AiSdkRerankCall extends AiSdkCall {
 }
 
 const PROVIDER = "selvedge";
-/** Options that a call may override. */
 /** Runs of one call at once: more of them would fill the queue. */
 const IN_FLIGHT = 16;
+/** Options that a call may override. */
 const PER_CALL = ["deadlineMs", "priority", "dims"] as const;
 
 /**
@@ -174,42 +173,24 @@ async function scoresOf(
   model: Model,
   query: string,
   documents: readonly string[],
-  { signal, deadlineMs, ...options }: RunOptions,
+  options: RunOptions,
 ): Promise<number[]> {
   const inputs: readonly (Port & { readonly text?: object })[] = model.inputs;
   const input = inputs.find((x) => x.text !== undefined);
   if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: its tokenizer.json is missing`);
   const { mayBatch }: Partial<Model> = model;
   const isShared = (mayBatch ?? true) && isPaddingHarmless(input);
-  const stop = new AbortController();
-  const dueMs = performance.now() + (deadlineMs ?? 0);
+  const { signal, deadlineMs } = options;
+  const now = (): number => performance.now();
+  const how = { isShared, isOnWasm: model.backend === "wasm", inFlight: IN_FLIGHT, deadlineMs, signal, now };
   const scores: number[] = [];
-  const score = async (rows: readonly number[]): Promise<void> => {
+  const texts = documents.map((x) => query + x);
+  await runByLength(texts, how, async (rows, limits) => {
     const pairs = rows.map((i) => ({ text: query, pair: documents[i] ?? "" }));
-    const texts = isShared ? pairs : (pairs[0] ?? "");
-    // The deadline is that of the call, not of each run.
-    const leftMs = deadlineMs && Math.max(1, dueMs - performance.now());
-    const own = { ...options, deadlineMs: leftMs, signal: eitherOf(signal, stop.signal) };
-    const { outputs } = await model.run({ [input.name]: texts }, own);
+    const given = isShared ? pairs : (pairs[0] ?? "");
+    const { outputs } = await model.run({ [input.name]: given }, { ...options, ...limits });
     for (const [at, x] of scoresIn(outputs, rows.length, model.name).entries()) scores[rows[at] ?? 0] = x;
-  };
-  const waiting = batchesOf(
-    documents.map((x) => query + x),
-    {
-      rowsMax: isShared ? undefined : 1,
-      charactersMax: model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined,
-    },
-  ).values();
-  const worker = async (): Promise<void> => {
-    // After an abort the next run rejects.
-    for (const rows of waiting) await score(rows);
-  };
-  try {
-    await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-  } catch (error) {
-    stop.abort(error);
-    throw error;
-  }
+  });
   return scores;
 }
 

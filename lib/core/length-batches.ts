@@ -1,4 +1,5 @@
-// Batches of texts of similar length, for runs that are padded to their longest text.
+// Runs of texts in batches of similar length, which are padded to their longest text.
+import { eitherOf } from "./abort.ts";
 import type { TextSpec } from "./bundle.ts";
 import type { Port } from "./tensor.ts";
 
@@ -10,6 +11,32 @@ export interface BatchBounds {
   readonly charactersMax?: number | undefined;
 }
 
+/** How texts are run. */
+export interface TextRuns {
+  /** Whether a run may have several texts. */
+  readonly isShared: boolean;
+  /** Whether they run on ONNX Runtime's wasm. Default false. */
+  readonly isOnWasm?: boolean | undefined;
+  /** Lanes that share the texts. Default 1. */
+  readonly lanes?: number | undefined;
+  /** Runs at once. */
+  readonly inFlight: number;
+  /** Deadline of all texts together. */
+  readonly deadlineMs?: number | undefined;
+  /** Ends the runs. */
+  readonly signal?: AbortSignal | undefined;
+  /** The time in ms. */
+  readonly now: () => number;
+}
+
+/** Limits of one run. */
+export interface TextRunLimits {
+  /** Aborted by the caller's signal, and by the first run that failed. */
+  readonly signal: AbortSignal;
+  /** The time that is left. */
+  readonly deadlineMs: number | undefined;
+}
+
 /** Bound on characters. */
 export const CHARACTERS_MAX = 16_384;
 
@@ -19,7 +46,46 @@ export const CHARACTERS_MAX = 16_384;
  * layers, 128 to 768 wide; one run, on a busy machine), and at 0.5 to 0.7 of that rate at 1,300 to 3,800; of 400
  * characters no size was clearly best.
  */
-export const CHARACTERS_ON_WASM = 512;
+const CHARACTERS_ON_WASM = 512;
+
+/**
+ * Runs texts in batches, the longest texts first, several batches at once. The first error aborts the other runs.
+ * @param run - runs the texts of these indices
+ */
+export async function runByLength(
+  texts: readonly string[],
+  how: TextRuns,
+  run: (rows: readonly number[], limits: TextRunLimits) => Promise<void>,
+): Promise<void> {
+  const { isShared, inFlight, deadlineMs, now } = how;
+  const bounds = { rowsMax: isShared ? undefined : 1, charactersMax: charactersMax(texts, how) };
+  const waiting = batchesOf(texts, bounds).values();
+  const stop = new AbortController();
+  const signal = eitherOf(how.signal, stop.signal);
+  const beganMs = now();
+  // A wrong deadline is left to the run to refuse.
+  const leftMs = (): number | undefined =>
+    deadlineMs !== undefined && deadlineMs > 0 ? Math.max(1, Math.round(deadlineMs - (now() - beganMs))) : deadlineMs;
+  const work = async (): Promise<void> => {
+    for (const rows of waiting) {
+      stop.signal.throwIfAborted();
+      await run(rows, { signal, deadlineMs: leftMs() });
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: inFlight }, work));
+  } catch (error) {
+    stop.abort(error);
+    throw error;
+  }
+}
+
+/** Returns the bound on the characters of a batch: elsewhere than on wasm large ones, so that each lane has one. */
+function charactersMax(texts: readonly string[], { isOnWasm = false, lanes = 1 }: TextRuns): number {
+  if (isOnWasm) return CHARACTERS_ON_WASM;
+  const all = texts.reduce((sum, x) => sum + x.length, 0);
+  return lanes <= 1 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_ON_WASM, all / lanes));
+}
 
 /** Returns the indices of the texts by batch, the longest texts first. */
 export function batchesOf(

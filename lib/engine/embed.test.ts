@@ -1,7 +1,8 @@
 // Vectors of many texts: batches, order, truncation, failures.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { batchesOf, embedTexts } from "./embed.ts";
+import { batchesOf } from "../core/length-batches.ts";
+import { embedTexts } from "./embed.ts";
 import type { EmbedModel, EmbedOptions } from "./embed.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunResult } from "./result.ts";

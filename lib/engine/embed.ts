@@ -2,18 +2,15 @@
 // attention mask, each text runs alone, since a mean would include the padding. A variant that mixes rows runs each
 // alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. Imported with the first call.
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
-import { eitherOf } from "../core/abort.ts";
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
 import type { BackendName } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { halfToNumber } from "../core/half.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { batchesOf, CHARACTERS_MAX, CHARACTERS_ON_WASM, isPaddingHarmless } from "../core/length-batches.ts";
+import { isPaddingHarmless, runByLength } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
-
-export { batchesOf };
 
 /** Options of `embed` beside those of a run. */
 export interface EmbedOptions extends RunOptions {
@@ -77,7 +74,7 @@ export async function embedTexts(
   model: EmbedModel,
   { inFlight, mayBatch, now }: EmbedHow,
   texts: readonly string[],
-  { dims, prompt, precision = "float32", pooling, normalize, deadlineMs, ...options }: EmbedOptions,
+  { dims, prompt, precision = "float32", pooling, normalize, ...options }: EmbedOptions,
 ): Promise<Vectors[Precision][]> {
   const port = model.inputs.find((x) => x.text !== undefined);
   const { name: input, text } = port ?? {};
@@ -100,61 +97,35 @@ export async function embedTexts(
       `prompt: ${model.name} leaves the prompt out of its pooling (${WITHOUT_PROMPT}), which is not supported: embed without one, by { text: "" }`,
     );
   const vectors: Vectors[Precision][] = [];
-  const isShared = mayBatch && pooling === undefined && isPaddingHarmless(port);
   const rows = texts.map((x) => before + x);
-  const bounds = { rowsMax: isShared ? undefined : 1, charactersMax: charactersMax(model, rows, inFlight, options) };
-  const waiting = batchesOf(rows, bounds).values();
-  const stop = new AbortController();
-  const signal = eitherOf(options.signal, stop.signal);
-  const beganMs = now();
-  const worker = async (): Promise<void> => {
-    for (const batch of waiting) {
-      stop.signal.throwIfAborted();
-      // The deadline is that of the call, not of each run.
-      const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - (now() - beganMs)));
-      const inputs = { [input]: batch.map((i) => rows[i] ?? "") };
-      const ran = await model.run(inputs, { ...options, signal, deadlineMs: leftMs });
-      const found = read(ran);
-      for (const [at, i] of batch.entries()) {
-        const whole = found[at];
-        if (whole === undefined)
-          throw new SelvedgeError(
-            "wrong-result",
-            `embed: ${model.name} answered ${batch.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
-          );
-        const vector = shortened(whole, dims);
-        // Neither bytes nor bits can say it; float32 vectors hold it.
-        if (precision !== "float32" && vector.some(Number.isNaN))
-          throw new SelvedgeError(
-            "wrong-result",
-            `embed: a vector of ${model.name} holds NaN: the model overflowed. Load another variant, as one in float32.`,
-            { reason: "nan" },
-          );
-        vectors[i] = convert(normalize === true ? scaled(vector) : vector);
-      }
-    }
+  const runs = {
+    isShared: mayBatch && pooling === undefined && isPaddingHarmless(port),
+    isOnWasm: model.backend === "wasm" && options.placement !== "remote",
+    // Two runs for each lane are under way.
+    ...{ inFlight, lanes: inFlight / 2, now, deadlineMs: options.deadlineMs, signal: options.signal },
   };
-  try {
-    await Promise.all(Array.from({ length: inFlight }, worker));
-  } catch (error) {
-    stop.abort(error);
-    throw error;
-  }
+  await runByLength(rows, runs, async (batch, limits) => {
+    const ran = await model.run({ [input]: batch.map((i) => rows[i] ?? "") }, { ...options, ...limits });
+    const found = read(ran);
+    for (const [at, i] of batch.entries()) {
+      const whole = found[at];
+      if (whole === undefined)
+        throw new SelvedgeError(
+          "wrong-result",
+          `embed: ${model.name} answered ${batch.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
+        );
+      const vector = shortened(whole, dims);
+      // Neither bytes nor bits can say it; float32 vectors hold it.
+      if (precision !== "float32" && vector.some(Number.isNaN))
+        throw new SelvedgeError(
+          "wrong-result",
+          `embed: a vector of ${model.name} holds NaN: the model overflowed. Load another variant, as one in float32.`,
+          { reason: "nan" },
+        );
+      vectors[i] = convert(normalize === true ? scaled(vector) : vector);
+    }
+  });
   return vectors;
-}
-
-/** Returns the bound on the characters of a batch: elsewhere than on wasm large ones, so that each lane has one. */
-function charactersMax(
-  { backend }: EmbedModel,
-  rows: readonly string[],
-  inFlight: number,
-  { placement }: RunOptions,
-): number {
-  if (backend === "wasm" && placement !== "remote") return CHARACTERS_ON_WASM;
-  const all = rows.reduce((sum, x) => sum + x.length, 0);
-  // Two for each lane are under way.
-  const lanes = inFlight / 2;
-  return lanes <= 1 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_ON_WASM, all / lanes));
 }
 
 /** Returns the text that is put before each text. */

@@ -2,7 +2,7 @@
 // Texts of similar length run together, padded to the longest, where the bundle allows that.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { readBundle, readBundleFile } from "../compress/bundle/read-bundle.ts";
-import { batchesOf, isPaddingHarmless } from "../core/length-batches.ts";
+import { isPaddingHarmless, runByLength } from "../core/length-batches.ts";
 import type { ChosenModel } from "../export/exported-model.ts";
 import { createDecoder } from "../worker/processing/decode.ts";
 import { createTextReaders } from "../worker/processing/text.ts";
@@ -50,31 +50,28 @@ export async function createEmbedder(
   reader.read([""]);
   const decode = createDecoder(output.name, output.decode, {});
   const before = text.prompts?.[text.prompt ?? ""] ?? "";
-  const rowsMax = mayBatch && isPaddingHarmless(port) ? undefined : 1;
+  const isShared = mayBatch && isPaddingHarmless(port);
+  const how = { isShared, inFlight: AT_ONCE, now: () => performance.now() };
   return async (texts, run) => {
     const vectors: Float32Array[] = [];
     let tokens = 0;
-    const waiting = batchesOf(texts, { rowsMax }).values();
-    const work = async (): Promise<void> => {
-      for (const rows of waiting) {
-        // Tokenizing and pooling happen on the server's own thread.
-        await nextTurn();
-        const feeds = reader.read(rows.map((i) => before + (texts[i] ?? "")));
-        const mask = text.mask === undefined ? undefined : feeds[text.mask];
-        const kept = mask && { ...mask, data: mask.data.slice() as never };
-        tokens += countTokens(kept?.data ?? feeds[port.name]?.data ?? [], kept !== undefined);
-        const outputs = await run(feeds);
-        const found = decode(outputs[output.name] as Tensors[string], {
-          ...{ input: (name) => (name === text.mask ? kept : undefined), output: (name) => outputs[name] },
-          ...{ picture: () => null, tokens: () => null },
-        });
-        for (const [at, i] of rows.entries()) {
-          const own = found[at];
-          if (own?.kind === "vector") vectors[i] = own.vector;
-        }
+    await runByLength(texts, how, async (rows) => {
+      // Tokenizing and pooling happen on the server's own thread.
+      await nextTurn();
+      const feeds = reader.read(rows.map((i) => before + (texts[i] ?? "")));
+      const mask = text.mask === undefined ? undefined : feeds[text.mask];
+      const kept = mask && { ...mask, data: mask.data.slice() as never };
+      tokens += countTokens(kept?.data ?? feeds[port.name]?.data ?? [], kept !== undefined);
+      const outputs = await run(feeds);
+      const found = decode(outputs[output.name] as Tensors[string], {
+        ...{ input: (name) => (name === text.mask ? kept : undefined), output: (name) => outputs[name] },
+        ...{ picture: () => null, tokens: () => null },
+      });
+      for (const [at, i] of rows.entries()) {
+        const own = found[at];
+        if (own?.kind === "vector") vectors[i] = own.vector;
       }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    });
     return { vectors, tokens };
   };
 }
