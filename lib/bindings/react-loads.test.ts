@@ -39,6 +39,7 @@ describe.each(REACT_VERSIONS)("a load, with React %s,", (version, folder) => {
       "/long.onnx": { ...DOUBLE, loadMs: 300 },
       "/other.onnx": { ...DOUBLE, loadMs: 300 },
       "/longer.onnx": { ...DOUBLE, loadMs: 12_000 },
+      "/longest.onnx": { ...DOUBLE, loadMs: 120_000 },
       "/failing.onnx": Object.assign(failing, DOUBLE),
     };
     engine = await createFakeEngine({ models, workers: 4 });
@@ -124,6 +125,17 @@ describe.each(REACT_VERSIONS)("a load, with React %s,", (version, folder) => {
       await untilModels(1);
       await untilModels(0);
       expect(said).toEqual([]);
+    });
+
+    test("that goes away while it is suspended is aborted before it is whole", async () => {
+      hurry();
+      react.show(() => suspending(reader({ url: "/longest.onnx", suspense: true })), { isStrict });
+      // A component that waits is asked for again and again.
+      await wait(2 * KEPT_MS);
+      expect(loads.aborted()).toEqual([false]);
+      react.show(null, { isStrict });
+      await untilLoads(true);
+      expect(loadedModels()).toBe(0);
     });
 
     test("that was suspended, and comes back, is shared", async () => {

@@ -77,8 +77,8 @@ export type UseRun = RunState & {
 const IDLE: ModelState = { status: "idle", model: null, progress: null, error: null };
 const LOADING: ModelState = { ...IDLE, status: "loading" };
 const NO_RUN: RunState = { status: "idle", result: null, error: null };
-/** Time that a model is kept for a component that suspended on it and did not mount, in ms. */
-const KEPT_MS = 5_000;
+/** Time after which a suspended component is rendered again, to see whether it is still there, in ms. */
+const ASK_MS = 2_000;
 /** Number of sources of one size in a row, each in one render alone, after which they are taken for an endless loop. */
 const MAX_NEW = 20;
 
@@ -103,8 +103,9 @@ class Load {
   settled!: Promise<void>;
   /** Those of its users. */
   readonly listeners: Set<() => void> = new Set();
-  /** How often its error was thrown; Infinity once an error boundary has it. */
-  thrown!: number;
+  /** The failed state whose error a render threw, and the one whose error has reached an error boundary. */
+  thrown?: ModelState;
+  reported?: ModelState;
   readonly #begin: (options: LoadOptions) => Promise<Model>;
   #stop!: AbortController;
 
@@ -116,7 +117,6 @@ class Load {
   /** Loads, or loads again after a failure, which a render may ask for: the listeners hear of it later. */
   start(): void {
     const { signal } = (this.#stop = new AbortController());
-    this.thrown = 0;
     this.state = LOADING;
     const notify = (): void => {
       for (const listener of this.listeners) listener();
@@ -127,10 +127,12 @@ class Load {
       this.state = { ...this.state, ...change } as ModelState;
       notify();
     };
-    const onProgress = (progress: Progress): void => {
-      set({ progress });
-    };
-    this.settled = this.#begin({ signal, onProgress }).then(
+    this.settled = this.#begin({
+      signal,
+      onProgress: (progress) => {
+        set({ progress });
+      },
+    }).then(
       (model) => {
         if (signal.aborted) model.unload();
         set({ status: "ready", model });
@@ -150,14 +152,18 @@ class Load {
 
 /** The engine of a provider, and the loads on it. */
 class Host {
+  /** Number of times that a suspended component was rendered. */
+  asks = 0;
   /** Pending until the provider is mounted: on the server for ever. */
   engine!: Promise<Engine>;
-  readonly #loads: Map<string, Load> = new Map();
+  /** Loads by their keys. */
+  readonly loads: Map<string, Load> = new Map();
   readonly #ids: WeakMap<object, number> = new WeakMap();
   /** Number of sources by size that were new, since the last one that was not. */
   readonly #new: Map<number, number> = new Map();
   #nextId = 0;
-  #isMounted = false;
+  /** Number of times that it was mounted. */
+  #mounts = 0;
   #settle: ((engine: Engine | Promise<Engine>) => void) | null = null;
 
   readonly #props: EngineProviderProps;
@@ -172,20 +178,15 @@ class Host {
     return JSON.stringify([typeof source === "object" ? this.#nameOf(source) : source, sorted(options)]);
   }
 
-  /** Returns the load under a key, if there is one. */
-  find(key: string): Load | undefined {
-    return this.#loads.get(key);
-  }
-
   /** Returns the load under a key, begun where there is none. */
   load(key: string, source: Source, options: LoadOptions): Load {
-    let load = this.find(key);
+    let load = this.loads.get(key);
     if (!load) {
       load = new Load(async (more) => {
         const engine = await this.engine;
         return engine.load(source, { ...options, ...more });
       });
-      this.#loads.set(key, load);
+      this.loads.set(key, load);
       void this.#expire(key, load);
     }
     return load;
@@ -193,20 +194,22 @@ class Host {
 
   /** Ends a load that no component uses. */
   drop(key: string, load: Load): void {
-    if (load.listeners.size || this.find(key) !== load) return;
-    this.#loads.delete(key);
+    if (load.listeners.size || this.loads.get(key) !== load) return;
+    this.loads.delete(key);
     load.end();
   }
 
   /**
-   * Ends a load, unless a component uses it KEPT_MS after it and those beside it have settled. React does not say when it
-   * gives a suspended component up; and what one boundary holds is mounted when all of it is ready.
+   * Ends a load that no component uses once none waits any more. React does not say when it gives a suspended component
+   * up, but it renders those that wait whenever their promise settles; and what one boundary holds is mounted when all of
+   * it is ready, so any that waits keeps all loads.
    */
   async #expire(key: string, load: Load): Promise<void> {
-    const isLoading = ({ state }: Load): boolean => state.status === "loading";
-    for (let pending: Load | undefined = load; pending; pending = [...this.#loads.values()].find(isLoading)) {
-      await pending.settled;
-      await after(KEPT_MS);
+    for (let seen = -1; seen !== this.asks;) {
+      seen = this.asks;
+      // Two timers: in a hidden tab those that are due run together, before React renders.
+      await after(ASK_MS);
+      await after(ASK_MS);
     }
     this.drop(key, load);
   }
@@ -214,15 +217,14 @@ class Host {
   /** Creates the engine. The returned function closes it, unless the provider is mounted again in the same task. */
   mount(): () => void {
     const { engine, options } = this.#props;
-    this.#isMounted = true;
+    const mount = ++this.#mounts;
     this.#settle?.(engine ?? createEngine(options));
     this.#settle = null;
     return () => {
-      this.#isMounted = false;
       queueMicrotask(() => {
-        if (this.#isMounted) return;
-        for (const load of this.#loads.values()) load.end();
-        this.#loads.clear();
+        if (mount !== this.#mounts) return;
+        for (const load of this.loads.values()) load.end();
+        this.loads.clear();
         if (!engine) this.engine.then((own) => own.close()).catch(() => undefined);
         this.#reset();
       });
@@ -247,7 +249,7 @@ class Host {
     this.#ids.set(source, id);
     if (count > MAX_NEW) {
       // Later, since React renders once more before it reports an error.
-      setTimeout(() => this.#new.delete(size), KEPT_MS);
+      setTimeout(() => this.#new.delete(size), ASK_MS);
       throw new TypeError("useModel: the source is new at each render. Keep it in state: with suspense, a parent's");
     }
     return id;
@@ -346,12 +348,12 @@ export function useModel(source: Source | null, { suspense = false, ...options }
   // is that of the one before, and the load of another source would never begin.
   const seen = useSyncExternalStore<ModelState | typeof subscribe>(
     subscribe,
-    () => host.find(key)?.state ?? subscribe,
+    () => host.loads.get(key)?.state ?? subscribe,
     () => none,
   );
   const state = seen === subscribe ? none : (seen as ModelState);
   const retry = useCallback(() => {
-    const load = host.find(key);
+    const load = host.loads.get(key);
     if (load?.state.status === "failed") load.start();
   }, [host, key]);
   return { ...(suspense && source !== null ? ready(host, key, source, options) : state), retry };
@@ -366,19 +368,21 @@ function ready(host: Host, key: string, source: Source, options: LoadOptions): M
     });
   const load = host.load(key, source, options);
   // An error boundary renders anew, and a component beside has kept the load.
-  if (load.thrown === Infinity) load.start();
+  if (load.reported === load.state) load.start();
   const { state, settled } = load;
   if (state.status === "ready") return state;
+  host.asks++;
   // A promise that is thrown: React's protocol of Suspense, in 18 and 19.
-  if (state.status !== "failed") throw settled as unknown as Error;
+  if (state.status !== "failed") throw Promise.race([settled, after(ASK_MS)]) as unknown as Error;
   // React renders once more, in this task or a later one, before it reports an error.
-  if (load.thrown++ > 0)
+  if (load.thrown === state)
     void after(0).then(() => {
       // It may have been retried meanwhile.
       if (load.state !== state) return;
-      load.thrown = Infinity;
+      load.reported = state;
       host.drop(key, load);
     });
+  load.thrown = state;
   throw state.error;
 }
 
@@ -389,8 +393,7 @@ function ready(host: Host, key: string, source: Source, options: LoadOptions): M
  * const { model } = useModel("/models/double.onnx");
  * const { run, result, status, error } = useRun(model);
  */
-export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun {
-  const { abortPrevious = true } = options;
+export function useRun(model: Model | null, { abortPrevious = true }: UseRunOptions = {}): UseRun {
   const [{ of, ...state }, setState] = useState<OfModel>(NO_RUN);
   const [own] = useState<Runs>(() => ({ started: new Map(), isAway: false }));
   // Effects of children, and layout effects, run before this one: what they started on this model goes on.
