@@ -26,7 +26,7 @@ const answer = ({ tensors: { x } }: Feeds, value: number): Reply<RanItem> => {
   return { ok: true, value: { outputs: { y: tensor(rows, columns, value) }, decoded: {} } };
 };
 const ranOf = (items: readonly Reply<RanItem>[], runs = 1): Ran => ({
-  ...{ items, runs, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 },
+  ...{ items, runs, preprocessMs: 0, runMs: 0, decodeMs: 0 },
 });
 /** Answers each request with a value. */
 const answers =

@@ -32,7 +32,7 @@ const TRIES_MAX = 8;
 type Found = string | null | undefined;
 
 /** A run on a lane that there is not. */
-const NOTHING: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
+const NOTHING: Ran = { items: [], runs: 0, preprocessMs: 0, runMs: 0, decodeMs: 0 };
 
 /** Collaborators of a check, and what it is about. */
 export interface CheckParts extends AnswerParts {

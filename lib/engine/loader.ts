@@ -279,7 +279,7 @@ export class Loader {
     const key = nameOf(candidate);
     const known = this.#messages.get(key);
     if (known !== undefined) return known;
-    const made = this.#make(this.#idOf(candidate, key), backend, variant);
+    const made = this.#make(this.idOf(candidate), backend, variant);
     this.#messages.set(key, made);
     made.then(
       (message) => this.#here.set(key, message),
@@ -288,7 +288,9 @@ export class Loader {
     return made;
   }
 
-  #idOf(candidate: Candidate, key: string): number {
+  /** Returns the id under which lanes may hold a candidate. */
+  idOf(candidate: Candidate): number {
+    const key = nameOf(candidate);
     const known = this.#ids.get(key);
     if (known !== undefined) return known;
     const { identity, name } = this.#plan;

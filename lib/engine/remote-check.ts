@@ -6,6 +6,7 @@ import type { Tensors } from "../core/compare-outputs.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Golden } from "../core/bundle.ts";
 import type { Loader } from "./loader.ts";
+import type { ModelFacts } from "../rpc/backend.ts";
 import type { AnswerCheck, Ran, RunItems } from "../rpc/messages.ts";
 
 /** A golden's tensors. */
@@ -22,8 +23,12 @@ export class RemoteCheck implements AnswerCheck {
   readonly #candidate: RemoteCandidate;
   readonly #isVerified: boolean;
   readonly #isHeld: () => boolean;
+  readonly #failuresOf: (endpoint: string | null) => number;
   readonly #onMeasured: (ms: number, endpoint: string | null) => void;
   #variant: string | null = null;
+  /** Versions of the model on servers that state them, with the number of their failures then. */
+  readonly #versions: Map<string | null, { readonly version: string; readonly failures: number }> = new Map();
+  readonly #known: Map<Golden, Promise<Known>> = new Map();
   /** Servers whose time is known, or being measured. */
   readonly #timed: Set<string | null> = new Set();
   /** Number of checks that run. */
@@ -32,18 +37,21 @@ export class RemoteCheck implements AnswerCheck {
   /**
    * Creates the check of one model.
    * @param isHeld - whether a lane holds a checked model; where none does, servers may have changed to another variant
+   * @param failuresOf - number of failures of a server; one that failed may have changed to another version
    */
   constructor(
     loader: Loader,
     candidate: RemoteCandidate,
     isVerified: boolean,
     isHeld: () => boolean,
+    failuresOf: (endpoint: string | null) => number,
     onMeasured: (ms: number, endpoint: string | null) => void,
   ) {
     this.#loader = loader;
     this.#candidate = candidate;
     this.#isVerified = isVerified;
     this.#isHeld = isHeld;
+    this.#failuresOf = failuresOf;
     this.#onMeasured = onMeasured;
   }
 
@@ -53,11 +61,15 @@ export class RemoteCheck implements AnswerCheck {
   }
 
   /**
-   * Compares the answer of a server that a lane has just connected to. All servers must have the same variant.
+   * Compares the answer of a server that a lane has just connected to. All servers must have the same variant, or the
+   * same version where the app vouches for them.
    * @throws SelvedgeError `remote-failed` with the reason `other-model`
    */
-  async loaded(run: RunItems, endpoint: string | null): Promise<void> {
-    if (this.#isVerified) return;
+  async loaded(run: RunItems, endpoint: string | null, { versions = [] }: ModelFacts): Promise<void> {
+    if (this.#isVerified) {
+      this.#compareVersions(versions.join(" and "), endpoint);
+      return;
+    }
     if (this.#running === 0 && !this.#isHeld()) this.#variant = null;
     this.#running += 1;
     try {
@@ -65,6 +77,17 @@ export class RemoteCheck implements AnswerCheck {
     } finally {
       this.#running -= 1;
     }
+  }
+
+  /** Refuses a server with another version than one that has not failed since it was asked: their answers would mix. */
+  #compareVersions(own: string, endpoint: string | null): void {
+    if (own === "" || this.#loader.servers?.message.remote?.version !== undefined) return;
+    for (const [other, { version, failures }] of this.#versions) {
+      if (other === endpoint || version === own || failures !== this.#failuresOf(other)) continue;
+      const why = `it is version ${own}, and that of ${String(other)} is version ${version}`;
+      throw this.#refusal(why, `Name one as \`version\` in \`remote.models["${this.#loader.plan.name}"]\`.`);
+    }
+    this.#versions.set(endpoint, { version: own, failures: this.#failuresOf(endpoint) });
   }
 
   async #compare(run: RunItems, endpoint: string | null): Promise<void> {
@@ -107,7 +130,15 @@ export class RemoteCheck implements AnswerCheck {
     return null;
   }
 
-  async #read(golden: Golden): Promise<Known> {
+  /** Reads a golden once: a server that failed is checked again by what is known. */
+  #read(golden: Golden): Promise<Known> {
+    const known = this.#known.get(golden) ?? this.#readFiles(golden);
+    this.#known.set(golden, known);
+    known.catch(() => this.#known.delete(golden));
+    return known;
+  }
+
+  async #readFiles(golden: Golden): Promise<Known> {
     const { readTensors } = await import("../core/read-tensors.ts");
     const files = await this.#loader.read([golden.inputs, golden.outputs]);
     const [inputs, outputs] = await Promise.all(files.map(({ data }) => readTensors(data)));
@@ -115,11 +146,11 @@ export class RemoteCheck implements AnswerCheck {
     return { inputs: inputs.tensors, outputs: outputs.tensors, floors: outputs.numbers };
   }
 
-  #refusal(why: string): SelvedgeError {
+  #refusal(why: string, fix?: string): SelvedgeError {
     const { name } = this.#loader.plan;
     const model = this.#loader.servers?.message.remote?.model ?? name;
-    const fix = `Name the right one in \`remote.models["${name}"]\`, or vouch for it there with \`verified: true\`.`;
-    const text = `The server's model "${model}" is not known to be the bundle's "${name}": ${why}. ${fix}`;
+    const usual = `Name the right one in \`remote.models["${name}"]\`, or vouch for it there with \`verified: true\`.`;
+    const text = `The server's model "${model}" is not known to be the bundle's "${name}": ${why}. ${fix ?? usual}`;
     return new SelvedgeError("remote-failed", text, { reason: "other-model", model });
   }
 }

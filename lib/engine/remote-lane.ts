@@ -39,6 +39,14 @@ export function createRemoteLane(
   };
 
   class RemoteLane extends Base {
+    /** Ends of its worker by a failure of the server, or of the worker. */
+    failures = 0;
+
+    override end(error?: Error): void {
+      if (error !== undefined) this.failures += 1;
+      super.end(error);
+    }
+
     override run(
       model: LoadMessage,
       items: readonly Feeds[] | (() => readonly Feeds[]),
@@ -96,7 +104,7 @@ export function createRemoteLane(
             const failed = { ok: false, error: toWireError(late ?? error) } as const;
             const items = batch.steps.map(() => failed);
             const runMs = AT_LEAST * (effects.now() - sentMs);
-            return { items, runs: 1, canJoin: true, preprocessMs: 0, runMs, decodeMs: 0 };
+            return { items, runs: 1, preprocessMs: 0, runMs, decodeMs: 0 };
           }
           const isTooLate = isSelvedgeError(error) && error.details["isTooLate"] === true;
           const isOnlyHere = batch.steps.every(({ work }) => work.routes.every(isServer));
@@ -118,4 +126,9 @@ export function createRemoteLane(
     },
   };
   return new RemoteLane(id, "remote", { ...options, effects: own }, "usual");
+}
+
+/** Returns the number of failures on a lane to a server. */
+export function failuresIn(lane: Lane): number {
+  return (lane as Partial<{ readonly failures: number }>).failures ?? 0;
 }

@@ -175,6 +175,39 @@ test("a server that answers with another version is not trusted any more", async
   expect(scene.server.seen.slice(seen)).toContain("/v2/models/m");
 });
 
+test("servers that the app vouches for answer together where they have one version, and else one of them", async () => {
+  const remote = { endpoints: [URL_A, URL_B], models: MODELS };
+  const scene = await stage({ placement: "remote", remote });
+  // Version 2 is another model; that server answers later at first.
+  Object.assign(scene.other, { factor: 7, version: "2", ms: 300 });
+  const model = await load(scene);
+  scene.other.ms = 10;
+  const factors = async (): Promise<Set<number>> => {
+    const runs = Array.from({ length: 20 }, (_, i) => scene.run(model, i + 1));
+    const found = await scene.world.finish(Promise.all(runs));
+    return new Set(found.map(({ outputs }, i) => Number(outputs["y"]?.data[0]) / (i + 1)));
+  };
+  for (let i = 0; i < 5; i += 1) {
+    expect(await factors()).toEqual(new Set([2]));
+    // Lanes end when they idle.
+    await scene.pass(120_000);
+  }
+  expect(scene.other.bodies).toEqual([]);
+  scene.server.isUp = false;
+  expect(await scene.world.finish(failure(scene.run(model, 1)))).toEqual(["remote-failed", "unreachable"]);
+  await scene.pass(120_000);
+  expect(await factors()).toEqual(new Set([7]));
+  scene.server.isUp = true;
+  await scene.pass(120_000);
+  expect(await factors()).toEqual(new Set([7]));
+  // Both have the new version.
+  Object.assign(scene.server, { factor: 7, version: "2" });
+  const seen = scene.server.bodies.length;
+  await scene.pass(120_000);
+  expect(await factors()).toEqual(new Set([7]));
+  expect(scene.server.bodies.length).toBeGreaterThan(seen);
+});
+
 test("servers that change their version all the time cost no answer with auto, and never mix models", async () => {
   for (const placement of ["auto", "remote"] as const) {
     const scene = await stage({ placement, remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) });

@@ -17,9 +17,11 @@ import type { Loader, Servers } from "./loader.ts";
 import type { Model } from "./model.ts";
 import type { CascadeOptions, RemoteEngineOptions } from "./options.ts";
 import { RemoteCheck } from "./remote-check.ts";
+import { failuresIn } from "./remote-lane.ts";
 import type { LoadParts, Wanted } from "./remote-lanes.ts";
 import { keyOf } from "./routes.ts";
 import type { ModelRoute, ModelRoutes } from "./routes.ts";
+import type { Lane } from "../pool/lane.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 
 /** Wait before a server, or this device, is tried again in the background: doubled each time, in ms. */
@@ -78,11 +80,14 @@ export class RemoteLoad {
     const { identity, name } = loader.plan;
     this.#key = keyOf(identity, candidate.variant.id, candidate.backend);
     const { model = name, version, verified = false } = options.models?.[name] ?? {};
+    const lanes = (): Lane[] => host.executor.pool.usual("remote");
     const isHeld = (): boolean => {
-      const modelId = this.#message?.modelId ?? -1;
-      return host.executor.pool.usual("remote").some(({ held }) => held.get(modelId)?.isReady === true);
+      const modelId = loader.idOf(candidate);
+      return lanes().some(({ held }) => held.get(modelId)?.isReady === true);
     };
-    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, (ms, endpoint) => {
+    const failuresOf = (endpoint: string | null): number =>
+      lanes().reduce((sum, lane) => sum + (lane.endpoint === endpoint ? failuresIn(lane) : 0), 0);
+    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, failuresOf, (ms, endpoint) => {
       host.executor.dispatcher.measured(this.#key, ms, endpoint);
     });
     loader.servers = {

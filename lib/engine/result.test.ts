@@ -15,7 +15,7 @@ function done(look: () => void): Done {
   return {
     item,
     endpoint: null,
-    ran: { items: [{ ok: true, value: item }], runs: 1, canJoin: true, preprocessMs: 1, runMs: 2, decodeMs: 3 },
+    ran: { items: [{ ok: true, value: item }], runs: 1, preprocessMs: 1, runMs: 2, decodeMs: 3 },
     route: { backend: "wasm", variant: "int8" },
     routeWhy: { code: "measured", text: "wasm: measured" } as unknown as Done["routeWhy"],
     start: { lane: "only-lane", batch: "alone" } as unknown as Done["start"],

@@ -31,7 +31,7 @@ export const LARGE_BYTES = 30e6;
 const RUNS_MIN = 16;
 
 /** Result of a batch whose items were all cancelled. */
-const NOTHING_RAN: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
+const NOTHING_RAN: Ran = { items: [], runs: 0, preprocessMs: 0, runMs: 0, decodeMs: 0 };
 
 /** Runs one batch at a time in its worker. */
 export class Lane {
@@ -408,7 +408,7 @@ export class Lane {
       const loaded = await client.load(message, bound).finally(() => {
         clock.stop();
       });
-      await message.check?.loaded((items) => client.run({ modelId, items }, bound), this.endpoint);
+      await message.check?.loaded((items) => client.run({ modelId, items }, bound), this.endpoint, loaded);
       return loaded;
     });
     const loaded: Loaded = {

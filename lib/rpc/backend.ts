@@ -127,6 +127,8 @@ export interface ModelFacts {
   readonly assignment: Assignment | null;
   /** Whether the rows of a batch influence each other, as its graph shows. Default false. */
   readonly mixesRows?: boolean;
+  /** Versions of the model that its server states. Default: none. */
+  readonly versions?: readonly string[];
 }
 
 /**

@@ -66,7 +66,7 @@ export interface AnswerCheck {
    * Checks a model that a lane has just loaded, before any request runs there; the load fails as it does. `endpoint` is
    * the address of the lane's server, null on this device.
    */
-  loaded(run: RunItems, endpoint: string | null): Promise<void>;
+  loaded(run: RunItems, endpoint: string | null, facts: ModelFacts): Promise<void>;
   /** Checks a batch that a lane has just run, which fails as it does; null where there is nothing to wait for. */
   answered(items: readonly Feeds[], ran: Ran, run: RunItems): Promise<void> | null;
 }
@@ -105,8 +105,6 @@ export interface Ran {
   readonly runs: number;
   /** Places of the requests that each run answered; absent where one run answered all. */
   readonly groups?: readonly (readonly number[])[] | undefined;
-  /** Whether batching is useful: false once the model proved unable to run requests together. */
-  readonly canJoin: boolean;
   /**
    * Dims of the tensors of each request by input, those of its images and texts among them; null for one that failed.
    * Absent where no request has an image or a text.

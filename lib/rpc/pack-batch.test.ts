@@ -136,7 +136,7 @@ test("requests that are alike are described once, and one that is not alike corr
 });
 
 test("the results of a batch arrive, each answer with buffers of its own", () => {
-  const times = { runs: 1, canJoin: true, preprocessMs: 1, runMs: 2, decodeMs: 3 };
+  const times = { runs: 1, preprocessMs: 1, runMs: 2, decodeMs: 3 };
   const kinds = fc.dictionary(
     fc.constantFrom("a", "b"),
     fc.constantFrom<Decoded["kind"]>(

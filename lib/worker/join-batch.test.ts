@@ -157,9 +157,10 @@ test("a server's answer with other rows than its request is refused, where the d
     await expect(
       runBatch(backend, 1, batchingOf([port("x", ["n"])], [port("y", ["n"])], true, true), asked),
     ).rejects.toMatchObject(refused);
-  // An answer to one row may have any number, as of boxes whose axis has the name of the batch.
+  // An answer to one row may have any number, as of boxes whose axis has the name of the batch: then of several, too.
   const detector = batchingOf([port("x", ["n"])], [port("y", ["n"])], true, true);
   expect((await runBatch(backend, 1, detector, [one])).outcomes).toMatchObject([{ outputs: { y: { dims: [2] } } }]);
+  expect((await runBatch(backend, 1, detector, [two])).outcomes).toMatchObject([{ outputs: { y: { dims: [3] } } }]);
   // Axes of other names, as that of a detector's finds; and a graph of this device, which is known.
   for (const [found, isRemote] of [
     ["m", true],
@@ -169,6 +170,21 @@ test("a server's answer with other rows than its request is refused, where the d
       (await runBatch(backend, 1, batchingOf([port("x", ["n"])], [port("y", [found])], true, isRemote), items))
         .outcomes,
     ).toHaveLength(2);
+});
+
+test("a detector whose boxes have the name of the batch is never joined once one request showed that", async () => {
+  // As many boxes as the inputs say: 2 and 0 make 2, which a batch of two could be taken apart to.
+  const { backend } = changing((x) => {
+    const boxes = numbersOf(x).flatMap((count, i) => Array.from({ length: count }, () => i));
+    return floats([boxes.length], ...boxes);
+  });
+  const items = [2, 0].map((count) => ({ x: floats([1], count) }));
+  for (const isDeclared of [true, false]) {
+    const model = batchingOf([port("x", ["n"])], [port("y", ["n"])], isDeclared);
+    await runBatch(backend, 1, model, items.slice(0, 1));
+    const ran = await runBatch(backend, 1, model, items);
+    expect([ran.runs, ...outputsOf(ran)]).toEqual([2, floats([2], 0, 0), floats([0])]);
+  }
 });
 
 describe("an item that fails", () => {

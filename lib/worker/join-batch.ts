@@ -28,6 +28,8 @@ export interface Batching {
   canJoin: boolean;
   /** Whether the batch axis was declared, or verified by running a first batch both ways. */
   isProved: boolean;
+  /** Whether outputs have a row for each row of the inputs; false for good once an answer to one row had another number. */
+  isCounted: boolean;
   /** Whether a server answers, of which nothing is known. */
   readonly isRemote: boolean;
 }
@@ -48,7 +50,8 @@ export function batchingOf(
   isDeclared: boolean,
   isRemote = false,
 ): Batching {
-  return { inputs, outputs, canJoin: canBatch(inputs, outputs), isProved: isDeclared, isRemote };
+  const canJoin = canBatch(inputs, outputs);
+  return { inputs, outputs, canJoin, isProved: isDeclared, isCounted: true, isRemote };
 }
 
 /** Errors of the lane or of its memory, which no single item causes. */
@@ -82,7 +85,7 @@ export async function runBatch(
     answered.push([index]);
     try {
       const outputs = await run(drawn(parts));
-      if (model.isRemote) checkRows(model, dimsOf(parts), outputs);
+      checkRows(model, parts, outputs);
       outcomes[index] = { outputs };
     } catch (error) {
       if (isAlone || isLaneFailure(error)) throw error;
@@ -94,7 +97,7 @@ export async function runBatch(
     if (together === null || !model.isProved) for (const item of group) await alone(item);
     if (together === null) continue;
     if (!model.isProved) {
-      model.canJoin = group.every(({ index }, i) => isSameOutcome(outcomes[index], together[i]));
+      model.canJoin = model.isCounted && group.every(({ index }, i) => isSameOutcome(outcomes[index], together[i]));
       model.isProved = model.canJoin;
       continue;
     }
@@ -106,24 +109,30 @@ export async function runBatch(
 
 /**
  * Refuses an answer of a server that has other rows than its request of several. Only axes of one name are compared:
- * others may differ in size, as those of what a detector finds, whose axis may have that name too where it answers one
- * row. The lane counts as down, so that other attempts go to another server.
+ * others may differ in size, as those of what a detector finds. Its axis may have that name too: an answer to one row
+ * shows that, and then nothing is refused, nor joined. The lane counts as down, so that other attempts go to another
+ * server.
  * @throws SelvedgeError `remote-failed` with the reason `bad-reply`
  */
-function checkRows(
-  { inputs, outputs }: Batching,
-  asked: Readonly<Record<string, readonly number[]>>,
-  answer: Readonly<Record<string, Tensor>>,
-): void {
-  for (const { name, dims, batchAxis } of outputs) {
+function checkRows(model: Batching, parts: Parts, answer: Readonly<Record<string, Tensor>>): void {
+  if (!model.isCounted) return;
+  for (const { name, dims, batchAxis } of model.outputs) {
     const axis = batchAxis === null ? undefined : dims[batchAxis];
-    const input = inputs.find((x) => typeof axis === "string" && x.batchAxis !== null && x.dims[x.batchAxis] === axis);
-    const wanted = asked[input?.name ?? ""]?.[input?.batchAxis ?? 0];
+    const input = model.inputs.find(
+      (x) => typeof axis === "string" && x.batchAxis !== null && x.dims[x.batchAxis] === axis,
+    );
+    const wanted = parts[input?.name ?? ""]?.dims[input?.batchAxis ?? 0];
     const found = answer[name]?.dims[batchAxis ?? 0];
-    if (wanted === undefined || wanted === 1 || found === undefined || wanted === found) continue;
-    const text = `The server's answer has ${found} rows in output "${name}", and the request has ${wanted}.`;
-    throw new SelvedgeError("remote-failed", text, { reason: "bad-reply", isLaneDown: true });
+    if (wanted === undefined || found === undefined || wanted === found) continue;
+    if (wanted === 1) model.isCounted = model.canJoin = false;
+    else if (model.isRemote) throw otherRows(name, found, wanted);
   }
+}
+
+function otherRows(name: string, found: number, wanted: number): SelvedgeError {
+  const fix = "Where that axis counts something else, give it a name of its own in the bundle.";
+  const text = `The server's answer has ${found} rows in output "${name}", and the request has ${wanted}. ${fix}`;
+  return new SelvedgeError("remote-failed", text, { reason: "bad-reply", isLaneDown: true });
 }
 
 /** Groups compatible items, in order of arrival. */

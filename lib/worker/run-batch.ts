@@ -95,7 +95,7 @@ export async function run(backend: Runner, model: ServedModel, message: RunMessa
     return value === undefined ? { ok: false, error: toWireError(failed.get(feeds)) } : { ok: true, value };
   });
   return {
-    ...{ items, runs, canJoin: model.batching.canJoin, preprocessMs, runMs, decodeMs },
+    ...{ items, runs, preprocessMs, runMs, decodeMs },
     groups: groups.length > 1 ? groups : undefined,
     dims: dims === null ? undefined : message.items.map((feeds) => dims.get(feeds) ?? null),
   };

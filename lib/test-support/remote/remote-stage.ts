@@ -1,10 +1,8 @@
 // A simulated world with inference servers, for tests of models that run on either side: the real engine, scheduler,
 // worker code, client and codec; the servers answer by oip-answer.ts.
-import { createHash } from "node:crypto";
-import { writeSafetensors } from "../../compress/bundle/safetensors.ts";
 import { bundleJson } from "../../core/bundle-json.ts";
 import { parseBundle } from "../../core/bundle-schema.ts";
-import type { Bundle, BundleFile, Variant } from "../../core/bundle.ts";
+import type { Bundle, Variant } from "../../core/bundle.ts";
 import type { Placement } from "../../core/device.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -12,7 +10,9 @@ import type { Model } from "../../engine/model.ts";
 import type { LoadOptions } from "../../engine/options.ts";
 import { openScene } from "../simulate/fixtures.ts";
 import type { Scene, SceneOptions } from "../simulate/fixtures.ts";
-import { TOY_CHUNK, toyBundle } from "../simulate/toy-backend.ts";
+import { toyBundle } from "../simulate/toy-backend.ts";
+import { CHUNK_FILE, toyGolden } from "../simulate/toy-golden.ts";
+import type { Files } from "../simulate/toy-golden.ts";
 import { answerOip, LENGTH_HEADER } from "./oip-answer.ts";
 import type { ServedModel } from "./oip-answer.ts";
 
@@ -108,7 +108,7 @@ export const load = (scene: Scene, options: LoadOptions = {}): Promise<Model> =>
 /** A bundle's JSON, and its files by path. */
 interface Made {
   readonly bundles: Readonly<Record<string, string>>;
-  readonly files: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
+  readonly files: Files;
 }
 
 /**
@@ -121,22 +121,10 @@ export function goldenBundle(
   name = "m",
 ): Made {
   const bundle = parseBundle(JSON.parse(toyBundle(name, Object.values(factors)[0] ?? 2)));
-  const files: Record<string, Uint8Array<ArrayBuffer>> = {
-    [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content),
-  };
-  const fileOf = (path: string, name: string, ...values: number[]): BundleFile => {
-    const tensor = { dtype: "float32", dims: [1, 2], data: Float32Array.from(values) } as const;
-    const bytes = writeSafetensors({ [name]: tensor }) as Uint8Array<ArrayBuffer>;
-    const sha256 = createHash("sha256").update(bytes).digest("hex");
-    files[`chunks/${sha256}.bin`] = bytes;
-    return { path, bytes: bytes.length, chunks: [{ sha256, bytes: bytes.length }] };
-  };
   const [only] = bundle.variants as [Variant];
-  const variants = Object.entries(factors).map(([id, factor]): Variant => ({
-    ...only,
-    id,
-    golden: { inputs: fileOf("in", "x", 3, -5), outputs: fileOf("out", "y", factor * 3, factor * -5) },
-  }));
+  const goldens = Object.entries(factors).map(([id, factor]) => ({ id, ...toyGolden(factor) }));
+  const variants = goldens.map(({ id, golden }): Variant => ({ ...only, id, golden }));
+  const files = Object.fromEntries([CHUNK_FILE, ...goldens.map((x) => x.files)].flatMap((x) => Object.entries(x)));
   const made = { ...bundle, model: change(bundle.model), variants };
   return { bundles: { [name]: JSON.stringify(bundleJson(made)) }, files };
 }

@@ -8,9 +8,13 @@ import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import type { Model } from "../../engine/model.ts";
 import type { EngineOptions, LoadOptions, RunOptions } from "../../engine/options.ts";
 import type { RunInfo } from "../../engine/result.ts";
+import type { Golden } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { Random } from "../random.ts";
+import { bundleJson } from "../../core/bundle-json.ts";
+import { parseBundle } from "../../core/bundle-schema.ts";
 import { COST_ENTRY, FACTOR_ENTRY, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
+import { CHUNK_FILE, toyGolden } from "./toy-golden.ts";
 import { World } from "./world.ts";
 import type { SimulatedWorker } from "./world.ts";
 
@@ -44,6 +48,8 @@ export interface Toy {
   readonly hasTwoVariants?: boolean;
   /** Whether its output is decoded to two classes. */
   readonly hasClasses?: boolean;
+  /** Whether its variants have a golden. */
+  readonly hasGolden?: boolean;
 }
 
 /** The device of a scene. */
@@ -134,7 +140,9 @@ export class Scene {
   /** Requests besides `calls` that a healthy lane could answer in time, and how many were. */
   possible = 0;
   answered = 0;
-  readonly #files: Map<string, string> = new Map([[BASE + TOY_CHUNK.path, TOY_CHUNK.content]]);
+  readonly #files: Map<string, string | Uint8Array<ArrayBuffer>> = new Map<string, string | Uint8Array<ArrayBuffer>>([
+    [BASE + TOY_CHUNK.path, TOY_CHUNK.content],
+  ]);
   readonly #factors: Map<SimulatedWorker, Map<number, number>> = new Map();
   readonly #lose: Map<SimulatedWorker, () => void> = new Map();
   readonly #backends: Map<SimulatedWorker, BackendName> = new Map();
@@ -182,6 +190,10 @@ export class Scene {
   publish(toy: Toy): string {
     const url = `${BASE}m${toy.factor}.json`;
     this.#files.set(url, bundleOf(toy));
+    if (toy.hasGolden !== true) return url;
+    const { golden, files } = toyGolden(toy.factor);
+    this.#files.set(url, withGolden(bundleOf(toy), golden));
+    for (const [path, bytes] of Object.entries({ ...CHUNK_FILE, ...files })) this.#files.set(BASE + path, bytes);
     return url;
   }
 
@@ -390,6 +402,13 @@ function bundleOf({ factor, wasm, webgpu = wasm, hasTwoVariants = false, hasClas
     ? ["webgpu", "wasm"].map((backend) => ({ ...variant, id: `for-${backend}`, needs: [backend], session: all }))
     : [{ ...variant, session: all }];
   return JSON.stringify(bundle);
+}
+
+/** Adds a golden to each variant of a bundle, which takes schema 2. */
+function withGolden(json: string, golden: Golden): string {
+  const bundle = parseBundle(JSON.parse(json));
+  const variants = bundle.variants.map((variant) => ({ ...variant, golden }));
+  return JSON.stringify(bundleJson({ ...bundle, variants }));
 }
 
 /** Whether a request was answered by its deadline. */

@@ -76,9 +76,9 @@ class RemoteBackend implements Backend {
     const began = this.#effects.now();
     const model = await this.#client.model(remote.model, { version: remote.version }).catch(this.#refuse(OF_MODEL));
     this.#models.set(modelId, { model, version: null });
-    const { inputs, outputs } = model.metadata;
+    const { inputs, outputs, versions } = model.metadata;
     return {
-      ...{ inputs: inputs.map(asPort), outputs: outputs.map(asPort) },
+      ...{ inputs: inputs.map(asPort), outputs: outputs.map(asPort), versions },
       ...{ loadMs: this.#effects.now() - began, assignment: null },
     };
   }

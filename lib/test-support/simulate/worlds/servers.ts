@@ -8,6 +8,9 @@ import { Random } from "../../random.ts";
 import type { Call, Scene, Toy, WorldPlan } from "../scene.ts";
 
 const URL_A = "https://infer.test";
+const URL_B = "https://other.test";
+/** Difference of another model's factor. */
+const OTHER = 50;
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 61_000;
 /** How long a server that failed is left alone at most, and a larger model. */
@@ -28,6 +31,8 @@ interface Server {
   readonly factors: ReadonlyMap<string, number>;
   ms: number;
   fault: Fault | null;
+  /** Whether it has other models, of another version. */
+  isOther: boolean;
   /** Inference requests that have reached it. */
   infers: number;
 }
@@ -79,7 +84,8 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   "wrong dtype": edited((text) => text.replace('"FP32"', '"INT32"')),
   "wrong shape": edited((text) => text.replace(/"shape":\[(\d+),/, (_, rows) => `"shape":[${Number(rows) + 1},`)),
   "other model": edited((text) => text.replace(/"model_name":"\w+"/, '"model_name":"other"')),
-  "other version": edited((text) => text.replace(/"model_version":"\w+"/, '"model_version":"9"')),
+  // The model's own version is in it: another model has another one.
+  "other version": edited((text) => text.replace(/"model_version":"(\w+)"/, '"model_version":"9$1"')),
 };
 
 const sent =
@@ -94,10 +100,11 @@ const OTHER_ROWS: ReadonlyMap<Fault | null, number> = new Map([
 ]);
 
 /** Starts a server with these models, whose factors are in their names. */
-function serve({ world }: Scene, toys: readonly Toy[]): Server {
+function serve({ world }: Scene, toys: readonly Toy[], address: string = URL_A): Server {
   const factors = new Map(toys.map(({ factor }) => [`m${factor}`, factor]));
-  const server: Server = { factors, ms: 30, fault: null, infers: 0 };
-  const models = [...factors].map(([name, factor]): ServedModel => {
+  const server: Server = { factors, ms: 30, fault: null, isOther: false, infers: 0 };
+  const modelOf = ([name, own]: readonly [string, number]): ServedModel => {
+    const [version, factor] = server.isOther ? ["2", own + OTHER] : ["1", own];
     const port = { datatype: "FP32", shape: [-1, -1] } as const;
     const run: ServedModel["run"] = ({ x }) => {
       const { dims, data } = x as Tensor<"float32">;
@@ -108,15 +115,19 @@ function serve({ world }: Scene, toys: readonly Toy[]): Server {
       const y = { dtype: "float32", dims: [rows + more, width], data: Float32Array.from(values) } as const;
       return Promise.resolve({ y });
     };
-    return { name, version: "1", inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }], run };
-  });
-  world.fetchRemote = async (url, { body, headers }) => {
+    return { name, version, inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }], run };
+  };
+  const { fetchRemote } = world;
+  world.fetchRemote = async (url, init) => {
+    if (!url.startsWith(address)) return fetchRemote(url, init);
+    const { body, headers } = init;
     const { pathname } = new URL(url);
     const bytes = new Uint8Array((body as Uint8Array<ArrayBuffer> | undefined) ?? []);
     if (pathname.endsWith("/infer")) server.infers += 1;
     await new Promise<void>((resolve) => {
       world.at(server.ms, resolve);
     });
+    const models = [...factors].map(modelOf);
     const answer = await answerOip(models, pathname, new Headers(headers).get(LENGTH_HEADER), bytes);
     const reply = { headers: new Headers(answer.headers), body: answer.body };
     // Metadata has the faults of the connection alone.
@@ -166,40 +177,62 @@ async function crowd(scene: Scene, model: Model, count: number): Promise<Call[]>
 
 const isAnswered = ({ info }: Call): boolean => info !== null;
 
+/** Exchanges the models of a server for others, and back, every few seconds; returns the function that ends that. */
+function exchange({ world, random: own }: Scene, server: Server): () => void {
+  const random = new Random(own.below(2 ** 30));
+  let cancel = (): void => undefined;
+  const change = (): void => {
+    server.isOther = random.chance(0.4);
+    cancel = world.at(1_000 + 6_000 * random.next(), change, false);
+  };
+  change();
+  return () => {
+    cancel();
+    server.isOther = false;
+  };
+}
+
+/** Whether a server that is well again helps in a crowd, once its bad times are forgotten: they are halved each minute. */
+async function helps(scene: Scene, model: Model): Promise<boolean> {
+  for (let i = 0; i < 20; i += 1) {
+    await scene.pass(MINUTE_MS);
+    const crowded = Array.from({ length: 100 }, () => scene.ask(model));
+    await scene.settle();
+    if (crowded.some(({ info }) => info?.placement === "remote")) return true;
+  }
+  return false;
+}
+
+/** Plays a server that fails in every way beside this device; one that is not vouched for changes its model, too. */
+function beside(verified: boolean): WorldPlan["play"] {
+  return async (scene) => {
+    const { random } = scene;
+    const toy = { ...toyOf(scene, 2), hasGolden: !verified };
+    const server = serve(scene, [toy]);
+    const hedge = random.chance(0.5);
+    const models = { m2: { verified } };
+    const remote = { endpoints: [URL_A], models, costMs: 20, hedge, timeoutMs: 2_000 };
+    await scene.open({ placement: "auto", remote });
+    const model = await scene.load(toy);
+    if (!verified) await scene.until(() => server.infers >= 2, MINUTE_MS);
+    await scene.pass(2_000);
+    const ends = [disturb(scene, server), ...(verified ? [] : [exchange(scene, server)])];
+    const calls = await crowd(scene, model, 120);
+    await scene.settle();
+    for (const end of ends) end();
+    const lost = calls.filter((call) => !isAnswered(call)).map(({ code }) => code);
+    scene.expect(lost.length === 0, `beside this device requests were rejected: ${lost.join(", ")}`);
+    scene.expect(await helps(scene, model), "a server that is well again gets no requests in a crowd");
+  };
+}
+
 /** The worlds. */
 export const SERVERS: readonly WorldPlan[] = [
   {
     name: "a server that fails in every way, beside this device",
     about: "servers",
     device: () => ({ cores: 2 }),
-    async play(scene) {
-      const { random } = scene;
-      const toy = toyOf(scene, 2);
-      const server = serve(scene, [toy]);
-      const hedge = random.chance(0.5);
-      const models = { m2: { verified: true } };
-      await scene.open({
-        placement: "auto",
-        remote: { endpoints: [URL_A], models, costMs: 20, hedge, timeoutMs: 2_000 },
-      });
-      const model = await scene.load(toy);
-      await scene.pass(2_000);
-      const end = disturb(scene, server);
-      const calls = await crowd(scene, model, 120);
-      await scene.settle();
-      end();
-      const lost = calls.filter((call) => !isAnswered(call)).map(({ code }) => code);
-      scene.expect(lost.length === 0, `beside this device requests were rejected: ${lost.join(", ")}`);
-      // Well again, the server helps again, once its bad times are forgotten: they are halved each minute.
-      let helped = false;
-      for (let i = 0; i < 20 && !helped; i += 1) {
-        await scene.pass(MINUTE_MS);
-        const crowded = Array.from({ length: 100 }, () => scene.ask(model));
-        await scene.settle();
-        helped = crowded.some(({ info }) => info?.placement === "remote");
-      }
-      scene.expect(helped, "a server that is well again gets no requests in a crowd");
-    },
+    play: beside(true),
   },
   {
     name: "this device fails, beside a server",
@@ -285,6 +318,33 @@ export const SERVERS: readonly WorldPlan[] = [
       }
       await scene.settle();
       scene.expect(isBack, "a server that is well again gets no unsure answers");
+    },
+  },
+  {
+    name: "a server that is checked by its golden, fails and changes its model, beside this device",
+    about: "servers",
+    device: () => ({ cores: 2 }),
+    play: beside(false),
+  },
+  {
+    name: "two servers that are checked by their golden, and change their models",
+    about: "servers",
+    device: () => ({ cores: 2 }),
+    async play(scene) {
+      const toy = { ...toyOf(scene, 2), hasGolden: true };
+      const servers = [serve(scene, [toy]), serve(scene, [toy], URL_B)];
+      await scene.open({ placement: "remote", remote: { endpoints: [URL_A, URL_B], timeoutMs: 2_000 } });
+      const model = await scene.load(toy);
+      // Without a fault either one answers; what the other model answers is refused.
+      const end = servers.map((server) => exchange(scene, server));
+      await scene.askEvery(model, 150, 200, () => ({ rows: scene.random.chance(0.2) ? 3 : 1, isPossible: false }));
+      for (const each of end) each();
+      await scene.settle();
+      await scene.pass(BACK_MS);
+      await scene.askEvery(model, 300, 20);
+      await scene.settle();
+      const lost = scene.calls.filter((call) => call.isPossible && !isAnswered(call)).map(({ code }) => code);
+      scene.expect(lost.length === 0, `servers that are well again did not answer: ${lost.join(", ")}`);
     },
   },
 ];
