@@ -2,7 +2,10 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
 import { int64Tensor } from "../onnx/tensor-proto.ts";
-import { describe } from "./describe.ts";
+import type { Feed } from "../run/feeds.ts";
+import type { Outputs } from "../run/metric.ts";
+import type { LoadedModel } from "../run/session.ts";
+import { describe, withBatchAxis } from "./describe.ts";
 
 const model = smallModel({
   opset: 13,
@@ -69,3 +72,25 @@ test.each([
     await expect(describe(odd, "model.onnx", undefined)).rejects.toThrow(words);
   },
 );
+
+test("boxes that a batch concatenates are no rows of it, so they have no batch axis", async () => {
+  // As many boxes as the input says.
+  const port = (name: string) => ({ name, dtype: "float32", dims: ["n"], batchAxis: 0 }) as const;
+  const description = { name: "m", version: "1", licence: "MIT", inputs: [port("x")], outputs: [port("y")] };
+  const feedOf = (...values: number[]) => ({ x: floatsOf(values) });
+  const detector = (boxesOf: (count: number) => number) => ({
+    run: ({ x }: Feed): Promise<Outputs> => {
+      const counts = [...(x?.data as Float32Array)];
+      return Promise.resolve({ y: floatsOf(counts.flatMap((n) => Array<number>(boxesOf(n)).fill(n))) });
+    },
+    release: () => Promise.resolve(),
+  });
+  const described = async (boxesOf: (count: number) => number) =>
+    (await withBatchAxis(description, [feedOf(2), feedOf(3)], detector(boxesOf) as unknown as LoadedModel)).outputs[0];
+  expect((await described((n) => n))?.batchAxis).toBeNull();
+  expect((await described(() => 1))?.batchAxis).toBe(0);
+});
+
+function floatsOf(values: readonly number[]) {
+  return { dtype: "float32", dims: [values.length], data: Float32Array.from(values) } as const;
+}

@@ -107,7 +107,8 @@ export async function withBatchAxis(
   if (first === undefined || second === undefined) return isText ? description : without;
   try {
     const alone = [await model.run(first), await model.run(second)] as const;
-    return isTogether(await model.run(joined(first, second)), alone) ? description : without;
+    const rows = Object.values(first)[0]?.dims[0] ?? 0;
+    return isTogether(await model.run(joined(first, second)), alone, rows) ? description : without;
   } catch {
     return without;
   }
@@ -118,10 +119,11 @@ function joined(first: Feed, second: Feed): Feed {
   return Object.fromEntries(both);
 }
 
-function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs]): boolean {
+/** Whether outputs have a row for each of the inputs' rows, which are those alone: a detector's boxes may be joined, too. */
+function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs], rows: number): boolean {
   return Object.entries(both).every(([name, { dims, data }]) => {
     const [a, b] = [first[name], second[name]];
-    if (a === undefined || b === undefined || dims[0] !== (a.dims[0] ?? 0) + (b.dims[0] ?? 0)) return false;
+    if (a?.dims[0] !== rows || b?.dims[0] !== rows || dims[0] !== 2 * rows) return false;
     if (countOf(dims) !== a.data.length + b.data.length) return false;
     let [signal, noise] = [0, 0];
     for (let i = 0; i < data.length; i++) {
