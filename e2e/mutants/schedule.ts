@@ -5,8 +5,37 @@ const ADMISSION = "lib/schedule/admission.test.ts";
 const ESTIMATE = "lib/schedule/cost-estimate.test.ts";
 const FAULTS = "lib/schedule/faults.test.ts";
 
+const SLOW = "lib/schedule/slow-while.test.ts";
+
 /** The mutants of this area. */
 export const MUTANTS: readonly Mutant[] = [
+  {
+    fault: "slow while",
+    breaks: "requests are rejected by the median until most of the last runs were short again",
+    file: "lib/schedule/choose-lane.ts",
+    from: "return last && this.#urgency.leavesRoom(step, last, chances, now) ? last : undefined;",
+    to: "return last && undefined;",
+    test: SLOW,
+    title: "(slow while)",
+  },
+  {
+    fault: "slow while",
+    breaks: "on arrival the median decides whether a request can be in time",
+    file: "lib/schedule/scheduler.ts",
+    from: "Math.min(...usual.map(earliestMs))",
+    to: "Math.min(...usual.map((x) => x.endMs))",
+    test: SLOW,
+    title: "(slow while)",
+  },
+  {
+    fault: "slow server",
+    breaks: "a server that was too slow is not tried again",
+    file: "lib/schedule/lane-state.ts",
+    from: "others.find((x) => isServer(x) && isLate(x)",
+    to: "others.find((x) => !isServer(x) && isLate(x)",
+    test: SLOW,
+    title: "(slow server)",
+  },
   {
     fault: "core-B12",
     breaks: "a tick looks at many groups that can't start now",

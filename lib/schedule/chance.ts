@@ -37,6 +37,8 @@ export interface Chance {
   readonly freeMs: number;
   /** Time of the step there, without loading its model. */
   readonly ms: number;
+  /** The least time of the last runs. */
+  readonly leastMs: number;
   readonly endMs: number;
   /** Whether the model must be loaded first: neither the lane nor its batches have it. */
   readonly isCold: boolean;
@@ -85,6 +87,11 @@ export function soonest(chances: readonly Chance[]): Chance | undefined {
     if (best === undefined || (costOf(chance) - costOf(best) || chance.batches.length - best.batches.length) < 0)
       best = chance;
   return best;
+}
+
+/** Finish of a step on a lane if it takes as little as the shortest of the last runs. */
+export function earliestMs({ freeMs, loadMs, leastMs }: Chance): number {
+  return freeMs + loadMs + leastMs;
 }
 
 /** Estimated finish of a step on a lane, plus a part of the load time there and the cost of its route. */

@@ -1,6 +1,6 @@
 // Chooses the lane on which a step starts, and until when it waits there for others to join it.
 import { isServer } from "../core/device.ts";
-import { costOf, isUsual, soonest } from "./chance.ts";
+import { costOf, earliestMs, isUsual, soonest } from "./chance.ts";
 import type { Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { Decision, Step } from "./events.ts";
@@ -59,7 +59,8 @@ export class LaneChooser {
       if (!hasRoom) return undefined;
       const first = this.#fitting(waiting, best, tried);
       if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
-      return trial && { waiting, chance: trial, latestMs: Infinity };
+      const last = trial ?? this.#lastChance(step, chances, now);
+      return last && { waiting, chance: last, latestMs: Infinity };
     }
     // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
     const latestMs = best.endMs + this.#restMs(waiting, best, now);
@@ -67,7 +68,18 @@ export class LaneChooser {
     const behind = other && this.#fitting(waiting, other, tried);
     if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
       return { waiting: behind, chance: other, latestMs };
+    const last = best.endMs > step.dueMs ? this.#lastChance(step, chances, now) : undefined;
+    if (last !== undefined) return { waiting, chance: last, latestMs: Infinity };
     return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
+  }
+
+  /**
+   * Returns an idle lane for a step that is expected to be late everywhere, where one of the last runs was short enough:
+   * rejected, it would be late for sure, and nobody would learn that a slow while is over.
+   */
+  #lastChance(step: Step, chances: readonly Chance[], now: number): Chance | undefined {
+    const last = soonest(chances.filter((x) => isUsual(x) && x.batches.length === 0 && earliestMs(x) <= step.dueMs));
+    return last && this.#urgency.leavesRoom(step, last, chances, now) ? last : undefined;
   }
 
   /**

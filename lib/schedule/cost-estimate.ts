@@ -1,7 +1,8 @@
 // Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size (more where the clock
 // is too coarse to tell them apart). Sizes are powers of two, since cost is not linear: batching gains nothing past the
 // point where the cores, or the caches, are full. The median estimates the duration of a run, a high quantile its
-// latest start. Samples age: those older than a minute count only while there are no newer ones.
+// latest start, and the least one tells whether it can be in time at all: after a slow while the first short run counts at
+// once. Samples age: those older than a minute count only while there are no newer ones.
 //
 // The batch size follows from the medians: it doubles for as long as a row gets cheaper. So batches grow by themselves
 // where batching pays; where it does not (convolutions on wasm) the next size is retried once in a while.
@@ -14,6 +15,7 @@ interface Cell {
   readonly samples: readonly Sample[];
   readonly rowMs: number;
   readonly highMs: number;
+  readonly leastMs: number;
   /** Standard error of `rowMs` by the clock's resolution; 0 where the clock is fine beside the runs. */
   readonly errorMs: number;
 }
@@ -139,7 +141,12 @@ export class Estimate {
     return this.#between(key, rows, "highMs");
   }
 
-  #between(key: string, rows: number, what: "rowMs" | "highMs"): number | undefined {
+  /** Returns the least ms of a batch of so many rows in the last runs; undefined where the model never ran there. */
+  leastMs(key: string, rows: number): number | undefined {
+    return this.#between(key, rows, "leastMs");
+  }
+
+  #between(key: string, rows: number, what: "rowMs" | "highMs" | "leastMs"): number | undefined {
     const cells = this.#curves.get(key);
     if (cells === undefined) return undefined;
     const size = Math.log2(rows);
@@ -240,7 +247,8 @@ function cellOf(samples: readonly Sample[], stepMs: number): Cell {
   if (last.rowMs === 0 || stepMs > COARSE * last.rowMs) return last;
   const kept = samples.slice(-SAMPLES);
   const sorted = sortedMs(kept);
-  return { samples: kept, rowMs: sorted[(sorted.length - 1) >> 1] as number, highMs: highOf(sorted), errorMs: 0 };
+  const rowMs = sorted[(sorted.length - 1) >> 1] as number;
+  return { samples: kept, rowMs, highMs: highOf(sorted), leastMs: sorted[0] as number, errorMs: 0 };
 }
 
 /**
@@ -253,7 +261,8 @@ function meanOf(samples: readonly Sample[], stepMs: number): Cell {
   // An outlier counts as one step above the others.
   const largest = Math.min(sorted[count - 1] as number, (sorted[count - 2] ?? Infinity) + stepMs);
   const rowMs = sorted.slice(0, -1).reduce((a, b) => a + b, largest) / count;
-  return { samples, rowMs, highMs: Math.min(highOf(sorted), 2 * rowMs), errorMs: stepMs / (2 * Math.sqrt(count)) };
+  const errorMs = stepMs / (2 * Math.sqrt(count));
+  return { samples, rowMs, highMs: Math.min(highOf(sorted), 2 * rowMs), leastMs: rowMs, errorMs };
 }
 
 function sortedMs(samples: readonly Sample[]): number[] {

@@ -248,38 +248,44 @@ export class Lanes {
     const routes = this.#usable(step, now, lanes);
     const known = lanes.flatMap((lane) => {
       const route = isUsual({ lane }) ? routes.find(({ backend }) => backend === lane.backend) : undefined;
-      return (route && this.#msOf(route, keyOn(lane, route), step.rows, now)) ?? [];
+      return (route && this.#msOf(route, keyOn(lane, route), step.rows, now, "leastMs")) ?? [];
     });
     return Math.min(...known);
   }
 
   /**
    * Returns the route where a step is to be tried whatever its estimate: its first usable one, where nothing is known
-   * of its cost, or nothing recent. Where a server can do it, its trials are few.
+   * of its cost, or nothing recent; else a server that would be late by all that is known of it. Where a server can do
+   * it, the trials of this device are few.
    */
   trial(step: Step, now: number, lanes: readonly LaneView[]): Route | undefined {
     const [route, ...others] = this.#usable(step, now, lanes);
-    const { key, backend } = route;
-    const ms = this.#estimate.ms(key, step.rows);
-    const hasServer = others.some(isServer);
-    if (ms === undefined) return route;
+    if (this.#estimate.ms(route.key, step.rows) === undefined) return route;
+    if (this.#isTried(route, others.some(isServer), step, now, lanes)) return route;
+    const isLate = (server: Route): boolean => (this.#estimate.leastMs(server.key, step.rows) ?? 0) > step.dueMs - now;
+    return others.find((x) => isServer(x) && isLate(x) && this.#isTried(x, false, step, now, lanes));
+  }
+
+  /** Whether a route is to be tried, of whose cost nothing recent is known; `hasServer`: where a server can do it too. */
+  #isTried({ key, backend }: Route, hasServer: boolean, step: Step, now: number, lanes: readonly LaneView[]): boolean {
+    const ms = this.#estimate.ms(key, step.rows) ?? 0;
     let isIdle = false;
     for (const lane of lanes) {
       const batches = this.on(lane.id);
       const [first] = batches;
       isIdle ||= first === undefined && lane.backend === backend && isUsual({ lane }) && lane.isOpen;
       // Its cost will be known soon.
-      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return undefined;
+      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return false;
     }
     const vain = this.#vain.get(key) ?? 0;
-    const isTooSoon = hasServer && vain > 0 && this.#stepsSince(key, route) < TRIAL_STEPS;
-    if (isTooSoon || !this.#mayTry(key, now)) return undefined;
-    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return route;
+    const isTooSoon = hasServer && vain > 0 && this.#stepsSince(key, { key }) < TRIAL_STEPS;
+    if (isTooSoon || !this.#mayTry(key, now)) return false;
+    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return true;
     // Where a server answers meanwhile, nothing is lost by a longer wait.
     const most = hasServer ? Infinity : STALE_TIMES;
     const times = isIdle ? Math.min(most, 2 ** vain) : STALE_TIMES;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
-    return this.sinceMs(key, now) > staleMs ? route : undefined;
+    return this.sinceMs(key, now) > staleMs;
   }
 
   /** Whether the budget of trials allows one more; first of the model that ran least recently. */
@@ -323,7 +329,7 @@ export class Lanes {
   }
 
   /** Number of steps of a route since its last use by the key of an estimate. */
-  #stepsSince(key: string, route: Route): number {
+  #stepsSince(key: string, route: Pick<Route, "key">): number {
     return (this.#arrived.get(route.key) ?? 0) - (this.#used.get(key) ?? -Infinity);
   }
 
@@ -333,9 +339,9 @@ export class Lanes {
    * by now, is not remembered for ever. It is halved at most once for ten steps: else a model with few of them would ask a
    * slow server with every second one. That of an earlier page counts for nothing.
    */
-  #msOf(route: Route, own: string, rows: number, now: number): number | undefined {
-    const ms = this.#estimate.ms(own, rows);
-    if (!isServer(route)) return ms ?? this.#estimate.ms(route.key, rows);
+  #msOf(route: Route, own: string, rows: number, now: number, what: "ms" | "leastMs" = "ms"): number | undefined {
+    const ms = this.#estimate[what](own, rows);
+    if (!isServer(route)) return ms ?? this.#estimate[what](route.key, rows);
     // A count that was evicted begins again, below that of the last use.
     const times = Math.min(this.sinceMs(own, now) / STALE_MAX_MS, this.#stepsSince(own, route) / OLD_STEPS);
     return (ms ?? 0) / 2 ** Math.max(0, times);
@@ -355,7 +361,8 @@ export class Lanes {
       const loadMs = isCold ? this.loadOf(route) : 0;
       const freeMs = batches.reduce((ms, batch) => endOf(batch, ms), now);
       const endMs = freeMs + loadMs + ms;
-      found.push({ lane, route, key, freeMs, ms, endMs, isCold, loadMs, batches });
+      const leastMs = this.#msOf(route, key, rows, now, "leastMs") ?? UNKNOWN_MS;
+      found.push({ lane, route, key, freeMs, ms, leastMs, endMs, isCold, loadMs, batches });
     }
     // Failing lanes are left out where another one works.
     const isWell = (x: Chance): boolean => !this.backOffs.has(x.lane.id, x.route.modelId, now);

@@ -22,7 +22,7 @@
 // soon as there is other work all steps go to the usual lanes.
 import { isServer } from "../core/device.ts";
 import { Estimate } from "./cost-estimate.ts";
-import { costOf, endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
+import { costOf, earliestMs, endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import { isTaken, LaneChooser } from "./choose-lane.ts";
 import { Lanes } from "./lane-state.ts";
@@ -376,7 +376,7 @@ export class Scheduler {
     const usual = chances.filter(isUsual);
     if (usual.length === 0) return now;
     const endMs =
-      Math.min(...usual.map((x) => x.endMs)) + this.#queue.aheadMs(step, homeOf(step, lanes), now) / usual.length;
+      Math.min(...usual.map(earliestMs)) + this.#queue.aheadMs(step, homeOf(step, lanes), now) / usual.length;
     return this.#chooser.express(step, chances, endMs, now, out)?.endMs ?? endMs;
   }
 }

@@ -135,6 +135,8 @@ export const FAMILIES: readonly Family[] = [
       });
     },
   },
+  { name: "slow for a while", draw: (random) => slowWhile(random, false) },
+  { name: "slow for a while, beside a server", draw: (random) => slowWhile(random, true) },
   {
     name: "no deadlines beside unmeetable ones",
     draw: (random) => {
@@ -208,6 +210,26 @@ function threeClasses(random: Random, load: number): Workload {
     { model: 1, deadlineMs: 200, share: 6 },
   ];
   return make(random, { lanes: wasm(2), models, classes, load, count: 2_000 });
+}
+
+/**
+ * Runs take some times as long for a part of the time, everywhere: the machine, or the line, does something else. Deadlines
+ * are such that most can't be met then.
+ */
+function slowWhile(random: Random, hasServer: boolean): Workload {
+  const costMs = between(random, 20, 300);
+  const serverMs = costMs * between(random, 0.5, 1.5);
+  const models = [affine({ wasm: [0, costMs], ...(hasServer && { remote: [0, serverMs] }) }, 1)];
+  const classes = [{ model: 0, deadlineMs: Math.max(costMs, serverMs) * between(random, 1.3, 3), share: 1 }];
+  const lanes = [...wasm(1 + random.below(2)), ...(hasServer ? ["remote", "remote"] : [])];
+  const workload = make(random, { lanes, models, classes, load: between(random, 0.4, 1), count: 1_500 });
+  const fromMs = workload.endMs * between(random, 0.1, 0.4);
+  const untilMs = fromMs + workload.endMs * between(random, 0.05, 0.3);
+  const times = between(random, 2, 6);
+  const jobs = workload.jobs.map((job) =>
+    job.atMs >= fromMs && job.atMs < untilMs ? { ...job, factor: times * job.factor } : job,
+  );
+  return { ...workload, jobs };
 }
 
 /** Affine costs by backend: fixed per batch and per row. */
