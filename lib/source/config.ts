@@ -1,4 +1,5 @@
 // Reads config.json: the architecture, the labels, the lengths, and which graphs have external data.
+import { EVALUATION } from "./evaluation.ts";
 import { countOf, listOf, numberOf, objectOf, textOf } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 
@@ -10,6 +11,8 @@ export interface ModelConfig {
   readonly architectures: readonly string[];
   /** Names of the classes in their order, LABEL_0 and so on where the file names none; null for an incomplete `id2label`. */
   readonly labels: readonly string[] | null;
+  /** Whether the file of timm states a number of classes: it names no class by its head. */
+  readonly isClassifier: boolean;
   /** Whether classes exclude each other (softmax), or not (sigmoid), or the output is a number. */
   readonly problem: "single-label" | "multi-label" | "regression";
   /** The most positions that the model has; null where it does not say. */
@@ -46,6 +49,7 @@ export function readConfig(json: unknown): ModelConfig {
     modelType,
     architectures: listOf(config["architectures"]).filter((x) => typeof x === "string"),
     labels,
+    isClassifier: EVALUATION in config && countOf(config["num_classes"]) !== null,
     problem: problemOf(config, labels),
     maxPositions: count === null || count <= offset ? null : count - offset,
     padId: countOf(config["pad_token_id"]),
@@ -61,6 +65,7 @@ const CLASSES_MAX = 100_000;
 
 /** Returns the labels in the order of the classes; null where a class has none. */
 function labelsOf(config: JsonObject): string[] | null {
+  if (config["id2label"] == null && EVALUATION in config) return namesOf(config);
   if (config["id2label"] == null) {
     const length = countOf(config["num_labels"] ?? config["_num_labels"] ?? CLASSES, CLASSES_MAX) ?? 0;
     return length === 0 ? null : Array.from({ length }, (_, i) => `LABEL_${i}`);
@@ -70,6 +75,12 @@ function labelsOf(config: JsonObject): string[] | null {
   const isLabel = (x: unknown): boolean => (typeof x === "string" && x !== "") || numberOf(x) !== null;
   if (labels.length === 0 || !labels.every(isLabel)) return null;
   return labels.map((x) => String(x).replace(/[\r\n]+/g, " "));
+}
+
+/** Returns the labels as timm writes them; null for none, since it then takes them from a table of its own. */
+function namesOf(config: JsonObject): string[] | null {
+  const names = listOf(config["label_names"]).map(textOf);
+  return names.length === 0 || names.includes(null) ? null : (names as string[]);
 }
 
 function problemOf(config: JsonObject, labels: readonly string[] | null): ModelConfig["problem"] {

@@ -16,7 +16,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 10;
+export const REPOSITORY_RULES = 11;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -256,7 +256,8 @@ function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
   if (is(/ForDepthEstimation$/)) return { predicted_depth: { op: "depth", image } };
   if (config === null || config.labels === null) return {};
   const asset = LABELS;
-  if (is(/For(Sequence|Image|Audio)Classification(WithTeacher)?$/) && config.problem !== "regression")
+  const hasClasses = is(/For(Sequence|Image|Audio)Classification(WithTeacher)?$/) || config.isClassifier;
+  if (hasClasses && config.problem !== "regression")
     return { logits: { op: "labels", asset, logits: config.problem === "multi-label" ? "sigmoid" : true } };
   if (is(/ForTokenClassification$/)) return { logits: { op: "tokens", asset, text: TEXT_INPUT } };
   if (is(/ForObjectDetection$/))

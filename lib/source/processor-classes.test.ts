@@ -72,8 +72,119 @@ test.each(ROWS)(
 
 test("every class that is computed is in the table", () => {
   const computed = Object.entries(PROCESSOR_CLASSES).filter(([, x]) => x.unsupported === undefined);
-  const others = ["BeitFast", "GLPN", "OwlViTFast"];
+  const others = [
+    "BeitFast",
+    "CLIPFast",
+    "DINOv3ViT",
+    "GLPN",
+    "OwlViTFast",
+    "SiglipFast",
+    "SuperPoint",
+    "SuperPointFast",
+  ];
   expect(computed.map(([name]) => name).sort()).toEqual([...ROWS.map(([name]) => name), ...others].sort());
+});
+
+test.each([
+  ["Beit", { width: 256, height: 256 }],
+  ["BeitFast", { width: 224, height: 224 }],
+  ["CLIP", { short: 224 }],
+  ["ConvNext", { width: 384, height: 384 }],
+  ["Detr", { short: 800, long: 1333 }],
+  ["EfficientNet", { width: 346, height: 346 }],
+  ["Levit", { short: 256 }],
+  ["MobileNetV2", { short: 256 }],
+  ["RTDetr", { width: 640, height: 640 }],
+  ["Sam", { long: 1024 }],
+  ["SuperPoint", { width: 640, height: 480 }],
+  ["ViT", { width: 224, height: 224 }],
+])("%s scales to its own size where the file states none", (name, to) => {
+  const [, own = "", fast = ""] = /^(.*?)(Fast)?$/.exec(name) ?? [];
+  expect(read({ image_processor_type: `${own}ImageProcessor${fast}` })?.resize).toMatchObject({ to });
+});
+
+test.each(["MobileViT", "LayoutLMv2", "GLPN", "SuperPoint"])("%s never normalises, whatever its file says", (name) => {
+  const told = { do_normalize: true, image_mean: [0.1, 0.2, 0.3], image_std: 2 };
+  const image = read({ image_processor_type: `${name}ImageProcessor`, ...told });
+  expect(image).toMatchObject({ mean: [0, 0, 0], std: [1, 1, 1] });
+});
+
+test("EfficientNet divides by the deviation at its end, normalised or not", () => {
+  const config = { image_processor_type: "EfficientNetImageProcessor", image_mean: 0.5, image_std: [0.5, 0.25, 2] };
+  expect(read(config)).toMatchObject({ mean: [0.5, 0.5, 0.5], std: [0.25, 0.0625, 4] });
+  expect(read({ ...config, do_normalize: false })).toMatchObject({ mean: [0, 0, 0], std: [0.5, 0.25, 2] });
+  expect(read({ ...config, do_normalize: false, include_top: false })).toMatchObject({ std: [1, 1, 1] });
+});
+
+test("settings that a class does not know are ignored, as by its code", () => {
+  const size = { height: 40, width: 50 };
+  const rare = {
+    ...{ rescale_offset: true, do_flip_channel_order: true, keep_aspect_ratio: true, ensure_multiple_of: 14 },
+    ...{ use_square_size: true, do_pad: true, pad_size: { height: 99, width: 99 } },
+  };
+  const vit = { image_processor_type: "ViTImageProcessor", size };
+  expect(read({ ...vit, ...rare })).toEqual(read(vit));
+  const short = { image_processor_type: "BitImageProcessor", size: { shortest_edge: 40 } };
+  expect(read({ ...short, ...rare })).toEqual(read(short));
+  expect(read({ ...short, size: 40, max_size: 60 })?.resize).toMatchObject({ to: { short: 40 } });
+  const bgr = { image_processor_type: "LayoutLMv2ImageProcessor", size };
+  expect(read({ ...bgr, do_flip_channel_order: false })?.channels).toBe("bgr");
+  // With torchvision some classes pad that don't with Pillow.
+  const fast = { ...vit, image_processor_type: "ViTImageProcessorFast", do_pad: true, pad_size: 99 };
+  expect(readProcessor(fast)).toMatchObject({ image: null, unsupported: "pad_size" });
+});
+
+test("a longer side beside the shorter one counts for DETR's classes, and with torchvision for others", () => {
+  const to = (name: string) => {
+    const resize = read({ image_processor_type: name, size: { shortest_edge: 40, longest_edge: 60 } })?.resize;
+    return resize?.mode === "resample" ? resize.to : undefined;
+  };
+  expect(to("DetrImageProcessor")).toEqual({ short: 40, long: 60 });
+  expect(to("MobileNetV2ImageProcessor")).toEqual({ short: 40 });
+  expect(to("MobileNetV2ImageProcessorFast")).toEqual({ short: 40, long: 60 });
+  expect(to("LevitImageProcessorFast")).toEqual({ short: 45 });
+  expect(to("SamImageProcessor")).toEqual({ long: 60 });
+});
+
+test("a number is the shorter side for Siglip with torchvision alone", () => {
+  const to = (name: string) => read({ image_processor_type: name, size: 40 })?.resize;
+  expect(to("SiglipImageProcessor")).toMatchObject({ to: { width: 40, height: 40 } });
+  expect(to("SiglipImageProcessorFast")).toMatchObject({ to: { short: 40 } });
+});
+
+test("crop_pct counts for the classes that have it alone", () => {
+  const config = { size: { shortest_edge: 96 }, crop_pct: 0.5 };
+  const to = (name: string) => read({ image_processor_type: `${name}ImageProcessor`, ...config })?.resize;
+  expect(to("ConvNext")).toMatchObject({ to: { short: 192 } });
+  expect(to("PoolFormer")).toMatchObject({ to: { short: 192 } });
+  expect(to("CLIP")).toMatchObject({ to: { short: 96 }, crop: { width: 224 } });
+  expect(to("Levit")).toMatchObject({ to: { short: 109 } });
+});
+
+test("DPT's sides are multiples with and without the aspect ratio", () => {
+  const config = { image_processor_type: "DPTImageProcessor", size: { height: 75, width: 61 }, ensure_multiple_of: 14 };
+  expect(read(config)?.resize).toMatchObject({ to: { width: 56, height: 70 } });
+  expect(read({ ...config, ensure_multiple_of: 10 })?.resize).toMatchObject({ to: { width: 60, height: 80 } });
+});
+
+test("an image that is not scaled is padded all the same", () => {
+  const config = { image_processor_type: "SamImageProcessor", do_resize: false, pad_size: 64 };
+  expect(read(config)?.resize).toMatchObject({ pad: { width: 64, height: 64 } });
+  const detr = { image_processor_type: "DetrImageProcessor", do_resize: false, do_pad: true, pad_size: 64 };
+  expect(read(detr)?.resize).toMatchObject({ pad: { width: 64, height: 64 } });
+});
+
+test("DINOv3 resamples floats, which bicubic would take past white: that is refused", () => {
+  const config = { image_processor_type: "DINOv3ViTImageProcessorFast", size: 224 };
+  expect(read(config)?.resize).toMatchObject({ filter: "torchvision-bilinear" });
+  for (const resample of [1, 3])
+    expect(readProcessor({ ...config, resample })).toMatchObject({ image: null, unsupported: "resample" });
+});
+
+test("a grey image of SuperPoint is refused", () => {
+  const config = { image_processor_type: "SuperPointImageProcessor" };
+  expect(readProcessor({ ...config, do_grayscale: false }).unsupported).toBeNull();
+  expect(readProcessor({ ...config, do_grayscale: true })).toMatchObject({ image: null, unsupported: "do_grayscale" });
 });
 
 test("GLPN rounds sides down to a multiple of 32, and does not normalise", () => {
@@ -81,6 +192,7 @@ test("GLPN rounds sides down to a multiple of 32, and does not normalise", () =>
     resize: { filter: "pil-bilinear", to: { multipleOf: 32 } },
     mean: [0, 0, 0],
   });
+  expect(read({ image_processor_type: "GLPNImageProcessor", do_resize: false })?.resize).not.toHaveProperty("to");
 });
 
 test.each([
@@ -112,6 +224,7 @@ test("CLIP with use_square_size stretches to both sides", () => {
 test("Beit's fast class does not crop where its file does not say", () => {
   const config = { image_processor_type: "BeitImageProcessorFast", size: 256 };
   expect(read(config)?.resize).not.toHaveProperty("crop");
+  expect(read({ ...config, do_center_crop: true })?.resize).toMatchObject({ crop: { width: 224, height: 224 } });
   expect(read(config)?.resize).toMatchObject({ filter: "torchvision-bicubic" });
 });
 
@@ -140,6 +253,8 @@ test("a crop that a class does not know is refused, unless it takes all of the p
   expect(read({ do_center_crop: true, crop_size: 192 })).toMatchObject({ image: null, unsupported: "do_center_crop" });
   expect(read({ do_center_crop: false, crop_size: 192 }).image).not.toBeNull();
   expect(read({ do_resize: false, do_center_crop: true })).toMatchObject({ unsupported: "do_center_crop" });
+  const detr = { image_processor_type: "DetrImageProcessor", size: 800, do_center_crop: true };
+  expect(readProcessor(detr)).toMatchObject({ image: null, unsupported: "do_center_crop" });
 });
 
 test("a filter is a number of Pillow or its name; another one is refused", () => {

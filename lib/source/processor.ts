@@ -8,7 +8,8 @@ import type { SoundSpec } from "../core/sound-spec.ts";
 import type { ResampleFilter, ResampleSpec, ScaledSize } from "../core/image-spec.ts";
 import { countOf, listOf, numberOf, objectOf, textOf, truthOf } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { PROCESSOR_CLASSES, SOUND_CLASSES } from "./processor-classes.ts";
+import { PROCESSOR_CLASSES, RARE_SETTINGS, SOUND_CLASSES } from "./processor-classes.ts";
+import { readEvaluation } from "./evaluation.ts";
 import type { ProcessorClass } from "./processor-classes.ts";
 
 /** Facts of a processor. */
@@ -55,20 +56,33 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
     const sound = soundOf(config, name);
     return { ...facts, isSound: true, ...(typeof sound === "string" ? { unsupported: sound } : { sound }) };
   }
+  const evaluation = readEvaluation(config);
+  if (evaluation !== null)
+    return { ...facts, ...(typeof evaluation === "string" ? { unsupported: evaluation } : { image: evaluation }) };
   const isFast = /Fast$/.test(className ?? "");
   const key = isFast && Object.hasOwn(PROCESSOR_CLASSES, `${name}Fast`) ? `${name}Fast` : name;
   const row = Object.hasOwn(PROCESSOR_CLASSES, key) ? PROCESSOR_CLASSES[key] : undefined;
-  const { own = {}, unknown = null } = row === undefined ? explicitOf(config) : { own: row };
+  const { own = {}, unknown = null } = row === undefined ? explicitOf(config, isFast) : { own: row };
+  const told = row === undefined ? config : withoutRare(config, row);
   const resize =
-    unknown ?? own.unsupported ?? wrongValues(config, own) ?? resizeOf(config, own, isFast ? "torchvision" : "pil");
+    unknown ?? own.unsupported ?? wrongValues(told, own) ?? resizeOf(told, own, isFast ? "torchvision" : "pil");
   if (typeof resize === "string") return { ...facts, unsupported: resize };
+  // With torchvision some classes pad that don't with Pillow.
+  if (isFast && told["pad_size"] !== config["pad_size"] && truthOf(config["do_pad"], false))
+    return { ...facts, unsupported: "pad_size" };
   const image: ImageSpec = {
     resize,
-    channels: truthOf(config["do_flip_channel_order"], own.isBgr ?? false) ? "bgr" : "rgb",
-    ...valuesOf(config, own),
+    channels: truthOf(told["do_flip_channel_order"], own.isBgr ?? false) ? "bgr" : "rgb",
+    ...valuesOf(told, own),
     layout: "nchw",
   };
   return { ...facts, image };
+}
+
+/** Returns the settings without the rare ones that a class does not know, and so ignores. */
+function withoutRare(config: JsonObject, { knows = [] }: ProcessorClass): JsonObject {
+  const isKnown = (key: string): boolean => !RARE_SETTINGS.includes(key) || knows.includes(key);
+  return Object.fromEntries(Object.entries(config).filter(([key]) => isKnown(key)));
 }
 
 /** Returns the spectrogram of a class, or the setting that the step `log-mel` does not compute. */
@@ -92,9 +106,9 @@ function soundOf(config: JsonObject, name: string): SoundSpec | string {
 /** Settings that mean the same for every class, and keys that say nothing of the arithmetic. */
 const GENERAL: ReadonlySet<string> = new Set([
   ...["image_processor_type", "feature_extractor_type", "processor_class", "auto_map", "_valid_processor_keys"],
-  ...["do_resize", "size", "default_to_square", "resample", "keep_aspect_ratio", "ensure_multiple_of"],
-  ...["do_center_crop", "crop_size", "do_pad", "pad_size", "do_convert_rgb", "do_flip_channel_order"],
-  ...["do_rescale", "rescale_factor", "rescale_offset", "do_normalize", "image_mean", "image_std"],
+  ...["do_resize", "size", "default_to_square", "resample"],
+  ...["do_center_crop", "crop_size", "do_pad", "pad_size", "do_convert_rgb"],
+  ...["do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"],
   ...["data_format", "input_data_format", "return_tensors", "device", "disable_grouping"],
 ]);
 
@@ -102,14 +116,18 @@ const GENERAL: ReadonlySet<string> = new Set([
  * Reads the settings of a class without a row, which has no defaults: returns the meaning of its `size`, or the setting
  * that is missing or unknown.
  */
-function explicitOf(config: JsonObject): { readonly own?: ProcessorClass; readonly unknown?: string } {
+function explicitOf(config: JsonObject, isFast: boolean): { readonly own?: ProcessorClass; readonly unknown?: string } {
   const has = (key: string): boolean => config[key] != null;
   const isSwitch = (key: string): boolean => typeof config[key] === "boolean";
   const isOff = (key: string): boolean => /^do_/.test(key) && config[key] === false;
-  const other = Object.keys(config).find((x) => has(x) && !GENERAL.has(x) && !isOff(x));
+  const isIdle = (key: string): boolean => RARE_SETTINGS.includes(key) && (config[key] === false || config[key] === 1);
+  const other = Object.keys(config).find((x) => has(x) && !GENERAL.has(x) && !isOff(x) && !isIdle(x));
   if (other !== undefined) return { unknown: other };
   const square = config["default_to_square"];
-  const isSizeClear = typeof config["size"] === "object" || isSwitch("default_to_square");
+  const size = objectOf(config["size"]);
+  // With Pillow some classes ignore a longer side beside the shorter one.
+  const isBounded = size["shortest_edge"] != null && size["longest_edge"] != null;
+  const isSizeClear = typeof config["size"] === "object" ? isFast || !isBounded : isSwitch("default_to_square");
   const wanted: readonly (readonly [key: string, isStated: boolean])[] = [
     ["size", isOff("do_resize") || (has("size") && isSizeClear)],
     ["resample", isOff("do_resize") || has("resample")],
@@ -123,7 +141,12 @@ function explicitOf(config: JsonObject): { readonly own?: ProcessorClass; readon
   const missing = wanted.find(([, isStated]) => !isStated);
   if (missing !== undefined) return { unknown: missing[0] };
   // The size of the crop is stated, if there is one.
-  return { own: { cropSize: NO_CROP_FROM, ...(square === false && { isShort: true as const }) } };
+  return {
+    own: {
+      cropSize: NO_CROP_FROM,
+      ...(square === false && typeof config["size"] === "number" && { isShort: true as const }),
+    },
+  };
 }
 
 /** Returns the scale, the mean and the deviation: value = (pixel · scale − mean) / std. */
@@ -131,17 +154,22 @@ function valuesOf(config: JsonObject, own: ProcessorClass): Pick<ImageSpec, "sca
   const rescales = own.rescales ?? truthOf(config["do_rescale"], true);
   const scale = rescales ? (numberOf(config["rescale_factor"]) ?? 1 / 255) : 1;
   const offset = rescales && truthOf(config["rescale_offset"], false) ? 1 : 0;
-  const normalizes = truthOf(config["do_normalize"], own.normalizes ?? true);
+  const normalizes = isNormalizing(config, own);
   const usual = VALUES[own.values ?? "standard"];
+  const told = numbersOf(config["image_std"]) ?? usual.std;
   const mean = normalizes ? (numbersOf(config["image_mean"]) ?? usual.mean) : [0, 0, 0];
-  const std = normalizes ? (numbersOf(config["image_std"]) ?? usual.std) : [1, 1, 1];
-  const isTwice = own.dividesTwice === true && truthOf(config["include_top"], true);
-  return { scale, mean: mean.map((x) => x + offset), std: isTwice ? std.map((x) => x * x) : std };
+  const std = normalizes ? told : [1, 1, 1];
+  const last = own.dividesTwice === true && truthOf(config["include_top"], true) ? told : [1, 1, 1];
+  return { scale, mean: mean.map((x) => x + offset), std: std.map((x, i) => x * (last[i] ?? 1)) };
+}
+
+function isNormalizing(config: JsonObject, { normalizes }: ProcessorClass): boolean {
+  return normalizes !== "never" && truthOf(config["do_normalize"], normalizes ?? true);
 }
 
 /** Returns the key of a mean or deviation that is not of three channels, as that of a grey image; null for none. */
 function wrongValues(config: JsonObject, own: ProcessorClass): string | null {
-  if (!truthOf(config["do_normalize"], own.normalizes ?? true)) return null;
+  if (!isNormalizing(config, own) && own.dividesTwice !== true) return null;
   return ["image_mean", "image_std"].find((x) => config[x] != null && numbersOf(config[x]) === null) ?? null;
 }
 
@@ -158,24 +186,35 @@ function resizeOf(config: JsonObject, own: ProcessorClass, library: "pil" | "tor
   const filter = filterOf(config, own, library);
   if (filter === null) return "resample";
   const usual = { mode: "resample", filter } as const;
-  if (own.isDivisor === true) return { ...usual, to: { multipleOf: countOf(config["size_divisor"], SIDE_MAX) ?? 32 } };
+  const resizes = truthOf(config["do_resize"], true);
+  if (own.isDivisor === true)
+    return resizes ? { ...usual, to: { multipleOf: countOf(config["size_divisor"], SIDE_MAX) ?? 32 } } : usual;
+  const refused = own.refuses?.find((x) => truthOf(config[x], false));
+  if (refused !== undefined) return refused;
   const crops = truthOf(config["do_center_crop"], own.crops ?? false);
   const crop = crops ? squareOf(config["crop_size"] ?? own.cropSize ?? 224) : undefined;
   if (crop === null) return "crop_size";
-  const cropped = crop === undefined ? usual : { ...usual, crop };
-  // Classes that know no crop of a stretched picture ignore it, or don't with torchvision, by their release.
-  const mayCrop = own.crops === true || own.cropSize !== undefined;
-  if (!truthOf(config["do_resize"], true)) return crop === undefined || mayCrop ? cropped : "do_center_crop";
-  const size = sidesOf(config, own);
+  const size = resizes ? sidesOf(config, own) : undefined;
   if (size === null) return "size";
-  const isPart = crop !== undefined && "width" in size && (size.width !== crop.width || size.height !== crop.height);
-  if (isPart && !mayCrop) return "do_center_crop";
-  if (own.padsSquare === true && truthOf(config["do_pad"], false)) return "do_pad";
+  const scaled = size === undefined ? {} : scaleOf(config, own, size, library);
+  // Classes that know no crop ignore it, or don't with torchvision, by their release. With Pillow those of both sides take
+  // no shorter side at all.
+  const knowsCrop = own.crops === true || own.cropSize !== undefined;
+  const mayCrop = knowsCrop || (own.isShort !== true && size !== undefined && "short" in size);
+  if (crop !== undefined && !mayCrop && !isWhole(crop, scaled)) return "do_center_crop";
   if (truthOf(config["do_pad"], false) && config["size_divisor"] != null) return "do_pad with size_divisor";
   const pad = padOf(config, own);
   if (pad === null) return "pad_size";
-  const padded = pad === undefined ? cropped : { ...cropped, pad };
-  return { ...padded, ...scaleOf(config, own, size, library) };
+  return { ...usual, ...(crop !== undefined && { crop }), ...(pad !== undefined && { pad }), ...scaled };
+}
+
+/** Whether a crop takes all of an image that was scaled. */
+function isWhole(
+  { width, height }: { readonly width: number; readonly height: number },
+  scaled: Pick<ResampleSpec, "to" | "crop">,
+): boolean {
+  const size = scaled.crop ?? scaled.to;
+  return size !== undefined && "width" in size && size.width === width && size.height === height;
 }
 
 /** Returns the size after scaling, with the crop that belongs to it. */
@@ -185,18 +224,22 @@ function scaleOf(
   size: ScaledSize,
   library: "pil" | "torchvision",
 ): Pick<ResampleSpec, "to" | "crop"> {
-  const ratio =
-    numberOf(config["crop_pct"]) ?? (own.short === "crop-pct" ? (own.cropShare ?? DEFAULT_CROP_SHARE) : null);
+  const ratio = own.short === "crop-pct" ? (numberOf(config["crop_pct"]) ?? own.cropShare ?? DEFAULT_CROP_SHARE) : null;
   if ("width" in size) {
-    const share = own.short === "crop-pct" && own.crops === true ? ratio : null;
-    if (share !== null && share > 0) return { to: cropScale(size, share) };
-    if (!truthOf(config["keep_aspect_ratio"], false)) return { to: size };
+    if (own.crops === true && ratio !== null && ratio > 0) return { to: cropScale(size, ratio) };
     const multipleOf = countOf(config["ensure_multiple_of"], SIDE_MAX) ?? 1;
-    return { to: { nearWidth: size.width, nearHeight: size.height, multipleOf } };
+    if (truthOf(config["keep_aspect_ratio"], false))
+      return { to: { nearWidth: size.width, nearHeight: size.height, multipleOf } };
+    return { to: { width: nearest(size.width, multipleOf), height: nearest(size.height, multipleOf) } };
   }
   if (!("short" in size)) return { to: size };
-  const isNumber = typeof config["size"] === "number";
-  const { short, long = isNumber ? (countOf(config["max_size"], SIDE_MAX) ?? own.longSide) : undefined } = size;
+  const isNumber = typeof toldSize(config, own) === "number";
+  const { short } = size;
+  const long = isNumber
+    ? (countOf(config["max_size"], SIDE_MAX) ?? own.longSide)
+    : knowsLong(own, library)
+      ? size.long
+      : undefined;
   const multipleOf = own.multipleOf === undefined ? {} : { multipleOf: own.multipleOf };
   if (long !== undefined) return { to: { short, long, ...multipleOf } };
   if (own.short === "levit") return { to: { short: Math.floor((256 / 224) * short) } };
@@ -205,6 +248,17 @@ function scaleOf(
   if (short >= NO_CROP_FROM) return { to: { width: short, height: short } };
   const margin = own.margin === "even" && library === "torchvision" ? { margin: "even" as const } : {};
   return { to: { short: Math.floor(short / ratio) }, crop: { width: short, height: short, ...margin } };
+}
+
+/** Whether a class knows a longer side beside a shorter one; the others ignore it. */
+function knowsLong({ longSide, short }: ProcessorClass, library: "pil" | "torchvision"): boolean {
+  return longSide !== undefined || (library === "torchvision" && short === undefined);
+}
+
+/** Returns the nearest multiple, of two the one by an even number, as Python rounds. */
+function nearest(size: number, multipleOf: number): number {
+  const count = size / multipleOf;
+  return multipleOf * (count % 1 === 0.5 ? 2 * Math.round(count / 2) : Math.round(count));
 }
 
 /** The share of the scaled image that is cropped, for classes that have one and a file that does not say. */
@@ -222,7 +276,8 @@ function filterOf(config: JsonObject, own: ProcessorClass, library: "pil" | "tor
     told == null
       ? (own.filter ?? "bilinear")
       : FILTERS.find((x, i) => i === told || (typeof told === "string" && x === told.toLowerCase()));
-  if (kind === undefined) return null;
+  const isClipped = own.isFloat === true && (kind === "bicubic" || kind === "lanczos");
+  if (kind === undefined || isClipped) return null;
   // Torchvision has no Lanczos for tensors.
   if (library === "pil" || kind === "lanczos") return `pil-${kind}`;
   return kind === "nearest" ? "torchvision-nearest-exact" : `torchvision-${kind}`;
@@ -240,10 +295,17 @@ function padOf(
 
 /** The `size` of a class; CLIP's `use_square_size` makes both sides of a shorter one. */
 function sidesOf(config: JsonObject, own: ProcessorClass): ScaledSize | null {
-  const one = own.isLong === true ? countOf(config["size"], SIDE_MAX) : null;
-  const size = one === null ? sizeOf(config["size"], own.isShort === true) : { long: one };
+  const told = toldSize(config, own);
+  const one = own.isLong === true ? countOf(told, SIDE_MAX) : null;
+  const any = one === null ? sizeOf(told, own.isShort === true) : { long: one };
+  const size =
+    own.isLong === true && any !== null && "long" in any && any.long !== undefined ? { long: any.long } : any;
   const isSquare = truthOf(config["use_square_size"], false) && size !== null && "short" in size;
   return isSquare ? { width: size.short, height: size.short } : size;
+}
+
+function toldSize(config: JsonObject, { size = 224 }: ProcessorClass): unknown {
+  return config["size"] ?? size;
 }
 
 /** A size of both sides, of which one number is a square. */

@@ -3,6 +3,7 @@
 // worker) or reads them (Node). describe-repository.ts makes a bundle of the facts.
 import { readConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
+import { EVALUATION } from "./evaluation.ts";
 import { readGeneration } from "./generation.ts";
 import type { GenerationFacts } from "./generation.ts";
 import { objectOf, parseJson, textOf } from "./json.ts";
@@ -81,7 +82,10 @@ export function readRepository(texts: ReadonlyMap<string, string>): RepositoryFa
   return {
     config,
     tokenizer,
-    processor: read(FILES.processor, (x) => readProcessor(x)) ?? processorIn(json(FILES.processors)),
+    processor:
+      read(FILES.processor, (x) => readProcessor(x)) ??
+      processorIn(json(FILES.processors)) ??
+      read(FILES.config, (x) => (EVALUATION in objectOf(x) ? readProcessor(x, FILES.config) : null)),
     generation: read(FILES.generation, readGeneration),
     sentence,
     maxLength: sentence?.maxLength ?? (bounds.length === 0 ? null : Math.min(...bounds)),

@@ -1,7 +1,7 @@
 """Writes references.json: what Python's transformers, torchvision and Pillow compute for the inputs that references.ts
 describes. Inputs are formulas, so that both sides make them.
 
-    pip install transformers==4.57.6 torch==2.13.0 torchvision==0.28.0 pillow==13.0.0 numpy
+    pip install transformers==4.57.6 torch==2.13.0 torchvision==0.28.0 pillow==13.0.0 timm==1.0.31 numpy
     python lib/test-support/processing/make-references.py
 
 A change of its numbers is a change of a library's, to be looked at.
@@ -66,14 +66,17 @@ IMAGES = [
     ("MobileViT", {}, [(301, 222)]),
     ("EfficientNet", {"size": {"height": 80, "width": 80}}, [(120, 90)]),
     ("EfficientNet", {"size": {"height": 80, "width": 80}, "rescale_offset": True, "include_top": False}, [(120, 90)]),
+    ("EfficientNet", {"size": {"height": 40, "width": 40}, "do_normalize": False}, [(120, 90)]),
     ("Segformer", {"size": {"height": 128, "width": 128}}, [(200, 150)]),
     ("DPT", {"keep_aspect_ratio": True, "ensure_multiple_of": 14, "size": {"height": 98, "width": 98}}, [(200, 150), (77, 301)]),
+    ("DPT", {"ensure_multiple_of": 14, "size": {"height": 75, "width": 61}}, [(90, 120)]),
     ("GLPN", {}, [(101, 75)]),
     ("Detr", {"size": {"shortest_edge": 80, "longest_edge": 133}}, [(200, 150), (400, 101), (80, 90)]),
     ("Yolos", {"size": {"shortest_edge": 80, "longest_edge": 133}}, [(200, 150), (101, 400)]),
     ("RTDetr", {"size": {"height": 64, "width": 64}}, [(200, 150)]),
     ("OwlViT", {"size": {"height": 76, "width": 76}, "do_normalize": True}, [(90, 120)]),
     ("Sam", {"size": {"longest_edge": 64}, "pad_size": {"height": 64, "width": 64}}, [(90, 120)]),
+    ("SuperPoint", {"size": {"height": 48, "width": 64}}, [(90, 120)]),
     ("Pvt", {}, [(90, 120)]),
     ("Flava", {}, [(90, 120)]),
     ("Segformer", {"size": {"height": 64, "width": 64}, "do_reduce_labels": True}, [(31, 33)]),
@@ -94,6 +97,15 @@ def images():
                 image = Image.fromarray(picture(width, height))
                 pixels = processor(image, return_tensors="np" if ending == "ImageProcessor" else "pt")["pixel_values"]
                 yield {"config": config, "width": width, "height": height, **sampled(np.asarray(pixels))}
+
+
+def evaluations():
+    """Settings of timm, which config.json holds."""
+    for options in ({}, {"crop_pct": 0.95, "interpolation": "bilinear"}, {"crop_mode": "squash", "input_size": [3, 70, 90]}):
+        config = {"input_size": [3, 96, 96], "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], **options}
+        image = Image.fromarray(picture(131, 200))
+        pixels = transformers.TimmWrapperImageProcessor(config)(image)["pixel_values"]
+        yield {"config": {"pretrained_cfg": config}, "width": 131, "height": 200, **sampled(np.asarray(pixels))}
 
 
 def classification():
@@ -248,7 +260,7 @@ def write(name, value):
 
 
 if __name__ == "__main__":
-    write("images.json", list(images()))
+    write("images.json", [*images(), *evaluations()])
     write("tasks.json", {
         "classification": list(classification()),
         "boxes": list(boxes()),

@@ -5,7 +5,7 @@
 //                       each pass rounded to 8 bits; bicubic has a = −0.5. The horizontal pass is first, unless the
 //                       height loses more than twice as many pixels as the width (Pillow 13)
 //   torchvision-*       the same kernels (antialias), rounded once at the end for bilinear; bicubic runs in 8 bits, and
-//                       so is rounded after each pass. `nearest` takes ⌊i · scale⌋, `nearest-exact` ⌊(i + ½) · scale⌋ as Pillow, but in
+//                       so is rounded after each pass, with weights of 15 bits. `nearest` takes ⌊i · scale⌋, `nearest-exact` ⌊(i + ½) · scale⌋ as Pillow, but in
 //                       float32, which decides otherwise where a place lies on a border (torch 2.13 with AVX-512 has 15 of
 //                       41,700 pairs of sizes, all enlarged, that its scalar code and this have otherwise)
 import type { ResampleFilter } from "../../core/image-spec.ts";
@@ -56,7 +56,24 @@ export function filterOf(name: ResampleFilter | "triangle", line: Line): Filter 
   if (name === "torchvision-nearest-exact")
     return nearest(line, (i, scale) => Math.fround((i + 0.5) * Math.fround(scale)));
   const kind = name.slice(name.indexOf("-") + 1);
-  return weighted(line, kind === "bicubic" ? KERNELS.bicubic : kind === "lanczos" ? KERNELS.lanczos : KERNELS.bilinear);
+  const kernel = kind === "bicubic" ? KERNELS.bicubic : kind === "lanczos" ? KERNELS.lanczos : KERNELS.bilinear;
+  const filter = weighted(line, kernel);
+  if (name === "torchvision-bicubic") {
+    const whole = weighted({ ...line, first: 0, count: line.to }, kernel);
+    quantize(
+      filter.weights,
+      whole.weights.reduce((most, x) => Math.max(most, x), 0),
+    );
+  }
+  return filter;
+}
+
+/** Rounds weights to as many bits as leave the largest one of a line below 2^15. */
+function quantize(weights: Float32Array, largest: number): void {
+  let bits = 0;
+  while (bits < 22 && Math.floor(0.5 + largest * 2 ** (bits + 1)) < 2 ** 15) bits += 1;
+  for (const [i, x] of weights.entries())
+    weights[i] = (Math.sign(x) * Math.floor(Math.abs(x) * 2 ** bits + 0.5)) / 2 ** bits;
 }
 
 /** Whether the values are rounded to 8 bits after the horizontal pass, and at the end. */
