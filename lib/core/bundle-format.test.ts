@@ -403,7 +403,7 @@ test("every word of a step that a newer release may add to is reported, and noth
     "image.resize.crop.margin=up",
   );
   const inOutput = (step: object): string | undefined => wordOf(withOutput([step]));
-  expect(inOutput({ step: "pool", mode: "max" })).toBe("pool.mode=max");
+  expect(inOutput({ step: "pool", mode: "median" })).toBe("pool.mode=median");
   expect(inOutput({ step: "detect", form: "rotated" })).toBe("detect.form=rotated");
   expect(inOutput({ step: "detect", form: "queries", scores: "tanh" })).toBe("detect.scores=tanh");
   expect(inOutput({ step: "tokens", aggregate: "last" })).toBe("tokens.aggregate=last");

@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
 import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
-import { IMAGE_WORDS, newerWord, OPEN_WORD, STEP_WORDS } from "./bundle-steps.ts";
+import { IMAGE_WORDS, newerWord, OPEN_WORD, POOL_MODES, STEP_WORDS } from "./bundle-steps.ts";
 import { RESAMPLE_FILTERS } from "./image-spec.ts";
 import type { Step } from "./bundle-steps.ts";
 
@@ -174,7 +174,7 @@ const POSTPROCESS = {
   ctc: v.object({ step: v.literal("ctc"), asset }),
   pool: v.object({
     step: v.literal("pool"),
-    mode: v.picklist(["mean", "cls", "last"]),
+    mode: v.picklist(POOL_MODES),
     mask: v.optional(name),
     dims: v.optional(size),
     normalize: v.optional(v.boolean()),

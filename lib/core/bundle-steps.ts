@@ -35,6 +35,9 @@ const FIELDS: Readonly<Record<string, "image" | "text" | "sound">> = {
 };
 type PostStep = { readonly step: DecodeSpec["op"] };
 
+/** The words of `pool.mode`. */
+export const POOL_MODES = ["mean", "cls", "last", "max", "sqrt-mean", "weighted-mean"] as const;
+
 /** A word that a newer release may add to: letters, digits and some signs. */
 export const OPEN_WORD = "[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}";
 const IS_OPEN = new RegExp(`^${OPEN_WORD}$`);
@@ -49,7 +52,7 @@ export const STEP_WORDS: Readonly<Record<string, Readonly<Record<string, readonl
     layout: IMAGE_WORDS.layout,
   },
   text: { keeps: ["begin", "end"] },
-  pool: { mode: ["mean", "cls", "last"] },
+  pool: { mode: POOL_MODES },
   tokens: { aggregate: ["none", "simple", "first", "average", "max"] },
   detect: { form: ["queries", "anchors"], scores: ["softmax", "sigmoid"] },
   points: { form: ["heatmaps", "shares"] },

@@ -35,8 +35,11 @@ export type DecodeSpec =
 export interface PoolSpec {
   /** The kind of pooling step. */
   readonly op: "pool";
-  /** Mean over tokens, the first token, or the last one. */
-  readonly mode: "mean" | "cls" | "last";
+  /**
+   * The mean over tokens, the first token, or the last one; the largest of each number; the sum divided by the square root
+   * of the number of tokens; the mean weighted by the tokens' places, 1 for the first.
+   */
+  readonly mode: "mean" | "cls" | "last" | "max" | "sqrt-mean" | "weighted-mean";
   /** Name of the attention mask input: only tokens where it is not 0 count. Default: all count. */
   readonly mask?: string | undefined;
   /** The first numbers that are kept, for a model trained for that (Matryoshka). Default: all. */
@@ -67,7 +70,8 @@ export interface BoxesSpec {
   /** Boxes of objects. */
   readonly op: "detect";
   /**
-   * `queries`: logits [batch, query, class], with the boxes in another output as centre and size in shares of the image.
+   * `queries`: logits [batch, query, class], with the boxes in another output as centre and size in shares of the image,
+   * without what `pad` of the resizing `resample` added to it.
    * `anchors`: [batch, 4 + classes, anchor] or [batch, anchor, 4 + classes], with the boxes' centre and size in pixels of
    * the tensor before the scores; one more value before the scores is the box's own score.
    */

@@ -1,10 +1,11 @@
 // Reads the files of sentence-transformers: the modules that follow the transformer (pooling, normalising), and the
 // model's own maximum length, which is below the tokenizer's (256 against 512 for MiniLM).
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
+import type { PoolSpec } from "../core/bundle.ts";
 import { countOf, listOf, objectOf, textOf, truthOf } from "./json.ts";
 
 /** How the vectors of a text's tokens become one. */
-export type PoolingMode = "mean" | "cls" | "last";
+export type PoolingMode = PoolSpec["mode"];
 
 /** Facts of a sentence-transformers model. */
 export interface SentenceFacts {
@@ -38,16 +39,19 @@ export interface SentenceFiles {
   readonly prompts: unknown;
 }
 
-/** Fields of the pooling's config.json by mode; those of other modes are listed for the message. */
-const MODES: Readonly<Record<string, PoolingMode | null>> = {
+/** Modes by the fields of the pooling's config.json, and by the words of newer ones. */
+const MODES: Readonly<Record<string, PoolingMode>> = {
   pooling_mode_mean_tokens: "mean",
   pooling_mode_cls_token: "cls",
   pooling_mode_lasttoken: "last",
-  pooling_mode_max_tokens: null,
-  pooling_mode_mean_sqrt_len_tokens: null,
-  pooling_mode_weightedmean_tokens: null,
+  pooling_mode_max_tokens: "max",
+  pooling_mode_mean_sqrt_len_tokens: "sqrt-mean",
+  pooling_mode_weightedmean_tokens: "weighted-mean",
 };
-const WORDS: Readonly<Record<string, PoolingMode>> = { mean: "mean", cls: "cls", lasttoken: "last" };
+const WORDS: Readonly<Record<string, PoolingMode>> = {
+  ...{ mean: "mean", cls: "cls", lasttoken: "last", max: "max" },
+  ...{ mean_sqrt_len_tokens: "sqrt-mean", weightedmean: "weighted-mean" },
+};
 
 /** Returns the path of the pooling's config.json by modules.json; null where there is none. */
 export function poolingPath(modules: unknown): string | null {

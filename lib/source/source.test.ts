@@ -217,10 +217,7 @@ describe("sentence-transformers", () => {
   });
 
   test("another module or mode is named, not guessed", () => {
-    expect(read({ pooling_mode_max_tokens: true })).toMatchObject({
-      pooling: null,
-      unsupported: "pooling_mode_max_tokens",
-    });
+    expect(read({ pooling_mode: "median" })).toMatchObject({ pooling: null, unsupported: "median" });
     const dense = [...modules, { type: "sentence_transformers.models.Dense", path: "3_Dense" }];
     expect(read({ pooling_mode_cls_token: true }, dense)).toMatchObject({
       pooling: null,
@@ -228,6 +225,18 @@ describe("sentence-transformers", () => {
     });
     expect(read({ pooling_mode_cls_token: true, pooling_mode_mean_tokens: true })?.pooling).toBeNull();
     expect(read(null)).toBeNull();
+  });
+
+  test.each([
+    ["pooling_mode_mean_tokens", "mean", "mean"],
+    ["pooling_mode_cls_token", "cls", "cls"],
+    ["pooling_mode_lasttoken", "lasttoken", "last"],
+    ["pooling_mode_max_tokens", "max", "max"],
+    ["pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", "sqrt-mean"],
+    ["pooling_mode_weightedmean_tokens", "weightedmean", "weighted-mean"],
+  ])("%s, of newer files %s, is %s", (field, word, pooling) => {
+    expect(read({ [field]: true })).toMatchObject({ pooling, unsupported: null });
+    expect(read({ pooling_mode: word })).toMatchObject({ pooling, unsupported: null });
   });
 
   test("its length wins over the tokenizer's and over the positions", () => {
@@ -326,6 +335,11 @@ describe("preprocessor_config.json", () => {
     });
     expect(resizeOf({ ...explicit, size: { shortest_edge: 8 } })).toMatchObject({ to: { short: 8 } });
     expect(resizeOf({ ...explicit, size: 8, default_to_square: false })).toMatchObject({ to: { short: 8 } });
+    const fast = { ...explicit, image_processor_type: "NewestImageProcessorFast" };
+    const edges = { size: { shortest_edge: 8, longest_edge: 9 } };
+    expect(resizeOf({ ...fast, ...edges })).toMatchObject({ to: { short: 8, long: 9 } });
+    const idle = { keep_aspect_ratio: false, ensure_multiple_of: 1, rescale_offset: false };
+    expect(readProcessor({ ...explicit, ...idle }).image).toEqual(readProcessor(explicit).image);
     expect(resizeOf({ ...explicit, do_pad: true, pad_size: { height: 9, width: 9 } })).toMatchObject({
       pad: { width: 9, height: 9 },
     });
@@ -340,6 +354,11 @@ describe("preprocessor_config.json", () => {
   test.each<[setting: string, change: object]>([
     ["size", { size: undefined }],
     ["size", { size: 8 }],
+    ["size", { size: { shortest_edge: 8, longest_edge: 9 } }],
+    ["keep_aspect_ratio", { keep_aspect_ratio: true }],
+    ["ensure_multiple_of", { ensure_multiple_of: 14 }],
+    ["rescale_offset", { rescale_offset: true }],
+    ["do_flip_channel_order", { do_flip_channel_order: true }],
     ["resample", { resample: undefined }],
     ["resample", { resample: "wavelet" }],
     ["do_normalize", { do_normalize: undefined }],

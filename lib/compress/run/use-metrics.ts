@@ -4,17 +4,15 @@
 import { join } from "node:path";
 import type { BundleOutput } from "../../core/bundle.ts";
 import { poolingPath, readSentence } from "../../source/sentence.ts";
+import type { PoolingMode } from "../../source/sentence.ts";
 import type { Measured, Outputs, Tally } from "./metric.ts";
 import { readBeside } from "./read-beside.ts";
 import { meanTally, sumTally } from "./tally.ts";
 
-/** How the outputs of the tokens become one embedding. */
-export type Pooling = "mean" | "cls" | "max" | "last";
-
 /** The use of a model, as far as its files tell. */
 export interface Use {
   readonly metric: "cosine" | "kl" | "agreement";
-  readonly pooling?: Pooling;
+  readonly pooling?: PoolingMode;
   /** Whether the outputs are classes already, or other whole numbers: they agree where they are equal. */
   readonly isWhole?: boolean;
 }
@@ -92,7 +90,7 @@ export function negativeKl(): Tally {
 }
 
 /** Starts the mean cosine between the pooled outputs and float32's. */
-export function cosineTally(pooling: Pooling = "mean"): Tally {
+export function cosineTally(pooling: PoolingMode = "mean"): Tally {
   return meanTally(({ outputs, reference, feed }) => {
     const [now, was] = [pooled(outputs, feed, pooling), pooled(reference, feed, pooling)];
     let [product, a, b] = [0, 0, 0];
@@ -157,7 +155,7 @@ function logSum(data: ArrayLike<number>, from: number, n: number): number {
 }
 
 /** Pools the outputs of the tokens, one vector a sequence; an output without a token axis stays as it is. */
-function pooled(outputs: Outputs, feed: Measured["feed"], pooling: Pooling): number[] {
+function pooled(outputs: Outputs, feed: Measured["feed"], pooling: PoolingMode): number[] {
   const names = ["sentence_embedding", "last_hidden_state", "token_embeddings"];
   const name = names.find((x) => outputs[x] !== undefined) ?? Object.keys(outputs)[0] ?? "";
   const { dims, data } = outputs[name] ?? { dims: [], data: [] };
@@ -169,10 +167,11 @@ function pooled(outputs: Outputs, feed: Measured["feed"], pooling: Pooling): num
     const rows = Array.from({ length }, (_, i) => item * length + i).filter(isToken);
     const used = pooling === "cls" ? [item * length] : pooling === "last" ? rows.slice(-1) : rows;
     const at = (row: number, c: number): number => data[row * width + c] ?? 0;
+    const weightOf = (i: number): number => (pooling === "weighted-mean" ? i + 1 : 1);
     return Array.from({ length: width }, (_, c) =>
       pooling === "max"
         ? used.reduce((most, row) => Math.max(most, at(row, c)), -Infinity)
-        : used.reduce((sum, row) => sum + at(row, c), 0) / Math.max(1, used.length),
+        : used.reduce((sum, row, i) => sum + weightOf(i) * at(row, c), 0) / Math.max(1, used.length),
     );
   });
   return vectors.flat();

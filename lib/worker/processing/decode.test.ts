@@ -306,6 +306,27 @@ describe("pool", () => {
         [9, 10],
       ],
     ],
+    [
+      "max",
+      [
+        [3, 4],
+        [9, 10],
+      ],
+    ],
+    [
+      "sqrt-mean",
+      [
+        [Math.fround(4 / Math.SQRT2), Math.fround(6 / Math.SQRT2)],
+        [Math.fround(16 / Math.SQRT2), Math.fround(18 / Math.SQRT2)],
+      ],
+    ],
+    [
+      "weighted-mean",
+      [
+        [Math.fround(7 / 3), Math.fround(10 / 3)],
+        [Math.fround(25 / 3), Math.fround(28 / 3)],
+      ],
+    ],
   ] as const)("%s counts tokens under the mask alone, on either side of the padding", (mode, wanted) => {
     expect(vectorsOf({ mode }, output, rows)).toEqual(wanted);
   });

@@ -103,8 +103,9 @@ function ctc(name: string, asset: string, output: Tensor, table: readonly string
 }
 
 /**
- * Pools the vectors of tokens as sentence-transformers does: of the tokens under the mask the mean, the first or the last.
- * Truncation comes before scaling to length 1. A text without tokens has a vector of zeros.
+/**
+ * Pools the vectors of tokens as sentence-transformers does: those of the tokens under the mask. Truncation comes before
+ * scaling to length 1. A text without tokens has a vector of zeros.
  */
 function pool(name: string, spec: PoolSpec, output: Tensor, mask: Tensor | undefined): Decoded[] {
   const [items, tokens, width] = output.dims;
@@ -116,17 +117,31 @@ function pool(name: string, spec: PoolSpec, output: Tensor, mask: Tensor | undef
   const isOn = (at: number): boolean => mask === undefined || Number(mask.data[at]) !== 0;
   return Array.from({ length: items }, (_, item): Decoded => {
     const on = Array.from({ length: tokens }, (_, token) => token).filter((token) => isOn(item * tokens + token));
-    const chosen = spec.mode === "mean" ? on : spec.mode === "cls" ? on.slice(0, 1) : on.slice(-1);
+    const chosen = spec.mode === "cls" ? on.slice(0, 1) : spec.mode === "last" ? on.slice(-1) : on;
     const vector = new Float32Array(Math.min(spec.dims ?? width, width));
     const sums = new Float64Array(vector.length);
-    for (const token of chosen)
-      for (let i = 0; i < sums.length; i += 1)
-        sums[i] = (sums[i] as number) + Number(values[(item * tokens + token) * width + i]);
+    if (spec.mode === "max" && chosen.length > 0) sums.fill(-Infinity);
+    for (const token of chosen) {
+      const weight = spec.mode === "weighted-mean" ? token - (chosen[0] ?? 0) + 1 : 1;
+      for (let i = 0; i < sums.length; i += 1) {
+        const value = weight * Number(values[(item * tokens + token) * width + i]);
+        const sum = sums[i] as number;
+        sums[i] = spec.mode === "max" ? Math.max(sum, value) : sum + value;
+      }
+    }
     const length =
-      spec.normalize === true ? Math.sqrt(sums.reduce((sum, x) => sum + x * x, 0)) : Math.max(1, chosen.length);
+      spec.normalize === true
+        ? Math.sqrt(sums.reduce((sum, x) => sum + x * x, 0))
+        : divisorOf(spec.mode, chosen.length);
     for (let i = 0; i < sums.length; i += 1) vector[i] = length === 0 ? 0 : (sums[i] as number) / length;
     return { kind: "vector", vector };
   });
+}
+
+/** Returns the number that the pooled sum of some tokens is divided by, unless it is normalised. */
+function divisorOf(mode: PoolSpec["mode"], count: number): number {
+  if (count === 0 || mode === "max") return 1;
+  return mode === "sqrt-mean" ? Math.sqrt(count) : mode === "weighted-mean" ? (count * (count + 1)) / 2 : count;
 }
 
 /** Classes of the largest values, in descending order; ties by index, and NaN after all numbers. */
