@@ -47,7 +47,7 @@ export function decodeBoxes(
 type Reader = (output: Tensor, frame: Frame, threshold: number) => Candidate[][];
 
 function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeRun | undefined): Reader {
-  return (output, { tensorWidth, tensorHeight }, threshold) => {
+  return (output, { shareWidth, shareHeight }, threshold) => {
     const boxes = run?.output(spec.boxes ?? "");
     const [items = 0, queries = 0, classes = 0] = output.dims;
     if (output.dims.length !== 3 || classes < labels || classes > labels + 1)
@@ -68,8 +68,8 @@ function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeR
           Number(places[query * 4 + i]),
         );
         const place = {
-          ...{ cx: cx * tensorWidth, cy: cy * tensorHeight },
-          ...{ width: width * tensorWidth, height: height * tensorHeight },
+          ...{ cx: cx * shareWidth, cy: cy * shareHeight },
+          ...{ width: width * shareWidth, height: height * shareHeight },
         };
         found.push(...labelsOf(row, isSoftmax, threshold, labels).map((x) => ({ ...x, ...place })));
       }

@@ -33,6 +33,9 @@ export interface Frame {
   /** Size of the tensor. */
   readonly tensorWidth: number;
   readonly tensorHeight: number;
+  /** Size of the whole that places are shares of, in the tensor's pixels. */
+  readonly shareWidth: number;
+  readonly shareHeight: number;
 }
 
 /** Returns how a tensor shows its picture; the tensor itself is the picture where the caller brought one. */
@@ -41,12 +44,14 @@ export function frameOf(picture: Picture | null, tensor: Tensor | undefined): Fr
     const [tensorHeight, tensorWidth] = sizeOf(tensor);
     if (tensorHeight === undefined || tensorWidth === undefined) return null;
     const same = (x: number): number => x;
-    return { width: tensorWidth, height: tensorHeight, x: same, y: same, tensorWidth, tensorHeight };
+    const size = { tensorWidth, tensorHeight, shareWidth: tensorWidth, shareHeight: tensorHeight };
+    return { width: tensorWidth, height: tensorHeight, x: same, y: same, ...size };
   }
   const { width, height, plan } = picture;
   const [byX, byY] = [width / plan.scaledWidth, height / plan.scaledHeight];
   return {
     ...{ width, height, tensorWidth: plan.width, tensorHeight: plan.height },
+    ...{ shareWidth: plan.shareWidth, shareHeight: plan.shareHeight },
     x: (x) => (x + plan.left) * byX,
     y: (y) => (y + plan.top) * byY,
   };

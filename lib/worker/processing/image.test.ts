@@ -104,6 +104,12 @@ describe("resampling", () => {
     expect([...imageToTensor(plain(2, 2, [0, 0, 0, 0]), spec, "float32").data]).toEqual([255, 255, 255]);
     expect(imageToTensor(plain(2, 2, [0, 0, 0, 51]), spec, "float32").data[0]).toBeCloseTo(204);
   });
+
+  test("alpha is left out where a library resamples, as by its conversion to RGB", () => {
+    const resize = { mode: "resample", filter: "pil-bilinear", to: { width: 1, height: 1 } } as const;
+    const pixels = plain(2, 2, [10, 20, 30, 51]);
+    expect([...imageToTensor(pixels, { ...RAW, resize }, "float32").data]).toEqual([10, 20, 30]);
+  });
 });
 
 describe("crop", () => {

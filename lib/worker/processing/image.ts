@@ -11,8 +11,8 @@
 //
 // Upscaling is bilinear interpolation with the border repeated; downscaling averages, so that no thin stroke is lost
 // between samples. x runs first, in f32; sums are taken from the left and the top. A resize of mode `resample` has another
-// kernel t and rounds q to bytes as the library that it names (filters.ts); its alpha is over white too, where Pillow's
-// `convert("RGB")` drops it.
+// kernel t and rounds q to bytes as the library that it names (filters.ts), and leaves alpha out, as Pillow's
+// `convert("RGB")` does.
 import type { ImageSpec } from "../../core/bundle.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
 import type { Dtype, Tensor } from "../../core/tensor.ts";
@@ -54,11 +54,12 @@ function resample(
   const across = filterOf(name, { from: pixels.width, to: plan.scaledWidth, first: plan.left, count: width });
   const down = filterOf(name, { from: pixels.height, to: plan.scaledHeight, first: plan.top, count: height });
   const rounding = roundingOf(name);
+  const readRow = name === "triangle" ? overWhite : withoutAlpha;
   const source = new Float32Array(pixels.width * 3);
   const row = new Float32Array(width * 3);
   let picture: Float32Array;
   if (isVerticalFirst(name, pixels, { width: plan.scaledWidth, height: plan.scaledHeight })) {
-    const tall = sumRows(pixels, down, source, () => source);
+    const tall = sumRows(pixels, down, source, readRow, () => source);
     if (rounding.between) toBytes(tall);
     picture = new Float32Array(width * height * 3);
     for (let y = 0; y < height; y += 1) {
@@ -66,7 +67,7 @@ function resample(
       picture.set(row, y * row.length);
     }
   } else
-    picture = sumRows(pixels, down, source, () => {
+    picture = sumRows(pixels, down, source, readRow, () => {
       shrink(source, across, row);
       if (rounding.between) toBytes(row);
       return row;
@@ -75,14 +76,18 @@ function resample(
   return picture;
 }
 
+/** Reads row `y` of RGBA into a row of RGB. */
+type ReadRow = (data: Uint8ClampedArray, y: number, source: Float32Array) => void;
+
 /**
- * Adds each input row to the output rows that it touches, converted by `convert` from `source`. Each is read once, and only
- * where it is needed.
+ * Adds each input row to the output rows that it touches, read by `readRow` into `source` and converted from it by
+ * `convert`. Each is read once, and only where it is needed.
  */
 function sumRows(
   pixels: WirePixels | PixelBands,
   down: Filter,
   source: Float32Array,
+  readRow: ReadRow,
   convert: () => Float32Array,
 ): Float32Array {
   const height = down.starts.length;
@@ -97,7 +102,7 @@ function sumRows(
       band = pixels.read(y);
       bandFrom = y;
     }
-    overWhite(band, y - bandFrom, source);
+    readRow(band, y - bandFrom, source);
     const row = convert();
     const size = row.length;
     if (sums.length === 0) sums = new Float32Array(height * size);
@@ -119,6 +124,16 @@ function isPast({ starts, counts }: Filter, row: number, y: number): boolean {
 function toBytes(values: Float32Array): void {
   for (let i = 0; i < values.length; i += 1)
     values[i] = Math.min(255, Math.max(0, Math.floor((values[i] as number) + 0.5)));
+}
+
+function withoutAlpha(data: Uint8ClampedArray, y: number, source: Float32Array): void {
+  const { length } = source;
+  let from = (y * length * 4) / 3;
+  for (let to = 0; to < length; to += 3, from += 4) {
+    source[to] = data[from] as number;
+    source[to + 1] = data[from + 1] as number;
+    source[to + 2] = data[from + 2] as number;
+  }
 }
 
 function overWhite(data: Uint8ClampedArray, y: number, source: Float32Array): void {

@@ -13,6 +13,9 @@ export interface ImagePlan {
   /** Columns and rows that are cropped at the left and at the top. */
   readonly left: number;
   readonly top: number;
+  /** Size of the whole that a model's places are shares of: the tensor, without what a processor of transformers added. */
+  readonly shareWidth: number;
+  readonly shareHeight: number;
 }
 
 /** Returns the size to which an image is resized, without reading its pixels. */
@@ -63,6 +66,7 @@ function planResample(width: number, height: number, { filter, to, crop, pad = {
   return {
     ...{ width: padTo(pictureWidth, pad.width), height: padTo(pictureHeight, pad.height) },
     ...{ pictureWidth, pictureHeight, scaledWidth, scaledHeight },
+    ...{ shareWidth: pictureWidth, shareHeight: pictureHeight },
     ...{ left: half((scaledWidth - pictureWidth) / 2), top: half((scaledHeight - pictureHeight) / 2) },
   };
 }
@@ -111,7 +115,7 @@ function whole(width: number, height: number): ImagePlan {
 
 function padded(width: number, height: number, pictureWidth: number, pictureHeight: number): ImagePlan {
   const scaled = { scaledWidth: pictureWidth, scaledHeight: pictureHeight, left: 0, top: 0 };
-  return { width, height, pictureWidth, pictureHeight, ...scaled };
+  return { width, height, pictureWidth, pictureHeight, ...scaled, shareWidth: width, shareHeight: height };
 }
 
 function clamp(value: number, min: number, max: number): number {

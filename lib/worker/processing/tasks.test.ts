@@ -56,6 +56,18 @@ describe("places in the picture", () => {
     );
   });
 
+  test("boxes of queries are shares of the picture, without what its processor added", () => {
+    const resize = { mode: "resample", filter: "pil-bilinear", to: { width: 20, height: 10 } } as const;
+    const outputs = { b: floats([1, 1, 4], [0.5, 0.5, 0.2, 0.4]) };
+    const spec = { op: "detect", form: "queries", boxes: "b", asset: "l", image: "x" } as const;
+    const decode = createDecoder("y", spec, { l: "cat\ndog\n" });
+    for (const pad of [undefined, { width: 40, height: 30 }, { multipleOf: 32 }]) {
+      const [answer] = decode(floats([1, 1, 2], [5, -5]), requestOf(100, 50, { ...resize, pad }, outputs));
+      const { xmin, ymin, xmax, ymax } = (answer?.kind === "boxes" ? answer.boxes[0]?.box : undefined) ?? {};
+      for (const [i, x] of [xmin, ymin, xmax, ymax].entries()) expect(x).toBeCloseTo([40, 15, 60, 35][i] ?? 0, 4);
+    }
+  });
+
   test("the peak of a heatmap is the centre of its cell, towards the larger neighbour", () => {
     const map = [0, 0, 0, 0, 0, 0, 9, 3, 0, 1, 0, 0];
     const spec = { op: "points", form: "heatmaps", image: "x", asset: "names" } as const;
