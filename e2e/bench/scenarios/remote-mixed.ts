@@ -1,16 +1,19 @@
 // A device of half the speed, and a server that is 40 ms away: the share of requests answered within their deadline by
 // each alone and by both, at a rate that neither can answer alone; the copies that hedging sends; and the cost of the
-// server, also at a rate that the device can answer. The device's speed is that of a model which does its work twice
-// (half-speed.ts); the way is a relay that holds back what passes.
+// server, also at a rate that the device can answer. Each has one core of this machine: where they share them, each
+// request that the device answers makes the server slower. The device's speed is that of a model which does its work
+// twice (half-speed.ts); the way is a relay that holds back what passes.
 import { mkdirSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { offloadReport } from "../../../lib/observe/offload.ts";
 import type { OffloadStats } from "../../../lib/observe/offload.ts";
 import type { EngineOptions } from "../../../lib/index.ts";
 import type { Input, MixedTold } from "../../pages/remote.ts";
+import { keepOn } from "../../support/cores.ts";
 import { writeHalfSpeed } from "../../support/half-speed.ts";
 import { ROOT } from "../../support/prepare.ts";
 import { startServe } from "../../support/serve-process.ts";
@@ -26,9 +29,9 @@ const FOLDER = "remote-half-speed";
 /** Time that the way to the server adds to a round trip. */
 const WAY_MS = 40;
 const DEADLINE_MS = 300;
-/** Load of the device and the server together, as a share of what both answer at once. */
-const FULL = 0.8;
-/** Load that the device can answer, as a share of what it answers beside the server. */
+/** Load that neither can answer alone, as a share of the server's rate, which is the higher one. */
+const FULL = 1.05;
+/** Load that the device can answer, as a share of its rate. */
 const LIGHT = 0.5;
 const SAMPLE_MS = 6_000;
 const CALIBRATE_MS = 3_000;
@@ -65,7 +68,11 @@ export async function* mixedCases(bench: Bench): AsyncGenerator<Case> {
   const server = await startServe(bundleFolder(MODEL), "--origin", origin, "--lanes", "1", "--threads", "1");
   const way = await relay(Number(new URL(server.url).port), WAY_MS / 2);
   const page = await openPage(bench);
+  const cores = Array.from({ length: availableParallelism() }, (_, i) => i);
   try {
+    if (cores.length < 2) throw new Error("device and server need a core each");
+    keepOn([0]);
+    keepOn([1], server.pid);
     for (const [name, options] of Object.entries(OPTIONS))
       await call(page, "open", name, `/corpus/${FOLDER}/bundle/bundle.json`, INPUT, options(way.url));
     yield* casesOf(bench, page);
@@ -73,6 +80,7 @@ export async function* mixedCases(bench: Bench): AsyncGenerator<Case> {
     await page.close();
     way.close();
     await server.stop();
+    keepOn(cores);
   }
 }
 
@@ -90,14 +98,13 @@ async function* casesOf(bench: Bench, page: Page): AsyncGenerator<Case> {
     control: LOCAL,
     rounds: bench.rounds(10),
   };
-  // Both at once, since they share this machine's cores.
-  const loads = [
-    { name: LOCAL, atOnce: 1 },
-    { name: REMOTE, atOnce: AT_ONCE },
-  ];
-  await call(page, "together", loads, CALIBRATE_MS);
-  const [local = 0, remote = 0] = await call(page, "together", loads, CALIBRATE_MS);
-  const full = runs(page, "full", FULL * (local + remote));
+  const rateOf = async (name: string, atOnce: number): Promise<number> => {
+    await call(page, "together", [{ name, atOnce }], CALIBRATE_MS);
+    const [rate = 0] = await call(page, "together", [{ name, atOnce }], CALIBRATE_MS);
+    return rate;
+  };
+  const [local, remote] = [await rateOf(LOCAL, 1), await rateOf(REMOTE, AT_ONCE)];
+  const full = runs(page, "full", FULL * remote);
   const rounds = bench.rounds(6);
   // In the first round the engines learn what each side takes.
   const shared = { statistic: "mean", rounds, warmups: 1 } as const;
