@@ -50,6 +50,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "golden.spec",
     "golden-images",
     "golden-ways",
+    "golden-rounding",
     "half",
     "backend-choice",
     "compressed",

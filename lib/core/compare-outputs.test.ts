@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { faultOf } from "./compare-outputs.ts";
 import type { Tensors } from "./compare-outputs.ts";
-import { floorScales, floorsFor } from "./other-floors.ts";
+import { floorScales, floorsFor, nudged, widened } from "./other-floors.ts";
 import type { Tensor } from "./tensor.ts";
 
 const floats = (...values: number[]): Tensor => ({
@@ -49,6 +49,30 @@ describe("the comparison", () => {
     expect(fault(1e6, 1.01, -0.5)).toContain("above 0.001");
     expect(fault(1.002e6, 1, -0.5)).toContain("above 0.001");
     expect(fault(1.0009e6, 1.0009, -0.5004)).toBeNull();
+  });
+
+  test("wider bounds are those of the inputs' rounding, and of the usual size where an output is nearly zero", () => {
+    const near = tensor(1e-4);
+    const isRefused = (by: number, floors: Record<string, number> | undefined, changed: Tensors | null): boolean =>
+      faultOf(tensor(1e-4 + by), near, false, widened(floors, new Map([["y", 5]]), near, changed)) !== null;
+    // One value of 5 is known, so one that is nearly zero may be off by a thousandth of that.
+    expect([isRefused(4e-3, undefined, null), isRefused(6e-3, undefined, null)]).toEqual([false, true]);
+    // A known floor grows likewise, and by the rounding.
+    expect([isRefused(4e-3, { y: 1e-5 }, near), isRefused(6e-3, { y: 1e-5 }, near)]).toEqual([false, true]);
+    expect(isRefused(6e-3, { y: 1e-5 }, tensor(1e-4 + 1e-4))).toBe(false);
+    expect(isRefused(2e-2, { y: 1e-5 }, tensor(1e-4 + 1e-4))).toBe(true);
+    expect(isRefused(NaN, undefined, tensor(1e-3))).toBe(true);
+  });
+
+  test("rounding changes floats alone, and no mask", () => {
+    const values = [0.5, 0, 1, -3.4e38, 300];
+    const ids: Tensor = { dtype: "int64", dims: [1, 1], data: BigInt64Array.of(7n) };
+    const changed = nudged({ x: floats(...values), ids });
+    expect(changed?.["ids"]).toBe(ids);
+    const near = [...(changed?.["x"]?.data as Float32Array)].map((x, i) => x / (values[i] as number));
+    for (const i of [0, 4]) expect(Math.abs((near[i] ?? 0) - 1)).toBeCloseTo(2 ** -20, 7);
+    expect([...(changed?.["x"]?.data as Float32Array)].slice(1, 4)).toEqual([0, 1, Math.fround(-3.4e38)]);
+    expect(nudged({ ids })).toBeNull();
   });
 
   test("floors for other inputs grow with the middle of the magnitudes, and by no single value", () => {

@@ -10,6 +10,8 @@ const INTEGERS_OFF = 0.01;
 const FLOOR = 1e-6;
 /** Magnitude from which a reference counts as a mask, as −3.4e38: it sets no scale for other elements. */
 export const MASK = 1e30;
+/** Number of an output's elements that are read for the middle of its magnitudes. */
+const SAMPLES = 1_024;
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -22,6 +24,11 @@ export interface Bounds {
    * bound applies to the largest element.
    */
   readonly floors?: Readonly<Record<string, number>> | undefined;
+  /**
+   * Least magnitude to which the relative bound of an output without a floor, or in float16, applies. Default: that of its
+   * own largest element.
+   */
+  readonly scales?: Readonly<Record<string, number>> | undefined;
 }
 
 /** The comparison of one output. */
@@ -63,7 +70,8 @@ export function* compare(
     const isCoarse = isHalf || reference.dtype === "float16";
     const tolerance = isCoarse ? TOLERANCE.float16 : TOLERANCE.float32;
     const floor = isCoarse ? undefined : bounds.floors?.[name];
-    const [fault, error = null] = compareOne(name, outputs[name], reference, { ...bounds, tolerance, floor });
+    const scale = bounds.scales?.[name];
+    const [fault, error = null] = compareOne(name, outputs[name], reference, { ...bounds, tolerance, floor, scale });
     yield { name, fault, error, tolerance };
   }
 }
@@ -71,13 +79,14 @@ export function* compare(
 type OneBounds = Pick<Bounds, "random"> & {
   readonly tolerance: number;
   readonly floor: number | undefined;
+  readonly scale: number | undefined;
 };
 
 function compareOne(
   name: string,
   output: Tensor | undefined,
   reference: Tensor,
-  { random, tolerance, floor }: OneBounds,
+  { random, tolerance, floor, scale }: OneBounds,
 ): readonly [fault: string | null, error?: number | null] {
   if (output === undefined) return [`no output "${name}"`];
   if (String(output.dims) !== String(reference.dims))
@@ -88,7 +97,7 @@ function compareOne(
     const off = countOff(values, wanted);
     return [off > INTEGERS_OFF * wanted.length ? `"${name}" differs in ${off} of ${wanted.length}` : null];
   }
-  const error = errorOf(values, wanted, floor);
+  const error = errorOf(values, wanted, floor, scale);
   if (typeof error === "string") return [`"${name}" ${error}`];
   return [error > tolerance ? `error ${Number(error.toPrecision(2))} above ${tolerance}` : null, error];
 }
@@ -105,13 +114,18 @@ function countOff(values: ArrayLike<number>, reference: ArrayLike<number>): numb
 }
 
 /**
- * Returns the largest |Δ| as a share of the largest reference, or with a floor of each element's own reference beyond
- * that; a phrase on a value that is not finite although its reference is, or the reverse.
+ * Returns the largest |Δ| as a share of the largest reference, which is `usual` at least, or with a floor of each element's
+ * own reference beyond that; a phrase on a value that is not finite although its reference is, or the reverse.
  */
-function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>, floor?: number): number | string {
+function errorOf(
+  values: ArrayLike<number>,
+  reference: ArrayLike<number>,
+  floor?: number,
+  usual: number = 0,
+): number | string {
   if (values.length !== reference.length) return "is not finite";
   const least = Math.max(floor ?? 0, FLOOR) / TOLERANCE.float32;
-  const largest = Math.max(least, largestOf(reference));
+  const largest = Math.max(least, usual, largestOf(reference));
   const scale = floor === undefined ? largest : least;
   let error = 0;
   for (let i = 0; i < reference.length; i += 1) {
@@ -138,6 +152,17 @@ export function largestOf(values: ArrayLike<number>): number {
     if (size < MASK && size > largest) largest = size;
   }
   return largest;
+}
+
+/** Returns the middle of the magnitudes of some values, zeros and masks left out; 0 where there are no others. */
+export function middleOf(values: ArrayLike<number>): number {
+  const step = Math.max(1, values.length / SAMPLES);
+  const sizes: number[] = [];
+  for (let at = 0; at < values.length; at += step) {
+    const size = Math.abs(values[Math.floor(at)] as number);
+    if (size > 0 && size < MASK) sizes.push(size);
+  }
+  return sizes.sort((a, b) => a - b)[(sizes.length - 1) >> 1] ?? 0;
 }
 
 /** Returns a tensor's elements as numbers. */

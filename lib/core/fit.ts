@@ -52,7 +52,8 @@ const ROUNDING = 1.5;
 export function fitOf(candidate: Candidate, device: DeviceFacts, wish: MemoryWish): Fit {
   const { backend, variant } = candidate;
   const memoryBytes = memoryOf(candidate, wish);
-  const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} at its peak`;
+  const when = variant.activationBytes === undefined ? "to load, its run not counted" : "at its peak";
+  const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} ${when}`;
   const found = (fits: Fits, checks: readonly Check[]): Fit | null => {
     const [, reason = null, text = ""] = checks.find(([isExceeded]) => isExceeded) ?? [];
     return reason === null ? null : { fits, memoryBytes, why: `${about}; ${text}`, reason };

@@ -1,13 +1,62 @@
-// Floors of a golden's comparison for outputs that it does not hold: those of other shapes and inputs. Imported by
+// Floors of comparisons: absolute tolerances of outputs, by the effect of the inputs' own rounding. The toolchain measures
+// those of a golden. From them follow the floors of outputs that the golden does not hold, those of other shapes and
+// inputs; before one of these refuses a GPU, its floor is measured on wasm for the very inputs. Imported by
 // engine/known-answers.ts when the first is compared.
-import { largestOf, MASK, numbersOf, TOLERANCE } from "./compare-outputs.ts";
+import { largestOf, MASK, middleOf, numbersOf, TOLERANCE } from "./compare-outputs.ts";
 import type { Bounds, Tensors } from "./compare-outputs.ts";
+import type { Tensor } from "./tensor.ts";
 
-/** Number of an output's elements that are read for the middle of its magnitudes. */
-const SAMPLES = 1_024;
+/** Relative change of an input, in both directions: eight units in the last place of float32. */
+export const NUDGE: number = 2 ** -20;
+/** Bound on an honest difference, as a multiple of what such a change causes. */
+const SLACK = 100;
+/** Relative effect up to which the relative tolerance of the comparison suffices. */
+const OWN = 1e-5;
 
 /** Floors of known outputs, each with the middle of the output's magnitudes there, by the output's name. */
 export type FloorScales = ReadonlyMap<string, readonly (readonly [floor: number, middle: number])[]>;
+
+/**
+ * Returns tensors with each float32 value changed by its rounding, up or down; null where there is none. Masks stay: a
+ * model multiplies what differs from 1 by a huge number.
+ */
+export function nudged(tensors: Tensors): Tensors | null {
+  const change = (x: number, i: number): number =>
+    x === 1 || Math.abs(x) >= MASK ? x : x * (1 + (Math.imul(i, 0x9e3779b1) < 0 ? NUDGE : -NUDGE));
+  const changed = Object.entries(tensors).flatMap(([name, tensor]): [string, Tensor][] =>
+    tensor.dtype === "float32" ? [[name, { ...tensor, data: tensor.data.map(change) }]] : [],
+  );
+  return changed.length === 0 ? null : { ...tensors, ...Object.fromEntries(changed) };
+}
+
+/**
+ * Returns the floor of each output in float32 that a change of the inputs affects: at least as much as the change
+ * explains, at most a share of the largest value.
+ * @param share - default: the relative bound of a comparison
+ */
+export function floorsOf(
+  answer: Tensors,
+  changed: Tensors,
+  share: number = TOLERANCE.float32,
+): Readonly<Record<string, number>> {
+  const floors: Record<string, number> = {};
+  for (const [name, tensor] of Object.entries(answer)) {
+    const other = changed[name];
+    if (tensor.dtype !== "float32" || other?.dtype !== "float32" || other.data.length !== tensor.data.length) continue;
+    let [noise, largest, isMoved] = [0, 0, false];
+    for (const [i, x] of tensor.data.entries()) {
+      const size = Math.abs(x);
+      if (!(size < MASK)) continue;
+      largest = Math.max(largest, size);
+      const effect = Math.abs((other.data[i] as number) - x);
+      isMoved ||= effect > 0;
+      if (effect > OWN * size) noise = Math.max(noise, effect);
+    }
+    const floor = Math.min(SLACK * Math.max(noise, NUDGE * middleOf(tensor.data)), share * largest);
+    if (floor > 0 && isMoved) floors[name] = floor;
+  }
+  return floors;
+}
 
 /** Reads the floors of known outputs, from which those of outputs for other inputs follow. */
 export function floorScales(known: readonly (Pick<Bounds, "floors"> & { readonly outputs: Tensors })[]): FloorScales {
@@ -40,13 +89,27 @@ export function floorsFor(scales: FloorScales, expected: Tensors): NonNullable<B
   return floors;
 }
 
-/** Returns the middle of the magnitudes of some values, zeros and masks left out; 0 where there are no others. */
-function middleOf(values: ArrayLike<number>): number {
-  const step = Math.max(1, values.length / SAMPLES);
-  const sizes: number[] = [];
-  for (let at = 0; at < values.length; at += step) {
-    const size = Math.abs(values[Math.floor(at)] as number);
-    if (size > 0 && size < MASK) sizes.push(size);
-  }
-  return sizes.sort((a, b) => a - b)[(sizes.length - 1) >> 1] ?? 0;
+/**
+ * Widens bounds by all that rounding may explain: what a change of the inputs does to the expected outputs themselves,
+ * whatever their size, and the usual size of an output, which may be nearly zero by chance. An agreement within these
+ * bounds proves nothing.
+ * @param usual - magnitudes of known outputs, by their names
+ * @param changed - the expected outputs for nudged inputs; null where no input could be nudged
+ */
+export function widened(
+  floors: Bounds["floors"],
+  usual: ReadonlyMap<string, number>,
+  expected: Tensors,
+  changed: Tensors | null,
+): Pick<Bounds, "floors" | "scales"> {
+  const measured = changed === null ? {} : floorsOf(expected, changed, Infinity);
+  const scales = Object.keys(expected).map((name) => {
+    const scale = Math.max(usual.get(name) ?? 0, (measured[name] ?? 0) / TOLERANCE.float32);
+    return [name, scale] as const;
+  });
+  const own = scales.map(([name, scale]) => [name, Math.max(floors?.[name] ?? 0, TOLERANCE.float32 * scale)] as const);
+  return {
+    floors: Object.fromEntries(own.filter(([name]) => floors?.[name] !== undefined)),
+    scales: Object.fromEntries(scales),
+  };
 }

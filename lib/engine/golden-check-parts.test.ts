@@ -1,5 +1,5 @@
 // The golden check by itself: runs that fail in part, and results that several pages of a site store.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { writeSafetensors } from "../compress/bundle/safetensors.ts";
 import { codeOf, SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
@@ -296,3 +296,68 @@ test.each([NaN, 0])(
     expect(await compare(golden, [request(1)], [1.5])).toBe("wrong-result");
   },
 );
+
+describe("an honest GPU is believed where rounding explains the difference, which proves nothing (golden rounding)", () => {
+  /** Answers each request with one value, and with another one where its inputs are nudged. */
+  const sums = (value: number, nudged: number = value) =>
+    answers(({ tensors: { x } }) => (new Set(x?.data as Float32Array).size > 1 ? nudged : value));
+  const onWasm =
+    (run: (items: readonly Feeds[]) => Promise<Ran>): CheckParts["run"] =>
+    (_, items) =>
+      run(items());
+  const half = (rows: number, columns: number): Feeds => ({ tensors: { x: tensor(rows, columns, 0.5) }, others: null });
+
+  for (const [what, rows] of [
+    ["a large shape", 1],
+    ["a batch of a large shape", 3],
+  ] as const) {
+    const items = Array.from({ length: rows }, () => half(1, 4_000));
+    const values = items.map(() => 2e-3);
+
+    test(`in ${what} whose sum is nearly zero`, async () => {
+      const site = siteOf();
+      const right = sums(1e-3, 1e-3 + 2e-5);
+      const { check } = pageOf(site, { read: withFloor(1, 1, 1e-4), run: onWasm(right) });
+      expect(await compare(check, items, values, sums(1e-3))).toBeNull();
+      // Its class stays open: neither this page nor a later one takes it for checked.
+      const wrong = await compare(
+        check,
+        items,
+        items.map(() => 0.5),
+        sums(1e-3),
+      );
+      expect(wrong).toBe("wrong-result");
+      expect(pageOf(site).check.refused).not.toBeNull();
+    });
+
+    test(`in ${what} of a model without a golden, by the size of its usual answer`, async () => {
+      const site = siteOf();
+      const usual = pageOf(site, {
+        run: onWasm(answers((feeds) => (feeds.tensors["x"]?.dims[1] === 4 ? 5 : 1e-3))),
+      }).check;
+      await usual.prepare();
+      await usual.loaded(answers(() => 5));
+      const gpu = sums(1e-3);
+      expect(await compare(usual, items, values, gpu)).toBeNull();
+      expect(
+        await compare(
+          usual,
+          items,
+          items.map(() => 0.5),
+          gpu,
+        ),
+      ).toBe("wrong-result");
+    });
+  }
+
+  test("but no wrong row of a model that mixes its rows", async () => {
+    const items = [half(1, 40), half(1, 40), half(1, 40)];
+    const mixed = (values: readonly number[]) => (taken: readonly Feeds[]) =>
+      Promise.resolve(ranOf(taken.map((feeds, i) => answer(feeds, taken.length > 1 ? (values[i] ?? NaN) : 1))));
+    const run = onWasm(mixed([3, 1, 1]));
+    const honest = pageOf(siteOf(), { run }).check;
+    expect(await compare(honest, items, [3, 1, 1])).toBeNull();
+    const lying = pageOf(siteOf(), { run }).check;
+    expect(await compare(lying, items, [3, 9, 1])).toBe("wrong-result");
+  });
+});

@@ -18,6 +18,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { KnownAnswers, outputsIn } from "./known-answers.ts";
 import type { AnswerParts, KnownRun } from "./known-answers.ts";
 import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
+import type { Comparisons, SecondLook } from "./second-look.ts";
 import { classOf, widestOf } from "./shape-class.ts";
 import type { Answered } from "./shape-class.ts";
 
@@ -172,44 +173,28 @@ export class GoldenCheck implements AnswerCheck {
     const half = Math.ceil(all.length / 2);
     const expected = [...(await this.#apart(all.slice(0, half), run)), ...(await this.#apart(all.slice(half), run))];
     if (expected.includes(undefined)) this.#leaveUnchecked(batch, "a batch could not be compared");
+    const comparisons: Comparisons = {
+      fault: (own, wanted) => this.#faultOf(own, wanted),
+      tells: (wanted) => this.#tells(wanted),
+      onGpu: (items) => outputsOf(run, items),
+      onMissing: () => {
+        this.#leaveUnchecked(batch, "a batch could not be compared");
+      },
+    };
     for (const [i, one] of all.entries()) {
       const reference = expected[i];
       const fault = reference === undefined ? null : await this.#faultOf(one.outputs, reference);
       isProof &&= this.#tells(reference);
       if (fault === null) continue;
-      // A model that mixes its rows, as one that quantises by the largest value of a batch, does so on wasm too.
-      const onWasm = await this.#known.onWasm(batch.map(({ feeds }) => feeds));
-      const mixed = onWasm?.[batch.indexOf(one)];
-      return mixed !== undefined && (await this.#faultOf(one.outputs, mixed)) === null
-        ? null
-        : `${fault} in a batch of ${batch.length}`;
+      const mixed = await (await this.#secondLook())?.ofMixed(batch, all, comparisons);
+      if (mixed === undefined || mixed === "wrong") return `${fault} in a batch of ${batch.length}`;
+      isProof = mixed === "right";
+      break;
     }
-    const padded = all.length === batch.length ? null : await this.#comparePadded(batch, new Set(all), run);
-    return padded ?? (isProof ? null : undefined);
-  }
-
-  /** Compares the padded rows of a batch with the same ones of wasm's. */
-  async #comparePadded(
-    batch: readonly Answered[],
-    widest: ReadonlySet<Answered>,
-    run: RunItems,
-  ): Promise<string | null> {
-    const same = batch.map((one) => this.#known.alike(one));
-    const isOwn = same.every((feeds, i) => feeds === batch[i]?.feeds);
-    const feeds = same.filter((x) => x !== null);
-    const expected = feeds.length === batch.length ? await this.#known.onWasm(feeds, true) : null;
-    const own = isOwn || expected === null ? batch.map(({ outputs }) => outputs) : await outputsOf(run, feeds);
-    for (const [i, one] of batch.entries()) {
-      const [outputs, reference] = [own[i], expected?.[i]];
-      if (widest.has(one)) continue;
-      if (outputs === undefined || reference === undefined) {
-        this.#leaveUnchecked(batch, "a batch could not be compared");
-        continue;
-      }
-      const fault = await this.#faultOf(outputs, reference);
-      if (fault !== null) return `${fault} in a batch of ${batch.length}`;
-    }
-    return null;
+    const padded =
+      all.length === batch.length ? null : await (await this.#secondLook())?.ofPadded(batch, all, comparisons);
+    if (typeof padded === "string") return `${padded} in a batch of ${batch.length}`;
+    return isProof && padded === null ? null : undefined;
   }
 
   /** Returns the outputs of requests, batched no further than was checked. */
@@ -226,7 +211,7 @@ export class GoldenCheck implements AnswerCheck {
 
   /** Compares one request with wasm, and the step after it where the model has a state. */
   async #compareOne(one: Answered, run: RunItems): Promise<Found> {
-    const same = this.#known.alike(one);
+    const same = await this.#known.alike(one);
     let isAble = same !== null;
     const onWasm = async (feeds: Feeds): Promise<Tensors | undefined> => {
       const outputs = await this.#known.onWasm([feeds]);
@@ -241,11 +226,24 @@ export class GoldenCheck implements AnswerCheck {
     }
     const onGpu = async (feeds: Feeds): Promise<Tensors | undefined> => (await outputsOf(run, [feeds]))[0];
     const own = same === one.feeds ? [one.outputs] : await this.#known.steps(same, onGpu);
+    let isProof = expected.every((outputs) => this.#tells(outputs));
     for (const [i, outputs] of expected.entries()) {
       const fault = await this.#faultOf(own?.[i] ?? {}, outputs);
-      if (fault !== null) return fault;
+      if (fault === null) continue;
+      const look = await this.#secondLook();
+      if ((await look?.ofStep(same, i, own?.[i] ?? {}, outputs)) !== true) return fault;
+      isProof = false;
     }
-    return expected.every((outputs) => this.#tells(outputs)) ? null : undefined;
+    return isProof ? null : undefined;
+  }
+
+  /** Returns a second look at one request or batch; null where it could not be fetched. */
+  async #secondLook(): Promise<SecondLook | null> {
+    const { random } = this.#parts;
+    return import("./second-look.ts").then(
+      (x) => new x.SecondLook(this.#known, random, () => this.#isHalf === true),
+      () => null,
+    );
   }
 
   #leaveUnchecked(batch: readonly Answered[], why: string): void {

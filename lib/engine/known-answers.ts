@@ -2,14 +2,15 @@
 // inputs where there is none, and wasm's answers to requests. Imported by golden-check.ts.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Variant } from "../core/bundle.ts";
+import { middleOf, numbersOf } from "../core/compare-outputs.ts";
 import type { Bounds, Tensors } from "../core/compare-outputs.ts";
 import type { FloorScales } from "../core/other-floors.ts";
 import { isSelvedgeError } from "../core/errors.ts";
-import type { NumericDtype } from "../core/tensor.ts";
 import type { Feeds, Ran } from "../rpc/messages.ts";
-import { sizesOf } from "./shape-class.ts";
 import type { Answered, Shapes } from "./shape-class.ts";
-import { seededTensor, typicalFeeds } from "./typical-feeds.ts";
+
+/** Most elements of an output that may be nearly zero all over by chance. */
+const SMALL = 64;
 
 /** Collaborators of known answers, and the variant that they are of. */
 export interface AnswerParts {
@@ -41,6 +42,8 @@ export class KnownAnswers {
   #files: Promise<readonly Blob[]> | null = null;
   /** Floors of the golden; null until they are needed, and where it could not be read. */
   #scales: FloorScales | null = null;
+  /** Usual magnitude of each small output in right answers: one of few elements may be nearly zero by chance. */
+  readonly #usual: Map<string, number> = new Map();
 
   constructor(parts: AnswerParts) {
     this.#parts = parts;
@@ -58,9 +61,11 @@ export class KnownAnswers {
    */
   async make(): Promise<void> {
     const { run, shapes, typical, allowsUnverified, variant } = this.#parts;
+    // Without them the first requests are compared.
+    const seeded = await import("./seeded-inputs.ts").catch(() => null);
     let feeds: Feeds | null = null;
     const items = (): readonly Feeds[] => {
-      feeds = seededFeeds(shapes().ports, typical);
+      feeds = seeded && seeded.seededFeeds(shapes().ports, typical);
       return feeds === null ? [] : [feeds];
     };
     let isLoaded = false;
@@ -71,7 +76,9 @@ export class KnownAnswers {
       });
       if (ran === null) this.#parts.onUnchecked("there is no WebAssembly to compare with");
       const [reply] = ran?.items ?? [];
-      if (reply?.ok === true && feeds !== null) this.#made = { feeds, outputs: reply.value.outputs, dims: null };
+      if (reply?.ok !== true || feeds === null) return;
+      this.#made = { feeds, outputs: reply.value.outputs, dims: null };
+      this.#note([reply.value.outputs]);
     } catch (error) {
       const code = isSelvedgeError(error) ? error.code : null;
       if (code === null || code === "closed") throw error;
@@ -100,6 +107,7 @@ export class KnownAnswers {
       return "the golden files could not be fetched";
     }
     if (runs === null) return "the golden files can't be read";
+    if (runs[0] !== undefined) this.#note([runs[0].outputs]);
     return runs.map(({ inputs: tensors, ...run }) => ({ ...run, feeds: { tensors, others: null }, dims: null }));
   }
 
@@ -117,6 +125,12 @@ export class KnownAnswers {
     return found.floorsFor(this.#scales, expected);
   }
 
+  /** Returns the usual magnitude of each output of few elements. */
+  async usual(): Promise<ReadonlyMap<string, number>> {
+    if (this.#parts.read === null && this.#made === null) await this.make().catch(() => undefined); // a later page
+    return this.#usual;
+  }
+
   /**
    * Returns wasm's outputs of each request, undefined for one that failed; null where it can't run the variant, and where
    * requests that must run together did not.
@@ -125,21 +139,37 @@ export class KnownAnswers {
     if (this.#isAlone) return null;
     try {
       const ran = await this.#parts.run("wasm", () => items);
-      return ran === null || (isTogether && ran.groups !== undefined) ? null : outputsIn(ran);
+      if (ran === null || (isTogether && ran.groups !== undefined)) return null;
+      const outputs = outputsIn(ran);
+      this.#note(outputs);
+      return outputs;
     } catch (error) {
       const isOwn = !isSelvedgeError(error) || error.code === "internal"; // of the request, not of the lane
       return isOwn ? items.map(() => undefined) : null;
     }
   }
 
+  /** Notes the size of small outputs of right answers. */
+  #note(answers: readonly (Tensors | undefined)[]): void {
+    for (const outputs of answers)
+      for (const [name, tensor] of Object.entries(outputs ?? {}))
+        if (tensor.dtype.startsWith("float") && tensor.data.length <= SMALL)
+          this.#usual.set(name, Math.max(this.#usual.get(name) ?? 0, middleOf(numbersOf(tensor))));
+  }
+
   /**
    * Returns inputs that each backend computes with alike: an image is replaced by a tensor of its dims, since each
    * backend resizes itself, and a recurrent state that a lane keeps by a pseudo-random one. Null where dims are not known.
    */
-  alike(one: Answered): Feeds | null {
+  async alike(one: Answered): Promise<Feeds | null> {
     const { typical, shapes } = this.#parts;
-    const feeds = withoutImages(one, shapes());
-    return feeds && withStates(feeds, one, shapes(), typical);
+    const { ports, states } = shapes();
+    const hasImage = Object.values(one.feeds.others ?? {}).some(({ kind }) => kind === "image");
+    if (!hasImage && Object.keys(states).length === 0) return one.feeds;
+    return import("./seeded-inputs.ts").then(
+      (x) => x.alike(one, { ports, states }, typical),
+      () => null,
+    );
   }
 
   /** Returns a run's inputs with the state that the run before it left, unless it has one. */
@@ -165,53 +195,4 @@ export class KnownAnswers {
 /** Returns the outputs of each request of a run; undefined for one that failed. */
 export function outputsIn({ items }: Ran): readonly (Tensors | undefined)[] {
   return items.map((item) => (item.ok ? item.value.outputs : undefined));
-}
-
-/** Returns pseudo-random inputs of typical sizes, the same each time; null where a size is not known. */
-function seededFeeds(ports: Shapes["ports"], typical: Readonly<Record<string, number>>): Feeds | null {
-  const zeros = typicalFeeds(ports, typical);
-  if (zeros === null || ports.length === 0) return null;
-  const tensors = Object.entries(zeros.tensors).map(([name, { dtype, dims }]) => [
-    name,
-    seededTensor(dtype as NumericDtype, dims),
-  ]);
-  return { tensors: Object.fromEntries(tensors) as Tensors, others: null };
-}
-
-/** Returns inputs with a pseudo-random tensor in place of each image; null where its dims are not known. */
-function withoutImages({ feeds, dims }: Answered, { ports }: Shapes): Feeds | null {
-  const names = Object.entries(feeds.others ?? {}).filter(([, { kind }]) => kind === "image");
-  if (names.length === 0) return feeds;
-  const tensors = { ...feeds.tensors };
-  const others = { ...feeds.others };
-  for (const [name] of names) {
-    const size = dims?.[name];
-    const dtype = ports.find((port) => port.name === name)?.dtype;
-    if (size === undefined || dtype === undefined || dtype === "string") return null;
-    tensors[name] = seededTensor(dtype, size);
-    Reflect.deleteProperty(others, name);
-  }
-  return { tensors, others: Object.keys(others).length === 0 ? null : others };
-}
-
-/** Returns inputs with a pseudo-random tensor for each state that they lack; null where its dims are not known. */
-function withStates(
-  feeds: Feeds,
-  one: Answered,
-  { ports, states }: Shapes,
-  typical: Readonly<Record<string, number>>,
-): Feeds | null {
-  const own = new Set(Object.values(states));
-  if (own.size === 0) return feeds;
-  const symbols = new Map(Object.entries(typical));
-  for (const { name, dims } of ports)
-    for (const [axis, size] of sizesOf(one, name).entries()) symbols.set(String(dims[axis]), size);
-  const tensors = { ...feeds.tensors };
-  for (const { name, dtype, dims } of ports) {
-    if (!own.has(name) || name in tensors) continue;
-    const size = dims.map((dim) => (typeof dim === "number" ? dim : (symbols.get(dim) ?? NaN)));
-    if (dtype === "string" || size.some(Number.isNaN)) return null;
-    tensors[name] = seededTensor(dtype, size);
-  }
-  return { ...feeds, tensors };
 }

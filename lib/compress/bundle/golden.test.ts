@@ -2,9 +2,12 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Bundle, BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import { floatTensor, int64Tensor, int8Tensor } from "../onnx/tensor-proto.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
-import { floorsOf, makeGolden, withGolden } from "./golden.ts";
+import { floorsOf } from "../../core/other-floors.ts";
+import { readTensors } from "../../core/read-tensors.ts";
+import { makeGolden, withGolden } from "./golden.ts";
 import type { PackVariant } from "./pack.ts";
 import { writeSafetensors } from "./safetensors.ts";
 
@@ -249,3 +252,54 @@ test("the golden of weights behind DequantizeLinear is computed in float32, as b
       5,
     );
 });
+
+/** A model of token ids: mean of their rows in a table, times a matrix, and one huge value beside. */
+function texts(table: "float32" | "int8"): Uint8Array<ArrayBuffer> {
+  const [rows, width] = [50, 8];
+  const draw = (i: number): number => Math.sin(i * i + 1);
+  const whole = Int8Array.from({ length: rows * width }, (_, i) => Math.round(127 * draw(i)));
+  const floats = Float32Array.from(whole, (x) => x / 127);
+  const lookup =
+    table === "float32"
+      ? [{ opType: "Gather", input: ["table", "ids"], output: ["rows"] }]
+      : [
+          { opType: "Gather", input: ["table", "ids"], output: ["bytes"] },
+          { opType: "DequantizeLinear", input: ["bytes", "step"], output: ["rows"] },
+        ];
+  const model = smallModel({
+    opset: 17,
+    inputs: { ids: [1, "t"] },
+    types: { ids: TensorProto_DataType.INT64 },
+    outputs: ["y"],
+    nodes: [
+      ...lookup,
+      { opType: "ReduceMean", input: ["rows"], output: ["mean"], attributes: { axes: [1], keepdims: 0 } },
+      { opType: "MatMul", input: ["mean", "w"], output: ["usual"] },
+      { opType: "Concat", input: ["usual", "huge"], output: ["y"], attributes: { axis: 1 } },
+    ],
+    initializers: [
+      table === "float32" ? floatTensor("table", [rows, width], floats) : int8Tensor("table", [rows, width], whole),
+      floatTensor("step", [], Float32Array.of(1 / 127)),
+      floatTensor(
+        "w",
+        [width, 3],
+        Float32Array.from({ length: 3 * width }, (_, i) => draw(i + 7)),
+      ),
+      floatTensor("huge", [1, 1], Float32Array.of(1e6)),
+    ],
+  });
+  return model.write();
+}
+
+test.each(["float32", "int8"] as const)(
+  "a model of texts has a tolerance by the rounding of the rows that it looks up, in a table of %s (tool-golden)",
+  async (table) => {
+    const variant = { id: "f32", needs: [], files: [{ path: "m.onnx", bytes: texts(table), isModel: true }] };
+    const input = { name: "ids", dtype: "int64", dims: [1, "t"], batchAxis: null } as const;
+    const { golden } = await withGolden(variant, { inputs: [input], outputs: [] }, { t: 6 });
+    const read = await readTensors(new Blob([golden?.outputs.bytes ?? new Uint8Array()]));
+    // Of the usual values, which are near 1, and not of 1e6.
+    expect(read?.numbers["y"]).toBeGreaterThan(1e-6);
+    expect(read?.numbers["y"]).toBeLessThan(1e-3);
+  },
+);

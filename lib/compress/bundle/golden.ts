@@ -1,14 +1,15 @@
 // A variant's golden: synthetic inputs, and this variant's outputs for them on onnxruntime-node's CPU; of a recurrent state
 // two steps, of a float16 variant also inputs as large as the samples' largest. A device with a different output computes
-// wrongly. The output is from one machine: another CPU may round the last bits
-// differently, so comparisons need a tolerance: beside a relative one, an absolute one of each output, measured by the
-// effect of the inputs' own rounding. One that is taken from the largest value would be blind where that is a mask, or one
-// huge logit.
+// wrongly. The output is from one machine: another CPU may round the last bits differently, so comparisons need a tolerance:
+// beside a relative one, an absolute one of each output, measured by the effect of the rounding of inputs and looked-up
+// rows. One that is taken from the largest value would be blind where that is a mask, or one huge logit.
 import type { Bundle, GoldenRun } from "../../core/bundle.ts";
 import { smallestTable } from "./describe.ts";
 import { modelOf } from "./pack.ts";
 import type { PackFile, PackModel, PackVariant } from "./pack.ts";
+import { floorsOf, nudged } from "../../core/other-floors.ts";
 import { readModel } from "../onnx/model.ts";
+import { nudgeLookups } from "../onnx/nudge-lookups.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";
 import type { ModelSource } from "../onnx/written-model.ts";
 import { syntheticInputs } from "../run/synthetic-inputs.ts";
@@ -25,17 +26,6 @@ const MAX_BYTES = 2 ** 20;
  * inputs to 8 bits in Node, an error of 0.4 %, and not in browsers; 1 is float32.
  */
 const MATMUL_LEVEL = "session.qdq_matmulnbits_accuracy_level";
-
-/** Relative change of an input, in both directions: eight units in the last place of float32. */
-const NUDGE = 2 ** -20;
-/** Bound on an honest difference, as a multiple of what such a change causes. */
-const SLACK = 100;
-/** Relative effect up to which the relative tolerance of the comparison suffices. */
-const OWN = 1e-5;
-/** Bound of a floor, as a share of an output's largest value. */
-const FLOOR_MAX = 1e-3;
-/** Magnitude of a mask, which sets no scale. */
-const MASK = 1e30;
 
 /** Below this largest value an output shows too little: rounding may be as large. */
 const FAINT = 1e-3;
@@ -63,8 +53,11 @@ export async function withGolden<File extends PackFile | PackModel>(
   const scratch = new Scratch();
   try {
     const model = modelOf(file) ?? readModel("bytes" in file ? file.bytes : new Uint8Array());
-    const { source } = await writeModel(model, scratch);
-    const made = await goldenOf(source, smallestTable(model), variant, description, typical);
+    const written = await writeModel(model, scratch);
+    const other = nudgeLookups(written.model);
+    const nudgedSource = other && (await writeModel(other, scratch)).source;
+    const sources = { source: written.source, nudgedSource };
+    const made = await goldenOf(sources, smallestTable(model), variant, description, typical);
     if (typeof made !== "string") return { ...variant, golden: made };
     onMissing(made);
     return variant;
@@ -74,7 +67,7 @@ export async function withGolden<File extends PackFile | PackModel>(
 }
 
 async function goldenOf(
-  source: ModelSource,
+  { source, nudgedSource }: { readonly source: ModelSource; readonly nudgedSource: ModelSource | null },
   bound: number,
   { session, needs }: Pick<PackVariant, "session" | "needs">,
   description: Pick<Bundle["model"], "inputs" | "outputs" | "baseline">,
@@ -82,12 +75,12 @@ async function goldenOf(
 ): Promise<NonNullable<PackVariant["golden"]> | string> {
   const small = Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, Math.min(size, SMALL)]));
   const largest = needs.includes("shader-f16") ? largestOf(description) : null;
-  const more = { states: statesOf(description), largest };
+  const more = { states: statesOf(description), largest, nudgedSource };
   let why = "no inputs could be made up";
   for (const sizes of [typical, small]) {
     let guesses = 0;
-    for (const [feed] of syntheticInputs(description.inputs, { typical: sizes, bound })) {
-      const golden = feed && (await makeGolden(source, session?.wasm, feed, more).catch(messageOf));
+    for (const [feed, ...others] of syntheticInputs(description.inputs, { typical: sizes, bound })) {
+      const golden = feed && (await makeGolden(source, session?.wasm, feed, { ...more, others }).catch(messageOf));
       if (typeof golden === "object") return golden;
       guesses += 1;
       why = golden ?? "an input or output holds text, or is larger than 1 MiB";
@@ -101,76 +94,114 @@ function messageOf(error: unknown): string {
   return `it does not run on made-up inputs (${error instanceof Error ? error.message : String(error)})`;
 }
 
-/** Further runs of a golden. */
+/** Options of a golden. */
 interface More {
   /** The input that each output feeds at the next step: a second step is one of the runs. Default: none. */
   readonly states?: Readonly<Record<string, string>>;
   /** Largest magnitude of each input, for a run with values as large; null for none. Default: null. */
   readonly largest?: Readonly<Record<string, number>> | null;
+  /** The model with nudged lookups (onnx/nudge-lookups.ts); null where it looks nothing up. Default: null. */
+  readonly nudgedSource?: ModelSource | null;
+  /** Inputs to take where the answer to the first ones shows too little. Default: none. */
+  readonly others?: readonly Feed[];
 }
+
+/** A run of a golden. */
+interface Run {
+  readonly name: string;
+  /** The inputs that are written. A second step is without the state, which the step before leaves. */
+  readonly inputs: Feed;
+  /** All inputs. */
+  readonly full: Feed;
+  readonly answer: Feed;
+}
+
+type RunModel = (feed: Feed) => Promise<Feed>;
 
 /** Makes a variant's golden files; undefined where a tensor holds strings or an output is larger than 1 MiB. */
 export async function makeGolden(
   source: ModelSource,
   session: Readonly<Record<string, string>> | undefined,
   feed: Feed,
-  { states = {}, largest = null }: More = {},
+  more: More = {},
 ): Promise<PackVariant["golden"]> {
+  const { nudgedSource = null } = more;
+  const { runs, changed } = await withModel(source, session, async (run) => {
+    const runs = await runsOf(feed, run, more);
+    return { runs, changed: nudgedSource === null ? await nudgedAnswers(runs, run) : null };
+  });
+  if (runs.length === 0) return undefined;
+  // Without them the bound is relative.
+  const nudge = async (): Promise<Feed[]> =>
+    withModel(nudgedSource ?? source, session, (run) => nudgedAnswers(runs, run)).catch(() => []);
+  const others = changed ?? (await nudge());
+  const [first, ...next] = runs.map((run, i) => filesOf(run, floorsOf(run.answer, others[i] ?? {})));
+  return first && (next.length === 0 ? first : { ...first, next });
+}
+
+/** Loads a model on the CPU while `use` runs it. */
+async function withModel<T>(
+  source: ModelSource,
+  session: Readonly<Record<string, string>> | undefined,
+  use: (run: RunModel) => Promise<T>,
+): Promise<T> {
   const model = await openModel(source, "cpu", { [MATMUL_LEVEL]: "1", ...session });
-  const run = async (input: Feed): Promise<Feed> => model.runTensors(input);
   try {
-    const [input, answer] = await loudEnough(feed, run);
-    const runs = [await filesOf("golden", input, answer, run)];
-    if (Object.keys(states).length > 0) {
-      const own = new Set(Object.values(states));
-      const others = Object.fromEntries(Object.entries(input).filter(([name]) => !own.has(name)));
-      const left = Object.entries(states).map(([output, state]) => [state, answer[output] as Tensor] as const);
-      const full = { ...others, ...Object.fromEntries(left) };
-      // A model may refuse what the first step left, or a large input: the first golden stands alone then.
-      const answered = await run(full).catch(() => null);
-      const again = async (nudged: Feed): Promise<Feed> => run({ ...full, ...nudged });
-      runs.push(answered && (await filesOf("golden-step", others, answered, again).catch(() => null)));
-    }
-    const loud = largest === null ? null : enlarged(input, largest);
-    const loudAnswer = loud && (await run(loud).catch(() => null));
-    if (loud && loudAnswer && isFinite(loudAnswer))
-      runs.push(await filesOf("golden-large", loud, loudAnswer, run).catch(() => null));
-    const [first, ...next] = runs.filter((x) => x !== null);
-    if (first === undefined || runs[0] === null) return undefined;
-    return next.length === 0 ? first : { ...first, next };
+    return await use((feed) => model.runTensors(feed));
   } finally {
     await model.release();
   }
 }
 
-/** Returns an input with an answer that stands out from rounding, and the answer. */
-async function loudEnough(feed: Feed, run: (feed: Feed) => Promise<Feed>): Promise<readonly [Feed, Feed]> {
-  let [input, answer] = [feed, await run(feed)];
-  for (const factor of AMPLITUDES) {
-    if (!isFaint(answer)) break;
-    const louder = scaled(feed, () => factor);
-    const next = await run(louder);
-    if (!isFaint(next)) [input, answer] = [louder, next];
+/** Returns the runs of a golden; none where the first one can't be written. */
+async function runsOf(feed: Feed, run: RunModel, { states = {}, largest = null, others = [] }: More): Promise<Run[]> {
+  const [input, answer] = await loudEnough(feed, others, run);
+  const runs: Run[] = [{ name: "golden", inputs: input, full: input, answer }];
+  if (!isWritable(runs[0] as Run)) return [];
+  if (Object.keys(states).length > 0) {
+    const own = new Set(Object.values(states));
+    const inputs = Object.fromEntries(Object.entries(input).filter(([name]) => !own.has(name)));
+    const left = Object.entries(states).map(([output, state]) => [state, answer[output] as Tensor] as const);
+    const full = { ...inputs, ...Object.fromEntries(left) };
+    // A model may refuse what the first step left, or a large input: the first golden stands alone then.
+    const next = await run(full).catch(() => null);
+    if (next !== null) runs.push({ name: "golden-step", inputs, full, answer: next });
   }
-  return [input, answer];
+  const loud = largest === null ? null : enlarged(input, largest);
+  const loudAnswer = loud && (await run(loud).catch(() => null));
+  if (loud && loudAnswer && isFinite(loudAnswer))
+    runs.push({ name: "golden-large", inputs: loud, full: loud, answer: loudAnswer });
+  return runs.filter(isWritable);
 }
 
-/** Returns the files of a run with its answer and the absolute tolerances of it; null where they can't be written. */
-async function filesOf(
-  name: string,
-  input: Feed,
-  answer: Feed,
-  run: (feed: Feed) => Promise<Feed>,
-): Promise<GoldenRun<PackFile> | null> {
-  const inputs = writeSafetensors(input);
-  if (inputs === null || inputs.length > MAX_BYTES) return null;
-  const nudged = scaled(input, (i) => 1 + (Math.imul(i, 0x9e3779b1) < 0 ? NUDGE : -NUDGE));
-  const floors = Object.entries(floorsOf(answer, await run(nudged)));
-  const outputs = writeSafetensors(answer, Object.fromEntries(floors.map(([port, x]) => [port, String(x)])));
-  if (outputs === null || outputs.length > MAX_BYTES) return null;
+function isWritable({ inputs, answer }: Run): boolean {
+  return [inputs, answer].every((tensors) => (writeSafetensors(tensors)?.length ?? Infinity) <= MAX_BYTES);
+}
+
+/** Returns the answers to inputs that are changed by their rounding; none for a run that the model refuses. */
+async function nudgedAnswers(runs: readonly Run[], run: RunModel): Promise<Feed[]> {
+  const answers: Feed[] = [];
+  for (const { full } of runs) answers.push(await run(nudged(full) ?? full).catch(() => ({})));
+  return answers;
+}
+
+/** Returns an input with an answer that stands out from rounding, and the answer. */
+async function loudEnough(feed: Feed, others: readonly Feed[], run: RunModel): Promise<readonly [Feed, Feed]> {
+  const answer = await run(feed);
+  if (!isFaint(answer)) return [feed, answer];
+  for (const next of [...AMPLITUDES.map((factor) => scaled(feed, factor)), ...others]) {
+    const louder = await run(next);
+    if (!isFaint(louder)) return [next, louder];
+  }
+  return [feed, answer];
+}
+
+/** Returns the files of a run, with the absolute tolerances of its answer. */
+function filesOf({ name, inputs, answer }: Run, floors: Readonly<Record<string, number>>): GoldenRun<PackFile> {
+  const texts = Object.fromEntries(Object.entries(floors).map(([port, x]) => [port, String(x)]));
   return {
-    inputs: { path: `${name}-inputs.safetensors`, bytes: inputs },
-    outputs: { path: `${name}-outputs.safetensors`, bytes: outputs },
+    inputs: { path: `${name}-inputs.safetensors`, bytes: writeSafetensors(inputs) ?? new Uint8Array() },
+    outputs: { path: `${name}-outputs.safetensors`, bytes: writeSafetensors(answer, texts) ?? new Uint8Array() },
   };
 }
 
@@ -220,41 +251,9 @@ function isFaint(answer: Feed): boolean {
   );
 }
 
-/** Returns inputs with each float32 value multiplied by a factor, by its index. */
-function scaled(feed: Feed, factor: (i: number) => number): Feed {
+/** Returns inputs with each float32 value multiplied by a factor. */
+function scaled(feed: Feed, factor: number): Feed {
   const scale = (tensor: Tensor): Tensor =>
-    tensor.dtype === "float32" ? { ...tensor, data: tensor.data.map((x, i) => x * factor(i)) } : tensor;
+    tensor.dtype === "float32" ? { ...tensor, data: tensor.data.map((x) => x * factor) } : tensor;
   return Object.fromEntries(Object.entries(feed).map(([name, tensor]) => [name, scale(tensor)]));
-}
-
-/**
- * Returns the absolute tolerance of each output in float32 that a change of the inputs affects: at least as much as the
- * change explains, at most a thousandth of the largest value.
- */
-export function floorsOf(answer: Feed, changed: Feed): Readonly<Record<string, number>> {
-  const floors: Record<string, number> = {};
-  for (const [name, tensor] of Object.entries(answer)) {
-    const other = changed[name];
-    if (tensor.dtype !== "float32" || other?.dtype !== "float32" || other.data.length !== tensor.data.length) continue;
-    let [noise, largest] = [0, 0];
-    for (const [i, x] of tensor.data.entries()) {
-      const size = Math.abs(x);
-      if (!(size < MASK)) continue;
-      largest = Math.max(largest, size);
-      const effect = Math.abs((other.data[i] as number) - x);
-      if (effect > OWN * size) noise = Math.max(noise, effect);
-    }
-    const floor = Math.min(Math.max(SLACK * noise, NUDGE * SLACK * medianOf(tensor.data)), FLOOR_MAX * largest);
-    if (floor > 0 && String(tensor.data) !== String(other.data)) floors[name] = floor;
-  }
-  return floors;
-}
-
-/** Returns the middle of the sizes of values that are no masks. */
-function medianOf(values: Float32Array): number {
-  const sizes = values
-    .map(Math.abs)
-    .filter((x) => x < MASK)
-    .sort();
-  return sizes[sizes.length >> 1] ?? 0;
 }

@@ -10,6 +10,8 @@ import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
 import { checkModel } from "../../engine/check-model.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
+import { SecondLook } from "../../engine/second-look.ts";
+import { seededFeeds } from "../../engine/seeded-inputs.ts";
 import { unverified } from "../../engine/unverified.ts";
 import { drawTracks } from "../../engine/devtools-tracks.ts";
 import { embedTexts } from "../../engine/embed.ts";
@@ -40,6 +42,8 @@ void [
   checkGpu,
   checkModel,
   hasHalfWeights,
+  SecondLook,
+  seededFeeds,
   unverified,
   answersOf,
   checkUpdateOptions,
