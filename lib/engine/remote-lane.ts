@@ -5,12 +5,18 @@ import { isServer } from "../core/device.ts";
 import { codeOf, isSelvedgeError, SelvedgeError, toWireError } from "../core/errors.ts";
 import type { WorkerHandle } from "../effects/effects.ts";
 import type { Lane } from "../pool/lane.ts";
-import type { LaneOptions, LaneRunOptions } from "../pool/lane-options.ts";
+import type { LaneOptions, LaneRunOptions, WaitingBatch } from "../pool/lane-options.ts";
 import { isTrafficNotice } from "../rpc/messages.ts";
 import type { CallNotice, Feeds, LoadMessage, Ran, Traffic } from "../rpc/messages.ts";
 
 /** A call that ran out of time took longer than that; so it counts as one of twice the time. */
 const AT_LEAST = 2;
+/**
+ * Share of a request's time that a server has where this device may answer after it, provided that it is so many times
+ * what the server was expected to take: one that hangs costs no answer then.
+ */
+const SHARE = 0.5;
+const EXPECTED = 3;
 
 /**
  * Creates a lane to a server.
@@ -69,7 +75,9 @@ export function createRemoteLane(
         signal?.addEventListener("abort", leave, { once: true });
         cleanups.push(() => signal?.removeEventListener("abort", leave));
         const ownMs = isRefusable ? dueMs : Infinity;
-        endMs = Math.max(endMs, ownMs);
+        const shareMs = SHARE * (ownMs - startMs);
+        const isShared = canAnswerHere(step) && shareMs >= EXPECTED * batch.why.inMs;
+        endMs = Math.max(endMs, isShared ? startMs + shareMs : ownMs);
         // A timer of more fires at once.
         if (ownMs - startMs >= 2 ** 31) continue;
         const end = (): void => {
@@ -101,8 +109,17 @@ export function createRemoteLane(
         .catch((error: unknown): Ran => {
           const isOver = codeOf(error) === "deadline-exceeded" || (late !== null && waiting.size === 0);
           if (isOver && sentMs > 0 && endMs > sentMs) {
-            const failed = { ok: false, error: toWireError(late ?? error) } as const;
-            const items = batch.steps.map(() => failed);
+            const text = `${this.endpoint ?? "The server"}: no answer in time for this device to answer instead.`;
+            const elsewhere = new SelvedgeError(
+              "remote-failed",
+              text,
+              { reason: "timeout", url: this.endpoint },
+              error,
+            );
+            const items = batch.steps.map((step): Ran["items"][number] => {
+              const failure = canAnswerHere(step) ? elsewhere : (late ?? error);
+              return { ok: false, error: toWireError(failure) };
+            });
             const runMs = AT_LEAST * (effects.now() - sentMs);
             return { items, runs: 1, preprocessMs: 0, runMs, decodeMs: 0 };
           }
@@ -131,4 +148,9 @@ export function createRemoteLane(
 /** Returns the number of failures on a lane to a server. */
 export function failuresIn(lane: Lane): number {
   return (lane as Partial<{ readonly failures: number }>).failures ?? 0;
+}
+
+/** Whether this device holds the files of a model that a request may be answered with. */
+function canAnswerHere({ work: { routes } }: WaitingBatch["steps"][number]): boolean {
+  return routes.some((route) => !isServer(route) && route.here() !== null);
 }

@@ -89,6 +89,30 @@ test("a server that ends under load costs no answer, and is asked again once it 
   expect(back.some(({ info }) => info.placement === "remote")).toBe(true);
 });
 
+test("a server that hangs costs no request with a deadline: this device answers in the rest of its time (server-hang)", async () => {
+  const remote = { endpoints: [URL_A], models: MODELS, costMs: 0 };
+  const scene = await stage({ placement: "auto", cores: 2, remote });
+  const model = await load(scene);
+  await scene.pass(2_000);
+  await scene.ask(model, 60); // measures both sides
+  const crowd = async (): Promise<readonly string[]> => {
+    const runs = Array.from({ length: 24 }, (_, i) => scene.run(model, i, { deadlineMs: 1_000 }));
+    const ended = runs.map((run) =>
+      run.then(
+        ({ info }) => info.placement,
+        () => "late",
+      ),
+    );
+    return scene.world.finish(Promise.all(ended));
+  };
+  expect(new Set(await crowd())).toEqual(new Set(["local", "remote"]));
+  await scene.pass(1_000);
+  const { length } = scene.server.seen;
+  scene.server.ms = 1e8;
+  expect(new Set(await crowd())).toEqual(new Set(["local"]));
+  expect(scene.server.seen.length).toBeGreaterThan(length);
+});
+
 test("with placement remote, the error of a server that is away names it", async () => {
   const scene = await stage({ placement: "remote" });
   scene.server.isUp = false;

@@ -99,7 +99,7 @@ export interface WaitingBatch {
   readonly steps: readonly {
     readonly id: number;
     readonly work: {
-      readonly routes: readonly { readonly backend: BackendName }[];
+      readonly routes: readonly { readonly backend: BackendName; readonly here: () => object | null }[];
       readonly onBegun?: (() => void) | undefined;
       readonly asked: {
         readonly signal: Signal | undefined;
@@ -112,6 +112,8 @@ export interface WaitingBatch {
   }[];
   /** Ids of those that no longer wait for this batch. */
   readonly withdrawn: ReadonlySet<number>;
+  /** The estimated time until its first one is answered. */
+  readonly why: { readonly inMs: number };
 }
 
 /** Phase of a batch on its lane: the worker starts, the model is loaded, the batch itself runs. */

@@ -93,8 +93,8 @@ function ask(own: Partial<WaitingBatch["steps"][number]["work"]["asked"]>): {
   const asked = { signal: undefined, isRefusable: true, dueMs: Infinity, deadlineMs: Infinity, ...own };
   let reject: (error: unknown) => void = NOTHING;
   const rejected = new Promise<unknown>((resolve) => (reject = resolve));
-  const steps = [{ id: 1, work: { routes: [{ backend: "remote" as const }], asked }, reject }];
-  const ran = lane.run(MODEL, () => [rows(1_000)], { batch: { steps, withdrawn: new Set() } });
+  const steps = [{ id: 1, work: { routes: [{ backend: "remote" as const, here: () => null }], asked }, reject }];
+  const ran = lane.run(MODEL, () => [rows(1_000)], { batch: { steps, withdrawn: new Set(), why: { inMs: 0 } } });
   ran.catch(NOTHING);
   return { ran, rejected };
 }
