@@ -197,7 +197,7 @@ const POSTPROCESS = {
     iou: v.optional(share),
     top: v.optional(size),
   }),
-  segment: v.object({ step: v.literal("segment"), image: name, asset }),
+  segment: v.object({ step: v.literal("segment"), image: name, asset, stretch: v.optional(v.boolean()) }),
   mask: v.object({ step: v.literal("mask"), image: name }),
   depth: v.object({ step: v.literal("depth"), image: name }),
   points: v.object({

@@ -91,7 +91,7 @@ export interface BoxesSpec {
   readonly threshold?: number | undefined;
   /** Boxes of a label that overlap a better one by more are left out. Default 0.7 for anchors, none are for queries. */
   readonly iou?: number | undefined;
-  /** The most boxes, the best first. Default 300. */
+  /** The most boxes, the best first. Default 300 for anchors, the number of queries for queries. */
   readonly top?: number | undefined;
 }
 
@@ -103,6 +103,11 @@ export interface SegmentSpec {
   readonly image: string;
   /** Path of the label table, one a line. */
   readonly asset: string;
+  /**
+   * Whether the output is stretched to the whole picture where only a crop of it was seen, as transformers does. Default
+   * false: pixels outside the crop have the class at its border.
+   */
+  readonly stretch?: boolean | undefined;
 }
 
 /** A number for each pixel, from [batch, height, width] or [batch, 1, height, width], resized to the picture. */

@@ -16,7 +16,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 11;
+export const REPOSITORY_RULES = 12;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -216,7 +216,7 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
   const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =
     pooling === null ? null : { op: "pool", mode: pooling, mask: "attention_mask", ...(normalize && { normalize }) };
-  const task = taskOf(config);
+  const task = taskOf(config, processor);
   const hasLabels = Object.values(task).some((x) => "asset" in x);
   const hasPrompts = Object.keys(prompts).length > 0;
   return {
@@ -250,7 +250,7 @@ function soundsOf(processor: ProcessorFacts | null): Pick<PortSteps, "sounds" | 
 const SOUND_INPUTS = ["input_features", "input_values"];
 
 /** Returns the decoding of a model's task, by the head that the names of its classes end in. */
-function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
+function taskOf(config: ModelConfig | null, processor: ProcessorFacts | null): Record<string, DecodeSpec> {
   const is = (head: RegExp): boolean => config?.architectures.some((x) => head.test(x)) === true;
   const image = IMAGE_INPUT;
   if (is(/ForDepthEstimation$/)) return { predicted_depth: { op: "depth", image } };
@@ -261,9 +261,17 @@ function taskOf(config: ModelConfig | null): Record<string, DecodeSpec> {
     return { logits: { op: "labels", asset, logits: config.problem === "multi-label" ? "sigmoid" : true } };
   if (is(/ForTokenClassification$/)) return { logits: { op: "tokens", asset, text: TEXT_INPUT } };
   if (is(/ForObjectDetection$/))
-    return { logits: { op: "detect", form: "queries", boxes: "pred_boxes", asset, image } };
-  if (is(/ForSemanticSegmentation$/)) return { logits: { op: "segment", asset, image } };
+    return { logits: { op: "detect", form: "queries", boxes: "pred_boxes", asset, image, ...topOf(processor) } };
+  if (is(/ForSemanticSegmentation$/)) {
+    const resize = processor?.image?.resize;
+    const isCropped = resize?.mode === "resample" && resize.crop !== undefined;
+    return { logits: { op: "segment", asset, image, ...(isCropped && { stretch: true }) } };
+  }
   return {};
+}
+
+function topOf(processor: ProcessorFacts | null): { readonly top?: number } {
+  return processor?.boxes == null ? {} : { top: processor.boxes };
 }
 
 const LABELS = "labels.txt";

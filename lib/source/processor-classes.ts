@@ -46,6 +46,8 @@ export interface ProcessorClass {
   readonly isBgr?: true;
   /** Whether values are divided by the deviation once more at the end, unless `include_top` is off. */
   readonly dividesTwice?: true;
+  /** The most boxes of an answer. Default: the number of queries. */
+  readonly boxes?: number;
   /** Why the steps of a bundle don't compute the same. */
   readonly unsupported?: string;
 }
@@ -89,11 +91,11 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   CLIPFast: CLIP,
   Chameleon: { unsupported: "transparent pixels over white" },
   ChineseCLIP: CLIP,
-  ConditionalDetr: DETR,
+  ConditionalDetr: { ...DETR, boxes: 100 },
   ConvNext: { size: 384, isShort: true, short: "crop-pct", margin: "even" },
   DINOv3ViT: { values: "imagenet", cropSize: 224, isFloat: true },
   DPT: { size: 384, filter: "bicubic", knows: [...PADS, "keep_aspect_ratio", "ensure_multiple_of"] },
-  DeformableDetr: DETR,
+  DeformableDetr: { ...DETR, boxes: 100 },
   DepthPro: { unsupported: "a scaling without antialias" },
   DeiT: { size: 256, filter: "bicubic", crops: true },
   Deta: DETR,

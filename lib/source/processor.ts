@@ -24,6 +24,8 @@ export interface ProcessorFacts {
   readonly sound: SoundSpec | null;
   /** The setting that the steps of a bundle don't compute; null for none. */
   readonly unsupported: string | null;
+  /** The most boxes of an answer; null for as many as queries. */
+  readonly boxes: number | null;
   /** Whether it is one of sounds. */
   readonly isSound: boolean;
 }
@@ -51,7 +53,7 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
   const config = objectOf(json);
   const className = textOf(config["image_processor_type"]) ?? textOf(config["feature_extractor_type"]);
   const name = nameOf(className);
-  const facts = { file, className, image: null, sound: null, unsupported: null, isSound: false };
+  const facts = { file, className, image: null, sound: null, unsupported: null, boxes: null, isSound: false };
   if (config["sampling_rate"] !== undefined || Object.hasOwn(SOUND_CLASSES, name)) {
     const sound = soundOf(config, name);
     return { ...facts, isSound: true, ...(typeof sound === "string" ? { unsupported: sound } : { sound }) };
@@ -76,7 +78,7 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
     ...valuesOf(told, own),
     layout: "nchw",
   };
-  return { ...facts, image };
+  return { ...facts, image, boxes: own.boxes ?? null };
 }
 
 /** Returns the settings without the rare ones that a class does not know, and so ignores. */

@@ -197,7 +197,7 @@ def tokens():
 
 def boxes():
     size = [(150, 200)]
-    for name, queries, classes in (("Detr", 12, 6), ("Yolos", 12, 6), ("RTDetr", 12, 5)):
+    for name, queries, classes in (("Detr", 12, 6), ("Yolos", 12, 6), ("RTDetr", 12, 5), ("ConditionalDetr", 12, 5)):
         processor = getattr(transformers, name + "ImageProcessor")()
         logits = torch.tensor(numbers(queries * classes, 3)).reshape(1, queries, classes)
         places = torch.tensor((numbers(queries * 4, 4) + 4) / 10).reshape(1, queries, 4)

@@ -19,9 +19,8 @@ interface Candidate {
 }
 
 const DEFAULTS = {
-  queries: { threshold: 0.5, iou: 1 },
-  anchors: { threshold: 0.25, iou: 0.7 },
-  top: 300,
+  queries: { threshold: 0.5, iou: 1, top: Infinity },
+  anchors: { threshold: 0.25, iou: 0.7, top: 300 },
 } as const;
 
 /** Creates the decoder of an output with boxes, or of logits beside boxes. */
@@ -30,7 +29,7 @@ export function decodeBoxes(
   spec: BoxesSpec,
   labels: readonly string[],
 ): (output: Tensor, run?: DecodeRun) => Decoded[] {
-  const { form, threshold = DEFAULTS[form].threshold, iou = DEFAULTS[form].iou, top = DEFAULTS.top } = spec;
+  const { form, threshold = DEFAULTS[form].threshold, iou = DEFAULTS[form].iou, top = DEFAULTS[form].top } = spec;
   return (output, run) => {
     const frame = frameOf(run?.picture(spec.image) ?? null, run?.input(spec.image));
     if (frame === null)
@@ -73,8 +72,8 @@ function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeR
         };
         found.push(...labelsOf(row, isSoftmax, threshold, labels).map((x) => ({ ...x, ...place })));
       }
-      // As many as queries, the best first: a query may have several labels where they don't exclude each other.
-      return found.sort((a, b) => b.score - a.score).slice(0, queries);
+      // The best first: a query may have several labels where they don't exclude each other.
+      return found.sort((a, b) => b.score - a.score).slice(0, spec.top ?? queries);
     });
   };
 }

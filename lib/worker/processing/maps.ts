@@ -11,7 +11,7 @@ import { checkNumbers, checkTable, mismatch, valuesOf } from "./values.ts";
 /** Creates the decoder of [batch, class, height, width] to the best class of each pixel of the picture. */
 export function decodeSegment(
   name: string,
-  { image, asset }: SegmentSpec,
+  { image, asset, stretch = false }: SegmentSpec,
   labels: readonly string[],
 ): (output: Tensor, run?: DecodeRun) => Decoded[] {
   return (output, run) => {
@@ -21,7 +21,8 @@ export function decodeSegment(
     checkTable(name, asset, labels.length, classes);
     const values = valuesOf(name, output);
     checkNumbers(name, values);
-    const frame = neededFrame(name, image, run);
+    const seen = neededFrame(name, image, run);
+    const frame = stretch ? stretched(seen) : seen;
     const lines = linesOf(frame, { width, height }, 2);
     return Array.from({ length: items }, (_, item): Decoded => {
       const from = item * classes * width * height;
@@ -36,6 +37,12 @@ export function decodeSegment(
       };
     });
   };
+}
+
+/** Returns the frame of a tensor that shows the whole picture. */
+function stretched(frame: Frame): Frame {
+  const [byX, byY] = [frame.width / frame.tensorWidth, frame.height / frame.tensorHeight];
+  return { ...frame, x: (x) => x * byX, y: (y) => y * byY };
 }
 
 /** Labels that occur, with the share of the picture that each has, the largest first. */

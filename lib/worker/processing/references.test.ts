@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { BundleInput, DecodeSpec } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
+import { PROCESSOR_CLASSES } from "../../source/processor-classes.ts";
 import { readProcessor } from "../../source/processor.ts";
 import { createDecoder } from "./decode.ts";
 import type { DecodeRun } from "./decode-run.ts";
@@ -149,8 +150,10 @@ describe("boxes", () => {
       [1, x.queries, 4],
       numbers(x.queries * 4, 4).map((each) => (each + 4) / 10),
     );
-    const spec = { op: "detect", form: "queries", boxes: "b", asset: "l", image: "x", threshold: 0.4 } as const;
-    expectBoxes(spec, x.name === "RTDetr" ? x.classes : x.classes - 1, logits, requestOf({ b: places }), x.boxes);
+    const top = PROCESSOR_CLASSES[x.name]?.boxes;
+    const spec = { op: "detect", form: "queries", boxes: "b", asset: "l", image: "x", threshold: 0.4, top } as const;
+    const hasNone = ["Detr", "Yolos"].includes(x.name);
+    expectBoxes(spec, hasNone ? x.classes - 1 : x.classes, logits, requestOf({ b: places }), x.boxes);
   });
 
   test.each(tasks.anchors)("of YOLO's head, in rows or columns, are those of torchvision's batched_nms", (x) => {

@@ -68,6 +68,24 @@ describe("places in the picture", () => {
     }
   });
 
+  test("classes of a crop stay where it was seen, or are stretched to the picture", () => {
+    const resize = {
+      mode: "resample",
+      filter: "pil-bilinear",
+      to: { short: 4 },
+      crop: { width: 4, height: 4 },
+    } as const;
+    const output = floats([1, 2, 1, 4], [9, 0, 0, 0, 0, 9, 9, 9]);
+    const classesOf = (stretch?: boolean): number[] => {
+      const spec = { op: "segment", image: "x", asset: "l", stretch } as const;
+      const [answer] = createDecoder("y", spec, { l: "cat\ndog\n" })(output, requestOf(8, 4, resize));
+      return answer?.kind === "segments" ? [...answer.classes.subarray(0, 8)] : [];
+    };
+    // The crop is the columns 2 to 5.
+    expect(classesOf()).toEqual([0, 0, 0, 1, 1, 1, 1, 1]);
+    expect(classesOf(true)).toEqual([0, 0, 1, 1, 1, 1, 1, 1]);
+  });
+
   test("the peak of a heatmap is the centre of its cell, towards the larger neighbour", () => {
     const map = [0, 0, 0, 0, 0, 0, 9, 3, 0, 1, 0, 0];
     const spec = { op: "points", form: "heatmaps", image: "x", asset: "names" } as const;
