@@ -1,6 +1,7 @@
 // Subjects of the `remote` benchmark, in the page: engines that have servers, and a bare fetch of what they send.
 import { createEngine } from "selvedge";
 import type { Engine, EngineOptions, Model, OffloadStats } from "selvedge";
+import type { Sent } from "./fetch-worker.ts";
 import { poisson } from "./poisson.ts";
 
 /** The input of a model, of one row. */
@@ -74,6 +75,27 @@ const bench = {
       const { byteLength } = await response.arrayBuffer();
       if (!response.ok || byteLength === 0) throw new Error(`${url}: status ${response.status}`);
     });
+  },
+
+  /** The same from a worker, which gets the bytes with each request and returns the answer's. */
+  async fetchedInWorker({ url, head }: Bare, input: Input, count: number, slowBy: number): Promise<number> {
+    const worker = new Worker(new URL("./fetch-worker.ts", import.meta.url), { type: "module" });
+    const once = async (): Promise<void> => {
+      const answer = new Promise<MessageEvent<{ status: number }>>((resolve, reject) => {
+        worker.onmessage = resolve;
+        worker.onerror = reject;
+      });
+      const sent: Sent = { url, ...bareRequest(head, input) };
+      worker.postMessage(sent, { transfer: [sent.body.buffer] });
+      const { status } = (await answer).data;
+      if (status !== 200) throw new Error(`${url}: status ${status}`);
+    };
+    try {
+      await once();
+      return await timed(count, slowBy, once);
+    } finally {
+      worker.terminate();
+    }
   },
 
   /** Returns the bytes of a request's body and its answer's, of an engine and of the bare request. */

@@ -1,5 +1,6 @@
 // The client's cost: `model.run` with placement "remote" beside a bare fetch that sends the same bytes to the same server
-// and reads the answer's; tensors as JSON beside tensors as bytes.
+// and reads the answer's, and one in a worker, which is the bound of a client that is not on the page's thread; tensors as
+// JSON beside tensors as bytes.
 import type { Page } from "@playwright/test";
 import { encodeRequest } from "../../../lib/remote/encode.ts";
 import { startServe } from "../../support/serve-process.ts";
@@ -21,6 +22,7 @@ const ITEMS: readonly Item[] = [
   { model: "ocr-rec", input: { name: "x", dims: [1, 3, 48, 320] }, count: 6, rounds: 24 },
 ];
 const FETCH = "fetch of the same bytes";
+const IN_WORKER = "fetch of the same bytes in a worker";
 const [BYTES, JSON_TEXT] = ["selvedge", "selvedge, JSON"] as const;
 /** Length of an id that the client chooses, and the most by which a request's length may differ for it. */
 const ID = 11;
@@ -71,6 +73,10 @@ async function* casesOf(bench: Bench, page: Page, endpoint: string, item: Item):
       {
         name: FETCH,
         sample: async (slowBy) => ({ ...ran, value: await call(page, "fetched", bare, input, count, slowBy) }),
+      },
+      {
+        name: IN_WORKER,
+        sample: async (slowBy) => ({ ...ran, value: await call(page, "fetchedInWorker", bare, input, count, slowBy) }),
       },
       { name: BYTES, sample: (slowBy) => run(BYTES, slowBy) },
     ],
