@@ -189,4 +189,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/worker/backend/read-rows.test.ts",
     title: "activations quantized by the largest value",
   },
+  {
+    fault: "memory null",
+    breaks: "inputs for which there is no memory are written over ONNX Runtime's own data",
+    file: "lib/worker/backend/memory.ts",
+    from: "  refuseNullWrites(memories);\n",
+    to: "",
+    test: "lib/worker/backend/memory.test.ts",
+    title: "(memory-null)",
+  },
 ];

@@ -31,3 +31,28 @@ test("buffers on a device are counted until they are destroyed, however often th
   second.destroy();
   expect(bytes()).toBe(0);
 });
+
+test("a copy to address 0 of a watched memory is refused as out of memory, and no other copy (memory-null)", () => {
+  const { set } = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
+  try {
+    const { Memory } = WebAssembly;
+    watchWasmMemory();
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    WebAssembly.Memory = Memory;
+    const heap = new Uint8Array(memory.buffer);
+    const input = Uint8Array.of(1, 2, 3);
+    expect(() => {
+      heap.set(input, 0);
+    }).toThrow("out of memory");
+    expect(() => {
+      heap.set(new Uint8Array(2 ** 17), 0);
+    }).toThrow("out of memory");
+    expect([...heap.subarray(0, 3)]).toEqual([0, 0, 0]);
+    heap.set(input, 8);
+    heap.subarray(16).set(input);
+    new Uint8Array(3).set(input);
+    expect([...heap.subarray(8, 19)]).toEqual([1, 2, 3, 0, 0, 0, 0, 0, 1, 2, 3]);
+  } finally {
+    (Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array).set = set;
+  }
+});

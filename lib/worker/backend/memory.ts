@@ -16,6 +16,7 @@ export function watchWasmMemory(): () => number {
   const note = (instance: WebAssembly.Instance): void => {
     for (const value of Object.values(instance.exports)) if (value instanceof Memory) memories.add(value);
   };
+  refuseNullWrites(memories);
   const { instantiate, instantiateStreaming } = wasm;
   wasm.instantiate = (async (source: WebAssembly.Module, imports?: WebAssembly.Imports) => {
     const made = (await instantiate(source, imports)) as
@@ -29,6 +30,21 @@ export function watchWasmMemory(): () => number {
     return made;
   };
   return () => [...memories].reduce((sum, memory) => sum + memory.buffer.byteLength, 0);
+}
+
+/**
+ * Makes a copy to address 0 of a WebAssembly memory throw. ONNX Runtime 1.30 copies the inputs of a run to where malloc
+ * points and does not look whether that is 0, for want of memory: it would write over its own data, or throw "offset is
+ * out of bounds". To be deleted once it looks.
+ */
+function refuseNullWrites(memories: ReadonlySet<WebAssembly.Memory>): void {
+  const typed = Object.getPrototypeOf(Uint8Array.prototype) as Pick<Uint8Array, "set">;
+  const { set } = typed;
+  typed.set = function (this: Uint8Array, source, offset = 0) {
+    if (offset === 0 && this.byteOffset === 0 && [...memories].some(({ buffer }) => buffer === this.buffer))
+      throw new RangeError("out of memory: no address for an input");
+    set.call(this, source, offset);
+  };
 }
 
 /** Tracks the buffers created on a device from now on; the returned function returns their size in bytes. */
