@@ -91,8 +91,8 @@ export function floorsFor(scales: FloorScales, expected: Tensors): NonNullable<B
 
 /**
  * Widens bounds by all that rounding may explain: what a change of the inputs does to the expected outputs themselves,
- * whatever their size, and the usual size of an output, which may be nearly zero by chance. An agreement within these
- * bounds proves nothing.
+ * whatever their size, and of outputs without a floor their usual size, since one may be nearly zero by chance. An
+ * agreement within these bounds proves nothing.
  * @param usual - magnitudes of known outputs, by their names
  * @param changed - the expected outputs for nudged inputs; null where no input could be nudged
  */
@@ -107,9 +107,8 @@ export function widened(
     const scale = Math.max(usual.get(name) ?? 0, (measured[name] ?? 0) / TOLERANCE.float32);
     return [name, scale] as const;
   });
-  const own = scales.map(([name, scale]) => [name, Math.max(floors?.[name] ?? 0, TOLERANCE.float32 * scale)] as const);
-  return {
-    floors: Object.fromEntries(own.filter(([name]) => floors?.[name] !== undefined)),
-    scales: Object.fromEntries(scales),
-  };
+  const own = Object.entries(floors ?? {}).map(
+    ([name, floor]) => [name, Math.max(floor, measured[name] ?? 0)] as const,
+  );
+  return { floors: Object.fromEntries(own), scales: Object.fromEntries(scales) };
 }
