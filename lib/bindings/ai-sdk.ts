@@ -3,7 +3,7 @@
 // specification that is used; the code of docs/ai-sdk.md is compiled against its own. All texts of a call go to the engine at once, which sorts, batches and runs them on all lanes, so a call has no bound
 // on their number, and calls may be parallel.
 import type { Model, Port, RunOptions, RunResult } from "selvedge";
-import { isPaddingHarmless, runByLength } from "../core/length-batches.ts";
+import { CHARACTERS_ON_WASM, isPaddingHarmless, runByLength } from "../core/length-batches.ts";
 
 /** Options of an AI SDK model; a call overrides them by `providerOptions: { selvedge: { … } }`. */
 export interface AiSdkOptions {
@@ -180,9 +180,8 @@ async function scoresOf(
   if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: its tokenizer.json is missing`);
   const { mayBatch }: Partial<Model> = model;
   const isShared = (mayBatch ?? true) && isPaddingHarmless(input);
-  const { signal, deadlineMs } = options;
-  const now = (): number => performance.now();
-  const how = { isShared, isOnWasm: model.backend === "wasm", inFlight: IN_FLIGHT, deadlineMs, signal, now };
+  const charactersMax = model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined;
+  const how = { ...options, isShared, charactersMax, inFlight: IN_FLIGHT, now: () => performance.now() };
   const scores: number[] = [];
   const texts = documents.map((x) => query + x);
   await runByLength(texts, how, async (rows, limits) => {

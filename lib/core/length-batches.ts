@@ -15,10 +15,8 @@ export interface BatchBounds {
 export interface TextRuns {
   /** Whether a run may have several texts. */
   readonly isShared: boolean;
-  /** Whether they run on ONNX Runtime's wasm. Default false. */
-  readonly isOnWasm?: boolean | undefined;
-  /** Lanes that share the texts. Default 1. */
-  readonly lanes?: number | undefined;
+  /** As of a batch. */
+  readonly charactersMax?: number | undefined;
   /** Runs at once. */
   readonly inFlight: number;
   /** Deadline of all texts together. */
@@ -46,7 +44,7 @@ export const CHARACTERS_MAX = 16_384;
  * layers, 128 to 768 wide; one run, on a busy machine), and at 0.5 to 0.7 of that rate at 1,300 to 3,800; of 400
  * characters no size was clearly best.
  */
-const CHARACTERS_ON_WASM = 512;
+export const CHARACTERS_ON_WASM = 512;
 
 /**
  * Runs texts in batches, the longest texts first, several batches at once. The first error aborts the other runs.
@@ -54,22 +52,17 @@ const CHARACTERS_ON_WASM = 512;
  */
 export async function runByLength(
   texts: readonly string[],
-  how: TextRuns,
+  { isShared, charactersMax, inFlight, deadlineMs, now, signal: own }: TextRuns,
   run: (rows: readonly number[], limits: TextRunLimits) => Promise<void>,
 ): Promise<void> {
-  const { isShared, inFlight, deadlineMs, now } = how;
-  const bounds = { rowsMax: isShared ? undefined : 1, charactersMax: charactersMax(texts, how) };
-  const waiting = batchesOf(texts, bounds).values();
+  const waiting = batchesOf(texts, { rowsMax: isShared ? undefined : 1, charactersMax }).values();
   const stop = new AbortController();
-  const signal = eitherOf(how.signal, stop.signal);
-  const beganMs = now();
-  // A wrong deadline is left to the run to refuse.
-  const leftMs = (): number | undefined =>
-    deadlineMs !== undefined && deadlineMs > 0 ? Math.max(1, Math.round(deadlineMs - (now() - beganMs))) : deadlineMs;
+  const signal = eitherOf(own, stop.signal);
+  const dueMs = now() + (deadlineMs ?? 0);
   const work = async (): Promise<void> => {
     for (const rows of waiting) {
       stop.signal.throwIfAborted();
-      await run(rows, { signal, deadlineMs: leftMs() });
+      await run(rows, { signal, deadlineMs: deadlineMs && Math.max(1, dueMs - now()) });
     }
   };
   try {
@@ -78,13 +71,6 @@ export async function runByLength(
     stop.abort(error);
     throw error;
   }
-}
-
-/** Returns the bound on the characters of a batch: elsewhere than on wasm large ones, so that each lane has one. */
-function charactersMax(texts: readonly string[], { isOnWasm = false, lanes = 1 }: TextRuns): number {
-  if (isOnWasm) return CHARACTERS_ON_WASM;
-  const all = texts.reduce((sum, x) => sum + x.length, 0);
-  return lanes <= 1 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_ON_WASM, all / lanes));
 }
 
 /** Returns the indices of the texts by batch, the longest texts first. */

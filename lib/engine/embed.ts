@@ -7,7 +7,7 @@ import type { BackendName } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { halfToNumber } from "../core/half.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { isPaddingHarmless, runByLength } from "../core/length-batches.ts";
+import { CHARACTERS_MAX, CHARACTERS_ON_WASM, isPaddingHarmless, runByLength } from "../core/length-batches.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -100,9 +100,8 @@ export async function embedTexts(
   const rows = texts.map((x) => before + x);
   const runs = {
     isShared: mayBatch && pooling === undefined && isPaddingHarmless(port),
-    isOnWasm: model.backend === "wasm" && options.placement !== "remote",
-    // Two runs for each lane are under way.
-    ...{ inFlight, lanes: inFlight / 2, now, deadlineMs: options.deadlineMs, signal: options.signal },
+    charactersMax: charactersMax(model, rows, inFlight, options),
+    ...{ inFlight, now, deadlineMs: options.deadlineMs, signal: options.signal },
   };
   await runByLength(rows, runs, async (batch, limits) => {
     const ran = await model.run({ [input]: batch.map((i) => rows[i] ?? "") }, { ...options, ...limits });
@@ -126,6 +125,20 @@ export async function embedTexts(
     }
   });
   return vectors;
+}
+
+/** Returns the bound on the characters of a batch: elsewhere than on wasm large ones, so that each lane has one. */
+function charactersMax(
+  { backend }: EmbedModel,
+  rows: readonly string[],
+  inFlight: number,
+  { placement }: RunOptions,
+): number {
+  if (backend === "wasm" && placement !== "remote") return CHARACTERS_ON_WASM;
+  const all = rows.reduce((sum, x) => sum + x.length, 0);
+  // Two for each lane are under way.
+  const lanes = inFlight / 2;
+  return lanes <= 1 ? CHARACTERS_MAX : Math.min(CHARACTERS_MAX, Math.max(CHARACTERS_ON_WASM, all / lanes));
 }
 
 /** Returns the text that is put before each text. */
