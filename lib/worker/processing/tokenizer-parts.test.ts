@@ -160,6 +160,10 @@ test("Metaspace splits before each mark, and begins the first word of the text a
   expect(tokenize(list, " a b")).toEqual(["a", "b"]);
 });
 
+test.each([..."_-#~ ^$.*+?()[]{}|/\\&\u2581"])("Metaspace takes %s as its mark", (mark) => {
+  expect(split({ type: "Metaspace", replacement: mark }, "ab cd")).toEqual([`${mark}ab`, `${mark}cd`]);
+});
+
 test("a byte order mark is no white space, and U+0085 is", () => {
   const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
   expect(split(bytes, "a \ufeffb")).toEqual(["a", "\u0120\u00ef\u00bb\u00bf", "b"]);

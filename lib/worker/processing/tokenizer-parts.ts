@@ -202,7 +202,7 @@ function splitOf(splitter: object, part: PreTokenizerPart): Split | null {
     }
     case "Metaspace": {
       const { replacement: mark = "\u2581", prepend_scheme: scheme = "always", split: isSplit = true } = part;
-      const marks = new RegExp(mark.replace(/[^\p{L}\p{N}\u2581]/gu, "\\$&"), "gu");
+      const marks = new RegExp(mark.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "gu");
       return (text, place) => {
         const marked = text.replaceAll(" ", mark);
         const isBegun = scheme === "always" || (scheme === "first" && place?.section_index === 0);
