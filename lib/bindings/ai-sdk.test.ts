@@ -2,6 +2,7 @@
 // e2e/specs/site/ai-sdk.spec.ts.
 import type { Model, RunOptions } from "selvedge";
 import { expect, test } from "vitest";
+import { checkRunOptions } from "../engine/check-options.ts";
 import { embeddingModel, rerankingModel } from "./ai-sdk.ts";
 
 interface Called {
@@ -135,6 +136,15 @@ test("a document without a score comes last", async () => {
   const { model } = fake((pair) => [scores[Number(pair)] ?? 0]);
   const { ranking } = await rerankingModel(model).doRerank({ documents: { values }, query: "q" });
   expect(ranking.map((x) => x.index)).toEqual([5, 2, 3, 0, 1, 4]);
+});
+
+test.each([-5, 0.5, "100"])("a deadline of %s is left to the run, which refuses it", async (deadlineMs) => {
+  const run: Model["run"] = (_, options) => {
+    checkRunOptions(options ?? {});
+    throw new Error("accepted");
+  };
+  const ranked = rerankingModel(Object.assign(fake().model, { run }), { deadlineMs: deadlineMs as number });
+  await expect(ranked.doRerank({ documents: { values: ["a"] }, query: "q" })).rejects.toThrow(RangeError);
 });
 
 test("a call of many documents has a few runs under way, and one deadline for all", async () => {

@@ -58,11 +58,13 @@ export async function runByLength(
   const waiting = batchesOf(texts, { rowsMax: isShared ? undefined : 1, charactersMax }).values();
   const stop = new AbortController();
   const signal = eitherOf(own, stop.signal);
-  const dueMs = now() + (deadlineMs ?? 0);
+  const dueMs = now() + (deadlineMs as number);
   const work = async (): Promise<void> => {
     for (const rows of waiting) {
       stop.signal.throwIfAborted();
-      await run(rows, { signal, deadlineMs: deadlineMs && Math.max(1, dueMs - now()) });
+      // A wrong deadline is left for the run to refuse.
+      const leftMs = typeof deadlineMs === "number" ? Math.min(deadlineMs, Math.max(1, dueMs - now())) : deadlineMs;
+      await run(rows, { signal, deadlineMs: leftMs });
     }
   };
   try {

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { batchesOf } from "../core/length-batches.ts";
+import { checkRunOptions } from "./check-options.ts";
 import { embedTexts } from "./embed.ts";
 import type { EmbedModel, EmbedOptions } from "./embed.ts";
 import type { Inputs } from "./inputs.ts";
@@ -195,6 +196,15 @@ test("a deadline is that of the call: later batches have what is left of it", as
   left.length = 0;
   await embedTexts(model, { ...HOW, now: () => nowMs }, ["a"], {});
   expect(left).toEqual([undefined]);
+});
+
+test.each([-5, 0, 0.5, NaN, Infinity, 1e9, "100"])("a deadline of %s is refused as in a run", async (deadlineMs) => {
+  const run: EmbedModel["run"] = (inputs, options) => {
+    checkRunOptions(options);
+    return parts().run(inputs, options);
+  };
+  const failing = embedTexts({ ...parts(), run }, HOW, ["a"], { deadlineMs: deadlineMs as number });
+  await expect(failing).rejects.toThrow(/^deadlineMs: expected a number from 1 to 86400000, got /);
 });
 
 test("a prompt is put before each text: by its name, as a text, or the one that the model names", async () => {
