@@ -103,7 +103,6 @@ function ctc(name: string, asset: string, output: Tensor, table: readonly string
 }
 
 /**
-/**
  * Pools the vectors of tokens as sentence-transformers does: those of the tokens under the mask. Truncation comes before
  * scaling to length 1. A text without tokens has a vector of zeros.
  */
