@@ -85,10 +85,9 @@ export function batchesOf(
   const batches: number[][] = [];
   for (const i of order) {
     const last = batches.at(-1);
-    const [longest] = last ?? [];
     // The first of a batch is its longest, to which the others are padded.
     const isFull =
-      last === undefined || last.length >= rowsMax || (last.length + 1) * lengthOf(longest ?? i) > charactersMax;
+      last === undefined || last.length >= rowsMax || (last.length + 1) * lengthOf(last[0] ?? i) > charactersMax;
     if (isFull) batches.push([i]);
     else last.push(i);
   }
