@@ -54,7 +54,7 @@ describe("the comparison", () => {
   test("wider bounds are those of the inputs' rounding, and of the usual size where an output is nearly zero", () => {
     const near = tensor(1e-4);
     const isRefused = (by: number, floors: Record<string, number> | undefined, changed: Tensors | null): boolean =>
-      faultOf(tensor(1e-4 + by), near, false, widened(floors, new Map([["y", 5]]), near, changed)) !== null;
+      faultOf(tensor(1e-4 + by), near, false, widened(floors, new Map([["y", 5]]), near, changed, false)) !== null;
     // One value of 5 is known, so one that is nearly zero may be off by a thousandth of that.
     expect([isRefused(4e-3, undefined, null), isRefused(6e-3, undefined, null)]).toEqual([false, true]);
     // A known floor grows by the rounding alone.
@@ -62,6 +62,18 @@ describe("the comparison", () => {
     expect(isRefused(6e-3, { y: 1e-5 }, tensor(1e-4 + 1e-4))).toBe(false);
     expect(isRefused(2e-2, { y: 1e-5 }, tensor(1e-4 + 1e-4))).toBe(true);
     expect(isRefused(NaN, undefined, tensor(1e-3))).toBe(true);
+  });
+
+  test("bounds by the inputs' rounding are the same in float16, and a tenth of the largest value at most", () => {
+    const isRefused = (value: number, by: number, effect: number, isHalf: boolean): boolean => {
+      const bounds = widened(undefined, new Map([["y", 0.2]]), tensor(value), tensor(value + effect), isHalf);
+      return faultOf(tensor(value + by), tensor(value), isHalf, bounds) !== null;
+    };
+    for (const isHalf of [false, true]) {
+      expect([isRefused(1e-4, 9e-3, 1e-4, isHalf), isRefused(1e-4, 1.1e-2, 1e-4, isHalf)]).toEqual([false, true]);
+      // A model that rounds: a nudge moves it to the next step.
+      expect([isRefused(0.5, 0.006, 0.006, isHalf), isRefused(0.5, -0.5, 0.006, isHalf)]).toEqual([false, true]);
+    }
   });
 
   test("rounding changes floats alone, and no mask", () => {

@@ -10,6 +10,8 @@ import type { Tensor } from "./tensor.ts";
 export const NUDGE: number = 2 ** -20;
 /** Bound on an honest difference, as a multiple of what such a change causes. */
 const SLACK = 100;
+/** Bound on what rounding may explain, as a share of an output's largest or usual value: no discontinuity explains more. */
+const SHARE = 0.1;
 /** Relative effect up to which the relative tolerance of the comparison suffices. */
 const OWN = 1e-5;
 
@@ -90,25 +92,31 @@ export function floorsFor(scales: FloorScales, expected: Tensors): NonNullable<B
 }
 
 /**
- * Widens bounds by all that rounding may explain: what a change of the inputs does to the expected outputs themselves,
- * whatever their size, and of outputs without a floor their usual size, since one may be nearly zero by chance. An
- * agreement within these bounds proves nothing.
+ * Widens bounds by all that rounding may explain: what a change of the inputs does to the expected outputs themselves, up
+ * to a share of their largest or usual value, and of outputs without a floor their usual size, since one may be nearly
+ * zero by chance. An agreement within these bounds proves nothing.
  * @param usual - magnitudes of known outputs, by their names
  * @param changed - the expected outputs for nudged inputs; null where no input could be nudged
+ * @param isHalf - whether the variant computes in float16
  */
 export function widened(
   floors: Bounds["floors"],
   usual: ReadonlyMap<string, number>,
   expected: Tensors,
   changed: Tensors | null,
+  isHalf: boolean,
 ): Pick<Bounds, "floors" | "scales"> {
-  const measured = changed === null ? {} : floorsOf(expected, changed, Infinity);
-  const scales = Object.keys(expected).map((name) => {
-    const scale = Math.max(usual.get(name) ?? 0, (measured[name] ?? 0) / TOLERANCE.float32);
-    return [name, scale] as const;
-  });
-  const own = Object.entries(floors ?? {}).map(
-    ([name, floor]) => [name, Math.max(floor, measured[name] ?? 0)] as const,
-  );
-  return { floors: Object.fromEntries(own), scales: Object.fromEntries(scales) };
+  const effects = changed === null ? {} : floorsOf(expected, changed, Infinity);
+  const tolerance = isHalf ? TOLERANCE.float16 : TOLERANCE.float32;
+  const scales: Record<string, number> = {};
+  const own: Record<string, number> = {};
+  for (const [name, tensor] of Object.entries(expected)) {
+    const size = usual.get(name) ?? 0;
+    const most = SHARE * Math.max(size, largestOf(numbersOf(tensor)));
+    const measured = Math.min(effects[name] ?? 0, most);
+    scales[name] = Math.max(size, measured / tolerance);
+    const floor = floors?.[name];
+    if (floor !== undefined) own[name] = Math.max(floor, measured);
+  }
+  return { floors: own, scales };
 }

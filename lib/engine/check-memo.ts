@@ -50,6 +50,7 @@ export class CheckMemo {
    */
   remember({ fault, passed: own, hasGoldenRun }: Remembered): void {
     const { memo, wallClock } = this.#effects;
+    if (fault !== "") this.dropAnswers();
     const known = this.recall();
     if (fault === "" && known !== null && known.fault !== "") return;
     const passed = fault === "" ? [...new Set([...(known?.passed ?? []), ...own])] : own;
@@ -58,7 +59,11 @@ export class CheckMemo {
     const entry: Entry = [fault, wallClock(), passed.slice(-CLASSES_MAX), hasRun];
     const variants = Object.fromEntries([...others.slice(1 - ENTRIES_MAX), [this.#name, entry]]);
     memo.set(CHECKS_KEY, JSON.stringify({ release: RELEASE, variants }));
-    if (fault !== "") memo.set(REFUSED_KEY, String(wallClock()));
+  }
+
+  /** Makes every cached answer of a GPU unreachable. */
+  dropAnswers(): void {
+    this.#effects.memo.set(REFUSED_KEY, String(this.#effects.wallClock()));
   }
 
   #read(): Readonly<Record<string, Entry>> {

@@ -8,6 +8,7 @@ import type { Reply } from "../rpc/reply.ts";
 import { Random } from "../test-support/random.ts";
 import { createToyBackend } from "../test-support/simulate/toy-backend.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
 import { World } from "../test-support/simulate/world.ts";
 import { GoldenCheck } from "./golden-check.ts";
 import type { CheckParts } from "./golden-check.ts";
@@ -349,6 +350,56 @@ describe("an honest GPU is believed where rounding explains the difference, whic
       ).toBe("wrong-result");
     });
   }
+
+  /** A model without a golden, whose usual answer is 5. */
+  const usualFive = async (near: (items: readonly Feeds[]) => Promise<Ran>): Promise<ReturnType<typeof pageOf>> => {
+    const known = answers(() => 5);
+    const run = onWasm((items) => (items[0]?.tensors["x"]?.dims[1] === 4 ? known(items) : near(items)));
+    const page = pageOf(siteOf(), { run });
+    await page.check.prepare();
+    await page.check.loaded(known);
+    return page;
+  };
+
+  test("but not one that gives zeros, nor any answer of a model that rounds", async () => {
+    const near = await usualFive(sums(1e-3));
+    expect(await compare(near.check, [half(1, 40)], [2e-3])).toBeNull();
+    expect(await compare(near.check, [half(1, 40)], [0])).toBe("wrong-result");
+    const rounding = sums(0.5, 0.506);
+    const check = () => pageOf(siteOf(), { run: onWasm(rounding) }).check;
+    expect(await compare(check(), [half(1, 400)], [0.506])).toBeNull();
+    for (const value of [0, 0.6, -0.5]) expect(await compare(check(), [half(1, 400)], [value])).toBe("wrong-result");
+  });
+
+  test("and is called unverified after eight such differences", async () => {
+    const { check, notes } = await usualFive(sums(1e-3));
+    for (let i = 0; i < 7; i += 1) expect(await compare(check, [half(1, 40)], [2e-3])).toBeNull();
+    expect(notes).toEqual([]);
+    expect(await compare(check, [half(1, 40)], [2e-3])).toBeNull();
+    expect(notes).toEqual(["comparisons of a shape proved nothing"]);
+  });
+
+  test("and one huge answer makes no later one usual", async () => {
+    const { check } = await usualFive(answers(({ tensors: { x } }) => (x?.dims[1] === 8 ? 1e6 : 1e-3)));
+    expect(await compare(check, [half(1, 8)], [1e6])).toBeNull();
+    expect(await compare(check, [half(1, 40)], [4e-3])).toBeNull();
+    expect(await compare(check, [half(1, 40)], [1])).toBe("wrong-result");
+  });
+
+  test("and where wasm fails for the nudged inputs, the refusal is not stored", async () => {
+    const right = sums(1e-3);
+    const isNudged = ({ tensors: { x } }: Feeds): boolean => new Set(x?.data as Float32Array).size > 1;
+    const run = onWasm((items) => (items.some(isNudged) ? fails("out-of-memory")() : right(items)));
+    for (const count of [1, 3]) {
+      const site = siteOf();
+      const { check } = pageOf(site, { read: withFloor(1, 1, 1e-4), run });
+      const items = Array.from({ length: count }, () => half(1, 4_000));
+      const values = items.map(() => 2e-3);
+      expect(await compare(check, items, values, right)).toBe("wrong-result");
+      expect([check.refused === null, pageOf(site).check.refused]).toEqual([false, null]);
+      expect(site.memo.get(REFUSED_KEY)).not.toBeNull();
+    }
+  });
 
   test("but no wrong row of a model that mixes its rows", async () => {
     const items = [half(1, 40), half(1, 40), half(1, 40)];

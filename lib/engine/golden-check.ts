@@ -68,6 +68,8 @@ export class GoldenCheck implements AnswerCheck {
   readonly #running: Map<string, Promise<void>> = new Map();
   /** Whether the variant computes in float16; null until a comparison depends on it. */
   #isHalf: boolean | null;
+  /** Whether a comparison lacked its second look: what it refuses may be right, and is not stored. */
+  #isBlind = false;
   #checkedMs: number;
   #isRepeatDue = false;
 
@@ -140,9 +142,10 @@ export class GoldenCheck implements AnswerCheck {
     const shape = this.#classOf(group);
     if (this.#isKnown(shape)) return;
     const work = async (): Promise<void> => {
+      this.#isBlind = false;
       const found = await compare();
       if (this.#refused !== null) throw this.#refused;
-      if (typeof found === "string") throw this.#refuse(found);
+      if (typeof found === "string") throw this.#refuse(found, !this.#isBlind);
       if (found === undefined) this.#countTry(shape);
       if (found === undefined || this.#unchecked.has(shape)) return;
       this.#passed.add(shape);
@@ -240,9 +243,15 @@ export class GoldenCheck implements AnswerCheck {
   /** Returns a second look at one request or batch; null where it could not be fetched. */
   async #secondLook(): Promise<SecondLook | null> {
     const { random } = this.#parts;
+    const onBlind = (): void => {
+      this.#isBlind = true;
+    };
     return import("./second-look.ts").then(
-      (x) => new x.SecondLook(this.#known, random, () => this.#isHalf === true),
-      () => null,
+      (x) => new x.SecondLook(this.#known, random, () => this.#isHalf === true, onBlind),
+      () => {
+        onBlind();
+        return null;
+      },
     );
   }
 
@@ -259,7 +268,9 @@ export class GoldenCheck implements AnswerCheck {
   #countTry(shape: string): void {
     const tries = (this.#tries.get(shape) ?? 0) + 1;
     this.#tries.set(shape, tries);
-    if (tries >= TRIES_MAX) this.#unchecked.add(shape);
+    if (tries < TRIES_MAX) return;
+    this.#unchecked.add(shape);
+    this.#note("comparisons of a shape proved nothing");
   }
 
   /** Whether outputs tell a right computation from a wrong one. */
@@ -303,10 +314,11 @@ export class GoldenCheck implements AnswerCheck {
     await this.#runGolden(run).catch(() => null); // a refusal is reported
   }
 
-  #refuse(fault: string): SelvedgeError {
+  #refuse(fault: string, isStored = true): SelvedgeError {
     const error = refusal(this.#parts.variant.id, fault);
     this.#refused = error;
-    this.#memo.remember({ fault, passed: [], hasGoldenRun: true });
+    if (isStored) this.#memo.remember({ fault, passed: [], hasGoldenRun: true });
+    else this.#memo.dropAnswers();
     this.#parts.onRefused(error);
     return error;
   }

@@ -11,6 +11,8 @@ import type { Answered, Shapes } from "./shape-class.ts";
 
 /** Most elements of an output that may be nearly zero all over by chance. */
 const SMALL = 64;
+/** Number of last answers whose sizes count. */
+const LAST = 9;
 
 /** Collaborators of known answers, and the variant that they are of. */
 export interface AnswerParts {
@@ -42,8 +44,9 @@ export class KnownAnswers {
   #files: Promise<readonly Blob[]> | null = null;
   /** Floors of the golden; null until they are needed, and where it could not be read. */
   #scales: FloorScales | null = null;
-  /** Usual magnitude of each small output in right answers: one of few elements may be nearly zero by chance. */
-  readonly #usual: Map<string, number> = new Map();
+  /** Magnitude of each small output in the known answer, and in the last answers of wasm to requests. */
+  readonly #own: Map<string, number> = new Map();
+  readonly #last: Map<string, number[]> = new Map();
 
   constructor(parts: AnswerParts) {
     this.#parts = parts;
@@ -78,7 +81,7 @@ export class KnownAnswers {
       const [reply] = ran?.items ?? [];
       if (reply?.ok !== true || feeds === null) return;
       this.#made = { feeds, outputs: reply.value.outputs, dims: null };
-      this.#note([reply.value.outputs]);
+      this.#noteOwn(reply.value.outputs);
     } catch (error) {
       const code = isSelvedgeError(error) ? error.code : null;
       if (code === null || code === "closed") throw error;
@@ -107,7 +110,7 @@ export class KnownAnswers {
       return "the golden files could not be fetched";
     }
     if (runs === null) return "the golden files can't be read";
-    if (runs[0] !== undefined) this.#note([runs[0].outputs]);
+    if (runs[0] !== undefined) this.#noteOwn(runs[0].outputs);
     return runs.map(({ inputs: tensors, ...run }) => ({ ...run, feeds: { tensors, others: null }, dims: null }));
   }
 
@@ -125,10 +128,18 @@ export class KnownAnswers {
     return found.floorsFor(this.#scales, expected);
   }
 
-  /** Returns the usual magnitude of each output of few elements. */
+  /**
+   * Returns the usual magnitude of each output of few elements, which may be nearly zero by chance: the middle one of the
+   * known answer's and the last requests', so that no single request sets it, and the known answer's at least.
+   */
   async usual(): Promise<ReadonlyMap<string, number>> {
     if (this.#parts.read === null && this.#made === null) await this.make().catch(() => undefined); // a later page
-    return this.#usual;
+    const usual = new Map(this.#own);
+    for (const [name, sizes] of this.#last) {
+      const own = usual.get(name) ?? 0;
+      usual.set(name, Math.max(own, middleOf([own, ...sizes])));
+    }
+    return usual;
   }
 
   /**
@@ -136,25 +147,27 @@ export class KnownAnswers {
    * requests that must run together did not.
    */
   async onWasm(items: readonly Feeds[], isTogether: boolean = false): Promise<readonly (Tensors | undefined)[] | null> {
+    const answers = await this.probe(items, isTogether);
+    for (const outputs of answers ?? [])
+      for (const [name, size] of sizesOf(outputs))
+        this.#last.set(name, [...(this.#last.get(name) ?? []), size].slice(-LAST));
+    return answers;
+  }
+
+  /** As `onWasm`, for inputs that no request has: the sizes of their answers do not count. */
+  async probe(items: readonly Feeds[], isTogether: boolean = false): Promise<readonly (Tensors | undefined)[] | null> {
     if (this.#isAlone) return null;
     try {
       const ran = await this.#parts.run("wasm", () => items);
-      if (ran === null || (isTogether && ran.groups !== undefined)) return null;
-      const outputs = outputsIn(ran);
-      this.#note(outputs);
-      return outputs;
+      return ran === null || (isTogether && ran.groups !== undefined) ? null : outputsIn(ran);
     } catch (error) {
       const isOwn = !isSelvedgeError(error) || error.code === "internal"; // of the request, not of the lane
       return isOwn ? items.map(() => undefined) : null;
     }
   }
 
-  /** Notes the size of small outputs of right answers. */
-  #note(answers: readonly (Tensors | undefined)[]): void {
-    for (const outputs of answers)
-      for (const [name, tensor] of Object.entries(outputs ?? {}))
-        if (tensor.dtype.startsWith("float") && tensor.data.length <= SMALL)
-          this.#usual.set(name, Math.max(this.#usual.get(name) ?? 0, middleOf(numbersOf(tensor))));
+  #noteOwn(outputs: Tensors): void {
+    for (const [name, size] of sizesOf(outputs)) this.#own.set(name, size);
   }
 
   /**
@@ -190,6 +203,15 @@ export class KnownAnswers {
     const second = await run(this.after(first, { ...feeds, tensors }));
     return second === undefined ? null : [first, second];
   }
+}
+
+/** Returns the magnitude of each output of few floats. */
+function sizesOf(outputs: Tensors = {}): readonly (readonly [name: string, size: number])[] {
+  return Object.entries(outputs).flatMap(([name, tensor]) =>
+    tensor.dtype.startsWith("float") && tensor.data.length <= SMALL
+      ? [[name, middleOf(numbersOf(tensor))] as const]
+      : [],
+  );
 }
 
 /** Returns the outputs of each request of a run; undefined for one that failed. */

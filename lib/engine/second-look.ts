@@ -1,7 +1,7 @@
 // A second look at a golden check's comparisons, by wasm's answers to the whole batch and to nudged inputs: a right GPU may
 // differ by rounding alone, in sums of many values that are nearly zero by chance; a model may mix the rows of a batch, and
 // padded rows have another answer alone. Imported by golden-check.ts where there are such, or an answer would be refused.
-import { faultOf } from "../core/compare-outputs.ts";
+import { faultOf, isTelling } from "../core/compare-outputs.ts";
 import type { Tensors } from "../core/compare-outputs.ts";
 import { nudged, widened } from "../core/other-floors.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -26,20 +26,23 @@ export class SecondLook {
   readonly #random: readonly string[];
   readonly #isHalf: () => boolean;
   /** Wasm's outputs of a batch with nudged inputs, once they are needed. */
-  #changed: Promise<readonly (Tensors | undefined)[]> | null = null;
+  #changed: Promise<readonly (Tensors | undefined)[] | null> | null = null;
+  readonly #onBlind: () => void;
 
-  constructor(known: KnownAnswers, random: readonly string[], isHalf: () => boolean) {
+  /** @param onBlind - called for a difference that could not be explained, since wasm failed for the nudged inputs */
+  constructor(known: KnownAnswers, random: readonly string[], isHalf: () => boolean, onBlind: () => void) {
     this.#known = known;
     this.#random = random;
     this.#isHalf = isHalf;
+    this.#onBlind = onBlind;
   }
 
   /** Whether rounding may explain how a step of a request differs from wasm's, which then proves nothing. */
   async ofStep(feeds: Feeds, step: number, outputs: Tensors, expected: Tensors): Promise<boolean> {
     const [changed] = nudgedAll([feeds]) ?? [];
-    const onWasm = async (one: Feeds): Promise<Tensors | undefined> => (await this.#known.onWasm([one]))?.[0];
+    const onWasm = async (one: Feeds): Promise<Tensors | undefined> => (await this.#known.probe([one]))?.[0];
     const steps = changed && (await this.#known.steps(changed, onWasm));
-    return this.#explains(outputs, expected, steps?.[step]);
+    return this.#explains(outputs, expected, changed === undefined ? null : steps?.[step]);
   }
 
   /** Whether rounding may explain how a row of a batch differs from wasm's; all calls are about one batch. */
@@ -51,7 +54,8 @@ export class SecondLook {
     expected: Tensors,
   ): Promise<boolean> {
     this.#changed ??= this.#onWasm(items, isTogether);
-    return this.#explains(outputs, expected, (await this.#changed)[row]);
+    const changed = await this.#changed;
+    return this.#explains(outputs, expected, changed === null ? null : changed[row]);
   }
 
   /**
@@ -108,15 +112,27 @@ export class SecondLook {
     return isProof ? null : undefined;
   }
 
-  async #onWasm(items: readonly Feeds[], isTogether: boolean): Promise<readonly (Tensors | undefined)[]> {
+  async #onWasm(items: readonly Feeds[], isTogether: boolean): Promise<readonly (Tensors | undefined)[] | null> {
     const changed = nudgedAll(items);
-    return (changed && (await this.#known.onWasm(changed, isTogether))) ?? [];
+    return changed && ((await this.#known.probe(changed, isTogether)) ?? []);
   }
 
-  async #explains(outputs: Tensors, expected: Tensors, changed: Tensors = {}): Promise<boolean> {
-    const [floors, usual] = [await this.#known.floors(expected), await this.#known.usual()];
-    const bounds = { ...widened(floors, usual, expected, changed), random: this.#random };
-    return faultOf(outputs, expected, this.#isHalf(), bounds) === null;
+  /** @param changed - the expected outputs for nudged inputs; null where none could be nudged, undefined where wasm failed */
+  async #explains(outputs: Tensors, expected: Tensors, changed: Tensors | null | undefined): Promise<boolean> {
+    const [floors, usual, isHalf] = [await this.#known.floors(expected), await this.#known.usual(), this.#isHalf()];
+    const bounds = { ...widened(floors, usual, expected, changed ?? null, isHalf), random: this.#random };
+    const isExplained = faultOf(outputs, expected, isHalf, bounds) === null && !this.#isLost(outputs, expected);
+    if (!isExplained && changed === undefined) this.#onBlind();
+    return isExplained;
+  }
+
+  /** Whether an output is all zeros where the expected one is not: rounding makes no zeros, a kernel that fails does. */
+  #isLost(outputs: Tensors, expected: Tensors): boolean {
+    const tells = (tensors: Tensors, name: string): boolean => {
+      const { [name]: tensor } = tensors;
+      return tensor !== undefined && isTelling({ [name]: tensor }, this.#random);
+    };
+    return Object.keys(expected).some((name) => tells(expected, name) && !tells(outputs, name));
   }
 }
 
