@@ -5,6 +5,7 @@ const CODEC = "lib/remote/codec.test.ts";
 const BOUNDS = "lib/remote/client-bounds.test.ts";
 const CONCURRENCY = "lib/remote/client-concurrency.test.ts";
 const JOIN = "lib/worker/join-batch.test.ts";
+const LANE = "lib/engine/remote-lane.test.ts";
 const LOAD = "lib/engine/remote-load.test.ts";
 
 /** Faults of the client, one edit each. */
@@ -26,6 +27,24 @@ export const MUTANTS: readonly Mutant[] = [
     to: "if (wanted === 1) continue;",
     test: JOIN,
     title: "a detector whose boxes have the name of the batch",
+  },
+  {
+    fault: "server-share",
+    breaks: "a server gets half of a request's time where this device can't answer in the other half",
+    file: "lib/engine/remote-lane.ts",
+    from: "Math.max(EXPECTED * inMs, hereInMs)",
+    to: "EXPECTED * inMs",
+    test: LANE,
+    title: "a server has all of a request's time",
+  },
+  {
+    fault: "server-batch",
+    breaks: "a call to a server that hangs is waited for until the last of its requests has had its share",
+    file: "lib/engine/remote-lane.ts",
+    from: "shareMs = Math.min(shareMs, ownShareMs)",
+    to: "shareMs = ownShareMs",
+    test: LANE,
+    title: "a call to a server that hangs ends for all its requests",
   },
   {
     fault: "remote-digits",

@@ -278,7 +278,6 @@ export class Dispatcher {
   #ended(running: Running, ran: Ran | null, error: unknown): void {
     const { lane, steps, batch, phase } = running;
     this.#running.delete(batch);
-    const now = this.#effects.now();
     const code = codeOf(error);
     // Its worker never reached this batch: its steps did not begin.
     const isUnbegun = phase === null;
@@ -286,9 +285,8 @@ export class Dispatcher {
     const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
     // The page ended the worker. The same code as a worker's own answer would come again, without an end.
     const isRecycled = code === "closed" && (phase !== "running" || lane.ended.has(error as object));
-    let ms: number | null = null;
-    if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
-    else if (code === "out-of-memory" && phase === "running") ms = Infinity;
+    const failedMs = code === "out-of-memory" && phase === "running" ? Infinity : null;
+    const ms = ran !== null && ran.items.length > 0 ? ran.preprocessMs + ran.runMs + ran.decodeMs : failedMs;
     // A worker that ran out of memory can't free it: only a new worker can use it again. The device may be short of
     // memory, so idle workers are ended too, but not for a lane that was only a faster alternative.
     if (code === "out-of-memory") {
@@ -310,9 +308,7 @@ export class Dispatcher {
         this.#answer(running, step, ran, item.value);
         continue;
       }
-      const isSpared = (isUnbegun || isHeld) && step.spared < SPARED_MAX;
-      if (isSpared || isRecycled) {
-        if (!isRecycled) step.spared += 1;
+      if (isRecycled || ((isUnbegun || isHeld) && step.spared++ < SPARED_MAX)) {
         this.#arrive(step, true); // not counted as an attempt
         continue;
       }
@@ -320,7 +316,7 @@ export class Dispatcher {
       step.attempts.push(this.#attemptOf(running, codeOf(failure)));
       this.#recover(step, lane, failure, steps.length > 1);
     }
-    if (now - this.#savedMs > SAVE_MS) this.#save();
+    if (this.#effects.now() - this.#savedMs > SAVE_MS) this.#save();
     this.pump();
   }
 
@@ -339,8 +335,7 @@ export class Dispatcher {
     const { queuedMs, attempts, work, arrivedMs } = step;
     attempts.push(this.#attemptOf(running, null));
     const own = work.routes[step.route] as ModelRoute;
-    const isOwn = own.backend === lane.backend;
-    const route = isOwn ? own : (work.routes.find(({ backend }) => backend === lane.backend) ?? own);
+    const route = [own, ...work.routes].find(({ backend }) => backend === lane.backend) ?? own;
     // The reason of the route also holds where another lane was only faster; `start` explains that. Where the GPU
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;

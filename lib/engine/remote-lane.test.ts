@@ -88,6 +88,32 @@ test("with auto, this device answers in time what the server asks to wait for", 
   expect(results.map(({ outputs }) => outputs["y"]?.data[0])).toEqual(results.map((_, i) => 2 * i));
 });
 
+test("a server has all of a request's time where this device could not answer in the rest of it (server-share)", async () => {
+  const remote = { endpoints: [URL_A], models: MODELS, costMs: 0, concurrency: 1 };
+  const scene = await stage({ placement: "auto", cores: 1, remote });
+  scene.server.ms = 5;
+  const model = await scene.load("slow"); // 50 to 150 ms on this device
+  await scene.pass(2_000);
+  for (const placement of ["local", "remote", "local", "remote", "local", "remote"] as const)
+    await scene.world.finish(scene.run(model, 1, { placement }));
+  scene.server.ms = 70;
+  const { info } = await scene.world.finish(scene.run(model, 1, { deadlineMs: 110 }));
+  expect([info.placement, info.attempts]).toEqual(["remote", 1]);
+});
+
+test("a call to a server that hangs ends for all its requests in time for the first deadline (server-batch)", async () => {
+  const remote = { endpoints: [URL_A], models: MODELS, costMs: 0, concurrency: 1 };
+  const scene = await stage({ placement: "auto", cores: 1, remote });
+  scene.server.ms = 5;
+  const model = await scene.load("slow");
+  await scene.pass(2_000);
+  await scene.ask(model, 40); // measures both sides
+  const signals = watch(scene, true);
+  const runs = [20_000, 2_000].map((deadlineMs) => timing(scene, scene.run(model, 1, { deadlineMs })));
+  const [first, second] = await scene.world.finish(Promise.all(runs));
+  expect([first?.[0], second?.[0], signals.length]).toEqual(["answered", "answered", 1]);
+});
+
 test("requests that run together end at their own deadlines, and the last one to wait cancels the call", async () => {
   const scene = await stage({ placement: "remote" });
   const model = await load(scene);

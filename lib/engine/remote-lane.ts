@@ -12,8 +12,8 @@ import type { CallNotice, Feeds, LoadMessage, Ran, Traffic } from "../rpc/messag
 /** A call that ran out of time took longer than that; so it counts as one of twice the time. */
 const AT_LEAST = 2;
 /**
- * Share of a request's time that a server has where this device may answer after it, provided that it is so many times
- * what the server was expected to take: one that hangs costs no answer then.
+ * Share of a request's time that a server has where this device is expected to answer in the rest, provided that it is
+ * so many times what the server was expected to take: one that hangs costs no answer then.
  */
 const SHARE = 0.5;
 const EXPECTED = 3;
@@ -45,7 +45,7 @@ export function createRemoteLane(
   };
 
   class RemoteLane extends Base {
-    /** Ends of its worker by a failure of the server, or of the worker. */
+    /** Ends of its worker by a failure of the server; one that crashed, or did not answer, says nothing about it. */
     failures = 0;
 
     override end(error?: Error): void {
@@ -64,7 +64,10 @@ export function createRemoteLane(
       const startMs = effects.now();
       const waiting = new Set(batch.steps);
       const cleanups: (() => void)[] = [];
+      const { inMs, hereInMs = Infinity } = batch.why;
+      const leastMs = Math.max(EXPECTED * inMs, hereInMs);
       let endMs = 0;
+      let shareMs = Infinity;
       let late: SelvedgeError | null = null;
       let sentMs = 0;
       for (const step of batch.steps) {
@@ -75,9 +78,9 @@ export function createRemoteLane(
         signal?.addEventListener("abort", leave, { once: true });
         cleanups.push(() => signal?.removeEventListener("abort", leave));
         const ownMs = isRefusable ? dueMs : Infinity;
-        const shareMs = SHARE * (ownMs - startMs);
-        const isShared = canAnswerHere(step) && shareMs >= EXPECTED * batch.why.inMs;
-        endMs = Math.max(endMs, isShared ? startMs + shareMs : ownMs);
+        const ownShareMs = SHARE * (ownMs - startMs);
+        if (ownShareMs >= leastMs) shareMs = Math.min(shareMs, ownShareMs);
+        endMs = Math.max(endMs, ownMs);
         // A timer of more fires at once.
         if (ownMs - startMs >= 2 ** 31) continue;
         const end = (): void => {
@@ -90,6 +93,8 @@ export function createRemoteLane(
         };
         cleanups.push(effects.setTimer(end, Math.max(0, ownMs - startMs)));
       }
+      // It ends for all of them, so each must have another place.
+      if (batch.steps.every(canAnswerHere)) endMs = Math.min(endMs, startMs + shareMs);
       const take = (): readonly Feeds[] => {
         const taken = items();
         sentMs = effects.now();

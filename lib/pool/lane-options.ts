@@ -112,8 +112,8 @@ export interface WaitingBatch {
   }[];
   /** Ids of those that no longer wait for this batch. */
   readonly withdrawn: ReadonlySet<number>;
-  /** The estimated time until its first one is answered. */
-  readonly why: { readonly inMs: number };
+  /** The estimated time until its first one is answered, and until this device would answer it instead. */
+  readonly why: { readonly inMs: number; readonly hereInMs?: number | undefined };
 }
 
 /** Phase of a batch on its lane: the worker starts, the model is loaded, the batch itself runs. */

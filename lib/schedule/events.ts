@@ -117,6 +117,8 @@ export interface StartWhy {
   /** The second-best lane, and the estimated finish there; null where there is none. */
   readonly other: string | null;
   readonly otherInMs: number | null;
+  /** The earliest estimated finish on another lane of this device; Infinity where there is none; not in older traces. */
+  readonly hereInMs?: number | undefined;
   readonly batch:
     "batched" | "batch-tried" | "unbatchable" | "nothing-to-join" | "batch-costs" | "lanes-idle" | "batch-limit";
   /** How long its first step waited. */

@@ -1,11 +1,12 @@
 // Reasons for the start of a batch: the codes that apply, and the numbers that decided. They are part of the decision,
 // so that a trace records them and a replay must reproduce them; explain-run.ts writes the sentences.
+import { isServer } from "../core/device.ts";
 import { isUsual } from "./chance.ts";
 import type { LaneView, StartWhy } from "./events.ts";
 
 /** A lane as an option for a batch: its estimated finish and its queue. */
 export interface Option {
-  readonly lane: Pick<LaneView, "id" | "kind">;
+  readonly lane: Pick<LaneView, "id" | "kind" | "backend">;
   readonly endMs: number;
   readonly batches: readonly unknown[];
 }
@@ -49,6 +50,7 @@ export function whyStart(grounds: Grounds): StartWhy {
     inMs: chosen.endMs - now,
     other: other?.lane.id ?? null,
     otherInMs: other === undefined ? null : other.endMs - now,
+    hereInMs: (others.find(({ lane }) => !isServer(lane))?.endMs ?? Infinity) - now,
     batch: batchCode(grounds, one),
     waitedMs: now - firstMs,
     apartMs: one === undefined ? null : (one * together * count) / rows,
@@ -59,7 +61,7 @@ export function whyStart(grounds: Grounds): StartWhy {
 function laneCode({ chosen, hasState }: Grounds, other: Option | undefined): StartWhy["lane"] {
   if (hasState) return "state-kept";
   if (!isUsual(chosen)) return `${chosen.lane.kind as "express" | "wide"}-lane`;
-  if (other === undefined) return "only-lane";
+  if (!other) return "only-lane";
   return other.endMs < chosen.endMs && other.batches.length > 1 ? "lane-queue-full" : "earliest-finish";
 }
 
