@@ -16,18 +16,31 @@ interface Known {
   readonly floors: Readonly<Record<string, number>> | undefined;
 }
 
+/** A version that a server stated. */
+interface Stated {
+  readonly version: string;
+  /** Number of the server's failures then. */
+  readonly failures: number;
+  /** When a lane to it last held the model, as far as other servers asked. */
+  heldMs: number;
+}
+
+/** For so long no lane to a server must have held the model before another version takes its place, in ms. */
+const FORGET_MS = 600_000;
+
 /** Checks a model on servers each time a lane has loaded it. */
 export class RemoteCheck implements AnswerCheck {
   readonly refused = null;
   readonly #loader: Loader;
   readonly #candidate: RemoteCandidate;
   readonly #isVerified: boolean;
-  readonly #isHeld: () => boolean;
+  readonly #isHeld: (endpoint?: string | null) => boolean;
   readonly #failuresOf: (endpoint: string | null) => number;
   readonly #onMeasured: (ms: number, endpoint: string | null) => void;
+  readonly #now: () => number;
   #variant: string | null = null;
-  /** Versions of the model on servers that state them, with the number of their failures then. */
-  readonly #versions: Map<string | null, { readonly version: string; readonly failures: number }> = new Map();
+  /** Versions of the model on servers that state them. */
+  readonly #versions: Map<string | null, Stated> = new Map();
   readonly #known: Map<Golden, Promise<Known>> = new Map();
   /** Servers whose time is known, or being measured. */
   readonly #timed: Set<string | null> = new Set();
@@ -36,16 +49,18 @@ export class RemoteCheck implements AnswerCheck {
 
   /**
    * Creates the check of one model.
-   * @param isHeld - whether a lane holds a checked model; where none does, servers may have changed to another variant
+   * @param isHeld - whether a lane, to any server or to one, holds a checked model; where none does, servers may have
+   * changed to another variant
    * @param failuresOf - number of failures of a server; one that failed may have changed to another version
    */
   constructor(
     loader: Loader,
     candidate: RemoteCandidate,
     isVerified: boolean,
-    isHeld: () => boolean,
+    isHeld: (endpoint?: string | null) => boolean,
     failuresOf: (endpoint: string | null) => number,
     onMeasured: (ms: number, endpoint: string | null) => void,
+    now: () => number,
   ) {
     this.#loader = loader;
     this.#candidate = candidate;
@@ -53,6 +68,7 @@ export class RemoteCheck implements AnswerCheck {
     this.#isHeld = isHeld;
     this.#failuresOf = failuresOf;
     this.#onMeasured = onMeasured;
+    this.#now = now;
   }
 
   /** The variant that servers have, by their answer; `remote` before, and where the app vouches for the model. */
@@ -79,15 +95,23 @@ export class RemoteCheck implements AnswerCheck {
     }
   }
 
-  /** Refuses a server with another version than one that has not failed since it was asked: their answers would mix. */
+  /**
+   * Refuses a server with another version than one that has not failed since it was asked: their answers would mix. None
+   * is refused for good: what it stated before no longer counts for others, and theirs ages while they are not used.
+   */
   #compareVersions(own: string, endpoint: string | null): void {
     if (own === "" || this.#loader.servers?.message.remote?.version !== undefined) return;
-    for (const [other, { version, failures }] of this.#versions) {
-      if (other === endpoint || version === own || failures !== this.#failuresOf(other)) continue;
+    if (this.#versions.get(endpoint)?.version !== own) this.#versions.delete(endpoint);
+    const now = this.#now();
+    for (const [other, stated] of this.#versions) {
+      const { version, failures } = stated;
+      if (this.#isHeld(other)) stated.heldMs = now;
+      const isPast = failures !== this.#failuresOf(other) || now - stated.heldMs > FORGET_MS;
+      if (other === endpoint || version === own || isPast) continue;
       const why = `it is version ${own}, and that of ${String(other)} is version ${version}`;
       throw this.#refusal(why, `Name one as \`version\` in \`remote.models["${this.#loader.plan.name}"]\`.`);
     }
-    this.#versions.set(endpoint, { version: own, failures: this.#failuresOf(endpoint) });
+    this.#versions.set(endpoint, { version: own, failures: this.#failuresOf(endpoint), heldMs: now });
   }
 
   async #compare(run: RunItems, endpoint: string | null): Promise<void> {

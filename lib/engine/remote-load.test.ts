@@ -232,6 +232,59 @@ test("servers that the app vouches for answer together where they have one versi
   expect(scene.server.bodies.length).toBeGreaterThan(seen);
 });
 
+test("servers that the app vouches for may all change their version while none is used (version-both)", async () => {
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A, URL_B], models: MODELS } });
+  const servers = [scene.server, scene.other];
+  const model = await load(scene);
+  await scene.ask(model, 20);
+  expect(servers.map(({ bodies }) => bodies.length > 0)).toEqual([true, true]);
+  // Lanes end when they idle.
+  await scene.pass(120_000);
+  for (const each of servers) Object.assign(each, { factor: 7, version: "2", bodies: [] });
+  const answers = await scene.world.finish(Promise.all(Array.from({ length: 20 }, () => scene.run(model, 1))));
+  expect(new Set(answers.map(({ outputs }) => outputs["y"]?.data[0]))).toEqual(new Set([7]));
+  await scene.pass(120_000);
+  await scene.world.finish(Promise.all(Array.from({ length: 20 }, () => scene.run(model, 1))));
+  expect(servers.map(({ bodies }) => bodies.length > 0)).toEqual([true, true]);
+});
+
+test("a server's new version is used once the others with the old one were not used for a while (version-age)", async () => {
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A, URL_B], models: MODELS } });
+  const model = await load(scene);
+  await scene.ask(model, 20);
+  await scene.pass(120_000);
+  Object.assign(scene.server, { factor: 7, version: "2" });
+  // The other one answers too late to be asked.
+  scene.other.ms = 400;
+  const outcomes: unknown[] = [];
+  for (let i = 0; i < 20; i += 1) {
+    const run = scene.run(model, 1, { deadlineMs: 300 });
+    outcomes.push(
+      await scene.world.finish(
+        run.then(
+          ({ outputs }) => outputs["y"]?.data[0],
+          () => null,
+        ),
+      ),
+    );
+    await scene.pass(60_000);
+  }
+  expect([outcomes[0], outcomes.at(-1)]).toEqual([null, 7]);
+});
+
+test("a server's new version is not used as long as another one answers with the old one (version-held)", async () => {
+  const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A, URL_B], models: MODELS } });
+  const model = await load(scene);
+  await scene.ask(model, 20);
+  await scene.pass(120_000);
+  Object.assign(scene.server, { factor: 7, version: "2", bodies: [] });
+  for (let i = 0; i < 40; i += 1) {
+    expect(await scene.ask(model, 8)).toEqual(doubled(8));
+    await scene.pass(20_000);
+  }
+  expect(scene.server.bodies).toEqual([]);
+});
+
 test("servers that change their version all the time cost no answer with auto, and never mix models", async () => {
   for (const placement of ["auto", "remote"] as const) {
     const scene = await stage({ placement, remote: { endpoints: [URL_A] }, ...goldenBundle({ f32: 2 }) });

@@ -81,15 +81,17 @@ export class RemoteLoad {
     this.#key = keyOf(identity, candidate.variant.id, candidate.backend);
     const { model = name, version, verified = false } = options.models?.[name] ?? {};
     const lanes = (): Lane[] => host.executor.pool.usual("remote");
-    const isHeld = (): boolean => {
+    const isHeld = (endpoint?: string | null): boolean => {
       const modelId = loader.idOf(candidate);
-      return lanes().some(({ held }) => held.get(modelId)?.isReady === true);
+      return lanes().some((x) => x.endpoint === (endpoint ?? x.endpoint) && x.held.get(modelId)?.isReady === true);
     };
     const failuresOf = (endpoint: string | null): number =>
       lanes().reduce((sum, lane) => sum + (lane.endpoint === endpoint ? failuresIn(lane) : 0), 0);
-    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, failuresOf, (ms, endpoint) => {
+    const onMeasured = (ms: number, endpoint: string | null): void => {
       host.executor.dispatcher.measured(this.#key, ms, endpoint);
-    });
+    };
+    const { now } = host.effects;
+    this.#check = new RemoteCheck(loader, candidate, verified, isHeld, failuresOf, onMeasured, now);
     loader.servers = {
       routes: [],
       message: { remote: { model, identity, version, mixesRows: candidate.variant.mixesRows }, check: this.#check },
