@@ -124,7 +124,8 @@ export interface PointsSpec {
   readonly op: "points";
   /**
    * `heatmaps`: [batch, point, height, width], the place of the largest value, moved a quarter of a cell towards the larger
-   * neighbour. `shares`: [batch, point, 2 or 3], x and y in shares of the image, and the score where there is one.
+   * neighbour. `shares`: [batch, point, 2 or 3], x and y in shares of the image, without the padding of `resample`, and
+   * the score where there is one.
    */
   readonly form: "heatmaps" | "shares";
   /** Name of the image input. */

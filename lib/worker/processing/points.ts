@@ -7,7 +7,7 @@ import type { DecodeRun } from "./decode-run.ts";
 import { argmax, checkNumbers, checkTable, mismatch, valuesOf } from "./values.ts";
 import type { Values } from "./values.ts";
 
-/** A place in shares of the tensor, with its score. */
+/** A place in shares of the tensor, or of the image without what its processor added, with its score. */
 interface Place {
   readonly x: number;
   readonly y: number;
@@ -31,6 +31,8 @@ export function decodePoints(
     const values = valuesOf(name, output);
     checkNumbers(name, values);
     const size = third * width;
+    const [wide, high] =
+      form === "heatmaps" ? [frame.tensorWidth, frame.tensorHeight] : [frame.shareWidth, frame.shareHeight];
     const placeOf = (point: number): Place => {
       const own = values.subarray(point * size, (point + 1) * size);
       if (form === "heatmaps") return peakOf(own, width);
@@ -39,7 +41,7 @@ export function decodePoints(
     return Array.from({ length: items }, (_, item): Decoded => {
       const found = Array.from({ length: points }, (_, i) => {
         const { x, y, score } = placeOf(item * points + i);
-        const place = { x: frame.x(x * frame.tensorWidth), y: frame.y(y * frame.tensorHeight) };
+        const place = { x: frame.x(x * wide), y: frame.y(y * high) };
         return { label: labels?.[i] ?? "", index: i, score, ...place };
       });
       return { kind: "points", points: found };

@@ -46,7 +46,7 @@ describe("places in the picture", () => {
         const [x, y] = [width * share, height * (1 - share)];
         // The way of a point through the scaling, the crop and the padding.
         const inTensor = [(x * plan.scaledWidth) / width - plan.left, (y * plan.scaledHeight) / height - plan.top];
-        const shares = [(inTensor[0] ?? 0) / plan.width, (inTensor[1] ?? 0) / plan.height];
+        const shares = [(inTensor[0] ?? 0) / plan.shareWidth, (inTensor[1] ?? 0) / plan.shareHeight];
         const spec = { op: "points", form: "shares", image: "x" } as const;
         const [answer] = createDecoder("y", spec, {})(floats([1, 1, 2], shares), requestOf(width, height, resize));
         const point = answer?.kind === "points" ? answer.points[0] : undefined;
@@ -54,6 +54,24 @@ describe("places in the picture", () => {
         expect(point?.y).toBeCloseTo(y, 3);
       }),
     );
+  });
+
+  test("key points are shares of the picture, without what its processor added; a heatmap covers the tensor", () => {
+    const resize = { mode: "resample", filter: "pil-bilinear", to: { width: 20, height: 10 } } as const;
+    const placeOf = (form: "shares" | "heatmaps", output: Tensor, pad?: { width: number; height: number }) => {
+      const decode = createDecoder("y", { op: "points", form, image: "x" }, {});
+      const [answer] = decode(output, requestOf(100, 50, { ...resize, pad }));
+      const { x, y } = (answer?.kind === "points" ? answer.points[0] : undefined) ?? {};
+      return [x, y];
+    };
+    const pad = { width: 40, height: 20 };
+    for (const size of [undefined, pad])
+      expect(placeOf("shares", floats([1, 1, 2], [0.5, 0.5]), size)).toEqual([50, 25]);
+    const corner = floats([1, 1, 2, 2], [9, 0, 0, 0]);
+    expect([placeOf("heatmaps", corner), placeOf("heatmaps", corner, pad)]).toEqual([
+      [25, 12.5],
+      [50, 25],
+    ]);
   });
 
   test("boxes of queries are shares of the picture, without what its processor added", () => {
