@@ -202,7 +202,8 @@ class Host {
   /**
    * Ends a load that no component uses once none waits any more. React does not say when it gives a suspended component
    * up, but it renders those that wait whenever their promise settles; and what one boundary holds is mounted when all of
-   * it is ready, so any that waits keeps all loads.
+   * it is ready, so any that waits keeps all loads. One that waits for no model (`lazy`, `use`) is not seen: a load that
+   * this ends meanwhile begins anew.
    */
   async #expire(key: string, load: Load): Promise<void> {
     for (let seen = -1; seen !== this.asks;) {
@@ -393,6 +394,7 @@ function ready(host: Host, key: string, source: Source, options: LoadOptions): M
  * const { model } = useModel("/models/double.onnx");
  * const { run, result, status, error } = useRun(model);
  */
+export function useRun(model: Model | null, options?: UseRunOptions): UseRun;
 export function useRun(model: Model | null, { abortPrevious = true }: UseRunOptions = {}): UseRun {
   const [{ of, ...state }, setState] = useState<OfModel>(NO_RUN);
   const [own] = useState<Runs>(() => ({ started: new Map(), isAway: false }));
