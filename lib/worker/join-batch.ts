@@ -28,8 +28,13 @@ export interface Batching {
   canJoin: boolean;
   /** Whether the batch axis was declared, or verified by running a first batch both ways. */
   isProved: boolean;
-  /** Whether outputs have a row for each row of the inputs; false for good once an answer to one row had another number. */
+  /**
+   * Whether outputs have a row for each row of the inputs; false for good once an answer to one row had another number:
+   * of a server, which may be faulty, once two had.
+   */
   isCounted: boolean;
+  /** Whether a server's answer to one row had another number. */
+  isDoubted: boolean;
   /** Whether a server answers, of which nothing is known. */
   readonly isRemote: boolean;
 }
@@ -51,7 +56,7 @@ export function batchingOf(
   isRemote = false,
 ): Batching {
   const canJoin = canBatch(inputs, outputs);
-  return { inputs, outputs, canJoin, isProved: isDeclared, isCounted: true, isRemote };
+  return { inputs, outputs, canJoin, isProved: isDeclared, isCounted: true, isDoubted: false, isRemote };
 }
 
 /** Errors of the lane or of its memory, which no single item causes. */
@@ -109,9 +114,9 @@ export async function runBatch(
 
 /**
  * Refuses an answer of a server that has other rows than its request of several. Only axes of one name are compared:
- * others may differ in size, as those of what a detector finds. Its axis may have that name too: an answer to one row
- * shows that, and then nothing is refused, nor joined. The lane counts as down, so that other attempts go to another
- * server.
+ * others may differ in size, as those of what a detector finds. Its axis may have that name too: answers to one row
+ * show that, and then nothing is refused, nor joined. The first of a server is none yet, but the next batch is verified.
+ * The lane counts as down, so that other attempts go to another server.
  * @throws SelvedgeError `remote-failed` with the reason `bad-reply`
  */
 function checkRows(model: Batching, parts: Parts, answer: Readonly<Record<string, Tensor>>): void {
@@ -124,6 +129,11 @@ function checkRows(model: Batching, parts: Parts, answer: Readonly<Record<string
     const wanted = parts[input?.name ?? ""]?.dims[input?.batchAxis ?? 0];
     const found = answer[name]?.dims[batchAxis ?? 0];
     if (wanted === undefined || found === undefined || wanted === found) continue;
+    if (wanted === 1 && model.isRemote && !model.isDoubted) {
+      model.isDoubted = true;
+      model.isProved = false;
+      return;
+    }
     if (wanted === 1) model.isCounted = model.canJoin = false;
     else if (model.isRemote) throw otherRows(name, found, wanted);
   }
