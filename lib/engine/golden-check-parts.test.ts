@@ -1,5 +1,5 @@
 // The golden check by itself: runs that fail in part, and results that several pages of a site store.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { writeSafetensors } from "../compress/bundle/safetensors.ts";
 import { codeOf, SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
@@ -399,6 +399,17 @@ describe("an honest GPU is believed where rounding explains the difference, whic
       expect([check.refused === null, pageOf(site).check.refused]).toEqual([false, null]);
       expect(site.memo.get(REFUSED_KEY)).not.toBeNull();
     }
+  });
+
+  test("and where the second look can't be fetched, the refusal is not stored", async () => {
+    vi.doMock("./second-look.ts", () => {
+      throw new TypeError("no network");
+    });
+    const site = siteOf();
+    const { check } = pageOf(site, { run: onWasm(sums(1e-3)) });
+    expect(await compare(check, [half(1, 40)], [0.5])).toBe("wrong-result");
+    expect([check.refused === null, pageOf(site).check.refused]).toEqual([false, null]);
+    vi.doUnmock("./second-look.ts");
   });
 
   test("but no wrong row of a model that mixes its rows", async () => {
