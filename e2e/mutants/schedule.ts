@@ -10,11 +10,20 @@ const SLOW = "lib/schedule/slow-while.test.ts";
 /** The mutants of this area. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "rounded times",
+    breaks: "a step is late and in time at once, as its times are rounded: the tick does not end",
+    file: "lib/schedule/scheduler.ts",
+    from: "if (latestMs >= now) {",
+    to: "if (now + soonestMs <= dueMs) {",
+    test: "lib/schedule/scheduler.test.ts",
+    title: "sums and differences of times",
+  },
+  {
     fault: "slow while",
     breaks: "requests are rejected by the median until most of the last runs were short again",
     file: "lib/schedule/choose-lane.ts",
-    from: "return last && this.#urgency.leavesRoom(step, last, chances, now) ? last : undefined;",
-    to: "return last && undefined;",
+    from: "return chance && this.#urgency.leavesRoom(step, chance, chances, now)",
+    to: "return chance && now < 0",
     test: SLOW,
     title: "(slow while)",
   },

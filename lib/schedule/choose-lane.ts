@@ -59,8 +59,7 @@ export class LaneChooser {
       if (!hasRoom) return undefined;
       const first = this.#fitting(waiting, best, tried);
       if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
-      const last = trial ?? this.#lastChance(step, chances, now);
-      return last && { waiting, chance: last, latestMs: Infinity };
+      return trial ? { waiting, chance: trial, latestMs: Infinity } : this.#lastChance(waiting, chances, now);
     }
     // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
     const latestMs = best.endMs + this.#restMs(waiting, best, now);
@@ -68,18 +67,25 @@ export class LaneChooser {
     const behind = other && this.#fitting(waiting, other, tried);
     if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
       return { waiting: behind, chance: other, latestMs };
-    const last = best.endMs > step.dueMs ? this.#lastChance(step, chances, now) : undefined;
-    if (last !== undefined) return { waiting, chance: last, latestMs: Infinity };
+    if (best.endMs > step.dueMs) {
+      if (trial !== undefined) return { waiting, chance: trial, latestMs: Infinity };
+      const last = this.#lastChance(waiting, chances, now);
+      if (last !== undefined) return last;
+    }
     return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
   }
 
   /**
-   * Returns an idle lane for a step that is expected to be late everywhere, where one of the last runs was short enough:
-   * rejected, it would be late for sure, and nobody would learn that a slow while is over.
+   * Returns an idle lane for the last step of a group that is expected to be late everywhere, where one of the last runs
+   * was short enough for it: rejected, it would be late for sure, and nobody would learn that a slow while is over.
    */
-  #lastChance(step: Step, chances: readonly Chance[], now: number): Chance | undefined {
-    const last = soonest(chances.filter((x) => isUsual(x) && x.batches.length === 0 && earliestMs(x) <= step.dueMs));
-    return last && this.#urgency.leavesRoom(step, last, chances, now) ? last : undefined;
+  #lastChance({ group }: Waiting, chances: readonly Chance[], now: number): LanePick | undefined {
+    const waiting = group.steps.at(group.steps.size - 1) as Waiting;
+    const { step } = waiting;
+    const chance = soonest(chances.filter((x) => isUsual(x) && x.batches.length === 0 && earliestMs(x) <= step.dueMs));
+    return chance && this.#urgency.leavesRoom(step, chance, chances, now)
+      ? { waiting, chance, latestMs: Infinity }
+      : undefined;
   }
 
   /**

@@ -1,10 +1,10 @@
-// The queued steps, indexed so that the next to run is found without a scan: any operation costs O(log n). Steps that
-// can run together, of one caller and one priority, form a *group*, those with a deadline apart from those without:
-// within it the earliest deadline is first, else the order of arrival. Groups of one model and caller form a *class*;
-// recurrent states that one lane keeps form one class together, since they wait for the same lane. Between groups: the
-// priority first, which rises with each `agingMs` in which a group was not served, up to one past the highest, so that
-// none starves, but a long backlog that aged as a whole does not overtake urgent steps; then the earliest deadline;
-// then the class with the least lane time; then the order of arrival.
+// The queued steps, indexed so that the next to run is found without a scan: any operation costs O(log n), but for moves
+// within a group's list (line.ts). Steps that can run together, of one caller and one priority, form a *group*, those with
+// a deadline apart from those without: within it the earliest deadline is first, else the order of arrival. Groups of one
+// model and caller form a *class*; recurrent states that one lane keeps form one class together, since they wait for the
+// same lane. Between groups: the priority first, which rises with each `agingMs` in which a group was not served, up to one
+// past the highest, so that none starves, but a long backlog that aged as a whole does not overtake urgent steps; then the
+// earliest deadline; then the class with the least lane time; then the order of arrival.
 import { Heap } from "./heap.ts";
 import { Line } from "./line.ts";
 import type { Step } from "./events.ts";
@@ -96,8 +96,6 @@ export class Queue {
   /** Groups and classes that are passed over until `resume`. */
   readonly #aside: Set<Group> = new Set();
   readonly #blocked: Set<Class> = new Set();
-  /** The step that arrived last, and its group: most arrivals are of the same group. */
-  #last: { readonly step: Step; readonly group: Group } | null = null;
   #usedMs = 0;
 
   constructor(agingMs: number) {
@@ -310,15 +308,6 @@ export class Queue {
   }
 
   #groupOf(step: Step, home: string, now: number): Group {
-    const last = this.#last;
-    if (last !== null && last.group.steps.size > 0 && last.group.class.home === home && isAlike(step, last.step))
-      return last.group;
-    const group = this.#findGroup(step, home, now);
-    this.#last = { step, group };
-    return group;
-  }
-
-  #findGroup(step: Step, home: string, now: number): Group {
     const { routes, shape, priority, caller, dueMs } = step;
     const models = routes.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
@@ -352,18 +341,6 @@ export class Queue {
 
 function classKey({ routes, caller, state }: Pick<Step, "routes" | "caller" | "state">, home: string): string {
   return `${routes.map((x) => x.modelId).join("+")} ${state === undefined ? caller : `states ${home}`}`;
-}
-
-/** Whether two steps belong to one group. */
-function isAlike(a: Step, b: Step): boolean {
-  return (
-    a.shape === b.shape &&
-    a.priority === b.priority &&
-    a.caller === b.caller &&
-    a.dueMs < Infinity === b.dueMs < Infinity &&
-    a.routes.length === b.routes.length &&
-    a.routes.every(({ modelId, backend }, i) => modelId === b.routes[i]?.modelId && backend === b.routes[i]?.backend)
-  );
 }
 
 /** Returns the first step of a group, which is never empty. */

@@ -69,3 +69,21 @@ test("a lane that is too slow for the deadline seldom runs in vain", () => {
   const { runs } = drive({ lanes: ["wasm"], models, jobs, ...rest }, 1);
   expect(runs.length).toBeLessThan(25);
 });
+
+test("requests that are nearly always late leave the lane to work that is as urgent (slow for good)", () => {
+  // The first ones are short, and then one in sixteen: that must not let the others, which take too long, in front.
+  const late = Array.from({ length: 400 }, (_, i): Job => {
+    const atMs = i * EVERY_MS;
+    return { id: i, atMs, dueMs: atMs + DEADLINE_MS, model: 0, factor: i < 16 || i % 16 === 0 ? 0.05 : 1 };
+  });
+  const bulk = Array.from({ length: 3_000 }, (_, i): Job => {
+    return { id: 400 + i, atMs: 0, dueMs: Infinity, model: 1, factor: 1 };
+  });
+  const models = [350, 20].map((ms) => ({ maxRows: 1, msOn: { wasm: (rows: number) => rows * ms } }));
+  const rest = { isLearned: true, countsFromMs: 0, endMs: Infinity, clockMs: 0, noise: 0 };
+  const jobs = [...bulk.slice(0, 1), ...late, ...bulk.slice(1)].sort((a, b) => a.atMs - b.atMs);
+  const { runs } = drive({ lanes: ["wasm"], models, jobs, ...rest }, 1);
+  const untilMs = 50_000;
+  const done = runs.filter(({ jobs: [job], endMs }) => job?.model === 1 && endMs <= untilMs).length;
+  expect(done).toBeGreaterThan(0.85 * (untilMs / 20));
+});

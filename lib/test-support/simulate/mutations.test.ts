@@ -3,11 +3,9 @@
 //
 // The code is loaded once, each file as a CommonJS module, and a mutation replaces the one module that it changes. With a
 // bundle for each mutation, compiling and the first, slow rounds of all code took most of the time.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
-import { Worker } from "node:worker_threads";
 import { Script } from "node:vm";
 import { build, transform } from "esbuild";
 import type { BuildOptions } from "esbuild";
@@ -19,8 +17,6 @@ const require = createRequire(import.meta.url);
 const LIB = resolve(import.meta.dirname, "../..");
 /** Number of seeds of which one must catch a mutation. */
 const SEEDS = 150;
-/** A story that takes longer hangs: most take a tenth of a second. */
-const HUNG_MS = 5_000;
 
 interface Mutation {
   readonly breaks: string;
@@ -30,8 +26,6 @@ interface Mutation {
   readonly caught: RegExp;
   /** A seed known to catch it, simulated before the others; it changes with what the simulation draws. */
   readonly seed: number;
-  /** Whether it makes a loop that never ends: its seed alone is simulated, in a thread that can be ended. */
-  readonly hangs?: boolean;
 }
 
 const MUTATIONS: readonly Mutation[] = [
@@ -220,15 +214,6 @@ const MUTATIONS: readonly Mutation[] = [
     seed: 19,
   },
   {
-    breaks: "every event is handled: a step is late and in time at once, as its times are rounded",
-    file: "schedule/scheduler.ts",
-    from: "if (latestMs >= now) {",
-    to: "if (now + soonestMs <= dueMs) {",
-    caught: /^hung$/,
-    seed: 374,
-    hangs: true,
-  },
-  {
     breaks: "timers wait: one is set for a fraction of a coarse clock's step, again and again",
     file: "engine/wake-timer.ts",
     from: "Math.ceil(atMs - this.#effects.now())",
@@ -337,33 +322,6 @@ async function simulateWith<T>(wanted: Mutation | null, use: (simulate: typeof S
   }
 }
 
-/** Simulates a seed in a thread of its own; returns "hung" where it does not end. */
-async function brokenApart(wanted: Mutation): Promise<string | null> {
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-mutation-"));
-  const outfile = join(folder, "apart.cjs");
-  const contents = await mutate(wanted);
-  const filter = new RegExp(`/${wanted.file.replaceAll(".", "\\.")}$`);
-  const { outputFiles } = await build({
-    ...OPTIONS,
-    ...{ entryPoints: [ENTRY], bundle: true, write: false },
-    plugins: [{ name: "mutate", setup: ({ onLoad }) => onLoad({ filter }, () => ({ contents, loader: "ts" })) }],
-  });
-  const run = `const { parentPort, workerData } = require("node:worker_threads");
-    simulate({ seed: workerData }).then(({ broken }) => parentPort.postMessage(broken.join("; ")));`;
-  await writeFile(outfile, `${outputFiles[0]?.text ?? ""}\n${run}`);
-  const worker = new Worker(outfile, { workerData: wanted.seed });
-  try {
-    return await new Promise((resolve, reject) => {
-      worker.once("message", resolve);
-      worker.once("error", reject);
-      worker.once("online", () => setTimeout(resolve, HUNG_MS, "hung"));
-    });
-  } finally {
-    await worker.terminate();
-    await rm(folder, { recursive: true });
-  }
-}
-
 async function firstBroken(simulate: typeof Simulate, seeds: Iterable<number>): Promise<string | null> {
   for (const seed of seeds) {
     const { broken } = await simulate({ seed });
@@ -389,10 +347,8 @@ test("the code as it is breaks nothing, and a seed reproduces its story", async 
 test.each(MUTATIONS)(
   "caught: $breaks",
   async (mutation) => {
-    const { seed, hangs = false, caught } = mutation;
-    const broken = hangs
-      ? await brokenApart(mutation)
-      : await simulateWith(mutation, (simulate) => firstBroken(simulate, [seed, ...ALL_SEEDS]));
+    const { seed, caught } = mutation;
+    const broken = await simulateWith(mutation, (simulate) => firstBroken(simulate, [seed, ...ALL_SEEDS]));
     expect(broken).toMatch(caught);
   },
   60_000,
