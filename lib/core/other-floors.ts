@@ -10,8 +10,12 @@ import type { Tensor } from "./tensor.ts";
 export const NUDGE: number = 2 ** -20;
 /** Bound on an honest difference, as a multiple of what such a change causes. */
 const SLACK = 100;
-/** Bound on what rounding may explain, as a share of an output's largest or usual value: no discontinuity explains more. */
+/**
+ * Bound on what rounding may explain, as a share of an output's largest or usual value, since a discontinuity would explain
+ * anything; and as a share of the slack, for sums of large values that are nearly zero.
+ */
 const SHARE = 0.1;
+const SLACK_SHARE = 0.15;
 /** Relative effect up to which the relative tolerance of the comparison suffices. */
 const OWN = 1e-5;
 
@@ -112,8 +116,9 @@ export function widened(
   const own: Record<string, number> = {};
   for (const [name, tensor] of Object.entries(expected)) {
     const size = usual.get(name) ?? 0;
-    const most = SHARE * Math.max(size, largestOf(numbersOf(tensor)));
-    const measured = Math.min(effects[name] ?? 0, most);
+    const effect = effects[name] ?? 0;
+    const most = Math.max(SHARE * Math.max(size, largestOf(numbersOf(tensor))), SLACK_SHARE * effect);
+    const measured = Math.min(effect, most);
     scales[name] = Math.max(size, measured / tolerance);
     const floor = floors?.[name];
     if (floor !== undefined) own[name] = Math.max(floor, measured);

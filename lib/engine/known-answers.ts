@@ -11,8 +11,6 @@ import type { Answered, Shapes } from "./shape-class.ts";
 
 /** Most elements of an output that may be nearly zero all over by chance. */
 const SMALL = 64;
-/** Number of last answers whose sizes count. */
-const LAST = 9;
 
 /** Collaborators of known answers, and the variant that they are of. */
 export interface AnswerParts {
@@ -44,9 +42,9 @@ export class KnownAnswers {
   #files: Promise<readonly Blob[]> | null = null;
   /** Floors of the golden; null until they are needed, and where it could not be read. */
   #scales: FloorScales | null = null;
-  /** Magnitude of each small output in the known answer, and in the last answers of wasm to requests. */
+  /** Magnitude of each small output in the known answer, and the two largest in wasm's answers to requests. */
   readonly #own: Map<string, number> = new Map();
-  readonly #last: Map<string, number[]> = new Map();
+  readonly #largest: Map<string, readonly number[]> = new Map();
 
   constructor(parts: AnswerParts) {
     this.#parts = parts;
@@ -129,15 +127,15 @@ export class KnownAnswers {
   }
 
   /**
-   * Returns the usual magnitude of each output of few elements, which may be nearly zero by chance: the middle one of the
-   * known answer's and the last requests', so that no single request sets it, and the known answer's at least.
+   * Returns the usual magnitude of each output of few elements, which may be nearly zero by chance: the second largest of
+   * the known answer's and those of requests, so that no single request sets it, and the known answer's at least.
    */
   async usual(): Promise<ReadonlyMap<string, number>> {
     if (this.#parts.read === null && this.#made === null) await this.make().catch(() => undefined); // a later page
     const usual = new Map(this.#own);
-    for (const [name, sizes] of this.#last) {
+    for (const [name, sizes] of this.#largest) {
       const own = usual.get(name) ?? 0;
-      usual.set(name, Math.max(own, middleOf([own, ...sizes])));
+      usual.set(name, Math.max(own, descending([own, ...sizes])[1] ?? 0));
     }
     return usual;
   }
@@ -150,7 +148,7 @@ export class KnownAnswers {
     const answers = await this.probe(items, isTogether);
     for (const outputs of answers ?? [])
       for (const [name, size] of sizesOf(outputs))
-        this.#last.set(name, [...(this.#last.get(name) ?? []), size].slice(-LAST));
+        this.#largest.set(name, descending([...(this.#largest.get(name) ?? []), size]).slice(0, 2));
     return answers;
   }
 
@@ -203,6 +201,10 @@ export class KnownAnswers {
     const second = await run(this.after(first, { ...feeds, tensors }));
     return second === undefined ? null : [first, second];
   }
+}
+
+function descending(sizes: readonly number[]): number[] {
+  return [...sizes].sort((a, b) => b - a);
 }
 
 /** Returns the magnitude of each output of few floats. */

@@ -1,7 +1,7 @@
 // A second look at a golden check's comparisons, by wasm's answers to the whole batch and to nudged inputs: a right GPU may
 // differ by rounding alone, in sums of many values that are nearly zero by chance; a model may mix the rows of a batch, and
 // padded rows have another answer alone. Imported by golden-check.ts where there are such, or an answer would be refused.
-import { faultOf, isTelling } from "../core/compare-outputs.ts";
+import { faultOf, isTelling, largestOf, numbersOf, TOLERANCE } from "../core/compare-outputs.ts";
 import type { Tensors } from "../core/compare-outputs.ts";
 import { nudged, widened } from "../core/other-floors.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -121,18 +121,23 @@ export class SecondLook {
   async #explains(outputs: Tensors, expected: Tensors, changed: Tensors | null | undefined): Promise<boolean> {
     const [floors, usual, isHalf] = [await this.#known.floors(expected), await this.#known.usual(), this.#isHalf()];
     const bounds = { ...widened(floors, usual, expected, changed ?? null, isHalf), random: this.#random };
-    const isExplained = faultOf(outputs, expected, isHalf, bounds) === null && !this.#isLost(outputs, expected);
+    const isExplained = faultOf(outputs, expected, isHalf, bounds) === null && !this.#isLost(outputs, expected, usual);
     if (!isExplained && changed === undefined) this.#onBlind();
     return isExplained;
   }
 
-  /** Whether an output is all zeros where the expected one is not: rounding makes no zeros, a kernel that fails does. */
-  #isLost(outputs: Tensors, expected: Tensors): boolean {
-    const tells = (tensors: Tensors, name: string): boolean => {
-      const { [name]: tensor } = tensors;
-      return tensor !== undefined && isTelling({ [name]: tensor }, this.#random);
-    };
-    return Object.keys(expected).some((name) => tells(expected, name) && !tells(outputs, name));
+  /**
+   * Whether an output is all zeros where the expected one is not nearly zero beside its usual size: a sum may cancel out, a
+   * kernel that fails gives zeros for all.
+   */
+  #isLost(outputs: Tensors, expected: Tensors, usual: ReadonlyMap<string, number>): boolean {
+    return Object.entries(expected).some(([name, tensor]) => {
+      const given = outputs[name];
+      const least = TOLERANCE.float32 * (usual.get(name) ?? 0);
+      if (given === undefined || !tensor.dtype.startsWith("float") || largestOf(numbersOf(tensor)) <= least)
+        return false;
+      return !isTelling({ [name]: given }, this.#random);
+    });
   }
 }
 
