@@ -36,7 +36,7 @@ const config: KnipConfig = {
     "models/corpus": { entry: ["*.ts"], ignoreDependencies: ["@fontsource/.*"] },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ["taskset", "apt-get", "cc", "ip", "mkfifo", "openssl", "unshare"],
+  ignoreBinaries: ["apt-get", "cc", "ip", "mkfifo", "openssl", "taskset", "unshare"],
   ignoreDependencies: [
     // Bundled into the page of a test.
     "ai",

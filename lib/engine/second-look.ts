@@ -133,7 +133,7 @@ export class SecondLook {
   #isLost(outputs: Tensors, expected: Tensors, usual: ReadonlyMap<string, number>): boolean {
     return Object.entries(expected).some(([name, tensor]) => {
       const given = outputs[name];
-      const least = TOLERANCE.float32 * (usual.get(name) ?? 0);
+      const least = TOLERANCE[this.#isHalf() ? "float16" : "float32"] * (usual.get(name) ?? 0);
       if (given === undefined || !tensor.dtype.startsWith("float") || largestOf(numbersOf(tensor)) <= least)
         return false;
       return !isTelling({ [name]: given }, this.#random);
