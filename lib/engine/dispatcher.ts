@@ -285,8 +285,9 @@ export class Dispatcher {
     const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
     // The page ended the worker. The same code as a worker's own answer would come again, without an end.
     const isRecycled = code === "closed" && (phase !== "running" || lane.ended.has(error as object));
-    const failedMs = code === "out-of-memory" && phase === "running" ? Infinity : null;
-    const ms = ran !== null && ran.items.length > 0 ? ran.preprocessMs + ran.runMs + ran.decodeMs : failedMs;
+    let ms: number | null = null;
+    if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
+    else if (code === "out-of-memory" && phase === "running") ms = Infinity;
     // A worker that ran out of memory can't free it: only a new worker can use it again. The device may be short of
     // memory, so idle workers are ended too, but not for a lane that was only a faster alternative.
     if (code === "out-of-memory") {
@@ -308,7 +309,9 @@ export class Dispatcher {
         this.#answer(running, step, ran, item.value);
         continue;
       }
-      if (isRecycled || ((isUnbegun || isHeld) && step.spared++ < SPARED_MAX)) {
+      const isSpared = (isUnbegun || isHeld) && step.spared < SPARED_MAX;
+      if (isSpared || isRecycled) {
+        if (!isRecycled) step.spared += 1;
         this.#arrive(step, true); // not counted as an attempt
         continue;
       }
@@ -335,7 +338,8 @@ export class Dispatcher {
     const { queuedMs, attempts, work, arrivedMs } = step;
     attempts.push(this.#attemptOf(running, null));
     const own = work.routes[step.route] as ModelRoute;
-    const route = [own, ...work.routes].find(({ backend }) => backend === lane.backend) ?? own;
+    const isOwn = own.backend === lane.backend;
+    const route = isOwn ? own : (work.routes.find(({ backend }) => backend === lane.backend) ?? own);
     // The reason of the route also holds where another lane was only faster; `start` explains that. Where the GPU
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
