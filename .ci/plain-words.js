@@ -36,6 +36,17 @@ const PHRASES = [
   [/\bhangs? on\b/i, "depends on"],
 ];
 
+/**
+ * Returns the retired words of a text, such as a paragraph of the documentation.
+ * @type {(text: string) => string[]}
+ */
+export function retiredIn(text) {
+  return [...SENTENCES, ...PHRASES].flatMap(([pattern, instead]) => {
+    const found = pattern.exec(text)?.[0].trim();
+    return found === undefined ? [] : [`"${found}" is retired: ${instead}`];
+  });
+}
+
 /** @type {import("eslint").Rule.RuleModule} */
 const plainWords = {
   meta: {

@@ -1,0 +1,57 @@
+// The documentation keeps to the field's terms, as code does: ESLint's rule selvedge/plain-words reads neither Markdown
+// nor HTML.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+
+const { retiredIn } = (await import(join(process.cwd(), ".ci/plain-words.js"))) as {
+  retiredIn(text: string): string[];
+};
+
+const PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "lib/README.md", "models/README.md"];
+
+function filesIn(folder: string, ends: RegExp): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((x) => join(folder, x))
+    .filter((x) => ends.test(x));
+}
+
+/** Returns the paragraphs, items and cells of a page, without headings, code and marks. */
+function textsOf(path: string): string[] {
+  const page = readFileSync(path, "utf8");
+  if (path.endsWith(".html"))
+    return page
+      .replaceAll(/<(script|style)\b.*?<\/\1>/gs, "")
+      .split(/<[^>]+>/)
+      .map((x) => x.replaceAll(/\s+/g, " ").trim());
+  const prose = page.replaceAll(/^( *)```.*?^\1```$/gms, "").replaceAll(/`[^`\n]*`/g, "x");
+  return prose
+    .split("\n")
+    .filter((line) => !line.startsWith("#"))
+    .flatMap((line) => line.split("|"))
+    .map((text) =>
+      text
+        .replaceAll("**", "")
+        .replace(/^\s*(?:[-*]|\d+\.)\s+/, "")
+        .trim(),
+    );
+}
+
+test("no page of the documentation or the demo uses a retired word", () => {
+  const pages = [...PAGES.filter((x) => existsSync(x)), ...filesIn("docs", /\.md$/), ...filesIn("demo", /\.html$/)];
+  expect(pages.length).toBeGreaterThan(40);
+  expect(
+    pages.flatMap((page) =>
+      textsOf(page)
+        .flatMap(retiredIn)
+        .map((x) => `${page}: ${x}`),
+    ),
+  ).toEqual([]);
+});
+
+test("a retired word is found at the beginning of a sentence, and within one", () => {
+  const retired = ["broke", "off"].join(" ");
+  expect(retiredIn("A size is open. What a caller passes is kept.")).toHaveLength(1);
+  expect(retiredIn(`The connection ${retired}.`)).toEqual([`"${retired}" is retired: connection closed`]);
+  expect(retiredIn("The connection closed after 3 bytes. What now?")).toEqual([]);
+});
