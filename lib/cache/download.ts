@@ -13,7 +13,7 @@ import { release } from "../rpc/free-buffer.ts";
 import { fetchChunk, partOf } from "./chunk-fetch.ts";
 import { fetchFile, isFile } from "./file-download.ts";
 import type { BrotliDecoder } from "./expand.ts";
-import { Flights } from "./shared-downloads.ts";
+import { SharedDownloads } from "./shared-downloads.ts";
 import type { NetEffects } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
@@ -82,7 +82,7 @@ export class Downloader {
   readonly effects: DownloadEffects;
   /** Bundles that are loading or in use, which nothing may evict. */
   readonly uses: Uses;
-  readonly #flights: Flights<Here> = new Flights();
+  readonly #downloads: SharedDownloads<Here> = new SharedDownloads();
   /** Null where no other tab sees the store. */
   readonly #locks: TabLocks | null;
   /** Manifests that had no room: written before the first chunk is. */
@@ -204,7 +204,7 @@ export class Downloader {
 
   /** Whether a chunk is in flight. */
   isUnderWay(chunk: BundleChunk): boolean {
-    return this.#flights.has(keyOf(chunk));
+    return this.#downloads.has(keyOf(chunk));
   }
 
   /** Computes the space that a load needs from the store. */
@@ -372,7 +372,7 @@ export class Downloader {
     onBytes: (bytes: number) => void,
     token?: string,
   ): Promise<Here> {
-    return this.#flights.join(keyOf(chunk), url, signal, onBytes, async (signal, report) => {
+    return this.#downloads.join(keyOf(chunk), url, signal, onBytes, async (signal, report) => {
       const fromStore = async (): Promise<Here | null> => {
         const blob = await this.stored(chunk);
         return blob === null ? null : { chunk, blob, from: "store", isStored: true };

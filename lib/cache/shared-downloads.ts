@@ -2,8 +2,8 @@
 // waits for it.
 import { untilAborted } from "../core/abort.ts";
 
-/** A request's share in a download. */
-interface Flight<T> {
+/** A download that requests share. */
+interface Download<T> {
   /** Address of the download. */
   readonly url: string;
   readonly result: Promise<T>;
@@ -14,12 +14,12 @@ interface Flight<T> {
 }
 
 /** Downloads in flight, by key. */
-export class Flights<T> {
-  readonly #flights: Map<string, Flight<T>> = new Map();
+export class SharedDownloads<T> {
+  readonly #downloads: Map<string, Download<T>> = new Map();
 
   /** Whether a download is in flight. */
   has(key: string): boolean {
-    return this.#flights.has(key);
+    return this.#downloads.has(key);
   }
 
   /**
@@ -36,19 +36,19 @@ export class Flights<T> {
   ): Promise<T> {
     for (;;) {
       signal.throwIfAborted();
-      const flight = this.#flights.get(key) ?? this.#start(key, url, start);
-      if (flight.bytes > 0) onBytes(flight.bytes);
-      flight.listeners.add(onBytes);
+      const download = this.#downloads.get(key) ?? this.#start(key, url, start);
+      if (download.bytes > 0) onBytes(download.bytes);
+      download.listeners.add(onBytes);
       try {
-        return await untilAborted(flight.result, signal);
+        return await untilAborted(download.result, signal);
       } catch (error) {
-        if (signal.aborted || flight.url === url) throw error;
-        onBytes(-flight.bytes);
+        if (signal.aborted || download.url === url) throw error;
+        onBytes(-download.bytes);
       } finally {
-        flight.listeners.delete(onBytes);
-        if (flight.listeners.size === 0) {
-          if (this.#flights.get(key) === flight) this.#flights.delete(key);
-          flight.stop.abort(signal.reason);
+        download.listeners.delete(onBytes);
+        if (download.listeners.size === 0) {
+          if (this.#downloads.get(key) === download) this.#downloads.delete(key);
+          download.stop.abort(signal.reason);
         }
       }
     }
@@ -58,20 +58,20 @@ export class Flights<T> {
     key: string,
     url: string,
     start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<T>,
-  ): Flight<T> {
+  ): Download<T> {
     const stop = new AbortController();
     const listeners = new Set<(bytes: number) => void>();
     const report = (bytes: number): void => {
-      flight.bytes += bytes;
+      download.bytes += bytes;
       for (const tell of listeners) tell(bytes);
     };
     const result = Promise.resolve().then(() => start(stop.signal, report));
-    const flight: Flight<T> = { url, result, stop, listeners, bytes: 0 };
-    this.#flights.set(key, flight);
+    const download: Download<T> = { url, result, stop, listeners, bytes: 0 };
+    this.#downloads.set(key, download);
     const forget = (): void => {
-      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+      if (this.#downloads.get(key) === download) this.#downloads.delete(key);
     };
     result.then(forget, forget);
-    return flight;
+    return download;
   }
 }

@@ -9,7 +9,7 @@
 import type { Assignment } from "./bundle.ts";
 
 /** One operator of an optimised graph, and the provider that ONNX Runtime assigned it to. */
-export interface Placement {
+export interface NodePlacement {
   readonly operator: string;
   readonly node: string;
   readonly provider: string;
@@ -41,8 +41,8 @@ const SHAPE_OPERATORS: ReadonlySet<string> = new Set([
 ]);
 
 /** Lists the operators of the last session in a log; null without one. Names are "" where all share one provider. */
-export function placementsFromLog(lines: readonly string[]): Placement[] | null {
-  let placements: Placement[] | null = null;
+export function placementsFromLog(lines: readonly string[]): NodePlacement[] | null {
+  let placements: NodePlacement[] | null = null;
   let provider = "";
   for (const line of split(lines)) {
     if (SECTION.test(line)) placements = [];
@@ -71,7 +71,7 @@ export function assignmentFromLog(lines: readonly string[], backend: "webgpu" | 
 }
 
 /** Lists the operators of a WebGPU session that run on the CPU and are not shape arithmetic. */
-export function straysFromLog(lines: readonly string[]): Placement[] {
+export function straysFromLog(lines: readonly string[]): NodePlacement[] {
   const preferred = new Set<string>();
   for (const line of split(lines)) {
     for (const pattern of PREFERRED) preferred.add(pattern.exec(line)?.[1] ?? "");
@@ -83,11 +83,11 @@ export function straysFromLog(lines: readonly string[]): Placement[] {
   });
 }
 
-function isOnCpu(placement: Placement): boolean {
+function isOnCpu(placement: NodePlacement): boolean {
   return placement.provider === "CPUExecutionProvider" && !isCopy(placement);
 }
 
-function isCopy({ operator }: Placement): boolean {
+function isCopy({ operator }: NodePlacement): boolean {
   return operator === "MemcpyFromHost" || operator === "MemcpyToHost";
 }
 

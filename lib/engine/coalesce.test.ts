@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Signal } from "../core/abort.ts";
 import { SelvedgeError } from "../core/errors.ts";
-import { Flights } from "./coalesce.ts";
+import { Coalescer } from "./coalesce.ts";
 import type { Ask } from "./coalesce.ts";
 import type { Tensor } from "../core/tensor.ts";
 
@@ -26,7 +26,7 @@ const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
 /** Runs that end on request, and a clock that advances with each reading. */
 function stage(lookMs = 0) {
   let now = 0;
-  const flights = new Flights<Answer>(
+  const flights = new Coalescer<Answer>(
     () => (now += lookMs),
     (copy) => copy,
   );

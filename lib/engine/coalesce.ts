@@ -42,7 +42,7 @@ const TRIAL = 32;
 const PAUSE = 1_000;
 
 /** Runs of one model that are in flight. */
-export class Flights<T extends Flown> {
+export class Coalescer<T extends Flown> {
   readonly #now: () => number;
   readonly #shared: (copy: T) => T;
   readonly #flights: Table<Flight<T>[]> = new Table();

@@ -17,7 +17,7 @@ import type { Effects } from "../effects/effects.ts";
 import { Disposes, endByUsing } from "../core/disposing.ts";
 import { codeOf, SelvedgeError } from "../core/errors.ts";
 import { whyShared } from "./explain-run.ts";
-import { Flights } from "./coalesce.ts";
+import { Coalescer } from "./coalesce.ts";
 import { guessShape } from "./batch-key.ts";
 import { mapRuns } from "./map.ts";
 import type { MapResult, MapFailure } from "./map.ts";
@@ -69,7 +69,7 @@ export class Model extends Disposes {
   readonly #inUse: Set<Feeds> = new Set();
   /** Whether its requests can be batched at all. */
   readonly #canJoin: boolean;
-  readonly #flights: Flights<RunResult>;
+  readonly #coalescer: Coalescer<RunResult>;
   readonly #slab: Slab = new Slab();
   /** Makes recurrent states; null for a model without one. */
   readonly #state: typeof Stateful | null;
@@ -95,7 +95,7 @@ export class Model extends Disposes {
       const { info } = copy;
       return { ...copy, info: { ...info, why: whyShared(info.lane, info.ranMs) } };
     };
-    this.#flights = new Flights(() => host.effects.now(), shared);
+    this.#coalescer = new Coalescer(() => host.effects.now(), shared);
     this.#accepts = { ports: loader.inputs };
     this.#canJoin = batching !== false && canBatch(loader.inputs, loader.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
@@ -409,7 +409,7 @@ export class Model extends Disposes {
   /** Coalesces with a request in flight that has the same inputs. */
   #share(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
     if (asked.placement !== undefined) return this.#submit(feeds, asked);
-    return this.#flights.ask({ inputs, ...asked }, (signal) =>
+    return this.#coalescer.ask({ inputs, ...asked }, (signal) =>
       this.#submit(feeds, signal === asked.signal ? asked : { ...asked, signal }),
     );
   }

@@ -8,7 +8,7 @@ import type { Traffic } from "../rpc/messages.ts";
 /** Number of latencies of a placement that are kept. */
 const KEPT = 1_024;
 
-class Placement {
+class Latencies {
   requests = 0;
   readonly #latencies: number[] = [];
 
@@ -44,7 +44,7 @@ class OfModel extends Sum {
 
 /** Counts answers and traffic. */
 export class OffloadCounts {
-  readonly #placements = { local: new Placement(), remote: new Placement() };
+  readonly #placements = { local: new Latencies(), remote: new Latencies() };
   readonly #server = new Sum();
   /** By the bundle's identity. */
   readonly #models: Map<string, OfModel> = new Map();
