@@ -1,7 +1,17 @@
 // The memory that a compression holds, measured in a process of its own: a model whose weights are 135 MB, of which the
 // largest takes 8 MB. A toolchain that holds the model whole needs that much more.
 import { execFileSync } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -9,12 +19,16 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
+import { Checker } from "./check/check.ts";
+import type { Check } from "./check/check.ts";
 import { modelPieces } from "./onnx/encode.ts";
 import { setPlace } from "./onnx/external-data.ts";
 import { float16Bits } from "./onnx/float16.ts";
 import { readModelFile, writeWhole } from "./onnx/model-file.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "./onnx/onnx.gen.js";
+import type { WrittenModel } from "./onnx/written-model.ts";
 import type { CompressReport } from "./report/report.ts";
+import { runAll } from "./run/session.ts";
 
 const [N, LAYERS] = [1_450, 16];
 /** Bound on the memory of a compression beside the modules that are loaded first: 1.3 times what was measured. */
@@ -103,3 +117,27 @@ test("the command line checks a large model on wasm, in a process of its own", {
   const said = execFileSync(process.execPath, [bin, "check", path, "--targets", "wasm"], { encoding: "utf8" });
   expect(said).toMatch(/wasm: passed/);
 });
+
+test(
+  "forms are timed against float32 after its own form is gone (tool-reference-gone)",
+  { timeout: 120_000 },
+  async () => {
+    const gone = join(folder, "form.onnx");
+    copyFileSync(path, gone);
+    const feed = { x: { dtype: "float32", dims: [1, N], data: seededFloats(N, 2) } } as const;
+    const checker = new Checker(path, [feed]);
+    const checked = async (id: "f32" | "int8", made: WrittenModel): Promise<Check | undefined> => {
+      const expected = await runAll(made.source, [feed]);
+      return (await checker.check({ form: { id, needs: [] }, ...made, expected }, ["wasm"]))[0];
+    };
+    try {
+      const model = readModelFile(path);
+      await checked("f32", { model, source: gone, byteLength: model.byteLength });
+      rmSync(gone);
+      const check = await checked("int8", { model, source: path, byteLength: model.byteLength });
+      expect(check).toMatchObject({ verdict: "passed", speed: 1 });
+    } finally {
+      await checker.close();
+    }
+  },
+);

@@ -109,7 +109,7 @@ async function withoutShapes(
 
 /** Checks forms of one model. */
 export class Checker {
-  /** The float32 form, once it was checked; before, the model that it is made of. */
+  /** The float32 form, once it was checked and where it lies in memory; else the model that it is made of. */
   #reference: ModelSource;
   readonly #feeds: readonly Feed[];
   readonly #rows: Feed | undefined;
@@ -259,7 +259,8 @@ export class Checker {
   /** Returns the latency of a form relative to float32 on wasm: 1 where both run the same kernels. */
   async #time({ id, session }: CheckInput["form"], source: ModelSource): Promise<Pick<Check, "speed" | "speedNote">> {
     const [feed] = this.#feeds;
-    if (id === "f32") [this.#reference, this.#loaded] = [source, null];
+    // The file of a large form is gone once the form was evaluated.
+    if (id === "f32" && typeof source !== "string") [this.#reference, this.#loaded] = [source, null];
     if (id === "f32" || feed === undefined) return { speed: 1 };
     const extra = session?.wasm ?? {};
     this.#loaded ??= loadedGraph(this.#reference);
