@@ -124,7 +124,7 @@ async function compressSource(path: string, source: Source, started: number): Pr
   const report: CompressReport = {
     schema: "selvedge/report@1",
     model: basename(path),
-    sourceBytes: job.model.byteLength,
+    sourceBytes: job.sourceBytes,
     targets: job.targets,
     metric: { name: metric.name, budget: metric.budget, reference: referenceScore },
     samples: { n, fitted: split.fitted, scored: split.scored, isMadeUp: isSynthetic },

@@ -3,15 +3,17 @@
 import { pipeline } from "node:stream/promises";
 import { constants, createBrotliCompress } from "node:zlib";
 import { CHECK_FEEDS } from "./check/check.ts";
-import type { Check, Checker } from "./check/check.ts";
+import type { Check, Checker, CheckInput } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
 import type { MadeForm, Target } from "./forms/forms.ts";
 import { countBytes, modelPieces } from "./onnx/encode.ts";
 import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { randomOutputs } from "./onnx/random-outputs.ts";
+import { Scratch, writeModel } from "./onnx/written-model.ts";
 import { partsOf, StoredBytes } from "./onnx/stored-bytes.ts";
 import type { Piece } from "./onnx/stored-bytes.ts";
+import type { Feed } from "./run/feeds.ts";
 import { sqnrTally } from "./run/metric.ts";
 import { isTooFew, scoreHeldOut } from "./run/interval.ts";
 import type { HeldOut } from "./run/interval.ts";
@@ -38,6 +40,10 @@ export interface EvaluateContext {
   readonly rows: TwoRows | null;
   readonly split: Split;
   readonly checker: Checker;
+  /** The first held-out samples, on which backends are compared. */
+  readonly checked: readonly Feed[];
+  /** Returns a form as it is checked and written (simplify-source.ts); the same one where nothing was cut off. */
+  complete(form: OnnxModel): OnnxModel;
   readonly targets: readonly Target[];
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (line: string) => void;
@@ -54,7 +60,24 @@ export async function evaluateForm(
   on: EvaluateContext,
   { isTrial = false }: { readonly isTrial?: boolean } = {},
 ): Promise<Omit<FormReport, "seconds">> {
-  const { form, model, byteLength } = made;
+  const scratch = new Scratch();
+  try {
+    const model = on.complete(made.model);
+    const whole = model === made.model ? made : { form: made.form, ...(await writeModel(model, scratch)) };
+    return await evaluate(made, whole, on, isTrial);
+  } finally {
+    await scratch.close();
+  }
+}
+
+/** Scores a form, and checks it as it is written. */
+async function evaluate(
+  made: MadeForm,
+  whole: MadeForm,
+  on: EvaluateContext,
+  isTrial: boolean,
+): Promise<Omit<FormReport, "seconds">> {
+  const { form, model, byteLength } = whole;
   const targets = form.targets.filter((x) => on.targets.includes(x));
   const common = {
     id: form.id,
@@ -100,13 +123,28 @@ export async function evaluateForm(
   if (isTrial && !isWithinBudget) return { ...scored, checks: [] };
   on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
   const checks: Check[] = [];
+  const input = whole === made ? { ...made, expected, expectedRows } : await answered(whole, on);
   for (const part of ["webgpu", "wasm"] as const) {
     const these = targets.filter((x) => (x === "wasm") === (part === "wasm"));
-    checks.push(...(await on.checker.check({ ...made, expected, expectedRows }, these)));
+    checks.push(...(await on.checker.check(input, these)));
     if (these.length > 0) on.mark(part);
   }
   on.signal?.throwIfAborted();
   return { ...scored, checks };
+}
+
+/** Runs a form as it is written, whose outputs are others than those that were scored. */
+async function answered(whole: MadeForm, { checked, rows }: EvaluateContext): Promise<CheckInput> {
+  const model = await openModel(whole.source, "cpu", whole.form.session?.wasm ?? {});
+  try {
+    const expected: Outputs[] = [];
+    for (const feed of checked) expected.push(await model.run(feed));
+    // The part that was cut off may take one row alone.
+    const expectedRows = rows === null ? undefined : await model.run(rows.feed).catch(() => undefined);
+    return { ...whole, expected, expectedRows };
+  } finally {
+    await model.release();
+  }
 }
 
 interface Measurement {

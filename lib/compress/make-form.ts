@@ -121,7 +121,7 @@ async function makeWithinBudget(
       job.notes.push(`${form.id} is left out: ${why}.`);
       return null;
     }
-    await job.out.writeModel(`${form.id}.onnx`, made.model);
+    await job.out.writeModel(`${form.id}.onnx`, job.complete(made.model));
     return { form: made.form, report: named(await evaluateForm(made, context), job.simple.model) };
   });
   clock.evaluated();
@@ -174,7 +174,7 @@ function attempt(
   return withForm(form, job, options, async (made) => {
     const report = await evaluateForm(made, context, { isTrial });
     if (!report.isWithinBudget) return null;
-    await job.out.writeModel(`${form.id}.onnx`, made.model);
+    await job.out.writeModel(`${form.id}.onnx`, job.complete(made.model));
     return { form: made.form, report };
   });
 }

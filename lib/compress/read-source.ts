@@ -13,6 +13,7 @@ import { formsFor, TARGETS } from "./forms/forms.ts";
 import type { Form, Target } from "./forms/forms.ts";
 import { maskedForm } from "./forms/prune-forms.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { writeModel } from "./onnx/written-model.ts";
 import type { Scratch } from "./onnx/written-model.ts";
 import { openSource } from "./open-source.ts";
 import type { OpenedModel } from "./open-source.ts";
@@ -25,6 +26,7 @@ import { requirePackages } from "./run/optional-peers.ts";
 import { withObservedDims } from "./run/observed-dims.ts";
 import { firstFeeds, holdsImages, samplesOf } from "./run/samples.ts";
 import type { Samples } from "./run/samples.ts";
+import { runAll } from "./run/session.ts";
 import { resolveShapes } from "./run/shape-option.ts";
 import { selectSamples } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
@@ -32,6 +34,8 @@ import type { Baseline } from "./run/tensor-summary.ts";
 import { answerTwoRows } from "./run/two-rows.ts";
 import type { TwoRows } from "./run/two-rows.ts";
 import { useOf, useOfWhole } from "./run/use-metrics.ts";
+import { addOutputs, cutSelection, selectionOf } from "./simplify/cut-selection.ts";
+import type { CutModel } from "./simplify/cut-selection.ts";
 import { CHECK_FEEDS } from "./check/check.ts";
 
 /** Number of samples for calibration statistics. */
@@ -44,8 +48,12 @@ export interface Source {
   readonly options: CompressOptions;
   readonly targets: readonly Target[];
   readonly out: OutFolder;
-  /** The model as read; never changed. */
+  /** The model as read, with `scored` as further outputs; never changed. */
   readonly model: OnnxModel;
+  /** Size of the model as read. */
+  readonly sourceBytes: number;
+  /** Values by which forms are scored in place of the outputs behind a selection; null where nothing selects. */
+  readonly scored: readonly string[] | null;
   readonly description: Description;
   /** Files that the description refers to, as labels. */
   readonly assets: readonly PackFile[];
@@ -129,12 +137,21 @@ async function readOpened(
   const out = await openOut(options, [path, ...files.map((x) => x.file)], forms);
   const { description: described, assets } = await describeWith(model, path, options, own);
   const labels = given ?? labelsByFolder(options, described, assets);
+  const use = options.samples === undefined ? useOfWhole(described.outputs) : useOf(path, described.outputs);
+  const hasLabels = labels !== undefined;
+  // Another metric reads the outputs themselves.
+  const isBySignal =
+    ["sqnr", undefined].includes(options.metric) && !hasLabels && (use === null || use.isWhole === true);
+  const cut = isBySignal ? cutSelection(model) : null;
   const metric = await makeMetric(options.metric, {
     maxDrop: options.maxDrop,
-    hasLabels: labels !== undefined,
+    hasLabels,
     isCtc: described.outputs[0]?.decode?.op === "ctc",
-    use: options.samples === undefined ? useOfWhole(described.outputs) : useOf(path, described.outputs),
+    use: cut === null ? use : null,
   });
+  if (isBySignal) notes.push(...selectionNote(model, cut));
+  const sourceBytes = model.byteLength;
+  const head = cut === null ? runnable : ((await writeModel(cut.head, scratch, 0)).source as string);
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);
   const opened = isStopped()
@@ -143,21 +160,51 @@ async function readOpened(
   const started = performance.now();
   // Pruning and the search need more samples than statistics do.
   const fittedMost = options.prune === undefined && options.search === undefined ? CALIBRATION : Infinity;
-  const run = await runReference(runnable, opened, metric, labels, { ...options, fittedMost }, notes);
+  const run = await runReference(head, opened, metric, labels, { ...options, fittedMost }, notes);
   const { references, split, score: referenceScore, tally: referenceTally, baseline } = run;
   const { samples } = references;
   const sampleMs = (performance.now() - started) / Math.max(1, samples.n);
   const fitted = selectSamples(samples, split.fitted, split.isFitted);
   const feeds = await firstFeeds(fitted, CALIBRATION);
   const checked = await firstFeeds(selectSamples(samples, split.scored, split.isScored), CHECK_FEEDS);
-  const rows = await answerTwoRows(runnable, described.inputs, checked);
-  const alone = withObservedDims(described.outputs, model, await references.first(), notes);
+  const rows = await answerTwoRows(head, described.inputs, checked);
+  const [first] = cut === null ? [await references.first()] : await runAll(runnable, checked.slice(0, 1));
+  const alone = withObservedDims(described.outputs, model, first, notes);
   const outputs = withObservedDims(alone, model, rows?.reference, notes, options.bundle === undefined);
+  const scored = cut?.read.filter((name) => !model.graph.isOutput(name)) ?? null;
+  addOutputs(model, scored ?? []);
   return {
-    ...{ path: runnable, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
+    ...{
+      path: runnable,
+      sourceBytes,
+      scored,
+      options,
+      targets,
+      out,
+      model,
+      assets,
+      forms,
+      metric,
+      labels,
+      references,
+      baseline,
+      sampleMs,
+    },
     ...{ feeds, fitted, checked, rows, split, referenceScore, referenceTally, notes, scratch, isStopped, onProgress },
     description: withTypical({ ...described, outputs }, feeds[0]),
   };
+}
+
+/** Returns a note on a model whose outputs depend on a selection: by which values its forms are scored. */
+function selectionNote(model: OnnxModel, cut: CutModel | null): string[] {
+  const selection = selectionOf(model);
+  if (selection === null) return [];
+  const quoted = (names: readonly string[]): string => names.map((x) => `"${x}"`).join(", ");
+  const [outputs, operators] = [quoted(selection.behind), selection.operators.join(" and ")];
+  const depend = `${outputs} depend on ${operators}, whose selection changes with the smallest error`;
+  return cut === null
+    ? [`${depend}, so a form that selects otherwise counts as wrong: give --metric, a module that compares them.`]
+    : [`${depend}: forms are scored by the values that it reads (${quoted(cut.read)}).`];
 }
 
 /** Returns the labels of samples that lie in class folders; undefined where they do not. */

@@ -10,6 +10,7 @@ import type { Source } from "./read-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { EXACT_DB, sqnr } from "./run/metric.ts";
 import { openModel, runAll } from "./run/session.ts";
+import { cutSelection, withoutOutputs } from "./simplify/cut-selection.ts";
 import { dropInitializerInputs } from "./simplify/drop-initializer-inputs.ts";
 import { legalize } from "./simplify/legalize.ts";
 import { foldKnown } from "./simplify/fold-known-dims.ts";
@@ -24,19 +25,24 @@ const SIMPLIFIED_DB = 60;
 export interface Job extends Source {
   /** The model that all forms are made from. */
   readonly simple: WrittenModel;
+  /** Returns a form as it is checked and written: with the selection behind it, where the model was cut before one. */
+  complete(form: OnnxModel): OnnxModel;
 }
 
 /** Simplifies the model, and finds out whether the result takes several samples at once. */
 export async function simplifySource(source: Source): Promise<Job> {
   source.onProgress("simplifying");
-  if (source.isStopped()) return { ...source, simple: await writeModel(source.model, source.scratch) };
-  const simple = await simplified(source);
-  if (source.options.bundle !== undefined) return { ...source, simple };
-  return {
-    ...source,
-    simple,
-    description: await batchable(source.description, simple.source, [...source.feeds.slice(0, 8), ...source.checked]),
-  };
+  const { scratch, scored, feeds, checked } = source;
+  const asIs = (form: OnnxModel): OnnxModel => form;
+  if (source.isStopped()) return { ...source, simple: await writeModel(source.model, scratch), complete: asIs };
+  const whole = await simplified(source);
+  const cut = scored && cutSelection(whole.model, scored);
+  const complete = cut?.join ?? (scored === null ? asIs : (form: OnnxModel) => withoutOutputs(form, scored));
+  const simple = cut === null ? whole : await writeModel(cut.head, scratch);
+  if (source.options.bundle !== undefined) return { ...source, simple, complete };
+  const completed = scored === null ? simple : await writeModel(complete(simple.model), scratch);
+  const description = await batchable(source.description, completed.source, [...feeds.slice(0, 8), ...checked]);
+  return { ...source, simple, complete, description };
 }
 
 async function simplified(source: Source): Promise<WrittenModel> {

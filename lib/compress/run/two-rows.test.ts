@@ -87,7 +87,8 @@ async function asForm(nodes: readonly NodeSpec[], initializers: readonly TensorP
     } as const;
     const { references, split, score: referenceScore, tally: referenceTally } = run;
     return await evaluateForm(made, {
-      ...{ ...more, references, split, referenceScore, referenceTally, metric, rows, checker },
+      ...{ ...more, references, split, referenceScore, referenceTally, metric, rows, checker, checked },
+      complete: (model) => model,
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -16,7 +16,7 @@ import {
 import type { NodeProto, TensorProto } from "../../compress/onnx/onnx.gen.js";
 import { OnnxModel } from "../../compress/onnx/model.ts";
 import type { WrittenModel } from "../../compress/onnx/written-model.ts";
-import { floatTensor } from "../../compress/onnx/tensor-proto.ts";
+import { floatTensor, int64Tensor } from "../../compress/onnx/tensor-proto.ts";
 
 /** Parts of a small model; all values are float32 unless `types` says otherwise. */
 export interface SmallModel {
@@ -120,6 +120,72 @@ function branchNodes(name: string, factor: string): NodeSpec[] {
     { opType: "Mul", input: [value("shifted"), factor], output: [value("scaled")] },
     { opType: "Gemm", input: [value("scaled"), "table"], output: [value("logits")], attributes: { transB: 1 } },
   ];
+}
+
+/**
+ * Makes a detector: an image x of 16 × 16 to the `detections` [found, 4] and `kept` [found, 3] that NonMaxSuppression
+ * leaves of 64 boxes, one a cell. Its scores lie around the threshold, so that rounding decides about many.
+ */
+export function detector(): OnnxModel {
+  const [channels, cells, classes] = [32, 64, 2];
+  const grid = Float32Array.from({ length: cells * 4 }, (_, i) => {
+    const cell = Math.floor(i / 4);
+    return [cell % 8, Math.floor(cell / 8), 1, 1][i % 4] ?? 0;
+  });
+  const kernel = (name: string, out: number, own: number, side: number, seed: number): TensorProto =>
+    floatTensor(
+      name,
+      [out, own, side, side],
+      seededFloats(out * own * side * side, seed).map((x) => x / Math.sqrt(own)),
+    );
+  const conv = (input: string, weight: string, output: string, attributes: NodeSpec["attributes"] = {}): NodeSpec => {
+    return { opType: "Conv", input: [input, weight], output: [output], attributes };
+  };
+  return smallModel({
+    opset: 12,
+    inputs: { x: ["batch", 3, 16, 16] },
+    outputs: ["detections", "kept"],
+    types: { kept: TensorProto_DataType.INT64 },
+    outputDims: { detections: ["found", 4], kept: ["found", 3] },
+    nodes: [
+      conv("x", "w1", "c1", { strides: [2, 2], pads: [1, 1, 1, 1] }),
+      { opType: "Relu", input: ["c1"], output: ["r1"] },
+      conv("r1", "w2", "c2", { pads: [1, 1, 1, 1] }),
+      { opType: "Relu", input: ["c2"], output: ["r2"] },
+      conv("r2", "wb", "cb"),
+      { opType: "Reshape", input: ["cb", "byFour"], output: ["b4"] },
+      { opType: "Transpose", input: ["b4"], output: ["bt"], attributes: { perm: [0, 2, 1] } },
+      { opType: "Add", input: ["bt", "grid"], output: ["boxes"] },
+      conv("r2", "ws", "cs"),
+      { opType: "Reshape", input: ["cs", "byClass"], output: ["s2"] },
+      { opType: "Sigmoid", input: ["s2"], output: ["scores"] },
+      {
+        opType: "NonMaxSuppression",
+        input: ["boxes", "scores", "most", "overlap", "least"],
+        output: ["kept"],
+        attributes: { center_point_box: 1 },
+      },
+      { opType: "Slice", input: ["kept", "two", "three", "one"], output: ["column"] },
+      { opType: "Squeeze", input: ["column"], output: ["at"], attributes: { axes: [1] } },
+      { opType: "Squeeze", input: ["boxes"], output: ["list"], attributes: { axes: [0] } },
+      { opType: "Gather", input: ["list", "at"], output: ["detections"] },
+    ],
+    initializers: [
+      kernel("w1", channels, 3, 3, 3),
+      kernel("w2", channels, channels, 3, 5),
+      kernel("wb", 4, channels, 1, 7),
+      kernel("ws", classes, channels, 1, 9),
+      floatTensor("grid", [1, cells, 4], grid),
+      int64Tensor("byFour", [3], [0, 4, -1]),
+      int64Tensor("byClass", [3], [0, classes, -1]),
+      int64Tensor("most", [1], [20]),
+      floatTensor("overlap", [1], Float32Array.of(0.5)),
+      floatTensor("least", [1], Float32Array.of(0.5)),
+      int64Tensor("two", [1], [2]),
+      int64Tensor("three", [1], [3]),
+      int64Tensor("one", [1], [1]),
+    ],
+  });
 }
 
 /** Makes a perceptron with one hidden layer: x to y, with the weights a, b and c. */
