@@ -3,7 +3,7 @@
 // following bias.
 //
 // A weight shared by layers with different inputs, or that is also an embedding table, is left to rounding to nearest:
-// the optimum for one is not that of the other.
+// the optimum for one is not that of the other. Branches of an If are one layer in two cases, so there it is rounded.
 import { MatMul } from "../run/matmul.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { roundByMoments } from "./gptq.ts";
@@ -12,6 +12,7 @@ import type { Grid, GridOptions, Rows } from "./scales.ts";
 import { indexOf, layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
 import { measureMoments } from "../run/input-moments.ts";
+import { takenBranches } from "../run/taken-branches.ts";
 import type { Moments } from "../run/input-moments.ts";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
@@ -30,37 +31,87 @@ export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | und
 
 /**
  * Rounds the layers for which `choose` returns a grid, by the weight's name; changes the biases behind them in the
- * model.
+ * model. A weight that several branches of an If read is rounded by the inputs of the branch that most samples take.
  */
 export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: ChooseGrid): Promise<Map<string, Rounded>> {
-  const { graph } = model;
   const rounded = new Map<string, Rounded>();
-  const shifts: { readonly place: BiasPlace; readonly shift: Float64Array }[] = [];
-  const nodes = graph.nodes.filter((node) => {
-    const layer = layerOf(graph, node);
-    return layer !== undefined && hasOneUse(graph, layer) && choose(layer) !== undefined;
-  });
-  if (nodes.length === 0) return rounded;
-  const matmul = await MatMul.open();
+  const shifts: Shift[] = [];
+  let matmul: MatMul | undefined;
   try {
-    for await (const { layers, moments } of measureMoments(model, feeds, nodes))
-      for (const layer of layers) {
-        const options = choose(layer);
-        if (options === undefined) continue;
-        const rows = rowsOf(layer);
-        const grid = fitGrid(rows, { ...options, importance: importanceOf(moments) });
-        if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) continue;
-        const place = biasOf(graph, layer);
-        const isCentred = place !== undefined && floatsOf(place.bias).every((x) => x !== 0);
-        const codes = await roundByMoments(matmul, rows, grid, moments, { isCentred });
-        rounded.set(layer.weight.name, { grid, codes });
-        if (place !== undefined) shifts.push({ place, shift: meanError(rows, { grid, codes }, moments) });
-      }
+    for await (const part of partsOf(model, feeds)) {
+      const { graph } = part.model;
+      const nodes = graph.nodes.filter((node) => {
+        const layer = layerOf(graph, node);
+        if (layer === undefined || rounded.has(layer.weight.name) || !part.isOwn(layer.weight.name)) return false;
+        return hasOneUse(graph, layer) && choose(layer) !== undefined;
+      });
+      if (nodes.length === 0) continue;
+      matmul ??= await MatMul.open();
+      for await (const { layers, moments } of measureMoments(part.model, part.feeds, nodes))
+        for (const layer of layers) {
+          const made = await roundLayer(matmul, graph, layer, moments, choose, part.model === model);
+          if (made === null) continue;
+          rounded.set(layer.weight.name, made.rounded);
+          if (made.shift !== null) shifts.push(made.shift);
+        }
+    }
   } finally {
-    await matmul.release();
+    await matmul?.release();
   }
-  for (const { place, shift } of shifts) shiftBias(graph, place, shift);
+  for (const { place, shift } of shifts) shiftBias(model.graph, place, shift);
   return rounded;
+}
+
+/** A model whose layers are observed with samples. */
+interface Part {
+  readonly model: OnnxModel;
+  readonly feeds: Feeds;
+  /** Whether a name is that of one weight of the whole model, which is nowhere a table. */
+  isOwn(name: string): boolean;
+}
+
+/** Yields the model, then its branches: what an If holds is seen in these alone. */
+async function* partsOf(model: OnnxModel, feeds: Feeds): AsyncGenerator<Part> {
+  const counts = new Map<string, number>();
+  for (const graph of model.graph.all())
+    for (const { name } of graph.proto.initializer) counts.set(name, (counts.get(name) ?? 0) + 1);
+  // Two branches may each have a weight of the same name.
+  const isOwn = (name: string): boolean =>
+    (counts.get(name) ?? 0) < 2 && model.graph.readers(name)?.every(({ node }) => node.opType !== "Gather") === true;
+  yield { model, feeds, isOwn };
+  for await (const taken of takenBranches(model, feeds)) yield { ...taken, isOwn };
+}
+
+/** A weight that was rounded, and by how much its mean error shifts the bias behind it. */
+interface RoundedLayer {
+  readonly rounded: Rounded;
+  /** Null where no bias can be changed. */
+  readonly shift: Shift | null;
+}
+
+interface Shift {
+  readonly place: BiasPlace;
+  readonly shift: Float64Array;
+}
+
+async function roundLayer(
+  matmul: MatMul,
+  graph: Graph,
+  layer: Layer,
+  moments: Moments,
+  choose: ChooseGrid,
+  canShift: boolean,
+): Promise<RoundedLayer | null> {
+  const options = choose(layer);
+  if (options === undefined) return null;
+  const rows = rowsOf(layer);
+  const grid = fitGrid(rows, { ...options, importance: importanceOf(moments) });
+  if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) return null;
+  const place = canShift ? biasOf(graph, layer) : undefined;
+  const isCentred = place !== undefined && floatsOf(place.bias).every((x) => x !== 0);
+  const codes = await roundByMoments(matmul, rows, grid, moments, { isCentred });
+  const rounded = { grid, codes };
+  return { rounded, shift: place === undefined ? null : { place, shift: meanError(rows, rounded, moments) } };
 }
 
 /** Reads a layer's weights as a row for each output. */

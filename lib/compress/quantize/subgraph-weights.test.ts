@@ -1,12 +1,15 @@
 // Weights around an If, which only its branches read, as in merged decoders.
 import { expect, test } from "vitest";
-import { decibels, mergedDecoder } from "../../test-support/compress/fixtures.ts";
+import { decibels, mergedDecoder, seededFloats } from "../../test-support/compress/fixtures.ts";
 import type { FormId } from "../forms/forms.ts";
 import { formsFor, TARGETS } from "../forms/forms.ts";
 import type { OnnxModel } from "../onnx/model.ts";
-import { bitsOf, elementCount } from "../onnx/tensor-proto.ts";
+import { bitsOf, elementCount, floatsOf } from "../onnx/tensor-proto.ts";
 import type { Feed } from "../run/feeds.ts";
 import { openModel } from "../run/session.ts";
+import { roundLayers } from "./round-weights.ts";
+import { roundRows } from "./scales.ts";
+import type { Rows } from "./scales.ts";
 
 const [ROWS, WIDTH] = [320, 64];
 const feeds = [0, 1].map((isCached): Feed => ({
@@ -53,3 +56,40 @@ test.each([
     expect((bytes.get(16) ?? 0) + (bytes.get(32) ?? 0)).toBeLessThan(0.15 * all);
   },
 );
+
+test("a weight that only branches read is rounded by its inputs there (tool-branches)", async () => {
+  const next = seededFloats(2_000, 11);
+  const many = Array.from({ length: 24 }, (_, i): Feed => ({
+    ids: {
+      dtype: "int64",
+      dims: [60],
+      data: BigInt64Array.from({ length: 60 }, (_, j) => BigInt(Math.floor(Math.abs(next[i * 60 + j] ?? 0) * 40))),
+    },
+    isCached: { dtype: "bool", dims: [], data: Uint8Array.of(i % 3 === 0 ? 0 : 1) },
+  }));
+  const model = mergedDecoder(ROWS, WIDTH);
+  const rounded = await roundLayers(model, many, (layer) =>
+    layer.weight.name === "dense" ? { bits: 4, block: 32 } : undefined,
+  );
+  expect([...rounded.keys()]).toEqual(["dense"]);
+  const [table, dense] = ["table", "dense"].map((name) => Array.from(floatsOf(model.graph.constant(name) as never)));
+  const { grid, codes } = rounded.get("dense") ?? { grid: null, codes: new Int8Array() };
+  const rows: Rows = { rows: WIDTH, columns: WIDTH, at: (row, column) => dense?.[column * WIDTH + row] ?? 0 };
+  /** Error of the products of the first 40 rows of the table, which are all that the samples look up. */
+  const errorOf = (own: Int8Array): number => {
+    let error = 0;
+    for (let id = 0; id < 40; id++)
+      for (let row = 0; row < WIDTH; row++) {
+        let sum = 0;
+        for (let column = 0; column < WIDTH; column++) {
+          const scale = grid?.scales[row * 2 + Math.floor(column / 32)] ?? 0;
+          const off = rows.at(row, column) - (own[row * WIDTH + column] ?? 0) * scale;
+          sum += off * (table?.[id * WIDTH + column] ?? 0);
+        }
+        error += sum * sum;
+      }
+    return error;
+  };
+  expect(grid).not.toBeNull();
+  if (grid !== null) expect(errorOf(codes)).toBeLessThan(0.6 * errorOf(roundRows(rows, grid)));
+});
