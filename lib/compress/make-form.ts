@@ -8,6 +8,7 @@ import { defaultFor } from "./choose-defaults.ts";
 import { evaluateForm } from "./evaluate-form.ts";
 import type { EvaluateContext } from "./evaluate-form.ts";
 import type { Feed } from "./run/feeds.ts";
+import { isPlain } from "./forms/forms.ts";
 import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
 import { needsOf } from "./forms/needs-of.ts";
 import { nameDims } from "./simplify/name-dims.ts";
@@ -63,7 +64,7 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
   // int4 is left out of a model without products as soon as it is made.
   const isLeftOut = ({ id }: Form): boolean => id === "int4" && productShare(simple.model) < NARROW_LEAST;
   const left = forms.map((x) => ({ id: x.id, targets: isLeftOut(x) ? [] : checkedOn(x) }));
-  const clock = new TimeLeft(left, job.references.samples.isSynthetic);
+  const clock = new TimeLeft(left, isPlain(simple.model, job.references.samples.isSynthetic));
   const mark = (part: Part): void => clock.mark(part);
   const context: EvaluateContext = { ...job, checker, signal, mark };
   const sensitivity = new Sensitivity(simple.model, feeds, signal);

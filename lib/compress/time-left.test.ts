@@ -14,13 +14,13 @@ const FORMS = [
 /** Returns an estimate, and a function that makes the next form: the seconds of its parts, and of all that follows. */
 function clockFor(
   forms: readonly (typeof FORMS)[number][],
-  isSynthetic = false,
+  isPlain = false,
 ): {
   left: TimeLeft;
   make: (parts: Partial<Record<Part, number>>, again?: number) => void;
 } {
   let ms = 1_000;
-  const left = new TimeLeft(forms, isSynthetic, () => ms);
+  const left = new TimeLeft(forms, isPlain, () => ms);
   let next = 0;
   const make = (parts: Partial<Record<Part, number>>, again = 0): void => {
     left.started(forms[next++]?.id ?? "");
@@ -37,11 +37,11 @@ function clockFor(
 }
 
 test("nothing is said before int8 was made; then each form takes its parts, on its own targets", () => {
-  for (const [isSynthetic, [int4, f16, dynamic]] of [
+  for (const [isPlain, [int4, f16, dynamic]] of [
     [false, [36, 6, 32]],
     [true, [16, 24, 16]],
   ] as const) {
-    const { left, make } = clockFor(FORMS, isSynthetic);
+    const { left, make } = clockFor(FORMS, isPlain);
     expect(left.text()).toBe("");
     make({ make: 0, measure: 3, webgpu: 9, wasm: 4 });
     expect(left.text()).toBe("");

@@ -7,10 +7,10 @@ import type { Form } from "./forms/forms.ts";
 /** One part of the work on a form. */
 export type Part = "make" | "measure" | "webgpu" | "wasm";
 
-/** Time to make a form relative to int8: with samples most of it is rounding, with synthetic inputs measuring. */
+/** Time to make a form relative to int8: where weights are rounded by samples most of it is that, else measuring. */
 const MAKING = {
-  samples: { int4: 0.9, "int8-dynamic": 0.8, "int8-static": 1, f16: 0.15, masked: 0 },
-  synthetic: { int4: 0.4, "int8-dynamic": 0.4, "int8-static": 1, f16: 0.6, masked: 0 },
+  rounded: { int4: 0.9, "int8-dynamic": 0.8, "int8-static": 1, f16: 0.15, masked: 0 },
+  plain: { int4: 0.4, "int8-dynamic": 0.4, "int8-static": 1, f16: 0.6, masked: 0 },
 } as const satisfies Record<string, Readonly<Record<string, number>>>;
 /** Seconds in which ONNX Runtime's passes run ahead, in processes of their own, on a form for wasm alone. */
 const AHEAD = 1.5;
@@ -30,14 +30,17 @@ export class TimeLeft {
   #markedMs = 0;
   #isFirst = false;
 
-  /** Takes the forms to be made, in order, with the targets that are checked, and a clock in milliseconds. */
+  /**
+   * Takes the forms to be made, in order, with the targets that are checked, whether weights are rounded to nearest, and
+   * a clock in milliseconds.
+   */
   constructor(
     forms: readonly Pick<Form, "id" | "targets">[],
-    isSynthetic: boolean,
+    isPlain: boolean,
     now: () => number = () => performance.now(),
   ) {
     this.#left = [...forms];
-    this.#making = isSynthetic ? MAKING.synthetic : MAKING.samples;
+    this.#making = isPlain ? MAKING.plain : MAKING.rounded;
     this.#now = now;
   }
 

@@ -134,7 +134,7 @@ function isLarge({ graph }: OnnxModel): boolean {
 }
 
 /** Whether weights are rounded to nearest: with synthetic samples, and where there are very many. */
-function isPlain(model: OnnxModel, isSynthetic: boolean): boolean {
+export function isPlain(model: OnnxModel, isSynthetic: boolean): boolean {
   return isSynthetic || isLarge(model);
 }
 
