@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { faultOf } from "./compare-outputs.ts";
 import type { Tensors } from "./compare-outputs.ts";
-import { floorScales, floorsFor, nudged, widened } from "./other-floors.ts";
+import { CHANGES, effectsOf, floorsFor, floorsOf, nudged, roundingOf } from "./other-floors.ts";
 import type { Tensor } from "./tensor.ts";
 
 const floats = (...values: number[]): Tensor => ({
@@ -51,29 +51,37 @@ describe("the comparison", () => {
     expect(fault(1.0009e6, 1.0009, -0.5004)).toBeNull();
   });
 
-  test("wider bounds are those of the inputs' rounding, and of the usual size where an output is nearly zero", () => {
+  test("rounding explains what is within sixteen times its effect, or the tolerance of the usual size", () => {
     const near = tensor(1e-4);
-    const isRefused = (by: number, floors: Record<string, number> | undefined, changed: Tensors | null): boolean =>
-      faultOf(tensor(1e-4 + by), near, false, widened(floors, new Map([["y", 5]]), near, changed, false)) !== null;
-    // One value of 5 is known, so one that is nearly zero may be off by a thousandth of that.
-    expect([isRefused(4e-3, undefined, null), isRefused(6e-3, undefined, null)]).toEqual([false, true]);
-    // A known floor grows by the rounding alone.
-    expect([isRefused(1e-4, { y: 1e-5 }, null), isRefused(1e-4, { y: 1e-5 }, near)]).toEqual([true, true]);
-    expect(isRefused(6e-3, { y: 1e-5 }, tensor(1e-4 + 1e-4))).toBe(false);
-    expect(isRefused(2e-2, { y: 1e-5 }, tensor(1e-4 + 1e-4))).toBe(true);
-    expect(isRefused(NaN, undefined, tensor(1e-3))).toBe(true);
-  });
-
-  test("bounds by the inputs' rounding are the same in float16, and a tenth of the largest value at most", () => {
-    const isRefused = (value: number, by: number, effect: number, isHalf: boolean): boolean => {
-      const bounds = widened(undefined, new Map([["y", 0.2]]), tensor(value), tensor(value + effect), isHalf);
-      return faultOf(tensor(value + by), tensor(value), isHalf, bounds) !== null;
+    const isRefused = (by: number, rounding: number, isHalf: boolean, floor?: number): boolean => {
+      const floors = floor === undefined ? undefined : { y: floor };
+      return faultOf(tensor(1e-4 + by), near, isHalf, { floors, rounding: { y: rounding } }) !== null;
     };
     for (const isHalf of [false, true]) {
-      expect([isRefused(1e-4, 9e-3, 1e-4, isHalf), isRefused(1e-4, 1.1e-2, 1e-4, isHalf)]).toEqual([false, true]);
-      // A model that rounds: a nudge moves it to the next step.
-      expect([isRefused(0.5, 0.006, 0.006, isHalf), isRefused(0.5, -0.5, 0.006, isHalf)]).toEqual([false, true]);
+      const byEffect = roundingOf(1e-4, 0, isHalf);
+      expect([isRefused(1.5e-3, byEffect, isHalf), isRefused(1.7e-3, byEffect, isHalf)]).toEqual([false, true]);
+      expect([isRefused(1e-3, byEffect, isHalf, 1e-5), isRefused(2e-3, byEffect, isHalf, 1e-5)]).toEqual([false, true]);
+      const [usual, bound] = [roundingOf(0, 5, isHalf), isHalf ? 0.1 : 5e-3];
+      expect([isRefused(0.9 * bound, usual, isHalf), isRefused(1.1 * bound, usual, isHalf)]).toEqual([false, true]);
+      expect(isRefused(NaN, 1, isHalf)).toBe(true);
     }
+    expect(roundingOf(undefined, undefined, false)).toBe(0);
+  });
+
+  test("effects are those that exceed an element's own rounding, and of a mask none", () => {
+    const effect = (before: readonly number[], after: readonly number[]): number | undefined =>
+      effectsOf(tensor(...before), tensor(...after)).get("y");
+    expect(effect([1, 2], [1, 2.5])).toBe(0.5);
+    expect(effect([1e6, 1], [1e6 + 1, 1])).toBe(0); // moved, in proportion
+    expect(effect([1, 2], [1, 2])).toBeUndefined();
+    expect(effect([-3.4e38, 1], [-3.3e38, 1])).toBeUndefined();
+    expect(effect([1, 2], [1])).toBeUndefined();
+    // A floor is a hundred times the effect, a ten thousandth of the middle at least, a thousandth of the largest at most.
+    const floorOf = (before: readonly number[], after: readonly number[]): number | undefined =>
+      floorsOf(tensor(...before), tensor(...after))["y"];
+    expect(floorOf([0, 100, 100], [1e-4, 100, 100])).toBeCloseTo(1e-2, 4);
+    expect(floorOf([0, 100, 100], [1, 100, 100])).toBeCloseTo(0.1, 6);
+    expect(floorOf([1, 1], [1, 1])).toBeUndefined();
   });
 
   test("rounding changes floats alone, and no mask", () => {
@@ -87,18 +95,31 @@ describe("the comparison", () => {
     expect(nudged({ ids })).toBeNull();
   });
 
-  test("floors for other inputs grow with the middle of the magnitudes, and by no single value", () => {
-    const scales = floorScales([{ outputs: tensor(1, -2, 3), floors: { y: 1e-4 } }]);
-    const floorOf = (...values: number[]): number | undefined => floorsFor(scales, tensor(...values))["y"];
-    expect(floorOf(2, 1, -1)).toBeCloseTo(1e-4, 9); // never below the known floor
-    expect(floorOf(1e6, 2, -2)).toBeCloseTo(1e-4, 9);
-    expect(floorOf(-3.4e38, 2, 2)).toBeCloseTo(1e-4, 9);
-    expect(floorOf(100, 200, 300)).toBeCloseTo(1e-2, 6);
-    expect(floorOf(0, 0, 0)).toBe(1e-4);
-    const faint = floorScales([{ outputs: tensor(1e6, 1e-3, 1e-3), floors: { y: 1 } }]);
-    expect(floorsFor(faint, tensor(50, 50, 50))["y"]).toBe(1);
-    expect(floorsFor(faint, tensor(5e4, 5e4, 5e4))["y"]).toBeCloseTo(50, 3); // the relative bound of the largest
-    expect(floorsFor(scales, { z: floats(1) })).toEqual({});
+  test("several changes of one input differ, each up for half of the values", () => {
+    const before = new Float32Array(10_000).fill(0.5);
+    const signs = Array.from({ length: CHANGES }, (_, round) => {
+      const changed = nudged({ x: floats(...before) }, round)?.["x"]?.data as Float32Array;
+      return changed.map((x) => Math.sign(x - 0.5));
+    });
+    for (const [i, own] of signs.entries())
+      for (const [j, other] of signs.entries()) {
+        const sum = own.reduce((total, x, at) => total + (i === j ? x : x * (other[at] ?? 0)), 0);
+        expect(Math.abs(sum)).toBeLessThan(400); // four standard deviations
+      }
+  });
+
+  test("floors for other inputs are the largest known, and a ten thousandth of the middle of the magnitudes", () => {
+    const floorOf = (...values: number[]): number | undefined =>
+      floorsFor([{ floors: { y: 1e-5 } }, { floors: { y: 1e-4 } }, {}], tensor(...values))["y"];
+    for (const values of [
+      [0.2, 0.1, -0.1],
+      [1e6, 0.2, -0.2],
+      [-3.4e38, 0.2, 0.2],
+      [0, 0, 0],
+    ])
+      expect(floorOf(...values)).toBe(1e-4);
+    expect(floorOf(100, 200, 300)).toBeCloseTo(1.9e-2, 3);
+    expect(floorsFor([{ floors: { y: 1e-4 } }], { z: floats(1) })).toEqual({});
   });
 
   test("accepts zeros where the reference is zeros, and refuses an output that is absent", () => {

@@ -2,7 +2,7 @@
 import { halfToNumber } from "./half.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
+/** Bounds on |Δ| / |reference|, by the precision that a variant computes in. */
 export const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
 /** Share of an integer output's elements that may differ: near ties round either way. */
 const INTEGERS_OFF = 0.01;
@@ -19,16 +19,10 @@ export type Tensors = Readonly<Record<string, Tensor>>;
 export interface Bounds {
   /** Names of outputs whose values are random: only their dims are compared. Default: none. */
   readonly random?: readonly string[] | undefined;
-  /**
-   * Bound on |Δ| of each output in float32, which adds to the relative bound of each element. Default: the relative
-   * bound applies to the largest element.
-   */
+  /** Absolute tolerance of each output in float32. Default: the relative one, of the largest element. */
   readonly floors?: Readonly<Record<string, number>> | undefined;
-  /**
-   * Least magnitude to which the relative bound of an output without a floor, or in float16, applies. Default: that of its
-   * own largest element.
-   */
-  readonly scales?: Readonly<Record<string, number>> | undefined;
+  /** Largest |Δ| of each output that rounding explains, where that is more (other-floors.ts). Default: none. */
+  readonly rounding?: Readonly<Record<string, number>> | undefined;
 }
 
 /** The comparison of one output. */
@@ -70,8 +64,8 @@ export function* compare(
     const isCoarse = isHalf || reference.dtype === "float16";
     const tolerance = isCoarse ? TOLERANCE.float16 : TOLERANCE.float32;
     const floor = isCoarse ? undefined : bounds.floors?.[name];
-    const scale = bounds.scales?.[name];
-    const [fault, error = null] = compareOne(name, outputs[name], reference, { ...bounds, tolerance, floor, scale });
+    const rounding = bounds.rounding?.[name];
+    const [fault, error = null] = compareOne(name, outputs[name], reference, { ...bounds, tolerance, floor, rounding });
     yield { name, fault, error, tolerance };
   }
 }
@@ -79,14 +73,14 @@ export function* compare(
 type OneBounds = Pick<Bounds, "random"> & {
   readonly tolerance: number;
   readonly floor: number | undefined;
-  readonly scale: number | undefined;
+  readonly rounding: number | undefined;
 };
 
 function compareOne(
   name: string,
   output: Tensor | undefined,
   reference: Tensor,
-  { random, tolerance, floor, scale }: OneBounds,
+  { random, tolerance, floor, rounding = 0 }: OneBounds,
 ): readonly [fault: string | null, error?: number | null] {
   if (output === undefined) return [`no output "${name}"`];
   if (String(output.dims) !== String(reference.dims))
@@ -97,7 +91,10 @@ function compareOne(
     const off = countOff(values, wanted);
     return [off > INTEGERS_OFF * wanted.length ? `"${name}" differs in ${off} of ${wanted.length}` : null];
   }
-  const error = errorOf(values, wanted, floor, scale);
+  const largest = largestOf(wanted);
+  const own = floor === undefined ? largest : floor / tolerance;
+  const size = Math.max(own, rounding / tolerance, FLOOR / TOLERANCE.float32);
+  const error = errorOf(values, wanted, size, Math.max(size, largest));
   if (typeof error === "string") return [`"${name}" ${error}`];
   return [error > tolerance ? `error ${Number(error.toPrecision(2))} above ${tolerance}` : null, error];
 }
@@ -114,32 +111,27 @@ function countOff(values: ArrayLike<number>, reference: ArrayLike<number>): numb
 }
 
 /**
- * Returns the largest |Δ| as a share of the largest reference, which is `usual` at least, or with a floor of each element's
- * own reference beyond that; a phrase on a value that is not finite although its reference is, or the reverse.
+ * Returns the largest |Δ| as a share of the reference, which counts as large as `size` at least; a phrase on a value that is
+ * not finite although its reference is, or the reverse.
+ * @param largest - the least number that stands for infinity
  */
 function errorOf(
   values: ArrayLike<number>,
   reference: ArrayLike<number>,
-  floor?: number,
-  usual: number = 0,
+  size: number,
+  largest: number,
 ): number | string {
   if (values.length !== reference.length) return "is not finite";
-  const least = Math.max(floor ?? 0, FLOOR) / TOLERANCE.float32;
-  const largest = Math.max(least, usual, largestOf(reference));
-  const scale = floor === undefined ? largest : least;
   let error = 0;
   for (let i = 0; i < reference.length; i += 1) {
     const wanted = reference[i] as number;
     const value = values[i] as number;
     if (!Number.isFinite(wanted)) {
-      // An infinity may come as a large number.
       if (!Number.isNaN(wanted) && !(value * Math.sign(wanted) >= largest)) return "is not infinite";
       continue;
     }
     if (!Number.isFinite(value)) return "is not finite";
-    const size = Math.abs(wanted);
-    const own = floor === undefined ? (size < MASK ? scale : size) : size + scale;
-    error = Math.max(error, Math.abs(value - wanted) / own);
+    error = Math.max(error, Math.abs(value - wanted) / Math.max(size, Math.abs(wanted)));
   }
   return error;
 }

@@ -4,7 +4,6 @@ import type { BackendName } from "../rpc/backend.ts";
 import type { Variant } from "../core/bundle.ts";
 import { middleOf, numbersOf } from "../core/compare-outputs.ts";
 import type { Bounds, Tensors } from "../core/compare-outputs.ts";
-import type { FloorScales } from "../core/other-floors.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { Feeds, Ran } from "../rpc/messages.ts";
 import type { Answered, Shapes } from "./shape-class.ts";
@@ -40,10 +39,9 @@ export class KnownAnswers {
   #isAlone = false;
   /** Inputs and outputs of each run of the golden; null until they are needed. */
   #files: Promise<readonly Blob[]> | null = null;
-  /** Floors of the golden; null until they are needed, and where it could not be read. */
-  #scales: FloorScales | null = null;
-  /** Magnitude of each small output in the known answer, and the two largest in wasm's answers to requests. */
-  readonly #own: Map<string, number> = new Map();
+  /** Floors of the golden's runs; null until they are needed, and where it could not be read. */
+  #floors: readonly Pick<Bounds, "floors">[] | null = null;
+  /** The two largest magnitudes of each small output; that of the known answer counts twice. */
   readonly #largest: Map<string, readonly number[]> = new Map();
 
   constructor(parts: AnswerParts) {
@@ -79,7 +77,7 @@ export class KnownAnswers {
       const [reply] = ran?.items ?? [];
       if (reply?.ok !== true || feeds === null) return;
       this.#made = { feeds, outputs: reply.value.outputs, dims: null };
-      this.#noteOwn(reply.value.outputs);
+      for (let i = 0; i < 2; i += 1) this.#noteSizes(reply.value.outputs);
     } catch (error) {
       const code = isSelvedgeError(error) ? error.code : null;
       if (code === null || code === "closed") throw error;
@@ -108,22 +106,23 @@ export class KnownAnswers {
       return "the golden files could not be fetched";
     }
     if (runs === null) return "the golden files can't be read";
-    if (runs[0] !== undefined) this.#noteOwn(runs[0].outputs);
+    for (let i = 0; i < 2; i += 1) this.#noteSizes(runs[0]?.outputs);
     return runs.map(({ inputs: tensors, ...run }) => ({ ...run, feeds: { tensors, others: null }, dims: null }));
   }
 
-  /** Returns the floors of outputs for other inputs than the golden's; undefined for a variant without a golden. */
+  /** Returns the floors of outputs for other inputs than the golden's; undefined without a golden, and in float16. */
   async floors(expected: Tensors): Promise<Bounds["floors"]> {
-    if (this.#parts.read === null) return undefined;
+    const { read, variant } = this.#parts;
+    if (read === null) return undefined;
     // Without them the bound is relative.
     const found = await import("../core/other-floors.ts").catch(() => null);
     if (found === null) return undefined;
-    if (this.#scales === null) {
+    if (this.#floors === null) {
       const golden = await this.golden();
       if (typeof golden === "string") return undefined;
-      this.#scales = found.floorScales(golden);
+      this.#floors = golden.map(({ floors }) => ({ floors }));
     }
-    return found.floorsFor(this.#scales, expected);
+    return variant.needs.includes("shader-f16") ? undefined : found.floorsFor(this.#floors, expected);
   }
 
   /**
@@ -132,12 +131,7 @@ export class KnownAnswers {
    */
   async usual(): Promise<ReadonlyMap<string, number>> {
     if (this.#parts.read === null && this.#made === null) await this.make().catch(() => undefined); // a later page
-    const usual = new Map(this.#own);
-    for (const [name, sizes] of this.#largest) {
-      const own = usual.get(name) ?? 0;
-      usual.set(name, Math.max(own, descending([own, ...sizes])[1] ?? 0));
-    }
-    return usual;
+    return new Map([...this.#largest].map(([name, sizes]) => [name, sizes[1] ?? 0]));
   }
 
   /**
@@ -146,9 +140,7 @@ export class KnownAnswers {
    */
   async onWasm(items: readonly Feeds[], isTogether: boolean = false): Promise<readonly (Tensors | undefined)[] | null> {
     const answers = await this.probe(items, isTogether);
-    for (const outputs of answers ?? [])
-      for (const [name, size] of sizesOf(outputs))
-        this.#largest.set(name, descending([...(this.#largest.get(name) ?? []), size]).slice(0, 2));
+    for (const outputs of answers ?? []) this.#noteSizes(outputs);
     return answers;
   }
 
@@ -164,8 +156,13 @@ export class KnownAnswers {
     }
   }
 
-  #noteOwn(outputs: Tensors): void {
-    for (const [name, size] of sizesOf(outputs)) this.#own.set(name, size);
+  /** Notes the magnitude of each output of few floats. */
+  #noteSizes(outputs: Tensors = {}): void {
+    for (const [name, tensor] of Object.entries(outputs)) {
+      if (!tensor.dtype.startsWith("float") || tensor.data.length > SMALL) continue;
+      const sizes = [...(this.#largest.get(name) ?? []), middleOf(numbersOf(tensor))];
+      this.#largest.set(name, sizes.sort((a, b) => b - a).slice(0, 2));
+    }
   }
 
   /**
@@ -201,19 +198,6 @@ export class KnownAnswers {
     const second = await run(this.after(first, { ...feeds, tensors }));
     return second === undefined ? null : [first, second];
   }
-}
-
-function descending(sizes: readonly number[]): number[] {
-  return [...sizes].sort((a, b) => b - a);
-}
-
-/** Returns the magnitude of each output of few floats. */
-function sizesOf(outputs: Tensors = {}): readonly (readonly [name: string, size: number])[] {
-  return Object.entries(outputs).flatMap(([name, tensor]) =>
-    tensor.dtype.startsWith("float") && tensor.data.length <= SMALL
-      ? [[name, middleOf(numbersOf(tensor))] as const]
-      : [],
-  );
 }
 
 /** Returns the outputs of each request of a run; undefined for one that failed. */

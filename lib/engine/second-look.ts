@@ -1,9 +1,9 @@
 // A second look at a golden check's comparisons, by wasm's answers to the whole batch and to nudged inputs: a right GPU may
 // differ by rounding alone, in sums of many values that are nearly zero by chance; a model may mix the rows of a batch, and
 // padded rows have another answer alone. Imported by golden-check.ts where there are such, or an answer would be refused.
-import { faultOf, isTelling, largestOf, numbersOf, TOLERANCE } from "../core/compare-outputs.ts";
+import { faultOf, isTelling } from "../core/compare-outputs.ts";
 import type { Tensors } from "../core/compare-outputs.ts";
-import { nudged, widened } from "../core/other-floors.ts";
+import { CHANGES, effectsOf, nudged, roundingOf } from "../core/other-floors.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { KnownAnswers } from "./known-answers.ts";
 import type { Answered } from "./shape-class.ts";
@@ -20,13 +20,16 @@ export interface Comparisons {
   readonly onMissing: () => void;
 }
 
+/** Returns wasm's outputs for one of several changes of the inputs; null where none can be changed, undefined where it fails. */
+type Changed = (round: number) => Promise<Tensors | null | undefined>;
+
 /** A second look at one request or batch. */
 export class SecondLook {
   readonly #known: KnownAnswers;
   readonly #random: readonly string[];
   readonly #isHalf: () => boolean;
-  /** Wasm's outputs of a batch with nudged inputs, once they are needed. */
-  #changed: Promise<readonly (Tensors | undefined)[] | null> | null = null;
+  /** Wasm's outputs of a batch for each change of its inputs, once they are needed. */
+  readonly #changed: Promise<readonly (Tensors | undefined)[] | null>[] = [];
   readonly #onBlind: () => void;
 
   /** @param onBlind - called for a difference that could not be explained, since wasm failed for the nudged inputs */
@@ -39,10 +42,11 @@ export class SecondLook {
 
   /** Whether rounding may explain how a step of a request differs from wasm's, which then proves nothing. */
   async ofStep(feeds: Feeds, step: number, outputs: Tensors, expected: Tensors): Promise<boolean> {
-    const [changed] = nudgedAll([feeds]) ?? [];
     const onWasm = async (one: Feeds): Promise<Tensors | undefined> => (await this.#known.probe([one]))?.[0];
-    const steps = changed && (await this.#known.steps(changed, onWasm));
-    return this.#explains(outputs, expected, changed === undefined ? null : steps?.[step]);
+    return this.#explains(outputs, expected, async (round) => {
+      const [changed] = nudgedAll([feeds], round) ?? [null];
+      return changed && (await this.#known.steps(changed, onWasm))?.[step];
+    });
   }
 
   /** Whether rounding may explain how a row of a batch differs from wasm's; all calls are about one batch. */
@@ -53,9 +57,10 @@ export class SecondLook {
     outputs: Tensors,
     expected: Tensors,
   ): Promise<boolean> {
-    this.#changed ??= this.#onWasm(items, isTogether);
-    const changed = await this.#changed;
-    return this.#explains(outputs, expected, changed === null ? null : changed[row]);
+    return this.#explains(outputs, expected, async (round) => {
+      const changed = await (this.#changed[round] ??= this.#onWasm(items, isTogether, round));
+      return changed && changed[row];
+    });
   }
 
   /**
@@ -112,38 +117,42 @@ export class SecondLook {
     return isProof ? null : undefined;
   }
 
-  async #onWasm(items: readonly Feeds[], isTogether: boolean): Promise<readonly (Tensors | undefined)[] | null> {
-    const changed = nudgedAll(items);
+  async #onWasm(
+    items: readonly Feeds[],
+    isTogether: boolean,
+    round: number,
+  ): Promise<readonly (Tensors | undefined)[] | null> {
+    const changed = nudgedAll(items, round);
     return changed && ((await this.#known.probe(changed, isTogether)) ?? []);
   }
 
-  /** @param changed - the expected outputs for nudged inputs; null where none could be nudged, undefined where wasm failed */
-  async #explains(outputs: Tensors, expected: Tensors, changed: Tensors | null | undefined): Promise<boolean> {
+  async #explains(outputs: Tensors, expected: Tensors, changedBy: Changed): Promise<boolean> {
     const [floors, usual, isHalf] = [await this.#known.floors(expected), await this.#known.usual(), this.#isHalf()];
-    const bounds = { ...widened(floors, usual, expected, changed ?? null, isHalf), random: this.#random };
-    const isExplained = faultOf(outputs, expected, isHalf, bounds) === null && !this.#isLost(outputs, expected, usual);
-    if (!isExplained && changed === undefined) this.#onBlind();
-    return isExplained;
-  }
-
-  /**
-   * Whether an output is all zeros where the expected one is not nearly zero beside its usual size: a sum may cancel out, a
-   * kernel that fails gives zeros for all.
-   */
-  #isLost(outputs: Tensors, expected: Tensors, usual: ReadonlyMap<string, number>): boolean {
-    return Object.entries(expected).some(([name, tensor]) => {
-      const given = outputs[name];
-      const least = TOLERANCE[this.#isHalf() ? "float16" : "float32"] * (usual.get(name) ?? 0);
-      if (given === undefined || !tensor.dtype.startsWith("float") || largestOf(numbersOf(tensor)) <= least)
-        return false;
-      return !isTelling({ [name]: given }, this.#random);
-    });
+    const effects = new Map<string, number>();
+    for (let round = 0; round < CHANGES; round += 1) {
+      const changed = await changedBy(round);
+      for (const [name, effect] of effectsOf(expected, changed ?? {}))
+        effects.set(name, Math.max(effects.get(name) ?? 0, effect));
+      const rounding = Object.fromEntries(
+        Object.keys(expected).map((name) => {
+          const given = outputs[name];
+          // A kernel that fails gives zeros alone, which no rounding does.
+          const isLost = given !== undefined && !isTelling({ [name]: given }, this.#random);
+          const size = floors?.[name] === undefined ? usual.get(name) : 0;
+          return [name, roundingOf(isLost ? 0 : effects.get(name), size, isHalf)];
+        }),
+      );
+      if (faultOf(outputs, expected, isHalf, { floors, rounding, random: this.#random }) === null) return true;
+      if (changed === undefined) this.#onBlind();
+      if (!changed) break;
+    }
+    return false;
   }
 }
 
 /** Returns requests with each float32 value changed by its rounding; null where they hold none. */
-function nudgedAll(items: readonly Feeds[]): readonly Feeds[] | null {
-  const changed = items.map(({ tensors, others }) => ({ tensors: nudged(tensors), others }));
+function nudgedAll(items: readonly Feeds[], round: number): readonly Feeds[] | null {
+  const changed = items.map(({ tensors, others }) => ({ tensors: nudged(tensors, round), others }));
   if (changed.every(({ tensors }) => tensors === null)) return null;
   return changed.map(({ tensors, others }, i) => ({ tensors: tensors ?? items[i]?.tensors ?? {}, others }));
 }
