@@ -45,7 +45,7 @@ export class LaneChooser {
     const usual = chances.filter(isUsual);
     const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
     const trial = idle && this.#urgency.leavesRoom(step, idle, chances, now) ? idle : undefined;
-    const best = bestOf(step, usual, trial);
+    const best = this.#best(step, usual, trial);
     // The finish on a full lane is unknown: more urgent work may come in between.
     const isFull = best === undefined || best.batches.length > 1;
     const express = this.express(step, chances, isFull ? Infinity : best.endMs, now, out);
@@ -76,6 +76,18 @@ export class LaneChooser {
   }
 
   /**
+   * Returns the lane with the least cost. Where that one may be late, by a high quantile of its last runs, a server that is
+   * not, whatever its cost. Instead of a server the idle lane where the cost is to be measured, even if it may be late:
+   * else a device whose cost is unknown, or was bad once, would never get work again.
+   */
+  #best({ dueMs, rows }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
+    let best = soonest(usual);
+    if (best !== undefined && best.endMs - best.ms + (this.#estimate.highMs(best.key, rows) ?? best.ms) > dueMs)
+      best = soonest(usual.filter((x) => isServer(x.route) && x.endMs <= dueMs)) ?? best;
+    return best && isServer(best.route) ? (trial ?? best) : best;
+  }
+
+  /**
    * Returns an idle lane for the last step of a group that is expected to be late everywhere, where one of the last runs
    * was short enough for it: rejected, it would be late for sure, and nobody would learn that a slow while is over.
    */
@@ -99,6 +111,16 @@ export class LaneChooser {
     const startMs = endMs - ms;
     // If the high quantile fits none, the first that is in time by the median.
     return group.steps.at(group.steps.from(startMs + highMs)) ?? group.steps.at(group.steps.from(startMs + ms));
+  }
+
+  /**
+   * Returns the latest start on an idle server of a step that waits for a lane of this device, whose run may take longer
+   * than expected; Infinity where there is none.
+   */
+  serverUntilMs({ dueMs, rows }: Step, chances: readonly Chance[], now: number): number {
+    const server = soonest(chances.filter(({ route, batches }) => isServer(route) && batches.length === 0));
+    const untilMs = server === undefined ? 0 : dueMs - (this.#estimate.highMs(server.key, rows) ?? server.ms);
+    return untilMs > now ? untilMs : Infinity;
   }
 
   /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
@@ -139,17 +161,6 @@ export class LaneChooser {
     if (this.#queue.count(group) * rows >= wanted || endMs > dueMs) return 0;
     return untilMs;
   }
-}
-
-/**
- * Returns the lane with the least cost. Where that one is late, a server that is not, whatever its cost. Instead of a
- * server the idle lane where the cost is to be measured, even if it may be late: else a device whose cost is unknown, or
- * was bad once, would never get work again.
- */
-function bestOf({ dueMs }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
-  let best = soonest(usual);
-  if (best && best.endMs > dueMs) best = soonest(usual.filter((x) => isServer(x.route) && x.endMs <= dueMs)) ?? best;
-  return best && isServer(best.route) ? (trial ?? best) : best;
 }
 
 /**

@@ -161,7 +161,7 @@ export class Scheduler {
   }
 
   #arrive(step: Step, isAgain: boolean, now: number, lanes: readonly LaneView[], out: Decision[]): void {
-    const { id, dueMs, arrivedMs, isRefusable } = step;
+    const { id, dueMs, isRefusable } = step;
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
       this.#lanes.arrived(step);
@@ -172,7 +172,7 @@ export class Scheduler {
       }
       const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;
       if (endMs > dueMs) {
-        out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
+        this.#reject(step, endMs, now, lanes, out);
         return;
       }
     }
@@ -229,7 +229,8 @@ export class Scheduler {
         this.#start(this.#widen(step, pick, chances, now, out), chances, tried, now, out);
         continue;
       }
-      if (pick !== undefined) {
+      if (pick === undefined) this.#wakeAt(this.#chooser.serverUntilMs(step, chances, now));
+      else {
         this.#wakeAt(untilMs);
         // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
         for (const x of chances)
@@ -256,8 +257,8 @@ export class Scheduler {
   /** Rejects steps that are late, or would be if they began now; those with `onLate: "finish"` lose their deadline. */
   #dropLate(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     for (let late; (late = this.#queue.late(now)) !== undefined;) {
-      const { step, id } = late;
-      const { dueMs, arrivedMs, isRefusable } = step;
+      const { step } = late;
+      const { dueMs, isRefusable } = step;
       const soonestMs = this.#lanes.soonestMs(step, now, lanes);
       // Compared as `late` compares it: `now + soonestMs <= dueMs` may be true where this is rounded to below `now`.
       const latestMs = dueMs - soonestMs;
@@ -268,8 +269,14 @@ export class Scheduler {
       this.#queue.remove(late);
       if (!isRefusable)
         this.#queue.add({ ...step, dueMs: Infinity }, Infinity, late.costMs, now, late.group.class.home);
-      else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - arrivedMs });
+      else this.#reject(step, now + soonestMs, now, lanes, out);
     }
+  }
+
+  /** Rejects a step for its deadline. */
+  #reject(step: Step, endMs: number, now: number, lanes: readonly LaneView[], out: Decision[]): void {
+    this.#warmUps.startForLost(step, this.#lanes.chances(step, now, lanes), now, out);
+    out.push({ type: "reject", id: step.id, code: "deadline-exceeded", expected: endMs - step.arrivedMs });
   }
 
   /**

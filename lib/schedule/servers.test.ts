@@ -162,3 +162,46 @@ describe("a side that is always worse", () => {
     },
   );
 });
+
+describe("requests with a deadline that this device and two lanes to a server can answer together", () => {
+  /** Returns the lanes of requests, "none" for those without an answer in time. */
+  function fates(models: readonly number[], costOf: (on: string) => number): string[] {
+    const second = lane("a-2", models, { backend: "remote", endpoint: "https://a.test" });
+    const stage = new Stage([lane("wasm-0"), server("a"), second], (_model, _rows, on) => costOf(on));
+    const atMs = arrivals(400, 90);
+    for (const [id, arrivedMs] of atMs.entries())
+      stage.arrives(step(id, { routes: [DEVICE, SERVER], arrivedMs, dueMs: arrivedMs + 300 }));
+    stage.play();
+    return atMs.map((arrivedMs, id) => {
+      const { endMs = Infinity, lane = "" } = stage.fates.get(id) ?? {};
+      return endMs <= arrivedMs + 300 ? lane : "none";
+    });
+  }
+
+  test("a lane without the model loads it, since requests are lost without it (placement-cold)", () => {
+    const costOf = (on: string): number => (on === "wasm-0" ? 190 : 130);
+    const [cold, warm] = [fates([], costOf), fates([2], costOf)];
+    expect(count(cold, "a-2")).toBeGreaterThan(40);
+    expect(count(cold, "none")).toBeLessThan(count(warm, "none") + 20);
+  });
+
+  test("few wait for this device until it is too late, where its runs vary (placement-wait)", () => {
+    let runs = 0;
+    const costOf = (on: string): number => (on === "wasm-0" ? ((runs += 1) % 4 === 0 ? 340 : 170) : 130);
+    const found = fates([2], costOf);
+    expect(count(found, "none")).toBeLessThan(30);
+  });
+
+  test("one that waits for a run that takes too long goes to an idle server in time (placement-overdue)", () => {
+    let isLong = false;
+    const stage = new Stage([lane("wasm-0"), server("a")], (model) => (model === 2 ? 130 : isLong ? 600 : 160));
+    stage.teach(1, [1]);
+    stage.tell({ type: "measured", key: SERVER.key, ms: 130, endpoint: "https://a.test" });
+    isLong = true;
+    stage.arrives(step(0, { routes: [DEVICE], arrivedMs: 0 }));
+    stage.arrives(step(1, { routes: [DEVICE, SERVER], arrivedMs: 110, dueMs: 430 }));
+    stage.play();
+    expect(stage.fates.get(1)).toMatchObject({ lane: "a" });
+    expect(stage.fates.get(1)?.endMs).toBeLessThanOrEqual(430);
+  });
+});

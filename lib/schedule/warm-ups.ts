@@ -1,4 +1,5 @@
-// Loads of models onto lanes ahead of the work: of lanes that would have finished it sooner, had they held the model.
+// Loads of models onto lanes ahead of the work: of lanes that would have finished it sooner, or in time at all, had they
+// held the model.
 import type { Chance } from "./chance.ts";
 import { isUsual } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
@@ -24,7 +25,7 @@ const WARM_MS = 10_000;
 export class WarmUps {
   readonly #estimate: Estimate;
   readonly #lanes: Lanes;
-  /** Work of a model that was staged while a lane without the model was idle, in ms. */
+  /** Work of a model that was staged or rejected while a lane without the model was idle, in ms. */
   #wastedMs: Map<number, number> = new Map();
 
   constructor(estimate: Estimate, lanes: Lanes) {
@@ -63,11 +64,26 @@ export class WarmUps {
       const warmMs = this.#estimate.ms(route.key, rows) ?? (isBetter ? 0 : ms);
       const lostMs = endMs - freeMs - warmMs - (route.costMs ?? 0);
       if (lostMs <= 0) continue;
-      const wastedMs = (this.#wastedMs.get(route.modelId) ?? 0) + lostMs;
-      const isEnough = wastedMs > this.#lanes.loadOf(route);
-      remember(this.#wastedMs, route.modelId, isEnough ? 0 : wastedMs);
-      if (isEnough) this.start(step, cold, now, out);
+      this.#lose(step, cold, lostMs, now, out);
       return;
     }
+  }
+
+  /**
+   * The same for a step that is rejected, since no lane has time for it: all of its time is lost. Steps with a deadline
+   * are not staged behind others, so this alone tells that an idle lane without the model would have had the time.
+   */
+  startForLost(step: Step, chances: readonly Chance[], now: number, out: Decision[]): void {
+    const lengthMs = step.dueMs - step.arrivedMs;
+    const cold = chances.find((x) => x.isCold && x.batches.length === 0 && isUsual(x) && x.ms <= lengthMs);
+    if (cold !== undefined) this.#lose(step, cold, lengthMs, now, out);
+  }
+
+  #lose(step: Step, cold: Chance, lostMs: number, now: number, out: Decision[]): void {
+    const { modelId } = cold.route;
+    const wastedMs = (this.#wastedMs.get(modelId) ?? 0) + lostMs;
+    const isEnough = wastedMs > this.#lanes.loadOf(cold.route);
+    remember(this.#wastedMs, modelId, isEnough ? 0 : wastedMs);
+    if (isEnough) this.start(step, cold, now, out);
   }
 }

@@ -139,6 +139,18 @@ export class Stage {
       this.rejected.set(decision.id, { code: decision.code, atMs: this.now });
     } else if (decision.type === "withdraw") for (const id of decision.ids) this.fates.delete(id);
     else if (decision.type === "start") this.#start(decision);
+    else if (decision.type === "warm") this.#warm(decision);
+  }
+
+  #warm({ lane: id, route: { modelId } }: Decision & { type: "warm" }): void {
+    const on = this.lanes.find((x) => x.id === id) as StageLane;
+    const ms = this.load?.(id) ?? 0;
+    this.at(this.now + ms, () => {
+      if (on.held.has(modelId)) return;
+      on.held.set(modelId, { states: new Map() });
+      this.tell({ type: "loaded", modelId, ms: this.load === null ? 300 : ms, lane: id });
+      this.#soon();
+    });
   }
 
   #start({ batch, lane: id, route, ids }: Decision & { type: "start" }): void {

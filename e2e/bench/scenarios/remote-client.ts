@@ -1,13 +1,13 @@
 // The client's cost: `model.run` with placement "remote" beside a bare fetch that sends the same bytes to the same server
 // and reads the answer's, and one in a worker, which is the bound of a client that is not on the page's thread; tensors as
 // JSON beside tensors as bytes.
-import type { Page } from "@playwright/test";
 import { encodeRequest } from "../../../lib/remote/encode.ts";
 import { startServe } from "../../support/serve-process.ts";
 import type { Input } from "../../pages/remote.ts";
 import type { Case } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
 import { bundleFolder, call, isAsked, openPage } from "./remote-page.ts";
+import type { Opened } from "./remote-page.ts";
 
 /** A model, and the number of its requests in a sample. */
 interface Item {
@@ -48,7 +48,7 @@ export async function* clientCases(bench: Bench): AsyncGenerator<Case> {
   }
 }
 
-async function* casesOf(bench: Bench, page: Page, endpoint: string, item: Item): AsyncGenerator<Case> {
+async function* casesOf(bench: Bench, page: Opened, endpoint: string, item: Item): AsyncGenerator<Case> {
   const { model, input, count } = item;
   const engines = { [BYTES]: "always", [JSON_TEXT]: "never" } as const;
   for (const [name, binary] of Object.entries(engines))

@@ -2,13 +2,10 @@
 // each alone and by both, at a rate that neither can answer alone; the copies that hedging sends; and the cost of the
 // server, also at a rate that the device can answer. Each has one core of this machine: where they share them, each
 // request that the device answers makes the server slower. The device's speed is that of a model which does its work
-// twice (half-speed.ts); the way is a relay that holds back what passes.
+// twice (half-speed.ts); the way is a relay that holds back what passes, a process of its own on the server's core.
 import { mkdirSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import type { Page } from "@playwright/test";
 import { offloadReport } from "../../../lib/observe/offload.ts";
 import type { OffloadStats } from "../../../lib/observe/offload.ts";
 import type { EngineOptions } from "../../../lib/index.ts";
@@ -16,16 +13,18 @@ import type { Input, MixedTold } from "../../pages/remote.ts";
 import { keepOn } from "../../support/cores.ts";
 import { writeHalfSpeed } from "../../support/half-speed.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { startServe } from "../../support/serve-process.ts";
+import { startProcess, startServe } from "../../support/serve-process.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import { onceARound } from "../kernel/once-a-round.ts";
 import type { OnceARound } from "../kernel/once-a-round.ts";
 import type { Bench } from "../kernel/run.ts";
 import { bundleFolder, call, isAsked, openPage } from "./remote-page.ts";
+import type { Opened } from "./remote-page.ts";
 
 const MODEL = "ocr-rec";
 const INPUT: Input = { name: "x", dims: [1, 3, 48, 320] };
 const FOLDER = "remote-half-speed";
+const RELAY = ["--import", "tsx", join(ROOT, "e2e/bench/scenarios/slow-way.ts")];
 /** Time that the way to the server adds to a round trip. */
 const WAY_MS = 40;
 const DEADLINE_MS = 300;
@@ -66,25 +65,25 @@ export async function* mixedCases(bench: Bench): AsyncGenerator<Case> {
   await writeHalfSpeed(bundleFolder(MODEL), join(folder, "bundle"));
   const { origin } = new URL(bench.url);
   const server = await startServe(bundleFolder(MODEL), "--origin", origin, "--lanes", "1", "--threads", "1");
-  const way = await relay(Number(new URL(server.url).port), WAY_MS / 2);
+  const way = await startProcess(...RELAY, server.url, String(WAY_MS / 2));
   const page = await openPage(bench);
   const cores = Array.from({ length: availableParallelism() }, (_, i) => i);
   try {
     if (cores.length < 2) throw new Error("device and server need a core each");
     keepOn([0]);
-    keepOn([1], server.pid);
+    for (const { pid } of [server, way]) keepOn([1], pid);
     for (const [name, options] of Object.entries(OPTIONS))
       await call(page, "open", name, `/corpus/${FOLDER}/bundle/bundle.json`, INPUT, options(way.url));
     yield* casesOf(bench, page);
   } finally {
     await page.close();
-    way.close();
+    await way.stop();
     await server.stop();
     keepOn(cores);
   }
 }
 
-async function* casesOf(bench: Bench, page: Page): AsyncGenerator<Case> {
+async function* casesOf(bench: Bench, page: Opened): AsyncGenerator<Case> {
   yield {
     name: SINGLE,
     unit: "ms",
@@ -147,7 +146,7 @@ async function* casesOf(bench: Bench, page: Page): AsyncGenerator<Case> {
 }
 
 /** Returns a function that has the runs of an engine at a rate: the same arrivals for each engine, others in each round. */
-function runs(page: Page, seed: string, rate: number): (name: string) => OnceARound<MixedTold> {
+function runs(page: Opened, seed: string, rate: number): (name: string) => OnceARound<MixedTold> {
   const known = new Map<string, OnceARound<MixedTold>>();
   return (name) => {
     const own =
@@ -180,44 +179,4 @@ function costPer1000({ before, after }: MixedTold): number {
     server: { ...after.server, seconds: after.server.seconds - before.server.seconds },
   };
   return offloadReport(own, PRICE).costPer1000 ?? Number.NaN;
-}
-
-/** Passes connections on to a port of this machine, and holds back what passes, in each direction. */
-async function relay(port: number, delayMs: number): Promise<{ readonly url: string; close(): void }> {
-  const sockets = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = connect(port, "127.0.0.1");
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.setNoDelay(true);
-      const later = (act: () => void): void => {
-        setTimeout(() => {
-          if (!to.destroyed) act();
-        }, delayMs);
-      };
-      from.on("data", (part: Buffer) => {
-        later(() => to.write(part));
-      });
-      from.on("end", () => {
-        later(() => to.end());
-      });
-      from
-        .on("error", () => undefined)
-        .on("close", () => {
-          sockets.delete(from);
-          later(() => to.destroy());
-        });
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close() {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    },
-  };
 }
