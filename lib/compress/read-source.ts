@@ -200,11 +200,11 @@ function selectionNote(model: OnnxModel, cut: CutModel | null): string[] {
   const selection = selectionOf(model);
   if (selection === null) return [];
   const quoted = (names: readonly string[]): string => names.map((x) => `"${x}"`).join(", ");
-  const [outputs, operators] = [quoted(selection.behind), selection.operators.join(" and ")];
-  const depend = `${outputs} depend on ${operators}, whose selection changes with the smallest error`;
+  const operators = selection.operators.join(" and ");
+  const change = `The smallest error may change what ${operators} selects, and with it ${quoted(selection.behind)}`;
   return cut === null
-    ? [`${depend}, so a form that selects otherwise counts as wrong: give --metric, a module that compares them.`]
-    : [`${depend}: forms are scored by the values that it reads (${quoted(cut.read)}).`];
+    ? [`${change}: a form that selects otherwise counts as wrong. Give --metric, a module that compares the outputs.`]
+    : [`${change}: forms are scored by the values that it selects from (${quoted(cut.read)}).`];
 }
 
 /** Returns the labels of samples that lie in class folders; undefined where they do not. */

@@ -117,7 +117,7 @@ describe("compress", () => {
       const report = await compress(path, { out, samples, targets: ["wasm"], forms: ["int8"], sensitivityMs: 0 });
       const int8 = report.forms.find((x) => x.id === "int8");
       expect(int8).toMatchObject({ isWithinBudget: true, checks: [{ target: "wasm", verdict: "passed" }] });
-      expect(report.notes.join(" ")).toContain("depend on NonMaxSuppression");
+      expect(report.notes.join(" ")).toContain("what NonMaxSuppression selects");
       expect(report.defaults).toEqual({ wasm: "int8" });
       const written = readModel(readFileSync(join(out, "int8.onnx")));
       expect(outputsOf(written)).toEqual(["detections", "kept"]);
