@@ -198,4 +198,6 @@ export const JUDGED: Readonly<Record<string, ActivationModel>> = {
   "detector 640": detector(640, 32),
   "upscaler 720 × 480": upscaler(480, 720, 48, 3),
   "transformer 1024": transformer(1_024, 128, 8, 2),
+  "detector 416": detector(416, 48),
+  "transformer 512 × 192": transformer(512, 192, 6, 3),
 };

@@ -47,6 +47,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "bare-model",
     "large-model",
     "memory-short",
+    "run-memory",
     "golden.spec",
     "golden-images",
     "golden-ways",
@@ -66,7 +67,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(
     ["chromium", "firefox"].flatMap((browser) => [
       [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]],
-      [`lies-kernels-${browser}`, ["engine/golden-kernels", `--project=${browser}`]],
+      [`lies-kernels-${browser}`, ["engine/golden-kernels", "engine/golden-hostile", `--project=${browser}`]],
     ]),
   ),
   minilm: ["engine/minilm"],

@@ -3,7 +3,8 @@ import type { Downloader } from "./download.ts";
 import { request } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
-import { lookUp, planBare } from "./open.ts";
+import { countRuns } from "./count-runs.ts";
+import { bareOf, lookUp } from "./open.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";
 import type { Cost, Look, Wish } from "./messages.ts";
@@ -27,8 +28,8 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
   };
   try {
     if (!new URL(url).pathname.endsWith(".json") && !isRepository(url))
-      return bareLook(url, await bareCost(url, downloader, signal), wish, around);
-    const opened = await lookUp(url, wish, downloader, signal);
+      return await bareLook(url, wish, downloader, signal, around);
+    const opened = await countRuns(await lookUp(url, wish, downloader, signal), shelf);
     const planned = plan(opened, wish);
     const here = (await shelf?.chunks().catch(() => null)) ?? new Set<string>();
     const held = await effects.heldLocks().catch((): readonly string[] => []);
@@ -60,17 +61,20 @@ function unfitOf({ code, message, details }: SelvedgeError): Fit | null {
   return { fits: "no", memoryBytes: Number(memoryBytes), why: message, reason: reason as UnfitReason };
 }
 
-/** Adds the memory of a bare model, by its size. */
-function bareLook(
+/** Looks at a bare model: its memory by its size, and by its graph where it is stored. */
+async function bareLook(
   url: string,
-  cost: Omit<Cost, "fit">,
   wish: Wish,
+  downloader: Downloader,
+  signal: AbortSignal,
   around: Omit<Look, "plan" | "costs" | "failed" | "unfit">,
-): Look {
+): Promise<Look> {
+  const { chunks, ...cost } = await bareCost(url, downloader, signal);
   const cold = { ...around, plan: null };
   if (cost.bytes === null) return { ...cold, costs: [{ ...cost, fit: null }], failed: null, unfit: null };
+  const data = (await downloader.shelf?.peek(chunks).catch(() => null)) ?? null;
   try {
-    const { candidates, settled } = planBare(url, cost.bytes, wish);
+    const { candidates, settled } = plan(await countRuns({ ...bareOf(url, cost.bytes), data }, null), wish);
     const at = candidates.find((x) => settled === null || x.backend === settled.backend);
     return { ...cold, costs: [{ ...cost, fit: at?.fit ?? null }], failed: null, unfit: null };
   } catch (error) {
@@ -79,8 +83,12 @@ function bareLook(
   }
 }
 
-/** Requests a bare model's size, and whether it is stored. */
-async function bareCost(url: string, downloader: Downloader, signal: AbortSignal): Promise<Omit<Cost, "fit">> {
+/** Requests a bare model's size, and returns its chunks where it is stored. */
+async function bareCost(
+  url: string,
+  downloader: Downloader,
+  signal: AbortSignal,
+): Promise<Omit<Cost, "fit"> & { readonly chunks: readonly BundleChunk[] }> {
   const { shelf, effects } = downloader;
   const source = (await shelf?.source(url).catch(() => null)) ?? null;
   const manifest: Manifest | null = source === null ? null : ((await shelf?.bundle(source.identity)) ?? null);
@@ -88,12 +96,12 @@ async function bareCost(url: string, downloader: Downloader, signal: AbortSignal
   const held = await effects.heldLocks().catch((): readonly string[] => []);
   const isUnderWay = held.includes(`selvedge/bare/${url}`);
   if (manifest !== null && isBare(manifest) && manifest.chunks.every((x) => here.has(keyOf(x))))
-    return { backend: null, bytes: sum(manifest.chunks), bytesToFetch: 0, isUnderWay };
+    return { backend: null, bytes: sum(manifest.chunks), bytesToFetch: 0, isUnderWay, chunks: manifest.chunks };
   const { headers, cancel } = await request(url, { method: "HEAD" }, { effects, signal });
   cancel();
   const size = headers.get("content-encoding") === null ? Number(headers.get("content-length") ?? Number.NaN) : null;
   const bytes = size === null || !Number.isFinite(size) ? null : size;
-  return { backend: null, bytes, bytesToFetch: bytes, isUnderWay };
+  return { backend: null, bytes, bytesToFetch: bytes, isUnderWay, chunks: [] };
 }
 
 /** Sums the wire bytes of chunks. */

@@ -88,6 +88,22 @@ export class Shelf {
     }
   }
 
+  /**
+   * Returns chunks, or a repository's file, as they lie in the store, unchecked: for estimates. Null where one is missing,
+   * and where the store would copy them.
+   */
+  async peek(chunks: readonly BundleChunk[]): Promise<Blob | null> {
+    const { store } = this;
+    const files = piecesOf(await store.names());
+    const blobs: Blob[] = [];
+    for (const chunk of chunks.flatMap((x) => files.get(keyOf(x)) ?? [x])) {
+      const blob = (await store.blob?.(chunkName(chunk))) ?? null;
+      if (blob === null) return null;
+      blobs.push(blob);
+    }
+    return blobs.length === 0 ? null : new Blob(blobs);
+  }
+
   /** Lists stored chunks, and files that are stored whole, as `<sha256>-<bytes>`. */
   async chunks(): Promise<Set<string>> {
     return storedKeys(await this.store.names());

@@ -79,12 +79,17 @@ export async function open(
   return opened;
 }
 
+/** Returns the description of a bare model by its address and size alone. */
+export function bareOf(url: string, bytes: number): OpenedBundle {
+  return asked(madeUp(fileNameOf(url), bytes), "", null);
+}
+
 /**
  * Plans a bare model by its address and size alone.
  * @throws SelvedgeError as `plan` does
  */
-export function planBare(url: string, bytes: number, wish: Wish): Plan {
-  return plan(asked(madeUp(fileNameOf(url), bytes), "", null), wish);
+function planBare(url: string, bytes: number, wish: Wish): Plan {
+  return plan(bareOf(url, bytes), wish);
 }
 
 /** Opens a bare model, with the app's own description where there is one; its labels are fetched beside the model. */

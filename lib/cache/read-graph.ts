@@ -14,8 +14,8 @@ export interface GraphFacts {
 }
 
 /** Field numbers in onnx.proto. */
-const MODEL_GRAPH = 7;
-const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
+export const MODEL_GRAPH = 7;
+export const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
 const NODE = { input: 1, output: 2, opType: 4 } as const;
 const TENSOR_NAME = 8;
 const TENSOR_EXTERNAL = 13;
@@ -25,7 +25,7 @@ const TENSOR_TYPE = 1;
 const TYPE = { element: 1, shape: 2 } as const;
 const DIM = { value: 1, name: 2 } as const;
 /** Element types by their numbers in onnx.proto; others have no JavaScript typed array. */
-const DTYPES: readonly (Dtype | undefined)[] = [
+export const DTYPES: readonly (Dtype | undefined)[] = [
   ...([undefined, "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool"] as const),
   ...(["float16", "float64", "uint32", "uint64"] as const),
 ];
@@ -33,7 +33,7 @@ const DTYPES: readonly (Dtype | undefined)[] = [
 /** Bytes read at once. */
 const WINDOW = 2 ** 14;
 /** The most bytes of a node's or a port's message that are read; one with a large constant inside is cut. */
-const MESSAGE_MAX = 2 ** 20;
+export const MESSAGE_MAX: number = 2 ** 20;
 const text = new TextDecoder();
 
 /**
@@ -117,13 +117,13 @@ function entryOf(bytes: Uint8Array): [string, string] {
 }
 
 /** A part of the file. */
-interface Span {
+export interface Span {
   readonly start: number;
   readonly end: number;
 }
 
 /** Reads a file at any place, a window at a time. */
-class Window {
+export class Window {
   readonly #file: Blob;
   #bytes: Uint8Array = new Uint8Array();
   #start = 0;
@@ -145,7 +145,7 @@ class Window {
 }
 
 /** Yields the length-delimited fields of a message, by their places. */
-async function* fields(window: Window, { start, end }: Span): AsyncGenerator<Span & { readonly field: number }> {
+export async function* fields(window: Window, { start, end }: Span): AsyncGenerator<Span & { readonly field: number }> {
   for (let at = start; at < end;) {
     const head = await window.bytes(at, Math.min(20, end - at));
     const { field, from, to } = header(head, 0);
@@ -169,21 +169,33 @@ function header(bytes: Uint8Array, at: number): { field: number; from: number; t
   return { field, from: size.at, to: size.at + size.value, value: 0 };
 }
 
-function varint(bytes: Uint8Array, start: number): { value: number; at: number } {
+/** Reads a number, signed: one below 0 has ten bytes, more bits than a double holds. */
+export function varint(bytes: Uint8Array, start: number): { value: number; at: number } {
   let value = 0;
   for (let at = start, scale = 1; ; at += 1, scale *= 128) {
     const byte = bytes[at];
     if (byte === undefined || at - start > 9) throw new RangeError("it ends within a number");
     value += (byte & 127) * scale;
-    if (byte < 128) return { value, at: at + 1 };
+    if (byte < 128) return { value: at - start < 9 ? value : negative(bytes.subarray(start, at)), at: at + 1 };
   }
 }
 
-/** Calls `take` for each field of a message in memory: a number, or bytes. Ends before a field that was cut. */
-function each(bytes: Uint8Array, take: (field: number, value: number | Uint8Array) => void): void {
+function negative(bytes: Uint8Array): number {
+  return -bytes.reduceRight((sum, byte) => sum * 128 + (127 - (byte & 127)), 0) - 1;
+}
+
+/**
+ * Calls `take` for each field of a message in memory: a number, or bytes. Ends before a field that was cut, or with what is
+ * there of it.
+ */
+export function each(
+  bytes: Uint8Array,
+  take: (field: number, value: number | Uint8Array) => void,
+  takesCut = false,
+): void {
   for (let at = 0; at < bytes.length;) {
     const { field, from, to, value } = header(bytes, at);
-    if (to > bytes.length) return;
+    if (to > bytes.length && !takesCut) return;
     take(field, from < 0 ? value : bytes.subarray(from, to));
     at = to;
   }
@@ -202,7 +214,7 @@ function nodeOf(bytes: Uint8Array): GraphNode {
 }
 
 /** Returns the port that a value describes; none for a sequence, a map, or a type without a typed array. */
-function portOf(bytes: Uint8Array): Port[] {
+export function portOf(bytes: Uint8Array): Port[] {
   let name = "";
   let element = 0;
   let hasType = false;

@@ -6,6 +6,7 @@ import type { WorkerReady } from "../core/build-id.ts";
 import { lockHolder } from "../effects/web-locks.ts";
 import { unreadableOf } from "../core/unreadable.ts";
 import { reply } from "../rpc/reply.ts";
+import { countRuns } from "./count-runs.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";
 import { look } from "./estimate-cost.ts";
@@ -78,7 +79,10 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       }),
     open: (ticket, from, wish) =>
       track(ticket, async (downloader, options) =>
-        plan(await open(from, wish, downloader, options), await withOthers(wish, downloader)),
+        plan(
+          await countRuns(await open(from, wish, downloader, options), downloader.shelf),
+          await withOthers(wish, downloader),
+        ),
       ),
     look: (ticket, from, wish) =>
       track(ticket, async (downloader, { signal }) =>

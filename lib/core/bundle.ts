@@ -211,7 +211,7 @@ export interface Variant {
   readonly memoryBytes?: PerBackend | undefined;
   /**
    * Predicted memory of one run beside that, in bytes: values between operators, inputs and outputs, for one item of the
-   * sizes of `exampleDims`, or of likely sizes. Default: not counted.
+   * sizes of `exampleDims`, or of likely sizes. Default: read from the graph where that is here.
    */
   readonly activationBytes?: PerBackend | undefined;
   /** Size of the largest weight as a GPU holds it, in bytes: one buffer. */

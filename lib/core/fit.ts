@@ -15,7 +15,7 @@ export type UnfitReason = "wasm-limit" | "gpu-buffer" | "memory-budget" | "devic
 /** The predicted memory of a load, and whether it fits. */
 export interface Fit {
   readonly fits: Fits;
-  /** Predicted peak of a load and a run, in bytes; of the load alone where the bundle does not state the run. */
+  /** Predicted peak of a load and a run, in bytes; of the load alone where the run is not known. */
   readonly memoryBytes: number;
   /** One sentence with the numbers. */
   readonly why: string;

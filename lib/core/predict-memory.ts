@@ -3,7 +3,7 @@
 //
 // Measured with ONNX Runtime Web 1.30 in Chromium and Firefox on models of 8 to 600 MB whose weights are external data
 // read from Blobs, as all but small models are loaded (worker/backend/externalize.ts). A run takes more
-// (compress/check/activation-bytes.ts).
+// (plan-buffers.ts).
 import type { BundleFile } from "./bundle.ts";
 
 /** Factors on bytes of a model, and a constant. */

@@ -25,8 +25,9 @@ export interface Availability {
   /** Free storage as the browser reports it. */
   readonly freeBytes: number | null;
   /**
-   * Predicted peak memory of the load and a run, in bytes; of the load alone for a bundle that does not state its run, a bare
-   * model and a repository. Null where the size is not known.
+   * Predicted peak memory of the load and a run, in bytes. The run of a bare model, and of one from a repository, is read
+   * from its graph once it is stored here, a text taken for 128 tokens; before that, and where the size of an input is not
+   * known, it is that of the load alone (`fitsWhy` says so). Null where the size of the file is not known.
    */
   readonly memoryBytes: number | null;
   /** Whether that fits on this device: `no` is refused by a load, `tight` is uncertain; null where it is not known. */

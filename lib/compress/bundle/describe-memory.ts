@@ -8,7 +8,7 @@ import { rawLength } from "../onnx/stored-bytes.ts";
 import { bitsOf } from "../onnx/tensor-proto.ts";
 import { syntheticSizes } from "../run/synthetic-inputs.ts";
 
-/** Session entry with which wasm holds weights behind DequantizeLinear in float32. */
+/** Session entry with which weights behind DequantizeLinear are held in float32; else each run expands them. */
 const FOLDS = "session.disable_quant_qdq";
 
 /** Predicts the memory of a model whose weights a bundle stores apart. */
@@ -28,14 +28,20 @@ export function describeMemory(
     weightBytes - quantized,
     sum((bits) => bits === 16),
   );
-  const tensors = deviceTensors(model);
+  const folds = foldsOf(session);
+  const tensors = deviceTensors(model, folds.webgpu);
   const onDevice = tensors.reduce((total, x) => total + x, 0);
   const weights = { float: weightBytes - quantized - half, half, quantized };
   // The float32 copies of float16 weights are in their own factor.
-  const all = Math.min(foldedBytes(model, session?.wasm?.[FOLDS] === "1"), 4 * weightBytes);
+  const all = Math.min(foldedBytes(model, folds.wasm), 4 * weightBytes);
   const folded = Math.max(0, all - 2 * half);
   const memoryBytes = predictMemory({ graph: graphBytes, ...weights, folded, onDevice });
   return { memoryBytes, tensorBytes: tensors.reduce((a, b) => Math.max(a, b), 0) };
+}
+
+/** Whether the session of each backend expands quantized weights while loading. */
+function foldsOf(session: Variant["session"]): { readonly webgpu: boolean; readonly wasm: boolean } {
+  return { webgpu: session?.webgpu?.[FOLDS] === "1", wasm: session?.wasm?.[FOLDS] === "1" };
 }
 
 /** Number of guesses of open sizes with which inference is tried. */
@@ -54,7 +60,7 @@ export async function describeRun(
   for (const { dims, batchAxis } of inputs) if (batchAxis !== null) typical[String(dims[batchAxis])] = 1;
   let guesses = 0;
   for (const sizes of syntheticSizes(inputs, { typical, bound: 1 })) {
-    const activationBytes = await runBytes(model, sizes, session?.wasm?.[FOLDS] === "1").catch(() => null);
+    const activationBytes = await runBytes(model, sizes, foldsOf(session)).catch(() => null);
     if (activationBytes !== null) return { activationBytes };
     guesses += 1;
     if (guesses === GUESSES) break;

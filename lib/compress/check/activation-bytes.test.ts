@@ -6,6 +6,8 @@ import { runBytes } from "./activation-bytes.ts";
 
 const N = 1_000;
 const VALUE = 4 * N;
+const NONE = { webgpu: false, wasm: false };
+const FOLDS = { webgpu: true, wasm: true };
 type Nodes = GraphSpec["nodes"];
 
 /** Bytes of a run of nodes from x to y, without those of the ends. */
@@ -17,7 +19,7 @@ async function held(
   const inputs = { x: { dtype: "float32", dims: [1, size] } } as const;
   const model = modelOf({ inputs, constants, outputs: ["y"], nodes });
   const ends = 2 * 4 * size + 4;
-  const { wasm, webgpu } = await runBytes(model, { x: [1, size] }, false);
+  const { wasm, webgpu } = await runBytes(model, { x: [1, size] }, NONE);
   return { wasm: wasm - ends, webgpu: webgpu - ends };
 }
 
@@ -74,7 +76,7 @@ test("buffers on a GPU have the sizes of buckets, and are kept", async () => {
 test("float16 takes two bytes on a GPU, and four in WebAssembly, which computes it in float32", async () => {
   const inputs = { x: { dtype: "float16", dims: [1, 1_024] } } as const;
   const nodes: Nodes = [turn("x", "a"), turn("a", "b"), sum("b")];
-  const { wasm, webgpu } = await runBytes(modelOf({ inputs, outputs: ["y"], nodes }), { x: [1, 1_024] }, false);
+  const { wasm, webgpu } = await runBytes(modelOf({ inputs, outputs: ["y"], nodes }), { x: [1, 1_024] }, NONE);
   expect(wasm).toBe(2 * 4_096 + 2 * 4_096 + 4);
   expect(webgpu).toBe(2 * 2_048 + 64 + 2 * 2_048 + 2);
 });
@@ -91,8 +93,8 @@ test("weights count as none of it, what is computed from them while loading neit
   ];
   const model = modelOf({ inputs, constants, outputs: ["y"], nodes });
   const ends = 2 * 4 * N + 4 * 8;
-  expect((await runBytes(model, { x: [1, N] }, true)).wasm).toBe(ends + 4 * 8);
-  expect((await runBytes(model, { x: [1, N] }, false)).wasm).toBe(ends + 4 * 8 + 8 * VALUE);
+  expect((await runBytes(model, { x: [1, N] }, FOLDS)).wasm).toBe(ends + 4 * 8);
+  expect((await runBytes(model, { x: [1, N] }, NONE)).wasm).toBe(ends + 4 * 8 + 8 * VALUE);
 });
 
 test("sizes that depend on data are taken to be those of the largest input", async () => {
@@ -107,6 +109,6 @@ test("sizes that depend on data are taken to be those of the largest input", asy
 test("inputs of open sizes take the given ones", async () => {
   const inputs = { x: { dtype: "float32", dims: [2, N] } } as const;
   const model = modelOf({ inputs, outputs: ["y"], nodes: [turn("x", "a"), turn("a", "b"), sum("b")], isFree: true });
-  const [one, three] = [await runBytes(model, { x: [1, N] }, false), await runBytes(model, { x: [3, N] }, false)];
+  const [one, three] = [await runBytes(model, { x: [1, N] }, NONE), await runBytes(model, { x: [3, N] }, NONE)];
   expect([one.wasm - 4, three.wasm - 4]).toEqual([4 * VALUE, 12 * VALUE]);
 });

@@ -1,5 +1,6 @@
 // Estimates the GPU memory of a model's weights once loaded. ONNX Runtime folds nodes that depend on constants alone
-// while loading, so a weight behind DequantizeLinear or Cast is held in float32, whatever its size in the file. Weights
+// while loading, so a weight behind Cast is held in float32, whatever its size in the file; one behind DequantizeLinear
+// where the session says so, as of the forms that are made for a GPU. Weights
 // that a kernel reads as stored (MatMulNBits, GatherBlockQuantized) stay small. Activations are not counted.
 import type { Graph } from "../onnx/graph.ts";
 import { integerOf, uses } from "../onnx/graph.ts";
@@ -17,16 +18,19 @@ interface Constant {
   readonly bits: number;
 }
 
-/** Counts the bytes in memory of all constants that a run reads; shapes and other int64 constants are left out. */
-export function deviceBytes(model: OnnxModel): number {
-  return deviceTensors(model).reduce((sum, x) => sum + x, 0);
+/**
+ * Counts the bytes in memory of all constants that a run reads; shapes and other int64 constants are left out.
+ * @param foldsDequantize - as of `foldedBytes`. Default: true
+ */
+export function deviceBytes(model: OnnxModel, foldsDequantize = true): number {
+  return deviceTensors(model, foldsDequantize).reduce((sum, x) => sum + x, 0);
 }
 
 /** Lists the sizes of these constants, in bytes. */
-export function deviceTensors(model: OnnxModel): number[] {
+export function deviceTensors(model: OnnxModel, foldsDequantize: boolean): number[] {
   const sizes: number[] = [];
   for (const graph of model.graph.all()) {
-    const constants = constantsOf(graph);
+    const constants = constantsOf(graph, foldsDequantize);
     const read = new Set<string>();
     for (const node of graph.nodes)
       if (!node.output.some((x) => constants.has(x))) for (const name of uses(node)) read.add(name);
@@ -54,7 +58,7 @@ export function foldedBytes(model: OnnxModel, foldsDequantize: boolean): number 
   return bytes;
 }
 
-function constantsOf(graph: Graph, foldsDequantize = true): Map<string, Constant> {
+function constantsOf(graph: Graph, foldsDequantize: boolean): Map<string, Constant> {
   const constants = new Map<string, Constant>();
   const shapes = new Set<string>();
   for (const tensor of graph.proto.initializer)

@@ -3,6 +3,8 @@
 import { create } from "@bufbuild/protobuf";
 import { createHash } from "node:crypto";
 import { SelvedgeError } from "../../core/errors.ts";
+import type { ValueFacts } from "../../core/plan-buffers.ts";
+export type { ValueFacts } from "../../core/plan-buffers.ts";
 import {
   TensorProto_DataType,
   TensorProtoSchema,
@@ -21,14 +23,6 @@ import { rankOf } from "../onnx/rank.ts";
 import { openSession } from "./ort-session.ts";
 import type { OrtSession } from "./ort-session.ts";
 import { elementCount, floatsOf, integersOf } from "../onnx/tensor-proto.ts";
-
-/** Inferred type and dims of a value. */
-export interface ValueFacts {
-  /** Element type by ONNX Runtime's name, as "float32". */
-  readonly type: string;
-  /** A number for a fixed size, a text for a symbolic one; undefined where the rank is not known. */
-  readonly dims: readonly (number | string)[] | undefined;
-}
 
 /** Types of constants that are folded, by ONNX Runtime's name. */
 const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([

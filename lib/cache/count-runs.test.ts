@@ -1,0 +1,84 @@
+// The run of a model whose description states none: counted where its file is here.
+import { expect, test } from "vitest";
+import { modelOf } from "../../e2e/support/onnx-graphs.ts";
+import { sha256Hex } from "../core/bundle.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { countRuns } from "./count-runs.ts";
+import { Shelf } from "./model-store.ts";
+import { bareOf } from "./open.ts";
+import { MemoryStore } from "./stores/memory.ts";
+
+const bytes = modelOf({
+  inputs: { x: { dtype: "float32", dims: [1, 1_000] } },
+  outputs: ["y"],
+  nodes: [{ opType: "Transpose", input: ["x"], output: ["y"] }],
+}).write();
+const RUN = 4 * 4_000;
+
+const bundleOf = async (own: object = {}): Promise<Bundle> => {
+  const chunks = [{ sha256: await sha256Hex(bytes), bytes: bytes.length }];
+  return {
+    format: 2,
+    model: { name: "m", version: "1", licence: "MIT", inputs: [], outputs: [] },
+    variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes: bytes.length, chunks }], ...own }],
+  };
+};
+const counted = async (bundle: Bundle, shelf: Shelf | null): Promise<number | undefined> => {
+  const opened = { ...bareOf("https://models.example/m.onnx", 1), bundle };
+  return (await countRuns(opened, shelf)).bundle.variants[0]?.activationBytes?.wasm;
+};
+
+test("a bare model's run is read from its bytes", async () => {
+  const opened = { ...bareOf("https://models.example/m.onnx", bytes.length), data: new Blob([bytes]) };
+  expect((await countRuns(opened, null)).bundle.variants[0]?.activationBytes?.wasm).toBe(RUN);
+});
+
+test("a bundle that states no run has it counted once its file is stored", async () => {
+  const bundle = await bundleOf();
+  const shelf = new Shelf(new MemoryStore(), () => 0);
+  expect(await counted(bundle, shelf)).toBeUndefined();
+  const [chunk] = bundle.variants[0]?.files[0]?.chunks ?? [];
+  if (chunk !== undefined) await shelf.write(chunk, bytes);
+  expect(await counted(bundle, shelf)).toBe(RUN);
+  expect(await counted(bundle, null)).toBeUndefined();
+  expect(await counted(await bundleOf({ activationBytes: { wasm: 7, webgpu: 7 } }), shelf)).toBe(7);
+});
+
+test("a repository's file is read from its pieces", async () => {
+  const bundle = await bundleOf();
+  const shelf = new Shelf(new MemoryStore(), () => 0);
+  const [file] = bundle.variants[0]?.files ?? [];
+  const [chunk] = file?.chunks ?? [];
+  if (file === undefined || chunk === undefined) throw new Error("no chunk");
+  const half = bytes.length >> 1;
+  const parts = [bytes.slice(0, half), bytes.slice(half)];
+  const pieces = await Promise.all(parts.map(async (x) => ({ sha256: await sha256Hex(x), bytes: x.length })));
+  for (const [i, piece] of pieces.entries()) await shelf.write(piece, parts[i] ?? new Uint8Array());
+  const repository = { ...file, chunks: [{ ...chunk, url: "https://models.example/model.onnx" }] };
+  const own = { ...bundle, variants: [{ id: "f32", needs: [], files: [repository] }] };
+  expect(await counted(own, shelf)).toBeUndefined();
+  await shelf.recordFile(chunk, pieces);
+  expect(await counted(own, shelf)).toBe(RUN);
+});
+
+test("an image's input has the size of its description", async () => {
+  const open = modelOf({
+    inputs: { x: { dtype: "float32", dims: [1, 3, 8, 8] } },
+    outputs: ["y"],
+    nodes: [{ opType: "Transpose", input: ["x"], output: ["y"] }],
+  });
+  const [input] = open.graph.proto.input;
+  const shape = input?.type?.value.case === "tensorType" ? input.type.value.value.shape : undefined;
+  for (const dim of shape?.dim.slice(2) ?? []) dim.value = { case: "dimParam", value: "size" };
+  const { bundle, ...opened } = bareOf("https://models.example/m.onnx", 1);
+  const image = { resize: { mode: "exact", width: 20, height: 10 }, channels: "rgb", layout: "nchw" } as const;
+  const inputs = [{ name: "x", dtype: "float32", dims: [1, 3, "h", "w"], batchAxis: null, image }] as const;
+  const described = {
+    ...opened,
+    bundle: { ...bundle, model: { ...bundle.model, inputs } },
+    data: new Blob([open.write()]),
+  };
+  expect((await countRuns(described, null)).bundle.variants[0]?.activationBytes?.wasm).toBe(4 * 4 * 600);
+  const plain = { ...opened, bundle, data: described.data };
+  expect((await countRuns(plain, null)).bundle.variants[0]?.activationBytes).toBeUndefined();
+});

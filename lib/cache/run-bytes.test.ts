@@ -1,0 +1,112 @@
+// The memory of a run by the graph alone: as the toolchain states it, for which ONNX Runtime infers the dims.
+import { describe, expect, test } from "vitest";
+import { JUDGED } from "../../e2e/support/activation-models.ts";
+import { heldOut } from "../../e2e/support/held-out-models.ts";
+import { KERNEL_MODELS } from "../../e2e/support/kernel-models.ts";
+import { modelOf } from "../../e2e/support/onnx-graphs.ts";
+import type { GraphSpec, Values } from "../../e2e/support/onnx-graphs.ts";
+import { runBytes } from "../compress/check/activation-bytes.ts";
+import { readModel } from "../compress/onnx/model.ts";
+import { runBytesOf } from "./run-bytes.ts";
+
+const NONE = { webgpu: false, wasm: false };
+const blob = (bytes: Uint8Array): Blob => new Blob([bytes as Uint8Array<ArrayBuffer>]);
+
+/** Compares an estimate with the toolchain's. */
+async function compare(bytes: Uint8Array, dims: Readonly<Record<string, readonly number[]>>): Promise<void> {
+  expect(await runBytesOf(blob(bytes), {})).toEqual(await runBytes(readModel(bytes), dims, NONE));
+}
+
+const dimsOf = (inputs: Readonly<Record<string, Values>>): Record<string, readonly number[]> =>
+  Object.fromEntries(Object.entries(inputs).map(([name, { dims }]) => [name, dims]));
+
+describe("dims are those that ONNX Runtime infers", () => {
+  // ONNX Runtime tells no dims of a scalar, which then counts as the largest input.
+  const isScalar = (title: string): boolean => /^(Size|DynamicQuantizeLinear) /.test(title);
+  for (const { title, bytes, inputs } of heldOut())
+    test(title, async () => {
+      if (isScalar(title)) {
+        const { wasm = Number.NaN } = (await runBytesOf(blob(bytes), {})) ?? {};
+        expect(wasm).toBeLessThan((await runBytes(readModel(bytes), dimsOf(inputs), NONE)).wasm);
+      } else await compare(bytes, dimsOf(inputs));
+    });
+
+  for (const [name, { dims, make }] of Object.entries(JUDGED))
+    test(name, async () => {
+      await compare(make().write(), { x: dims });
+    });
+
+  for (const [name, spec] of Object.entries(KERNEL_MODELS))
+    test(`${name}, of one row`, async () => {
+      await compare(modelOf({ ...spec, isFree: true }).write(), { x: [1, ...spec.row] });
+    });
+});
+
+const N = 4_000;
+/** A model whose middle value is computed from the shape of its input. */
+const shaped = (dims: readonly number[], isFree: boolean): Uint8Array => {
+  const ints = (...values: number[]): Values => ({ dtype: "int64", dims: [values.length], values });
+  const spec: GraphSpec = {
+    inputs: { x: { dtype: "float32", dims } },
+    constants: { first: { dtype: "int64", dims: [], values: [0] }, rest: ints(-1), zero: ints(0), twice: ints(2) },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Shape", input: ["x"], output: ["shape"] },
+      { opType: "Gather", input: ["shape", "first"], output: ["rows"] },
+      { opType: "Unsqueeze", input: ["rows", "zero"], output: ["rows1"] },
+      { opType: "Concat", input: ["rows1", "twice", "rest"], output: ["to"], attributes: { axis: 0 } },
+      { opType: "Reshape", input: ["x", "to"], output: ["r"] },
+      { opType: "Transpose", input: ["r"], output: ["t"], attributes: { perm: [0, 2, 1] } },
+      { opType: "ReduceSum", input: ["t"], output: ["y"] },
+    ],
+    isFree,
+  };
+  return modelOf(spec).write();
+};
+
+test("shapes that are computed from shapes are followed, for one row", async () => {
+  const [one, two] = [
+    await runBytesOf(blob(shaped([1, N], false)), {}),
+    await runBytesOf(blob(shaped([2, N], true)), {}),
+  ];
+  expect(one).toEqual(two);
+  expect(one?.wasm).toBe(2 * 4 * N + 4 * N + 4 + 4);
+  await compare(shaped([2, N], false), { x: [2, N] });
+});
+
+test("a size that is given counts, and one that is not known leaves the run uncounted", async () => {
+  const model = modelOf({
+    inputs: { x: { dtype: "float32", dims: [1, 3, 8, 8] } },
+    outputs: ["y"],
+    nodes: [{ opType: "Transpose", input: ["x"], output: ["y"] }],
+  });
+  const [input] = model.graph.proto.input;
+  const shape = input?.type?.value.case === "tensorType" ? input.type.value.value.shape : undefined;
+  for (const [i, dim] of (shape?.dim ?? []).entries()) if (i > 1) dim.value = { case: "dimParam", value: `size${i}` };
+  const file = blob(model.write());
+  expect(await runBytesOf(file, {})).toBeNull();
+  expect((await runBytesOf(file, { x: [1, 3, 100, 100] }))?.wasm).toBe(4 * 30_000 * 4);
+});
+
+test("an open number of tokens is that of a text", async () => {
+  const model = modelOf({
+    inputs: { x: { dtype: "int64", dims: [2, 128] } },
+    constants: { table: { dtype: "float32", dims: [10, 64] } },
+    outputs: ["y"],
+    nodes: [{ opType: "Gather", input: ["table", "x"], output: ["y"] }],
+    isFree: true,
+  });
+  const [input] = model.graph.proto.input;
+  const shape = input?.type?.value.case === "tensorType" ? input.type.value.value.shape : undefined;
+  const [, tokens] = shape?.dim ?? [];
+  if (tokens !== undefined) tokens.value = { case: "dimParam", value: "tokens" };
+  const estimate = await runBytesOf(blob(model.write()), {});
+  expect(estimate).toEqual(await runBytes(model, { x: [1, 128] }, NONE));
+});
+
+test("a file that is no model, or cut, has no run", async () => {
+  const bytes = shaped([1, N], false);
+  expect(await runBytesOf(blob(Uint8Array.of(1, 2, 3)), {})).toBeNull();
+  for (const share of [0.2, 0.5, 0.9])
+    expect(await runBytesOf(blob(bytes.subarray(0, share * bytes.length)), {})).toBeNull();
+});
