@@ -300,4 +300,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/compress/quantize/subgraph-weights.test.ts",
     title: "(tool-branches)",
   },
+  {
+    fault: "tool-selection-order",
+    breaks: "a float16 form of a detector fails on a GPU where rounding reorders its boxes",
+    file: "lib/compress/check/check.ts",
+    from: "...(whole.uncompared ?? [])",
+    to: "",
+    test: "lib/compress/check/check.test.ts",
+    title: "behind a selection",
+  },
 ];

@@ -5,6 +5,7 @@ import { constants, createBrotliCompress } from "node:zlib";
 import { CHECK_FEEDS } from "./check/check.ts";
 import type { Check, Checker, CheckInput } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
+import type { CompressOptions } from "./compress-options.ts";
 import type { MadeForm, Target } from "./forms/forms.ts";
 import { countBytes, modelPieces } from "./onnx/encode.ts";
 import { rethrowDiskFull } from "./onnx/disk-full.ts";
@@ -42,8 +43,11 @@ export interface EvaluateContext {
   readonly checker: Checker;
   /** The first held-out samples, on which backends are compared. */
   readonly checked: readonly Feed[];
-  /** Returns a form as it is checked and written (simplify-source.ts); the same one where nothing was cut off. */
-  complete(form: OnnxModel): OnnxModel;
+  /** Returns a form as it is written, or observed (simplify-source.ts); the same one where nothing was cut off. */
+  complete(form: OnnxModel, isObserved?: boolean): OnnxModel;
+  /** Outputs behind the part that was cut off. */
+  readonly behind: readonly string[];
+  readonly options: Pick<CompressOptions, "browser">;
   readonly targets: readonly Target[];
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (line: string) => void;
@@ -64,7 +68,7 @@ export async function evaluateForm(
   try {
     const model = on.complete(made.model);
     const whole = model === made.model ? made : { form: made.form, ...(await writeModel(model, scratch)) };
-    return await evaluate(made, whole, on, isTrial);
+    return await evaluate(made, whole, on, { isTrial, scratch });
   } finally {
     await scratch.close();
   }
@@ -75,7 +79,7 @@ async function evaluate(
   made: MadeForm,
   whole: MadeForm,
   on: EvaluateContext,
-  isTrial: boolean,
+  { isTrial, scratch }: { readonly isTrial: boolean; readonly scratch: Scratch },
 ): Promise<Omit<FormReport, "seconds">> {
   const { form, model, byteLength } = whole;
   const targets = form.targets.filter((x) => on.targets.includes(x));
@@ -123,7 +127,7 @@ async function evaluate(
   if (isTrial && !isWithinBudget) return { ...scored, checks: [] };
   on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
   const checks: Check[] = [];
-  const input = whole === made ? { ...made, expected, expectedRows } : await answered(whole, on);
+  const input = whole === made ? { ...made, expected, expectedRows } : await toCheck(made, whole, on, scratch);
   for (const part of ["webgpu", "wasm"] as const) {
     const these = targets.filter((x) => (x === "wasm") === (part === "wasm"));
     checks.push(...(await on.checker.check(input, these)));
@@ -133,17 +137,29 @@ async function evaluate(
   return { ...scored, checks };
 }
 
-/** Runs a form as it is written, whose outputs are others than those that were scored. */
-async function answered(whole: MadeForm, { checked, rows }: EvaluateContext): Promise<CheckInput> {
-  const model = await openModel(whole.source, "cpu", whole.form.session?.wasm ?? {});
+/**
+ * Runs a form as it is checked, whose outputs are others than those that were scored. The selection is the same in all
+ * forms and is checked with float32's; another form's may keep other values for its rounding alone, so there the values
+ * that it reads are compared.
+ */
+async function toCheck(
+  { form, model }: MadeForm,
+  whole: MadeForm,
+  { checked, rows, behind, options, complete }: EvaluateContext,
+  scratch: Scratch,
+): Promise<CheckInput> {
+  // A page knows no outputs but the model's.
+  const isObserved = form.id !== "f32" && options.browser === undefined;
+  const made = isObserved ? { form, ...(await writeModel(complete(model, true), scratch)) } : whole;
+  const session = await openModel(made.source, "cpu", form.session?.wasm ?? {});
   try {
     const expected: Outputs[] = [];
-    for (const feed of checked) expected.push(await model.run(feed));
+    for (const feed of checked) expected.push(await session.run(feed));
     // The part that was cut off may take one row alone.
-    const expectedRows = rows === null ? undefined : await model.run(rows.feed).catch(() => undefined);
-    return { ...whole, expected, expectedRows };
+    const expectedRows = rows === null ? undefined : await session.run(rows.feed).catch(() => undefined);
+    return { ...made, expected, expectedRows, ...(isObserved && { uncompared: behind }) };
   } finally {
-    await model.release();
+    await session.release();
   }
 }
 

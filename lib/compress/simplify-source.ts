@@ -25,8 +25,13 @@ const SIMPLIFIED_DB = 60;
 export interface Job extends Source {
   /** The model that all forms are made from. */
   readonly simple: WrittenModel;
-  /** Returns a form as it is checked and written: with the selection behind it, where the model was cut before one. */
-  complete(form: OnnxModel): OnnxModel;
+  /**
+   * Returns a form as it is written: with the selection behind it, where the model was cut before one; where it is
+   * observed, the values that the selection reads are outputs too.
+   */
+  complete(form: OnnxModel, isObserved?: boolean): OnnxModel;
+  /** Outputs behind the selection; none where the model was not cut. */
+  readonly behind: readonly string[];
 }
 
 /** Simplifies the model, and finds out whether the result takes several samples at once. */
@@ -34,15 +39,17 @@ export async function simplifySource(source: Source): Promise<Job> {
   source.onProgress("simplifying");
   const { scratch, scored, feeds, checked } = source;
   const asIs = (form: OnnxModel): OnnxModel => form;
-  if (source.isStopped()) return { ...source, simple: await writeModel(source.model, scratch), complete: asIs };
+  if (source.isStopped())
+    return { ...source, simple: await writeModel(source.model, scratch), complete: asIs, behind: [] };
   const whole = await simplified(source);
   const cut = scored && cutSelection(whole.model, scored);
   const complete = cut?.join ?? (scored === null ? asIs : (form: OnnxModel) => withoutOutputs(form, scored));
+  const behind = cut?.behind ?? [];
   const simple = cut === null ? whole : await writeModel(cut.head, scratch);
-  if (source.options.bundle !== undefined) return { ...source, simple, complete };
+  if (source.options.bundle !== undefined) return { ...source, simple, complete, behind };
   const completed = scored === null ? simple : await writeModel(complete(simple.model), scratch);
   const description = await batchable(source.description, completed.source, [...feeds.slice(0, 8), ...checked]);
-  return { ...source, simple, complete, description };
+  return { ...source, simple, complete, behind, description };
 }
 
 async function simplified(source: Source): Promise<WrittenModel> {

@@ -43,6 +43,31 @@ test.each([
   }
 });
 
+test("outputs behind a selection are not compared, and all others are", async () => {
+  const two = inMemory(
+    smallModel({
+      ...{ opset: 17, inputs: { x: ["n", N] }, outputs: ["y", "kept"] },
+      nodes: [
+        { opType: "MatMul", input: ["x", "w"], output: ["y"] },
+        { opType: "Neg", input: ["y"], output: ["kept"] },
+      ],
+      initializers: [floatTensor("w", [N, N], seededFloats(N * N, 1))],
+    }),
+  );
+  const checker = new Checker(two.source, [feed]);
+  try {
+    const [right = {}] = await runAll(two.source, [feed]);
+    const wrong = { dims: [2, N], data: new Float32Array(2 * N) };
+    const verdict = async (name: string): Promise<string | undefined> => {
+      const input = { form: { id: "f32", needs: [] }, ...two, expected: [{ ...right, [name]: wrong }] } as const;
+      return (await checker.check({ ...input, uncompared: ["kept"] }, ["wasm"]))[0]?.verdict;
+    };
+    expect([await verdict("kept"), await verdict("y")]).toEqual(["passed", "failed"]);
+  } finally {
+    await checker.close();
+  }
+});
+
 test("a form's time beside float32's is measured, or was disturbed, where a run takes more than a call", async () => {
   const [rows, n] = [64, 512];
   const products = (count: number): ReturnType<typeof inMemory> => {

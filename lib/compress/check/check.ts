@@ -61,6 +61,8 @@ export interface CheckInput extends WrittenModel {
   readonly expected: readonly Outputs[];
   /** The same of the batch of two samples; undefined where it was not run. */
   readonly expectedRows?: Outputs | undefined;
+  /** Outputs that are not compared. Default: random ones alone. */
+  readonly uncompared?: readonly string[];
 }
 
 /** A browser to check in, and the bundle's description of the model. */
@@ -157,7 +159,7 @@ export class Checker {
   }
 
   async #checkOn(whole: CheckInput, target: Target): Promise<Check> {
-    const random = randomOutputs(whole.model);
+    const random = [...randomOutputs(whole.model), ...(whole.uncompared ?? [])];
     const expectedRows = whole.expectedRows && without(whole.expectedRows, random);
     const input = { ...whole, expected: whole.expected.map((x) => without(x, random)), expectedRows };
     if (input.expected.length > 0 && input.expected.every((x) => Object.keys(x).length === 0))

@@ -88,7 +88,7 @@ async function asForm(nodes: readonly NodeSpec[], initializers: readonly TensorP
     const { references, split, score: referenceScore, tally: referenceTally } = run;
     return await evaluateForm(made, {
       ...{ ...more, references, split, referenceScore, referenceTally, metric, rows, checker, checked },
-      complete: (model) => model,
+      ...{ complete: (model) => model, behind: [], options: {} },
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -26,6 +26,9 @@ test("a detector is cut before its suppression, and joined again it answers as b
   addOutputs(head, ["at"]);
   const whole = cut?.join(head) ?? head;
   expect(outputsOf(whole)).toEqual(["detections", "kept"]);
+  const observed = outputsOf(cut?.join(head, true) ?? head);
+  expect(observed.slice(0, 2)).toEqual(["detections", "kept"]);
+  expect(observed.slice(2).sort()).toEqual(["boxes", "list", "scores"]);
   const feed = { x: { dims: [1, 3, 16, 16], data: image(1) } };
   const [was, now] = [await runModel(detector().write(), feed), await runModel(whole.write(), feed)];
   expect(was[1]?.length).toBeGreaterThan(3);

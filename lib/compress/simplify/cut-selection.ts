@@ -37,8 +37,11 @@ export interface CutModel {
   readonly behind: readonly string[];
   /** Values that the rest reads and that differ between forms. */
   readonly read: readonly string[];
-  /** Returns a copy of a form of the head with the rest behind it, and the model's outputs. */
-  join(form: OnnxModel): OnnxModel;
+  /**
+   * Returns a copy of a form of the head with the rest behind it, and the model's outputs; where it is observed, the values
+   * that the rest reads are outputs too.
+   */
+  join(form: OnnxModel, isObserved?: boolean): OnnxModel;
 }
 
 /**
@@ -62,7 +65,9 @@ export function cutSelection(model: OnnxModel, marks: readonly string[] = []): C
     const tensor = graph.constant(name);
     return tensor === undefined ? [] : [Object.assign(copyMessage(tensor), { name })];
   });
-  const join = (form: OnnxModel): OnnxModel => joined(form, { nodes: [...rest], constants, outputs, border });
+  const observed = read.filter((name) => outputs.every((x) => x.name !== name));
+  const join = (form: OnnxModel, isObserved = false): OnnxModel =>
+    joined(form, { nodes: [...rest], constants, outputs, border }, isObserved ? observed : []);
   return { head: headOf(model, rest, border), operators, behind, read, join };
 }
 
@@ -177,7 +182,7 @@ interface Rest {
   readonly border: readonly string[];
 }
 
-function joined(form: OnnxModel, { nodes, constants, outputs, border }: Rest): OnnxModel {
+function joined(form: OnnxModel, { nodes, constants, outputs, border }: Rest, observed: readonly string[]): OnnxModel {
   const whole = form.copy();
   const { graph } = whole;
   const rest = create(GraphProtoSchema, { node: copyMessage([...nodes]), initializer: copyMessage([...constants]) });
@@ -195,6 +200,6 @@ function joined(form: OnnxModel, { nodes, constants, outputs, border }: Rest): O
   graph.proto.node.push(...rest.node);
   graph.proto.initializer.push(...rest.initializer);
   graph.proto.output = copyMessage([...outputs]);
-  graph.changed();
+  addOutputs(whole, observed);
   return whole.transform(removeUnused());
 }
