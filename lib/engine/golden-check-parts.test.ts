@@ -367,6 +367,9 @@ describe("an honest GPU is believed where rounding explains the difference, whic
     expect(await compare(near.check, [half(1, 40)], [0])).toBeNull();
     const far = await usualFive(sums(0.5, 0.506));
     expect(await compare(far.check, [half(1, 40)], [0])).toBe("wrong-result");
+    const unsure = sums(0.05, 0.06);
+    expect(await compare((await usualFive(unsure)).check, [half(1, 40)], [0.1])).toBeNull();
+    expect(await compare((await usualFive(unsure)).check, [half(1, 40)], [0])).toBe("wrong-result");
     const rounding = sums(0.5, 0.506);
     const check = () => pageOf(siteOf(), { run: onWasm(rounding) }).check;
     expect(await compare(check(), [half(1, 400)], [0.506])).toBeNull();
