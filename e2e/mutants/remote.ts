@@ -47,6 +47,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "a call to a server that hangs ends for all its requests",
   },
   {
+    fault: "server-staged",
+    breaks: "a request staged behind a server's call that hangs waits until its own deadline",
+    file: "lib/engine/remote-lane.ts",
+    from: "if (!isStaged) return;",
+    to: "if (isStaged) return;",
+    test: LANE,
+    title: "a request staged behind a call that hangs",
+  },
+  {
     fault: "remote-odd",
     breaks: "one odd answer of a server switches the check of its rows off, and joining",
     file: "lib/worker/join-batch.ts",

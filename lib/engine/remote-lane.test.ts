@@ -114,6 +114,25 @@ test("a call to a server that hangs ends for all its requests in time for the fi
   expect([first?.[0], second?.[0], signals.length]).toEqual(["answered", "answered", 1]);
 });
 
+test("a request staged behind a call that hangs is answered by this device in time (server-staged)", async () => {
+  const remote = { endpoints: [URL_A], models: MODELS, costMs: 0, concurrency: 1 };
+  const scene = await stage({ placement: "auto", cores: 1, remote });
+  scene.server.ms = 5;
+  const model = await scene.load("slow");
+  await scene.pass(2_000);
+  await scene.ask(model, 40); // measures both sides
+  const signals = watch(scene, true);
+  const outcomes: Promise<Timed>[] = [];
+  // The first call has ten seconds, the others less than that share.
+  for (const deadlineMs of [20_000, 900, 900]) {
+    outcomes.push(timing(scene, scene.run(model, 1, { deadlineMs, placement: "auto" })));
+    await scene.pass(2);
+  }
+  const ended = await scene.world.finish(Promise.all(outcomes));
+  expect(ended.map(([outcome]) => outcome)).toEqual(["answered", "answered", "answered"]);
+  expect(signals).toHaveLength(1);
+});
+
 test("requests that run together end at their own deadlines, and the last one to wait cancels the call", async () => {
   const scene = await stage({ placement: "remote" });
   const model = await load(scene);

@@ -70,6 +70,12 @@ export function createRemoteLane(
       let shareMs = Infinity;
       let late: SelvedgeError | null = null;
       let sentMs = 0;
+      let isStaged = true;
+      let isLeft = false;
+      const elsewhere = (cause?: unknown): SelvedgeError => {
+        const text = `${this.endpoint ?? "The server"}: no answer in time for this device to answer instead.`;
+        return new SelvedgeError("remote-failed", text, { reason: "timeout", url: this.endpoint }, cause);
+      };
       for (const step of batch.steps) {
         const { signal, isRefusable, dueMs, deadlineMs } = step.work.asked;
         const leave = (): void => {
@@ -94,9 +100,21 @@ export function createRemoteLane(
         cleanups.push(effects.setTimer(end, Math.max(0, ownMs - startMs)));
       }
       // It ends for all of them, so each must have another place.
-      if (batch.steps.every(canAnswerHere)) endMs = Math.min(endMs, startMs + shareMs);
+      if (!batch.steps.every(canAnswerHere)) shareMs = Infinity;
+      endMs = Math.min(endMs, startMs + shareMs);
+      /** Rejects where the batch is still staged then, behind a call that hangs: it goes to another lane. */
+      const left = new Promise<never>((_, reject) => {
+        if (shareMs >= 2 ** 31) return;
+        const leave = (): void => {
+          if (!isStaged) return;
+          isLeft = true;
+          tell({ selvedge: "cancel", call });
+          reject(elsewhere());
+        };
+        cleanups.push(effects.setTimer(leave, shareMs));
+      });
       const take = (): readonly Feeds[] => {
-        const taken = items();
+        const taken = isLeft ? [] : items();
         sentMs = effects.now();
         if (taken.length > 0) sent.set(call, model);
         const leftMs = endMs - sentMs;
@@ -106,23 +124,17 @@ export function createRemoteLane(
       };
       const onPhase: LaneRunOptions["onPhase"] = (phase) => {
         options.onPhase?.(phase);
+        isStaged = false;
         if (phase !== "running") return;
         for (const { id, work } of waiting) if (!batch.withdrawn.has(id)) work.onBegun?.();
       };
-      return super
-        .run(model, take, { ...options, onPhase })
+      return Promise.race([super.run(model, take, { ...options, onPhase }), left])
         .catch((error: unknown): Ran => {
           const isOver = codeOf(error) === "deadline-exceeded" || (late !== null && waiting.size === 0);
           if (isOver && sentMs > 0 && endMs > sentMs) {
-            const text = `${this.endpoint ?? "The server"}: no answer in time for this device to answer instead.`;
-            const elsewhere = new SelvedgeError(
-              "remote-failed",
-              text,
-              { reason: "timeout", url: this.endpoint },
-              error,
-            );
+            const own = elsewhere(error);
             const items = batch.steps.map((step): Ran["items"][number] => {
-              const failure = canAnswerHere(step) ? elsewhere : (late ?? error);
+              const failure = canAnswerHere(step) ? own : (late ?? error);
               return { ok: false, error: toWireError(failure) };
             });
             const runMs = AT_LEAST * (effects.now() - sentMs);

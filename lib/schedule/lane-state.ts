@@ -175,7 +175,8 @@ export class Lanes {
     const left = batches.filter((x) => x !== batch);
     this.#batches.set(lane, left);
     const [next] = left;
-    if (next !== undefined) {
+    // A batch that leaves from behind another one changes nothing for that.
+    if (next !== undefined && next !== batches[0]) {
       next.startMs = now;
       // Its lane has to load the model again where the worker, or the load that it waited for, failed.
       next.isLoading = lanes.find((x) => x.id === lane)?.held.has(next.route.modelId) === false;
