@@ -1,7 +1,7 @@
 // Mutants of images, texts, decoding, maps, states, inputs, the service worker and the mail page. Faults that only a
 // browser shows have none here: a WebAssembly memory that is transferred (L11; Node transfers it), the memory of a huge
-// picture (M5), focus rings (L13), the message without a microphone (L14). Two mutants of the review are equivalent to
-// the code: text-2 (a text of exactly maxLength) and decode-6 (`previous = -1` in ctc).
+// picture (M5), focus rings (L13), the message without a microphone (L14). One mutant of the review is equivalent to the
+// code: text-2 (a text of exactly maxLength).
 import type { Mutant } from "./mutant.ts";
 
 const MAP: readonly Mutant[] = [
@@ -333,6 +333,33 @@ const DECODING: readonly Mutant[] = [
     to: "",
     test: "lib/worker/processing/decode.test.ts",
     title: "(processing-L1)",
+  },
+  {
+    fault: "processing-ctc-blank",
+    breaks: "The blank of a table with a line for it is class 0.",
+    file: "lib/worker/processing/decode.ts",
+    from: "index !== (blank ?? 0)",
+    to: "index !== 0",
+    test: "lib/worker/processing/references.test.ts",
+    title: "texts by CTC",
+  },
+  {
+    fault: "processing-samples",
+    breaks: "Samples are scaled by the deviation of one less than their number.",
+    file: "lib/worker/processing/sound.ts",
+    from: "(x - mean) ** 2, 0) / samples.length",
+    to: "(x - mean) ** 2, 0) / (samples.length - 1)",
+    test: "lib/worker/processing/references.test.ts",
+    title: "sounds",
+  },
+  {
+    fault: "processing-fbank",
+    breaks: "Frames of the filter bank keep their mean.",
+    file: "lib/worker/processing/fbank.ts",
+    from: "const level = sum / frameLength;",
+    to: "const level = 0 * sum;",
+    test: "lib/worker/processing/references.test.ts",
+    title: "sounds",
   },
   {
     fault: "processing-L1-ctc",

@@ -1,5 +1,5 @@
 // Repositories in the Hugging Face layout for tests, made by the project's own ONNX writer: a text classifier, an image
-// classifier, a detector, a segmentation model, Whisper's parts, and an encoder of sentence-transformers whose weights are
+// classifier, a detector, a segmentation model, Whisper's parts, a model that writes by CTC, and an encoder of sentence-transformers whose weights are
 // external data. None is trained.
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../../lib/compress/onnx/onnx.gen.js";
@@ -304,6 +304,35 @@ export function soundRepository(): RepoFiles {
     }),
     "onnx/encoder_model.onnx": encoder.transform(setDims({ input_features: ["batch_size", 80, 3_000] })).write(),
     "onnx/decoder_model_merged.onnx": encoder.write(),
+  };
+}
+
+/** A model that writes H for a sample above the mean, I for one below, and nothing where the mask is 0. */
+export function speechRepository(): RepoFiles {
+  const given = { dtype: "float32", dims: [1, 4] } as const;
+  const model = modelOf({
+    inputs: { input_values: given, attention_mask: { ...given, dtype: "int64" } },
+    constants: {
+      last: { dtype: "int64", dims: [1], values: [2] },
+      weights: { dtype: "float32", dims: [1, 4], values: [0, 1, -1, 0] },
+    },
+    outputs: ["logits"],
+    nodes: [
+      { opType: "Cast", input: ["attention_mask"], output: ["mask"], attributes: { to: 1 } },
+      { opType: "Mul", input: ["input_values", "mask"], output: ["kept"] },
+      { opType: "Unsqueeze", input: ["kept", "last"], output: ["columns"] },
+      { opType: "MatMul", input: ["columns", "weights"], output: ["logits"] },
+    ],
+  });
+  return {
+    "config.json": JSON.stringify({ architectures: ["Wav2Vec2ForCTC"], model_type: "wav2vec2", vocab_size: 4 }),
+    "preprocessor_config.json": JSON.stringify({
+      ...{ do_normalize: true, feature_size: 1, padding_side: "right", padding_value: 0, sampling_rate: 16_000 },
+      return_attention_mask: true,
+    }),
+    "tokenizer_config.json": JSON.stringify({ tokenizer_class: "Wav2Vec2CTCTokenizer", do_lower_case: true }),
+    "vocab.json": JSON.stringify({ "<pad>": 0, H: 1, I: 2, "|": 3 }),
+    "onnx/model.onnx": withRows(model, ["input_values", "attention_mask"]).write(),
   };
 }
 

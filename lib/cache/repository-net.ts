@@ -7,6 +7,7 @@ import { placeOf, REPOSITORY_RULES } from "../source/describe.ts";
 import type { DescribedFile, FilePlace } from "../source/describe.ts";
 import { pointerOf } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
+import { furtherFiles } from "../source/vocabulary.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetOptions } from "./http.ts";
 import { sniff } from "../core/sniff.ts";
@@ -86,6 +87,7 @@ export async function readTexts(
     if (sniff(new TextEncoder().encode(found.text.slice(0, 600)))?.reason !== "html") texts.set(path, found.text);
   };
   await Promise.all(paths.map(read));
+  await Promise.all(furtherFiles(texts).map(read));
   return texts;
 }
 

@@ -93,7 +93,7 @@ Samples:
   .npz with an array per input; .npy for a model of one input; samples along the first axis
   .jsonl, a sample a line: {"input": [[…]], "other": …}, or the bare list for one input
   a folder of images, of .npz, or of <input>.npy; a folder of images for each class, whose names are the labels
-  .wav, or a folder of them, for a folder with the preprocessor_config.json of a Whisper model
+  .wav, or a folder of them, for a folder whose preprocessor_config.json is of sounds
   for a folder with a tokenizer.json: .txt with a text a line, .tsv with a pair a line, or JSON with text and text_pair
   .ts or .js that exports samples: a list, or a function that yields the same objects
 

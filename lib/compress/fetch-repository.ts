@@ -14,6 +14,7 @@ import type { GetText } from "../source/hub.ts";
 import { filesUrl, HUB, isRepositoryName } from "../source/hub-address.ts";
 import { filesToRead, TOKENIZER } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
+import { VOCABULARY } from "../source/vocabulary.ts";
 
 const HOW = "set --token-env to a variable with an access token";
 
@@ -95,7 +96,7 @@ function wantedFiles(
   const data = graphs.flatMap((x) =>
     mayHideData(x, byPath.get(x.path)?.bytes ?? null, paths) ? neighboursOf(x, paths) : x.data,
   );
-  const wanted = [...filesToRead(paths), TOKENIZER, "README.md", ...graphs.map((x) => x.path), ...data];
+  const wanted = [...filesToRead(paths), VOCABULARY, TOKENIZER, "README.md", ...graphs.map((x) => x.path), ...data];
   return [...new Set(wanted)].flatMap((path) => byPath.get(path) ?? []);
 }
 

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "n
 import { basename, join, resolve, sep } from "node:path";
 import { filesToRead, licenceOf, readRepository, TOKENIZER } from "../source/repository.ts";
 import type { RepositoryFacts } from "../source/repository.ts";
+import { furtherFiles } from "../source/vocabulary.ts";
 import { listGraphs } from "../source/onnx-files.ts";
 import type { GraphFile } from "../source/onnx-files.ts";
 import { stepsOf } from "../source/describe.ts";
@@ -14,10 +15,10 @@ import {
   fitImage,
   fitSound,
   fitText,
-  framesOf,
   isMaskPort,
   namesOf,
   pictureLayout,
+  soundDims,
 } from "../core/fit-steps.ts";
 import type { PortNames } from "../core/fit-steps.ts";
 import { planImage } from "../worker/processing/plan-image.ts";
@@ -73,6 +74,7 @@ export function readFolder(given: string): Omit<Repository, "graphs"> & { readon
       readFileSync(join(folder, x), "utf8"),
     ]),
   );
+  for (const x of furtherFiles(texts)) if (paths.includes(x)) texts.set(x, readFileSync(join(folder, x), "utf8"));
   const facts = readRepository(texts);
   const tokenizer = texts.get(TOKENIZER);
   const card = join(folder, "README.md");
@@ -167,7 +169,7 @@ function withSteps(
     return { ...input, text: unsupported === WITHOUT_PROMPT ? own : { ...own, prompts, prompt } };
   }
   const heard = sounds[input.name];
-  const sound = heard === undefined ? null : fitSound(input, heard);
+  const sound = heard === undefined ? null : fitSound(input, heard, names);
   if (sound !== null) return { ...input, sound };
   if (picture?.name !== input.name || pictureLayout(input, picture.image) !== picture.image.layout) return input;
   const { mask, ...image } = picture.image;
@@ -191,7 +193,8 @@ function openSizes(inputs: readonly BundleInput[]): Record<string, number> {
 
 /** Returns the usual size of each dim but the batch's. */
 function sizesOf({ image, sound }: BundleInput): (number | undefined)[] {
-  if (sound !== undefined) return [undefined, sound.bands, framesOf(sound)];
+  if (sound !== undefined)
+    return sound.op === "samples" ? [undefined, sound.sampleRate] : [undefined, ...soundDims(sound).slice(1)];
   if (image === undefined) return [];
   const { width, height } = planImage(PHOTO.width, PHOTO.height, image.resize);
   return [undefined, image.channels === "gray" ? 1 : 3, height, width];

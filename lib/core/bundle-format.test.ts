@@ -244,13 +244,29 @@ test("a spectrogram is read and written back, and refused where the input has ot
   const withSound = (change: object, portChange: object = {}): unknown =>
     withInput({ dims: ["batch", 80, 3000], preprocess: [{ step: "log-mel", ...sound, ...change }], ...portChange });
   const bundle = parseBundle(withSound({}));
-  expect(bundle.model.inputs[0]?.sound).toEqual(sound);
+  expect(bundle.model.inputs[0]?.sound).toEqual({ op: "log-mel", ...sound });
   expect(bundleJson(bundle).model).toMatchObject({ inputs: [{ preprocess: [{ step: "log-mel", ...sound }] }] });
   expect(refusal(withSound({ seconds: undefined, fftLength: undefined, hopLength: undefined }))).toBe(null);
   for (const change of [{ bands: 128 }, { seconds: 2 }, { hopLength: 100 }, { sampleRate: 0 }, { seconds: -1 }])
     expect(refusal(withSound(change)), JSON.stringify(change)).not.toBe(null);
   expect(refusal(withSound({}, { dtype: "int32" }))).toContain("float32 or float16");
   expect(refusal(withSound({}, { dims: ["batch", 80] }))).toContain("[1, 80, 3000]");
+});
+
+test.each([
+  [{ step: "samples", sampleRate: 16_000, normalize: true }, ["batch", "length"], { sampleRate: 0 }],
+  [
+    { step: "fbank", sampleRate: 16_000, bands: 128, frames: 1_024, mean: -4, std: 9 },
+    ["batch", 1_024, 128],
+    { std: 0 },
+  ],
+])("a sound of %j is read and written back, and refused where the input has other dims", (step, dims, wrong) => {
+  const { step: op, ...rest } = step;
+  const bundle = parseBundle(withInput({ dims, preprocess: [step] }));
+  expect(bundle.model.inputs[0]?.sound).toEqual({ op, ...rest });
+  expect(bundleJson(bundle).model).toMatchObject({ inputs: [{ preprocess: [step] }] });
+  expect(refusal(withInput({ dims, preprocess: [{ ...step, ...wrong }] }))).not.toBe(null);
+  expect(refusal(withInput({ dims: ["batch", 80, 3_000], preprocess: [step] }))).toContain(`the step ${op} makes`);
 });
 
 test("words of newer releases may have capital letters (tool-open-words)", () => {

@@ -17,7 +17,7 @@ import type {
 } from "./bundle.ts";
 import { bundle1, bundle2, DTYPES } from "./bundle-shape.ts";
 import type { Bundle1, Bundle2, VariantJson } from "./bundle-shape.ts";
-import { fitSound, framesOf, isMaskPort } from "./fit-steps.ts";
+import { fitSound, isMaskPort, soundDims } from "./fit-steps.ts";
 import { inputSpec, outputSpec } from "./bundle-steps.ts";
 import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -82,7 +82,7 @@ export function parseBundle(json: unknown): Bundle {
   for (const input of parsed.model.inputs) {
     checkImage(input, inputs);
     checkText(input, inputs, assets);
-    checkSound(input);
+    checkSound(input, inputs);
     checkPad(input, parsed.model.inputs);
   }
   for (const output of parsed.model.outputs) {
@@ -335,12 +335,18 @@ function checkText(
   }
 }
 
-/** A spectrogram is [1, bands, frames]. */
-function checkSound(input: BundleInput): void {
+/** The tensor of a sound has the dims of its step, and its mask is another input with a number for each sample. */
+function checkSound(input: BundleInput, inputs: ReadonlyMap<string, BundleInput>): void {
   const { name, sound, dims, dtype } = input;
-  if (sound === undefined || !KNOWN_DTYPES.has(dtype) || fitSound(input, sound) !== null) return;
+  const mask = sound?.op === "samples" ? sound.mask : undefined;
+  if (mask !== undefined && (mask === name || inputs.get(mask)?.dims.length !== 2))
+    throw invalid(`${name}.sound.mask names no other input of [batch, length]: "${mask}"`, name);
+  const names = { inputs: new Set(inputs.keys()) };
+  if (sound === undefined || !KNOWN_DTYPES.has(dtype) || fitSound(input, sound, names) !== null) return;
   throw invalid(
-    `${name}: the step log-mel makes float32 or float16 of [1, ${sound.bands}, ${framesOf(sound) ?? "frames"}], not ${dtype} of [${dims.join(", ")}]`,
+    `${name}: the step ${sound.op} makes float32 or float16 of [${soundDims(sound)
+      .map((x) => x ?? "any")
+      .join(", ")}], not ${dtype} of [${dims.join(", ")}]`,
     name,
   );
 }

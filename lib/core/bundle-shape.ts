@@ -146,10 +146,15 @@ const text = {
   prompt: v.optional(name),
 };
 
+/** Samples a second. */
+const sampleRate = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(768_000));
+/** Number of mel bands. */
+const bands = v.pipe(size, v.maxValue(1_024));
+
 /** The parameters of the step `log-mel`. */
-const sound = {
-  sampleRate: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(768_000)),
-  bands: v.pipe(size, v.maxValue(1_024)),
+const logMel = {
+  sampleRate,
+  bands,
   fftLength: v.optional(v.pipe(size, v.minValue(2))),
   hopLength: v.optional(size),
   seconds: v.optional(v.pipe(finite, v.gtValue(0), v.maxValue(3_600))),
@@ -162,7 +167,19 @@ type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
 const PREPROCESS = {
   image: v.object({ step: v.literal("image"), ...image }),
   text: v.object({ step: v.literal("text"), ...text }),
-  "log-mel": v.object({ step: v.literal("log-mel"), ...sound }),
+  "log-mel": v.object({ step: v.literal("log-mel"), ...logMel }),
+  fbank: v.object({
+    ...{ step: v.literal("fbank"), sampleRate, bands },
+    frames: size,
+    mean: v.optional(finite),
+    std: v.optional(v.pipe(finite, v.notValue(0))),
+  }),
+  samples: v.object({
+    step: v.literal("samples"),
+    sampleRate,
+    normalize: v.optional(v.boolean()),
+    mask: v.optional(name),
+  }),
 };
 
 /** The steps after a model. */
@@ -171,7 +188,12 @@ const POSTPROCESS = {
   argmax: v.object({ step: v.literal("argmax") }),
   labels: v.object({ step: v.literal("labels"), asset, top: v.optional(size) }),
   sigmoid: v.object({ step: v.literal("sigmoid") }),
-  ctc: v.object({ step: v.literal("ctc"), asset }),
+  ctc: v.object({
+    step: v.literal("ctc"),
+    asset,
+    blank: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+    logits: v.optional(v.boolean()),
+  }),
   pool: v.object({
     step: v.literal("pool"),
     mode: v.picklist(POOL_MODES),

@@ -10,7 +10,7 @@ export type Step = { readonly step: string };
 
 /** The steps that this version knows before a model, and after one. */
 export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly string[]>> = {
-  preprocess: ["image", "text", "log-mel"],
+  preprocess: ["image", "text", "log-mel", "fbank", "samples"],
   postprocess: [
     ...["softmax", "sigmoid", "argmax", "labels", "ctc", "pool"],
     ...["tokens", "detect", "segment", "mask", "depth", "points"],
@@ -32,6 +32,8 @@ const FIELDS: Readonly<Record<string, "image" | "text" | "sound">> = {
   image: "image",
   text: "text",
   "log-mel": "sound",
+  fbank: "sound",
+  samples: "sound",
 };
 type PostStep = { readonly step: DecodeSpec["op"] };
 
@@ -92,7 +94,8 @@ export function inputSpec(
   if (newer !== undefined) return { unknown: newer };
   if (second !== undefined) return { unknown: second.step };
   const { step, ...spec } = first;
-  return { spec: { [FIELDS[step] ?? step]: spec } };
+  const field = FIELDS[step] ?? step;
+  return { spec: { [field]: field === "sound" ? { op: step, ...spec } : spec } };
 }
 
 /** Converts the steps after a model: one, or `softmax` or `sigmoid` and then `labels`. */
@@ -114,10 +117,11 @@ export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: De
 
 /** Returns the steps of an input. */
 export function preprocessSteps({ image, text, sound }: Pick<BundleInput, "image" | "text" | "sound">): Step[] {
+  const { op = "", ...heard } = sound ?? {};
   return [
     ...(image === undefined ? [] : [{ step: "image", ...image }]),
     ...(text === undefined ? [] : [{ step: "text", ...text }]),
-    ...(sound === undefined ? [] : [{ step: "log-mel", ...sound }]),
+    ...(sound === undefined ? [] : [{ step: op, ...heard }]),
   ];
 }
 

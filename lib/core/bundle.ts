@@ -9,9 +9,9 @@ import type { ImageSpec } from "./image-spec.ts";
 import type { SoundSpec } from "./sound-spec.ts";
 import type { Port } from "./tensor.ts";
 
-export type { DecodeSpec, PoolSpec } from "./decode-spec.ts";
+export type { CtcSpec, DecodeSpec, PoolSpec } from "./decode-spec.ts";
 export type { ImageSpec, ResizeSpec } from "./image-spec.ts";
-export type { SoundSpec } from "./sound-spec.ts";
+export type { FbankSpec, LogMelSpec, SamplesSpec, SoundSpec } from "./sound-spec.ts";
 
 /** The schema that this version writes. */
 export const BUNDLE_SCHEMA = "selvedge/bundle@2";
@@ -253,7 +253,7 @@ export interface PortSteps {
   readonly texts: Readonly<Record<string, TextSpec>>;
   /** Conversion of images, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
-  /** Spectrograms of sounds, by input name. Default: none. */
+  /** Conversion of sounds, by input name. Default: none. */
   readonly sounds?: Readonly<Record<string, SoundSpec>> | undefined;
   /** Settings of pictures or sounds that this release does not compute, by input name. Default: none. */
   readonly unsupported?: Readonly<Record<string, string>> | undefined;

@@ -19,17 +19,28 @@ export type DecodeSpec =
       readonly top?: number | undefined;
       readonly logits?: boolean | "sigmoid" | undefined;
     }
-  /**
-   * Greedy CTC (connectionist temporal classification) over [batch, time, class]: class 0 is the blank, class i + 1 is
-   * line i of the asset.
-   */
-  | { readonly op: "ctc"; readonly asset: string }
+  | CtcSpec
   | PoolSpec
   | TokensSpec
   | BoxesSpec
   | SegmentSpec
   | MapSpec
   | PointsSpec;
+
+/** Greedy CTC (connectionist temporal classification) over [batch, time, class]. */
+export interface CtcSpec {
+  /** The kind of text. */
+  readonly op: "ctc";
+  /** Path of the table of classes, one a line. */
+  readonly asset: string;
+  /**
+   * Class of the blank, of a table with a line for each class; white space at both ends of the text is taken off. Default:
+   * class 0 is the blank, of a table without a line for it, and white space stays.
+   */
+  readonly blank?: number | undefined;
+  /** Whether the softmax of each step comes first. Default false. */
+  readonly logits?: boolean | undefined;
+}
 
 /** Pooling of the vectors of a text's tokens, [batch, token, number], to one vector per text. */
 export interface PoolSpec {

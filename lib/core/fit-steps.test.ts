@@ -1,7 +1,7 @@
 // Steps by the names of ports: which fit a graph.
 import { expect, test } from "vitest";
 import type { BundleInput, DecodeSpec } from "./bundle.ts";
-import { fitDecode, fitImage, fitText, namesOf, pictureLayout } from "./fit-steps.ts";
+import { fitDecode, fitImage, fitSound, fitText, namesOf, pictureLayout } from "./fit-steps.ts";
 
 const port = (name: string, dims: readonly (number | string)[]): BundleInput => ({
   ...{ name, dtype: "int64", dims, batchAxis: typeof dims[0] === "string" ? 0 : null },
@@ -92,4 +92,27 @@ test("the image's input goes by its name, else it is the only one that such a pi
   expect(layoutOf("b", "h", "w", 3)).toBe("nhwc");
   expect(layoutOf("b", 3, "h", "w")).toBe("nchw");
   expect(layoutOf("b", 3, 3, 3)).toBe("nchw");
+});
+
+test("samples keep a mask that the graph has, and fit two axes of floats alone", () => {
+  const sound = { op: "samples", sampleRate: 16_000, normalize: true, mask: "m" } as const;
+  const port = { dtype: "float32", dims: ["batch", "length"] } as const;
+  const fit = (inputs: readonly string[], change: object = {}): unknown =>
+    fitSound({ ...port, ...change }, sound, { inputs: new Set(inputs) });
+  expect(fit(["x", "m"])).toEqual(sound);
+  expect(fit(["x"])).toEqual({ op: "samples", sampleRate: 16_000, normalize: true });
+  for (const change of [{ dims: ["batch", 80, "frames"] }, { dims: ["length"] }, { dtype: "int64" }])
+    expect(fit(["x", "m"], change)).toBeNull();
+});
+
+test("a text by CTC fits where the classes are the lines, with one for the blank where it is stated", () => {
+  const table = { "labels.txt": "a\nb\n-\n" };
+  const fit = (classes: number, blank?: number): boolean =>
+    fitDecode(
+      { dims: ["batch", "time", classes] },
+      { op: "ctc", asset: "labels.txt", blank },
+      { inputs: new Set(), outputs: new Set() },
+      table,
+    ) !== null;
+  expect([fit(3, 2), fit(4, 2), fit(4)]).toEqual([true, false, true]);
 });

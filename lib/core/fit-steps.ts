@@ -36,8 +36,9 @@ export function fitDecode(
   if ("boxes" in decode && decode.boxes !== undefined && !outputs.has(decode.boxes)) return null;
   // A graph that takes texts beside the picture has them as its classes.
   if (decode.op === "detect" && inputs.has(TEXT_INPUT)) return null;
-  // "ctc" has a class more than its asset, the blank; decode.ts compares them.
-  const asset = "asset" in decode && decode.op !== "ctc" ? decode.asset : undefined;
+  // "ctc" may have a class more than its asset, the blank; decode.ts compares them.
+  const hasMore = decode.op === "ctc" && decode.blank === undefined;
+  const asset = "asset" in decode && !hasMore ? decode.asset : undefined;
   const classes = asset === undefined ? undefined : (assets[asset] ?? "").split("\n").length - 1;
   const found = dims[decode.op === "segment" ? 1 : dims.length - 1];
   // Boxes may have one class more, for no object.
@@ -64,11 +65,17 @@ export function fitText(
   };
 }
 
-/** Returns the spectrogram of an input; null where it does not fit. */
-export function fitSound({ dims, dtype }: Pick<Port, "dims" | "dtype">, sound: SoundSpec): SoundSpec | null {
-  const wanted = [1, sound.bands, framesOf(sound)];
+/** Returns the conversion of sounds of an input, without a mask that the graph lacks; null where it does not fit. */
+export function fitSound(
+  { dims, dtype }: Pick<Port, "dims" | "dtype">,
+  sound: SoundSpec,
+  { inputs }: Pick<PortNames, "inputs">,
+): SoundSpec | null {
+  const wanted = soundDims(sound);
   const fits = dims.every((dim, i) => typeof dim === "string" || wanted[i] === undefined || dim === wanted[i]);
-  return dims.length === 3 && fits && /^float(32|16)$/.test(dtype) ? sound : null;
+  if (dims.length !== wanted.length || !fits || !/^float(32|16)$/.test(dtype)) return null;
+  if (sound.op !== "samples" || sound.mask === undefined || inputs.has(sound.mask)) return sound;
+  return { ...sound, mask: undefined };
 }
 
 /** Names of the inputs for a picture and for a text's tokens in most exports. */
@@ -117,9 +124,18 @@ export function pictureLayout(
   return fits([1, height, width, channels]) ? "nhwc" : null;
 }
 
-/** Returns the number of frames of a spectrogram; undefined where it follows from the sound. */
-export function framesOf({ seconds, sampleRate, hopLength = 160 }: SoundSpec): number | undefined {
-  return seconds === undefined ? undefined : Math.floor(Math.round(seconds * sampleRate) / hopLength);
+/** Returns the dims of a sound's tensor; undefined for one that follows from the sound. */
+export function soundDims(sound: SoundSpec): readonly (number | undefined)[] {
+  switch (sound.op) {
+    case "samples":
+      return [1, undefined];
+    case "fbank":
+      return [1, sound.frames, sound.bands];
+    case "log-mel": {
+      const { seconds, sampleRate, bands, hopLength = 160 } = sound;
+      return [1, bands, seconds === undefined ? undefined : Math.floor(Math.round(seconds * sampleRate) / hopLength)];
+    }
+  }
 }
 
 /** Element types of a pixel mask. */

@@ -4,6 +4,7 @@
 // only after decoding: where the tensor's size depends on it, a file runs alone.
 import type { BundleInput, ResizeSpec } from "../core/bundle.ts";
 import type { ResampleSpec } from "../core/image-spec.ts";
+import type { LogMelSpec } from "../core/sound-spec.ts";
 import type { Accepts } from "./inputs.ts";
 import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { shapeOf } from "../core/batch-shape.ts";
@@ -27,7 +28,7 @@ export function guessShape({ ports }: Accepts, { tensors, others }: Feeds): Shap
         ? sizeOfImage(value.image, port.image?.resize)
         : value.kind === "text"
           ? sizeOfText(port, value)
-          : `${port.sound?.seconds ? 0 : value.samples.length}`;
+          : `${(port.sound as Partial<LogMelSpec> | undefined)?.seconds ? 0 : value.samples.length}`;
     if (size === null) return null;
     sizes += `${size} `;
     const rows = value.kind === "text" ? value.texts.length : 1;

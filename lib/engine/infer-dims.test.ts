@@ -206,14 +206,14 @@ test.each(gone)("%s alone is named as such, whatever the dims", (_, make) => {
     expect(() => take(accept(port("x", dims)), { x: make() }), String(dims)).toThrow(
       'input "x": its buffer is detached or resized',
     );
-  const sound = { sampleRate: 16_000, bands: 4 };
+  const sound = { op: "log-mel", sampleRate: 16_000, bands: 4 } as const;
   const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }] };
   for (const x of [make(), { samples: make() }, { samples: make(), sampleRate: 16_000 }])
     expect(() => take(heard, { x })).toThrow('input "x": its buffer is detached or resized');
 });
 
 test("a sound without samples is an empty one, not a detached one", () => {
-  const sound = { sampleRate: 16_000, bands: 4 };
+  const sound = { op: "log-mel", sampleRate: 16_000, bands: 4 } as const;
   const heard: Accepts = { ports: [{ ...port("x", ["batch", 4, "n"]), sound }] };
   expect(() => take(heard, { x: { samples: new Float32Array(0) } })).not.toThrow();
 });

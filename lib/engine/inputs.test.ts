@@ -252,8 +252,23 @@ const heard: BundleInput = {
   dtype: "float32",
   dims: ["batch", 80, 3000],
   batchAxis: 0,
-  sound: { sampleRate: 16_000, bands: 80, seconds: 30 },
+  sound: { op: "log-mel", sampleRate: 16_000, bands: 80, seconds: 30 },
 };
+
+test("the mask beside a sound is filled, unless the caller brings it", async () => {
+  const wave: BundleInput = {
+    ...{ name: "input_values", dtype: "float32", dims: ["batch", "length"], batchAxis: 0 },
+    sound: { op: "samples", sampleRate: 16_000, mask: "attention_mask" },
+  };
+  const mask: BundleInput = { name: "attention_mask", dtype: "int64", dims: ["batch", "length"], batchAxis: 0 };
+  const accepts = { ports: [wave, mask] };
+  const samples = Float32Array.of(0, 0.5, -0.5);
+  const filled = await takeInputs(effects, accepts, { input_values: samples }, false);
+  expect([filled.tensors, filled.others]).toEqual([{}, { input_values: { kind: "sound", samples } }]);
+  const own = { dtype: "int64", dims: [1, 3], data: new BigInt64Array(3) } as const;
+  const kept = await takeInputs(effects, accepts, { input_values: samples, attention_mask: own }, false);
+  expect(kept.tensors).toEqual({ attention_mask: own });
+});
 
 test("samples of a sound are copied, alone or with their rate", async () => {
   const samples = Float32Array.of(0, 0.5, -0.5);

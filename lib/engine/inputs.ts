@@ -163,8 +163,8 @@ function checkInputs(
     if (isRaw(own)) {
       checkAttached(name, own);
       if (sound) others[name] = soundOf(name, own, sound);
-      else if (image?.mask !== undefined && inputs[image.mask] === undefined && !ArrayBuffer.isView(own))
-        (filled ??= new Set()).add(image.mask);
+      const { mask } = (sound ?? (ArrayBuffer.isView(own) ? null : image) ?? {}) as { readonly mask?: string };
+      if (mask !== undefined && inputs[mask] === undefined) (filled ??= new Set()).add(mask);
     }
     const value: unknown = text && joinPair(own);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;

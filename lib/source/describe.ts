@@ -4,7 +4,6 @@
 import { canonicalJson } from "../core/bundle.ts";
 import type { DecodeSpec, PortSteps, TextSpec } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
-import type { ModelConfig } from "./config.ts";
 import { IMAGE_INPUT, TEXT_INPUT } from "../core/fit-steps.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
@@ -16,7 +15,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 12;
+export const REPOSITORY_RULES = 13;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -202,7 +201,7 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
 
 /** Returns the steps that a repository's files declare, by the names of ports that exporters use. */
 export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
-  const { config, processor } = facts;
+  const { config, processor, vocabulary } = facts;
   const { padId = null, keeps = null } = facts.tokenizer ?? {};
   const text: TextSpec = {
     tokenizer: TOKENIZER,
@@ -216,8 +215,10 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
   const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =
     pooling === null ? null : { op: "pool", mode: pooling, mask: "attention_mask", ...(normalize && { normalize }) };
-  const task = taskOf(config, processor);
-  const hasLabels = Object.values(task).some((x) => "asset" in x);
+  const task = taskOf(facts);
+  const steps = Object.values(task);
+  const table = steps.some((x) => x.op === "ctc") ? vocabulary?.lines : config?.labels;
+  const hasTable = steps.some((x) => "asset" in x);
   const hasPrompts = Object.keys(prompts).length > 0;
   return {
     texts: hasTokenizer
@@ -233,29 +234,32 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
     ...soundsOf(processor),
     images: processor?.image == null ? {} : { [IMAGE_INPUT]: { ...processor.image, mask: "pixel_mask" } },
     decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },
-    assets: hasLabels ? { [LABELS]: `${(config?.labels ?? []).join("\n")}\n` } : {},
+    assets: hasTable ? { [LABELS]: `${(table ?? []).join("\n")}\n` } : {},
   };
 }
 
-/** Returns the spectrograms of sounds, and the setting for which pictures or sounds are not converted. */
+/** Returns the conversions of sounds, and the setting for which pictures or sounds are not converted. */
 function soundsOf(processor: ProcessorFacts | null): Pick<PortSteps, "sounds" | "unsupported"> {
   if (processor === null) return {};
   const { file, className, sound, unsupported, isSound } = processor;
-  if (unsupported === null) return sound === null ? {} : { sounds: { input_features: sound } };
+  if (unsupported === null && sound === null) return {};
+  if (sound !== null) return { sounds: { [SOUND_INPUTS[sound.op === "log-mel" ? 0 : 1]]: sound } };
   const text = `${file}: "${unsupported}" of ${className ?? "a processor without a class"} is not supported`;
   return { unsupported: Object.fromEntries((isSound ? SOUND_INPUTS : [IMAGE_INPUT]).map((x) => [x, text])) };
 }
 
-/** Names of the inputs for sounds: a spectrogram, or the samples themselves. */
-const SOUND_INPUTS = ["input_features", "input_values"];
+/** Names of the inputs for sounds: of Whisper's spectrogram, and of any other form. */
+const SOUND_INPUTS = ["input_features", "input_values"] as const;
 
 /** Returns the decoding of a model's task, by the head that the names of its classes end in. */
-function taskOf(config: ModelConfig | null, processor: ProcessorFacts | null): Record<string, DecodeSpec> {
+function taskOf({ config, processor, vocabulary }: RepositoryFacts): Record<string, DecodeSpec> {
   const is = (head: RegExp): boolean => config?.architectures.some((x) => head.test(x)) === true;
   const image = IMAGE_INPUT;
   if (is(/ForDepthEstimation$/)) return { predicted_depth: { op: "depth", image } };
-  if (config === null || config.labels === null) return {};
   const asset = LABELS;
+  if (is(/ForCTC$/))
+    return vocabulary === null ? {} : { logits: { op: "ctc", asset, blank: vocabulary.blank, logits: true } };
+  if (config === null || config.labels === null) return {};
   const hasClasses = is(/For(Sequence|Image|Audio)Classification(WithTeacher)?$/) || config.isClassifier;
   if (hasClasses && config.problem !== "regression")
     return { logits: { op: "labels", asset, logits: config.problem === "multi-label" ? "sigmoid" : true } };

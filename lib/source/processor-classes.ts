@@ -171,7 +171,15 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   ZoeDepth: { unsupported: "mirrored borders" },
 };
 
-/** The feature extractors whose spectrogram the step `log-mel` computes, with what a class has where its file says nothing. */
+/** The feature extractors of sounds, with what a class has where its file says nothing. */
 export const SOUND_CLASSES: Readonly<Record<string, Required<SoundSpec>>> = {
-  Whisper: { sampleRate: 16_000, bands: 80, fftLength: 400, hopLength: 160, seconds: 30 },
+  AST: { op: "fbank", sampleRate: 16_000, bands: 128, frames: 1_024, mean: -4.2677393, std: 2 * 4.5689974 },
+  Wav2Vec2: { op: "samples", sampleRate: 16_000, normalize: true, mask: "attention_mask" },
+  Whisper: { op: "log-mel", sampleRate: 16_000, bands: 80, fftLength: 400, hopLength: 160, seconds: 30 },
 };
+
+/** The class of a file that names none, has one feature a sample and says whether it normalises. */
+export const PLAIN_SOUND = "Wav2Vec2";
+
+/** Tokenizers whose texts are the characters of vocab.json, with a mark between words. */
+export const CTC_TOKENIZERS: readonly string[] = ["Wav2Vec2CTCTokenizer", "Wav2Vec2Tokenizer"];

@@ -4,11 +4,11 @@
 // Releases of transformers differ in what they write: `size` is a number or an object, and a number means the shorter
 // side for some classes and both sides for others, which processor-classes.ts holds.
 import type { ImageSpec } from "../core/bundle.ts";
-import type { SoundSpec } from "../core/sound-spec.ts";
+import type { FbankSpec, LogMelSpec, SamplesSpec, SoundSpec } from "../core/sound-spec.ts";
 import type { ResampleFilter, ResampleSpec, ScaledSize } from "../core/image-spec.ts";
 import { countOf, listOf, numberOf, objectOf, textOf, truthOf } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { PROCESSOR_CLASSES, RARE_SETTINGS, SOUND_CLASSES } from "./processor-classes.ts";
+import { PLAIN_SOUND, PROCESSOR_CLASSES, RARE_SETTINGS, SOUND_CLASSES } from "./processor-classes.ts";
 import { readEvaluation } from "./evaluation.ts";
 import type { ProcessorClass } from "./processor-classes.ts";
 
@@ -20,7 +20,7 @@ export interface ProcessorFacts {
   readonly className: string | null;
   /** Conversion of an image; null where there is none, or `unsupported` says why not. */
   readonly image: ImageSpec | null;
-  /** Spectrogram of a sound; null where there is none, or `unsupported` says why not. */
+  /** Conversion of a sound; null where there is none, or `unsupported` says why not. */
   readonly sound: SoundSpec | null;
   /** The setting that the steps of a bundle don't compute; null for none. */
   readonly unsupported: string | null;
@@ -42,6 +42,7 @@ const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 const NO_CROP_FROM = 384;
 const SIDE_MAX = 32_768;
 const SOUND_MAX = 768_000;
+const BANDS_MAX = 1_024;
 /** Keys of a spectrogram's parameters in the file. */
 const SOUND_KEYS: Readonly<Record<string, string>> = {
   ...{ sampleRate: "sampling_rate", bands: "feature_size", fftLength: "n_fft" },
@@ -87,10 +88,49 @@ function withoutRare(config: JsonObject, { knows = [] }: ProcessorClass): JsonOb
   return Object.fromEntries(Object.entries(config).filter(([key]) => isKnown(key)));
 }
 
-/** Returns the spectrogram of a class, or the setting that the step `log-mel` does not compute. */
+/** Returns the conversion of a class, or the setting that no step computes. */
 function soundOf(config: JsonObject, name: string): SoundSpec | string {
-  const usual = Object.hasOwn(SOUND_CLASSES, name) ? SOUND_CLASSES[name] : undefined;
-  if (usual === undefined) return "feature_extractor_type";
+  const isPlain =
+    name === "" &&
+    config["feature_size"] === 1 &&
+    typeof config["do_normalize"] === "boolean" &&
+    config["num_mel_bins"] === undefined;
+  const own = isPlain ? PLAIN_SOUND : name;
+  const usual = Object.hasOwn(SOUND_CLASSES, own) ? SOUND_CLASSES[own] : undefined;
+  switch (usual?.op) {
+    case "log-mel":
+      return logMelOf(config, usual);
+    case "fbank":
+      return fbankOf(config, usual);
+    case "samples":
+      return samplesOf(config, usual);
+    case undefined:
+      return "feature_extractor_type";
+  }
+}
+
+function samplesOf(config: JsonObject, { op, ...usual }: Required<SamplesSpec>): SamplesSpec | string {
+  if ((config["feature_size"] ?? 1) !== 1) return "feature_size";
+  const sampleRate = countOf(config["sampling_rate"] ?? usual.sampleRate, SOUND_MAX);
+  return sampleRate === null
+    ? "sampling_rate"
+    : { op, sampleRate, normalize: truthOf(config["do_normalize"], true), mask: usual.mask };
+}
+
+function fbankOf(config: JsonObject, { op, sampleRate, ...usual }: Required<FbankSpec>): FbankSpec | string {
+  // At another rate the class itself computes otherwise with torchaudio than without.
+  if ((config["sampling_rate"] ?? sampleRate) !== sampleRate) return "sampling_rate";
+  const bands = countOf(config["num_mel_bins"] ?? usual.bands, BANDS_MAX);
+  if (bands === null) return "num_mel_bins";
+  const frames = countOf(config["max_length"] ?? usual.frames, SIDE_MAX);
+  if (frames === null) return "max_length";
+  const spec = { op, sampleRate, bands, frames };
+  if (!truthOf(config["do_normalize"], true)) return spec;
+  const std = numberOf(config["std"]);
+  return { ...spec, mean: numberOf(config["mean"]) ?? usual.mean, std: std === null ? usual.std : 2 * std };
+}
+
+function logMelOf(config: JsonObject, usual: Required<LogMelSpec>): LogMelSpec | string {
   const isOn = (x: string): boolean => config[x] != null && config[x] !== false && config[x] !== 0;
   const other = ["do_normalize", "dither", "padding_value"].find(isOn);
   if (other !== undefined) return other;
@@ -102,7 +142,7 @@ function soundOf(config: JsonObject, name: string): SoundSpec | string {
     seconds: config["chunk_length"] ?? usual.seconds,
   };
   const wrong = Object.entries(sound).find(([, x]) => countOf(x, SOUND_MAX) === null);
-  return wrong === undefined ? (sound as SoundSpec) : (SOUND_KEYS[wrong[0]] ?? wrong[0]);
+  return wrong === undefined ? ({ op: usual.op, ...sound } as LogMelSpec) : (SOUND_KEYS[wrong[0]] ?? wrong[0]);
 }
 
 /** Settings that mean the same for every class, and keys that say nothing of the arithmetic. */

@@ -13,6 +13,8 @@ import { poolingPath, readSentence } from "./sentence.ts";
 import type { SentenceFacts } from "./sentence.ts";
 import { readTokenizer } from "./tokenizer.ts";
 import type { TokenizerFacts } from "./tokenizer.ts";
+import { readVocabulary, VOCABULARY } from "./vocabulary.ts";
+import type { VocabularyFacts } from "./vocabulary.ts";
 
 /** Facts of a repository; null for a file that it has not. */
 export interface RepositoryFacts {
@@ -20,6 +22,8 @@ export interface RepositoryFacts {
   readonly tokenizer: TokenizerFacts | null;
   readonly processor: ProcessorFacts | null;
   readonly generation: GenerationFacts | null;
+  /** Classes of a model that writes texts by CTC. */
+  readonly vocabulary: VocabularyFacts | null;
   /** Pooling of token vectors, for a model of sentence-transformers. */
   readonly sentence: SentenceFacts | null;
   /** The most tokens of a text: sentence-transformers' own, else the least of tokenizer's and positions; null for any. */
@@ -87,6 +91,7 @@ export function readRepository(texts: ReadonlyMap<string, string>): RepositoryFa
       processorIn(json(FILES.processors)) ??
       read(FILES.config, (x) => (EVALUATION in objectOf(x) ? readProcessor(x, FILES.config) : null)),
     generation: read(FILES.generation, readGeneration),
+    vocabulary: read(VOCABULARY, (x) => readVocabulary(x, own, json(FILES.config))),
     sentence,
     maxLength: sentence?.maxLength ?? (bounds.length === 0 ? null : Math.min(...bounds)),
   };

@@ -1,6 +1,7 @@
 // Readers of repositories' files: what exporters and libraries write, and anything else without an exception.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { PortSteps } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { readConfig } from "./config.ts";
 import { describeRepository } from "./describe.ts";
@@ -11,6 +12,7 @@ import { filesToRead, licenceOf, pointerOf, readRepository, readTree } from "./r
 import type { RepositoryFile } from "./repository.ts";
 import { poolingPath, readSentence } from "./sentence.ts";
 import { readTokenizer } from "./tokenizer.ts";
+import { furtherFiles } from "./vocabulary.ts";
 
 const HASH = "0123456789abcdef".repeat(4);
 
@@ -411,6 +413,7 @@ describe("preprocessor_config.json", () => {
     };
     expect(readProcessor(whisper)).toMatchObject({ isSound: true, image: null, unsupported: null });
     expect(readProcessor(whisper).sound).toEqual({
+      op: "log-mel",
       sampleRate: 16_000,
       bands: 80,
       hopLength: 160,
@@ -419,13 +422,83 @@ describe("preprocessor_config.json", () => {
     });
     const { feature_extractor_type } = whisper;
     expect(readProcessor({ feature_extractor_type, feature_size: 128 }).sound).toEqual({
-      ...{ sampleRate: 16_000, bands: 128, hopLength: 160, fftLength: 400, seconds: 30 },
+      ...{ op: "log-mel", sampleRate: 16_000, bands: 128, hopLength: 160, fftLength: 400, seconds: 30 },
     });
     expect(readProcessor({ ...whisper, n_fft: 1.5 })).toMatchObject({ sound: null, unsupported: "n_fft" });
     expect(readProcessor({ ...whisper, do_normalize: true })).toMatchObject({ unsupported: "do_normalize" });
     expect(readProcessor({ ...whisper, dither: 0.1, padding_value: 0 })).toMatchObject({ unsupported: "dither" });
     const steps = describeFiles(filesOf(["onnx/encoder_model.onnx"]), { "preprocessor_config.json": whisper }).steps;
     expect(steps.sounds).toMatchObject({ input_features: { bands: 80, seconds: 30 } });
+  });
+});
+
+describe("models of sounds", () => {
+  const heads = { config: "Wav2Vec2ForSequenceClassification", ctc: "HubertForCTC" };
+  const wave = {
+    do_normalize: true,
+    feature_size: 1,
+    padding_side: "right",
+    padding_value: 0,
+    return_attention_mask: true,
+    sampling_rate: 16_000,
+  };
+  const of = (architecture: string, files: Record<string, unknown>): PortSteps =>
+    describeFiles(filesOf(["onnx/model.onnx"]), {
+      "config.json": { architectures: [architecture], id2label: { 0: "no", 1: "yes" }, vocab_size: 6 },
+      "preprocessor_config.json": wave,
+      ...files,
+    }).steps;
+
+  test("a file without a class is that of samples, which it scales or not", () => {
+    const samples = { op: "samples", sampleRate: 16_000, mask: "attention_mask" };
+    expect(of(heads.config, {}).sounds).toEqual({ input_values: { ...samples, normalize: true } });
+    const raw = { ...wave, feature_extractor_type: "Wav2Vec2FeatureExtractor", do_normalize: false };
+    expect(of(heads.config, { "preprocessor_config.json": raw }).sounds).toEqual({
+      input_values: { ...samples, normalize: false },
+    });
+    for (const change of [{ feature_size: 2 }, { do_normalize: undefined }, { num_mel_bins: 80 }])
+      expect(of(heads.config, { "preprocessor_config.json": { ...wave, ...change } }).sounds).toBeUndefined();
+    expect(readProcessor({ ...raw, feature_size: 80 }).unsupported).toBe("feature_size");
+  });
+
+  test("their classes are labels, of one or of many", () => {
+    expect(of(heads.config, {}).decodes).toMatchObject({ logits: { op: "labels", logits: true } });
+  });
+
+  test("a filter bank is that of 16 kHz", () => {
+    const ast = { feature_extractor_type: "ASTFeatureExtractor", sampling_rate: 16_000, max_length: 512 };
+    expect(readProcessor(ast).sound).toEqual({
+      ...{ op: "fbank", sampleRate: 16_000, bands: 128, frames: 512, mean: -4.2677393, std: 9.1379948 },
+    });
+    expect(readProcessor({ ...ast, sampling_rate: 8_000 }).unsupported).toBe("sampling_rate");
+    expect(readProcessor({ ...ast, num_mel_bins: 0 }).unsupported).toBe("num_mel_bins");
+  });
+
+  test("texts by CTC have the lines of vocab.json, with the blank's class", () => {
+    const vocabulary = { A: 0, B: 1, "|": 2, "[UNK]": 3, "[PAD]": 4 };
+    const files = { "vocab.json": vocabulary, "tokenizer_config.json": { pad_token: "[PAD]" } };
+    const { decodes, assets } = of(heads.ctc, files);
+    expect(decodes).toEqual({ logits: { op: "ctc", asset: "labels.txt", blank: 4, logits: true } });
+    expect(assets["labels.txt"]).toBe("A\nB\n \n[UNK]\n[PAD]\n\n");
+  });
+
+  test("a vocabulary of several languages, of another tokenizer, or without a blank decodes nothing", () => {
+    const other = { "tokenizer_config.json": { tokenizer_class: "Wav2Vec2PhonemeCTCTokenizer" } };
+    for (const files of [
+      { "vocab.json": { eng: { "<pad>": 0, a: 1 } } },
+      { "vocab.json": { a: 0, b: 1 } },
+      { "vocab.json": { "<pad>": 0, a: 1 }, ...other },
+      {},
+    ])
+      expect(of(heads.ctc, files).decodes).toEqual({});
+  });
+
+  test("vocab.json is fetched for a model that needs it alone", () => {
+    const text = (architecture: string): ReadonlyMap<string, string> =>
+      new Map([["config.json", JSON.stringify({ architectures: [architecture] })]]);
+    expect(furtherFiles(text("HubertForCTC"))).toEqual(["vocab.json"]);
+    expect(furtherFiles(text("BertForMaskedLM"))).toEqual([]);
+    expect(furtherFiles(new Map())).toEqual([]);
   });
 });
 

@@ -45,7 +45,7 @@ export function readTokenizer(config: unknown, file: unknown): TokenizerFacts {
 }
 
 /** Returns a token, which is a text or an object with its text. */
-function tokenOf(value: unknown): string | null {
+export function tokenOf(value: unknown): string | null {
   return textOf(value) ?? textOf(objectOf(value)["content"]);
 }
 

@@ -8,11 +8,11 @@ import type { DecodeRun, Picture } from "./processing/decode-run.ts";
 import type { GpuImages } from "./processing/gpu.ts";
 import { isMaskPort } from "../core/fit-steps.ts";
 import { float16Bits } from "./processing/image.ts";
-import { logMel } from "./processing/log-mel.ts";
 import { pixelMask } from "./processing/pixel-mask.ts";
 import { planImage } from "./processing/plan-image.ts";
 import { checkImage } from "./processing/pixels.ts";
 import { prepareImage } from "./processing/prepare.ts";
+import { soundMask, soundToTensor } from "./processing/sound.ts";
 import type { TextReader } from "./processing/text.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -122,7 +122,7 @@ async function prepare(
   const pictures: Record<string, Picture> = {};
   for (const [name, value] of Object.entries(others))
     if (value.kind === "text") Object.assign(parts, model.texts[name]?.read(value.texts));
-    else if (value.kind === "sound") parts[name] = soundPart(model, name, value.samples);
+    else if (value.kind === "sound") Object.assign(parts, soundParts(model, name, value.samples));
     else {
       const image = await still(name, value.image);
       const { width, height } = image; // a closed bitmap has none
@@ -138,15 +138,16 @@ async function prepare(
   return { parts: Object.assign(parts, tensors), pictures };
 }
 
-function soundPart({ ports }: ServedModel, input: string, samples: Float32Array): Tensor {
+/** Returns the tensor of a sound, and its mask where the model has one. */
+function soundParts({ ports }: ServedModel, input: string, samples: Float32Array): Parts {
   const { sound, dtype } = ports[input] ?? {};
   if (sound === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no sound there.`);
-  const { dims, data } = logMel(samples, sound);
-  if (data.length === 0)
-    throw new RangeError(`input "${input}": ${samples.length} samples are less than one frame of the spectrogram`);
-  return dtype === "float16"
-    ? { dtype, dims, data: Uint16Array.from(data, float16Bits) }
-    : { dtype: "float32", dims, data };
+  const { dims, data } = soundToTensor(samples, sound);
+  if (data.length === 0) throw new RangeError(`input "${input}": ${samples.length} samples are less than one frame`);
+  const tensor: Tensor =
+    dtype === "float16" ? { dtype, dims, data: Uint16Array.from(data, float16Bits) } : { dtype: "float32", dims, data };
+  const mask = sound.op === "samples" && sound.mask !== undefined ? ports[sound.mask] : undefined;
+  return { [input]: tensor, ...(mask !== undefined && { [mask.name]: soundMask(mask, samples.length) }) };
 }
 
 function partOf(model: ServedModel, input: string, image: StillImage): Part {

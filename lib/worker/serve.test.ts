@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { Backend, StartOptions } from "../rpc/backend.ts";
 import { CONFORMANCE } from "../test-support/backend-conformance.ts";
-import { identityModel } from "../test-support/backend-models.ts";
+import { addModel, identityModel } from "../test-support/backend-models.ts";
 import { createReferenceBackend } from "../test-support/reference-backend.ts";
 import type { BundleInput, DecodeSpec, ImageSpec } from "../core/bundle.ts";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
@@ -301,7 +301,7 @@ describe("images and answers", () => {
   });
 
   test("samples become the spectrogram that a repository or a bundle declares", async () => {
-    const sound = { sampleRate: 16_000, bands: 4, seconds: 0.05 };
+    const sound = { op: "log-mel", sampleRate: 16_000, bands: 4, seconds: 0.05 } as const;
     const dims = ["b", 4, 5];
     const port = { name: "x", dtype: "float32", dims, batchAxis: 0, sound } as const;
     const declared = { inputs: [port], outputs: [{ ...port, name: "y", sound: undefined }] };
@@ -316,13 +316,24 @@ describe("images and answers", () => {
     }
   });
 
+  test("samples fill the mask beside them", async () => {
+    const samples = Float32Array.of(0.5, -1, 2);
+    const sound = { op: "samples", sampleRate: 16_000, mask: "b" } as const;
+    const client = connect(createReferenceBackend());
+    const { inputs } = await client.load({ ...message(addModel()), readers: { a: { sound } } }, BOUND_MS);
+    expect(inputs[0]).toMatchObject({ name: "a", sound });
+    const feeds: Feeds = { tensors: {}, others: { a: { kind: "sound", samples } } };
+    const { outputs } = await runAlone(client, { modelId: 1, items: [feeds] }, BOUND_MS);
+    expect(outputs["y"]).toEqual({ dtype: "float32", dims: [1, 3], data: samples.map((x) => x + 1) });
+  });
+
   test("a sound that is shorter than a frame is a RangeError", async () => {
     const client = connect(createReferenceBackend());
-    const readers = { x: { sound: { sampleRate: 16_000, bands: 4 } } };
+    const readers = { x: { sound: { op: "log-mel", sampleRate: 16_000, bands: 4 } } } as const;
     await client.load({ ...message(identityModel("float32", ["b", 4, "n"])), readers }, BOUND_MS);
     const feeds: Feeds = { tensors: {}, others: { x: { kind: "sound", samples: new Float32Array(9) } } };
     await expect(client.run({ modelId: 1, items: [feeds] }, BOUND_MS)).rejects.toThrow(
-      'input "x": 9 samples are less than one frame of the spectrogram',
+      'input "x": 9 samples are less than one frame',
     );
   });
 

@@ -151,7 +151,7 @@ test("encode-sound: a recording becomes Whisper's spectrogram", async ({ page })
   await open(page, "encode-sound", repositories.soundRepository());
   const samples = Float32Array.from({ length: 16_000 }, (_, i) => Math.round(9_000 * Math.sin(i / 5)) / 32_768);
   await page.setInputFiles("input", { name: "tone.wav", mimeType: "audio/wav", buffer: wave(samples, 16_000) });
-  const { data } = logMel(samples, { sampleRate: 16_000, bands: 80, seconds: 30 });
+  const { data } = logMel(samples, { op: "log-mel", sampleRate: 16_000, bands: 80, seconds: 30 });
   const means = Array.from({ length: 5 }, (_, band) =>
     data.subarray(band * 3_000, (band + 1) * 3_000).reduce((sum, x) => sum + x / 3_000, 0),
   );

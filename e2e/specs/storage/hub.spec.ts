@@ -3,7 +3,13 @@
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { HubServer } from "../../../lib/test-support/hub-server.ts";
-import { encoderRepository, imageRepository, textRepository, weightOf } from "../../support/hub-models.ts";
+import {
+  encoderRepository,
+  imageRepository,
+  speechRepository,
+  textRepository,
+  weightOf,
+} from "../../support/hub-models.ts";
 import type * as Selvedge from "selvedge";
 
 let hub: HubServer;
@@ -102,6 +108,25 @@ test("an image classifier by its name, from the engine's hub", async ({ page }) 
   expect(answer.error).toBeNull();
   expectClose(answer.outputs["logits"], [-1, 1, -0.6]);
   expect(answer.best).toBe("green");
+});
+
+test("a recording becomes the text of vocab.json, from a hub and from a folder", async ({ page }) => {
+  hub.commit("owner/speech", speechRepository());
+  for (const source of [{ repo: "owner/speech", host: hub.url }, hub.folder("owner/speech")]) {
+    const found = await page.evaluate(async (source) => {
+      const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+      const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+      try {
+        const model = await engine.load(source);
+        // Around a mean of 5, which is taken off.
+        const { answer } = await model.run({ input_values: Float32Array.of(6, 6, 4, 4, 6, 4) });
+        return answer;
+      } finally {
+        await engine.close();
+      }
+    }, source);
+    expect(found).toMatchObject({ kind: "text", text: "hihi" });
+  }
 });
 
 test("a picture for an image processor that is not known is refused with the file and the setting", async ({

@@ -68,7 +68,8 @@ function portText({ name, dtype, dims }: BundleInput | BundleOutput): string {
 }
 
 function inputText({ image, text, sound }: BundleInput): string {
-  if (sound !== undefined) return `; sounds of ${sound.sampleRate} Hz, log-mel of ${sound.bands} bands`;
+  if (sound !== undefined)
+    return `; sounds of ${sound.sampleRate} Hz, ${sound.op}${sound.op === "samples" ? "" : ` of ${sound.bands} bands`}`;
   if (text !== undefined) return `; texts of at most ${text.maxLength} tokens by ${text.tokenizer}`;
   return image === undefined ? "" : `; images, ${imageText(image)}`;
 }

@@ -1,8 +1,8 @@
-// Sounds as samples, converted as a page converts them (worker/processing/log-mel.ts).
+// Sounds as samples, converted as a page converts them (worker/processing/sound.ts).
 import { basename } from "node:path";
 import type { BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { logMel } from "../../worker/processing/log-mel.ts";
+import { soundMask, soundToTensor } from "../../worker/processing/sound.ts";
 import { valuesOf } from "./feeds.ts";
 import type { Feed } from "./feeds.ts";
 import { readWav } from "./wav.ts";
@@ -15,11 +15,12 @@ export function openSounds(
   paths: readonly string[],
   inputs: readonly BundleInput[],
 ): { readonly count: number; each(): Iterable<Feed> } {
-  const [input, ...others] = inputs;
-  const { sound } = inputs.find((x) => x.sound !== undefined) ?? {};
+  const { sound, name = "" } = inputs.find((x) => x.sound !== undefined) ?? {};
+  const mask = sound?.op === "samples" ? inputs.find((x) => x.name === sound.mask) : undefined;
+  const [input, ...others] = inputs.filter((x) => x !== mask);
   if (input === undefined || sound === undefined)
     throw new TypeError(
-      `samples: ${basename(paths[0] ?? "")} is a sound, but nothing says how sounds become the model's inputs: give the folder of the repository, with the preprocessor_config.json of a Whisper model, in place of the .onnx file, or .npz samples`,
+      `samples: ${basename(paths[0] ?? "")} is a sound, but nothing says how sounds become the model's inputs: give the folder of the repository, with its preprocessor_config.json, in place of the .onnx file, or .npz samples`,
     );
   if (others.length > 0)
     throw new TypeError(
@@ -34,9 +35,12 @@ export function openSounds(
           throw new TypeError(
             `samples: ${path} has ${rate} samples a second, and the model takes ${sound.sampleRate}: convert it with ffmpeg -i ${path} -ar ${sound.sampleRate} -ac 1 OUT.wav`,
           );
-        const { dims, data } = logMel(samples, sound);
-        if (data.length === 0) throw new TypeError(`samples: ${path} is shorter than one frame of the spectrogram`);
-        yield { [input.name]: { dtype: input.dtype, dims, data: valuesOf(input, data) } as Tensor };
+        const { dims, data } = soundToTensor(samples, sound);
+        if (data.length === 0) throw new TypeError(`samples: ${path} is shorter than one frame`);
+        yield {
+          [name]: { dtype: input.dtype, dims, data: valuesOf(input, data) } as Tensor,
+          ...(mask !== undefined && { [mask.name]: soundMask(mask, samples.length) }),
+        };
       }
     },
   };

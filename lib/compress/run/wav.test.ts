@@ -85,7 +85,7 @@ describe("readWav", () => {
   });
 });
 
-const SOUND = { sampleRate: 16_000, bands: 80, fftLength: 400, hopLength: 160, seconds: 1 };
+const SOUND = { op: "log-mel", sampleRate: 16_000, bands: 80, fftLength: 400, hopLength: 160, seconds: 1 } as const;
 const INPUT = { name: "input_features", dtype: "float32", dims: ["batch", 80, "frames"], batchAxis: 0 } as const;
 const tone = (hertz: number): number[] =>
   Array.from({ length: 8_000 }, (_, i) => 0.4 * Math.sin((2 * Math.PI * hertz * i) / 16_000));

@@ -9,6 +9,7 @@ A change of its numbers is a change of a library's, to be looked at.
 
 import json
 import os
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -253,6 +254,46 @@ def speech():
         yield {"bands": bands, "seconds": seconds, "samples": 16000 * 2 + 123, **sampled(found[:, :, : min(found.shape[2], 260)])}
 
 
+SOUNDS = [
+    ("Wav2Vec2", {}, 8123),
+    ("Wav2Vec2", {"do_normalize": False}, 700),
+    ("AST", {}, 16000 * 3 + 77),
+    ("AST", {"num_mel_bins": 64, "max_length": 60, "mean": -3.5, "std": 2.25}, 16000),
+    ("AST", {"do_normalize": False, "max_length": 40}, 5000),
+]
+
+
+def sounds():
+    for name, settings, count in SOUNDS:
+        extractor = getattr(transformers, f"{name}FeatureExtractor")(**settings)
+        found = extractor(sound(count), sampling_rate=16000, return_tensors="np")["input_values"]
+        config = {"feature_extractor_type": f"{name}FeatureExtractor", "sampling_rate": 16000, **settings}
+        yield {"config": config, "samples": count, **sampled(found)}
+
+
+VOCABULARY = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "T": 6, "'": 7, "a": 8}
+CTC = [
+    (VOCABULARY, {}),
+    (VOCABULARY, {"do_lower_case": True}),
+    ({"A": 0, "B": 1, "c": 2, " ": 3, "[UNK]": 4, "[PAD]": 5}, {"pad_token": "[PAD]", "unk_token": "[UNK]", "word_delimiter_token": " "}),
+    ({"x": 0, "yz": 1, "_": 2, "-": 3}, {"pad_token": "-", "word_delimiter_token": "_", "unk_token": "x", "bos_token": None, "eos_token": None}),
+]
+
+
+def ctc():
+    """Greedy texts of rows that come twice each."""
+    for seed, (vocabulary, settings) in enumerate(CTC):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(vocabulary, file)
+            file.flush()
+            tokenizer = transformers.Wav2Vec2CTCTokenizer(file.name, **settings)
+        classes = len(tokenizer)
+        ids = np.repeat(np.argmax(numbers(30 * classes, seed).reshape(30, classes), axis=1), 2).tolist()
+        added = {str(id): {"content": x.content} for id, x in tokenizer.added_tokens_decoder.items()}
+        told = {"tokenizer_class": "Wav2Vec2CTCTokenizer", **settings, "added_tokens_decoder": added}
+        yield {"vocabulary": vocabulary, "tokenizer": told, "seed": seed, "steps": 60, "classes": classes, "text": tokenizer.decode(ids)}
+
+
 def write(name, value):
     with open(os.path.join(HERE, name), "w") as file:
         json.dump(value, file, ensure_ascii=False, separators=(",", ":"))
@@ -268,4 +309,5 @@ if __name__ == "__main__":
         "maps": maps(),
         "speech": list(speech()),
     })
+    write("sounds.json", {"sounds": list(sounds()), "ctc": list(ctc())})
     write("tokens.json", list(tokens()))

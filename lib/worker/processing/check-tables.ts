@@ -15,7 +15,7 @@ export function checkTables(
     if (spec === undefined || !("asset" in spec) || spec.asset === undefined || spec.op === "detect") continue;
     const isMap = spec.op === "segment" || spec.op === "points";
     const classes = dims[isMap ? 1 : dims.length - 1];
-    const blanks = spec.op === "ctc" ? 1 : 0;
+    const blanks = spec.op === "ctc" && spec.blank === undefined ? 1 : 0;
     if (typeof classes === "number")
       checkTable(name, spec.asset, linesOf(name, spec.asset, assets).length + blanks, classes);
   }

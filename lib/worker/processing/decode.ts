@@ -1,6 +1,6 @@
 // Decodes outputs into answers, by a closed list of operations that a bundle declares. Pure, and created once per
 // model, so that a label table is parsed once. Out of scope: drawing on a picture.
-import type { DecodeSpec, PoolSpec } from "../../core/bundle.ts";
+import type { CtcSpec, DecodeSpec, PoolSpec } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -42,7 +42,8 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
       return (output, run) => pool(name, spec, output, spec.mask === undefined ? undefined : run?.input(spec.mask));
     case "ctc": {
       const table = linesOf(name, spec.asset, assets);
-      return (output) => ctc(name, spec.asset, output, table);
+      const lines = spec.blank === undefined ? ["", ...table] : table;
+      return (output) => ctc(name, spec, output, lines);
     }
     case "tokens":
       return decodeTokens(name, spec, linesOf(name, spec.asset, assets));
@@ -73,30 +74,32 @@ function scoresOf(row: Values, logits: boolean | "sigmoid" | undefined): Values 
  * Greedy CTC decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path).
  * Confidence is the mean of the model's values for the kept classes; NaN where all values of a step are NaN.
  */
-function ctc(name: string, asset: string, output: Tensor, table: readonly string[]): Decoded[] {
+function ctc(name: string, spec: CtcSpec, output: Tensor, lines: readonly string[]): Decoded[] {
+  const { asset, blank, logits = false } = spec;
   const [items, steps, classes] = output.dims;
   if (output.dims.length !== 3 || items === undefined || steps === undefined || classes === undefined) {
     throw mismatch(`Output "${name}" must be [batch, time, class] for ctc, not [${output.dims.join(", ")}].`);
   }
-  checkTable(name, asset, table.length + 1, classes);
+  checkTable(name, asset, lines.length, classes);
   const values = valuesOf(name, output);
   const answers: Decoded[] = [];
   for (let item = 0; item < items; item++) {
     let text = "";
     let sum = 0;
     let kept = 0;
-    let previous = 0;
+    let previous = -1;
     for (let step = 0; step < steps; step++) {
       const offset = (item * steps + step) * classes;
       const row = values.subarray(offset, offset + classes);
       const index = argmax(row);
-      if (index !== 0 && index !== previous) {
-        text += table[index - 1] ?? "";
-        sum += row[index] ?? 0;
+      if (index !== (blank ?? 0) && index !== previous) {
+        text += lines[index] ?? "";
+        sum += (logits ? softmax(row) : row)[index] ?? 0;
         kept += 1;
       } else if (isNaN(row[index])) sum = Number.NaN;
       previous = index;
     }
+    if (blank !== undefined) text = text.trim();
     answers.push({ kind: "text", text, confidence: sum / Math.max(1, kept) });
   }
   return answers;

@@ -1,8 +1,10 @@
 // Log-mel spectrogram of a sound with the parameters and the arithmetic of Whisper: reflected ends, a periodic Hann window,
 // powers, Slaney's mel bands with areas of 1, log10 with a floor of 1e-10, at most 8 below the largest, (x + 4) / 4.
-import type { SoundSpec } from "../../core/sound-spec.ts";
+import type { LogMelSpec } from "../../core/sound-spec.ts";
 import type { TensorOf } from "../../core/tensor.ts";
 import { createPowerSpectrum } from "./fourier.ts";
+import { applyBand, triangles } from "./mel-bands.ts";
+import type { Band } from "./mel-bands.ts";
 
 const FLOOR = 1e-10;
 const RANGE = 8;
@@ -10,7 +12,7 @@ const RANGE = 8;
 const HIGHEST_HERTZ = 8_000;
 
 /** Converts samples to [1, bands, frames]; a sound is cut or padded with silence to `seconds`. */
-export function logMel(samples: Float32Array, spec: SoundSpec): TensorOf<"float32"> {
+export function logMel(samples: Float32Array, spec: LogMelSpec): TensorOf<"float32"> {
   const { sampleRate, bands, fftLength = 400, hopLength = 160, seconds } = spec;
   const length = seconds === undefined ? samples.length : Math.round(seconds * sampleRate);
   const at = reflected(samples, length);
@@ -33,10 +35,8 @@ export function logMel(samples: Float32Array, spec: SoundSpec): TensorOf<"float3
     // Most of a short sound is silence that was added.
     if (isSilent) powers.fill(0);
     else spectrum(block, powers);
-    for (const [band, { first, weights }] of filters.entries()) {
-      let sum = 0;
-      for (let k = 0; k < weights.length; k += 1) sum += (weights[k] as number) * (powers[first + k] as number);
-      const log = Math.log10(Math.max(FLOOR, sum));
+    for (const [band, filter] of filters.entries()) {
+      const log = Math.log10(Math.max(FLOOR, applyBand(filter, powers)));
       logs[band * frames + frame] = log;
       largest = Math.max(largest, log);
     }
@@ -55,29 +55,14 @@ function reflected(samples: Float32Array, length: number): (place: number) => nu
   };
 }
 
-/** A mel band: its weights from a frequency on. */
-interface Band {
-  readonly first: number;
-  readonly weights: Float64Array;
-}
-
 /** Triangles between bands that are even in mel, each with an area of 1 (Slaney's Auditory Toolbox, 1998). */
 function melBands(sampleRate: number, bands: number, frequencies: number): Band[] {
   const highest = toMel(HIGHEST_HERTZ);
   const edges = Array.from({ length: bands + 2 }, (_, i) => toHertz((highest * i) / (bands + 1)));
-  const hertz = (k: number): number => (k * sampleRate) / 2 / (frequencies - 1);
-  return Array.from({ length: bands }, (_, band) => {
-    const [low = 0, centre = 0, high = 0] = edges.slice(band, band + 3);
-    const weightOf = (k: number): number =>
-      (Math.max(0, Math.min((hertz(k) - low) / (centre - low), (high - hertz(k)) / (high - centre))) * 2) /
-      (high - low);
-    const all = Array.from({ length: frequencies }, (_, k) => weightOf(k));
-    const first = Math.max(
-      0,
-      all.findIndex((x) => x > 0),
-    );
-    const count = all.slice(first).findIndex((x) => x === 0);
-    return { first, weights: Float64Array.from(all.slice(first, count === -1 ? undefined : first + count)) };
+  const hertz = Float64Array.from({ length: frequencies }, (_, k) => (k * sampleRate) / 2 / (frequencies - 1));
+  return triangles(edges, hertz).map(({ first, weights }, band) => {
+    const area = ((edges[band + 2] as number) - (edges[band] as number)) / 2;
+    return { first, weights: weights.map((x) => x / area) };
   });
 }
 

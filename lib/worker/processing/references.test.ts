@@ -8,11 +8,13 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
 import { PROCESSOR_CLASSES } from "../../source/processor-classes.ts";
 import { readProcessor } from "../../source/processor.ts";
+import { readVocabulary } from "../../source/vocabulary.ts";
 import { createDecoder } from "./decode.ts";
 import type { DecodeRun } from "./decode-run.ts";
 import { imageToTensor } from "./image.ts";
 import { logMel } from "./log-mel.ts";
 import { planImage } from "./plan-image.ts";
+import { soundToTensor } from "./sound.ts";
 import { createTextReaders } from "./text.ts";
 
 const FOLDER = join(import.meta.dirname, "..", "..", "test-support", "processing");
@@ -237,16 +239,65 @@ describe("token classification", () => {
   });
 });
 
+/** Samples of the script: a tone, one that rises, and noise. */
+function recording(count: number): Float32Array {
+  const noise = numbers(count);
+  return Float32Array.from({ length: count }, (_, i) => {
+    const t = i / 16_000;
+    return 0.5 * Math.sin(2 * Math.PI * 440 * t) + 0.3 * Math.sin(2 * Math.PI * 3000 * t * t) + 0.01 * (noise[i] ?? 0);
+  });
+}
+
+interface Sounds {
+  readonly sounds: readonly (Sampled & {
+    readonly config: { readonly feature_extractor_type: string };
+    readonly samples: number;
+  })[];
+  readonly ctc: readonly {
+    readonly vocabulary: Readonly<Record<string, number>>;
+    readonly tokenizer: object;
+    readonly seed: number;
+    readonly steps: number;
+    readonly classes: number;
+    readonly text: string;
+  }[];
+}
+
+const { sounds, ctc } = read("sounds.json") as Sounds;
+
+describe("sounds", () => {
+  test.each(sounds)("$samples samples are as by $config", (x) => {
+    const spec = readProcessor(x.config).sound;
+    if (spec === null) expect.fail("refused");
+    const { dims, data } = soundToTensor(recording(x.samples), spec);
+    expect(dims).toEqual(x.dims);
+    for (const [i, value] of x.values.entries())
+      expect(Math.abs(Number(data[i * x.step]) - value), `value ${i * x.step}`).toBeLessThan(2e-4);
+  });
+});
+
+describe("texts by CTC", () => {
+  test.each(ctc)("of $vocabulary are Wav2Vec2CTCTokenizer's", (x) => {
+    const facts = readVocabulary(x.vocabulary, x.tokenizer, { vocab_size: x.classes });
+    if (facts === null) expect.fail("refused");
+    const assets = { l: `${facts.lines.join("\n")}\n` };
+    const decode = createDecoder("y", { op: "ctc", asset: "l", blank: facts.blank, logits: true }, assets);
+    const values = numbers((x.steps / 2) * x.classes, x.seed);
+    const twice = Float32Array.from({ length: x.steps * x.classes }, (_, i) => {
+      const row = Math.floor(i / x.classes / 2);
+      return values[row * x.classes + (i % x.classes)] ?? 0;
+    });
+    const logits = floats([1, x.steps, x.classes], twice);
+    const [answer] = decode(logits);
+    expect(answer?.kind === "text" && answer.text).toBe(x.text);
+    expect(answer?.kind === "text" && answer.confidence).toBeLessThanOrEqual(1);
+  });
+});
+
 describe("log-mel spectrogram", () => {
   test.each(tasks.speech)("of $bands bands in $seconds s is WhisperFeatureExtractor's", (x) => {
-    const noise = numbers(x.samples);
-    const samples = Float32Array.from({ length: x.samples }, (_, i) => {
-      const t = i / 16_000;
-      return (
-        0.5 * Math.sin(2 * Math.PI * 440 * t) + 0.3 * Math.sin(2 * Math.PI * 3000 * t * t) + 0.01 * (noise[i] ?? 0)
-      );
-    });
-    const found = logMel(samples, { sampleRate: 16_000, bands: x.bands, seconds: x.seconds });
+    const samples = recording(x.samples);
+    const found = logMel(samples, { op: "log-mel", sampleRate: 16_000, bands: x.bands, seconds: x.seconds });
     expect(found.dims).toEqual([1, x.bands, x.seconds * 100]);
     const [, , frames = 1] = x.dims;
     for (const [i, value] of x.values.entries()) {
