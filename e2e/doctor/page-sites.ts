@@ -4,7 +4,7 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { makeSite, packageFiles } from "./site.ts";
 import type { App, HeaderRule, Site } from "./site.ts";
-import { app, BUNDLE, byEsbuild, copied, header, model, POLICY } from "./sites.ts";
+import { app, BUNDLE, byEsbuild, copied, header, model, OWN_WORKER, POLICY } from "./sites.ts";
 import type { Broken } from "./sites.ts";
 import { hashed, unbundled, UNBUNDLED } from "./twins.ts";
 
@@ -237,6 +237,31 @@ export const PAGE_SITES: readonly Broken[] = [
     make: () => copied({ headers: [header("/", POLICY, "sandbox allow-same-origin allow-forms")] }),
   },
   {
+    name: "a worker of the app on another origin, which holds the engine",
+    finding: "worker-other-origin",
+    line: /new Blob\(\['import "http:\/\/127\.0\.0\.1:\d+\/reader\.js"'\]/,
+    evidence: /new Worker\("http\S+reader\.js"\): SecurityError/,
+    make: () => workerElsewhere("/", "reader.js"),
+  },
+  {
+    name: "workers and binaries on another origin, which allows the page's script alone",
+    finding: "cors",
+    line: /Access-Control-Allow-Origin/,
+    evidence: /worker-(?:wasm|cache)\.js: Access-Control-Allow-Origin: \(none\)/,
+    make: async () => {
+      const files = new Map([...(await byEsbuild()), ...packageFiles("/")]);
+      const other = makeSite({ app: app(), files, headers: [{ ...CORS, path: "/main.js" }] });
+      return makeSite({ app: app({ script: "{other}/main.js" }), files: new Map([model()]), other });
+    },
+  },
+  {
+    name: "a line that breaks, and a proxy that cuts parts out of what it compressed",
+    finding: "range-wrong",
+    line: /\/model\.onnx/,
+    evidence: /bytes=0-15 → 206, bytes 0-15\/\d+/,
+    make: () => copied({ breaks: /\.onnx$/, ranges: "compressed" }),
+  },
+  {
     name: "a script on another origin without CORS",
     finding: "script-blocked",
     isSilent: true,
@@ -302,6 +327,32 @@ async function packageElsewhere(policy: HeaderRule, headers: readonly HeaderRule
   });
 }
 
+/** A page whose script and own worker, with the engine, are on another origin. */
+async function workerElsewhere(folder: string, worker: string, headers: readonly HeaderRule[] = []): Promise<Site> {
+  const script = (start: string): Uint8Array =>
+    Buffer.from(`const url = new URL("./${worker}", import.meta.url).href;
+try {
+  const worker = ${start};
+  worker.onmessage = ({ data }) => { document.title = data; };
+  worker.postMessage(new URL("model.onnx", document.baseURI).href);
+} catch (error) {
+  console.error(error);
+  document.title = \`failed: \${error}\`;
+}`);
+  const blob = "URL.createObjectURL(new Blob([`import ${JSON.stringify(url)}`], { type: 'text/javascript' }))";
+  const files = new Map([
+    [`${folder}main.js`, script('new Worker(url, { type: "module" })')],
+    ...(await byEsbuild({ entry: OWN_WORKER, path: `${folder}${worker}` })),
+    ...packageFiles(folder),
+  ]);
+  return makeSite({
+    app: app({ script: `{other}${folder}main.js` }),
+    files: new Map([model()]),
+    mended: new Map([[`${folder}main.js`, script(`new Worker(${blob}, { type: "module" })`)]]),
+    other: makeSite({ app: app(), files, headers: [CORS, ...headers] }),
+  });
+}
+
 /** A page whose script is on another origin; the workers are on its own. */
 function scriptElsewhere(files: Map<string, Uint8Array>, script: string, headers: HeaderRule[]): Promise<Site> {
   const other = makeSite({ app: app(), files, headers });
@@ -316,6 +367,26 @@ async function brokenBundle(change: (text: string) => string): Promise<Site> {
 
 /** A twin of each. */
 export const PAGE_TWINS: readonly Broken[] = [
+  {
+    name: "a worker with the engine among hashed files of a CDN",
+    finding: "worker-other-origin",
+    line: /new Blob\(\['import "http:\/\/127\.0\.0\.1:\d+\/assets\/v3\/inference-Bq3xYk2P\.js"'\]/,
+    make: () => workerElsewhere("/assets/v3/", "inference-Bq3xYk2P.js", [header("*", "Server", "cloudflare")]),
+  },
+  {
+    name: "a model below a path of nginx whose parts are those of its compressed form",
+    finding: "range-wrong",
+    line: /\/shop\/m\/weights\.onnx/,
+    make: () =>
+      hashed({
+        base: "/shop/",
+        options: { model: "m/weights.onnx" },
+        files: new Map([model("/shop/m/weights.onnx")]),
+        headers: [header("*", "Server", "nginx/1.27.3")],
+        breaks: /weights/,
+        ranges: "compressed",
+      }),
+  },
   {
     name: "a script with import statements whose tag has no type, behind nginx",
     finding: "script-not-module",
@@ -635,6 +706,14 @@ export const PAGE_TWINS: readonly Broken[] = [
 
 /** Sites on which nothing is wrong. */
 export const PAGE_GOOD: readonly { readonly name: string; make(): Promise<Site> }[] = [
+  {
+    name: "a package on another origin whose engine starts on a click",
+    make: async () => {
+      const site = await packageElsewhere(header("/", "X-Frame-Options", "DENY"));
+      site.app.isLazy = true;
+      return site;
+    },
+  },
   {
     name: "binaries that are answered whole with status 206",
     make: () => copied({ partial: /\.wasm$/ }),

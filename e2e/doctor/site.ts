@@ -43,6 +43,10 @@ export interface Site {
   failing: RegExp | null;
   /** Paths that are answered whole with status 206, where no part was asked for; null for none. */
   partial: RegExp | null;
+  /** Paths whose answers to browsers break off half way, unless a part is asked for; null for none. */
+  breaks: RegExp | null;
+  /** How requests of a part are answered: with the whole file, with the part, or with a part of what a proxy compressed. */
+  ranges: "none" | "right" | "compressed";
   /** Types that are sent by gzip to whom accepts it. */
   readonly compress: Set<string>;
   /** Changes content on its way. */
@@ -113,6 +117,8 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     silent: null,
     failing: null,
     partial: null,
+    breaks: null,
+    ranges: "none",
     compress: new Set(),
     transform: null,
     validators: true,
@@ -202,6 +208,23 @@ function answer(site: Site, other: string, request: IncomingMessage, response: S
   if (body !== undefined && accepts && site.compress.has((type ?? "").split(";")[0] ?? "")) {
     response.setHeader("Content-Encoding", "gzip");
     body = gzipSync(body, { level: 1 });
+  }
+  const [, from, to = ""] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
+  if (body !== undefined && from !== undefined && site.ranges !== "none") {
+    const size = body.byteLength;
+    const end = Math.min(size, to === "" ? size : Number(to) + 1);
+    response.statusCode = 206;
+    response.setHeader("Content-Range", `bytes ${from}-${end - 1}/${size}`);
+    const content = site.ranges === "right" ? body : Buffer.concat([gzipSync(body), body]);
+    body = content.subarray(Number(from), end);
+  } else if (
+    body !== undefined &&
+    site.breaks?.test(pathname) === true &&
+    /Mozilla/.test(request.headers["user-agent"] ?? "")
+  ) {
+    response.setHeader("Content-Length", body.byteLength);
+    response.write(body.subarray(0, body.byteLength / 2), () => response.destroy());
+    return;
   }
   response.setHeader("Content-Length", body?.byteLength ?? 0);
   response.end(body);
@@ -294,6 +317,7 @@ export function mend(site: Site, change: Change): void {
     case "as-stored":
       site.transform = null;
       site.compress.clear();
+      if (site.ranges === "compressed") site.ranges = "right";
       return;
     case "compress":
       site.compress.add(change.type);
@@ -302,6 +326,9 @@ export function mend(site: Site, change: Change): void {
     case "exclude-prebundle":
     case "one-copy":
       for (const [path, body] of site.mended ?? []) site.files.set(path, body);
+      return;
+    case "worker-by-blob":
+      for (const [path, body] of site.mended ?? []) site.other?.files.set(path, body);
       return;
     case "assets-base":
       site.app.assetsBase = change.to;

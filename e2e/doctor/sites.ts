@@ -12,6 +12,7 @@ import { folderFiles, makeSite, packageFiles } from "./site.ts";
 import type { App, HeaderRule, Site } from "./site.ts";
 
 const MAIN = join(ROOT, "e2e/doctor/main.ts");
+export const OWN_WORKER: string = join(ROOT, "e2e/doctor/own-worker.ts");
 const ALIAS = { selvedge: join(ROOT, "dist/index.js") };
 export const LFS = Buffer.from(
   `version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a214614ab2935c943f9e0ff69d22e".repeat(2)}\nsize 5303904\n`,
@@ -37,13 +38,18 @@ export interface Broken {
   make(): Promise<Site>;
 }
 
-/** Bundles the page by esbuild. */
+/** Bundles the page, or another entry, by esbuild. */
 export async function byEsbuild(
-  options: { readonly minify?: boolean; readonly path?: string; readonly format?: "esm" | "iife" } = {},
+  options: {
+    readonly minify?: boolean;
+    readonly path?: string;
+    readonly format?: "esm" | "iife";
+    readonly entry?: string;
+  } = {},
 ): Promise<Map<string, Uint8Array>> {
-  const { minify = true, path = "/main.js", format = "esm" } = options;
+  const { minify = true, path = "/main.js", format = "esm", entry = MAIN } = options;
   const { outputFiles } = await esbuild({
-    entryPoints: [MAIN],
+    entryPoints: [entry],
     bundle: true,
     minify,
     format,

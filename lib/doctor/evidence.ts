@@ -241,6 +241,8 @@ export type Change =
   | { readonly kind: "exclude-prebundle" }
   | { readonly kind: "assets-base"; readonly to: string }
   | { readonly kind: "same-origin-files" }
+  /** A worker of the app is started from a Blob that imports its script. */
+  | { readonly kind: "worker-by-blob"; readonly url: string }
   | { readonly kind: "one-copy" }
   | { readonly kind: "keep-out-of-precache" }
   | { readonly kind: "refresh-service-worker"; readonly url: string };

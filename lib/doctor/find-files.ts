@@ -155,7 +155,11 @@ class Finder {
         ({ url, headers }) => /\.m?[jt]sx?(?:[?#]|$)/.test(url) || /javascript/.test(headers["content-type"] ?? ""),
       )
       .map(({ url }) => url);
-    for (const url of [...new Set([...seen, ...named])].slice(0, SCRIPTS_MAX))
+    // A worker of the app that may not start is requested by nobody.
+    const refused = (this.#requested?.workers ?? [])
+      .filter((x) => x.name !== "selvedge" && x.thrown !== undefined && /^https?:/.test(x.url))
+      .map(({ url }) => url);
+    for (const url of [...new Set([...seen, ...named, ...refused])].slice(0, SCRIPTS_MAX))
       await this.add({ url, role: "script", source: "requested" });
     // Without a browser, scripts that scripts import are found by their names; the loop reaches those that it adds.
     if (this.#requested !== null) return;

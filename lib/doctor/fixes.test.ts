@@ -30,6 +30,7 @@ const CHANGES: readonly Change[] = [
   { kind: "import-map", imports: { selvedge: "/selvedge/selvedge.min.js" } },
   { kind: "module", script: null },
   { kind: "build" },
+  { kind: "worker-by-blob", url: "https://cdn.example/reader.js" },
 ];
 
 test("each change has a line for each host and bundler, which names what is changed", () => {
@@ -46,6 +47,7 @@ test("each change has a line for each host and bundler, which names what is chan
     https: /^"https:\/\/models\.example\/m\.onnx"/,
     "import-map": /"selvedge":"\/selvedge\/selvedge\.min\.js"/,
     module: /type="module"/,
+    "worker-by-blob": /new Blob\(\['import "https:\/\/cdn\.example\/reader\.js"'\]/,
     build: /build.* && npx selvedge doctor|webpack && npx selvedge doctor|nuxt generate/,
   };
   for (const host of HOSTS)

@@ -163,6 +163,11 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
         where: "the page's own origin",
         line: `cp ${PACKAGE_FILES} public/selvedge/  and  createEngine({ assetsBase: "/selvedge/" })`,
       };
+    case "worker-by-blob":
+      return {
+        where: "where the app starts that worker",
+        line: `new Worker(URL.createObjectURL(new Blob(['import "${change.url}"'], { type: "text/javascript" })), { type: "module" })  (or serve its scripts from the page's origin)`,
+      };
     case "one-copy":
       return {
         where: stack.bundler === "vite" ? "vite.config" : "the app's dependencies",

@@ -1,4 +1,4 @@
-// Files on another origin: models need CORS, workers can't come from there, COEP asks for more.
+// Files on another origin: models and the package's own files need CORS, and the app's own workers can't come from there.
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { pathOf } from "../urls.ts";
 import { filesOf, header, isForeign, isMixed, lines } from "./facts.ts";
@@ -8,7 +8,8 @@ export const cors: Check = (evidence) => [...withheld(evidence), ...foreignWorke
 
 function withheld(evidence: Evidence): Found[] {
   const { origin } = new URL(evidence.url);
-  const files = filesOf(evidence, "bundle", "chunk", "model", "data", "wasm", "rest", "brotli").filter(
+  const roles = ["worker", "cache-worker", "bundle", "chunk", "model", "data", "wasm", "rest", "brotli"] as const;
+  const files = filesOf(evidence, ...roles).filter(
     (file) =>
       isForeign(file, evidence) && !isMixed(file, evidence) && file.answer.status === 200 && !isAllowed(file, origin),
   );
@@ -41,19 +42,23 @@ function isAllowed(file: SiteFile, origin: string): boolean {
   return allowed === "*" || allowed === origin;
 }
 
+/** Workers of the app: the package starts its own from a Blob there, and the doctor's trials of those prove nothing. */
 function foreignWorkers(evidence: Evidence): Found[] {
-  const thrown = (evidence.browser?.workers ?? []).filter(
-    (x) => x.thrown !== undefined && URL.canParse(x.url) && new URL(x.url).origin !== new URL(evidence.url).origin,
+  const first = (evidence.browser?.workers ?? []).find(
+    (x) =>
+      x.name !== "selvedge" &&
+      x.thrown !== undefined &&
+      /^https?:/.test(x.url) &&
+      new URL(x.url).origin !== new URL(evidence.url).origin,
   );
-  const [first] = thrown;
   if (first === undefined || /Trusted/.test(first.thrown ?? "")) return [];
   return [
     {
       id: "worker-other-origin",
       severity: "error",
-      message: `The worker script is on ${new URL(first.url).origin}: a page starts workers of its own origin alone.`,
+      message: `The app's worker script is on ${new URL(first.url).origin}: a page starts workers of its own origin alone.`,
       evidence: [`new Worker("${first.url}"): ${first.thrown ?? ""}`],
-      changes: [{ kind: "same-origin-files" }],
+      changes: [{ kind: "worker-by-blob", url: first.url }],
     },
   ];
 }
