@@ -56,6 +56,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "a request staged behind a call that hangs",
   },
   {
+    fault: "server-staged",
+    breaks: "a batch that leaves from behind a hanging one makes that one look begun anew",
+    file: "lib/schedule/lane-state.ts",
+    from: "next !== undefined && next !== batches[0]",
+    to: "next !== undefined",
+    test: "lib/schedule/servers.test.ts",
+    title: "a batch that leaves a lane from behind another one",
+  },
+  {
     fault: "remote-odd",
     breaks: "one odd answer of a server switches the check of its rows off, and joining",
     file: "lib/worker/join-batch.ts",

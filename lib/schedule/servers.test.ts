@@ -2,7 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { StageLane } from "../test-support/schedule-fixtures.ts";
+import { Estimate } from "./cost-estimate.ts";
 import type { Route, SchedulerEvent } from "./events.ts";
+import { Lanes } from "./lane-state.ts";
 
 const DEVICE: Route = { backend: "wasm", modelId: 1, key: "m1" };
 const SERVER: Route = { backend: "remote", modelId: 2, key: "m2", costMs: 100 };
@@ -204,4 +206,18 @@ describe("requests with a deadline that this device and two lanes to a server ca
     expect(stage.fates.get(1)).toMatchObject({ lane: "a" });
     expect(stage.fates.get(1)?.endMs).toBeLessThanOrEqual(430);
   });
+});
+
+test("a batch that leaves a lane from behind another one does not make that one look begun anew (server-staged)", () => {
+  const lanes = new Lanes(new Estimate());
+  const batch = (id: number) => ({
+    ...{ id, route: SERVER, key: SERVER.key, rows: 1, shape: null, ms: 50, startMs: 0 },
+    ...{ steps: new Map(), preempt: false, isTrial: false, serverMs: Infinity },
+  });
+  for (const id of [1, 2]) lanes.add("a", batch(id), 0);
+  lanes.end({ type: "ended", lane: "a", batch: 2, ms: null }, 700, [server("a")]);
+  expect(lanes.on("a").map(({ id, startMs }) => [id, startMs])).toEqual([[1, 0]]);
+  lanes.add("a", batch(3), 700);
+  lanes.end({ type: "ended", lane: "a", batch: 1, ms: null }, 900, [server("a")]);
+  expect(lanes.on("a").map(({ id, startMs }) => [id, startMs])).toEqual([[3, 900]]);
 });
