@@ -83,7 +83,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(
     ["chromium", "firefox"].map((browser) => [
       `apps-${browser}`,
-      ["apps/matrix", "apps/hosts", `--project=${browser}`],
+      ["apps/matrix", "apps/hosts", "apps/init", `--project=${browser}`],
     ]),
   ),
   remote: ["--project=chromium", "remote/engines", "remote/export", "remote/serve"],
