@@ -63,7 +63,7 @@ export function resolveAssets(
     const urls = [worker, cache, brotli, wasm, rest];
     return assetsOf(urls.map(({ href }) => new URL(mend(href), baseUrl || undefined).href));
   } catch (error) {
-    const fix = "Serve the package's dist/ and set `assetsBase` to it; in Vite use the plugin selvedge/vite.";
+    const fix = "Serve the package's dist/ at `assetsBase`; in Vite use selvedge/vite.";
     const text = `A bundler moved Selvedge away: ${String(error)}. ${fix}`;
     throw new SelvedgeError("setup-failed", text, { reason: "bundler" }, error);
   }

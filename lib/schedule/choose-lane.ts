@@ -82,7 +82,7 @@ export class LaneChooser {
    */
   #best({ dueMs, rows }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
     let best = soonest(usual);
-    if (best !== undefined && best.endMs - best.ms + (this.#estimate.highMs(best.key, rows) ?? best.ms) > dueMs)
+    if (best && best.endMs - best.ms + this.#highMs(best, rows) > dueMs)
       best = soonest(usual.filter((x) => isServer(x.route) && x.endMs <= dueMs)) ?? best;
     return best && isServer(best.route) ? (trial ?? best) : best;
   }
@@ -105,22 +105,19 @@ export class LaneChooser {
    */
   #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
     const { step, group } = waiting;
-    const { key, endMs, ms, route } = chance;
+    const { endMs, ms, route } = chance;
     if (route.key === tried) return waiting;
-    const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
     const startMs = endMs - ms;
     // If the high quantile fits none, the first that is in time by the median.
-    return group.steps.at(group.steps.from(startMs + highMs)) ?? group.steps.at(group.steps.from(startMs + ms));
+    return (
+      group.steps.at(group.steps.from(startMs + this.#highMs(chance, step.rows))) ??
+      group.steps.at(group.steps.from(startMs + ms))
+    );
   }
 
-  /**
-   * Returns the latest start on an idle server of a step that waits for a lane of this device, whose run may take longer
-   * than expected; Infinity where there is none.
-   */
-  serverUntilMs({ dueMs, rows }: Step, chances: readonly Chance[], now: number): number {
-    const server = soonest(chances.filter(({ route, batches }) => isServer(route) && batches.length === 0));
-    const untilMs = server === undefined ? 0 : dueMs - (this.#estimate.highMs(server.key, rows) ?? server.ms);
-    return untilMs > now ? untilMs : Infinity;
+  /** A high quantile of the last runs on a lane. */
+  #highMs({ key, ms }: Chance, rows: number): number {
+    return this.#estimate.highMs(key, rows) ?? ms;
   }
 
   /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */

@@ -229,8 +229,10 @@ export class Scheduler {
         this.#start(this.#widen(step, pick, chances, now, out), chances, tried, now, out);
         continue;
       }
-      if (pick === undefined) this.#wakeAt(this.#chooser.serverUntilMs(step, chances, now));
-      else {
+      if (pick === undefined) {
+        // It waits for a lane of this device, whose run may take too long: it is looked at while a server has the time.
+        if (step.routes.some(isServer)) this.#wakeAt(Math.max(now + 1, (now + next.latestMs) / 2));
+      } else {
         this.#wakeAt(untilMs);
         // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
         for (const x of chances)
@@ -275,8 +277,10 @@ export class Scheduler {
 
   /** Rejects a step for its deadline. */
   #reject(step: Step, endMs: number, now: number, lanes: readonly LaneView[], out: Decision[]): void {
-    this.#warmUps.startForLost(step, this.#lanes.chances(step, now, lanes), now, out);
-    out.push({ type: "reject", id: step.id, code: "deadline-exceeded", expected: endMs - step.arrivedMs });
+    const { id, rows, dueMs, arrivedMs } = step;
+    const chances = this.#lanes.chances(step, now, lanes).filter(({ ms }) => ms <= dueMs - arrivedMs);
+    this.#warmUps.startBetter({ step, chances, backend: null, rows, endMs: Infinity }, now, out);
+    out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
   }
 
   /**

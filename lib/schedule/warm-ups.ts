@@ -7,12 +7,12 @@ import type { Decision, Step } from "./events.ts";
 import { remember } from "./lane-state.ts";
 import type { Lanes } from "./lane-state.ts";
 
-/** A batch that was started, to compare with lanes that might have been faster. */
+/** A batch that was started, or a step that was rejected, to compare with lanes that might have been faster. */
 export interface Started {
   readonly step: Step;
   readonly chances: readonly Chance[];
-  /** Backend on which it was started. */
-  readonly backend: Chance["lane"]["backend"];
+  /** Backend on which it was started; null for one that was rejected. */
+  readonly backend: Chance["lane"]["backend"] | null;
   readonly rows: number;
   /** Its estimated end. */
   readonly endMs: number;
@@ -54,7 +54,8 @@ export class WarmUps {
   /**
    * Makes an idle lane without the model load it, once the time lost for lack of it exceeds the load time: batches that
    * ended later than they would have there, behind others or on a slower backend. The estimate of a preferred backend
-   * that was never measured is 0; that of a lane of the same backend is this one's.
+   * that was never measured is 0; that of a lane of the same backend is this one's. A step with a deadline is not staged
+   * behind others: where it is rejected, since no lane has time for it, its end is Infinity.
    */
   startBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
     for (const cold of chances) {
@@ -64,26 +65,11 @@ export class WarmUps {
       const warmMs = this.#estimate.ms(route.key, rows) ?? (isBetter ? 0 : ms);
       const lostMs = endMs - freeMs - warmMs - (route.costMs ?? 0);
       if (lostMs <= 0) continue;
-      this.#lose(step, cold, lostMs, now, out);
+      const wastedMs = (this.#wastedMs.get(route.modelId) ?? 0) + lostMs;
+      const isEnough = wastedMs > this.#lanes.loadOf(route);
+      remember(this.#wastedMs, route.modelId, isEnough ? 0 : wastedMs);
+      if (isEnough) this.start(step, cold, now, out);
       return;
     }
-  }
-
-  /**
-   * The same for a step that is rejected, since no lane has time for it: all of its time is lost. Steps with a deadline
-   * are not staged behind others, so this alone tells that an idle lane without the model would have had the time.
-   */
-  startForLost(step: Step, chances: readonly Chance[], now: number, out: Decision[]): void {
-    const lengthMs = step.dueMs - step.arrivedMs;
-    const cold = chances.find((x) => x.isCold && x.batches.length === 0 && isUsual(x) && x.ms <= lengthMs);
-    if (cold !== undefined) this.#lose(step, cold, lengthMs, now, out);
-  }
-
-  #lose(step: Step, cold: Chance, lostMs: number, now: number, out: Decision[]): void {
-    const { modelId } = cold.route;
-    const wastedMs = (this.#wastedMs.get(modelId) ?? 0) + lostMs;
-    const isEnough = wastedMs > this.#lanes.loadOf(cold.route);
-    remember(this.#wastedMs, modelId, isEnough ? 0 : wastedMs);
-    if (isEnough) this.start(step, cold, now, out);
   }
 }
