@@ -51,9 +51,15 @@ function findPython(): string {
 
 /** Installs an engine, unless it is; returns the path of its virtual environment. */
 export function installEngine(name: EngineName): string {
+  return installPins(name, join(SERVERS, `${name}.txt`), (venv) => {
+    if (name === "triton") placeStub(venv);
+  });
+}
+
+/** Installs pinned packages of PyPI, unless they are; returns the path of their virtual environment. */
+export function installPins(name: string, path: string, finish: (venv: string) => void = () => undefined): string {
   const python = findPython();
-  const pins = readFileSync(join(SERVERS, `${name}.txt`));
-  const key = createHash("sha256").update(pins).update(python).digest("hex").slice(0, 12);
+  const key = createHash("sha256").update(readFileSync(path)).update(python).digest("hex").slice(0, 12);
   const venv = join(CACHE, `${name}-${key}`);
   const done = join(venv, "installed");
   if (existsSync(done)) return venv;
@@ -64,8 +70,8 @@ export function installEngine(name: EngineName): string {
   };
   run(python, ["-m", "venv", venv]);
   const options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-q"];
-  run(join(venv, "bin/pip"), ["install", ...options, "-r", join(SERVERS, `${name}.txt`)]);
-  if (name === "triton") placeStub(venv);
+  run(join(venv, "bin/pip"), ["install", ...options, "-r", path]);
+  finish(venv);
   writeFileSync(done, "");
   return venv;
 }

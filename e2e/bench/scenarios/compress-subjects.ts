@@ -57,7 +57,7 @@ export interface Work {
 
 /** Whether a case whose name contains this text may belong to a model: a case's name begins with its model's. */
 export function isAsked(only: string, model: string): boolean {
-  return only.startsWith(model) || !/^(fashion-|byte-|ocr-|spam)/.test(only);
+  return only.startsWith(model) || !/^(fashion-|byte-|ocr-|spam|all-)/.test(only);
 }
 
 /** Models by name, each with its preparation. */

@@ -12,6 +12,7 @@ import type { Timed } from "./compress-speed.ts";
 import { isAsked, makeForm, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";
 import type { Made, Work } from "./compress-subjects.ts";
 import type { Case, Goal, Subject } from "../kernel/kernel.ts";
+import { HIDDEN, hiddenCases } from "./compress-hidden.ts";
 import { pruneCases } from "./prune.ts";
 import { spamCases } from "./spam.ts";
 import type { Bench } from "../kernel/run.ts";
@@ -74,6 +75,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   if (bench.browserName !== "chromium") return;
   yield* pruneCases(bench);
   yield* spamCases(bench);
+  if (isAsked(bench.only, HIDDEN)) yield* hiddenCases(bench);
 }
 
 /** A model with its samples written and its bundle made. */
