@@ -345,10 +345,10 @@ const DECODING: readonly Mutant[] = [
   },
   {
     fault: "processing-samples",
-    breaks: "Samples are scaled by the deviation of one less than their number.",
+    breaks: "Samples are divided by their variance.",
     file: "lib/worker/processing/sound.ts",
-    from: "(x - mean) ** 2, 0) / samples.length",
-    to: "(x - mean) ** 2, 0) / (samples.length - 1)",
+    from: "Math.sqrt(variance + EPSILON)",
+    to: "(variance + EPSILON)",
     test: "lib/worker/processing/references.test.ts",
     title: "sounds",
   },
