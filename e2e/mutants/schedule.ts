@@ -569,13 +569,4 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/schedule/servers.test.ts",
     title: "(placement-wait)",
   },
-  {
-    fault: "placement-overdue",
-    breaks: "a request that waits behind a run that takes too long is looked at once it is lost",
-    file: "lib/schedule/scheduler.ts",
-    from: "if (step.routes.some(isServer)) this.#wakeAt(Math.max(now + 1, (now + next.latestMs) / 2));",
-    to: "",
-    test: "lib/schedule/servers.test.ts",
-    title: "(placement-overdue)",
-  },
 ];

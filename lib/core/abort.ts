@@ -65,21 +65,16 @@ export function eitherOf(signal: AbortSignal | undefined, other: AbortSignal): A
 }
 
 /** Settles as the promise does, or resolves to null after `ms`. */
-export async function inTime<T>(
+export function inTime<T>(
   promise: Promise<T>,
   ms: number,
   setTimer: (callback: () => void, ms: number) => () => void,
 ): Promise<T | null> {
   if (ms === Infinity) return promise;
-  let cancel = (): void => undefined;
-  const late = new Promise<null>((resolve) => {
-    cancel = setTimer(() => {
+  return new Promise((resolve, reject) => {
+    const cancel = setTimer(() => {
       resolve(null);
     }, ms);
+    void promise.then(resolve, reject).finally(cancel);
   });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    cancel();
-  }
 }

@@ -229,10 +229,7 @@ export class Scheduler {
         this.#start(this.#widen(step, pick, chances, now, out), chances, tried, now, out);
         continue;
       }
-      if (pick === undefined) {
-        // It waits for a lane of this device, whose run may take too long: it is looked at while a server has the time.
-        if (step.routes.some(isServer)) this.#wakeAt(Math.max(now + 1, (now + next.latestMs) / 2));
-      } else {
+      if (pick !== undefined) {
         this.#wakeAt(untilMs);
         // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
         for (const x of chances)

@@ -193,19 +193,6 @@ describe("requests with a deadline that this device and two lanes to a server ca
     const found = fates([2], costOf);
     expect(count(found, "none")).toBeLessThan(30);
   });
-
-  test("one that waits for a run that takes too long goes to an idle server in time (placement-overdue)", () => {
-    let isLong = false;
-    const stage = new Stage([lane("wasm-0"), server("a")], (model) => (model === 2 ? 130 : isLong ? 600 : 160));
-    stage.teach(1, [1]);
-    stage.tell({ type: "measured", key: SERVER.key, ms: 130, endpoint: "https://a.test" });
-    isLong = true;
-    stage.arrives(step(0, { routes: [DEVICE], arrivedMs: 0 }));
-    stage.arrives(step(1, { routes: [DEVICE, SERVER], arrivedMs: 110, dueMs: 430 }));
-    stage.play();
-    expect(stage.fates.get(1)).toMatchObject({ lane: "a" });
-    expect(stage.fates.get(1)?.endMs).toBeLessThanOrEqual(430);
-  });
 });
 
 test("a batch that leaves a lane from behind another one does not make that one look begun anew (server-staged)", () => {
