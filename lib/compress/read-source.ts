@@ -146,7 +146,7 @@ async function readOpened(
   const metric = await makeMetric(options.metric, {
     maxDrop: options.maxDrop,
     hasLabels,
-    isCtc: described.outputs[0]?.decode?.op === "ctc",
+    decode: described.outputs[0]?.decode,
     use: cut === null ? use : null,
   });
   if (isBySignal) notes.push(...selectionNote(model, cut));

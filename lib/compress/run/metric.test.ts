@@ -86,9 +86,15 @@ test("exact compares every position; of a CTC output only the decoded text", asy
   });
   const sample = { outputs: rows(1, 1, 0, 2), reference: rows(1, 0, 2, 2), feed: {}, label: undefined };
   expect(await scoreOf(await makeMetric("exact", { hasLabels: false }), [sample])).toBe(0);
-  const reading = await makeMetric("exact", { hasLabels: false, isCtc: true });
+  const reading = await makeMetric("exact", { hasLabels: false, decode: { op: "ctc", asset: "labels.txt" } });
   expect(await scoreOf(reading, [sample])).toBe(1);
   expect(await scoreOf(reading, [{ ...sample, outputs: rows(1, 1, 0, 1) }])).toBe(0);
+  // With class 2 for the blank, class 0 is a letter.
+  const other = await makeMetric("exact", { hasLabels: false, decode: { op: "ctc", asset: "labels.txt", blank: 2 } });
+  const text = { ...sample, reference: rows(0, 2, 1) };
+  expect(await scoreOf(other, [{ ...text, outputs: rows(0, 0, 1) }])).toBe(1);
+  expect(await scoreOf(other, [{ ...text, outputs: rows(1, 2, 1) }])).toBe(0);
+  expect(await scoreOf(other, [{ ...text, outputs: rows(2, 2, 1) }])).toBe(0);
 });
 
 test("perplexity is that of the correct classes, negated so that more is better", async () => {

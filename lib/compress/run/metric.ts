@@ -1,6 +1,7 @@
 // Metrics of a form against the float32 model, over the samples: higher is always better.
 import { readFileSync } from "node:fs";
 import { extname } from "node:path";
+import type { DecodeSpec } from "../../core/decode-spec.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { importModule } from "./import-module.ts";
 import { readNpy } from "./npy.ts";
@@ -60,14 +61,14 @@ const ONE_OF = 10;
 const KL_NATS = 0.05;
 
 /**
- * Makes a metric by its name (with `isCtc`, "exact" compares the text that the first output decodes to), or from a
- * module that exports `score(samples)`, which gets all samples at once. Without a name: top1 with labels, else the
+ * Makes a metric by its name (with the step `ctc` of the first output, "exact" compares the text that it decodes to), or
+ * from a module that exports `score(samples)`, which gets all samples at once. Without a name: top1 with labels, else the
  * metric of the model's use, else sqnr, as where `maxDrop` is in dB.
  * @throws TypeError where it is unknown, or `maxDrop` is in another unit.
  */
 export async function makeMetric(
   name: string | undefined,
-  options: { maxDrop?: string | undefined; hasLabels: boolean; isCtc?: boolean; use?: Use | null },
+  options: { maxDrop?: string | undefined; hasLabels: boolean; decode?: DecodeSpec | undefined; use?: Use | null },
 ): Promise<Metric> {
   const { use } = options;
   const byUse = use == null || /dB$/i.test(options.maxDrop ?? "") ? "sqnr" : use.metric;
@@ -93,7 +94,7 @@ export async function makeMetric(
     case "exact":
       return {
         name: "exact",
-        start: () => meanTally((x) => exact(x, options.isCtc ?? false)),
+        start: () => meanTally((x) => exact(x, options.decode)),
         passes: points,
         budget,
         isMean: true,
@@ -275,10 +276,11 @@ function top1({ outputs, reference, label }: Measured): number {
   return mean(now.map((x, i) => (x === right[i % right.length] ? 1 : 0)));
 }
 
-function exact({ outputs, reference, label }: Measured, isCtc: boolean): number {
-  // The decoded text is the same where only repeats and blanks (class 0) differ.
+function exact({ outputs, reference, label }: Measured, decode: DecodeSpec | undefined): number {
+  const blank = decode?.op === "ctc" ? (decode.blank ?? 0) : undefined;
+  // The decoded text is the same where only repeats and blanks differ.
   const read = (x: Outputs): number[] =>
-    isCtc ? winners(x).filter((y, i, all) => y !== 0 && y !== all[i - 1]) : winners(x);
+    blank === undefined ? winners(x) : winners(x).filter((y, i, all) => y !== blank && y !== all[i - 1]);
   const [now, right] = [read(outputs), label ?? read(reference)];
   return right.length === now.length && right.every((x, i) => x === now[i]) ? 1 : 0;
 }
