@@ -35,9 +35,8 @@ export const FOLDS: ReadonlyMap<string, Fold> = new Map<string, Fold>([
       const at = (name: string, i: number, fallback: number): number => view.either(name, i)?.[0] ?? fallback;
       const step = view.values(4)?.[0] ?? 1;
       const [from, to] = rangeOf(values.length, at("starts", 1, 0), at("ends", 2, 0), step);
-      const kept: number[] = [];
-      for (let i = from; step > 0 ? i < to : i > to; i += step) kept.push(values[i] ?? 0);
-      return kept;
+      const length = Math.max(0, Math.ceil((to - from) / step));
+      return length > VALUES_MAX ? undefined : Array.from({ length }, (_, i) => values[from + i * step] ?? 0);
     },
   ],
   ["Add", elementwise((a, b) => a + b)],

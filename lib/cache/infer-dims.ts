@@ -351,13 +351,18 @@ export function inferDims(
       const isFollowed = i === 0 && values !== undefined && values.length <= VALUES_MAX;
       known.set(name, {
         type: typeAt(node, i, type),
-        dims: found?.every((x) => Number.isInteger(x) && x >= 0) === true ? found : undefined,
+        dims: found !== undefined && isPossible(found) ? found : undefined,
         values: isFollowed ? values : undefined,
       });
     }
   }
   const own = [...known].filter(([name]) => !constants.has(name));
   return new Map(own.map(([name, { type, dims }]) => [name, { type, dims }]));
+}
+
+/** Whether dims can be those of a value: a hostile graph makes each longer than the one before, or not integers. */
+function isPossible(dims: Dims): boolean {
+  return dims.length <= VALUES_MAX && dims.every((x) => Number.isInteger(x) && x >= 0);
 }
 
 function dimsOf(view: NodeView): readonly Dims[] | undefined {

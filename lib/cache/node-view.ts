@@ -89,13 +89,14 @@ export function count(dims: Dims): number {
   return dims.reduce((product, x) => product * x, 1);
 }
 
-/** Returns the first index of a slice, and the one before which it ends. */
+/** Returns the first index of a slice, and the one before which it ends; throws where its step is 0. */
 export function rangeOf(
   size: number,
   start: number,
   end: number,
   step: number,
 ): [from: number, to: number, step: number] {
+  if (step === 0) throw UNKNOWN;
   const clamp = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x < 0 ? x + size : x));
   return step > 0
     ? [clamp(start, 0, size), clamp(end, 0, size), step]

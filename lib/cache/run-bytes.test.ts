@@ -43,6 +43,7 @@ describe("dims are those that ONNX Runtime infers", () => {
 });
 
 const N = 4_000;
+const number = (value: number): Values => ({ dtype: "float32", dims: [1], values: [value] });
 /** A model whose middle value is computed from the shape of its input. */
 const shaped = (dims: readonly number[], isFree: boolean): Uint8Array => {
   const ints = (...values: number[]): Values => ({ dtype: "int64", dims: [values.length], values });
@@ -109,4 +110,21 @@ test("a file that is no model, or cut, has no run", async () => {
   expect(await runBytesOf(blob(Uint8Array.of(1, 2, 3)), {})).toBeNull();
   for (const share of [0.2, 0.5, 0.9])
     expect(await runBytesOf(blob(bytes.subarray(0, share * bytes.length)), {})).toBeNull();
+});
+
+test("a slice with a step of 0, and dims that double with each node, end in no dims", async () => {
+  const ints = (...values: number[]): Values => ({ dtype: "int64", dims: [values.length], values });
+  const spec = { inputs: { x: { dtype: "float32", dims: [1, N] } }, outputs: ["y"], isFree: true } as const;
+  const last = { opType: "Reshape", input: ["x", "to"], output: ["y"] };
+  const constants = { list: ints(1, 2, 3), from: ints(2), end: ints(0), zero: ints(0), tiny: number(-1e-30) };
+  for (const step of ["zero", "tiny"]) {
+    const slice = { opType: "Slice", input: ["list", "from", "end", "zero", step], output: ["to"] };
+    const bytes = modelOf({ ...spec, constants, nodes: [slice, last] }).write();
+    expect(await runBytesOf(blob(bytes), {})).toEqual({ wasm: 2 * 4 * N, webgpu: 2 * 4 * N });
+  }
+  const doubled = Array.from({ length: 40 }, (_, i) => {
+    const input = i === 0 ? "x" : `v${i - 1}`;
+    return { opType: "Gather", input: [input, input], output: [i === 39 ? "y" : `v${i}`] };
+  });
+  expect(await runBytesOf(blob(modelOf({ ...spec, nodes: doubled }).write()), {})).not.toBeNull();
 });
