@@ -169,7 +169,7 @@ function withSteps(
     return { ...input, text: unsupported === WITHOUT_PROMPT ? own : { ...own, prompts, prompt } };
   }
   const heard = sounds[input.name];
-  const sound = heard === undefined ? null : fitSound(input, heard, names);
+  const sound = heard === undefined ? null : fitSound(input, heard, all);
   if (sound !== null) return { ...input, sound };
   if (picture?.name !== input.name || pictureLayout(input, picture.image) !== picture.image.layout) return input;
   const { mask, ...image } = picture.image;

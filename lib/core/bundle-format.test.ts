@@ -269,6 +269,25 @@ test.each([
   expect(refusal(withInput({ dims: ["batch", 80, 3_000], preprocess: [step] }))).toContain(`the step ${op} makes`);
 });
 
+test("the mask of samples is another input, of two axes and a type that a 1 can be written to", () => {
+  const withMask = (mask: object, named = "m"): unknown => {
+    const step = { step: "samples", sampleRate: 16_000, mask: named };
+    const row = { ...port, dims: ["batch", "length"] };
+    const inputs = [
+      { ...row, name: "x", preprocess: [step] },
+      { ...row, name: "m", ...mask },
+    ];
+    return { ...valid, model: { ...valid.model, inputs } };
+  };
+  for (const dtype of ["int64", "int32", "uint8", "bool", "float32"])
+    expect(refusal(withMask({ dtype })), dtype).toBeNull();
+  for (const dtype of ["float16", "uint64", "string"])
+    expect(refusal(withMask({ dtype })), dtype).toContain("m: a mask of samples is [batch, length] of int64");
+  expect(refusal(withMask({ dims: ["batch", 1, "length"] }))).toContain("m: a mask of samples is [batch, length]");
+  for (const name of ["x", "other"]) expect(refusal(withMask({}, name))).toContain("x.sound.mask names no other input");
+  expect(parseBundle(withMask({ dtype: "bfloat16" })).unknown).toEqual({ at: "m", kind: "dtype", word: "bfloat16" });
+});
+
 test("words of newer releases may have capital letters (tool-open-words)", () => {
   expect(parseBundle(withInput({ preprocess: [{ step: "logMel", bins: 80 }] })).unknown).toEqual({
     at: "x",

@@ -339,10 +339,15 @@ function checkText(
 function checkSound(input: BundleInput, inputs: ReadonlyMap<string, BundleInput>): void {
   const { name, sound, dims, dtype } = input;
   const mask = sound?.op === "samples" ? sound.mask : undefined;
-  if (mask !== undefined && (mask === name || inputs.get(mask)?.dims.length !== 2))
-    throw invalid(`${name}.sound.mask names no other input of [batch, length]: "${mask}"`, name);
-  const names = { inputs: new Set(inputs.keys()) };
-  if (sound === undefined || !KNOWN_DTYPES.has(dtype) || fitSound(input, sound, names) !== null) return;
+  const port = mask === undefined || mask === name ? undefined : inputs.get(mask);
+  if (mask !== undefined && port === undefined)
+    throw invalid(`${name}.sound.mask names no other input: "${mask}"`, name);
+  if (port !== undefined && KNOWN_DTYPES.has(port.dtype) && !isMaskPort(port, 2))
+    throw invalid(
+      `${port.name}: a mask of samples is [batch, length] of int64, int32, uint8, bool or float32`,
+      port.name,
+    );
+  if (sound === undefined || !KNOWN_DTYPES.has(dtype) || fitSound(input, sound, [...inputs.values()]) !== null) return;
   throw invalid(
     `${name}: the step ${sound.op} makes float32 or float16 of [${soundDims(sound)
       .map((x) => x ?? "any")

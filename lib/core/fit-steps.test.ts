@@ -97,12 +97,19 @@ test("the image's input goes by its name, else it is the only one that such a pi
 test("samples keep a mask that the graph has, and fit two axes of floats alone", () => {
   const sound = { op: "samples", sampleRate: 16_000, normalize: true, mask: "m" } as const;
   const port = { dtype: "float32", dims: ["batch", "length"] } as const;
-  const fit = (inputs: readonly string[], change: object = {}): unknown =>
-    fitSound({ ...port, ...change }, sound, { inputs: new Set(inputs) });
-  expect(fit(["x", "m"])).toEqual(sound);
-  expect(fit(["x"])).toEqual({ op: "samples", sampleRate: 16_000, normalize: true });
+  const mask = { ...port, name: "m", dtype: "int64" } as const;
+  const fit = (inputs: Parameters<typeof fitSound>[2], change: object = {}): unknown =>
+    fitSound({ ...port, ...change }, sound, inputs);
+  expect(fit([mask])).toEqual(sound);
+  const alone = { op: "samples", sampleRate: 16_000, normalize: true };
+  expect(fit([])).toEqual(alone);
+  expect(fit([{ ...mask, name: "n" }])).toEqual(alone);
   for (const change of [{ dims: ["batch", 80, "frames"] }, { dims: ["length"] }, { dtype: "int64" }])
-    expect(fit(["x", "m"], change)).toBeNull();
+    expect(fit([mask], change)).toBeNull();
+  for (const dtype of ["int32", "uint8", "bool", "float32"] as const)
+    expect(fit([{ ...mask, dtype }]), dtype).toEqual(sound);
+  for (const dtype of ["float16", "uint64", "string"] as const) expect(fit([{ ...mask, dtype }]), dtype).toEqual(alone);
+  expect(fit([{ ...mask, dims: ["batch", 1, "length"] }])).toEqual(alone);
 });
 
 test("a text by CTC fits where the classes are the lines, with one for the blank where it is stated", () => {

@@ -65,17 +65,21 @@ export function fitText(
   };
 }
 
-/** Returns the conversion of sounds of an input, without a mask that the graph lacks; null where it does not fit. */
+/**
+ * Returns the conversion of sounds of an input, without a mask that the graph lacks, or that takes no mask's type or dims;
+ * null where it does not fit.
+ * @param inputs - all inputs of the graph
+ */
 export function fitSound(
   { dims, dtype }: Pick<Port, "dims" | "dtype">,
   sound: SoundSpec,
-  { inputs }: Pick<PortNames, "inputs">,
+  inputs: readonly Pick<Port, "name" | "dims" | "dtype">[],
 ): SoundSpec | null {
   const wanted = soundDims(sound);
   const fits = dims.every((dim, i) => typeof dim === "string" || wanted[i] === undefined || dim === wanted[i]);
   if (dims.length !== wanted.length || !fits || !/^float(32|16)$/.test(dtype)) return null;
-  if (sound.op !== "samples" || sound.mask === undefined || inputs.has(sound.mask)) return sound;
-  return { ...sound, mask: undefined };
+  if (sound.op !== "samples" || sound.mask === undefined) return sound;
+  return inputs.some((x) => x.name === sound.mask && isMaskPort(x, 2)) ? sound : { ...sound, mask: undefined };
 }
 
 /** Names of the inputs for a picture and for a text's tokens in most exports. */
@@ -138,12 +142,12 @@ export function soundDims(sound: SoundSpec): readonly (number | undefined)[] {
   }
 }
 
-/** Element types of a pixel mask. */
+/** Element types of a mask. */
 const MASK_DTYPES: readonly string[] = ["int64", "int32", "uint8", "bool", "float32"];
 
-/** Whether an input can take a pixel mask. */
-export function isMaskPort({ dims, dtype }: Pick<Port, "dims" | "dtype">): boolean {
-  return dims.length === 3 && MASK_DTYPES.includes(dtype);
+/** Whether an input can take a mask: of pixels, [batch, height, width], or with 2 axes of samples, [batch, length]. */
+export function isMaskPort({ dims, dtype }: Pick<Port, "dims" | "dtype">, axes: 2 | 3 = 3): boolean {
+  return dims.length === axes && MASK_DTYPES.includes(dtype);
 }
 
 /** Returns the names of ports. */

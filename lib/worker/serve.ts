@@ -288,7 +288,7 @@ function withReaders(
   const names = namesOf(inputs, outputs);
   return inputs.map((port) => {
     const { text, sound, unsupported } = (Object.hasOwn(readers, port.name) ? readers[port.name] : null) ?? {};
-    const [ownText, ownSound] = [text && fitText(port, text, names), sound && fitSound(port, sound, names)];
+    const [ownText, ownSound] = [text && fitText(port, text, names), sound && fitSound(port, sound, inputs)];
     const image = Object.hasOwn(images, port.name) ? images[port.name] : undefined;
     const why = unsupported ?? (isPicturePort(port) || port.name === IMAGE_INPUT ? pictures : undefined);
     return {
