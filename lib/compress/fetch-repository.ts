@@ -3,7 +3,7 @@
 // a file that is there already with the right hash is not fetched again.
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SelvedgeError } from "../core/errors.ts";
 import { writeAll } from "./onnx/durable.ts";
@@ -14,7 +14,7 @@ import type { GetText } from "../source/hub.ts";
 import { filesUrl, HUB, isRepositoryName } from "../source/hub-address.ts";
 import { filesToRead, TOKENIZER } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
-import { VOCABULARY } from "../source/vocabulary.ts";
+import { furtherFiles } from "../source/vocabulary.ts";
 
 const HOW = "set --token-env to a variable with an access token";
 
@@ -52,10 +52,14 @@ export async function fetchRepository(repo: string, folder: string, options: Fet
   try {
     const commit = (await readCommit(hub, get)) ?? "";
     const at = commit === "" ? revision : commit;
+    const base = filesUrl(host, repo, at);
+    const files = await listFiles({ ...hub, revision: at }, get);
+    await fetchFiles(base, folder, wantedFiles(files, repo, options), options);
+    const further = furtherFiles(await readTexts(folder, filesToRead(files.map((x) => x.path))));
     await fetchFiles(
-      filesUrl(host, repo, at),
+      base,
       folder,
-      wantedFiles(await listFiles({ ...hub, revision: at }, get), repo, options),
+      files.filter((x) => further.includes(x.path)),
       options,
     );
     return commit;
@@ -80,6 +84,10 @@ async function fetchFiles(
   }
 }
 
+async function readTexts(folder: string, paths: readonly string[]): Promise<Map<string, string>> {
+  return new Map(await Promise.all(paths.map(async (x) => [x, await readFile(join(folder, x), "utf8")] as const)));
+}
+
 /** Chooses the small files of the layout, the model card, and the graphs with their data. */
 function wantedFiles(
   files: readonly RepositoryFile[],
@@ -96,7 +104,7 @@ function wantedFiles(
   const data = graphs.flatMap((x) =>
     mayHideData(x, byPath.get(x.path)?.bytes ?? null, paths) ? neighboursOf(x, paths) : x.data,
   );
-  const wanted = [...filesToRead(paths), VOCABULARY, TOKENIZER, "README.md", ...graphs.map((x) => x.path), ...data];
+  const wanted = [...filesToRead(paths), TOKENIZER, "README.md", ...graphs.map((x) => x.path), ...data];
   return [...new Set(wanted)].flatMap((path) => byPath.get(path) ?? []);
 }
 

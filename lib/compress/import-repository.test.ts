@@ -1,5 +1,5 @@
 // A repository from a local hub, or a folder, as a bundle of one's own.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -103,6 +103,19 @@ test("files that are there are not fetched again; a folder is packed as it is", 
   expect([second.identity, hub.cdn.asked]).toEqual([first.identity, []]);
   const other = await importRepository(join(out, "source"), { out: join(out, "other"), dtypes: ["q8"] });
   expect(other.bundle.variants.map((x) => x.id)).toEqual(["q8"]);
+});
+
+test("vocab.json is fetched for a model that writes texts by CTC alone", async () => {
+  const files = { ...FILES, "vocab.json": "{}" };
+  for (const [architecture, isFetched] of [
+    ["BertModel", false],
+    ["HubertForCTC", true],
+  ] as const) {
+    hub.commit(`owner/${architecture}`, { ...files, "config.json": JSON.stringify({ architectures: [architecture] }) });
+    const options = { out: join(out, architecture), host: hub.url, dtypes: ["q8"] };
+    await importRepository(`owner/${architecture}`, options);
+    expect(existsSync(join(options.out, "source/vocab.json")), architecture).toBe(isFetched);
+  }
 });
 
 test("wrong bytes, a gated repository, a missing encoding and a wrong name are refused with the fix", async () => {
