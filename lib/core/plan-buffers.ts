@@ -128,10 +128,11 @@ class Planner {
   readonly #isWasm: boolean;
   readonly #foldsDequantize: boolean;
   readonly #constants: Set<string>;
+  readonly #outputs: ReadonlySet<string>;
   readonly #bytes: Map<string, number> = new Map();
   readonly #buffers: Map<string, Buffer> = new Map();
-  /** Buffers without a value, the latest first. */
-  readonly #free: Buffer[] = [];
+  /** Buffers without a value by their shape, the latest last. */
+  readonly #free: Map<string, Buffer[]> = new Map();
   readonly #last: Map<string, number> = new Map();
   /** Bytes that a kernel allocates for itself, by the index of its node. */
   readonly scratch: number[] = [];
@@ -144,6 +145,7 @@ class Planner {
     this.#isWasm = isWasm;
     this.#foldsDequantize = foldsDequantize;
     this.#constants = new Set(graph.constants.keys());
+    this.#outputs = new Set(graph.outputs);
   }
 
   plan(): readonly Buffer[] {
@@ -192,9 +194,7 @@ class Planner {
     const bytes = this.#sizeOf(name, node);
     const facts = this.#facts.get(name);
     const shape = `${facts?.type}:${facts?.dims?.join("×") ?? name}`;
-    const own = this.#inPlace(node, bytes, i);
-    const found = own ?? (this.#graph.outputs.includes(name) ? undefined : this.#free.find((x) => x.shape === shape));
-    if (found !== undefined && own === undefined) this.#free.splice(this.#free.indexOf(found), 1);
+    const found = this.#inPlace(node, bytes, i) ?? (this.#outputs.has(name) ? undefined : this.#free.get(shape)?.pop());
     const buffer = found ?? { bytes, shape, from: i, to: i, values: 0 };
     buffer.values += 1;
     this.#buffers.set(name, buffer);
@@ -221,7 +221,7 @@ class Planner {
     buffer.values -= 1;
     if (buffer.values > 0) return;
     buffer.to = i;
-    this.#free.unshift(buffer);
+    add(this.#free, buffer.shape, buffer);
   }
 
   /** Returns the bytes of a value; those of the largest input where they are not known. */
@@ -249,29 +249,50 @@ class Planner {
   }
 }
 
+/** Adds a buffer to those of a key. */
+function add<K>(lists: Map<K, Buffer[]>, key: K, buffer: Buffer): void {
+  const own = lists.get(key);
+  if (own === undefined) lists.set(key, [buffer]);
+  else own.push(buffer);
+}
+
+/** Returns the buffers that are allocated before each node, and those that are freed after it. */
+function byNode(buffers: readonly Buffer[]): readonly [begun: Map<number, Buffer[]>, ended: Map<number, Buffer[]>] {
+  const [begun, ended] = [new Map<number, Buffer[]>(), new Map<number, Buffer[]>()];
+  for (const buffer of buffers) {
+    add(begun, buffer.from, buffer);
+    add(ended, buffer.to, buffer);
+  }
+  return [begun, ended];
+}
+
 /** Returns the most bytes of buffers that are allocated at once, with what kernels allocate. */
 function liveBytes(buffers: readonly Buffer[], scratch: readonly number[]): number {
-  return scratch.reduce((most, own, i) => {
-    const live = buffers.reduce((sum, { bytes, from, to }) => (from <= i && i <= to ? sum + bytes : sum), own);
-    return Math.max(most, live);
-  }, 0);
+  const [begun, ended] = byNode(buffers);
+  let [live, most] = [0, 0];
+  for (const [i, own] of scratch.entries()) {
+    for (const { bytes } of begun.get(i) ?? []) live += bytes;
+    most = Math.max(most, live + own);
+    for (const { bytes } of ended.get(i) ?? []) live -= bytes;
+  }
+  return most;
 }
 
 /** Returns the most bytes of buffers that ONNX Runtime holds on a GPU at once, those that it keeps among them. */
 function pooledBytes(buffers: readonly Buffer[], commands: readonly boolean[]): number {
+  const [begun, ended] = byNode(buffers);
   const kept = new Map<number, number>();
   let pending: number[] = [];
   let [held, most, count] = [0, 0, 0];
   for (const [i, isCommand] of commands.entries()) {
-    for (const { bytes, from } of buffers) {
-      if (from !== i) continue;
+    for (const { bytes } of begun.get(i) ?? []) {
       const size = bucketOf(bytes);
       const free = kept.get(size) ?? 0;
       if (free > 0) kept.set(size, free - 1);
       else held += size;
     }
     most = Math.max(most, held);
-    for (const { bytes, to } of buffers) if (to === i) pending.push(bucketOf(bytes));
+    for (const { bytes } of ended.get(i) ?? []) pending.push(bucketOf(bytes));
     if (isCommand) count += 1;
     if (!isCommand || count % COMMANDS !== 0) continue;
     for (const size of pending) {
