@@ -75,6 +75,10 @@ describe("the comparison", () => {
     expect(effect([1e6, 1], [1e6 + 1, 1])).toBe(0); // moved, in proportion
     expect(effect([1, 2], [1, 2])).toBeUndefined();
     expect(effect([-3.4e38, 1], [-3.3e38, 1])).toBeUndefined();
+    for (const mask of [-3.4e38, -Infinity, NaN]) {
+      expect(effect([0.3, 1], [mask, 1])).toBeUndefined(); // moved across a cut
+      expect(effect([0.3, 1], [mask, 1.5])).toBe(0.5);
+    }
     expect(effect([1, 2], [1])).toBeUndefined();
     // A floor is a hundred times the effect, a ten thousandth of the middle at least, a thousandth of the largest at most.
     const floorOf = (before: readonly number[], after: readonly number[]): number | undefined =>

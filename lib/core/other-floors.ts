@@ -34,15 +34,19 @@ export function nudged(tensors: Tensors, round = 0): Tensors | null {
   return changed.length === 0 ? null : { ...tensors, ...Object.fromEntries(changed) };
 }
 
-/** Returns the largest effect of a change of the inputs on each output in float32, beyond what is in proportion. */
+/**
+ * Returns the largest effect of a change of the inputs on each output in float32, beyond what is in proportion. An element
+ * that is a mask, or that the change makes one, has none: it would allow any error of the others.
+ */
 export function effectsOf(answer: Tensors, changed: Tensors): ReadonlyMap<string, number> {
   const effects = new Map<string, number>();
   for (const [name, tensor] of Object.entries(answer)) {
     const other = changed[name];
     if (tensor.dtype !== "float32" || other?.dtype !== "float32" || other.data.length !== tensor.data.length) continue;
     for (const [i, x] of tensor.data.entries()) {
-      const effect = Math.abs((other.data[i] as number) - x);
-      if (!(Math.abs(x) < MASK) || !(effect > 0)) continue;
+      const y = other.data[i] as number;
+      const effect = Math.abs(y - x);
+      if (!(Math.max(Math.abs(x), Math.abs(y)) < MASK) || effect === 0) continue;
       effects.set(name, Math.max(effects.get(name) ?? 0, effect > OWN * Math.abs(x) ? effect : 0));
     }
   }
