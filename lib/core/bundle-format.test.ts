@@ -269,6 +269,13 @@ test.each([
   expect(refusal(withInput({ dims: ["batch", 80, 3_000], preprocess: [step] }))).toContain(`the step ${op} makes`);
 });
 
+test("a filter bank is of at least 1000 samples a second: below, its frames hold too few", () => {
+  const withRate = (sampleRate: number): unknown =>
+    withInput({ dims: ["batch", 9, 4], preprocess: [{ step: "fbank", sampleRate, bands: 4, frames: 9 }] });
+  expect(refusal(withRate(1_000))).toBeNull();
+  for (const rate of [1, 79, 999]) expect(refusal(withRate(rate)), `${rate}`).toContain("sampleRate");
+});
+
 test("the mask of samples is another input, of two axes and a type that a 1 can be written to", () => {
   const withMask = (mask: object, named = "m"): unknown => {
     const step = { step: "samples", sampleRate: 16_000, mask: named };

@@ -148,6 +148,8 @@ const text = {
 
 /** Samples a second. */
 const sampleRate = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(768_000));
+/** Below it, Kaldi's frames of 25 ms would hold too few samples. */
+const fbankRate = v.pipe(sampleRate, v.minValue(1_000));
 /** Number of mel bands. */
 const bands = v.pipe(size, v.maxValue(1_024));
 
@@ -169,7 +171,7 @@ const PREPROCESS = {
   text: v.object({ step: v.literal("text"), ...text }),
   "log-mel": v.object({ step: v.literal("log-mel"), ...logMel }),
   fbank: v.object({
-    ...{ step: v.literal("fbank"), sampleRate, bands },
+    ...{ step: v.literal("fbank"), sampleRate: fbankRate, bands },
     frames: size,
     mean: v.optional(finite),
     std: v.optional(v.pipe(finite, v.notValue(0))),
