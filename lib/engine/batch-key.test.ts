@@ -27,6 +27,27 @@ test("where the tensor's size depends on the image, only those of one size do, a
   expect(keyOf(resize, new Blob(["a picture"]))).toBeUndefined();
 });
 
+test("sounds fit together where they are brought to one length, else those of one length", () => {
+  const samples: BundleInput = { ...picture, dims: ["n", "length"] };
+  const rated = { sampleRate: 16_000, bands: 4 };
+  const keyFor = (sound: NonNullable<BundleInput["sound"]>, length: number) => {
+    const others = { x: { kind: "sound", samples: new Float32Array(length) } } as const;
+    return guessShape({ ports: [{ ...samples, sound }] }, { tensors: {}, others })?.key;
+  };
+  for (const sound of [
+    { op: "fbank", ...rated, frames: 9 },
+    { op: "log-mel", ...rated, seconds: 2 },
+  ] as const)
+    expect(keyFor(sound, 900), sound.op).toBe(keyFor(sound, 1_000));
+  for (const sound of [
+    { op: "samples", sampleRate: 16_000 },
+    { op: "log-mel", ...rated },
+  ] as const) {
+    expect(keyFor(sound, 900), sound.op).not.toBe(keyFor(sound, 1_000));
+    expect(keyFor(sound, 900), sound.op).toBe(keyFor(sound, 900));
+  }
+});
+
 test("texts fit together where their length is fixed, or as far as padding is harmless; each is a row", () => {
   const port = (length: number | string, upTo: number | null): BundleInput => ({
     ...{ name: "text", dtype: "int32", dims: ["n", length], batchAxis: 0 },
