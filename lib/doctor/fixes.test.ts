@@ -64,6 +64,13 @@ test("each change has a line for each host and bundler, which names what is chan
       }
 });
 
+test("an apostrophe in a worker's address does not end the text of the line", () => {
+  const url = "https://cdn.example/o'brien/reader.js";
+  const evidence = { stack: { host: null, bundler: null, isDev: false }, url: "https://x.example/" };
+  const { line } = fixOf({ kind: "worker-by-blob", url }, evidence);
+  expect(line).toContain(`new Blob(['import "https://cdn.example/o%27brien/reader.js"'],`);
+});
+
 test("a line for a shell has no braces, which sh does not expand", () => {
   for (const bundler of BUNDLERS)
     for (const change of [...CHANGES, { kind: "same-origin-files" } as const]) {

@@ -166,7 +166,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "worker-by-blob":
       return {
         where: "where the app starts that worker",
-        line: `new Worker(URL.createObjectURL(new Blob(['import "${change.url}"'], { type: "text/javascript" })), { type: "module" })  (or serve its scripts from the page's origin)`,
+        line: `new Worker(URL.createObjectURL(new Blob(['import "${change.url.replaceAll("'", "%27")}"'], { type: "text/javascript" })), { type: "module" })  (or serve its scripts from the page's origin)`,
       };
     case "one-copy":
       return {
