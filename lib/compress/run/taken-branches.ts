@@ -3,7 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { OnnxModel } from "../onnx/model.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "../onnx/onnx.gen.js";
-import type { NodeProto } from "../onnx/onnx.gen.js";
+import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { inlineIfBranches } from "../simplify/inline-if-branches.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import type { Feed } from "./feeds.ts";
@@ -28,7 +28,7 @@ export async function* takenBranches(model: OnnxModel, feeds: Feeds): AsyncGener
   try {
     for await (const feed of feeds) {
       const values: Feed = { ...feed, ...(await session.run(feed)) };
-      const key = conditions.map((name) => Number(values[name]?.data[0] ?? 0)).join();
+      const key = conditions.map((name) => Number(values[name]?.data[0] ?? truthOf(graph.constant(name)))).join();
       groups.set(key, [...(groups.get(key) ?? []), feed]);
     }
   } finally {
@@ -38,6 +38,11 @@ export async function* takenBranches(model: OnnxModel, feeds: Feeds): AsyncGener
     const truths = new Map(key.split(",").map((x, i) => [conditions[i] ?? "", x === "1"]));
     yield { model: decided(model, isIf, truths), feeds: taken };
   }
+}
+
+/** Reads a condition that is stored; 0 where it is none. */
+function truthOf(condition: TensorProto | undefined): number {
+  return (condition && (condition.rawData[0] ?? condition.int32Data[0])) ?? 0;
 }
 
 function decided(
