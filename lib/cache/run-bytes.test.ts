@@ -42,6 +42,27 @@ describe("dims are those that ONNX Runtime infers", () => {
     });
 });
 
+const message = (...fields: readonly Uint8Array[]): Uint8Array => Buffer.concat(fields);
+/** Encodes a field of a message: bytes, or a small number. */
+const field = (number: number, value: Uint8Array | number): Uint8Array => {
+  if (typeof value === "number") return Uint8Array.of(8 * number, value);
+  const size = [0, 7, 14, 21].map((shift, i) => ((value.length >> shift) & 127) | (i < 3 ? 128 : 0));
+  return message(Uint8Array.of(8 * number + 2, ...size), value);
+};
+const word = (value: string): Uint8Array => new TextEncoder().encode(value);
+
+test("a list of 200,000 integers that are not packed is read in a moment", async () => {
+  const constantOf = (count: number): Uint8Array => {
+    const ones = new Uint8Array(2 * count).map((_, i) => (i % 2 === 0 ? 8 * 7 : 1));
+    const tensor = message(field(1, count > 1 ? Uint8Array.of(0xc0, 0x9a, 0x0c) : 1), field(2, 7), ones);
+    const attribute = message(field(1, word("value")), field(5, tensor));
+    const node = message(field(2, word("y")), field(4, word("Constant")), field(5, attribute));
+    return field(7, message(field(1, node), field(12, field(1, word("y")))));
+  };
+  for (const count of [1, 200_000])
+    expect(await runBytesOf(blob(constantOf(count)), {})).toEqual({ wasm: 8 * count, webgpu: 8 * count });
+});
+
 const N = 4_000;
 const number = (value: number): Values => ({ dtype: "float32", dims: [1], values: [value] });
 /** A model whose middle value is computed from the shape of its input. */

@@ -17,6 +17,8 @@ const TENSOR = { dims: 1, dtype: 2, floats: 4, int32s: 5, int64s: 7, name: 8, ra
 const OTHER_TYPES: Readonly<Record<number, string>> = { 16: "bfloat16", 21: "uint4", 22: "int4" };
 /** Bytes of a tensor that have its dims, its name and the elements of a small one. */
 const HEAD = 1_024;
+/** Number of elements, and bytes of packed ones, up to which a tensor's are read. */
+const ELEMENTS_MAX = 8 * VALUES_MAX;
 /** Tokens of a text where the model takes any number. */
 const TOKENS = 128;
 const text = new TextDecoder();
@@ -159,14 +161,14 @@ function addReads(graph: Uint8Array, names: Set<string>): void {
 function tensorOf(bytes: Uint8Array): Constant & { readonly name?: string } {
   const dims: number[] = [];
   let [dtype, name]: [number, string | undefined] = [1, undefined];
-  let values: readonly number[] = [];
+  let values: number[] = [];
   each(bytes, (field, value) => {
     if (field === TENSOR.dtype && typeof value === "number") dtype = value;
     else if (field === TENSOR.dims) dims.push(...(typeof value === "number" ? [value] : numbersIn(value)));
     else if (typeof value === "number") {
-      if (field === TENSOR.int32s || field === TENSOR.int64s) values = [...values, value];
+      if ((field === TENSOR.int32s || field === TENSOR.int64s) && values.length <= ELEMENTS_MAX) values.push(value);
     } else if (field === TENSOR.name) name = text.decode(value);
-    else if (value.length > 8 * VALUES_MAX) return;
+    else if (value.length > ELEMENTS_MAX) return;
     else if (field === TENSOR.int32s || field === TENSOR.int64s) values = numbersIn(value);
     else if (field === TENSOR.floats) values = elementsOf(value, "float32");
     else if (field === TENSOR.raw) values = elementsOf(value, typeOf(dtype));
