@@ -82,3 +82,40 @@ test("an image's input has the size of its description", async () => {
   const plain = { ...opened, bundle, data: described.data };
   expect((await countRuns(plain, null)).bundle.variants[0]?.activationBytes).toBeUndefined();
 });
+
+test("a sound's input has the size of its description where that is known", async () => {
+  const soundRun = async (name: string, dims: readonly number[], steps: object): Promise<number | undefined> => {
+    const open = modelOf({
+      inputs: { [name]: { dtype: "float32", dims } },
+      outputs: ["y"],
+      nodes: [{ opType: "Transpose", input: [name], output: ["y"] }],
+    });
+    const [input] = open.graph.proto.input;
+    const shape = input?.type?.value.case === "tensorType" ? input.type.value.value.shape : undefined;
+    for (const [i, dim] of (shape?.dim ?? []).entries()) dim.value = { case: "dimParam", value: `d${i}` };
+    const { bundle, ...opened } = bareOf("https://models.example/m.onnx", 1);
+    const model = { ...bundle.model, ...steps };
+    const described = { ...opened, bundle: { ...bundle, model }, data: new Blob([open.write()]) };
+    return (await countRuns(described, null)).bundle.variants[0]?.activationBytes?.wasm;
+  };
+  const fbank = { op: "fbank", sampleRate: 16_000, bands: 128, frames: 1_024 } as const;
+  const logMel = { op: "log-mel", sampleRate: 16_000, bands: 80, seconds: 30 } as const;
+  const ofRepository = (sound: object): object => ({
+    steps: { texts: {}, images: {}, decodes: {}, sounds: { x: sound } },
+  });
+  expect(await soundRun("x", [1, 1_024, 128], ofRepository(fbank))).toBe(4 * 4 * 1_024 * 128);
+  const port = { name: "x", dtype: "float32", dims: ["n", 80, "t"], batchAxis: 0, sound: logMel } as const;
+  expect(await soundRun("x", [1, 80, 3_000], { inputs: [port] })).toBe(4 * 4 * 80 * 3_000);
+  expect(await soundRun("x", [1, 80, 3_000], ofRepository({ ...logMel, seconds: undefined }))).toBeUndefined();
+  expect(await soundRun("x", [1, 16_000], ofRepository({ op: "samples", sampleRate: 16_000 }))).toBeUndefined();
+});
+
+test("an input may have the name of a property of objects", async () => {
+  const named = modelOf({
+    inputs: { constructor: { dtype: "float32" as const, dims: [1, 1_000] } },
+    outputs: ["y"],
+    nodes: [{ opType: "Transpose", input: ["constructor"], output: ["y"] }],
+  });
+  const opened = { ...bareOf("https://models.example/m.onnx", 1), data: new Blob([named.write()]) };
+  expect((await countRuns(opened, null)).bundle.variants[0]?.activationBytes?.wasm).toBe(RUN);
+});

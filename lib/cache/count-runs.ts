@@ -1,6 +1,7 @@
 // Adds the memory of a run to what is known of models whose description states none: bare ones, those of repositories,
 // and older bundles. It is read from the graph (run-bytes.ts), so only files that are here are counted.
-import type { Bundle, ImageSpec, Variant } from "../core/bundle.ts";
+import type { Bundle, ImageSpec, SoundSpec, Variant } from "../core/bundle.ts";
+import { soundDims } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
 import type { Shelf } from "./model-store.ts";
 import { keyOf } from "./names.ts";
@@ -11,7 +12,7 @@ import { runBytesOf } from "./run-bytes.ts";
 export async function countRuns(opened: OpenedBundle, shelf: Shelf | null): Promise<OpenedBundle> {
   const { bundle, data } = opened;
   if (bundle.variants.every((x) => x.activationBytes !== undefined)) return opened;
-  const sizes = imageSizes(bundle.model);
+  const sizes = knownSizes(bundle.model);
   const here = data === null ? await shelf?.chunks().catch(() => undefined) : undefined;
   const fileOf = async ({ files: [first] }: Variant): Promise<Blob | null> => {
     if (data !== null) return data;
@@ -28,16 +29,25 @@ export async function countRuns(opened: OpenedBundle, shelf: Shelf | null): Prom
   return { ...opened, bundle: { ...bundle, variants } };
 }
 
-/** Returns the dims of inputs that take an image of a fixed size, by their names. */
-function imageSizes({ inputs, steps }: Bundle["model"]): Readonly<Record<string, readonly number[]>> {
-  const own = inputs.flatMap(({ name, image }): [string, ImageSpec][] => (image === undefined ? [] : [[name, image]]));
-  return Object.fromEntries(
-    [...own, ...Object.entries(steps?.images ?? {})].flatMap(([name, { resize, channels, layout }]) => {
-      const size = fixedSize(resize);
-      if (size === null) return [];
-      const depth = channels === "gray" ? 1 : 3;
-      const { width, height } = size;
-      return [[name, layout === "nhwc" ? [1, height, width, depth] : [1, depth, height, width]] as const];
-    }),
-  );
+/** Returns the dims of inputs that take images of a fixed size, and sounds, by their names. */
+function knownSizes({ inputs, steps }: Bundle["model"]): ReadonlyMap<string, readonly number[]> {
+  const known = new Map<string, readonly number[]>();
+  const addImage = (name: string, { resize, channels, layout }: ImageSpec): void => {
+    const size = fixedSize(resize);
+    if (size === null) return;
+    const depth = channels === "gray" ? 1 : 3;
+    const { width, height } = size;
+    known.set(name, layout === "nhwc" ? [1, height, width, depth] : [1, depth, height, width]);
+  };
+  const addSound = (name: string, sound: SoundSpec): void => {
+    const dims = soundDims(sound).filter((x) => x !== undefined);
+    if (dims.length === soundDims(sound).length) known.set(name, dims);
+  };
+  for (const { name, image, sound } of inputs) {
+    if (image !== undefined) addImage(name, image);
+    if (sound !== undefined) addSound(name, sound);
+  }
+  for (const [name, image] of Object.entries(steps?.images ?? {})) addImage(name, image);
+  for (const [name, sound] of Object.entries(steps?.sounds ?? {})) addSound(name, sound);
+  return known;
 }

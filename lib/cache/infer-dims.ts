@@ -149,13 +149,15 @@ const unsqueezed: Rule = (view) => {
 const resized: Rule = (view) => {
   const dims = view.dims();
   const isOld = view.node.opType === "Upsample";
+  const axes = view.integers("axes")?.map((x) => within(x, dims.length)) ?? [...dims.keys()];
   const sizes = isOld ? undefined : view.values(3);
-  if (sizes !== undefined) {
-    const axes = view.integers("axes")?.map((x) => within(x, dims.length));
-    return [axes === undefined ? sizes : dims.map((x, i) => sizes[axes.indexOf(i)] ?? x)];
-  }
-  const scales = view.values(isOld ? 1 : view.node.input.length > 2 ? 2 : 1) ?? [];
-  return [dims.map((x, i) => Math.floor(x * (scales[i] ?? 1)))];
+  const scales = sizes === undefined ? view.values(isOld ? 1 : view.node.input.length > 2 ? 2 : 1) : undefined;
+  return [
+    dims.map((x, i) => {
+      const at = axes.indexOf(i);
+      return sizes?.[at] ?? Math.floor(x * (scales?.[at] ?? 1));
+    }),
+  ];
 };
 
 const padded: Rule = (view) => {

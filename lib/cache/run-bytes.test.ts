@@ -9,12 +9,13 @@ import { runBytes } from "../compress/check/activation-bytes.ts";
 import { readModel } from "../compress/onnx/model.ts";
 import { runBytesOf } from "./run-bytes.ts";
 
+const NO_SIZES = new Map<string, readonly number[]>();
 const NONE = { webgpu: false, wasm: false };
 const blob = (bytes: Uint8Array): Blob => new Blob([bytes as Uint8Array<ArrayBuffer>]);
 
 /** Compares an estimate with the toolchain's. */
 async function compare(bytes: Uint8Array, dims: Readonly<Record<string, readonly number[]>>): Promise<void> {
-  expect(await runBytesOf(blob(bytes), {})).toEqual(await runBytes(readModel(bytes), dims, NONE));
+  expect(await runBytesOf(blob(bytes), NO_SIZES)).toEqual(await runBytes(readModel(bytes), dims, NONE));
 }
 
 const dimsOf = (inputs: Readonly<Record<string, Values>>): Record<string, readonly number[]> =>
@@ -26,7 +27,7 @@ describe("dims are those that ONNX Runtime infers", () => {
   for (const { title, bytes, inputs } of heldOut())
     test(title, async () => {
       if (isScalar(title)) {
-        const { wasm = Number.NaN } = (await runBytesOf(blob(bytes), {})) ?? {};
+        const { wasm = Number.NaN } = (await runBytesOf(blob(bytes), NO_SIZES)) ?? {};
         expect(wasm).toBeLessThan((await runBytes(readModel(bytes), dimsOf(inputs), NONE)).wasm);
       } else await compare(bytes, dimsOf(inputs));
     });
@@ -60,7 +61,7 @@ test("a list of 200,000 integers that are not packed is read in a moment", async
     return field(7, message(field(1, node), field(12, field(1, word("y")))));
   };
   for (const count of [1, 200_000])
-    expect(await runBytesOf(blob(constantOf(count)), {})).toEqual({ wasm: 8 * count, webgpu: 8 * count });
+    expect(await runBytesOf(blob(constantOf(count)), NO_SIZES)).toEqual({ wasm: 8 * count, webgpu: 8 * count });
 });
 
 const N = 4_000;
@@ -88,8 +89,8 @@ const shaped = (dims: readonly number[], isFree: boolean): Uint8Array => {
 
 test("shapes that are computed from shapes are followed, for one row", async () => {
   const [one, two] = [
-    await runBytesOf(blob(shaped([1, N], false)), {}),
-    await runBytesOf(blob(shaped([2, N], true)), {}),
+    await runBytesOf(blob(shaped([1, N], false)), NO_SIZES),
+    await runBytesOf(blob(shaped([2, N], true)), NO_SIZES),
   ];
   expect(one).toEqual(two);
   expect(one?.wasm).toBe(2 * 4 * N + 4 * N + 4 + 4);
@@ -106,8 +107,8 @@ test("a size that is given counts, and one that is not known leaves the run unco
   const shape = input?.type?.value.case === "tensorType" ? input.type.value.value.shape : undefined;
   for (const [i, dim] of (shape?.dim ?? []).entries()) if (i > 1) dim.value = { case: "dimParam", value: `size${i}` };
   const file = blob(model.write());
-  expect(await runBytesOf(file, {})).toBeNull();
-  expect((await runBytesOf(file, { x: [1, 3, 100, 100] }))?.wasm).toBe(4 * 30_000 * 4);
+  expect(await runBytesOf(file, NO_SIZES)).toBeNull();
+  expect((await runBytesOf(file, new Map([["x", [1, 3, 100, 100]]])))?.wasm).toBe(4 * 30_000 * 4);
 });
 
 test("an open number of tokens is that of a text", async () => {
@@ -122,15 +123,15 @@ test("an open number of tokens is that of a text", async () => {
   const shape = input?.type?.value.case === "tensorType" ? input.type.value.value.shape : undefined;
   const [, tokens] = shape?.dim ?? [];
   if (tokens !== undefined) tokens.value = { case: "dimParam", value: "tokens" };
-  const estimate = await runBytesOf(blob(model.write()), {});
+  const estimate = await runBytesOf(blob(model.write()), NO_SIZES);
   expect(estimate).toEqual(await runBytes(model, { x: [1, 128] }, NONE));
 });
 
 test("a file that is no model, or cut, has no run", async () => {
   const bytes = shaped([1, N], false);
-  expect(await runBytesOf(blob(Uint8Array.of(1, 2, 3)), {})).toBeNull();
+  expect(await runBytesOf(blob(Uint8Array.of(1, 2, 3)), NO_SIZES)).toBeNull();
   for (const share of [0.2, 0.5, 0.9])
-    expect(await runBytesOf(blob(bytes.subarray(0, share * bytes.length)), {})).toBeNull();
+    expect(await runBytesOf(blob(bytes.subarray(0, share * bytes.length)), NO_SIZES)).toBeNull();
 });
 
 test("a slice with a step of 0, and dims that double with each node, end in no dims", async () => {
@@ -141,11 +142,46 @@ test("a slice with a step of 0, and dims that double with each node, end in no d
   for (const step of ["zero", "tiny"]) {
     const slice = { opType: "Slice", input: ["list", "from", "end", "zero", step], output: ["to"] };
     const bytes = modelOf({ ...spec, constants, nodes: [slice, last] }).write();
-    expect(await runBytesOf(blob(bytes), {})).toEqual({ wasm: 2 * 4 * N, webgpu: 2 * 4 * N });
+    expect(await runBytesOf(blob(bytes), NO_SIZES)).toEqual({ wasm: 2 * 4 * N, webgpu: 2 * 4 * N });
   }
   const doubled = Array.from({ length: 40 }, (_, i) => {
     const input = i === 0 ? "x" : `v${i - 1}`;
     return { opType: "Gather", input: [input, input], output: [i === 39 ? "y" : `v${i}`] };
   });
-  expect(await runBytesOf(blob(modelOf({ ...spec, nodes: doubled }).write()), {})).not.toBeNull();
+  expect(await runBytesOf(blob(modelOf({ ...spec, nodes: doubled }).write()), NO_SIZES)).not.toBeNull();
+});
+
+test("sizes that exceed all numbers leave the run uncounted", async () => {
+  const dims = Array.from({ length: 40 }, () => 2 ** 31 - 1);
+  const nodes = Array.from({ length: 20 }, (_, i) => {
+    const turn = { opType: "Transpose", input: [i === 0 ? "x" : `v${i - 1}`], output: [i === 19 ? "y" : `v${i}`] };
+    return { ...turn, attributes: { perm: [...dims.keys()] } };
+  });
+  const spec = { inputs: { x: { dtype: "float32", dims } }, outputs: ["y"], nodes } as const;
+  expect(await runBytesOf(blob(modelOf(spec).write()), NO_SIZES)).toBeNull();
+});
+
+test("scales are those of the axes that are named", async () => {
+  const resize = (axes: readonly number[] | undefined, ...scales: number[]): Uint8Array =>
+    modelOf({
+      inputs: { x: { dtype: "float32", dims: [1, 8, 10, 10] } },
+      constants: {
+        scales: { dtype: "float32", dims: [scales.length], values: scales },
+        w: { dtype: "float32", dims: [4, 8, 1, 1] },
+      },
+      outputs: ["y"],
+      nodes: [
+        {
+          ...{ opType: "Resize", input: ["x", "", "scales"], output: ["r"] },
+          attributes: axes === undefined ? {} : { axes: [...axes] },
+        },
+        { opType: "Conv", input: ["r", "w"], output: ["c"] },
+        { opType: "ReduceSum", input: ["c"], output: ["y"] },
+      ],
+      opset: 18,
+    }).write();
+  const all = await runBytesOf(blob(resize(undefined, 1, 1, 2, 3)), NO_SIZES);
+  expect(all?.wasm).toBe(2 * 4 * 800 + 4 * 800 * 6 + 4 * 400 * 6 + 4);
+  expect(await runBytesOf(blob(resize([2, 3], 2, 3)), NO_SIZES)).toEqual(all);
+  expect(await runBytesOf(blob(resize([-1, 2], 3, 2)), NO_SIZES)).toEqual(all);
 });

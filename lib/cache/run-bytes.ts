@@ -32,24 +32,22 @@ interface Graph {
 }
 
 /**
- * Estimates the bytes of a run for one item; null where the size of an input is not known, and for a file that can't be
- * read. An open number of tokens is taken for 128.
+ * Estimates the bytes of a run for one item; null where the size of an input is not known, where the sizes exceed all
+ * numbers, and for a file that can't be read. An open number of tokens is taken for 128.
  * @param sizes - dims of inputs that are known otherwise, by their names
  */
-export async function runBytesOf(
-  model: Blob,
-  sizes: Readonly<Record<string, readonly number[]>>,
-): Promise<RunBytes | null> {
+export async function runBytesOf(model: Blob, sizes: ReadonlyMap<string, readonly number[]>): Promise<RunBytes | null> {
   try {
     const { nodes, constants, inputs, outputs } = await readRun(model);
     const given = new Map(
-      inputs.map((port) => [port.name, { type: port.dtype, dims: sizes[port.name] ?? sizeOf(port) }]),
+      inputs.map((port) => [port.name, { type: port.dtype, dims: sizes.get(port.name) ?? sizeOf(port) }]),
     );
     if ([...given.values()].some(({ dims }) => dims.some(Number.isNaN))) return null;
     const facts = inferDims(nodes, constants, given, typeOf);
     const dims = new Map([...constants].map(([name, constant]) => [name, constant.dims]));
     const graph = { nodes, inputs: inputs.map((x) => x.name), outputs, constants: dims, facts };
-    return bytesOfRun(graph, { webgpu: false, wasm: false });
+    const run = bytesOfRun(graph, { webgpu: false, wasm: false });
+    return Number.isFinite(run.webgpu + run.wasm) ? run : null;
   } catch (error) {
     if (error instanceof RangeError) return null; // not whole, or of another form
     throw error;

@@ -19,7 +19,7 @@ const ROOM_BYTES = 12e6;
 for (const [name, { dims, make }] of Object.entries(JUDGED))
   test(`a run of ${name} takes about what its graph tells (run memory)`, async ({ page }, info) => {
     const bytes = make().write();
-    const estimated = (await runBytesOf(new Blob([bytes]), {}))?.wasm ?? Number.NaN;
+    const estimated = (await runBytesOf(new Blob([bytes]), new Map()))?.wasm ?? Number.NaN;
     await page.route("**/run-memory.onnx", (route) => route.fulfill({ body: Buffer.from(bytes) }));
     const { pages } = info.config.metadata as { pages: string };
     await page.goto(`${pages}/engine.html`);
