@@ -53,7 +53,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "if (!isStaged) return;",
     to: "if (isStaged) return;",
     test: LANE,
-    title: "a request staged behind a call that hangs",
+    title: "(server-staged)",
   },
   {
     fault: "server-staged",
@@ -162,5 +162,14 @@ export const MUTANTS: readonly Mutant[] = [
     to: "settle?.(data);",
     test: "lib/worker/backend/remote-backend.test.ts",
     title: "headers that come late, after those of the next request",
+  },
+  {
+    fault: "server-staged",
+    breaks: "a request that left from behind a hung call waits for the same server again",
+    file: "lib/engine/remote-lane.ts",
+    from: "return super.isOpen && left === 0;",
+    to: "return super.isOpen;",
+    test: "lib/engine/remote-lane.test.ts",
+    title: "(server-staged)",
   },
 ];

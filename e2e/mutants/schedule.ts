@@ -144,7 +144,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "placement-trial",
     breaks: "a dear server is not asked where this device would be late",
     file: "lib/schedule/choose-lane.ts",
-    from: "best = soonest(usual.filter((x) => isServer(x.route) && x.endMs <= dueMs)) ?? best;",
+    from: "best = soonest(usual.filter((x) => isServer(x.route) && x.batches.length < 2 && x.endMs <= dueMs)) ?? best;",
     to: "best = soonest(usual);",
     test: "lib/schedule/choose-lane.test.ts",
     title: "(placement-trial",

@@ -198,7 +198,8 @@ export function browserEffects(): Effects {
       const { keepQuietly } = await import("./persist-storage.ts");
       await keepQuietly();
     },
-    savesData: () => (Reflect.get(navigator, "connection") as { saveData?: boolean } | undefined)?.saveData === true,
+    savesData: () =>
+      (navigator as { readonly connection?: { readonly saveData?: boolean } }).connection?.saveData === true,
     createImageBitmap: (source) =>
       createImageBitmap(source, {
         imageOrientation: "from-image",
@@ -247,11 +248,11 @@ function hostFacts(): HostFacts {
     document,
     location,
   } = globalThis as Partial<typeof globalThis>;
-  const gigabytes: unknown = Reflect.get(navigator ?? {}, "deviceMemory");
+  const { deviceMemory } = (navigator ?? {}) as { readonly deviceMemory?: number };
   return {
     cores: Math.max(1, navigator?.hardwareConcurrency ?? 1),
     // WebKitGTK reports isolation but has no shared memory.
-    memoryBytes: typeof gigabytes === "number" ? gigabytes * 2 ** 30 : null,
+    memoryBytes: deviceMemory === undefined ? null : deviceMemory * 2 ** 30,
     isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
     jspi: "Suspending" in (WebAssembly ?? {}),
     secure: isSecureContext !== false,
@@ -274,7 +275,8 @@ async function probeGpu(): Promise<AdapterFacts | null> {
 
 /** A prerendered page must not start workers: browsers hold them back, and a watchdog would count that time. */
 async function activated(): Promise<void> {
-  if (typeof document === "undefined" || Reflect.get(document, "prerendering") !== true) return;
+  const { document } = globalThis as { readonly document?: Document & { readonly prerendering?: boolean } };
+  if (document?.prerendering !== true) return;
   await new Promise((resolve) => {
     document.addEventListener("prerenderingchange", resolve, { once: true });
   });

@@ -114,24 +114,31 @@ test("a call to a server that hangs ends for all its requests in time for the fi
   expect([first?.[0], second?.[0], signals.length]).toEqual(["answered", "answered", 1]);
 });
 
-test("a request staged behind a call that hangs is answered by this device in time (server-staged)", async () => {
-  const remote = { endpoints: [URL_A], models: MODELS, costMs: 0, concurrency: 1 };
-  const scene = await stage({ placement: "auto", cores: 1, remote });
-  scene.server.ms = 5;
-  const model = await scene.load("slow");
-  await scene.pass(2_000);
-  await scene.ask(model, 40); // measures both sides
-  const signals = watch(scene, true);
-  const outcomes: Promise<Timed>[] = [];
-  // The first call has ten seconds, the others less than that share.
-  for (const deadlineMs of [20_000, 900, 900]) {
-    outcomes.push(timing(scene, scene.run(model, 1, { deadlineMs, placement: "auto" })));
-    await scene.pass(2);
-  }
-  const ended = await scene.world.finish(Promise.all(outcomes));
-  expect(ended.map(([outcome]) => outcome)).toEqual(["answered", "answered", "answered"]);
-  expect(signals).toHaveLength(1);
-});
+test.each([
+  [1, 0, [20_000, 900, 900]],
+  [12, 100, [20_000, 3_000, 6_000]],
+])(
+  "requests behind a call that hangs are answered by a device of pace %d in time, at costMs %d (server-staged)",
+  async (pace, costMs, deadlines) => {
+    const remote = { endpoints: [URL_A], models: MODELS, costMs, concurrency: 1 };
+    const scene = await stage({ placement: "auto", cores: 1, remote });
+    scene.world.drawPace = () => [pace, 1];
+    scene.server.ms = 5;
+    const model = await scene.load("slow");
+    await scene.pass(2_000 * pace);
+    await scene.ask(model, 40); // measures both sides
+    const signals = watch(scene, true);
+    const outcomes: Promise<Timed>[] = [];
+    for (const [i, deadlineMs] of deadlines.entries()) {
+      const placement = i === 0 ? "remote" : "auto";
+      outcomes.push(timing(scene, scene.run(model, 1, { deadlineMs, placement })));
+      await scene.pass(2);
+    }
+    const ended = await scene.world.finish(Promise.all(outcomes));
+    expect(ended.map(([outcome]) => outcome)).toEqual(["deadline-exceeded", "answered", "answered"]);
+    expect(signals.length).toBeLessThan(3);
+  },
+);
 
 test("requests that run together end at their own deadlines, and the last one to wait cancels the call", async () => {
   const scene = await stage({ placement: "remote" });

@@ -29,9 +29,11 @@ export function createRemoteLane(
   options: LaneOptions,
   onTraffic: (traffic: Traffic, identity: string | null) => void = () => undefined,
 ): Lane {
-  const { effects } = options;
+  const { effects, events } = options;
   let worker: WorkerHandle | null = null;
   let lastCall = 0;
+  /** Batches that left from behind a call: until that ends, the lane takes no others. */
+  let left = 0;
   /** Models of the calls that were sent and have not ended; what the worker sends beside them are loads and checks. */
   const sent = new Map<number, LoadMessage>();
   const onMessage = ({ data }: MessageEvent<unknown>): void => {
@@ -47,6 +49,10 @@ export function createRemoteLane(
   class RemoteLane extends Base {
     /** Ends of its worker by a failure of the server; one that crashed, or did not answer, says nothing about it. */
     failures = 0;
+
+    override get isOpen(): boolean {
+      return super.isOpen && left === 0;
+    }
 
     override end(error?: Error): void {
       if (error !== undefined) this.failures += 1;
@@ -103,11 +109,12 @@ export function createRemoteLane(
       if (!batch.steps.every(canAnswerHere)) shareMs = Infinity;
       endMs = Math.min(endMs, startMs + shareMs);
       /** Rejects where the batch is still staged then, behind a call that hangs: it goes to another lane. */
-      const left = new Promise<never>((_, reject) => {
+      const leaving = new Promise<never>((_, reject) => {
         if (shareMs >= 2 ** 31) return;
         const leave = (): void => {
           if (!isStaged) return;
           isLeft = true;
+          left += 1;
           tell({ selvedge: "cancel", call });
           reject(elsewhere());
         };
@@ -128,13 +135,20 @@ export function createRemoteLane(
         if (phase !== "running") return;
         for (const { id, work } of waiting) if (!batch.withdrawn.has(id)) work.onBegun?.();
       };
-      return Promise.race([super.run(model, take, { ...options, onPhase }), left])
+      const run = super.run(model, take, { ...options, onPhase });
+      const reopen = (): void => {
+        if (!isLeft) return;
+        left -= 1;
+        events.freed();
+      };
+      run.then(reopen, reopen);
+      return Promise.race([run, leaving])
         .catch((error: unknown): Ran => {
           const isOver = codeOf(error) === "deadline-exceeded" || (late !== null && waiting.size === 0);
           if (isOver && sentMs > 0 && endMs > sentMs) {
-            const own = elsewhere(error);
+            const cut = elsewhere(error);
             const items = batch.steps.map((step): Ran["items"][number] => {
-              const failure = canAnswerHere(step) ? own : (late ?? error);
+              const failure = canAnswerHere(step) ? cut : (late ?? error);
               return { ok: false, error: toWireError(failure) };
             });
             const runMs = AT_LEAST * (effects.now() - sentMs);

@@ -83,7 +83,7 @@ export class LaneChooser {
   #best({ dueMs, rows }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
     let best = soonest(usual);
     if (best && best.endMs - best.ms + this.#highMs(best, rows) > dueMs)
-      best = soonest(usual.filter((x) => isServer(x.route) && x.endMs <= dueMs)) ?? best;
+      best = soonest(usual.filter((x) => isServer(x.route) && x.batches.length < 2 && x.endMs <= dueMs)) ?? best;
     return best && isServer(best.route) ? (trial ?? best) : best;
   }
 

@@ -275,7 +275,8 @@ export class Scheduler {
   /** Rejects a step for its deadline. */
   #reject(step: Step, endMs: number, now: number, lanes: readonly LaneView[], out: Decision[]): void {
     const { id, rows, dueMs, arrivedMs } = step;
-    const chances = this.#lanes.chances(step, now, lanes).filter(({ ms }) => ms <= dueMs - arrivedMs);
+    const isFast = ({ key }: Chance): boolean => (this.#estimate.ms(key, rows) ?? Infinity) <= dueMs - arrivedMs;
+    const chances = this.#lanes.chances(step, now, lanes).filter(isFast);
     this.#warmUps.startBetter({ step, chances, backend: null, rows, endMs: Infinity }, now, out);
     out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
   }
