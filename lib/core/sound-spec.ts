@@ -27,7 +27,7 @@ export interface LogMelSpec {
 export interface FbankSpec {
   /** The kind of conversion. */
   readonly op: "fbank";
-  /** Samples a second; a sound of another rate is refused. */
+  /** Samples a second, at least 1000; a sound of another rate is refused. */
   readonly sampleRate: number;
   /** Number of mel bands. */
   readonly bands: number;
@@ -47,6 +47,9 @@ export interface SamplesSpec {
   readonly sampleRate: number;
   /** Whether samples are scaled to a mean of 0 and a variance of 1, over the whole sound. Default false. */
   readonly normalize?: boolean | undefined;
-  /** Name of an input that is filled with a 1 for each sample. Default: none. */
+  /**
+   * Name of an input that is filled with a 1 for each sample: [batch, length] of int64, int32, uint8, bool or float32.
+   * Default: none.
+   */
   readonly mask?: string | undefined;
 }
