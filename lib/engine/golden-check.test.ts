@@ -121,7 +121,7 @@ describe("a batch of a size that was never checked", () => {
       (rows) => condition(rows),
       each((x) => x * 1.5),
     );
-    for (const count of [1, 3, 7, 20, 40, 12]) expect(await askWide(scene, model, count, 2)).toEqual(right(count));
+    for (const count of [1, 3, 7, 20, 40, 80, 12]) expect(await askWide(scene, model, count, 2)).toEqual(right(count));
     expect(scene.gpu.rows.some(condition)).toBe(true);
     await scene.pass(5_000);
     expect([model.backend, model.why.code]).toEqual(["wasm", "golden-failed"]);
