@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { TEMPLATES, writeTemplate } from "../../lib/cli/templates.ts";
 import { ROOT } from "../support/prepare.ts";
 import type { Row } from "./row.ts";
@@ -79,12 +79,16 @@ export function packed(): string {
   }
   const at = join(CACHE, "packed", `${hash.digest("hex").slice(0, 16)}.tgz`);
   if (existsSync(at)) return at;
-  rmSync(dirname(at), { recursive: true, force: true });
   mkdirSync(dirname(at), { recursive: true });
+  for (const name of readdirSync(dirname(at)))
+    if (name !== basename(at)) rmSync(join(dirname(at), name), { force: true });
+  // In a folder of its own: two workers of the tests may pack at once.
+  const cwd = mkdtempSync(join(CACHE, "packing-"));
   const [pack] = JSON.parse(
-    execFileSync("npm", ["pack", ROOT, "--json", "--ignore-scripts"], { cwd: dirname(at), encoding: "utf8" }),
+    execFileSync("npm", ["pack", ROOT, "--json", "--ignore-scripts"], { cwd, encoding: "utf8" }),
   ) as [{ filename: string }];
-  renameSync(join(dirname(at), pack.filename), at);
+  renameSync(join(cwd, pack.filename), at);
+  rmSync(cwd, { recursive: true });
   return at;
 }
 
