@@ -20,6 +20,7 @@ const config: KnipConfig = {
         "e2e/pages/*.ts",
         "e2e/pages/*/main.tsx",
         "e2e/doctor/main.ts",
+        "e2e/doctor/own-worker.ts",
         "e2e/support/profile-worker.ts",
         "e2e/support/serve-bundle.ts",
         // Read as text.

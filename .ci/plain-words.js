@@ -39,6 +39,7 @@ const PHRASES = [
 /**
  * Returns the retired words of a text, such as a paragraph of the documentation.
  * @type {(text: string) => string[]}
+ * @public words.test.ts imports it by its path.
  */
 export function retiredIn(text) {
   return [...SENTENCES, ...PHRASES].flatMap(([pattern, instead]) => {
