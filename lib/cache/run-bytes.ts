@@ -3,7 +3,7 @@
 import { bytesOfRun } from "../core/plan-buffers.ts";
 import type { RunBytes } from "../core/plan-buffers.ts";
 import type { Port } from "../core/tensor.ts";
-import { inferDims } from "./infer-dims.ts";
+import { inferDims } from "./shape-inference.ts";
 import { VALUES_MAX } from "./node-view.ts";
 import type { Attribute, Constant, SizedNode } from "./node-view.ts";
 import type { Span } from "./read-graph.ts";

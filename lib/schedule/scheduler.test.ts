@@ -466,7 +466,7 @@ describe("lanes", () => {
 
     test("its model is loaded in parallel to the stream, and not repeatedly", () => {
       const { stage, lanes } = stream(faster, { count: 200, held: [] });
-      stage.load = () => Infinity;
+      stage.load = () => Infinity; // the load never ends
       stage.play();
       expect(lanes()).not.toContain("wasm-wide");
       expect(stage.decisions.filter((x) => x.type === "warm")).toHaveLength(1);

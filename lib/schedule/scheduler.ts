@@ -7,8 +7,8 @@
 // it continues while the page is busy; a step with a deadline is staged only shortly before the lane is free.
 //
 // Deadlines: a step that no lane can finish in time, given the work already on lanes and the shortest of the last runs, is
-// rejected on arrival; one that is expected to be late runs on an idle lane alone, as a last chance. The others are queued, the earliest deadline first, and are rejected when they can no longer finish in time. A lane
-// starts the first step that it finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj,
+// rejected on arrival; one that is expected to be late runs on an idle lane alone, as a last chance. The others are
+// queued, the earliest deadline first, and are rejected when they can no longer finish in time. A lane starts the first step that it finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj,
 // arXiv 2209.00159). Where the first deadlines allow only a small batch, after which the later ones would miss theirs,
 // the batch begins behind the first (as in Nexus, SOSP 2019). Where no cost is known, or none recent, the step is
 // tried.
