@@ -1,9 +1,9 @@
 // `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, integration tests,
-// the simulation, known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a
+// the simulation, known faults brought back (mutants), the build with ONNX Runtime's binary in one part, then the browsers. The last line is `N passed, N failed`; a
 // skipped test counts as failed, and so does a suite that broke before it could count. The failed tests are listed above
 // that line, since a log of an hour is read from its end. Words after `--` name suites:
-// `unit`, `integration`, `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
-import { spawnSync } from "node:child_process";
+// `unit`, `integration`, `simulation`, `mutants`, `whole`, or file names and options of Playwright. soak.ts runs the same with full counts.
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureBrowsers } from "./support/browsers.ts";
@@ -26,8 +26,10 @@ const TREND = join(ROOT, "e2e/.cache/trend.jsonl");
 const LIMIT_MS = isSoak ? Infinity : 83 * 60_000;
 /** How long each suite took, in seconds. */
 const seconds: Record<string, number> = {};
-/** Suites that are not Playwright's. */
-const OWN_SUITES = ["unit", "integration", "simulation", "mutants", "mutants-auto"];
+/** Suites that are not files of browser tests. */
+const OWN_SUITES = ["unit", "integration", "simulation", "mutants", "mutants-auto", "whole"];
+/** The build with ONNX Runtime's binaries in one part, apart from dist/. */
+const WHOLE = "e2e/.cache/whole";
 
 /** Result of a suite: its counts and measurements. */
 interface Outcome {
@@ -116,10 +118,21 @@ function runAutoMutants(): Outcome {
   };
 }
 
-function runBrowsers(names: readonly string[]): Outcome {
+/** Runs what depends on ONNX Runtime's binary with the binary in one part: its operators, and each build in each browser. */
+function runWhole(): Outcome {
+  execFileSync("npm", ["run", "--silent", "build", "--", "--whole", "--out", WHOLE], { cwd: ROOT, stdio: "inherit" });
+  process.env["SELVEDGE_DIST"] = WHOLE;
+  try {
+    return runBrowsers("Whole binary", ["engine/backend.spec", "engine/operators", "engine/wasm-split"]);
+  } finally {
+    delete process.env["SELVEDGE_DIST"];
+  }
+}
+
+function runBrowsers(title: string, names: readonly string[]): Outcome {
   const limit =
     LIMIT_MS === Infinity ? [] : [`--global-timeout=${Math.round(Math.max(60_000, LIMIT_MS - performance.now()))}`];
-  return run("Browsers", ["playwright", "test", ...limit, ...names], "playwright.json", (report) => ({
+  return run(title, ["playwright", "test", ...limit, ...names], "playwright.json", (report) => ({
     counts: playwrightCounts(report as PlaywrightReport),
     measured: playwrightMeasured(report as PlaywrightReport),
     failures: playwrightFailures(report as PlaywrightReport),
@@ -140,7 +153,8 @@ if (isWanted("integration")) outcomes.push(runInNode("Integration tests", "integ
 if (isWanted("simulation")) outcomes.push(runSimulation());
 if (suites.includes("mutants-auto")) outcomes.push(runAutoMutants());
 if (isWanted("mutants")) outcomes.push(runMutants());
-if (suites.length === 0 || inBrowsers.length > 0) outcomes.push(runBrowsers(inBrowsers));
+if (isWanted("whole")) outcomes.push(runWhole());
+if (suites.length === 0 || inBrowsers.length > 0) outcomes.push(runBrowsers("Browsers", inBrowsers));
 const counts = outcomes.map((x) => x.counts);
 const { passed, failed } = addCounts(...counts, { passed: 0, failed: Number(isAdapterMissing) });
 const measured = outcomes.flatMap((x) => x.measured);

@@ -4,15 +4,14 @@
 //
 //   npx tsx e2e/support/server.ts --port 43118 [--isolated]
 import { createReadStream, existsSync, statSync } from "node:fs";
-import { dirname, extname, join, normalize, sep } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { extname, join, normalize, sep } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { createServer } from "vite";
 import type { ViteDevServer } from "vite";
 import { readBundle, readBundleFile, readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
+import { DIST, ROOT } from "./prepare.ts";
 
-const HERE = dirname(fileURLToPath(import.meta.url));
-const ROOT = join(HERE, "../..");
 /** ONNX Runtime Web as bundled with transformers.js. */
 const TRANSFORMERS_ORT = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
 const TYPES: Readonly<Record<string, string>> = {
@@ -46,8 +45,8 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
     logLevel: "warn",
     resolve: {
       alias: [
-        { find: /^selvedge$/, replacement: join(ROOT, "dist", "index.js") },
-        { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist", "cache.js") },
+        { find: /^selvedge$/, replacement: join(DIST, "index.js") },
+        { find: /^selvedge\/cache$/, replacement: join(DIST, "cache.js") },
       ],
     },
     // Dependencies are served unbundled: discovering them would reload a page during a test.
@@ -70,7 +69,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
             next();
           });
           withoutClient(server);
-          folder(server, "/dist/", join(ROOT, "dist"));
+          folder(server, "/dist/", DIST);
           folder(server, "/models/", join(ROOT, "models", "dist"));
           expanded(server, join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(ROOT, "e2e/.cache"));

@@ -7,6 +7,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   simulation: ["simulation"],
   mutants: ["mutants"],
   "mutants-auto": ["mutants-auto"],
+  whole: ["whole"],
   ...Object.fromEntries(
     [
       "engine/faults.spec",

@@ -7,7 +7,7 @@ import { build } from "esbuild";
 import { contentTypeOf, pathOf, startServer } from "../../lib/compress/check/local-server.ts";
 import { int64Tensor } from "../../lib/compress/onnx/tensor-proto.ts";
 import { buildGraph } from "../../models/graph.ts";
-import { ROOT } from "./prepare.ts";
+import { DIST, ROOT } from "./prepare.ts";
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -30,9 +30,8 @@ globalThis.app = {
   },
 };`;
 const REST = /-rest\.wasm$/;
-const DIST = process.env["SELVEDGE_DIST"] ?? "dist";
 /** Whether the build that is served has one part. */
-export const isWhole = !existsSync(join(ROOT, DIST, "ort-wasm-rest.wasm"));
+export const isWhole = !existsSync(join(DIST, "ort-wasm-rest.wasm"));
 
 const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 3], batchAxis: 0 }) as const;
 const PORTS = { inputs: [port("x")], outputs: [port("y")] };
@@ -81,7 +80,7 @@ export interface SplitSite {
 export async function startSplitSite(): Promise<SplitSite> {
   const { outputFiles } = await build({
     stdin: { contents: APP, resolveDir: ROOT },
-    alias: { selvedge: join(ROOT, DIST, "index.js") },
+    alias: { selvedge: join(DIST, "index.js") },
     bundle: true,
     write: false,
     format: "esm",
@@ -128,7 +127,7 @@ export async function startSplitSite(): Promise<SplitSite> {
 }
 
 function distFile(name: string, isUnforeseen: boolean): Uint8Array | string | null {
-  const path = join(ROOT, DIST, name);
+  const path = join(DIST, name);
   if (!existsSync(path)) return null;
   if (!isUnforeseen || name !== "worker-wasm.js") return readFileSync(path);
   const code = readFileSync(path, "utf8");

@@ -8,7 +8,7 @@ import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { heldOut } from "../../support/held-out-models.ts";
 import { bytesOf } from "../../support/onnx-graphs.ts";
-import { ROOT } from "../../support/prepare.ts";
+import { DIST, ROOT } from "../../support/prepare.ts";
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -23,7 +23,6 @@ globalThis.app = {
     await model.unload();
   },
 };`;
-const DIST = process.env["SELVEDGE_DIST"] ?? "dist";
 const models = heldOut();
 
 let server: LocalServer;
@@ -32,7 +31,7 @@ let asked: string[] = [];
 test.beforeAll(async () => {
   const { outputFiles } = await build({
     stdin: { contents: APP, resolveDir: ROOT },
-    alias: { selvedge: join(ROOT, DIST, "index.js") },
+    alias: { selvedge: join(DIST, "index.js") },
     bundle: true,
     write: false,
     format: "esm",
@@ -45,7 +44,7 @@ test.beforeAll(async () => {
     if (pathname === "/") body = '<!doctype html><title>App</title><script type="module" src="/app.js"></script>';
     else if (pathname === "/app.js") body = outputFiles[0]?.contents ?? "";
     else if (number !== undefined) body = models[Number(number)]?.bytes ?? "";
-    else if (pathname.startsWith("/dist/")) body = readFileSync(join(ROOT, DIST, pathname.slice(6)));
+    else if (pathname.startsWith("/dist/")) body = readFileSync(join(DIST, pathname.slice(6)));
     response.writeHead(200, { "content-type": contentTypeOf(pathname === "/" ? "page.html" : pathname) }).end(body);
   });
 });

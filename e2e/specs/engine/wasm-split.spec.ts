@@ -41,7 +41,7 @@ const describeSplit = (tests: () => void): void => {
   if (!isWhole) test.describe("a binary in two parts", tests);
 };
 
-// A build with --whole, which `npm run test:whole` makes, has no second part to test.
+// A build with --whole, which `npm test -- whole` makes, has no second part to test.
 describeSplit(() => {
   test("a model of another operator has the second part before it is loaded", async ({ page }) => {
     expect(await answer(page, "/rare.onnx")).toEqual(RARE);
@@ -90,7 +90,7 @@ describeSplit(() => {
     });
 });
 
-// Of a build with --whole alone, which `npm run test:whole` makes: not a skipped test of the usual build.
+// Of a build with --whole alone, which `npm test -- whole` makes: not a skipped test of the usual build.
 if (isWhole)
   test("a binary in one part: nothing else is fetched", async ({ page }) => {
     expect(await answer(page, "/rare.onnx", 1, { threads: 2 })).toEqual(RARE);
