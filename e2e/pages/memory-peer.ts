@@ -1,24 +1,22 @@
-// ONNX Runtime Web in a worker, which fetches the model itself, by its URL.
-import * as ort from "onnxruntime-web/jspi";
+// The worker's side of a peer whose loads are measured: it answers null once a model is loaded, or the error's text.
 
-interface Ask {
-  readonly url: string | null;
+/** A model to be loaded. */
+export interface Ask {
+  /** Path of its URL. */
+  readonly path: string;
   readonly backend: "webgpu" | "wasm";
 }
 
-/** The smallest model: y = x. */
-const IDENTITY = "/corpus/memory/identity.onnx";
-
-ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
-ort.env.wasm.numThreads = 1;
-
-self.addEventListener("message", ({ data: { url, backend } }: MessageEvent<Ask>) => {
-  ort.InferenceSession.create(url ?? IDENTITY, { executionProviders: [backend], logSeverityLevel: 4 }).then(
-    () => {
-      self.postMessage(null);
-    },
-    (error: unknown) => {
-      self.postMessage(String(error));
-    },
-  );
-});
+/** Answers the page. */
+export function answer(load: (ask: Ask) => Promise<unknown>): void {
+  self.addEventListener("message", ({ data }: MessageEvent<Ask>) => {
+    load(data).then(
+      () => {
+        self.postMessage(null);
+      },
+      (error: unknown) => {
+        self.postMessage(String(error));
+      },
+    );
+  });
+}

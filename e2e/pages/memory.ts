@@ -1,10 +1,13 @@
-// Loads a large model by its URL, with Selvedge and with ONNX Runtime Web in a worker, for measurements of memory. Both
-// start their runtime with a tiny model first.
+// Loads a large model by its URL, with Selvedge, and with ONNX Runtime Web and transformers.js in a worker, for measurements
+// of memory. All start their runtime with a tiny model first.
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
+import type { Ask } from "./memory-peer.ts";
 
+/** A peer of the benchmark. */
+export type MemoryPeer = "onnxruntime-web by url" | "transformers.js";
 /** A subject of the benchmark. */
-export type MemoryName = "selvedge" | "onnxruntime-web by url";
+export type MemoryName = "selvedge" | MemoryPeer;
 
 /** Functions of the page. */
 export interface MemoryPage {
@@ -12,6 +15,8 @@ export interface MemoryPage {
   start(name: MemoryName, backend: "webgpu" | "wasm"): Promise<void>;
   /** Loads a model, and returns the time in ms. `slowBy` is the share of it that is waited besides. */
   load(url: string, slowBy: number): Promise<number>;
+  /** Returns whether Selvedge has stored a model. */
+  isStored(url: string): Promise<boolean>;
   /** Returns Selvedge's prediction for a model, in bytes. */
   predict(url: string): Promise<number>;
   /** Holds memory of the page. */
@@ -21,7 +26,7 @@ export interface MemoryPage {
 }
 
 /** The smallest model: y = x. */
-const IDENTITY = "/corpus/memory/identity.onnx";
+const IDENTITY = "/memory/identity/onnx/model.onnx";
 
 let loadIt: ((url: string) => Promise<unknown>) | null = null;
 let engine: Engine | null = null;
@@ -32,7 +37,7 @@ let backend: "webgpu" | "wasm" = "wasm";
 const page: MemoryPage = {
   async start(name, on) {
     backend = on;
-    loadIt = name === "selvedge" ? await startSelvedge() : await startPeer();
+    loadIt = name === "selvedge" ? await startSelvedge() : await startPeer(name);
   },
   async load(url, slowBy) {
     const beganMs = performance.now();
@@ -40,6 +45,9 @@ const page: MemoryPage = {
     const ms = performance.now() - beganMs;
     if (slowBy > 0) await new Promise((resolve) => setTimeout(resolve, slowBy * ms));
     return performance.now() - beganMs;
+  },
+  async isStored(url) {
+    return (await engine?.availability(url, { backend }))?.state === "available";
   },
   async predict(url) {
     const { memoryBytes = null } = (await engine?.availability(url, { backend })) ?? {};
@@ -65,16 +73,19 @@ async function startSelvedge(): Promise<(url: string) => Promise<unknown>> {
   return async (url) => (model = await made.load(url, { backend, allowUnverified: true }));
 }
 
-async function startPeer(): Promise<(url: string) => Promise<unknown>> {
-  const worker = new Worker(new URL("./memory-peer.ts", import.meta.url), { type: "module" });
-  const ask = (url: string | null): Promise<void> =>
+async function startPeer(name: MemoryPeer): Promise<(url: string) => Promise<unknown>> {
+  const worker =
+    name === "transformers.js"
+      ? new Worker(new URL("./memory-transformers.ts", import.meta.url), { type: "module" })
+      : new Worker(new URL("./memory-ort.ts", import.meta.url), { type: "module" });
+  const load = (url: string): Promise<void> =>
     new Promise((resolve, reject) => {
       worker.onmessage = ({ data }: MessageEvent<string | null>) => {
         if (data === null) resolve();
         else reject(new Error(data));
       };
-      worker.postMessage({ url, backend });
+      worker.postMessage({ path: url, backend } satisfies Ask);
     });
-  await ask(null);
-  return (url) => ask(new URL(url, location.href).href);
+  await load(IDENTITY);
+  return load;
 }

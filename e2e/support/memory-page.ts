@@ -4,21 +4,19 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import type { BrowserContext } from "@playwright/test";
+import { firefox } from "@playwright/test";
 import type { MemoryName } from "../pages/memory.ts";
 import { BareChromium } from "./bare-chromium.ts";
+import { firefoxLaunch } from "./browsers.ts";
 import { modelOf } from "./onnx-graphs.ts";
-import { ROOT } from "./prepare.ts";
 import { Resident } from "./resident.ts";
+import { MEMORY_FOLDER } from "./server.ts";
 
-/** Folder of the models, which is served as `/corpus/memory/`. */
-export const MEMORY_FOLDER = join(ROOT, "e2e/.cache/memory");
 const SETTLE_MS = 1_500;
 
 /** A browser to be measured in. */
 export interface MemoryBrowser {
   readonly browserName: "chromium" | "firefox";
-  readonly newProfile: () => Promise<BrowserContext>;
   /** URL of the tests' pages, with a trailing slash. */
   readonly url: string;
 }
@@ -33,18 +31,44 @@ export interface MemoryTaken<T> {
   readonly result: T;
 }
 
+/** A subject, and the folder in which its browser keeps its profile. */
+export interface MemorySubject {
+  readonly name: MemoryName;
+  readonly backend: "wasm" | "webgpu";
+  readonly profile: string;
+}
+
+/** Calls with a folder for a new browser profile, and removes it afterwards. */
+export async function withProfile<T>(use: (profile: string) => Promise<T>): Promise<T> {
+  const profile = mkdtempSync(join(tmpdir(), "selvedge-memory-"));
+  try {
+    return await use(profile);
+  } finally {
+    await wait(SETTLE_MS); // a closed Chromium may write for some moments more
+    rmSync(profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 200 });
+  }
+}
+
+/** Returns the path for a model's file, in a folder of the layout that transformers.js reads. */
+export function hubPath(name: string): string {
+  const folder = join(MEMORY_FOLDER, name);
+  mkdirSync(join(folder, "onnx"), { recursive: true });
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ model_type: "custom" }));
+  return join(folder, "onnx/model.onnx");
+}
+
 /**
  * Measures the memory of some work.
  * @param prepare - called before the idle page is measured
  */
 export async function memoryOf<T>(
   browser: MemoryBrowser,
-  [name, backend]: readonly [MemoryName, "wasm" | "webgpu"],
+  { name, backend, profile }: MemorySubject,
   work: (call: CallPage) => Promise<T>,
   prepare: (call: CallPage) => Promise<unknown> = () => Promise.resolve(),
 ): Promise<MemoryTaken<T>> {
   writeIdentity();
-  const { word, page, close } = await open(browser);
+  const { page, close } = await open(browser, profile);
   const call: CallPage = (method, ...args) =>
     page.evaluate(`globalThis.memoryPage.${method}(${args.map((x) => JSON.stringify(x)).join(", ")})`);
   try {
@@ -52,7 +76,7 @@ export async function memoryOf<T>(
     await call("start", name, backend);
     await prepare(call);
     await wait(SETTLE_MS);
-    const resident = new Resident(word);
+    const resident = new Resident(profile);
     const before = resident.bytes;
     let result!: T;
     const peak = await resident.peak(async () => {
@@ -65,38 +89,30 @@ export async function memoryOf<T>(
   }
 }
 
-/** A page of a new browser, and a word in the command lines of the browser's processes. */
+/** A page of a new browser, whose processes have the profile's folder in their command line, or a parent that has. */
 interface Opened {
-  readonly word: string;
   readonly page: { evaluate<T>(expression: string): Promise<T> };
   readonly close: () => Promise<void>;
 }
 
 /** Opens the page; in Chromium without Playwright, which keeps the bodies of what a page fetches. */
-async function open({ browserName, newProfile, url }: MemoryBrowser): Promise<Opened> {
+async function open({ browserName, url }: MemoryBrowser, profile: string): Promise<Opened> {
   const address = `${url}memory.html`;
   if (browserName === "firefox") {
-    const context = await newProfile();
+    const context = await firefox.launchPersistentContext(profile, firefoxLaunch());
     const page = await context.newPage();
     await page.goto(address);
-    return { word: "firefox", page, close: () => context.close() };
+    return { page, close: () => context.close() };
   }
-  const word = mkdtempSync(join(tmpdir(), "selvedge-memory-"));
-  const browser = new BareChromium(word);
+  const browser = new BareChromium(profile);
   const page = (await browser.open(address)) as Opened["page"];
-  const close = async (): Promise<void> => {
-    await browser.close();
-    await wait(SETTLE_MS); // a closed Chromium may write for some moments more
-    rmSync(word, { recursive: true, force: true, maxRetries: 50, retryDelay: 200 });
-  };
-  return { word, page, close };
+  return { page, close: () => browser.close() };
 }
 
 /** Writes the model with which the page starts the runtime. */
 function writeIdentity(): void {
-  const path = join(MEMORY_FOLDER, "identity.onnx");
+  const path = hubPath("identity");
   if (existsSync(path)) return;
-  mkdirSync(MEMORY_FOLDER, { recursive: true });
   const x = { dtype: "float32", dims: [1, 4] } as const;
   const nodes = [{ opType: "Identity", input: ["x"], output: ["y"] }];
   writeFileSync(path, modelOf({ inputs: { x }, outputs: ["y"], nodes }).write());

@@ -5,6 +5,8 @@
 //   npx tsx e2e/support/server.ts --port 43118 [--isolated]
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { extname, join, normalize, sep } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as wait } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { createServer } from "vite";
@@ -12,6 +14,8 @@ import type { ViteDevServer } from "vite";
 import { readBundle, readBundleFile, readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
 import { DIST, ROOT } from "./prepare.ts";
 
+/** Folder of the large models whose loads are measured (memory-page.ts). */
+export const MEMORY_FOLDER: string = join(ROOT, "e2e/.cache/memory");
 /** ONNX Runtime Web as bundled with transformers.js. */
 const TRANSFORMERS_ORT = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
 const TYPES: Readonly<Record<string, string>> = {
@@ -23,6 +27,9 @@ const TYPES: Readonly<Record<string, string>> = {
   ".png": "image/png",
   ".txt": "text/plain; charset=utf-8",
 };
+
+/** The most that a line sends at once after a late timer, as a time. */
+const LATE_MS = 20;
 
 const ISOLATION = [
   ["cross-origin-opener-policy", "same-origin"],
@@ -73,6 +80,8 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
           folder(server, "/models/", join(ROOT, "models", "dist"));
           expanded(server, join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(ROOT, "e2e/.cache"));
+          folder(server, "/memory/", MEMORY_FOLDER, { hasEtags: true });
+          folder(server, "/line/", MEMORY_FOLDER, { hasEtags: true, mbitPerS: 100 });
           folder(server, "/onnxruntime-web/", join(ROOT, "node_modules", "onnxruntime-web", "dist"));
           folder(server, "/transformers-ort/", TRANSFORMERS_ORT);
         },
@@ -97,7 +106,17 @@ function withoutClient(server: ViteDevServer): void {
   });
 }
 
-function folder(server: ViteDevServer, prefix: string, path: string): void {
+/** How a folder is served. */
+interface FolderOptions {
+  /** Whether answers have an ETag. Default false. */
+  readonly hasEtags?: boolean;
+  /** Rate of the line that the answers share. Default: none. */
+  readonly mbitPerS?: number;
+}
+
+function folder(server: ViteDevServer, prefix: string, path: string, options: FolderOptions = {}): void {
+  const { hasEtags = false, mbitPerS = Infinity } = options;
+  const line = new Line(mbitPerS);
   server.middlewares.use((request, response, next) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     if (!pathname.startsWith(prefix)) {
@@ -111,10 +130,34 @@ function folder(server: ViteDevServer, prefix: string, path: string): void {
       return;
     }
     response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
-    response.setHeader("content-length", statSync(file).size);
+    const { size, mtimeMs } = statSync(file);
+    response.setHeader("content-length", size);
+    if (hasEtags) response.setHeader("etag", `"${size}-${mtimeMs}"`);
     response.setHeader("cross-origin-resource-policy", "same-origin");
-    createReadStream(file).pipe(response);
+    const bytes = createReadStream(file);
+    if (mbitPerS === Infinity) bytes.pipe(response);
+    else pipeline(bytes, (parts) => line.pass(parts), response).catch(() => response.destroy());
   });
+}
+
+/** A line, by the time at which it is free again. */
+class Line {
+  readonly #bytesPerMs: number;
+  #freeAtMs = 0;
+
+  constructor(mbitPerS: number) {
+    this.#bytesPerMs = mbitPerS * 125;
+  }
+
+  /** Passes bytes on at the line's rate. */
+  async *pass(parts: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const part of parts) {
+      const now = performance.now();
+      this.#freeAtMs = Math.max(this.#freeAtMs, now - LATE_MS) + part.length / this.#bytesPerMs;
+      if (this.#freeAtMs > now) await wait(this.#freeAtMs - now);
+      yield part;
+    }
+  }
 }
 
 /** Serves variants and assets of the bundles in a folder, each as one file. */

@@ -17,9 +17,12 @@ export type StackKind = (typeof STACK_KINDS)[number];
 export const STACK_WIDTH = 2_048;
 const BLOCK = 32;
 
-/** Returns the number of layers whose float32 weights have about so many bytes. */
-export function layersOf(bytes: number): number {
-  return Math.round(bytes / (4 * STACK_WIDTH ** 2));
+/** Bytes of a weight; int4 with its share of a block's scale. */
+const WEIGHT_BYTES = { f32: 4, int8: 1, int4: 1 / 2 + 4 / BLOCK } as const satisfies Record<StackKind, number>;
+
+/** Returns the number of layers whose weights have about so many bytes. */
+export function layersOf(bytes: number, kind: StackKind = "f32"): number {
+  return Math.round(bytes / (WEIGHT_BYTES[kind] * STACK_WIDTH ** 2));
 }
 
 interface Weights {

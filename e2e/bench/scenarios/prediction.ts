@@ -9,7 +9,8 @@ import { writeBundle } from "../../../lib/compress/bundle/pack.ts";
 import { importRepository } from "../../../lib/compress/import-repository.ts";
 import { readModelFile } from "../../../lib/compress/onnx/model-file.ts";
 import { JUDGED } from "../../support/activation-models.ts";
-import { MEMORY_FOLDER, memoryOf } from "../../support/memory-page.ts";
+import { memoryOf, withProfile } from "../../support/memory-page.ts";
+import { MEMORY_FOLDER } from "../../support/server.ts";
 import { layersOf, STACK_WIDTH, writeStack } from "../../support/stack-model.ts";
 import type { StackKind } from "../../support/stack-model.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
@@ -71,17 +72,19 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
         const address = await publish(name, way, write());
         const sample = async (slowBy: number): Promise<Sample> => {
           let predicted = Number.NaN;
-          const { peakBytes } = await memoryOf(
-            bench,
-            ["selvedge", backend],
-            async (call) => {
-              if (slowBy > 0) await call("hold", Math.round(slowBy * predicted));
-              await call("load", address, 0);
-              await call("run", dims, 2);
-            },
-            async (call) => {
-              predicted = await call<number>("predict", address);
-            },
+          const { peakBytes } = await withProfile((profile) =>
+            memoryOf(
+              bench,
+              { name: "selvedge", backend, profile },
+              async (call) => {
+                if (slowBy > 0) await call("hold", Math.round(slowBy * predicted));
+                await call("load", address, 0);
+                await call("run", dims, 2);
+              },
+              async (call) => {
+                predicted = await call<number>("predict", address);
+              },
+            ),
           );
           console.log(`  ${title}: ${(peakBytes / 1e6).toFixed(0)} MB of ${(predicted / 1e6).toFixed(0)} predicted`);
           return { value: peakBytes / predicted, backend, model: wordOf(name), variant: way };
@@ -100,7 +103,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
 async function publish(name: string, way: Way, path: string): Promise<string> {
   const word = `${wordOf(name)}-${way}`;
   const folder = join(MEMORY_FOLDER, word);
-  if (way === "bare") return `/corpus/memory/${wordOf(name)}.onnx`;
+  if (way === "bare") return `/memory/${wordOf(name)}.onnx`;
   rmSync(folder, { recursive: true, force: true });
   if (way === "bundle") {
     const model = readModelFile(path);
@@ -108,13 +111,13 @@ async function publish(name: string, way: Way, path: string): Promise<string> {
     const variant = { id: "f32", needs: [], files: [{ path: "model.onnx", model }] };
     const variants = [await withGolden(variant, description)];
     await writeBundle(folder, { model: description, variants }, { compress: false });
-    return `/corpus/memory/${word}/bundle.json`;
+    return `/memory/${word}/bundle.json`;
   }
   mkdirSync(join(folder, "source/onnx"), { recursive: true });
   writeFileSync(join(folder, "source/config.json"), "{}");
   writeFileSync(join(folder, "source/onnx/model.onnx"), readModelFile(path).write());
   await importRepository(join(folder, "source"), { out: folder });
-  return `/corpus/memory/${word}/bundle/bundle.json`;
+  return `/memory/${word}/bundle/bundle.json`;
 }
 
 function wordOf(name: string): string {
