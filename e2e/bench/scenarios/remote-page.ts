@@ -41,7 +41,8 @@ async function openBare(url: string): Promise<Opened> {
     evaluate: (expression) => page.evaluate(expression),
     close: async () => {
       await browser.close();
-      rmSync(profile, { recursive: true, force: true });
+      // Processes of the browser may still write while they end.
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }
