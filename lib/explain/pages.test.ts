@@ -51,22 +51,10 @@ test("changes and messages are those of reasons that exist", () => {
 /** Causes whose message no browser test makes, and why. */
 const UNSEEN: Readonly<Record<string, string>> = {
   "bundle-invalid newer": "needs a store of a newer release: worker/processing/decode.test.ts",
-  "bundle-invalid no-size": "of repositories: source/source.test.ts",
-  "does-not-fit device-memory": "needs a device of little memory: cache/plan.test.ts",
   "does-not-fit gpu-buffer": "needs a GPU of small buffers: cache/plan.test.ts",
-  "does-not-fit memory-budget": "an option of the app, not a fault of its set-up: cache/plan.test.ts",
-  "does-not-fit wasm-limit": "needs a model of gigabytes: specs/engine/memory-short.spec.ts",
   "download-failed stalled": "takes four times 20 s",
   "download-failed unreadable": "a browser loses bytes where it runs out of room",
-  "model-invalid external-data": "of bytes that name other files: cache/repository.test.ts",
-  "model-invalid external-path": "of bytes that name other files: cache/repository.test.ts",
-  "model-invalid no-graph": "of repositories: source/source.test.ts",
-  "model-invalid no-onnx": "of repositories: cache/repository.test.ts",
-  "model-invalid several-graphs": "of repositories: cache/repository.test.ts",
-  "remote-failed cors": "remote/client-faults.test.ts; needs a page on another origin",
-  "remote-failed no-binary": "needs a server of BF16 without bytes: remote/client.test.ts",
   "remote-failed other-model": "of the engine's servers: engine/remote-load.test.ts",
-  "remote-failed timeout": "of a time that a test moves: remote/client.test.ts",
   "setup-failed package": "of the command line: cli/messages.txt",
   "setup-failed worker-refused": "what no other reason describes",
   "wrong-result nan": "needs a model that overflows: worker/processing/tasks.test.ts",
@@ -79,11 +67,11 @@ test("each reason shows the message that its failing page gave, but for a few th
   expect(without.sort()).toEqual(Object.keys(UNSEEN).sort());
 });
 
-test("each code shows a message that a failing page gave, but for one of large models", () => {
+test("each code shows a message that a failing page gave", () => {
   const without = ERROR_CODES.map(explain).filter(
     (x) => ![x, ...x.reasons].some(({ messages }) => messages.length > 0),
   );
-  expect(without.map(({ code }) => code)).toEqual(["does-not-fit"]);
+  expect(without.map(({ code }) => code)).toEqual([]);
 });
 
 test("a fix that depends on the host has the line of each", () => {
