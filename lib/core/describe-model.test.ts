@@ -127,6 +127,19 @@ describe("classes", () => {
     expect(classes(["a", "b"], [port("y", ["n", "k"])]).output).toBe("y");
   });
 
+  test("belong to scores, not to the number or the name of the class, as of an ArgMax or of scikit-learn", () => {
+    const label = port("label", ["n"], "int64");
+    expect(classes(["a", "b"], [label, port("probabilities", ["n", "k"])]).output).toBe("probabilities");
+    expect(classes(["a", "b"], [port("label", ["n"], "string"), port("p", ["n", 2])]).output).toBe("p");
+    expect(classes(["a", "b"], [port("y", [1, 2], "uint8")]).output).toBe("y"); // quantized scores
+    expect(() => classes(["a", "b"], [label])).toThrow(
+      'labels: "label" (int64 [n]) holds no score for each class, but the class itself, as of an ArgMax: export the model with its scores',
+    );
+    expect(() => classes(["a", "b"], [label, port("p", ["n", 2])], { output: "label" })).toThrow(
+      /the class itself, as of an ArgMax: name the output$/,
+    );
+  });
+
   test("are refused where their number is another, with the fix", () => {
     const labels = Array.from({ length: 1_000 }, (_, i) => `class ${i}`);
     expect(() => classes(labels, [port("y", [1, 1_001])])).toThrow(/^labels: 1000 labels, but "y".*has 1001 classes/);

@@ -126,6 +126,10 @@ export function resolveClasses(
     throw new TypeError(`${say.classes}: label ${broken} has a line break: labels are stored one a line`);
   const port = classPort(n, name, outputs, say);
   const classes = port.dims.at(-1);
+  if (!hasScores(port))
+    throw new TypeError(
+      `${say.classes}: ${shown(port)} holds no score for each class, but the class itself, as of an ArgMax: ${outputs.some(hasScores) ? say.output : "export the model with its scores as an output"}`,
+    );
   if (port.dims.slice(1, -1).some((x) => typeof x === "number" && x !== 1))
     throw new TypeError(
       `${say.classes}: labels need an output [batch, class], but ${shown(port)} has more axes: end the model with a Flatten`,
@@ -331,9 +335,9 @@ function classPort(n: number, name: string | undefined, outputs: readonly Port[]
       throw new TypeError(`${say.classes}: the model has no output "${name}", only ${listed(outputs)}`);
     return found;
   }
-  const able = outputs.filter((x) => x.dims.at(-1) === n);
+  const able = outputs.filter((x) => x.dims.at(-1) === n && hasScores(x));
   // One whose number of classes is open may have as many.
-  const open = outputs.filter((x) => typeof x.dims.at(-1) !== "number");
+  const open = outputs.filter((x) => typeof x.dims.at(-1) !== "number" && hasScores(x));
   const [first, second] = outputs.length === 1 ? outputs : able.length > 0 ? able : open;
   if (outputs.length === 0) throw new TypeError(`${say.classes}: the model has no output`);
   if (first === undefined)
@@ -342,6 +346,11 @@ function classPort(n: number, name: string | undefined, outputs: readonly Port[]
   throw new TypeError(
     `${say.classes}: ${n} labels, and the model has several outputs, ${listed(outputs)}: ${say.output}`,
   );
+}
+
+/** Whether an output may hold scores: numbers, also quantized ones, and no indices or texts. */
+function hasScores({ dtype }: Port): boolean {
+  return !/^(?:u?int(?:32|64)|bool|string)$/.test(dtype);
 }
 
 function listed(ports: readonly Port[]): string {
