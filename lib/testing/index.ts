@@ -46,7 +46,10 @@ export interface FakeClock {
 
 /** Options of `createFakeEngine`: the models, and those of `createEngine`. */
 export interface FakeEngineOptions extends Omit<EngineOptions, "effects" | "assetsBase"> {
-  /** Models by address, relative ones to http://localhost/; `bytes` is the one of a load from bytes or a Blob. */
+  /**
+   * Models by address, relative ones to http://localhost/, or by the name of a repository (`owner/name`); `bytes` is the one
+   * of a load from bytes or a Blob.
+   */
   readonly models: Readonly<Record<string, FakeModel>>;
   /** Times loads, runs and deadlines. Default: the global timers. */
   readonly clock?: FakeClock | undefined;

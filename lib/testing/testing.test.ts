@@ -216,3 +216,30 @@ describe("a fake engine", () => {
     await expect(createEngine({ workers: 0 })).rejects.toThrow("workers: expected a whole number from 1 to 64, got 0");
   });
 });
+
+test("a repository is found by its name, and an unknown one is named as the app named it", async () => {
+  const x = { name: "x", dtype: "float32", dims: [1] } as const;
+  const engine = await createFakeEngine({ models: { "me/cat": { inputs: [x], outputs: [x] } } });
+  const model = await engine.load({ repo: "me/cat", revision: "v2", token: () => "secret" });
+  expect((await model.run({ x: new Float32Array([1]) })).outputs).toHaveProperty("x");
+  await expect(engine.load({ repo: "me/dog" })).rejects.toThrow(
+    "me/dog: the fake engine has no such model, only me/cat",
+  );
+  await engine.close();
+});
+
+test("a description of pictures or labels is refused, which no fake model has", async () => {
+  const x = { name: "x", dtype: "float32", dims: [1, 2] } as const;
+  const engine = await createFakeEngine({ models: { "/m.onnx": { inputs: [x], outputs: [x] } } });
+  for (const option of [{ image: {} }, { labels: ["cat", "dog"] }])
+    await expect(engine.load("/m.onnx", option)).rejects.toThrow(
+      `${Object.keys(option).join()}: fake models take and give tensors alone`,
+    );
+  await engine.close();
+});
+
+test("a key that is no address is named", async () => {
+  await expect(createFakeEngine({ models: { "http://": { inputs: [], outputs: [] } } })).rejects.toThrow(
+    'models: "http://" is no address',
+  );
+});
