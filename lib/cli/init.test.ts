@@ -40,6 +40,9 @@ describe.each(TEMPLATE_NAMES)("the template %s", (name) => {
       expect(written).toContain(join(publicFolder, file));
     const json = JSON.parse(readFileSync(join(app, "package.json"), "utf8")) as unknown;
     expect(json).toMatchObject({ name: "my-app", scripts, dependencies });
+    // Git takes a pattern without a slash in front at any depth: src/selvedge/ is the app's own.
+    const ignored = readFileSync(join(app, ".gitignore"), "utf8").trim().split("\n");
+    expect(ignored).toEqual(["node_modules/", expect.stringMatching(/^\/(?:dist|\.next|selvedge)\/$/)]);
   });
 
   test("has at most ten lines of code that are about the model", () => {
@@ -237,6 +240,24 @@ describe("in a terminal", () => {
     expect(said).toContain("no template was chosen");
     expect(existsSync(join(root, "app"))).toBe(false);
   });
+});
+
+test("the next step quotes a folder that a shell would not take as it is", async () => {
+  const shown = async (folder: string): Promise<string | undefined> => {
+    said = "";
+    await main(["init", "--template", "extension", "--", folder]);
+    return said.split("\n").find((x) => x.startsWith("  cd "));
+  };
+  const cwd = process.cwd();
+  process.chdir(root);
+  try {
+    expect(await shown("my-app")).toBe("  cd my-app");
+    expect(await shown("日本語")).toBe("  cd 日本語");
+    expect(await shown("it's (a) $HOME & more")).toBe(`  cd 'it'\\''s (a) $HOME & more'`);
+    expect(await shown("-dash")).toBe("  cd './-dash'");
+  } finally {
+    process.chdir(cwd);
+  }
 });
 
 test("a template that does not exist is refused with the names of those that do", async () => {

@@ -35,10 +35,17 @@ Example:
       const name = template ?? (await ask(run.signal));
       const files = await writeTemplate(name, folder, { force });
       print(`${name}: ${files.length} files in ${folder}\n\nNext:`);
-      if (relative(".", folder) !== "") print(`  cd ${/\s/.test(folder) ? JSON.stringify(folder) : folder}`);
+      if (relative(".", folder) !== "") print(`  cd ${quoted(folder)}`);
       print(`  npm install\n  npm run dev\n  ${TEMPLATES[name].open}`);
       note(`The model is PP-OCRv4 (Apache-2.0), ocr-rec: text in Chinese and English.`);
     });
+}
+
+/** Writes a folder as a shell takes it. */
+function quoted(folder: string): string {
+  if (/^[\p{L}\p{N}._/:~][\p{L}\p{N}._/:~-]*$/u.test(folder)) return folder;
+  const path = folder.startsWith("-") ? `./${folder}` : folder;
+  return process.platform === "win32" ? `"${path}"` : `'${path.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function list(): string[] {

@@ -17,6 +17,8 @@ export interface Template {
   /** Packages beside selvedge, with exact versions. */
   readonly dependencies: Readonly<Record<string, string>>;
   readonly scripts: Readonly<Record<string, string>>;
+  /** Pattern of what its commands write, for Git. */
+  readonly made: string;
   /** Next step after `npm run dev`. */
   readonly open: string;
 }
@@ -32,6 +34,7 @@ export const TEMPLATES = {
     publicFolder: "public",
     dependencies: { vite: "8.3.8" },
     scripts: VITE,
+    made: "/dist/",
     open: "open the address that it prints",
   },
   react: {
@@ -39,6 +42,7 @@ export const TEMPLATES = {
     publicFolder: "public",
     dependencies: { react: "19.3.1", "react-dom": "19.3.1", vite: "8.3.8" },
     scripts: VITE,
+    made: "/dist/",
     open: "open the address that it prints",
   },
   next: {
@@ -46,6 +50,7 @@ export const TEMPLATES = {
     publicFolder: "public",
     dependencies: { next: "16.4.6", react: "19.3.1", "react-dom": "19.3.1" },
     scripts: { dev: "next dev", build: "next build", start: "next start" },
+    made: "/.next/",
     open: "open the address that it prints",
   },
   static: {
@@ -53,6 +58,7 @@ export const TEMPLATES = {
     publicFolder: ".",
     dependencies: { "http-server": "14.1.1" },
     scripts: { copy: COPY, dev: "npm run copy && http-server . -c-1" },
+    made: "/selvedge/",
     open: "open the address that it prints",
   },
   extension: {
@@ -60,6 +66,7 @@ export const TEMPLATES = {
     publicFolder: ".",
     dependencies: {},
     scripts: { copy: COPY, dev: "npm run copy" },
+    made: "/selvedge/",
     open: 'at chrome://extensions, "Load unpacked" this folder, and click its icon',
   },
 } satisfies Readonly<Record<string, Template>>;
@@ -96,7 +103,7 @@ export async function writeTemplate(name: TemplateName, folder: string, options:
   ];
   const text = new Map([
     ["package.json", packageJson(basename(resolve(folder)), template, selvedge)],
-    [".gitignore", "node_modules/\ndist/\n.next/\nselvedge/\n"],
+    [".gitignore", `node_modules/\n${template.made}\n`],
   ]);
   const written = [...text.keys(), ...copied.map(({ to }) => to)];
   const present = written.filter((to) => existsSync(join(folder, to)));
