@@ -2,6 +2,8 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
@@ -185,3 +187,89 @@ test("with placement local a server gets no request", async ({ page }) => {
   expect((await page.evaluate(ask, 20)).endpoint).toBeNull();
   expect(seen).toEqual([]);
 });
+
+/** A way to the world that notes what arrives. It answers nothing. */
+async function startRecorder(): Promise<{ url: string; count: () => number; close: () => void }> {
+  let count = 0;
+  const recorder = createServer((socket) => {
+    count += 1;
+    socket.on("data", (part) => (count += part.length)).on("error", () => undefined);
+  });
+  await once(recorder.listen(0, "127.0.0.1"), "listening");
+  const { port } = recorder.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, count: () => count, close: () => recorder.close() };
+}
+
+interface Asked {
+  readonly count: number;
+  readonly deadlineMs?: number;
+  readonly isEnded?: boolean;
+}
+
+/** Makes requests at once, and returns how each ended; `isEnded` ends all workers while they run. */
+async function endings({ count, deadlineMs, isEnded }: Asked): Promise<string[]> {
+  const { model, workers } = globalThis as unknown as { model: Selvedge.Model; workers: Worker[] };
+  const pending = Array.from({ length: count }, (_, i) => {
+    const data = Float32Array.from({ length: 784 }, (_value, at) => Math.cos(at * 0.1 + i));
+    const options = deadlineMs === undefined ? {} : { deadlineMs };
+    return model.run({ image: { dtype: "float32", dims: [1, 1, 28, 28], data } }, options).then(
+      ({ info }) => info.placement,
+      (error: unknown) => String(Reflect.get(error as object, "code")),
+    );
+  });
+  if (isEnded === true) for (const worker of workers.splice(0)) worker.terminate();
+  return Promise.all(pending);
+}
+
+test("with placement local not a byte goes to a server, whatever goes wrong here", async ({ page, context }) => {
+  const recorder = await startRecorder();
+  try {
+    await page.evaluate(() => {
+      const { Worker } = globalThis;
+      const workers: Worker[] = [];
+      class Kept extends Worker {
+        constructor(...words: ConstructorParameters<typeof Worker>) {
+          super(...words);
+          workers.push(this);
+        }
+      }
+      Object.assign(globalThis, { Worker: Kept, workers });
+    });
+    const wanted: Wanted = { url: recorder.url, bundle: BUNDLE, placement: "local", costMs: 0 };
+    expect(await page.evaluate(open, wanted)).toBe("wasm");
+    const local = (count: number): string[] => Array.from({ length: count }, () => "local");
+    expect(await page.evaluate(endings, { count: 20, isEnded: true })).toEqual(local(20));
+    expect(await page.evaluate(endings, { count: 50, deadlineMs: 1 })).toContain("deadline-exceeded");
+    await context.setOffline(true);
+    expect(await page.evaluate(endings, { count: 5 })).toEqual(local(5));
+    await context.setOffline(false);
+    // Weights that are missing, are not those of the bundle, or stop.
+    for (const spoil of ["404", "other bytes", "reset"] as const) {
+      await context.route(/chunks/, (route) => {
+        if (spoil === "404") return route.fulfill({ status: 404 });
+        return spoil === "reset" ? route.abort("connectionreset") : route.fulfill({ body: "other bytes" });
+      });
+      expect(await page.evaluate(open, wanted).catch(() => "rejected"), spoil).toBe("rejected");
+      await context.unroute(/chunks/);
+    }
+    expect(recorder.count()).toBe(0);
+    // The recorder notes what an engine does send.
+    const sending: Wanted = { ...wanted, placement: "remote" };
+    await page.evaluate(open, sending).catch(() => undefined);
+    expect(recorder.count()).toBeGreaterThan(0);
+  } finally {
+    recorder.close();
+  }
+});
+
+for (const [fault, url] of [
+  ["whose name does not resolve", () => "https://infer.invalid"],
+  ["without TLS behind an https address", () => server.url.replace("http:", "https:")],
+] as const)
+  test(`a server ${fault} costs no request with auto, and is named with remote`, async ({ page }) => {
+    const wanted: Wanted = { url: url(), bundle: BUNDLE, placement: "auto", costMs: 0 };
+    await page.evaluate(open, wanted);
+    expect((await page.evaluate(ask, 20)).places).toEqual(Array.from({ length: 20 }, () => "local"));
+    const alone: Wanted = { ...wanted, placement: "remote" };
+    await expect(page.evaluate(open, alone)).rejects.toThrow(/no reply: the server is away/);
+  });
