@@ -1,12 +1,13 @@
 // Sites with one file that is lost, empty, redirected to itself or sent as something else: files of the package, of models
 // and of the app, whose addresses the fix must have.
 import { gzipSync } from "node:zlib";
+import { addModel } from "../../lib/test-support/backend-models.ts";
 import { changed, GZIP } from "./page-sites.ts";
 import { makeSite, packageFiles } from "./site.ts";
 import type { Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, copied, FULL, header, LFS, model, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";
-import { unbundled } from "./twins.ts";
+import { hashed, unbundled } from "./twins.ts";
 
 const LABELS = new Map([["/data/labels.txt", Buffer.from("red\ngreen\nblue\n")]]);
 /** A page that loads its model with labels from an address. */
@@ -15,6 +16,25 @@ const labelled = (given: Partial<Site> = {}, labels = "/data/labels.txt"): Promi
 /** A page that loads a bundle, whose chunks are brotli. */
 const bundled = (given: Partial<Site> = {}): Promise<Site> =>
   copied({ files: BUNDLE("/m/"), app: app({ model: "m/bundle.json" }), ...given });
+/** Each kind of file: its name in ids, the files, and a page that needs them. */
+const FILES = [
+  ["a binary", "wasm", /\/ort-wasm\.wasm$/, () => copied()],
+  ["a model", "model", /\.onnx$/, () => copied()],
+  ["a bundle's description", "bundle", /bundle\.json$/, bundled],
+  ["a chunk", "chunk", /\/chunks\//, bundled],
+  ["a file of labels", "file", /labels/, labelled],
+  ["a worker", "worker", /\/worker-wasm\.js$/, () => copied()],
+  ["the page's script", "script", /\/main\.js$/, () => copied()],
+] as const;
+/** Each failure of a request that all kinds of files have alike. */
+const FAILURES = [
+  ["redirected to itself", "redirected", "loop", /answer \S+ with the file, without a redirect to \S+$/],
+  ["forbidden", "forbidden", "denied", /answer \S+ to every visitor/],
+  ["refused for too many requests", "limited", "limited", /raise it for \//],
+  ["never answered", "unreachable", "silent", /answer requests of \/.*no answer in 10 s/],
+] as const;
+/** A model with more than 1 MB of text in it. */
+const LARGE = Buffer.concat([addModel(), Buffer.from([0x32, 0x80, 0x80, 0x60]), Buffer.alloc(0x60 << 14, "a")]);
 /** The broken sites. */
 export const FILE_SITES: readonly Broken[] = [
   {
@@ -75,24 +95,60 @@ export const FILE_SITES: readonly Broken[] = [
       return without(site, /\/brotli\.wasm$/);
     },
   },
-  ...(
-    [
-      ["a binary", "wasm", /\/ort-wasm\.wasm$/, () => copied()],
-      ["a model", "model", /\.onnx$/, () => copied()],
-      ["a bundle's description", "bundle", /bundle\.json$/, bundled],
-      ["a file of labels", "file", /labels/, labelled],
-      ["a worker", "worker", /\/worker-wasm\.js$/, () => copied()],
-      ["the page's script", "script", /\/main\.js$/, () => copied()],
-    ] as const
-  ).map(([name, id, loop, make]): Broken => {
-    return {
-      name: `${name} that is redirected to itself`,
-      finding: `${id}-redirected`,
-      line: /answer \S+ with the file, without a redirect to \S+$/,
-      ...(id === "script" && { isSilent: true }),
-      make: async () => Object.assign(await make(), { loop }),
-    };
-  }),
+  ...FILES.flatMap(([name, id, pattern, make]) =>
+    // The engine waits for labels for longer than the doctor for a page.
+    FAILURES.filter(([, , option]) => id !== "file" || option !== "silent").map(
+      ([failure, kind, option, line]): Broken => {
+        return {
+          name: `${name} that is ${failure}`,
+          finding: `${id}-${kind}`,
+          line,
+          ...((id === "script" || kind === "unreachable") && { isSilent: true }),
+          make: async () => Object.assign(await make(), { [option]: pattern }),
+        };
+      },
+    ),
+  ),
+  {
+    name: "a file of labels whose connection the server closes",
+    finding: "file-unreachable",
+    line: /answer requests of \/data\/labels\.txt.*socket hang up/,
+    make: () => labelled({ dropped: /labels/ }),
+  },
+  {
+    name: "chunks that are answered as parts of files",
+    finding: "chunk-partial",
+    line: /\/m\/chunks\/\S+ that have no Range header with status 200/,
+    make: () => bundled({ partial: /\/chunks\// }),
+  },
+  {
+    name: "a large model that can't be requested in parts, on Python's server",
+    finding: "no-ranges",
+    severity: "hint",
+    line: /npx serve/,
+    evidence: /Range: bytes=0-15 → status 200/,
+    make: () =>
+      copied({
+        files: new Map([["/model.onnx", LARGE]]),
+        compress: new Set(["application/wasm"]),
+        headers: [header("*", "Server", "SimpleHTTP/0.6 Python/3.13.5")],
+      }),
+  },
+  {
+    name: "hashed files in two folders behind nginx that are not cached for long",
+    finding: "assets-not-cached",
+    severity: "hint",
+    line: /^(?=[^]*location \/shop\/static\/ \{ add_header Cache-Control '[^']*immutable' always; \})[^]*location \/shop\/wasm\/ /,
+    make: () =>
+      hashed(
+        {
+          base: "/shop/",
+          compress: new Set(["application/wasm"]),
+          headers: [header("*", "Server", "nginx/1.27.3"), header("*", "Cache-Control", "max-age=600")],
+        },
+        ({ names }) => `${names[0]?.endsWith(".wasm") === true ? "wasm" : "static"}/[name]-[hash][extname]`,
+      ),
+  },
   {
     name: "the package's module in a folder that is compressed twice",
     finding: "script-content",

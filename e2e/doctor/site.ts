@@ -39,6 +39,10 @@ export interface Site {
   denied: RegExp | null;
   /** Paths whose requests are accepted and never answered; null for none. */
   silent: RegExp | null;
+  /** Paths whose connections are closed without an answer; null for none. */
+  dropped: RegExp | null;
+  /** Name and password, as `name:password`, without which nothing is answered; null for none. */
+  basic: string | null;
   /** Paths that fail on the server with status 500; null for none. */
   failing: RegExp | null;
   /** Paths that are answered whole with status 206, where no part was asked for; null for none. */
@@ -115,6 +119,8 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     limited: null,
     denied: null,
     silent: null,
+    dropped: null,
+    basic: null,
     failing: null,
     partial: null,
     breaks: null,
@@ -164,6 +170,14 @@ export async function serveSite(
 function answer(site: Site, other: string, request: IncomingMessage, response: ServerResponse): void {
   const pathname = pathOf(request);
   if (site.silent?.test(pathname) === true) return;
+  if (site.dropped?.test(pathname) === true) {
+    request.socket.destroy();
+    return;
+  }
+  if (site.basic !== null && request.headers.authorization !== `Basic ${btoa(site.basic)}`) {
+    response.writeHead(401, { "WWW-Authenticate": "Basic", "Content-Type": "text/plain" }).end("login");
+    return;
+  }
   if (site.loop?.test(pathname) === true) {
     response.writeHead(302, { Location: `${pathname}?${Math.random()}` }).end();
     return;
@@ -269,7 +283,7 @@ export function mend(site: Site, change: Change): void {
       site.fallback = site.login = site.loop = null;
       return;
     case "answer":
-      site.silent = site.failing = null;
+      site.silent = site.dropped = site.failing = null;
       return;
     case "whole":
       site.partial = null;
@@ -318,6 +332,9 @@ export function mend(site: Site, change: Change): void {
       site.transform = null;
       site.compress.clear();
       if (site.ranges === "compressed") site.ranges = "right";
+      return;
+    case "ranges":
+      site.ranges = "right";
       return;
     case "compress":
       site.compress.add(change.type);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
 import { build as esbuild } from "esbuild";
 import { build as vite } from "vite";
+import type { FindingId } from "../../lib/doctor/evidence.ts";
 import { addModel } from "../../lib/test-support/backend-models.ts";
 import { ROOT } from "../support/prepare.ts";
 import { folderFiles, makeSite, packageFiles } from "./site.ts";
@@ -25,8 +26,9 @@ export const FULL =
 export interface Broken {
   readonly name: string;
   /** Id of the one finding. */
-  readonly finding: string;
-  readonly severity?: "warning";
+  readonly finding: FindingId;
+  /** Default "error". A hint is found where hints are asked for. */
+  readonly severity?: "warning" | "hint";
   /** Whether the app does not start at all, so that it reports nothing. */
   readonly isSilent?: true;
   /** Word that the fix must contain. */
@@ -61,8 +63,14 @@ export async function byEsbuild(
   return new Map([[path, outputFiles[0]?.contents ?? new Uint8Array()]]);
 }
 
+/** Pattern of the names of assets, or the pattern for each. */
+export type AssetNames = string | ((asset: { readonly names: readonly string[] }) => string);
+
 /** Builds the page by Vite; the entry's name has a hash, as everything. */
-export async function byVite(base = "/", names?: string): Promise<{ files: Map<string, Uint8Array>; script: string }> {
+export async function byVite(
+  base = "/",
+  names?: AssetNames,
+): Promise<{ files: Map<string, Uint8Array>; script: string }> {
   const outDir = mkdtempSync(join(tmpdir(), "selvedge-doctor-"));
   await vite({
     configFile: false,

@@ -2,7 +2,7 @@
 import { folderFiles, makeSite, packageFiles } from "./site.ts";
 import type { App, Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, byVite, copied, FULL, header, LFS, model, POLICY, without } from "./sites.ts";
-import type { Broken } from "./sites.ts";
+import type { AssetNames, Broken } from "./sites.ts";
 import { join } from "node:path";
 import { ROOT } from "../support/prepare.ts";
 
@@ -12,7 +12,7 @@ const HASHES = "static/[hash][extname]";
 /** Vite's output below a folder, with a model. */
 export async function hashed(
   given: Partial<Site> & { readonly base: string; readonly options?: Partial<App> },
-  names?: string,
+  names?: AssetNames,
 ): Promise<Site> {
   const { files, script } = await byVite(given.base, names);
   const { options, ...rest } = given;

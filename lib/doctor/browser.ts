@@ -7,6 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
+import type { Login } from "./http.ts";
 import { IS_PENDING, OBSERVE, probeWorker, READ, SERVICE_WORKER_READY } from "./page-script.ts";
 import { roleByName } from "./urls.ts";
 
@@ -68,6 +69,8 @@ interface PageLike {
   evaluate(expression: string): Promise<unknown>;
   addInitScript?(script: { content: string }): Promise<unknown>;
   evaluateOnNewDocument?(script: string): Promise<unknown>;
+  /** Puppeteer's; a context of Playwright has the option httpCredentials. */
+  authenticate?(login: Pick<Login, "username" | "password">): Promise<unknown>;
 }
 
 interface BrowserLike {
@@ -86,8 +89,11 @@ type DriverModule = Readonly<Record<string, LauncherLike | undefined>>;
 /** A browser that the doctor may open pages in. */
 export interface DoctorBrowser {
   readonly name: string;
-  /** Opens a page in a fresh profile and waits until nothing more happens, for `waitMs` at most. */
-  open(url: string, waitMs: number): Promise<OpenPage>;
+  /**
+   * Opens a page in a fresh profile and waits until nothing more happens, for `waitMs` at most.
+   * @param login - what the page's origin may ask for
+   */
+  open(url: string, waitMs: number, login?: Login | null): Promise<OpenPage>;
   close(): Promise<void>;
 }
 
@@ -130,7 +136,11 @@ export async function startBrowser(folders: readonly string[], path?: string): P
   try {
     const browser = await launch(driver, executable, isFirefox);
     const name = `${isFirefox ? "Firefox" : "Chromium"} ${await browser.version()}`;
-    return { name, open: (url, waitMs) => open(browser, name, url, waitMs), close: () => browser.close() };
+    return {
+      name,
+      open: (url, waitMs, login = null) => open(browser, name, url, waitMs, login),
+      close: () => browser.close(),
+    };
   } catch (error) {
     const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
     return `no browser was started (${reason}): install Chrome, or name one by --browser <path>`;
@@ -163,19 +173,34 @@ function launch(driver: DriverModule, executablePath: string | undefined, isFire
   return puppeteer.launch({ ...options, browser: isFirefox ? "firefox" : "chrome", acceptInsecureCerts: true });
 }
 
-async function open(browser: BrowserLike, name: string, url: string, waitMs: number): Promise<OpenPage> {
-  const context = await (browser.newContext?.({ ignoreHTTPSErrors: true }) ?? browser.createBrowserContext?.());
+async function open(
+  browser: BrowserLike,
+  name: string,
+  url: string,
+  waitMs: number,
+  login: Login | null,
+): Promise<OpenPage> {
+  // In the address, they would be in that of the page, which then may fetch nothing by a relative one.
+  const httpCredentials = login ?? undefined;
+  const options = { ignoreHTTPSErrors: true, httpCredentials };
+  const context = await (browser.newContext?.(options) ?? browser.createBrowserContext?.());
   if (context === undefined) throw new Error("this driver has no contexts: update it");
   const page = await context.newPage();
+  if (login !== null) await page.authenticate?.(login);
   const log: Log = { console: [], seen: [] };
   const { settle, isWaiting, unanswered } = watch(page, log);
   await (page.addInitScript?.({ content: OBSERVE }) ?? page.evaluateOnNewDocument?.(OBSERVE));
-  await page.goto(url, { waitUntil: "load", timeout: waitMs });
+  await page.goto(url, { waitUntil: "load", timeout: waitMs }).catch((error: unknown) => {
+    // A script or a picture that is never answered: the page is there all the same.
+    if ((error as Error).name !== "TimeoutError") throw error;
+  });
   await settle(waitMs);
   if (isWaiting()) await settle(waitMs, SILENT_MS + 1_000);
   const isServed = log.seen.some((x) => x.status === 200 && ["model", "chunk"].includes(roleByName(x.url) ?? ""));
+  // The engine tries again what failed on its way, a file of labels beside a model too.
+  const isRetrying = log.seen.some((x) => x.failure !== undefined || x.status >= 500);
   const run = runner(page);
-  if (!isServed && (await run(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
+  if ((!isServed || isRetrying) && (await run(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
   if ((await run(SERVICE_WORKER_READY)) === true) {
     // The worker answers from the second visit on.
     await page.reload({ waitUntil: "load", timeout: waitMs });

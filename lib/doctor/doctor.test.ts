@@ -11,7 +11,7 @@ import type { Report } from "./doctor.ts";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
 import { painter, writeText } from "./report.ts";
 
-/** An answer of the site: its body, or its status and headers too. */
+/** An answer of the site: its body, or its status and headers too; status 0 closes the connection. */
 type Given = string | Uint8Array | { readonly status?: number; readonly headers?: object; readonly body?: string };
 
 const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
@@ -37,6 +37,10 @@ async function examine(
       headers = {},
       body = "",
     } = typeof found === "string" || found instanceof Uint8Array ? { body: found } : found;
+    if (status === 0) {
+      request.socket.destroy();
+      return;
+    }
     const type = path === "/" ? "text/html" : (TYPES[path.split(".").at(-1) ?? ""] ?? "text/plain");
     response.writeHead(status, { "content-type": type, etag: '"1"', ...headers }).end(body);
   });
@@ -79,6 +83,59 @@ const seen = (url: string, path: string, status = 200): Seen => {
 const idsOf = ({ findings }: Report): string[] => findings.map((x) => `${x.severity} ${x.id}`);
 /** Hashed names as bundlers write them. */
 const HASHED = ["worker-cache--wfHPyHE.js", "worker-cache.3xnis89a.js", "worker-cache-DLoQfuSz.mjs"];
+
+test("the name and password of an address are sent to its origin alone, and are in no report", async () => {
+  const authorization = `Basic ${Buffer.from("me:p@ss%").toString("base64")}`;
+  const asked: (string | undefined)[] = [];
+  const other = createServer((request, response) => {
+    asked.push(request.headers.authorization);
+    response.writeHead(200, { "content-type": "text/javascript", "access-control-allow-origin": "*" }).end(MARK);
+  });
+  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+  const far = `http://127.0.0.1:${(other.address() as AddressInfo).port}/far.js`;
+  server = createServer((request, response) => {
+    const isKnown = request.headers.authorization === authorization;
+    if (!isKnown) response.writeHead(401, { "www-authenticate": "Basic" }).end("login");
+    else if (request.url === "/moved.js") response.writeHead(302, { location: far }).end();
+    else if (request.url === "/") response.writeHead(200, { "content-type": "text/html" }).end(PAGE);
+    else if (request.url === "/main.js") response.writeHead(200, { "content-type": "text/javascript" }).end(MARK);
+    else response.writeHead(404).end();
+  });
+  const PAGE = `<script type="module" src="/main.js"></script><script type="module" src="/moved.js"></script><script type="module" src="${far}"></script>`;
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    const report = await diagnose(`HTTP://me:p%40ss%25@127.0.0.1:${port}`, { project: null, browser: "no driver" });
+    expect([report.url, idsOf(report), report.hasSelvedge]).toEqual([`http://127.0.0.1:${port}/`, [], true]);
+    await expect(diagnose(report.url, { project: null, browser: "no driver" })).rejects.toThrow(
+      `${report.url} answers with status 401: put a name and password before the host`,
+    );
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.filter((x) => x !== undefined)).toEqual([]);
+    expect(JSON.stringify(report)).not.toContain("p@ss");
+  } finally {
+    other.close();
+  }
+});
+
+test("a script of the page without an answer is an error, and one that the browser got is none", async () => {
+  const find = async (shown: Partial<Seen>): Promise<string[]> => {
+    const report = await examine({ "/main.js": { status: 0 } }, (url) => ({
+      hasStarted: false,
+      seen: [{ ...seen(url, "/main.js"), ...shown }],
+    }));
+    server?.close();
+    return idsOf(report);
+  };
+  expect(await find({ status: 0, failure: "no answer" })).toEqual(["error script-unreachable"]);
+  expect(await find({})).toEqual([]);
+});
+
+test("what is no address is named as that", async () => {
+  await expect(diagnose("http://", { project: null, browser: "no driver" })).rejects.toThrow(
+    /^http:\/\/ is not an address such as /,
+  );
+});
 
 test("a name in code is no missing file where the same file is served with a hash in its name", async () => {
   for (const cache of HASHED) {

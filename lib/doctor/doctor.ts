@@ -22,7 +22,8 @@ import type { BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack 
 import { findFiles, isHtml } from "./find-files.ts";
 import { fixOf } from "./fixes.ts";
 import type { Fix } from "./fixes.ts";
-import { ask } from "./http.ts";
+import { ask, withoutLogin } from "./http.ts";
+import type { Login } from "./http.ts";
 import { readOwnPackage } from "./own-package.ts";
 import { recognise } from "./stack.ts";
 import { bare, roleByName } from "./urls.ts";
@@ -83,27 +84,30 @@ export interface DiagnoseOptions {
 }
 
 /**
- * Diagnoses the page at an address.
+ * Diagnoses the page at an address, which may have the name and password of a login (Basic authentication).
  * @throws Error where the page does not answer
  */
-export async function diagnose(url: string, options: DiagnoseOptions): Promise<Report> {
+export async function diagnose(address: string, options: DiagnoseOptions): Promise<Report> {
   const { browser, project, hints = false, isFolder = false, onProgress = () => undefined } = options;
-  const first = await ask(url, { limit: 1 });
+  const { url, login } = withoutLogin(address);
+  const first = await ask(url, { limit: 1, login });
   if (first.status === 0) throw new Error(`${url} does not answer: ${first.error ?? "no reason given"}`);
   if (first.redirects.length > 0 && first.status >= 300 && first.status < 400)
     throw new Error(`${url} is redirected without end (status ${first.status}): take that redirect off`);
-  if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}`);
+  const isAsking = first.status === 401 && /^basic\b/i.test(first.headers["www-authenticate"] ?? "");
+  const hint = isAsking ? ": put a name and password before the host, as https://name:password@host/" : "";
+  if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}${hint}`);
   const notes = typeof browser === "string" ? [browser] : [];
-  const opened = typeof browser === "string" ? null : await openIn(browser, first.url, options, notes);
+  const opened = typeof browser === "string" ? null : await openIn(browser, first.url, login, options, notes);
   try {
     onProgress("requesting its files");
     let shown = (await opened?.read()) ?? null;
-    let files = await findFiles(first.url, shown);
+    let files = await findFiles(first.url, shown, login);
     if (opened !== null && shown !== null && !shown.hasStarted) {
       shown = await probeAll(opened, files);
       files = withSeen(files, shown);
     }
-    const evidence = await complete(first.url, files, shown, project);
+    const evidence = await complete(first.url, files, shown, project, login);
     const isKept = (x: Found): boolean => (hints || x.severity !== "hint") && !(isFolder && OF_HOST.has(x.id));
     return report(evidence, notes, isKept);
   } finally {
@@ -114,12 +118,13 @@ export async function diagnose(url: string, options: DiagnoseOptions): Promise<R
 async function openIn(
   browser: DoctorBrowser,
   url: string,
+  login: Login | null,
   { waitMs = WAIT_MS, onProgress = () => undefined }: DiagnoseOptions,
   notes: string[],
 ): Promise<OpenPage | null> {
   onProgress(`opening ${url} in ${browser.name}`);
   try {
-    return await browser.open(url, waitMs);
+    return await browser.open(url, waitMs, login);
   } catch (error) {
     notes.push(
       `${browser.name} did not open the page: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}`,
@@ -147,12 +152,13 @@ async function complete(
   files: readonly SiteFile[],
   browser: BrowserEvidence | null,
   project: Project | null,
+  login: Login | null,
 ): Promise<Evidence> {
-  const missing = await ask(new URL(`selvedge-doctor-${randomUUID()}.js`, url).href);
+  const missing = await ask(new URL(`selvedge-doctor-${randomUUID()}.js`, url).href, { login });
   const worker = browser?.serviceWorker ?? null;
   const more: SiteFile[] = [];
   if (worker !== null) {
-    const answer = await ask(worker, { limit: 2 ** 20 });
+    const answer = await ask(worker, { limit: 2 ** 20, login });
     more.push({
       url: worker,
       role: "service-worker",

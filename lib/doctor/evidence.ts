@@ -198,6 +198,26 @@ export interface Evidence {
   readonly hasHtmlFallback: boolean;
 }
 
+/** Name that ids have of a file: of the engine, of a model, one that a load names, or a script of the page. */
+export type FileName = "worker" | "wasm" | "bundle" | "chunk" | "model" | "file" | "script";
+
+/** Failure of a request, as ids have it; `partial` of models alone. */
+export type FailureKind = "missing" | "is-html" | "redirected" | "forbidden" | "limited" | "unreachable" | "partial";
+
+/** Stable name of a finding, such as "wasm-missing". */
+export type FindingId = (typeof OTHER_IDS)[number] | `${FileName}-${FailureKind}`;
+
+/** Ids of findings, but for those of requests that failed. */
+export const OTHER_IDS = [
+  ...["assets-not-cached", "bundle-cached", "bundle-invalid", "chunk-changed", "coep-worker", "cors", "csp-connect"],
+  ...["csp-inline", "csp-sandbox", "csp-script", "csp-wasm", "csp-worker", "engine-error", "files-moved"],
+  ...["import-map-invalid", "import-unresolved", "insecure-context", "lfs-pointer", "mixed-content", "model-content"],
+  ...["model-no-validator", "no-ranges", "not-built", "pwa-precache", "range-wrong", "script-blocked"],
+  ...["script-content", "script-not-module", "script-syntax", "script-type", "service-worker-stale"],
+  ...["threads-not-isolated", "trusted-types", "two-copies", "version-mismatch", "vite-prebundled", "wasm-content"],
+  ...["wasm-type", "wasm-uncompressed", "worker-other-origin"],
+] as const;
+
 /** error: the page fails; warning: it works, at a cost or not for long; hint: it could do better. */
 export type Severity = "error" | "warning" | "hint";
 
@@ -237,6 +257,8 @@ export type Change =
   /** Puts the file's real content in its place. */
   | { readonly kind: "replace"; readonly url: string; readonly command: string }
   | { readonly kind: "as-stored"; readonly path: string }
+  /** Answers a request of a part of a file with that part. */
+  | { readonly kind: "ranges"; readonly path: string }
   | { readonly kind: "compress"; readonly extension: string; readonly type: string }
   | { readonly kind: "exclude-prebundle" }
   | { readonly kind: "assets-base"; readonly to: string }
@@ -249,8 +271,7 @@ export type Change =
 
 /** Result of a check, before its fix is worded. */
 export interface Found {
-  /** Stable name, such as "wasm-missing". */
-  readonly id: string;
+  readonly id: FindingId;
   readonly severity: Severity;
   readonly message: string;
   /** Facts that show it: addresses, statuses, headers, console lines. */

@@ -2,6 +2,7 @@
 // belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
 import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
 import { ask, isOk, textOf } from "./http.ts";
+import type { Login } from "./http.ts";
 import { importMaps, isOwnName, leadingImports, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
 import { bare, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
@@ -36,8 +37,12 @@ export interface Requested {
 }
 
 /** Finds and requests the files of a site. */
-export async function findFiles(page: string, requested: Requested | null): Promise<SiteFile[]> {
-  const finder = new Finder(page, requested);
+export async function findFiles(
+  page: string,
+  requested: Requested | null,
+  login: Login | null = null,
+): Promise<SiteFile[]> {
+  const finder = new Finder(page, requested, login);
   await finder.add({ url: page, role: "document", source: "requested" });
   for (const wanted of finder.fromBrowser()) await finder.add(wanted);
   await finder.addScripts();
@@ -55,12 +60,14 @@ class Finder {
   readonly files: Map<string, SiteFile> = new Map();
   readonly #page: string;
   readonly #requested: Requested | null;
+  readonly #login: Login | null;
   /** Texts of scripts and documents, by address. */
   readonly #texts: Map<string, string> = new Map();
 
-  constructor(page: string, requested: Requested | null) {
+  constructor(page: string, requested: Requested | null, login: Login | null) {
     this.#page = page;
     this.#requested = requested;
+    this.#login = login;
   }
 
   has(role: Role): boolean {
@@ -74,14 +81,14 @@ class Finder {
     if (!/^https?:/.test(url)) return null;
     const origin = new URL(this.#page).origin;
     const headers = new URL(url).origin === origin ? {} : { origin };
-    const limit = SCRIPT_LIMIT;
-    const answer = await ask(url, { headers, limit });
+    const login = this.#login;
+    const answer = await ask(url, { headers, login, limit: SCRIPT_LIMIT });
     const [packed, range] = await Promise.all([
       role === "document" || answer.status === 0
         ? null
-        : ask(url, { headers: { ...headers, ...PACKED }, limit: PACKED_LIMIT }),
+        : ask(url, { headers: { ...headers, ...PACKED }, login, limit: PACKED_LIMIT }),
       BINARIES.has(role) && answer.status !== 0
-        ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 })
+        ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, login, limit: 1024 })
         : null,
     ]);
     const file = { url, role: roleByContent(role, answer, url), source, answer, packed, range };

@@ -21,6 +21,7 @@ const CHANGES: readonly Change[] = [
   { kind: "no-fallback", paths: ["/worker-wasm.js"] },
   { kind: "csp", path: "/", directive: "worker-src", sources: ["'self'"] },
   { kind: "as-stored", path: "/m/chunks/*" },
+  { kind: "ranges", path: "/m/model.onnx" },
   { kind: "compress", extension: ".wasm", type: "application/wasm" },
   { kind: "secure-context" },
   { kind: "no-header", path: "/ort-wasm.wasm", name: "Content-Encoding", value: "gzip" },
@@ -42,6 +43,7 @@ test("each change has a line for each host and bundler, which names what is chan
     compress: /application\/wasm/,
     "secure-context": /https/,
     "no-header": /Content-Encoding/,
+    ranges: /206|max_ranges 1|express\.static|npx serve/,
     allow: /\/m\/model\.onnx to every visitor/,
     whole: /\/m\/model\.onnx .*status 200/,
     https: /^"https:\/\/models\.example\/m\.onnx"/,
@@ -88,4 +90,31 @@ test("a header is written in the host's own syntax", () => {
   expect(lineFor("vercel")).toContain('"source": "/(.*)"');
   expect(lineFor("serve")).toContain('"source": "**"');
   expect(lineFor("apache")).toBe('Header always set Cross-Origin-Embedder-Policy "require-corp"');
+});
+
+test("a header of a folder, or of a kind of file, is not set on the whole site", () => {
+  const value = "public, max-age=31536000, immutable";
+  const changes = [
+    { kind: "header", path: "/assets/*", name: "Cache-Control", value },
+    { kind: "type", extension: ".wasm", type: "application/wasm" },
+  ] as const;
+  // These servers, of this machine alone, set a header on all that they send, or know the types themselves.
+  const single: readonly (Host | null)[] = ["vite", "webpack-dev-server", "github-pages", null];
+  for (const host of HOSTS)
+    for (const change of changes) {
+      const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };
+      const { where, line } = fixOf(change, evidence);
+      const scope = change.kind === "type" ? /wasm/ : single.includes(host) ? /./ : /\bassets\b/;
+      expect([host, line]).toEqual([host, expect.stringMatching(scope)]);
+      expect([host, where, line]).not.toEqual([host, where, expect.stringMatching(/"source": "(?:\*\*|\/\(\.\*\))"/)]);
+    }
+});
+
+test("a header of another origin is set there, by the name of its host, not in the files of the page's", () => {
+  const path = "https://cdn.example/models/*";
+  for (const host of HOSTS) {
+    const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };
+    const { where, line } = fixOf({ kind: "header", path, name: "Access-Control-Allow-Origin", value: "*" }, evidence);
+    expect([where, line]).toEqual(["the server of cdn.example, on /models/*", "Access-Control-Allow-Origin: *"]);
+  }
 });

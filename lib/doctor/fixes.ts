@@ -1,5 +1,6 @@
 // The line that makes a change, for the bundler and the host that were found. Unknown hosts get the change itself.
 import type { Bundler, Change, Evidence, Host, Stack } from "./evidence.ts";
+import { pathOf } from "./urls.ts";
 
 /** Where to write what. */
 export interface Fix {
@@ -149,6 +150,8 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
       };
     case "as-stored":
       return storedFix(change.path, stack.host);
+    case "ranges":
+      return rangesFix(change.path, stack.host);
     case "compress":
       return compressFix(change, stack.host);
     case "exclude-prebundle":
@@ -190,48 +193,58 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
 }
 
 function headerFix({ path, name, value }: Change & { kind: "header" }, { host }: Stack): Omit<Fix, "change"> {
-  const isAll = path.endsWith("/*");
-  const glob = isAll ? "/(.*)" : path;
+  // The page's host says nothing of another origin's.
+  if (/^https?:/.test(path))
+    return { where: `the server of ${new URL(path).host}, on ${pathOf(path)}`, line: `${name}: ${value}` };
+  const isAll = path === "/*";
+  const isFolder = path.endsWith("/*");
+  const folder = path.replace(/\*$/, "");
   const quoted = value.replaceAll('"', '\\"');
-  const map = `{ "source": "${glob}", "headers": [{ "key": "${name}", "value": "${quoted}" }] }`;
+  const headers = `"headers": [{ "key": "${name}", "value": "${quoted}" }]`;
   const where = host === null ? `the server, on ${path}` : HEADER_FILES[host];
   switch (host) {
-    case "nginx":
+    case "nginx": {
+      const line = `add_header ${name} '${value}' always;`;
+      return { where, line: isAll ? line : `location ${isFolder ? folder : `= ${path}`} { ${line} }` };
+    }
+    case "apache": {
+      const line = `Header always set ${name} "${quoted}"`;
+      if (isAll) return { where, line };
       return {
         where,
-        line: isAll
-          ? `add_header ${name} '${value}' always;`
-          : `location = ${path} { add_header ${name} '${value}' always; }`,
+        line: isFolder
+          ? `<If "%{REQUEST_URI} =~ m#^${folder}#"> ${line} </If>`
+          : `<Files "${path.slice(path.lastIndexOf("/") + 1)}"> ${line} </Files>`,
       };
-    case "apache":
-      return {
-        where,
-        line: isAll
-          ? `Header always set ${name} "${quoted}"`
-          : `<Files "${path.slice(path.lastIndexOf("/") + 1)}"> Header always set ${name} "${quoted}" </Files>`,
-      };
+    }
     case "caddy":
       return { where, line: `header ${path} ${name} "${quoted}"` };
     case "netlify":
     case "cloudflare-pages":
       return { where, line: `${path}\n  ${name}: ${value}` };
     case "vercel":
-      return { where, line: `"headers": [${map}]` };
+      return { where, line: `"headers": [{ "source": "${isFolder ? `${folder}(.*)` : path}", ${headers} }]` };
     case "firebase":
     case "serve":
     case "http-server":
     case "python":
-      return { where, line: `"headers": [${map.replace("/(.*)", "**")}]` };
+      return {
+        where,
+        line: `"headers": [{ "source": "${isAll ? "**" : isFolder ? `${folder}**` : path}", ${headers} }]`,
+      };
     case "express":
       return {
         where,
-        line: `app.use("${path.replace(/\*$/, "")}", (_request, response, next) => { response.setHeader("${name}", ${JSON.stringify(value)}); next(); });`,
+        line: `app.use("${folder}", (_request, response, next) => { response.setHeader("${name}", ${JSON.stringify(value)}); next(); });`,
       };
-    case "iis":
+    case "iis": {
+      const line = `<httpProtocol><customHeaders><add name="${name}" value="${value.replaceAll('"', "&quot;")}" /></customHeaders></httpProtocol>`;
+      const at = (isFolder ? folder.slice(0, -1) : path).slice(1);
       return {
         where,
-        line: `<httpProtocol><customHeaders><add name="${name}" value="${value.replaceAll('"', "&quot;")}" /></customHeaders></httpProtocol>`,
+        line: isAll ? line : `<location path="${at}"><system.webServer>${line}</system.webServer></location>`,
       };
+    }
     case "vite":
       return {
         where,
@@ -242,7 +255,7 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
     case "next":
       return {
         where,
-        line: `headers: async () => [{ source: "${isAll ? "/:path*" : path}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] }]`,
+        line: `headers: async () => [{ source: "${isFolder ? `${folder}:path*` : path}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] }]`,
       };
     case "github-pages":
     case null:
@@ -277,13 +290,30 @@ function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | nu
         where: "the server",
         line: `express.static(folder, { setHeaders: (response, path) => { if (path.endsWith("${extension}")) response.setHeader("Content-Type", "${type}"); } })`,
       };
-    default: {
-      const path = `/*${extension}`;
-      const change = { kind: "header", path, name: "Content-Type", value: type } as const;
-      const { where, line } = headerFix(change, { host, bundler: null, isDev: false });
-      return { where, line };
-    }
+    case "caddy":
+      return { where: HEADER_FILES[host], line: `@typed path *${extension}\nheader @typed Content-Type ${type}` };
+    case "vercel":
+      return { where: HEADER_FILES[host], line: `"headers": [${typeRule(`/(.*)\\\\${extension}`, type)}]` };
+    case "firebase":
+    case "serve":
+    case "http-server":
+    case "python":
+      return { where: HEADER_FILES[host], line: `"headers": [${typeRule(`**/*${extension}`, type)}]` };
+    case "netlify":
+    case "cloudflare-pages":
+      return { where: HEADER_FILES[host], line: `/*${extension}\n  Content-Type: ${type}` };
+    case "webpack-dev-server":
+      return {
+        where: HEADER_FILES[host],
+        line: `devServer: { devMiddleware: { mimeTypes: { ${extension.slice(1)}: "${type}" } } }`,
+      };
+    default:
+      return { where: "the server, or a proxy before it", line: `*${extension}: Content-Type: ${type}` };
   }
+}
+
+function typeRule(source: string, type: string): string {
+  return `{ "source": "${source}", "headers": [{ "key": "Content-Type", "value": "${type}" }] }`;
 }
 
 function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): Omit<Fix, "change"> {
@@ -372,6 +402,25 @@ function storedFix(path: string, host: Host | null): Omit<Fix, "change"> {
       };
     default:
       return { where: "the host", line: `serve ${path} as stored: no compression, no decompression, no rewriting` };
+  }
+}
+
+function rangesFix(path: string, host: Host | null): Omit<Fix, "change"> {
+  switch (host) {
+    case "nginx":
+      return { where: "nginx.conf", line: `location = ${path} { max_ranges 1; proxy_force_ranges on; }` };
+    case "express":
+      return {
+        where: "the server",
+        line: "app.use(express.static(folder));  (in place of a route that sends the file)",
+      };
+    case "python":
+      return { where: "the command", line: "npx serve  (python -m http.server sends whole files alone)" };
+    default:
+      return {
+        where: "the server, or a proxy or CDN before it",
+        line: `answer requests of ${path} that have a Range header with status 206 and that part`,
+      };
   }
 }
 

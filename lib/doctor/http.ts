@@ -10,8 +10,17 @@ import type { Answer } from "./evidence.ts";
 export interface AskOptions {
   readonly method?: "GET" | "HEAD";
   readonly headers?: Readonly<Record<string, string>>;
+  /** Login, for the address's own origin; a redirect to another one does not get it. */
+  readonly login?: Login | null;
   /** Bytes of the body that are kept; default 64 kB. */
   readonly limit?: number;
+}
+
+/** A name and a password of Basic authentication, as an address has them before its host. */
+export interface Login {
+  readonly origin: string;
+  readonly username: string;
+  readonly password: string;
 }
 
 const LIMIT = 64 * 1024;
@@ -19,6 +28,29 @@ const LIMIT = 64 * 1024;
 const REDIRECTS_MAX = 20;
 const TIMEOUT_MS = 10_000;
 const NOTHING = new Uint8Array();
+
+/**
+ * Takes the name and password out of an address: browsers leave them out of the addresses of a page's files, and a report
+ * is passed around.
+ * @throws Error for what is no address
+ */
+export function withoutLogin(address: string): { readonly url: string; readonly login: Login | null } {
+  if (!URL.canParse(address)) throw new Error(`${address} is not an address such as http://localhost:5173/`);
+  const url = new URL(address);
+  const { username, password, origin } = url;
+  url.username = url.password = "";
+  const login = { origin, username: decoded(username), password: decoded(password) };
+  return { url: url.href, login: username === "" && password === "" ? null : login };
+}
+
+/** Undoes percent-encoding, where it is one. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 /** Requests an address, and follows redirects. Never rejects: a failure is an answer of status 0. */
 export async function ask(url: string, options: AskOptions = {}): Promise<Answer> {
@@ -46,7 +78,7 @@ export function textOf({ body }: Answer): string {
 }
 
 function once(url: string, options: AskOptions, redirects: readonly string[]): Promise<Answer> {
-  const { method = "GET", headers = {}, limit = LIMIT } = options;
+  const { method = "GET", headers = {}, limit = LIMIT, login = null } = options;
   return new Promise((resolve) => {
     const fail = (error: unknown): void => {
       const reason = error instanceof Error ? error.message : String(error);
@@ -56,22 +88,28 @@ function once(url: string, options: AskOptions, redirects: readonly string[]): P
       fail(new Error(`not an http address: ${url.slice(0, 40)}`));
       return;
     }
-    const { hostname } = new URL(url);
+    const { hostname, origin } = new URL(url);
     const send = url.startsWith("https:") ? requestHttps : requestHttp;
     const given = { "accept-encoding": "identity", "user-agent": "selvedge-doctor", ...headers };
+    // As Node's own option: it writes the header.
+    const auth = login?.origin === origin ? { auth: `${login.username}:${login.password}` } : {};
     // A development server on this machine has a certificate of its own.
-    const sent = send(url, { method, headers: given, rejectUnauthorized: !isLoopback(hostname) }, (response) => {
-      read(response, limit).then(([body, isWhole]) => {
-        resolve({
-          url,
-          status: response.statusCode ?? 0,
-          headers: headersOf(response),
-          body,
-          isWhole,
-          redirects: [...redirects],
-        });
-      }, fail);
-    });
+    const sent = send(
+      url,
+      { method, headers: given, ...auth, rejectUnauthorized: !isLoopback(hostname) },
+      (response) => {
+        read(response, limit).then(([body, isWhole]) => {
+          resolve({
+            url,
+            status: response.statusCode ?? 0,
+            headers: headersOf(response),
+            body,
+            isWhole,
+            redirects: [...redirects],
+          });
+        }, fail);
+      },
+    );
     sent.setTimeout(TIMEOUT_MS, () => sent.destroy(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)));
     sent.on("error", fail);
     sent.end();

@@ -44,6 +44,12 @@ test.each([
   expect(recognise("https://x.example/", [file("https://x.example/", "", headers)], null).host).toBe(host);
 });
 
+test("a model of another origin does not tell the page's host", () => {
+  const page = file("https://x.example/", "", { server: "Caddy" });
+  const model = file("https://cdn.example/m.onnx", "", { server: "nginx", "x-vercel-id": "fra1" });
+  expect(recognise("https://x.example/", [page, model], null).host).toBe("caddy");
+});
+
 test("where the site says nothing, the app's files do", () => {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-stack-"));
   try {

@@ -92,7 +92,9 @@ const HOST_FILES: readonly (readonly [RegExp, Host])[] = [
 export function recognise(url: string, files: readonly SiteFile[], project: Project | null): Stack {
   const pages = files.filter(({ role }) => role === "document" || role === "script");
   const text = pages.map((x) => `${x.url}\n${textOf(x.answer)}`).join("\n");
-  const answers = files.map((x) => x.answer);
+  // A model or a script may come from another host.
+  const { origin } = new URL(url);
+  const answers = files.filter((x) => new URL(x.url).origin === origin).map((x) => x.answer);
   const isDev = /\/@vite\/client|webpack-dev-server|\/_next\/webpack-hmr|next-hmr/.test(text);
   const host = hostOf(url, answers, project, isDev);
   const first = (traces: readonly (readonly [RegExp, Bundler])[]): Bundler | undefined =>

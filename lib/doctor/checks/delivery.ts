@@ -3,8 +3,8 @@
 import { isIP } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { Check, Evidence, Found, Host, SiteFile } from "../evidence.ts";
-import { isLoopback, nameOf, pathOf } from "../urls.ts";
-import { filesOf, isServed, kilobytes } from "./facts.ts";
+import { folderOf, isLoopback, nameOf, pathOf } from "../urls.ts";
+import { filesOf, isServed, kilobytes, placeOf } from "./facts.ts";
 
 const DAY_S = 86_400;
 const SAMPLE_BYTES = 500_000;
@@ -20,8 +20,6 @@ function compression(evidence: Evidence): Found[] {
   );
   if (plain.length === 0) return [];
   const { hostname } = new URL(evidence.url);
-  // Tools that show a build on this machine compress texts and no binaries: no visitor comes there.
-  const isPreview = isLoopback(hostname) && evidence.stack.host !== null && PREVIEWS.has(evidence.stack.host);
   const isPacking = filesOf(evidence, "script", "worker", "cache-worker").some(
     ({ packed }) => packed?.headers["content-encoding"] !== undefined,
   );
@@ -30,7 +28,7 @@ function compression(evidence: Evidence): Found[] {
   return [
     {
       id: "wasm-uncompressed",
-      severity: (isPacking && !isPreview) || isPublic ? "warning" : "hint",
+      severity: (isPacking && !isPreview(evidence)) || isPublic ? "warning" : "hint",
       message: `WebAssembly is sent uncompressed: ${kilobytes(size)}; by gzip it would be about ${kilobytes(size * gzipShare(plain[0]))}.`,
       evidence: plain.map(
         ({ url, answer }) =>
@@ -39,6 +37,11 @@ function compression(evidence: Evidence): Found[] {
       changes: [{ kind: "compress", extension: ".wasm", type: "application/wasm" }],
     },
   ];
+}
+
+/** Whether a tool shows a build on this machine: no visitor comes there, and its headers are not the host's. */
+function isPreview({ url, stack }: Evidence): boolean {
+  return isLoopback(new URL(url).hostname) && stack.host !== null && PREVIEWS.has(stack.host);
 }
 
 /** Share of a binary's size that gzip leaves, measured on its middle. */
@@ -60,23 +63,23 @@ function lifetimes(evidence: Evidence): Found[] {
       id: "bundle-cached",
       severity: "warning",
       message: `${pathOf(long[0].url)} is cached for ${Math.round(maxAge(long[0].answer.headers["cache-control"]) / DAY_S)} days: a new release of the model is not seen before.`,
-      evidence: [`${long[0].url}: Cache-Control: ${long[0].answer.headers["cache-control"] ?? ""}`],
-      changes: [{ kind: "header", path: pathOf(long[0].url), name: "Cache-Control", value: "no-cache" }],
+      evidence: long.map((x) => `${x.url}: Cache-Control: ${x.answer.headers["cache-control"] ?? ""}`),
+      changes: long.map((x) => {
+        return { kind: "header", path: placeOf(x, evidence), name: "Cache-Control", value: "no-cache" };
+      }),
     });
-  if (short[0] !== undefined)
+  if (short[0] !== undefined && !isPreview(evidence))
     found.push({
       id: "assets-not-cached",
       severity: "hint",
       message: `${pathOf(short[0].url)} has a hash in its name, and may be cached for a year.`,
-      evidence: [`${short[0].url}: Cache-Control: ${short[0].answer.headers["cache-control"] ?? "(none)"}`],
-      changes: [
-        {
-          kind: "header",
-          path: `${pathOf(new URL(".", short[0].url).href)}*`,
-          name: "Cache-Control",
-          value: "public, max-age=31536000, immutable",
-        },
-      ],
+      evidence: short.map((x) => `${x.url}: Cache-Control: ${x.answer.headers["cache-control"] ?? "(none)"}`),
+      changes: [...new Set(short.map((x) => placeOf({ ...x, url: `${folderOf(x.url)}*` }, evidence)))].map((path) => ({
+        kind: "header",
+        path,
+        name: "Cache-Control",
+        value: "public, max-age=31536000, immutable",
+      })),
     });
   return found;
 }

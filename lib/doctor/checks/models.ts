@@ -206,7 +206,7 @@ function ranges(file: SiteFile, evidence: Evidence): Found[] {
       severity: "hint",
       message: `${pathOf(url)} can't be requested in parts: an interrupted download begins anew.`,
       evidence: [`${url}: Range: bytes=0-15 → status ${range.status}`],
-      changes: [{ kind: "header", path: placeOf(file, evidence), name: "Accept-Ranges", value: "bytes" }],
+      changes: [{ kind: "ranges", path: placeOf(file, evidence) }],
     },
   ];
 }

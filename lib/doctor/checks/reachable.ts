@@ -1,5 +1,5 @@
 // Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
-import type { Answer, Change, Check, Evidence, Found, Role, SiteFile } from "../evidence.ts";
+import type { Answer, Change, Check, Evidence, FailureKind, FileName, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, mappedAddress, scriptTags } from "../markup.ts";
@@ -20,13 +20,16 @@ const NOUNS: Readonly<Partial<Record<Role, string>>> = {
 };
 /** Files of the package. */
 const PACKAGE: ReadonlySet<Role> = new Set([...ENGINE, "brotli"]);
-/** Files that are judged by their answers, whoever requests them. */
-const JUDGED: ReadonlySet<Role> = new Set([...PACKAGE, ...MODELS, "data"]);
-/** Beginnings of ids, where they are not the role. */
-const ID_NAMES: Readonly<Partial<Record<Role, string>>> = {
+/** Beginnings of ids, by the roles of files that are judged by their answers, whoever requests them. */
+const ID_NAMES: Readonly<Partial<Record<Role, FileName>>> = {
+  worker: "worker",
   "cache-worker": "worker",
+  wasm: "wasm",
   rest: "wasm",
   brotli: "wasm",
+  bundle: "bundle",
+  chunk: "chunk",
+  model: "model",
   data: "file",
 };
 
@@ -35,15 +38,14 @@ const LISTED_MAX = 4;
 
 /** Finds files that are missing, redirected, answered with HTML, or blocked as http on a page over https. */
 export const reachable: Check = (evidence) => {
-  const judged = evidence.files
-    .filter(({ role }) => JUDGED.has(role))
-    .flatMap((file) => {
-      const result = judge(file, evidence);
-      return result === null ? [] : [result];
-    });
+  const judged = evidence.files.flatMap((file) => {
+    const name = ID_NAMES[file.role];
+    const result = name === undefined ? null : judge(file, name, evidence);
+    return result === null ? [] : [result];
+  });
   const found = new Map(mergeById(judged).map((x) => [x.id, x]));
   // Files of the package are served together, or not at all.
-  for (const reason of ["missing", "is-html", "redirected", "forbidden", "limited", "unreachable"]) {
+  for (const reason of ["missing", "is-html", "redirected", "forbidden", "limited", "unreachable"] as const) {
     const [worker, wasm] = [found.get(`worker-${reason}`), found.get(`wasm-${reason}`)];
     if (worker === undefined || wasm === undefined) continue;
     const [both = worker] = mergeById([worker, { ...wasm, id: worker.id }]);
@@ -88,7 +90,7 @@ function mixed(evidence: Evidence): Found[] {
   const isUpgraded =
     documentOf(evidence)?.answer.headers["content-security-policy"]?.includes("upgrade-insecure-requests");
   const files = evidence.files.filter(
-    (x) => JUDGED.has(x.role) && isMixed(x, evidence) && !isArrived(x) && isUpgraded !== true,
+    (x) => x.role in ID_NAMES && isMixed(x, evidence) && !isArrived(x) && isUpgraded !== true,
   );
   return mergeById(
     files.map((file) => ({
@@ -129,7 +131,7 @@ function moved(evidence: Evidence): Found[] {
   ];
 }
 
-function judge(file: SiteFile, evidence: Evidence): Found | null {
+function judge(file: SiteFile, name: FileName, evidence: Evidence): Found | null {
   const { answer, role, url } = file;
   const noun = NOUNS[role] ?? "A file";
   const isPage = isAnsweredPage(answer);
@@ -151,7 +153,6 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
       evidence: shown,
       changes: [{ kind: "exclude-prebundle" }],
     };
-  const name = ID_NAMES[role] ?? role;
   const [kind, reason] = failureOf(file);
   return {
     id: `${name}-${kind}`,
@@ -163,7 +164,7 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
 }
 
 /** Returns the kind of a failure, as ids have it, and the failure in words. */
-function failureOf(file: SiteFile): readonly [kind: string, reason: string] {
+function failureOf(file: SiteFile): readonly [kind: FailureKind, reason: string] {
   const { answer } = file;
   const { status, headers } = answer;
   const isPage = isAnsweredPage(answer);
@@ -240,7 +241,8 @@ function modules(evidence: Evidence): Found[] {
     // Without a browser, the module that the import map leads to stands for one that the page requests.
     const isRequested = seen !== null || (evidence.browser === null && mappings(file, evidence).length > 0);
     const isPage = isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url));
-    return isRequested && (answer.status >= 300 || isPage) && !(isRedirect(answer) && isArrived(file));
+    const isLost = answer.status >= 300 || isPage || (answer.status === 0 && !isArrived(file));
+    return isRequested && isLost && !(isRedirect(answer) && isArrived(file));
   });
   return mergeById(
     missing.map((file): Found => {

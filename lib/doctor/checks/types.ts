@@ -2,7 +2,7 @@
 // type only after it has arrived whole.
 import { codingFault, isTextStart, isWasmStart } from "../coding.ts";
 import type { CodingFault } from "../coding.ts";
-import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { Change, Check, Evidence, FindingId, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import { bare, extensionOf, folderOf, nameOf, pathOf } from "../urls.ts";
@@ -118,7 +118,7 @@ function wrongText(file: SiteFile, noun: string): Found | null {
 }
 
 /** Writes a fault of a file's coding: it is compressed twice, or not at all. */
-export function wronglyCoded(file: SiteFile, fault: CodingFault, id: string, noun: string): Found {
+export function wronglyCoded(file: SiteFile, fault: CodingFault, id: FindingId, noun: string): Found {
   const { declared, body } = fault;
   const path = pathOf(file.url);
   return {

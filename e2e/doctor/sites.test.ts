@@ -1,0 +1,39 @@
+// Each finding of the doctor has a broken site, which e2e/specs/site/doctor opens, and a line in docs/doctor.md.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { OTHER_IDS } from "../../lib/doctor/evidence.ts";
+import type { FailureKind, FileName, FindingId } from "../../lib/doctor/evidence.ts";
+import { ROOT } from "../support/prepare.ts";
+import { FILE_SITES } from "./file-sites.ts";
+import { PAGE_SITES, PAGE_TWINS } from "./page-sites.ts";
+import { SITES } from "./sites.ts";
+import { TWINS } from "./twins.ts";
+
+const NAMES: readonly FileName[] = ["worker", "wasm", "bundle", "chunk", "model", "file", "script"];
+const KINDS: readonly FailureKind[] = ["missing", "is-html", "redirected", "forbidden", "limited", "unreachable"];
+const IDS: readonly FindingId[] = [
+  ...OTHER_IDS,
+  ...NAMES.flatMap((name) => KINDS.map((kind): FindingId => `${name}-${kind}`)),
+  // The other files are taken as parts, too.
+  ...(["bundle-partial", "chunk-partial", "model-partial"] as const),
+];
+/** Findings without a site in the lists, and why. */
+const ELSEWHERE: Readonly<Partial<Record<FindingId, string>>> = {
+  "mixed-content": "of sites over https, which the spec itself makes",
+};
+
+test("each finding has a broken site, whose fix the spec proves", () => {
+  const found = new Set([...SITES, ...PAGE_SITES, ...FILE_SITES, ...TWINS, ...PAGE_TWINS].map((x) => x.finding));
+  expect(IDS.filter((id) => !found.has(id))).toEqual(Object.keys(ELSEWHERE));
+  expect([...found].filter((id) => !IDS.includes(id))).toEqual([]);
+});
+
+test("each finding is in the table of the docs", () => {
+  const page = readFileSync(join(ROOT, "docs/doctor.md"), "utf8");
+  const isNamed = (id: FindingId): boolean =>
+    page.includes(`\`${id}\``) ||
+    KINDS.some((x) => id.endsWith(x) && page.includes(`\`…-${x}\``)) ||
+    id.startsWith("file-");
+  expect(IDS.filter((id) => !isNamed(id))).toEqual([]);
+});
