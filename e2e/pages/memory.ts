@@ -64,6 +64,23 @@ const page: MemoryPage = {
   },
 };
 Object.assign(globalThis, { memoryPage: page });
+const calls = new URL(location.href).searchParams.get("calls");
+if (calls !== null) void answerCalls(calls);
+
+/** Asks a server for calls of the page's functions, each with the answer of the one before (bare-firefox.ts). */
+async function answerCalls(server: string): Promise<never> {
+  let answer = {};
+  for (;;) {
+    const asked = await fetch(server, { method: "POST", body: JSON.stringify(answer) });
+    const { method, args } = (await asked.json()) as { method: keyof MemoryPage; args: readonly unknown[] };
+    const call = page[method] as (...args: readonly unknown[]) => unknown;
+    try {
+      answer = { value: await call(...args) };
+    } catch (error) {
+      answer = { error: String(error) };
+    }
+  }
+}
 
 async function startSelvedge(): Promise<(url: string) => Promise<unknown>> {
   // With both backends, so that the runtime that is started is the build that loads large models, too.

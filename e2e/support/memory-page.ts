@@ -4,10 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { firefox } from "@playwright/test";
 import type { MemoryName } from "../pages/memory.ts";
 import { BareChromium } from "./bare-chromium.ts";
-import { firefoxLaunch } from "./browsers.ts";
+import { BareFirefox } from "./bare-firefox.ts";
 import { modelOf } from "./onnx-graphs.ts";
 import { Resident } from "./resident.ts";
 import { MEMORY_FOLDER } from "./server.ts";
@@ -68,11 +67,8 @@ export async function memoryOf<T>(
   prepare: (call: CallPage) => Promise<unknown> = () => Promise.resolve(),
 ): Promise<MemoryTaken<T>> {
   writeIdentity();
-  const { page, collect, close } = await open(browser, profile);
-  const call: CallPage = (method, ...args) =>
-    page.evaluate(`globalThis.memoryPage.${method}(${args.map((x) => JSON.stringify(x)).join(", ")})`);
+  const { call, collect, close } = await open(browser, profile);
   try {
-    while (!(await page.evaluate<boolean>("globalThis.memoryPage !== undefined"))) await wait(50);
     await call("start", name, backend);
     await prepare(call);
     await collect();
@@ -92,28 +88,26 @@ export async function memoryOf<T>(
 
 /** A page of a new browser, whose processes have the profile's folder in their command line, or a parent that has. */
 interface Opened {
-  readonly page: { evaluate<T>(expression: string): Promise<T> };
+  readonly call: CallPage;
   /** Collects the garbage of the start, in Chromium: memory that it frees would hide a load's. */
   readonly collect: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-/** Opens the page; in Chromium without Playwright, which keeps the bodies of what a page fetches. */
+/** Opens the page without Playwright, under which browsers keep the bodies of responses. */
 async function open({ browserName, url }: MemoryBrowser, profile: string): Promise<Opened> {
   const address = `${url}memory.html`;
   if (browserName === "firefox") {
-    const context = await firefox.launchPersistentContext(profile, firefoxLaunch());
-    const page = await context.newPage();
-    await page.goto(address);
-    return { page, collect: () => Promise.resolve(), close: () => context.close() };
+    const browser = await BareFirefox.open(profile, address);
+    const call = (method: string, ...args: readonly unknown[]): Promise<unknown> => browser.call(method, args);
+    return { call: call as CallPage, collect: () => Promise.resolve(), close: () => browser.close() };
   }
   const browser = new BareChromium(profile);
   const page = await browser.open(address);
-  return {
-    page: page as Opened["page"],
-    collect: () => page.collectGarbage(),
-    close: () => browser.close(),
-  };
+  while ((await page.evaluate("globalThis.memoryPage !== undefined")) !== true) await wait(50);
+  const call = (method: string, ...args: readonly unknown[]): Promise<unknown> =>
+    page.evaluate(`globalThis.memoryPage.${method}(${args.map((x) => JSON.stringify(x)).join(", ")})`);
+  return { call: call as CallPage, collect: () => page.collectGarbage(), close: () => browser.close() };
 }
 
 /** Writes the model with which the page starts the runtime. */

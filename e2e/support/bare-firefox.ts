@@ -1,0 +1,77 @@
+// A Firefox without a driver: by WebDriver BiDi it keeps a copy of the body of every response, of any size. Its page asks a
+// server of this process for calls of its functions, and answers them (e2e/pages/memory.ts).
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { BROWSER_PATHS, firefoxLaunch } from "./browsers.ts";
+
+/** The answer of a call. */
+interface Answer {
+  readonly value?: unknown;
+  readonly error?: string;
+}
+
+/** The browser, with one page. */
+export class BareFirefox {
+  readonly #process: ChildProcess;
+  readonly #server: Server;
+  /** Resolves with the request of the page for its next call. */
+  #asked: Promise<ServerResponse>;
+  #onAsked!: (response: ServerResponse) => void;
+  #onAnswered: (answer: Answer) => void = () => undefined;
+
+  private constructor(profile: string, url: string, server: Server) {
+    this.#server = server;
+    this.#asked = this.#nextAsked();
+    server.on("request", (request, response: ServerResponse) => {
+      response.setHeader("access-control-allow-origin", "*");
+      void text(request).then((answer) => {
+        this.#onAnswered(JSON.parse(answer) as Answer);
+        this.#onAsked(response);
+      });
+    });
+    const prefs = Object.entries(firefoxLaunch().firefoxUserPrefs ?? {});
+    const lines = prefs.map((x) => `user_pref(${x.map((y) => JSON.stringify(y)).join(", ")});\n`);
+    writeFileSync(join(profile, "user.js"), lines.join(""));
+    const { port } = server.address() as AddressInfo;
+    const args = ["--headless", "--no-remote", "--profile", profile, `${url}?calls=http://127.0.0.1:${port}/`];
+    this.#process = spawn(BROWSER_PATHS.firefox, args, { stdio: "ignore" });
+  }
+
+  /** Starts one, headless, with its profile in a folder, and opens a page. */
+  static async open(profile: string, url: string): Promise<BareFirefox> {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return new BareFirefox(profile, url, server);
+  }
+
+  /** Calls a function of the page, and returns its awaited value. */
+  async call(method: string, args: readonly unknown[]): Promise<unknown> {
+    const response = await this.#asked;
+    this.#asked = this.#nextAsked();
+    const answered = new Promise<Answer>((resolve) => (this.#onAnswered = resolve));
+    response.end(JSON.stringify({ method, args }));
+    const { value, error } = await answered;
+    if (error !== undefined) throw new Error(error);
+    return value;
+  }
+
+  /** Closes the browser. */
+  async close(): Promise<void> {
+    const ended = once(this.#process, "exit");
+    this.#process.kill();
+    await ended;
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  #nextAsked(): Promise<ServerResponse> {
+    return new Promise((resolve) => (this.#onAsked = resolve));
+  }
+}
