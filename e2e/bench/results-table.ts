@@ -31,14 +31,19 @@ const BY_HAND = [
   ["ONNX Runtime Web in a hand-written worker", "onnxruntime-web"],
   ["transformers.js in one", "transformers.js"],
 ] as const;
+const LOADERS = [
+  ["ONNX Runtime Web by URL", "onnxruntime-web by url"],
+  ["transformers.js", "transformers.js"],
+] as const;
 const PAGE = ["onnxruntime-web, default import", "onnxruntime-web, default import"] as const;
-const [delivery, scheduling, overhead, faults, compress] = [
+const [delivery, scheduling, overhead, faults, compress, memory] = [
   "delivery",
   "scheduling",
   "overhead",
   "faults",
   "compress",
-].map((scenario) => ({ scenario, subject: "selvedge" })) as [Made, Made, Made, Made, Made];
+  "memory",
+].map((scenario) => ({ scenario, subject: "selvedge" })) as [Made, Made, Made, Made, Made, Made];
 type Made = Pick<Line, "scenario" | "subject">;
 const shipped = { ...delivery, subject: "selvedge, as shipped" };
 const FASHION = "fashion-mlp-pruned: one run, variant chosen by the engine, wasm";
@@ -143,6 +148,12 @@ export const LINES: readonly Line[] = [
     peers: [["a step without", "no checkpoints"]],
     ratioTo: "",
   },
+  ...["f32 of 200 MB, wasm", "f32 of 200 MB, webgpu", "int8 of 200 MB, wasm"].map((name) => ({
+    ...memory,
+    title: `most memory while a bare model is loaded: ${name}`,
+    case: `${name}: peak`,
+    peers: LOADERS,
+  })),
   ...[
     ["20 requests, their worker ended from outside", "a worker ended from outside", true] as const,
     ["20 requests, one call never returns", "a call that never returns", false] as const,
