@@ -94,17 +94,17 @@ class FakeWorld {
 
   start(isCache: boolean): WorkerHandle {
     const [page, inside] = [new Set<Listener>(), new Set<Listener>()];
-    let isEnded = false;
+    const ended = new AbortController();
     const post = (to: ReadonlySet<Listener>) => (data: unknown) => {
       void Promise.resolve().then(() => {
-        if (!isEnded) for (const listener of to) listener({ data } as MessageEvent);
+        if (!ended.signal.aborted) for (const listener of to) listener({ data } as MessageEvent);
       });
     };
     const endpoint = endpointOf(inside, post(page));
-    if (isCache) Comlink.expose(this.#fetcher(endpoint.postMessage), endpoint);
+    if (isCache) Comlink.expose(this.#fetcher(endpoint.postMessage, ended.signal), endpoint);
     else
       serve(
-        this.#backend(),
+        this.#backend(ended.signal),
         endpoint,
         () => this.#clock.now(),
         () => Promise.resolve(),
@@ -112,7 +112,8 @@ class FakeWorld {
     return {
       ...(endpointOf(page, post(inside)) as unknown as Omit<WorkerHandle, "terminate">),
       terminate: () => {
-        isEnded = true;
+        // Its timers would keep Node running.
+        ended.abort();
       },
     };
   }
@@ -127,19 +128,23 @@ class FakeWorld {
     throw new SelvedgeError("download-failed", message, { url: address, status: 404, reason: "not-found" });
   }
 
-  #pause(ms: number, signal?: AbortSignal): Promise<void> {
+  #pause(ms: number, ...stops: readonly AbortSignal[]): Promise<void> {
     if (ms === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const cancel = this.#clock.setTimer(resolve, ms);
-      signal?.addEventListener("abort", () => {
+      const stop = (): void => {
         cancel();
         reject(new SelvedgeError("closed", "cancelled"));
-      });
+      };
+      const cancel = this.#clock.setTimer(() => {
+        for (const signal of stops) signal.removeEventListener("abort", stop);
+        resolve();
+      }, ms);
+      for (const signal of stops) signal.addEventListener("abort", stop);
     });
   }
 
   /** The worker that fetches models. */
-  #fetcher(notify: (notice: ProgressNotice) => void): CacheApi {
+  #fetcher(notify: (notice: ProgressNotice) => void, ended: AbortSignal): CacheApi {
     const running = new Map<number, AbortController>();
     const done = () => Promise.resolve({ ok: true, value: null } as const);
     const none = <T>(value: T) => Promise.resolve({ ok: true, value } as const);
@@ -173,7 +178,7 @@ class FakeWorld {
           };
           for (const share of [0, 0.5]) {
             tell(Math.round(share * bytes));
-            await this.#pause(loadMs / 2, stop.signal);
+            await this.#pause(loadMs / 2, stop.signal, ended);
           }
           tell(bytes);
           const file = new Blob([]);
@@ -187,7 +192,7 @@ class FakeWorld {
           return { plan: open(from, wish), costs, ...facts };
         }),
       update: (_, from) => reply(async () => ({ identity: this.#find(from).identity, isNew: false, fetchedBytes: 0 })),
-      wait: (ms) => reply(() => this.#pause(ms).then(() => null)),
+      wait: (ms) => reply(() => this.#pause(ms, ended).then(() => null)),
       cancel: (ticket) => {
         running.get(ticket)?.abort();
         return done();
@@ -197,7 +202,7 @@ class FakeWorld {
     };
   }
 
-  #backend(): Backend {
+  #backend(ended: AbortSignal): Backend {
     const models = new Map<number, Known>();
     return {
       ...{ onLost: null, onLog: null },
@@ -210,7 +215,7 @@ class FakeWorld {
       },
       run: async (modelId, feeds: Readonly<Record<string, Tensor>>) => {
         const { model, bundle } = models.get(modelId) as Known;
-        await this.#pause(model.runMs ?? 0);
+        await this.#pause(model.runMs ?? 0, ended);
         fail(model.runError, "run");
         const { name, outputs } = bundle.model;
         return model.run === undefined

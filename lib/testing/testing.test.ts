@@ -243,3 +243,34 @@ test("a key that is no address is named", async () => {
     'models: "http://" is no address',
   );
 });
+
+test("an engine that is closed has no timer left, which would keep Node and Jest from ending", async () => {
+  const live = new Set<ReturnType<typeof setTimeout>>();
+  const clock = {
+    now: () => Date.now(),
+    setTimer: (callback: () => void, ms: number) => {
+      const timer = setTimeout(() => {
+        live.delete(timer);
+        callback();
+      }, ms);
+      live.add(timer);
+      return () => {
+        live.delete(timer);
+        clearTimeout(timer);
+      };
+    },
+  };
+  const x = { name: "x", dtype: "float32", dims: [1] } as const;
+  const models = {
+    "/m.onnx": { inputs: [x], outputs: [x], runMs: 60_000 },
+    "/slow.onnx": { inputs: [], outputs: [], loadMs: 60_000 },
+  };
+  const engine = await createFakeEngine({ models, clock });
+  const model = await engine.load("/m.onnx");
+  const running = [model.run({ x: new Float32Array(1) }), engine.load("/slow.onnx")];
+  const ended = Promise.allSettled(running);
+  await expect.poll(() => live.size).toBeGreaterThan(2);
+  await engine.close();
+  expect((await ended).map((x) => x.status)).toEqual(["rejected", "rejected"]);
+  expect(live.size).toBe(0);
+});
