@@ -66,8 +66,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-B12",
     breaks: "the next group is found by looking at all of them",
     file: "lib/schedule/heap.ts",
-    from: "if (last !== item) this.#sink(last, at);",
-    to: "if (last !== item) this.#sink(last, at); for (const each of this.#items) this.#isBefore(each, last);",
+    from: "if (last !== item) this.#sift(last, at);",
+    to: "if (last !== item) this.#sift(last, at); for (const each of this.#items) this.#isBefore(each, last);",
     test: "lib/schedule/groups.test.ts",
   },
   {

@@ -13,11 +13,6 @@ export class Heap<K extends string, T extends Record<K, number>> {
     this.#isBefore = isBefore;
   }
 
-  /** Number of items. */
-  get size(): number {
-    return this.#items.length;
-  }
-
   /** Returns the first item without removing it. */
   first(): T | undefined {
     return this.#items[0];
@@ -44,9 +39,7 @@ export class Heap<K extends string, T extends Record<K, number>> {
   /** Adds an item, or moves it to its new position if it is in the heap. */
   put(item: T): void {
     const at: number = item[this.#field];
-    if (at < 0) this.#rise(item, this.#items.length);
-    else if (at > 0 && this.#isBefore(item, this.#items[(at - 1) >> 1] as T)) this.#rise(item, at);
-    else this.#sink(item, at);
+    this.#sift(item, at < 0 ? this.#items.length : at);
   }
 
   /** Removes an item if it is in the heap. */
@@ -55,23 +48,14 @@ export class Heap<K extends string, T extends Record<K, number>> {
     if (at < 0) return;
     const last = this.#items.pop() as T;
     (item as Record<K, number>)[this.#field] = -1;
-    if (last !== item) this.#sink(last, at);
-  }
-
-  /** Sifts an item up from a position. */
-  #rise(item: T, from: number): void {
-    let at = from;
-    for (let up = (at - 1) >> 1; at > 0 && this.#isBefore(item, this.#items[up] as T); up = (at - 1) >> 1) {
-      this.#place(this.#items[up] as T, at);
-      at = up;
-    }
-    this.#place(item, at);
+    if (last !== item) this.#sift(last, at);
   }
 
   /**
-   * Moves children up along a path to a leaf, then the item back up: one comparison per level, since most belong there.
+   * Moves children up from a position along a path to a leaf, then the item up from there: one comparison per level, since
+   * most belong there.
    */
-  #sink(item: T, from: number): void {
+  #sift(item: T, from: number): void {
     let at = from;
     for (let down = 2 * at + 1; down < this.#items.length; down = 2 * at + 1) {
       const right = this.#items[down + 1];
@@ -79,7 +63,11 @@ export class Heap<K extends string, T extends Record<K, number>> {
       this.#place(this.#items[down] as T, at);
       at = down;
     }
-    this.#rise(item, at);
+    for (let up = (at - 1) >> 1; at > 0 && this.#isBefore(item, this.#items[up] as T); up = (at - 1) >> 1) {
+      this.#place(this.#items[up] as T, at);
+      at = up;
+    }
+    this.#place(item, at);
   }
 
   #place(item: T, at: number): void {
