@@ -148,7 +148,7 @@ export const LINES: readonly Line[] = [
     peers: [["a step without", "no checkpoints"]],
     ratioTo: "",
   },
-  ...["f32 of 200 MB, wasm", "f32 of 200 MB, webgpu", "int8 of 200 MB, wasm"].map((name) => ({
+  ...["f32 of 200 MB, wasm", "f32 of 200 MB, webgpu", "int8 of 200 MB, wasm", "int4 of 200 MB, wasm"].map((name) => ({
     ...memory,
     title: `most memory while a bare model is loaded: ${name}`,
     case: `${name}: peak`,
