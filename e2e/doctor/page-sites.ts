@@ -4,7 +4,7 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { makeSite, packageFiles } from "./site.ts";
 import type { App, HeaderRule, Site } from "./site.ts";
-import { app, BUNDLE, byEsbuild, copied, header, model, OWN_WORKER, POLICY } from "./sites.ts";
+import { app, BUNDLE, byEsbuild, copied, header, model, OWN_WORKER, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";
 import { hashed, unbundled, UNBUNDLED } from "./twins.ts";
 
@@ -504,6 +504,12 @@ export const PAGE_TWINS: readonly Broken[] = [
         headers: [header("*", "X-Vercel-Id", "fra1::x")],
         failing: /\/worker-(?:wasm|jspi)-[^/]*\.js$/,
       }),
+  },
+  {
+    name: "hashed workers that are not deployed, with an engine that starts on a click",
+    finding: "worker-missing",
+    line: /mkdir -p public\/selvedge\/ && cp /,
+    make: async () => without(await hashed({ base: "/shop/", options: { isLazy: true } }), /\/worker-[^/]*\.js$/),
   },
   {
     name: "an inline import map with a nonce that the policy of another page has, on Caddy",

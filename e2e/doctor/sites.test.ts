@@ -2,19 +2,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { OTHER_IDS } from "../../lib/doctor/evidence.ts";
-import type { FailureKind, FileName, FindingId } from "../../lib/doctor/evidence.ts";
+import { FAILURE_KINDS, FILE_NAMES, OTHER_IDS } from "../../lib/doctor/evidence.ts";
+import type { FindingId } from "../../lib/doctor/evidence.ts";
 import { ROOT } from "../support/prepare.ts";
 import { FILE_SITES } from "./file-sites.ts";
 import { PAGE_SITES, PAGE_TWINS } from "./page-sites.ts";
 import { SITES } from "./sites.ts";
 import { TWINS } from "./twins.ts";
 
-const NAMES: readonly FileName[] = ["worker", "wasm", "bundle", "chunk", "model", "file", "script"];
-const KINDS: readonly FailureKind[] = ["missing", "is-html", "redirected", "forbidden", "limited", "unreachable"];
+const KINDS = FAILURE_KINDS.filter((x) => x !== "partial");
 const IDS: readonly FindingId[] = [
   ...OTHER_IDS,
-  ...NAMES.flatMap((name) => KINDS.map((kind): FindingId => `${name}-${kind}`)),
+  ...FILE_NAMES.flatMap((name) => KINDS.map((kind): FindingId => `${name}-${kind}`)),
   // The other files are taken as parts, too.
   ...(["bundle-partial", "chunk-partial", "model-partial"] as const),
 ];

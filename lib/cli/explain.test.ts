@@ -34,6 +34,16 @@ test("explain prints a reason alone, of each code that has it", async () => {
   expect(said).not.toContain("stalled:");
 });
 
+test("explain takes a code and its reason as an error shows them", async () => {
+  for (const words of [["setup-failed:", "worker-missing"], ["setup-failed: worker-missing"], ["worker-missing"]])
+    expect(await main(["explain", ...words])).toBe(0);
+});
+
+test("explain tells a finding of the doctor from an error", async () => {
+  expect(await main(["explain", "vite-prebundled"])).toBe(1);
+  expect(said).toContain("a finding of `selvedge doctor`");
+});
+
 test("explain suggests the word that was meant", async () => {
   expect(await main(["explain", "wasm-mising"])).toBe(1);
   expect(said).toBe('selvedge: "wasm-mising" is no code and no reason of an error; did you mean wasm-missing?\n');

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { ERROR_CODES } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import { FAILURE_KINDS, FILE_NAMES, OTHER_IDS } from "../doctor/evidence.ts";
 import { codesOf, explain as explained, words } from "../explain/explain.ts";
 import type { ExplainedError, ExplainedReason, Line } from "../explain/explain.ts";
 import type { Run } from "./cli.ts";
@@ -13,13 +14,18 @@ export function explain(program: Command, _run: Run): Command {
     .command("explain")
     .summary("cause and fix of an error's code")
     .description("Prints the causes of an error and the line that fixes each, without a network.")
-    .argument("[word]", "code of an error, or its reason; all codes without it")
+    .argument("[words...]", "code of an error, or its reason, as in setup-failed: worker-missing; all codes without it")
     .option("--json", "print JSON", false)
     .addHelpText(
       "after",
       "\nExit codes: 0 done; 1 unknown word.\n\nExamples:\n  npx selvedge explain setup-failed\n  npx selvedge explain worker-missing",
     )
-    .action((word: string | undefined, { json }: { readonly json: boolean }) => {
+    .action((words: readonly string[], { json }: { readonly json: boolean }) => {
+      // The last of a code and its reason says most.
+      const word = words
+        .flatMap((x) => x.split(/[:\s]+/))
+        .filter((x) => x !== "")
+        .at(-1);
       const found = word === undefined ? ERROR_CODES.map(explained) : matching(word);
       if (json) print(JSON.stringify(found, null, 2));
       else if (word === undefined) print(`${found.map(summary).join("\n")}\n\nnpx selvedge explain <code or reason>`);
@@ -34,6 +40,8 @@ export function explain(program: Command, _run: Run): Command {
 function matching(word: string): ExplainedError[] {
   const codes = codesOf(word);
   if (codes.length === 0) {
+    if (isFinding(word))
+      throw new TypeError(`"${word}" is a finding of \`selvedge doctor\`, whose report has the fix: docs/doctor.md`);
     const near = nearest(word);
     const hint = near === undefined ? `; choose from ${ERROR_CODES.join(", ")}` : `; did you mean ${near}?`;
     throw new TypeError(`"${word}" is no code and no reason of an error${hint}`);
@@ -42,6 +50,12 @@ function matching(word: string): ExplainedError[] {
     const all = explained(code);
     return code === (word as ErrorCode) ? all : { ...all, reasons: all.reasons.filter((x) => x.reason === word) };
   });
+}
+
+/** Whether a word is the id of one of the doctor's findings. */
+function isFinding(word: string): boolean {
+  const requests = FILE_NAMES.flatMap((name) => FAILURE_KINDS.map((kind) => `${name}-${kind}`));
+  return [...OTHER_IDS, ...requests].includes(word);
 }
 
 function summary({ code, cause }: ExplainedError): string {

@@ -330,6 +330,16 @@ test("threads are asked for where an engine's options have them, in sources and 
   expect(threadsIn("[{threads: 4}]; createEngine({threads: 2})")).toBe("threads: 2");
 });
 
+test("a worker that code names and nobody serves is found where the page starts its engine later", async () => {
+  const main = `${MARK} import("./later.js")`;
+  const files = { "/main.js": main, "/later.js": `${MARK} new URL("/assets/worker-wasm-a1b2c3.js", import.meta.url)` };
+  const shown = (hasStarted: boolean) => (url: string) => ({ hasStarted, seen: [seen(url, "/main.js")] });
+  expect(idsOf(await examine(files, shown(false)))).toEqual(["error worker-missing"]);
+  server?.close();
+  // An engine that ran shows by its requests which of the files that code names it needs.
+  expect(idsOf(await examine(files, shown(true)))).toEqual([]);
+});
+
 test("scripts of the page are not judged where an engine was started, or where the browser loaded them", async () => {
   const headers = { "content-security-policy": "script-src 'nonce-a' 'wasm-unsafe-eval'; worker-src 'self'" };
   const files = { "/": { headers, body: `<script src="/main.js"></script>` }, "/main.js": MARK };

@@ -198,11 +198,21 @@ export interface Evidence {
   readonly hasHtmlFallback: boolean;
 }
 
-/** Name that ids have of a file: of the engine, of a model, one that a load names, or a script of the page. */
-export type FileName = "worker" | "wasm" | "bundle" | "chunk" | "model" | "file" | "script";
+/** Names that ids have of files: of the engine, of a model, one that a load names, or a script of the page. */
+export const FILE_NAMES = ["worker", "wasm", "bundle", "chunk", "model", "file", "script"] as const;
+export type FileName = (typeof FILE_NAMES)[number];
 
-/** Failure of a request, as ids have it; `partial` of models alone. */
-export type FailureKind = "missing" | "is-html" | "redirected" | "forbidden" | "limited" | "unreachable" | "partial";
+/** Failures of a request, as ids have them; `partial` of models alone. */
+export const FAILURE_KINDS = [
+  "missing",
+  "is-html",
+  "redirected",
+  "forbidden",
+  "limited",
+  "unreachable",
+  "partial",
+] as const;
+export type FailureKind = (typeof FAILURE_KINDS)[number];
 
 /** Stable name of a finding, such as "wasm-missing". */
 export type FindingId = (typeof OTHER_IDS)[number] | `${FileName}-${FailureKind}`;

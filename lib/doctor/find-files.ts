@@ -34,6 +34,8 @@ export interface Requested {
   readonly workers: readonly WorkerStart[];
   readonly console: readonly string[];
   readonly errors: readonly EngineError[];
+  /** Whether the page started an engine: else what it requested says nothing of the files that it will. */
+  readonly hasStarted: boolean;
 }
 
 /** Finds and requests the files of a site. */
@@ -70,6 +72,10 @@ class Finder {
     this.#login = login;
   }
 
+  get #hasStarted(): boolean {
+    return this.#requested?.hasStarted === true;
+  }
+
   has(role: Role): boolean {
     return [...this.files.values()].some((x) => x.role === role);
   }
@@ -104,7 +110,7 @@ class Finder {
     if (file?.source !== "named" || (file.answer.status === 200 && !isHtml(file.answer))) return;
     // Code names files that it never requests: a name alone does not prove that one is missing.
     const isTwice = [...this.files.values()].some((x) => x !== file && nameOf(x.url) === nameOf(file.url));
-    if (isTwice || this.#requested !== null || file.role === "bundle") this.files.delete(bare(wanted.url));
+    if (isTwice || this.#hasStarted || file.role === "bundle") this.files.delete(bare(wanted.url));
   }
 
   /** Drops names in code that are not served where a bundler has written the same file under another name. */
@@ -168,8 +174,8 @@ class Finder {
       .map(({ url }) => url);
     for (const url of [...new Set([...seen, ...named, ...refused])].slice(0, SCRIPTS_MAX))
       await this.add({ url, role: "script", source: "requested" });
-    // Without a browser, scripts that scripts import are found by their names; the loop reaches those that it adds.
-    if (this.#requested !== null) return;
+    // Without an engine that ran, scripts that scripts import are found by their names; the loop reaches those that it adds.
+    if (this.#hasStarted) return;
     const inline = scriptTags(document, this.#page);
     const maps = importMaps(inline);
     for (const [at, text] of this.#texts) {

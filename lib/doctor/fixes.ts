@@ -333,10 +333,11 @@ function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): 
   if (bundler === "parcel")
     return { where: "package.json", line: '"@parcel/resolver-default": { "packageExports": true }' };
   const isBundled = bundler !== null && !["rollup", "esbuild", "importmap"].includes(bundler);
+  const own = `${folder ?? "public"}/selvedge/`;
   if (isBundled)
     return {
       where: `the output of ${bundler}, and what is deployed of it`,
-      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or cp ${PACKAGE_FILES} ${folder ?? "public"}/selvedge/ and createEngine({ assetsBase: "/selvedge/" })`,
+      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or mkdir -p ${own} && cp ${PACKAGE_FILES} ${own} and createEngine({ assetsBase: "/selvedge/" })`,
     };
   return { where: "after the build", line: `cp ${modules.join("")}${PACKAGE_FILES} <output folder>${to}` };
 }
