@@ -112,13 +112,11 @@ export default function Page() {
     ...NEXT,
     id: "next-16-export",
     title: "Next 16, static export with `basePath`",
-    needed: "the prefix in addresses of models, as for any public file",
-    files: { "next.config.mjs": `export default { output: "export", basePath: "/docs" };\n` },
-    edits: [
-      ["app/page.jsx", '"/models/', '"/docs/models/'],
-      ["app/page.jsx", '"/sample.png"', '"/docs/sample.png"'],
-      ["app/layout.jsx", '"/style.css"', '"/docs/style.css"'],
-    ],
+    needed: "the prefix in addresses of models, as for any public file: `NEXT_PUBLIC_BASE` in `.env`",
+    files: {
+      "next.config.mjs": `export default { output: "export", basePath: "/docs" };\n`,
+      ".env": "NEXT_PUBLIC_BASE=/docs\n",
+    },
     build: ["next build"],
     serve: { kind: "folder", folder: "out", base: "/docs/" },
   },
