@@ -196,6 +196,24 @@ describe("compress", () => {
     expect(said).toMatch(/recipe.*targets\.0/);
   });
 
+  test(
+    "a usual form that misses its budget gives 0 where each target has another one",
+    { timeout: 300_000 },
+    async () => {
+      const out = join(folder, "out");
+      const samples = join(folder, "samples.jsonl");
+      const lines = Array.from({ length: 40 }, (_, i) => JSON.stringify({ x: [[...seededFloats(64, i + 1)]] }));
+      writeFileSync(samples, lines.join("\n"));
+      const words = ["compress", modelFile(), "--out", out, "--targets", "wasm", "--samples", samples];
+      expect(await main([...words, "--max-drop", "10dB"]), said).toBe(0);
+      const scoreOf = (id: string): number => reportOf(out).forms.find((x) => x.id === id)?.score ?? Number.NaN;
+      const between = `${((scoreOf("int8") + scoreOf("int8-dynamic")) / 2).toFixed(2)}dB`;
+      expect(await main([...words, "--max-drop", between]), said).toBe(0);
+      expect(reportOf(out).forms.filter((x) => !x.isWithinBudget)).toHaveLength(1);
+      expect(await main([...words, "--max-drop", between, "--forms", "int8,int8-dynamic"]), said).toBe(2);
+    },
+  );
+
   test("a form that cannot be made is reported, takes no other down, and gives 2", { timeout: 120_000 }, async () => {
     const out = join(folder, "out");
     vi.spyOn(OnnxModel.prototype, "useContribOperators").mockImplementation(() => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { compress as compressModel, compressRepository, planCompression } from "../compress/compress.ts";
 import type { CompressOptions } from "../compress/compress-options.ts";
 import type { BrowserName } from "../compress/check/browser.ts";
+import { formsFor } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { parseShare } from "../compress/forms/prune-forms.ts";
 import { readModelFile, writeWhole } from "../compress/onnx/model-file.ts";
@@ -97,8 +98,8 @@ Samples:
   for a folder with a tokenizer.json: .txt with a text a line, .tsv with a pair a line, or JSON with text and text_pair
   .ts or .js that exports samples: a list, or a function that yields the same objects
 
-Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked on this
-machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed; 143 ended by
+Exit codes: 0 done; 1 failed; 2 a form of --forms missed its budget or failed a check, or a target is left with float32;
+3 a target could not be checked on this machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed; 143 ended by
 SIGTERM, 129 by SIGHUP.
 
 A folder as Hugging Face exports it (config.json, tokenizer.json, preprocessor_config.json, onnx/*.onnx) describes its
@@ -150,7 +151,7 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
   if (isFolder(path)) return runFolder(path, options);
   const report = await compressModel(path, options);
   print(terminalReport(report));
-  return exitCode(report);
+  return exitCode(report, options.forms);
 }
 
 /** Compresses the graphs of a folder; the exit code is the most serious one. */
@@ -160,16 +161,23 @@ async function runFolder(path: string, options: CompressOptions): Promise<number
     if (reports.length > 1) print(`\n${base}:`);
     print(terminalReport(report));
   }
-  const codes = reports.map((x) => exitCode(x.report));
+  const codes = reports.map((x) => exitCode(x.report, options.forms));
   return [130, 1, 2, 3].find((x) => codes.includes(x)) ?? 0;
 }
 
-function exitCode(report: CompressReport): number {
+/**
+ * Returns the exit code. Without --forms the usual ones are tried, and that some of them miss is no failure while each
+ * target gets one; those of --prune, --search and --mask were asked for.
+ */
+function exitCode(report: CompressReport, asked: readonly string[] | undefined): number {
   if (report.isStopped) return 130;
+  const isLeft = report.targets.some((target) => (report.defaults[target] ?? "f32") === "f32");
+  const tried = asked === undefined && !isLeft ? formsFor(report.targets).map((x): string => x.id) : [];
+  const forms = report.forms.filter(({ id }) => !tried.includes(id));
   const isTooFew = report.forms.some((x) => x.isTooFewToTell === true);
-  const isMissed = report.forms.some((x) => !x.isWithinBudget && x.isTooFewToTell !== true && report.samples.n > 0);
+  const isMissed = forms.some((x) => !x.isWithinBudget && x.isTooFewToTell !== true && report.samples.n > 0);
   const checks = report.forms.flatMap((x) => x.checks);
-  if (isMissed || checks.some((x) => x.verdict === "failed")) return 2;
+  if (isMissed || forms.some((x) => x.checks.some(({ verdict }) => verdict === "failed"))) return 2;
   if (isTooFew || report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked")) return 3;
   return report.bundle === null && report.targets.length > 0 ? 1 : 0;
 }
