@@ -1,9 +1,10 @@
 // `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, integration tests,
-// the simulation, known faults brought back (mutants), the build with ONNX Runtime's binary in one part, then the browsers. The last line is `N passed, N failed`; a
-// skipped test counts as failed, and so does a suite that broke before it could count. The failed tests are listed above
-// that line, since a log of an hour is read from its end. Words after `--` name suites:
-// `unit`, `integration`, `simulation`, `mutants`, `whole`, or file names and options of Playwright. soak.ts runs the same with full counts.
-import { execFileSync, spawnSync } from "node:child_process";
+// the simulation, known faults brought back (mutants), the build with ONNX Runtime's binary in one part, then the
+// browsers. The last line is `N passed, N failed`; a skipped test counts as failed, and so does a suite that broke before
+// it could count. The failed tests are listed above that line, since a log of an hour is read from its end. Words after
+// `--` name suites: `unit`, `integration`, `simulation`, `mutants`, `whole`, or file names and options of Playwright.
+// soak.ts runs the same with full counts.
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureBrowsers } from "./support/browsers.ts";
@@ -43,12 +44,18 @@ interface Outcome {
 const BROKEN: Outcome = { counts: { passed: 0, failed: 1 }, measured: [], failures: [] };
 
 /** Runs a suite and reads its report; a suite without one has failed. */
-function run(title: string, command: readonly string[], report: string, read: (report: unknown) => Outcome): Outcome {
+function run(
+  title: string,
+  command: readonly string[],
+  report: string,
+  read: (report: unknown) => Outcome,
+  env: NodeJS.ProcessEnv = {},
+): Outcome {
   const path = join(REPORTS, report);
   rmSync(path, { force: true });
   console.log(`\n${title}`);
   const startMs = performance.now();
-  const { status } = spawnSync("npx", command, { cwd: ROOT, stdio: "inherit" });
+  const { status } = spawnSync("npx", command, { cwd: ROOT, stdio: "inherit", env: { ...process.env, ...env } });
   seconds[title] = Math.round((performance.now() - startMs) / 1_000);
   console.log(`${title}: ${seconds[title]} s`);
   if (!existsSync(path)) return { ...BROKEN, failures: [`${title}: no report (exit status ${status})`] };
@@ -120,23 +127,25 @@ function runAutoMutants(): Outcome {
 
 /** Runs what depends on ONNX Runtime's binary with the binary in one part: its operators, and each build in each browser. */
 function runWhole(): Outcome {
-  execFileSync("npm", ["run", "--silent", "build", "--", "--whole", "--out", WHOLE], { cwd: ROOT, stdio: "inherit" });
-  process.env["SELVEDGE_DIST"] = WHOLE;
-  try {
-    return runBrowsers("Whole binary", ["engine/backend.spec", "engine/operators", "engine/wasm-split"]);
-  } finally {
-    delete process.env["SELVEDGE_DIST"];
-  }
+  const startMs = performance.now();
+  const words = ["run", "--silent", "build", "--", "--whole", "--out", WHOLE];
+  const { status } = spawnSync("npm", words, { cwd: ROOT, stdio: "inherit" });
+  seconds["Whole binary, build"] = Math.round((performance.now() - startMs) / 1_000);
+  if (status !== 0) return { ...BROKEN, failures: [`Whole binary: the build failed (exit status ${status})`] };
+  // The results of a failed test stay, in a folder that the browsers' next run does not empty.
+  const specs = ["engine/backend.spec", "engine/operators", "engine/wasm-split", "--output=e2e/.cache/whole-results"];
+  return runBrowsers("Whole binary", specs, { SELVEDGE_DIST: WHOLE });
 }
 
-function runBrowsers(title: string, names: readonly string[]): Outcome {
+function runBrowsers(title: string, names: readonly string[], env: NodeJS.ProcessEnv = {}): Outcome {
   const limit =
     LIMIT_MS === Infinity ? [] : [`--global-timeout=${Math.round(Math.max(60_000, LIMIT_MS - performance.now()))}`];
-  return run(title, ["playwright", "test", ...limit, ...names], "playwright.json", (report) => ({
+  const read = (report: unknown): Outcome => ({
     counts: playwrightCounts(report as PlaywrightReport),
     measured: playwrightMeasured(report as PlaywrightReport),
     failures: playwrightFailures(report as PlaywrightReport),
-  }));
+  });
+  return run(title, ["playwright", "test", ...limit, ...names], "playwright.json", read, env);
 }
 
 ensureBrowsers();
