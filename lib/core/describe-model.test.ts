@@ -140,6 +140,17 @@ describe("classes", () => {
     );
   });
 
+  test("belong to whole numbers where there is one for each class, and to others first", () => {
+    const logits = port("logits", [1, 2], "int32"); // of MatMulInteger
+    expect(classes(["a", "b"], [logits]).output).toBe("logits");
+    expect(classes(["a", "b"], [logits, port("ids", [1, 7], "int64")]).output).toBe("logits");
+    expect(classes(["a", "b"], [logits, port("p", ["n", "k"])]).output).toBe("p");
+    expect(classes(["a", "b"], [logits, port("p", [1, 2])], { output: "logits" }).output).toBe("logits");
+    // As many numbers as classes in one row are a batch, one number for one class is the class.
+    for (const dims of [[2], ["n", 1], ["n", 3], ["n", "k"]])
+      expect(() => classes(dims[1] === 1 ? ["a"] : ["a", "b"], [port("y", dims, "int64")])).toThrow("as of an ArgMax");
+  });
+
   test("are refused where their number is another, with the fix", () => {
     const labels = Array.from({ length: 1_000 }, (_, i) => `class ${i}`);
     expect(() => classes(labels, [port("y", [1, 1_001])])).toThrow(/^labels: 1000 labels, but "y".*has 1001 classes/);

@@ -126,9 +126,9 @@ export function resolveClasses(
     throw new TypeError(`${say.classes}: label ${broken} has a line break: labels are stored one a line`);
   const port = classPort(n, name, outputs, say);
   const classes = port.dims.at(-1);
-  if (!hasScores(port))
+  if (!hasScores(port, n))
     throw new TypeError(
-      `${say.classes}: ${shown(port)} holds no score for each class, but the class itself, as of an ArgMax: ${outputs.some(hasScores) ? say.output : "export the model with its scores as an output"}`,
+      `${say.classes}: ${shown(port)} holds no score for each class, but the class itself, as of an ArgMax: ${outputs.some((x) => hasScores(x, n)) ? say.output : "export the model with its scores as an output"}`,
     );
   if (port.dims.slice(1, -1).some((x) => typeof x === "number" && x !== 1))
     throw new TypeError(
@@ -335,10 +335,13 @@ function classPort(n: number, name: string | undefined, outputs: readonly Port[]
       throw new TypeError(`${say.classes}: the model has no output "${name}", only ${listed(outputs)}`);
     return found;
   }
-  const able = outputs.filter((x) => x.dims.at(-1) === n && hasScores(x));
+  const scores = outputs.filter((x) => hasScores(x, n));
+  const whole = scores.filter(isWhole);
+  const able = scores.filter((x) => x.dims.at(-1) === n && !isWhole(x));
   // One whose number of classes is open may have as many.
-  const open = outputs.filter((x) => typeof x.dims.at(-1) !== "number" && hasScores(x));
-  const [first, second] = outputs.length === 1 ? outputs : able.length > 0 ? able : open;
+  const open = scores.filter((x) => typeof x.dims.at(-1) !== "number");
+  const several = [able, open, whole].find((x) => x.length > 0) ?? [];
+  const [first, second] = outputs.length === 1 ? outputs : several;
   if (outputs.length === 0) throw new TypeError(`${say.classes}: the model has no output`);
   if (first === undefined)
     throw new TypeError(`${say.classes}: ${n} labels, and no output has ${n} classes, only ${listed(outputs)}`);
@@ -348,9 +351,17 @@ function classPort(n: number, name: string | undefined, outputs: readonly Port[]
   );
 }
 
-/** Whether an output may hold scores: numbers, also quantized ones, and no indices or texts. */
-function hasScores({ dtype }: Port): boolean {
-  return !/^(?:u?int(?:32|64)|bool|string)$/.test(dtype);
+/**
+ * Whether an output may hold scores of n classes: numbers, also quantized ones, and no texts. Whole numbers of 32 or 64
+ * bits are indices, as of an ArgMax, unless there is one for each class.
+ */
+function hasScores({ dtype, dims }: Port, n: number): boolean {
+  if (/^(?:bool|string)$/.test(dtype)) return false;
+  return !isWhole({ dtype }) || (n > 1 && dims.length > 1 && dims.at(-1) === n);
+}
+
+function isWhole({ dtype }: Pick<Port, "dtype">): boolean {
+  return /^u?int(?:32|64)$/.test(dtype);
 }
 
 function listed(ports: readonly Port[]): string {
