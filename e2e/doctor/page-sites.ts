@@ -721,6 +721,22 @@ export const PAGE_GOOD: readonly { readonly name: string; make(): Promise<Site> 
     },
   },
   {
+    name: "a folder and a model that code computes, with an engine that starts on a click",
+    make: async () => {
+      const tail = "<script>const open = (name) => fetch(`/models/${name}.onnx`); const names = ['cat.onnx'];</script>";
+      const site = without(
+        await copied({ app: app({ assetsBase: "/selvedge/", isLazy: true, tail }) }),
+        /worker-|\.wasm$/,
+      );
+      for (const [path, body] of packageFiles("/selvedge/")) site.files.set(path, body);
+      return site;
+    },
+  },
+  {
+    name: "a script of another host that this machine does not reach",
+    make: () => copied({ app: app({ head: `<script async src="http://127.0.0.1:1/measure.js"></script>` }) }),
+  },
+  {
     name: "binaries that are answered whole with status 206",
     make: () => copied({ partial: /\.wasm$/ }),
   },

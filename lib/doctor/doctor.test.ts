@@ -131,6 +131,24 @@ test("a script of the page without an answer is an error, and one that the brows
   expect(await find({})).toEqual([]);
 });
 
+test("a script of another origin without an answer is an error where the app waits for it", async () => {
+  const url = "http://127.0.0.1:1/gtag.js";
+  const find = async (markup: string, hasStarted: boolean): Promise<string[]> => {
+    const files = { "/": `${markup}<script type="module" src="/main.js"></script>`, "/main.js": MARK };
+    const failure = "net::ERR_CONNECTION_REFUSED";
+    const report = await examine(files, (at) => ({ hasStarted, seen: [{ ...seen(at, url, 0), failure }] }));
+    server?.close();
+    return idsOf(report);
+  };
+  const imported = `<script type="module">import "${url}";</script>`;
+  const map = `<script type="importmap">{ "imports": { "selvedge": "${url}" } }</script>`;
+  expect(await find(`<script async src="${url}"></script>`, false)).toEqual([]);
+  expect(await find(`<script type="module" src="${url}"></script>`, false)).toEqual([]);
+  expect(await find(imported, true)).toEqual([]);
+  expect(await find(imported, false)).toEqual(["error script-unreachable"]);
+  expect(await find(map, false)).toContain("error script-unreachable");
+});
+
 test("what is no address is named as that", async () => {
   await expect(diagnose("http://", { project: null, browser: "no driver" })).rejects.toThrow(
     /^http:\/\/ is not an address such as /,
@@ -338,6 +356,40 @@ test("a worker that code names and nobody serves is found where the page starts 
   server?.close();
   // An engine that ran shows by its requests which of the files that code names it needs.
   expect(idsOf(await examine(files, shown(true)))).toEqual([]);
+});
+
+test("a name in code is no missing file of an engine that starts later where the page may ask for another", async () => {
+  const worker = 'new URL("./worker-wasm.js", import.meta.url)';
+  const own = 'function r(a,{assetsBase:t,trustedTypesPolicy:e},s){} check={assetsBase:K("a URL",f)};';
+  const find = async (code: string, files: Readonly<Record<string, Given>> = {}): Promise<string[]> => {
+    const report = await examine({ "/main.js": `${MARK} ${own} ${code}`, ...files }, (url) => ({
+      hasStarted: false,
+      seen: [seen(url, "/main.js")],
+    }));
+    server?.close();
+    return idsOf(report);
+  };
+  for (const code of [
+    "engine.load(`/models/${name}.onnx`)",
+    'engine.load(base + "/resnet50.onnx")',
+    worker,
+    `createEngine({assetsBase:n,threads:1}); ${worker}`,
+    `createEngine({assetsBase:n,trustedTypesPolicy:p}); ${worker}`,
+    `createEngine({ backends, assetsBase }); ${worker}`,
+    `createEngine({ assetsBase: \`\${base}selvedge/\` }); ${worker}`,
+    `createEngine({ assetsBase: "/shop/" + "selvedge/" }); ${worker}`,
+    `createEngine({ assetsBase: "/a/" }); createEngine({ assetsBase: "/b/" }); ${worker}`,
+    `createEngine({ assetsBase: "/a/" }); createEngine({ assetsBase: n }); ${worker}`,
+    // webpack puts its public path before this name.
+    'e.exports = r.p + "static/media/worker-wasm.a1b2c3d4.js"',
+  ])
+    expect([code, await find(code)]).toEqual([code, []]);
+  expect(await find(`createEngine({ assetsBase: "/a/" }); ${worker}`)).toEqual(["error worker-missing"]);
+  const hashed = 'createEngine({ assetsBase: "/a/" }); new URL("worker-wasm-DLoQfuSz.js", import.meta.url)';
+  expect(await find(hashed)).toEqual(["error worker-missing"]);
+  const files = ["worker-wasm.js", "worker-cache.js", "ort-wasm.wasm", "ort-wasm-rest.wasm"];
+  const there = Object.fromEntries(files.map((x) => [`/a/${x}`, x.endsWith(".js") ? "0;" : WASM]));
+  expect(await find(hashed, there)).toEqual([]);
 });
 
 test("scripts of the page are not judged where an engine was started, or where the browser loaded them", async () => {

@@ -4,7 +4,7 @@ import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } f
 import { ask, isOk, textOf } from "./http.ts";
 import type { Login } from "./http.ts";
 import { importMaps, isOwnName, leadingImports, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
-import { bare, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
+import { bare, extensionOf, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
 /** Bytes of a script or binary that are read: the largest is 9 MB. */
 const SCRIPT_LIMIT = 16 * 2 ** 20;
@@ -20,12 +20,29 @@ const PACKED = { "accept-encoding": "gzip, deflate, br, zstd" };
 /** Codes of errors of a file that was loaded. */
 const LOADED: ReadonlySet<string> = new Set(["download-failed", "model-invalid", "bundle-invalid"]);
 const BINARIES: ReadonlySet<Role> = new Set(["model", "chunk"]);
+/** A name of a worker or a binary in code, and whether it is relative to the script. */
+const NAME =
+  /["'`]([^"'`\s]*\b(?:worker-(?:jspi|wasm|cache)|ort-(?:jspi|wasm))\b[^"'`\s]*)["'`](\s*,\s*(?:["'`]{2}\s*\+\s*)?import\.meta\.url)?/g;
+/** An option `assetsBase`, with its value where that is one text. */
+const ASSETS_BASE = /(?<![.\w$]|\$\{)assetsBase["']?\s*(?:[,}]|:\s*(?:(["'`])([^"'`$]+)\1\s*[,}])?)/g;
+/** Uses of that option in the package's own code. */
+const OWN_ASSETS_BASE = [
+  /\bassetsBase:\s*[\w$.]+\(["'`]a URL["'`]/g,
+  /\bassetsBase(?:\s*:\s*[\w$]+)?\s*,\s*trustedTypesPolicy(?:\s*:\s*[\w$]+)?\s*\}\s*(?:,|=|\)\s*\{)/g,
+  /\bresolveAssets\([^)]*\)/g,
+] as const;
 
 /** A file that is to be looked at. */
 interface Wanted {
   readonly url: string;
   readonly role: Role;
   readonly source: Source;
+}
+
+/** A file whose name stands in code. */
+interface Named extends Wanted {
+  /** Whether code shows that the page asks for this very address once its engine starts. */
+  readonly isSure: boolean;
 }
 
 /** Requests and workers of the page, where a browser ran. */
@@ -105,12 +122,13 @@ class Finder {
   }
 
   /** Requests a file that code names, and keeps it where it is there. */
-  async addNamed(wanted: Wanted): Promise<void> {
+  async addNamed(wanted: Named): Promise<void> {
     const file = await this.add(wanted);
     if (file?.source !== "named" || (file.answer.status === 200 && !isHtml(file.answer))) return;
     // Code names files that it never requests: a name alone does not prove that one is missing.
     const isTwice = [...this.files.values()].some((x) => x !== file && nameOf(x.url) === nameOf(file.url));
-    if (isTwice || this.#hasStarted || file.role === "bundle") this.files.delete(bare(wanted.url));
+    const isShown = this.#requested === null || (!this.#hasStarted && wanted.isSure);
+    if (isTwice || !isShown || file.role === "bundle") this.files.delete(bare(wanted.url));
   }
 
   /** Drops names in code that are not served where a bundler has written the same file under another name. */
@@ -211,34 +229,39 @@ class Finder {
   }
 
   /** Workers and binaries that scripts name by their addresses. */
-  named(): Wanted[] {
-    const bases = [...this.#texts.values()].flatMap((text) =>
-      [...text.matchAll(/assetsBase["']?\s*:\s*["'`]([^"'`$]+)["'`]/g)].map(([, base = ""]) => base),
-    );
+  named(): Named[] {
+    const values = [...this.#texts.values()].flatMap(assetsBasesOf);
+    const base = values.find((x) => x !== null);
+    const isOneBase = new Set(values).size === 1;
     // A dev server's copies of packages resolve their files as they run.
     const texts = [...this.#texts].filter(([at]) => !/\/\.(?:vite|cache|angular)\//.test(at));
     return texts.flatMap(([at, text]) =>
-      [...text.matchAll(/["'`]([^"'`\s]*\b(?:worker-(?:jspi|wasm|cache)|ort-(?:jspi|wasm))\b[^"'`\s]*)["'`]/g)].flatMap(
-        ([, name = ""]) => {
-          const role = roleByName(new URL(name, at).href);
-          if (role === null) return [];
-          const base = bases[0];
-          const folder = base === undefined ? at : new URL(base.endsWith("/") ? base : `${base}/`, this.#page).href;
-          const relative = base === undefined ? name : nameOf(new URL(name, at).href);
-          return [{ url: new URL(relative, folder).href, role, source: "named" as const }];
-        },
-      ),
+      [...text.matchAll(NAME)].flatMap(([, name = "", isOfScript]): Named[] => {
+        const own = new URL(name, at).href;
+        const role = roleByName(own);
+        if (role === null) return [];
+        const hasHash = isHashed(own);
+        if (base === undefined) {
+          const isPlaced = isOfScript !== undefined || /^(?:https?:)?\//.test(name);
+          return [{ url: own, role, source: "named", isSure: hasHash && isPlaced }];
+        }
+        const folder = new URL(base.endsWith("/") ? base : `${base}/`, this.#page).href;
+        // Below assetsBase the files have the package's names, whatever the bundler made of them.
+        const file = hasHash ? `${stemOf(own) ?? ""}${extensionOf(own)}` : nameOf(own);
+        return [{ url: new URL(file, folder).href, role, source: "named", isSure: isOneBase }];
+      }),
     );
   }
 
   /** Models and bundles that scripts name. */
-  namedModels(): Wanted[] {
+  namedModels(): Named[] {
     if (this.has("model") || this.has("bundle")) return [];
     return [...this.#texts.values()].flatMap((text) =>
-      [...text.matchAll(/["'`]([^"'`\s]+(?:\.onnx|\/bundle\.json))["'`]/g)].flatMap(([, name = ""]) => {
+      // Names that code makes from parts are left out.
+      [...text.matchAll(/["'`]([^"'`\s$]+(?:\.onnx|\/bundle\.json))["'`]/g)].flatMap(([, name = ""]): Named[] => {
         const url = absolute(name, this.#page);
         const role = url === null ? null : roleByName(url);
-        return url === null || role === null ? [] : [{ url, role, source: "named" as const }];
+        return url === null || role === null ? [] : [{ url, role, source: "named", isSure: false }];
       }),
     );
   }
@@ -368,6 +391,18 @@ function isOtherWasm(answer: Answer): boolean {
   const { body } = answer;
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   return isOk(answer) && bytes.subarray(0, 4).toString("latin1") === "\0asm" && !bytes.includes("onnxruntime");
+}
+
+/** Lists the values of the option `assetsBase` in code that is not the package's own; null for one that is computed. */
+function assetsBasesOf(text: string): (string | null)[] {
+  const code = OWN_ASSETS_BASE.reduce((rest, own) => rest.replaceAll(own, ""), text);
+  return [...code.matchAll(ASSETS_BASE)].map(([, , value]) => value ?? null);
+}
+
+/** Whether a bundler has written a hash into the name of one of the package's files. */
+function isHashed(url: string): boolean {
+  const rest = nameOf(url).slice(stemOf(url)?.length ?? 0);
+  return /^[-.](?=[^.]*[A-Z\d])[\w-]{6,}\.(?:m?js|wasm)$/.test(rest);
 }
 
 function absolute(url: string, base: string): string | null {

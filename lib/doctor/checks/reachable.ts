@@ -2,7 +2,7 @@
 import type { Answer, Change, Check, Evidence, FailureKind, FileName, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
-import { importMaps, mappedAddress, scriptTags } from "../markup.ts";
+import { importMaps, isModule, leadingImports, mappedAddress, scriptTags } from "../markup.ts";
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, ENGINE, filesOf, isMixed, lines, mergeById, MODELS } from "./facts.ts";
 import { moduleOf } from "./imports.ts";
@@ -241,7 +241,8 @@ function modules(evidence: Evidence): Found[] {
     // Without a browser, the module that the import map leads to stands for one that the page requests.
     const isRequested = seen !== null || (evidence.browser === null && mappings(file, evidence).length > 0);
     const isPage = isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url));
-    const isLost = answer.status >= 300 || isPage || (answer.status === 0 && !isArrived(file));
+    const isSilent = answer.status === 0 && !isArrived(file) && isOfApp(file, evidence);
+    const isLost = answer.status >= 300 || isPage || isSilent;
     return isRequested && isLost && !(isRedirect(answer) && isArrived(file));
   });
   return mergeById(
@@ -262,6 +263,25 @@ function modules(evidence: Evidence): Found[] {
       };
     }),
   );
+}
+
+/**
+ * Whether an app that has not started may wait for a script: of another origin, for one that its modules import. The
+ * others there are measurements, advertisements, and what this machine may not reach.
+ */
+function isOfApp(file: SiteFile, evidence: Evidence): boolean {
+  if (new URL(file.url).origin === new URL(evidence.url).origin) return true;
+  if (evidence.browser?.hasStarted === true) return false;
+  const document = documentOf(evidence);
+  const inline = document === undefined ? [] : scriptTags(textOf(document.answer), evidence.url).filter(isModule);
+  const codes = [
+    ...inline.map((x) => [evidence.url, x.text] as const),
+    ...filesOf(evidence, "script").map((x) => [x.url, textOf(x.answer)] as const),
+  ];
+  const isImported = codes.some(([at, code]) =>
+    leadingImports(code).some((name) => URL.canParse(name, at) && bare(new URL(name, at).href) === bare(file.url)),
+  );
+  return isImported || mappings(file, evidence).length > 0;
 }
 
 /** Returns what makes a missing script be there: the import map's line where the map leads astray. */
