@@ -130,10 +130,13 @@ class FakeWorld {
 
   #pause(ms: number, ...stops: readonly AbortSignal[]): Promise<void> {
     if (ms === 0) return Promise.resolve();
+    const cancelled = new SelvedgeError("closed", "cancelled");
+    // A queued run begins when the one before it is stopped.
+    if (stops.some((x) => x.aborted)) return Promise.reject(cancelled);
     return new Promise((resolve, reject) => {
       const stop = (): void => {
         cancel();
-        reject(new SelvedgeError("closed", "cancelled"));
+        reject(cancelled);
       };
       const cancel = this.#clock.setTimer(() => {
         for (const signal of stops) signal.removeEventListener("abort", stop);

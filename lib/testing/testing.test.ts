@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Progress } from "selvedge";
 import { ERROR_CODES } from "../core/errors.ts";
 import { createFakeEngine, mock } from "./index.ts";
-import type { FakeModel } from "./index.ts";
+import type { FakeClock, FakeModel } from "./index.ts";
 
 const x = { name: "x", dtype: "float32", dims: ["n", 3] } as const;
 const double: FakeModel = {
@@ -244,7 +244,8 @@ test("a key that is no address is named", async () => {
   );
 });
 
-test("an engine that is closed has no timer left, which would keep Node and Jest from ending", async () => {
+/** A clock whose timers are counted. */
+function countedClock(): { live: Set<unknown>; clock: FakeClock } {
   const live = new Set<ReturnType<typeof setTimeout>>();
   const clock = {
     now: () => Date.now(),
@@ -260,6 +261,11 @@ test("an engine that is closed has no timer left, which would keep Node and Jest
       };
     },
   };
+  return { live, clock };
+}
+
+test("an engine that is closed has no timer left, which would keep Node and Jest from ending", async () => {
+  const { live, clock } = countedClock();
   const x = { name: "x", dtype: "float32", dims: [1] } as const;
   const models = {
     "/m.onnx": { inputs: [x], outputs: [x], runMs: 60_000 },
@@ -272,5 +278,24 @@ test("an engine that is closed has no timer left, which would keep Node and Jest
   await expect.poll(() => live.size).toBeGreaterThan(2);
   await engine.close();
   expect((await ended).map((x) => x.status)).toEqual(["rejected", "rejected"]);
+  expect(live.size).toBe(0);
+});
+
+test("an engine that is closed starts no run that was queued in its worker", async () => {
+  const { live, clock } = countedClock();
+  const x = { name: "x", dtype: "float32", dims: [1] } as const;
+  const timed = { inputs: [x], outputs: [x], runMs: 20 };
+  const engine = await createFakeEngine({ models: { "/m.onnx": timed }, clock });
+  const model = await engine.load("/m.onnx");
+  await model.run({ x: new Float32Array(1) });
+  // The next one is expected to end soon: the one after it goes to the worker at once.
+  timed.runMs = 60_000;
+  const running = [1, 2].map((n) => model.run({ x: Float32Array.of(n) }));
+  const ended = Promise.allSettled(running);
+  await expect.poll(() => engine.stats().requests.running).toBe(2);
+  await engine.close();
+  expect((await ended).map((x) => x.status)).toEqual(["rejected", "rejected"]);
+  // The worker would take the next call in a later microtask.
+  await new Promise((resolve) => setTimeout(resolve, 0));
   expect(live.size).toBe(0);
 });
