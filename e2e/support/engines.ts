@@ -7,6 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync,
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { withLock } from "./lock.ts";
 import { ROOT } from "./prepare.ts";
 
 const SERVERS = join(ROOT, "e2e/servers");
@@ -50,29 +51,41 @@ function findPython(): string {
 }
 
 /** Installs an engine, unless it is; returns the path of its virtual environment. */
-export function installEngine(name: EngineName): string {
+export function installEngine(name: EngineName): Promise<string> {
   return installPins(name, join(SERVERS, `${name}.txt`), (venv) => {
     if (name === "triton") placeStub(venv);
   });
 }
 
 /** Installs pinned packages of PyPI, unless they are; returns the path of their virtual environment. */
-export function installPins(name: string, path: string, finish: (venv: string) => void = () => undefined): string {
+export async function installPins(
+  name: string,
+  path: string,
+  finish: (venv: string) => void = () => undefined,
+): Promise<string> {
   const python = findPython();
   const key = createHash("sha256").update(readFileSync(path)).update(python).digest("hex").slice(0, 12);
   const venv = join(CACHE, `${name}-${key}`);
   const done = join(venv, "installed");
   if (existsSync(done)) return venv;
-  rmSync(venv, { recursive: true, force: true });
   mkdirSync(CACHE, { recursive: true });
-  const run = (file: string, args: readonly string[]): void => {
-    execFileSync(file, args, { stdio: ["ignore", "ignore", "inherit"], timeout: 600_000 });
-  };
-  run(python, ["-m", "venv", venv]);
-  const options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-q"];
-  run(join(venv, "bin/pip"), ["install", ...options, "-r", path]);
-  finish(venv);
-  writeFileSync(done, "");
+  // Tests of several workers want the same engine.
+  await withLock(`${venv}.lock`, () => {
+    if (existsSync(done)) return;
+    rmSync(venv, { recursive: true, force: true });
+    const run = (file: string, args: readonly string[]): void => {
+      // They end with this process, as its lock does.
+      execFileSync("setpriv", ["--pdeathsig", "KILL", file, ...args], {
+        stdio: ["ignore", "ignore", "inherit"],
+        timeout: 600_000,
+      });
+    };
+    run(python, ["-m", "venv", venv]);
+    const options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-q"];
+    run(join(venv, "bin/pip"), ["install", ...options, "-r", path]);
+    finish(venv);
+    writeFileSync(done, "");
+  });
   return venv;
 }
 
@@ -100,7 +113,7 @@ export async function startEngine(
   port: number,
   threads = 1,
 ): Promise<RunningEngine> {
-  const venv = installEngine(name);
+  const venv = await installEngine(name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const own = { triton, kserve, mlserver }[name](venv, models, folder, port, await freePort());
@@ -118,7 +131,7 @@ export async function startExported(
   folder: string,
   port: number,
 ): Promise<RunningEngine> {
-  const venv = installEngine(name);
+  const venv = await installEngine(name);
   const otherPort = await freePort();
   const command =
     name === "triton"

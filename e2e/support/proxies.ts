@@ -1,12 +1,13 @@
-// nginx and Caddy from Debian's packages, unpacked into e2e/.cache (nothing is installed and no service starts), with the
-// configurations that docs/serve.md shows.
+// nginx and Caddy with the configurations that docs/serve.md shows: the installed programs, else those of Debian's packages,
+// unpacked into e2e/.cache without root. Nothing is installed, no service starts, and the lists of apt are its own ones.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "./engines.ts";
+import { withLock } from "./lock.ts";
 import { ROOT } from "./prepare.ts";
 
 /** Name of a proxy. */
@@ -25,7 +26,7 @@ const BEGINNINGS = { nginx: "map $http_origin", caddy: "infer.example {" } as co
 
 /** Starts a proxy in front of a server, for pages of one origin. */
 export async function startProxy(name: ProxyName, upstream: string, origin: string): Promise<Proxy> {
-  const program = unpack(name);
+  const program = await findProgram(name);
   const folder = join(CACHE, `${name}-files`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -39,6 +40,7 @@ export async function startProxy(name: ProxyName, upstream: string, origin: stri
   // Caddy keeps its state in the home folder.
   const child = spawn(program, words, { env: { ...process.env, HOME: folder }, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
+  child.once("error", (error) => (said += String(error)));
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (part: Buffer) => {
       said = (said + part.toString()).slice(-4_000);
@@ -57,24 +59,41 @@ export async function startProxy(name: ProxyName, upstream: string, origin: stri
   throw new Error(`${name} did not start: ${said}`);
 }
 
-/** Returns the path of the program, from Debian's package. */
-function unpack(name: ProxyName): string {
+/** Returns the path of the program: the installed one, else that of Debian's package. */
+async function findProgram(name: ProxyName): Promise<string> {
+  const installed = `/${PROGRAMS[name]}`;
+  if (existsSync(installed)) return installed;
   const folder = join(CACHE, name);
   const program = join(folder, PROGRAMS[name]);
   if (existsSync(program)) return program;
-  mkdirSync(folder, { recursive: true });
-  const run = (file: string, ...args: string[]): void => {
-    execFileSync(file, args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
-  };
-  try {
-    run("apt-get", "download", name);
-  } catch {
-    // No lists of packages yet.
-    run("apt-get", "update");
-    run("apt-get", "download", name);
-  }
-  for (const file of readdirSync(folder).filter((x) => x.endsWith(".deb"))) run("dpkg", "-x", file, ".");
+  if (process.env["SELVEDGE_INSTALL"] === "0")
+    throw new Error(`${installed} is missing, and SELVEDGE_INSTALL=0 downloads nothing: apt-get install ${name}`);
+  mkdirSync(CACHE, { recursive: true });
+  await withLock(`${folder}.lock`, () => {
+    if (existsSync(program)) return;
+    const aside = `${folder}.part`;
+    rmSync(aside, { recursive: true, force: true });
+    unpack(name, aside);
+    if (!existsSync(join(aside, PROGRAMS[name])))
+      throw new Error(`the package ${name} of this system has no ${installed}: install the program`);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(aside, folder);
+  });
   return program;
+}
+
+/** Downloads a package of the system's sources and unpacks it into a new folder. */
+function unpack(name: string, folder: string): void {
+  const apt = join(folder, "apt");
+  for (const path of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(apt, path), { recursive: true });
+  const run = (file: string, ...args: string[]): void => {
+    execFileSync(file, args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"], timeout: 300_000 });
+  };
+  const own = ["-qq", "-o", `Dir::State::lists=${apt}/lists`, "-o", `Dir::Cache=${apt}/cache`];
+  run("apt-get", ...own, "update");
+  run("apt-get", ...own, "download", name);
+  rmSync(apt, { recursive: true });
+  for (const file of readdirSync(folder).filter((x) => x.endsWith(".deb"))) run("dpkg", "-x", file, ".");
 }
 
 /** Returns the configuration of the docs, with the addresses of a test. */

@@ -68,7 +68,7 @@ export async function* hiddenCases(bench: Bench): AsyncGenerator<Case> {
       const session = bundle.variants.find((x) => x.id === id)?.session?.wasm ?? FOLDED;
       scored.push(await score(`selvedge, ${id}`, id, join(out, file), unseen, references, session));
     }
-  for (const [name, path] of Object.entries(makeReferences(model, seen, folder)))
+  for (const [name, path] of Object.entries(await makeReferences(model, seen, folder)))
     scored.push(await score(`onnxruntime 1.32, ${name}`, name, path, unseen, references));
   yield* casesOf(scored);
 }
@@ -143,9 +143,9 @@ async function score(
 }
 
 /** Makes the reference's forms; returns the path of each, and writes which could not be made, and why. */
-function makeReferences(model: string, samples: string, folder: string): Record<string, string> {
+async function makeReferences(model: string, samples: string, folder: string): Promise<Record<string, string>> {
   const here = import.meta.dirname;
-  const venv = installPins("quantizer", join(here, "compress-hidden-reference.txt"));
+  const venv = await installPins("quantizer", join(here, "compress-hidden-reference.txt"));
   const words = [join(here, "compress-hidden-reference.py"), model, samples, folder];
   const text = execFileSync(join(venv, "bin/python"), words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   const made = JSON.parse(text.trim().split("\n").at(-1) ?? "{}") as Record<string, { path?: string; why?: string }>;

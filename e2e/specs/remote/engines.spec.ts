@@ -78,7 +78,7 @@ for (const { engine, server, version, isBinary, gzip } of ENGINES.filter((x) => 
 
     test.beforeAll(async () => {
       test.setTimeout(900_000);
-      installEngine(engine);
+      await installEngine(engine);
       if (isSoak) models["minilm"] = await readFile(join(await makeMiniLm(), "onnx/model.onnx"));
       port = await freePort();
       running = await startEngine(engine, models, folder, port);

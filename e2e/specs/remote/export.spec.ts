@@ -141,7 +141,7 @@ if (isSoak)
   test("KServe's own classes take the manifest @chromium", async () => {
     test.setTimeout(900_000);
     const out = await exportAll("kserve");
-    const python = join(installEngine("kserve"), "bin/python");
+    const python = join(await installEngine("kserve"), "bin/python");
     const manifest = join(out, "fashion-mlp/inference-service.yaml");
     const read = execFileSync(python, [join(ROOT, "e2e/servers/check_manifest.py"), manifest], { encoding: "utf8" });
     expect(JSON.parse(read)).toEqual({

@@ -21,7 +21,7 @@ for (const name of ["nginx", "caddy"] as const)
   test(`a page infers through ${name} as the docs configure it, and no other origin does @chromium`, async ({
     page,
   }) => {
-    test.setTimeout(600_000);
+    test.setTimeout(900_000);
     const { pages } = test.info().config.metadata as { pages: string };
     const folder = join(ROOT, `e2e/.cache/servers/behind-${name}`);
     const triton = await startEngine("triton", makeModels(), folder, await freePort());

@@ -18,7 +18,7 @@ if (isSoak)
   test("tritonclient reads metadata, and infers every type as bytes, in JSON and compressed @chromium", async () => {
     test.setTimeout(900_000);
     // MLServer's own environment has the client.
-    const python = join(installEngine("mlserver"), "bin/python");
+    const python = join(await installEngine("mlserver"), "bin/python");
     const bundles: string[] = [];
     for (const [name, bytes] of Object.entries(makeModels())) {
       const folder = join(ROOT, "e2e/.cache/serve", name);
