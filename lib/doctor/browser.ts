@@ -66,11 +66,10 @@ interface PageLike {
   on(event: "pageerror", listener: (error: unknown) => void): unknown;
   goto(url: string, options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
   reload(options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
+  url(): string;
   evaluate(expression: string): Promise<unknown>;
   addInitScript?(script: { content: string }): Promise<unknown>;
   evaluateOnNewDocument?(script: string): Promise<unknown>;
-  /** Puppeteer's; a context of Playwright has the option httpCredentials. */
-  authenticate?(login: Pick<Login, "username" | "password">): Promise<unknown>;
 }
 
 interface BrowserLike {
@@ -89,9 +88,12 @@ type DriverModule = Readonly<Record<string, LauncherLike | undefined>>;
 /** A browser that the doctor may open pages in. */
 export interface DoctorBrowser {
   readonly name: string;
+  /** Whether a login goes to its own origin alone: Puppeteer sends one to every origin that asks. */
+  readonly keepsLogin: boolean;
   /**
    * Opens a page in a fresh profile and waits until nothing more happens, for `waitMs` at most.
-   * @param login - what the page's origin may ask for
+   * @param login - for its origin; only where `keepsLogin`
+   * @throws Error where the page itself is not there in `waitMs`
    */
   open(url: string, waitMs: number, login?: Login | null): Promise<OpenPage>;
   close(): Promise<void>;
@@ -138,6 +140,7 @@ export async function startBrowser(folders: readonly string[], path?: string): P
     const name = `${isFirefox ? "Firefox" : "Chromium"} ${await browser.version()}`;
     return {
       name,
+      keepsLogin: browser.newContext !== undefined,
       open: (url, waitMs, login = null) => open(browser, name, url, waitMs, login),
       close: () => browser.close(),
     };
@@ -186,14 +189,17 @@ async function open(
   const context = await (browser.newContext?.(options) ?? browser.createBrowserContext?.());
   if (context === undefined) throw new Error("this driver has no contexts: update it");
   const page = await context.newPage();
-  if (login !== null) await page.authenticate?.(login);
   const log: Log = { console: [], seen: [] };
   const { settle, isWaiting, unanswered } = watch(page, log);
   await (page.addInitScript?.({ content: OBSERVE }) ?? page.evaluateOnNewDocument?.(OBSERVE));
-  await page.goto(url, { waitUntil: "load", timeout: waitMs }).catch((error: unknown) => {
-    // A script or a picture that is never answered: the page is there all the same.
-    if ((error as Error).name !== "TimeoutError") throw error;
-  });
+  const load = { waitUntil: "load", timeout: waitMs } as const;
+  const loaded = async (visit: Promise<unknown>): Promise<void> => {
+    await visit.catch((error: unknown) => {
+      // A script or a picture that is never answered: the page is there all the same.
+      if ((error as Error).name !== "TimeoutError" || page.url() === "about:blank") throw error;
+    });
+  };
+  await loaded(page.goto(url, load));
   await settle(waitMs);
   if (isWaiting()) await settle(waitMs, SILENT_MS + 1_000);
   const isServed = log.seen.some((x) => x.status === 200 && ["model", "chunk"].includes(roleByName(x.url) ?? ""));
@@ -203,7 +209,7 @@ async function open(
   if ((!isServed || isRetrying) && (await run(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
   if ((await run(SERVICE_WORKER_READY)) === true) {
     // The worker answers from the second visit on.
-    await page.reload({ waitUntil: "load", timeout: waitMs });
+    await loaded(page.reload(load));
     await settle(waitMs);
   }
   return {

@@ -72,7 +72,12 @@ function browserOf(shown: Partial<BrowserEvidence>): DoctorBrowser {
     probe: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
-  return { name: evidence.name, open: () => Promise.resolve(page), close: () => Promise.resolve() };
+  return {
+    name: evidence.name,
+    keepsLogin: true,
+    open: () => Promise.resolve(page),
+    close: () => Promise.resolve(),
+  };
 }
 
 /** A request that the browser made, and its status. */
@@ -151,8 +156,49 @@ test("a script of another origin without an answer is an error where the app wai
 
 test("what is no address is named as that", async () => {
   await expect(diagnose("http://", { project: null, browser: "no driver" })).rejects.toThrow(
-    /^http:\/\/ is not an address such as /,
+    /^http:\/\/ is not an address such as \S+$/,
   );
+});
+
+test("a password that makes another address of it is in no message", async () => {
+  for (const [address, reason] of [
+    ["https://me:sec/ret@staging.example/", "https://…@staging.example/ is not an address"],
+    ["https://me:sec#r@t@staging.example/", "https://…@staging.example/ is not an address"],
+    ["http://127.0.0.1:1/secret@staging.example/", "http://…@staging.example/ does not answer: connect ECONNREFUSED"],
+  ] as const) {
+    const found = diagnose(address, { project: null, browser: "no driver" });
+    await expect(found).rejects.toThrow(reason);
+    await expect(found).rejects.toThrow(/percent-encode the name and password, a \/ as %2F/);
+    await expect(found).rejects.not.toThrow(/sec/);
+  }
+});
+
+test("a login that is of no use is named as that: wrong, or of an address that is redirected to another origin", async () => {
+  const [login, asked] = [{ "www-authenticate": "Negotiate, Basic realm=x" }, { project: null, browser: "no driver" }];
+  const first = createServer((_request, response) => {
+    response.writeHead(302, { location: "http://you:hidden@127.0.0.1:PORT/".replace("PORT", String(port)) }).end();
+  });
+  let isOpen = false;
+  server = createServer((_request, response) => {
+    response.writeHead(isOpen ? 200 : 401, { ...login, "content-type": "text/html" }).end();
+  });
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => first.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const moved = `127.0.0.1:${(first.address() as AddressInfo).port}/`;
+  try {
+    await expect(diagnose(`http://127.0.0.1:${port}/`, asked)).rejects.toThrow("401: put a name and password before");
+    await expect(diagnose(`http://me:x@127.0.0.1:${port}/`, asked)).rejects.toThrow(
+      "401: the name or password is wrong",
+    );
+    await expect(diagnose(`http://me:x@${moved}`, asked)).rejects.toThrow(
+      `401: it was redirected to http://127.0.0.1:${port}, which gets no login of another origin; name that address`,
+    );
+    isOpen = true;
+    expect((await diagnose(`http://${moved}`, asked)).url).toBe(`http://127.0.0.1:${port}/`);
+  } finally {
+    first.close();
+  }
 });
 
 test("a name in code is no missing file where the same file is served with a hash in its name", async () => {

@@ -1,6 +1,7 @@
 // Diagnosis of a site: collects evidence by a browser and by requests of its own, runs the checks, words the fixes.
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
+import { INSTALL_DRIVER } from "./browser.ts";
 import type { DoctorBrowser, OpenPage } from "./browser.ts";
 import { copies } from "./checks/copies.ts";
 import { cors } from "./checks/cors.ts";
@@ -18,11 +19,11 @@ import { serviceWorker } from "./checks/service-worker.ts";
 import { trustedTypes } from "./checks/trusted-types.ts";
 import { types } from "./checks/types.ts";
 import { versions } from "./checks/versions.ts";
-import type { BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack } from "./evidence.ts";
+import type { Answer, BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack } from "./evidence.ts";
 import { findFiles, isHtml } from "./find-files.ts";
 import { fixOf } from "./fixes.ts";
 import type { Fix } from "./fixes.ts";
-import { ask, withoutLogin } from "./http.ts";
+import { ask, encodingHint, withoutLogin, withoutSecret } from "./http.ts";
 import type { Login } from "./http.ts";
 import { readOwnPackage } from "./own-package.ts";
 import { recognise } from "./stack.ts";
@@ -91,28 +92,38 @@ export async function diagnose(address: string, options: DiagnoseOptions): Promi
   const { browser, project, hints = false, isFolder = false, onProgress = () => undefined } = options;
   const { url, login } = withoutLogin(address);
   const first = await ask(url, { limit: 1, login });
-  if (first.status === 0) throw new Error(`${url} does not answer: ${first.error ?? "no reason given"}`);
+  if (first.status === 0)
+    throw new Error(`${withoutSecret(url)} does not answer: ${first.error ?? "no reason given"}${encodingHint(url)}`);
   if (first.redirects.length > 0 && first.status >= 300 && first.status < 400)
     throw new Error(`${url} is redirected without end (status ${first.status}): take that redirect off`);
-  const isAsking = first.status === 401 && /^basic\b/i.test(first.headers["www-authenticate"] ?? "");
-  const hint = isAsking ? ": put a name and password before the host, as https://name:password@host/" : "";
-  if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}${hint}`);
+  if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}${loginHint(first, login)}`);
+  const page = withoutLogin(first.url).url;
   const notes = typeof browser === "string" ? [browser] : [];
-  const opened = typeof browser === "string" ? null : await openIn(browser, first.url, login, options, notes);
+  const opened = typeof browser === "string" ? null : await openIn(browser, page, login, options, notes);
   try {
     onProgress("requesting its files");
     let shown = (await opened?.read()) ?? null;
-    let files = await findFiles(first.url, shown, login);
+    let files = await findFiles(page, shown, login);
     if (opened !== null && shown !== null && !shown.hasStarted) {
       shown = await probeAll(opened, files);
       files = withSeen(files, shown);
     }
-    const evidence = await complete(first.url, files, shown, project, login);
+    const evidence = await complete(page, files, shown, project, login);
     const isKept = (x: Found): boolean => (hints || x.severity !== "hint") && !(isFolder && OF_HOST.has(x.id));
     return report(evidence, notes, isKept);
   } finally {
     await opened?.close();
   }
+}
+
+/** Returns the end of a message on an answer that asks for a login: how to give one, or why the given one is of no use. */
+function loginHint({ status, headers, url }: Answer, login: Login | null): string {
+  if (status !== 401 || !/(?:^|,\s*)basic\b/i.test(headers["www-authenticate"] ?? "")) return "";
+  if (login === null) return ": put a name and password before the host, as https://name:password@host/";
+  const { origin } = new URL(url);
+  return origin === login.origin
+    ? ": the name or password is wrong"
+    : `: it was redirected to ${origin}, which gets no login of another origin; name that address`;
 }
 
 async function openIn(
@@ -122,6 +133,10 @@ async function openIn(
   { waitMs = WAIT_MS, onProgress = () => undefined }: DiagnoseOptions,
   notes: string[],
 ): Promise<OpenPage | null> {
+  if (login !== null && !browser.keepsLogin) {
+    notes.push(`no browser was used: this driver would send the login to every origin that asks; ${INSTALL_DRIVER}`);
+    return null;
+  }
   onProgress(`opening ${url} in ${browser.name}`);
   try {
     return await browser.open(url, waitMs, login);

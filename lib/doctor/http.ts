@@ -16,7 +16,7 @@ export interface AskOptions {
   readonly limit?: number;
 }
 
-/** A name and a password of Basic authentication, as an address has them before its host. */
+/** Name and password of Basic authentication: those that stand before the host in `https://name:password@host/`. */
 export interface Login {
   readonly origin: string;
   readonly username: string;
@@ -35,12 +35,25 @@ const NOTHING = new Uint8Array();
  * @throws Error for what is no address
  */
 export function withoutLogin(address: string): { readonly url: string; readonly login: Login | null } {
-  if (!URL.canParse(address)) throw new Error(`${address} is not an address such as http://localhost:5173/`);
+  if (!URL.canParse(address))
+    throw new Error(
+      `${withoutSecret(address)} is not an address such as http://localhost:5173/${encodingHint(address)}`,
+    );
   const url = new URL(address);
   const { username, password, origin } = url;
   url.username = url.password = "";
   const login = { origin, username: decoded(username), password: decoded(password) };
   return { url: url.href, login: username === "" && password === "" ? null : login };
+}
+
+/** Takes out of an address all that may be a password, also where it makes another address of it, as a "/" does. */
+export function withoutSecret(address: string): string {
+  return address.replace(/\/\/.*@/s, "//…@");
+}
+
+/** Returns the end of a message on an address that may have such a password; "" for others. */
+export function encodingHint(address: string): string {
+  return address.includes("@") ? ": percent-encode the name and password, a / as %2F, # as %23, ? as %3F" : "";
 }
 
 /** Undoes percent-encoding, where it is one. */
@@ -90,13 +103,13 @@ function once(url: string, options: AskOptions, redirects: readonly string[]): P
     }
     const { hostname, origin } = new URL(url);
     const send = url.startsWith("https:") ? requestHttps : requestHttp;
-    const given = { "accept-encoding": "identity", "user-agent": "selvedge-doctor", ...headers };
+    const asked = { "accept-encoding": "identity", "user-agent": "selvedge-doctor", ...headers };
     // As Node's own option: it writes the header.
     const auth = login?.origin === origin ? { auth: `${login.username}:${login.password}` } : {};
     // A development server on this machine has a certificate of its own.
     const sent = send(
       url,
-      { method, headers: given, ...auth, rejectUnauthorized: !isLoopback(hostname) },
+      { method, headers: asked, ...auth, rejectUnauthorized: !isLoopback(hostname) },
       (response) => {
         read(response, limit).then(([body, isWhole]) => {
           resolve({
