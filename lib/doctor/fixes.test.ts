@@ -43,7 +43,7 @@ test("each change has a line for each host and bundler, which names what is chan
     compress: /application\/wasm/,
     "secure-context": /https/,
     "no-header": /Content-Encoding/,
-    ranges: /206|max_ranges 1|express\.static|npx serve/,
+    ranges: /206|proxy_force_ranges|express\.static|npx serve/,
     allow: /\/m\/model\.onnx to every visitor/,
     whole: /\/m\/model\.onnx .*status 200/,
     https: /^"https:\/\/models\.example\/m\.onnx"/,
@@ -108,6 +108,65 @@ test("a header of a folder, or of a kind of file, is not set on the whole site",
       expect([host, line]).toEqual([host, expect.stringMatching(scope)]);
       expect([host, where, line]).not.toEqual([host, where, expect.stringMatching(/"source": "(?:\*\*|\/\(\.\*\))"/)]);
     }
+});
+
+/** Line and place for a host. */
+function fixFor(host: Host, change: Change): readonly [where: string, line: string] {
+  const { where, line } = fixOf(change, { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" });
+  return [where, line];
+}
+
+test("a line for nginx takes no location from what serves its files, nor headers from the server block", () => {
+  const header = { kind: "header", name: "Cache-Control", value: "public, immutable" } as const;
+  const where = "nginx.conf, map in the http block and add_header in the server block";
+  expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
+    where,
+    'map $uri $selvedge_a_b_cache_control { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cache_control always;',
+  ]);
+  expect(fixFor("nginx", { ...header, path: "/sw.js" })).toEqual([
+    where,
+    'map $uri $selvedge_sw_js_cache_control { "/sw.js" "public, immutable"; }\nadd_header Cache-Control $selvedge_sw_js_cache_control always;',
+  ]);
+  for (const change of [
+    { kind: "ranges", path: "/m/model.onnx" },
+    { kind: "as-stored", path: "/m/model.onnx" },
+  ] as const)
+    expect(fixFor("nginx", change)).toEqual([
+      "nginx.conf, in the location that serves /m/model.onnx",
+      expect.not.stringContaining("location"),
+    ]);
+});
+
+test("tags of Apache stand on lines of their own, and a folder is no regular expression", () => {
+  const header = { kind: "header", name: "X", value: "y" } as const;
+  const [, folder] = fixFor("apache", { ...header, path: "/a.b/c+(1)/*" });
+  expect(folder).toBe('<If "%{REQUEST_URI} =~ m#^/a\\.b/c\\+\\(1\\)/#">\n  Header always set X "y"\n</If>');
+  const [, file] = fixFor("apache", { ...header, path: "/m/x.bin" });
+  expect(file).toBe('<Files "x.bin">\n  Header always set X "y"\n</Files>');
+  const [, unset] = fixFor("apache", { kind: "no-header", path: "/m/x.bin", name: "X", value: "y" });
+  expect(unset).toBe('<Files "x.bin">\n  Header always unset X\n</Files>');
+});
+
+test("a folder's element of IIS stands outside system.webServer, where it is invalid", () => {
+  const header = { kind: "header", name: "X", value: "y" } as const;
+  const [where, line] = fixFor("iis", { ...header, path: "/a/*" });
+  expect([where, line.slice(0, 38)]).toEqual(["web.config, configuration", '<location path="a"><system.webServer><']);
+  expect(fixFor("iis", { ...header, path: "/*" })[0]).toBe("web.config, system.webServer");
+});
+
+test("lines for Caddy go into one Caddyfile: matchers of names of their own, and blocks on lines of their own", () => {
+  const matchers = [".js", ".wasm"].map((extension) => fixFor("caddy", { kind: "type", extension, type: "a/b" })[1]);
+  expect(matchers).toEqual([
+    "@js path *.js\nheader @js Content-Type a/b",
+    "@wasm path *.wasm\nheader @wasm Content-Type a/b",
+  ]);
+  expect(fixFor("caddy", { kind: "compress", extension: ".wasm", type: "a/b" })[1]).toBe(
+    "encode {\n  zstd\n  gzip\n  match {\n    header Content-Type a/b\n  }\n}",
+  );
+  expect(fixFor("caddy", { kind: "no-fallback", paths: ["/worker-wasm.js"] })).toEqual([
+    "Caddyfile, in place of try_files",
+    "@page {\n  not path *.js *.mjs *.wasm *.json *.onnx *.bin\n  file {path} /index.html\n}\nrewrite @page {http.matchers.file.relative}",
+  ]);
 });
 
 test("a header of another origin is set there, by the name of its host, not in the files of the page's", () => {

@@ -204,17 +204,26 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
   const where = host === null ? `the server, on ${path}` : HEADER_FILES[host];
   switch (host) {
     case "nginx": {
-      const line = `add_header ${name} '${value}' always;`;
-      return { where, line: isAll ? line : `location ${isFolder ? folder : `= ${path}`} { ${line} }` };
+      if (isAll) return { where, line: `add_header ${name} '${value}' always;` };
+      // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
+      const variable = `$selvedge_${
+        `${folder} ${name}`
+          .toLowerCase()
+          .match(/[a-z\d]+/g)
+          ?.join("_") ?? ""
+      }`;
+      const pattern = isFolder ? `"~^${escaped(folder)}"` : `"${path}"`;
+      return {
+        where: "nginx.conf, map in the http block and add_header in the server block",
+        line: `map $uri ${variable} { ${pattern} "${quoted}"; }\nadd_header ${name} ${variable} always;`,
+      };
     }
     case "apache": {
       const line = `Header always set ${name} "${quoted}"`;
       if (isAll) return { where, line };
       return {
         where,
-        line: isFolder
-          ? `<If "%{REQUEST_URI} =~ m#^${folder}#"> ${line} </If>`
-          : `<Files "${path.slice(path.lastIndexOf("/") + 1)}"> ${line} </Files>`,
+        line: isFolder ? `<If "%{REQUEST_URI} =~ m#^${escaped(folder)}#">\n  ${line}\n</If>` : inFiles(path, line),
       };
     }
     case "caddy":
@@ -240,9 +249,10 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
     case "iis": {
       const line = `<httpProtocol><customHeaders><add name="${name}" value="${value.replaceAll('"', "&quot;")}" /></customHeaders></httpProtocol>`;
       const at = (isFolder ? folder.slice(0, -1) : path).slice(1);
+      if (isAll) return { where, line };
       return {
-        where,
-        line: isAll ? line : `<location path="${at}"><system.webServer>${line}</system.webServer></location>`,
+        where: "web.config, configuration",
+        line: `<location path="${at}"><system.webServer>${line}</system.webServer></location>`,
       };
     }
     case "vite":
@@ -263,11 +273,21 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
   }
 }
 
+/** Returns a line of Apache for a file of a name. Tags stand on lines of their own: what follows one is read as its value. */
+function inFiles(path: string, line: string): string {
+  return `<Files "${path.slice(path.lastIndexOf("/") + 1)}">\n  ${line}\n</Files>`;
+}
+
+/** Writes a path as a regular expression. */
+function escaped(path: string): string {
+  return path.replaceAll(/[.*+?^${}()|[\]\\#]/g, String.raw`\$&`);
+}
+
 function noHeaderFix({ path, name, value }: Change & { kind: "no-header" }, host: Host | null): Omit<Fix, "change"> {
   if (host === "apache")
     return {
       where: HEADER_FILES[host],
-      line: `<Files "${path.slice(path.lastIndexOf("/") + 1)}"> Header always unset ${name} </Files>`,
+      line: inFiles(path, `Header always unset ${name}`),
     };
   if (host === "caddy") return { where: HEADER_FILES[host], line: `header ${path} -${name}` };
   const line = `send ${path} without ${name}: ${value}  (remove the rule that adds it)`;
@@ -290,8 +310,13 @@ function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | nu
         where: "the server",
         line: `express.static(folder, { setHeaders: (response, path) => { if (path.endsWith("${extension}")) response.setHeader("Content-Type", "${type}"); } })`,
       };
-    case "caddy":
-      return { where: HEADER_FILES[host], line: `@typed path *${extension}\nheader @typed Content-Type ${type}` };
+    case "caddy": {
+      const matcher = `@${extension.slice(1)}`;
+      return {
+        where: HEADER_FILES[host],
+        line: `${matcher} path *${extension}\nheader ${matcher} Content-Type ${type}`,
+      };
+    }
     case "vercel":
       return { where: HEADER_FILES[host], line: `"headers": [${typeRule(`/(.*)\\\\${extension}`, type)}]` };
     case "firebase":
@@ -351,8 +376,8 @@ function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "ch
       return { where: ".htaccess", line: "RewriteCond %{REQUEST_URI} !\\.(js|mjs|wasm|json|onnx|bin)$" };
     case "caddy":
       return {
-        where: "Caddyfile",
-        line: "@page not path *.js *.mjs *.wasm *.json *.onnx *.bin  and  try_files @page {path} /index.html",
+        where: "Caddyfile, in place of try_files",
+        line: "@page {\n  not path *.js *.mjs *.wasm *.json *.onnx *.bin\n  file {path} /index.html\n}\nrewrite @page {http.matchers.file.relative}",
       };
     case "serve":
       return { where: "the command", line: "npx serve dist  (without -s, which answers paths with index.html)" };
@@ -391,8 +416,8 @@ function storedFix(path: string, host: Host | null): Omit<Fix, "change"> {
   switch (host) {
     case "nginx":
       return {
-        where: "nginx.conf",
-        line: `location ${path.replace(/\*$/, "")} { gzip off; gunzip off; sub_filter_types none; }`,
+        where: `nginx.conf, in the location that serves ${path}`,
+        line: "gzip off; gunzip off; sub_filter_types none;",
       };
     case "apache":
       return { where: ".htaccess", line: `SetEnvIf Request_URI "${path.replace(/\*$/, "")}" no-gzip dont-vary` };
@@ -409,7 +434,7 @@ function storedFix(path: string, host: Host | null): Omit<Fix, "change"> {
 function rangesFix(path: string, host: Host | null): Omit<Fix, "change"> {
   switch (host) {
     case "nginx":
-      return { where: "nginx.conf", line: `location = ${path} { max_ranges 1; proxy_force_ranges on; }` };
+      return { where: `nginx.conf, in the location that serves ${path}`, line: "proxy_force_ranges on;" };
     case "express":
       return {
         where: "the server",
@@ -435,7 +460,10 @@ function compressFix({ extension, type }: Change & { kind: "compress" }, host: H
     case "apache":
       return { where: ".htaccess (mod_deflate)", line: `AddOutputFilterByType DEFLATE ${type}` };
     case "caddy":
-      return { where: "Caddyfile", line: `encode { zstd gzip match { header Content-Type ${type} } }` };
+      return {
+        where: "Caddyfile",
+        line: `encode {\n  zstd\n  gzip\n  match {\n    header Content-Type ${type}\n  }\n}`,
+      };
     case "express":
       return {
         where: "the server",
