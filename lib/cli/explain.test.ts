@@ -37,6 +37,18 @@ test("explain prints a reason alone, of each code that has it", async () => {
 test("explain takes a code and its reason as an error shows them", async () => {
   for (const words of [["setup-failed:", "worker-missing"], ["setup-failed: worker-missing"], ["worker-missing"]])
     expect(await main(["explain", ...words])).toBe(0);
+  said = "";
+  expect(await main(["explain", "worker-crashed:", "offline."])).toBe(0);
+  expect(said).toMatch(/^worker-crashed: [^]*\n\noffline: /);
+  expect(said).not.toContain("download-failed:");
+});
+
+test("explain takes no word that is unknown, and no reason of another code", async () => {
+  expect(await main(["explain", "nonsense:", "worker-missing"])).toBe(1);
+  expect(said).toContain('"nonsense" is no code and no reason of an error');
+  said = "";
+  expect(await main(["explain", "no-backend:", "git-lfs"])).toBe(1);
+  expect(said).toBe('selvedge: no error has all of "no-backend", "git-lfs"\n');
 });
 
 test("explain tells a finding of the doctor from an error", async () => {

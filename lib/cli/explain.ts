@@ -20,17 +20,29 @@ export function explain(program: Command, _run: Run): Command {
       "after",
       "\nExit codes: 0 done; 1 unknown word.\n\nExamples:\n  npx selvedge explain setup-failed\n  npx selvedge explain worker-missing",
     )
-    .action((words: readonly string[], { json }: { readonly json: boolean }) => {
-      // The last of a code and its reason says most.
-      const word = words
-        .flatMap((x) => x.split(/[:\s]+/))
-        .filter((x) => x !== "")
-        .at(-1);
-      const found = word === undefined ? ERROR_CODES.map(explained) : matching(word);
+    .action((given: readonly string[], { json }: { readonly json: boolean }) => {
+      // Marks of the sentence that the words were copied from may stand around them.
+      const asked = given.flatMap((x) => x.split(/[^\p{L}\p{N}_-]+/u)).filter((x) => x !== "");
+      const word = asked.at(-1);
+      const found = word === undefined ? ERROR_CODES.map(explained) : matchingAll(asked);
       if (json) print(JSON.stringify(found, null, 2));
       else if (word === undefined) print(`${found.map(summary).join("\n")}\n\nnpx selvedge explain <code or reason>`);
       else print(found.map(textOf).join("\n\n"));
     });
+}
+
+/**
+ * Returns the codes that all words name: of a code and its reason, that reason of that code.
+ * @throws TypeError for an unknown word, with the nearest known one, and for a reason that the code does not have
+ */
+function matchingAll(asked: readonly string[]): ExplainedError[] {
+  const [first = [], ...others] = asked.map(matching);
+  return others.reduce((found, next) => {
+    const codes = new Set(found.map((x) => x.code));
+    const both = next.filter((x) => codes.has(x.code));
+    if (both.length === 0) throw new TypeError(`no error has all of ${asked.map((x) => `"${x}"`).join(", ")}`);
+    return both;
+  }, first);
 }
 
 /**

@@ -255,6 +255,7 @@ test("the next step quotes a folder that a shell would not take as it is", async
     expect(await shown("日本語")).toBe("  cd 日本語");
     expect(await shown("it's (a) $HOME & more")).toBe(`  cd 'it'\\''s (a) $HOME & more'`);
     expect(await shown("-dash")).toBe("  cd './-dash'");
+    expect(await shown("~x")).toBe("  cd '~x'");
   } finally {
     process.chdir(cwd);
   }

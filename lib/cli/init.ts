@@ -43,7 +43,7 @@ Example:
 
 /** Writes a folder as a shell takes it. */
 function quoted(folder: string): string {
-  if (/^[\p{L}\p{N}._/:~][\p{L}\p{N}._/:~-]*$/u.test(folder)) return folder;
+  if (/^[\p{L}\p{N}._/:][\p{L}\p{N}._/:~-]*$/u.test(folder)) return folder;
   const path = folder.startsWith("-") ? `./${folder}` : folder;
   return process.platform === "win32" ? `"${path}"` : `'${path.replaceAll("'", String.raw`'\''`)}'`;
 }

@@ -18,7 +18,7 @@ export interface Template {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly scripts: Readonly<Record<string, string>>;
   /** Pattern of what its commands write, for Git. */
-  readonly made: string;
+  readonly outputPattern: string;
   /** Next step after `npm run dev`. */
   readonly open: string;
 }
@@ -34,7 +34,7 @@ export const TEMPLATES = {
     publicFolder: "public",
     dependencies: { vite: "8.3.8" },
     scripts: VITE,
-    made: "/dist/",
+    outputPattern: "/dist/",
     open: "open the address that it prints",
   },
   react: {
@@ -42,7 +42,7 @@ export const TEMPLATES = {
     publicFolder: "public",
     dependencies: { react: "19.3.1", "react-dom": "19.3.1", vite: "8.3.8" },
     scripts: VITE,
-    made: "/dist/",
+    outputPattern: "/dist/",
     open: "open the address that it prints",
   },
   next: {
@@ -50,7 +50,7 @@ export const TEMPLATES = {
     publicFolder: "public",
     dependencies: { next: "16.4.6", react: "19.3.1", "react-dom": "19.3.1" },
     scripts: { dev: "next dev", build: "next build", start: "next start" },
-    made: "/.next/",
+    outputPattern: "/.next/",
     open: "open the address that it prints",
   },
   static: {
@@ -58,7 +58,7 @@ export const TEMPLATES = {
     publicFolder: ".",
     dependencies: { "http-server": "14.1.1" },
     scripts: { copy: COPY, dev: "npm run copy && http-server . -c-1" },
-    made: "/selvedge/",
+    outputPattern: "/selvedge/",
     open: "open the address that it prints",
   },
   extension: {
@@ -66,7 +66,7 @@ export const TEMPLATES = {
     publicFolder: ".",
     dependencies: {},
     scripts: { copy: COPY, dev: "npm run copy" },
-    made: "/selvedge/",
+    outputPattern: "/selvedge/",
     open: 'at chrome://extensions, "Load unpacked" this folder, and click its icon',
   },
 } satisfies Readonly<Record<string, Template>>;
@@ -103,7 +103,7 @@ export async function writeTemplate(name: TemplateName, folder: string, options:
   ];
   const text = new Map([
     ["package.json", packageJson(basename(resolve(folder)), template, selvedge)],
-    [".gitignore", `node_modules/\n${template.made}\n`],
+    [".gitignore", `node_modules/\n${template.outputPattern}\n`],
   ]);
   const written = [...text.keys(), ...copied.map(({ to }) => to)];
   const present = written.filter((to) => existsSync(join(folder, to)));

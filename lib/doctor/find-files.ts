@@ -115,10 +115,10 @@ class Finder {
         : null,
     ]);
     const file = { url, role: roleByContent(role, answer, url), source, answer, packed, range };
-    const made = { ...file, seen: this.#seen(url) };
-    this.files.set(bare(url), made);
-    if (["document", "script"].includes(made.role) && isOk(answer)) this.#texts.set(url, textOf(answer));
-    return made;
+    const found = { ...file, seen: this.#seen(url) };
+    this.files.set(bare(url), found);
+    if (["document", "script"].includes(found.role) && isOk(answer)) this.#texts.set(url, textOf(answer));
+    return found;
   }
 
   /** Requests a file that code names, and keeps it where it is there. */
