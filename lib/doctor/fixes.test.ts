@@ -121,12 +121,18 @@ test("a line for nginx takes no location from what serves its files, nor headers
   const where = "nginx.conf, map in the http block and add_header in the server block";
   expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
     where,
-    'map $uri $selvedge_a_b_cache_control { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cache_control always;',
+    'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc always;',
   ]);
   expect(fixFor("nginx", { ...header, path: "/sw.js" })).toEqual([
     where,
-    'map $uri $selvedge_sw_js_cache_control { "/sw.js" "public, immutable"; }\nadd_header Cache-Control $selvedge_sw_js_cache_control always;',
+    'map $uri $selvedge_sw_js_cc { "~^/sw\\.js$" "public, immutable"; }\nadd_header Cache-Control $selvedge_sw_js_cc always;',
   ]);
+  const [, long] = fixFor("nginx", {
+    ...header,
+    path: `/${"folder/".repeat(20)}*`,
+    name: "Cross-Origin-Embedder-Policy",
+  });
+  expect(/\$(\w+)/.exec(long)?.[1]?.length).toBeLessThanOrEqual(46);
   for (const change of [
     { kind: "ranges", path: "/m/model.onnx" },
     { kind: "as-stored", path: "/m/model.onnx" },

@@ -206,16 +206,13 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
     case "nginx": {
       if (isAll) return { where, line: `add_header ${name} '${value}' always;` };
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
-      const variable = `$selvedge_${
-        `${folder} ${name}`
-          .toLowerCase()
-          .match(/[a-z\d]+/g)
-          ?.join("_") ?? ""
-      }`;
-      const pattern = isFolder ? `"~^${escaped(folder)}"` : `"${path}"`;
+      // nginx hashes the names of variables, of 46 letters at most; it takes patterns of any length.
+      const place = (folder.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
+      const variable = `$selvedge_${place}_${(name.match(/\b\w/g) ?? []).join("")}`.toLowerCase();
+      const pattern = `~^${escaped(folder)}${isFolder ? "" : "$"}`;
       return {
         where: "nginx.conf, map in the http block and add_header in the server block",
-        line: `map $uri ${variable} { ${pattern} "${quoted}"; }\nadd_header ${name} ${variable} always;`,
+        line: `map $uri ${variable} { "${pattern}" "${quoted}"; }\nadd_header ${name} ${variable} always;`,
       };
     }
     case "apache": {
