@@ -60,7 +60,8 @@ function browserOf(shown: Partial<BrowserEvidence>) {
     probe: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
-  return { name: evidence.name, open: () => Promise.resolve(page), close: () => Promise.resolve() };
+  const [open, close] = [() => Promise.resolve(page), () => Promise.resolve()];
+  return { name: evidence.name, keepsLogin: true, open, close };
 }
 
 const idsOf = ({ findings }: Report): string[] => findings.map((x) => `${x.severity} ${x.id}`);
