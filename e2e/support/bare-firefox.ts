@@ -20,6 +20,8 @@ interface Answer {
 /** The browser, with one page. */
 export class BareFirefox {
   readonly #process: ChildProcess;
+  /** Resolves with how the process ended. */
+  readonly #ended: Promise<string>;
   readonly #server: Server;
   /** Resolves with the request of the page for its next call. */
   #asked: Promise<ServerResponse>;
@@ -31,10 +33,13 @@ export class BareFirefox {
     this.#asked = this.#nextAsked();
     server.on("request", (request, response: ServerResponse) => {
       response.setHeader("access-control-allow-origin", "*");
-      void text(request).then((answer) => {
-        this.#onAnswered(JSON.parse(answer) as Answer);
-        this.#onAsked(response);
-      });
+      void text(request)
+        .then((answer) => {
+          this.#onAnswered(JSON.parse(answer) as Answer);
+          this.#onAsked(response);
+        })
+        // A page that ends while it answers.
+        .catch((error: unknown) => this.#onAnswered({ error: String(error) }));
     });
     const prefs = Object.entries(firefoxLaunch().firefoxUserPrefs ?? {});
     const lines = prefs.map((x) => `user_pref(${x.map((y) => JSON.stringify(y)).join(", ")});\n`);
@@ -42,6 +47,10 @@ export class BareFirefox {
     const { port } = server.address() as AddressInfo;
     const args = ["--headless", "--no-remote", "--profile", profile, `${url}?calls=http://127.0.0.1:${port}/`];
     this.#process = spawn(BROWSER_PATHS.firefox, args, { stdio: "ignore" });
+    this.#ended = once(this.#process, "exit").then(
+      ([code, signal]) => `Firefox ended: ${String(code ?? signal)}`,
+      (error: unknown) => `Firefox did not start: ${String(error)}`,
+    );
   }
 
   /** Starts one, headless, with its profile in a folder, and opens a page. */
@@ -51,22 +60,29 @@ export class BareFirefox {
     return new BareFirefox(profile, url, server);
   }
 
-  /** Calls a function of the page, and returns its awaited value. */
+  /** Id of its process; undefined where it did not start. */
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** Calls a function of the page, and returns its awaited value. Rejects where the browser ends before. */
   async call(method: string, args: readonly unknown[]): Promise<unknown> {
-    const response = await this.#asked;
+    const gone = this.#ended.then((how) => {
+      throw new Error(how);
+    });
+    const response = await Promise.race([this.#asked, gone]);
     this.#asked = this.#nextAsked();
     const answered = new Promise<Answer>((resolve) => (this.#onAnswered = resolve));
     response.end(JSON.stringify({ method, args }));
-    const { value, error } = await answered;
+    const { value, error } = await Promise.race([answered, gone]);
     if (error !== undefined) throw new Error(error);
     return value;
   }
 
   /** Closes the browser. */
   async close(): Promise<void> {
-    const ended = once(this.#process, "exit");
     this.#process.kill();
-    await ended;
+    await this.#ended;
     this.#server.closeAllConnections();
     this.#server.close();
   }
