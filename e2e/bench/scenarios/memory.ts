@@ -160,6 +160,7 @@ function visit(
           return call<number>("load", url, slowBy);
         },
         async (call) => {
+          // Before the idle page is measured: the question sends a HEAD request and loads nothing.
           if (name !== "selvedge" || isStored === (await call("isStored", url))) return;
           throw new Error(`${url} is ${isStored ? "not " : ""}stored`);
         },

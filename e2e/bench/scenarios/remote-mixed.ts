@@ -29,7 +29,7 @@ const RELAY = ["--import", "tsx", join(ROOT, "e2e/bench/scenarios/slow-way.ts")]
 const WAY_MS = 40;
 /**
  * Loads that neither can answer alone, as a share of the server's rate, which is the higher one, each with a deadline: one
- * that the device's run alone nearly fills, and one of twice a run.
+ * slightly above the time of the device's run, and one of twice that time.
  */
 const FULL = [
   { share: 1.05, deadlineMs: 300 },

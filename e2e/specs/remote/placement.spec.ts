@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
@@ -188,16 +188,24 @@ test("with placement local a server gets no request", async ({ page }) => {
   expect(seen).toEqual([]);
 });
 
-/** A way to the world that notes what arrives. It answers nothing. */
-async function startRecorder(): Promise<{ url: string; count: () => number; close: () => void }> {
+/** Starts a TCP server that counts connections and received bytes, and answers nothing. */
+async function startRecorder(): Promise<{ url: string; count: () => number; close: () => Promise<void> }> {
   let count = 0;
+  const sockets = new Set<Socket>();
   const recorder = createServer((socket) => {
     count += 1;
+    sockets.add(socket);
     socket.on("data", (part) => (count += part.length)).on("error", () => undefined);
   });
   await once(recorder.listen(0, "127.0.0.1"), "listening");
   const { port } = recorder.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, count: () => count, close: () => recorder.close() };
+  const close = async (): Promise<void> => {
+    const closed = once(recorder, "close");
+    recorder.close();
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  };
+  return { url: `http://127.0.0.1:${port}`, count: () => count, close };
 }
 
 interface Asked {
@@ -219,6 +227,18 @@ async function endings({ count, deadlineMs, isEnded }: Asked): Promise<string[]>
   });
   if (isEnded === true) for (const worker of workers.splice(0)) worker.terminate();
   return Promise.all(pending);
+}
+
+/** Loads the bundle anew; returns the code and the reason of the error. */
+async function refusal({ url, bundle, placement }: Wanted): Promise<string> {
+  const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+  const engine = await createEngine({ backends: ["wasm"], store: "memory", placement, remote: { endpoints: [url] } });
+  const refused = await engine.load(bundle).then(
+    () => null,
+    (error: unknown) => error as Selvedge.SelvedgeError,
+  );
+  await engine.close();
+  return refused === null ? "loaded" : `${refused.code} ${String(refused.details["reason"])}`;
 }
 
 test("with placement local not a byte goes to a server, whatever goes wrong here", async ({ page, context }) => {
@@ -244,12 +264,16 @@ test("with placement local not a byte goes to a server, whatever goes wrong here
     expect(await page.evaluate(endings, { count: 5 })).toEqual(local(5));
     await context.setOffline(false);
     // Weights that are missing, are not those of the bundle, or stop.
-    for (const spoil of ["404", "other bytes", "reset"] as const) {
+    for (const [spoil, reason] of [
+      ["404", "download-failed not-found"],
+      ["other bytes", "integrity-failed hash"],
+      ["reset", "download-failed unreachable"],
+    ] as const) {
       await context.route(/chunks/, (route) => {
         if (spoil === "404") return route.fulfill({ status: 404 });
         return spoil === "reset" ? route.abort("connectionreset") : route.fulfill({ body: "other bytes" });
       });
-      expect(await page.evaluate(open, wanted).catch(() => "rejected"), spoil).toBe("rejected");
+      expect(await page.evaluate(refusal, wanted), spoil).toBe(reason);
       await context.unroute(/chunks/);
     }
     expect(recorder.count()).toBe(0);
@@ -258,7 +282,7 @@ test("with placement local not a byte goes to a server, whatever goes wrong here
     await page.evaluate(open, sending).catch(() => undefined);
     expect(recorder.count()).toBeGreaterThan(0);
   } finally {
-    recorder.close();
+    await recorder.close();
   }
 });
 

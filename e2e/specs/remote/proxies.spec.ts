@@ -11,7 +11,7 @@ import { ROOT } from "../../support/prepare.ts";
 import { startProxy } from "../../support/proxies.ts";
 
 /** An answer in the page: the sum of the logits of each row, or the error's reason. */
-interface Told {
+interface Inferred {
   readonly sums: readonly number[];
   readonly isBinary: boolean;
   readonly reason: string | null;
@@ -52,7 +52,7 @@ for (const name of ["nginx", "caddy"] as const)
 const countAnswers = (triton: RunningEngine): Promise<number> => triton.countAnswers("fashion-mlp");
 
 /** Has the page classify two pictures through an endpoint. */
-function infer(page: Page, endpoint: string): Promise<Told> {
+function infer(page: Page, endpoint: string): Promise<Inferred> {
   return page.evaluate(async (endpoint) => {
     const path = "/dist/remote/index.js";
     const { connectRemote } = (await import(path)) as typeof Remote;
