@@ -37,7 +37,7 @@ const config: KnipConfig = {
     "models/corpus": { entry: ["*.ts"], ignoreDependencies: ["@fontsource/.*"] },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ["apt-get", "cc", "ip", "mkfifo", "openssl", "taskset", "unshare"],
+  ignoreBinaries: ["apt-get", "cc", "flock", "ip", "mkfifo", "openssl", "setpriv", "taskset", "unshare"],
   ignoreDependencies: [
     // Bundled into the page of a test.
     "ai",
