@@ -87,7 +87,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       ["apps/matrix", "apps/hosts", "apps/init", `--project=${browser}`],
     ]),
   ),
-  remote: ["--project=chromium", "remote/engines", "remote/export", "remote/serve"],
+  remote: ["--project=chromium", "remote/engines", "remote/export", "remote/proxies", "remote/serve"],
   "remote-placement": ["--project=chromium", "--project=firefox", "remote/placement"],
   package: ["site/package", "storage/offline"],
   consumers: [
