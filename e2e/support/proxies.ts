@@ -1,7 +1,6 @@
 // nginx and Caddy with the configurations that docs/serve.md shows: the installed programs, else those of Debian's packages,
 // unpacked into e2e/.cache without root. Nothing is installed, no service starts, and the lists of apt are its own ones.
 import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -9,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "./engines.ts";
 import { withLock } from "./lock.ts";
 import { ROOT } from "./prepare.ts";
+import { watchProcess } from "./serve-process.ts";
 
 /** Name of a proxy. */
 export type ProxyName = "nginx" | "caddy";
@@ -39,24 +39,13 @@ export async function startProxy(name: ProxyName, upstream: string, origin: stri
   }[name];
   // Caddy keeps its state in the home folder.
   const child = spawn(program, words, { env: { ...process.env, HOME: folder }, stdio: ["ignore", "pipe", "pipe"] });
-  let said = "";
-  child.once("error", (error) => (said += String(error)));
-  for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (part: Buffer) => {
-      said = (said + part.toString()).slice(-4_000);
-    });
-  const stop = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const exit = once(child, "exit");
-    child.kill();
-    await exit;
-  };
+  const { said, stop } = watchProcess(child);
   for (let tries = 0; tries < 100 && child.exitCode === null; tries += 1) {
     if (await accepts(port)) return { url: `http://127.0.0.1:${port}`, stop };
     await sleep(100);
   }
   await stop();
-  throw new Error(`${name} did not start: ${said}`);
+  throw new Error(`${name} did not start: ${said()}`);
 }
 
 /** Returns the path of the program: the installed one, else that of Debian's package. */
