@@ -89,7 +89,9 @@ test("a header is written in the host's own syntax", () => {
   expect(lineFor("netlify")).toBe("/*\n  Cross-Origin-Embedder-Policy: require-corp");
   expect(lineFor("vercel")).toContain('"source": "/(.*)"');
   expect(lineFor("serve")).toContain('"source": "**"');
-  expect(lineFor("apache")).toBe('Header always set Cross-Origin-Embedder-Policy "require-corp"');
+  expect(lineFor("apache")).toBe(
+    'Header onsuccess unset Cross-Origin-Embedder-Policy\nHeader always set Cross-Origin-Embedder-Policy "require-corp"',
+  );
 });
 
 test("a header of a folder, or of a kind of file, is not set on the whole site", () => {
@@ -145,19 +147,33 @@ test("a line for nginx takes no location from what serves its files, nor headers
 
 test("tags of Apache stand on lines of their own, and a folder is no regular expression", () => {
   const header = { kind: "header", name: "X", value: "y" } as const;
-  const [, folder] = fixFor("apache", { ...header, path: "/a.b/c+(1)/*" });
-  expect(folder).toBe('<If "%{REQUEST_URI} =~ m#^/a\\.b/c\\+\\(1\\)/#">\n  Header always set X "y"\n</If>');
-  const [, file] = fixFor("apache", { ...header, path: "/m/x.bin" });
-  expect(file).toBe('<Files "x.bin">\n  Header always set X "y"\n</Files>');
+  const lines = '  Header onsuccess unset X\n  Header always set X "y"\n';
+  const [, folder] = fixFor("apache", { ...header, path: "/a.b/c+(1)%20/*" });
+  expect(folder).toBe(`<If "%{REQUEST_URI} =~ m#^/a\\.b/c\\+\\(1\\) /#">\n${lines}</If>`);
+  const [, file] = fixFor("apache", { ...header, path: "/m/x%20%.bin" });
+  expect(file).toBe(`<Files "x%20%.bin">\n${lines}</Files>`);
   const [, unset] = fixFor("apache", { kind: "no-header", path: "/m/x.bin", name: "X", value: "y" });
-  expect(unset).toBe('<Files "x.bin">\n  Header always unset X\n</Files>');
+  expect(unset).toBe('<Files "x.bin">\n  Header onsuccess unset X\n  Header always unset X\n</Files>');
 });
 
-test("a folder's element of IIS stands outside system.webServer, where it is invalid", () => {
-  const header = { kind: "header", name: "X", value: "y" } as const;
-  const [where, line] = fixFor("iis", { ...header, path: "/a/*" });
-  expect([where, line.slice(0, 38)]).toEqual(["web.config, configuration", '<location path="a"><system.webServer><']);
-  expect(fixFor("iis", { ...header, path: "/*" })[0]).toBe("web.config, system.webServer");
+test("elements of IIS stand in sections that web.config may have, and replace what a parent configuration has", () => {
+  const header = { kind: "header", name: "X", value: 'a&"b"' } as const;
+  const elements = '<remove name="X" /><add name="X" value="a&amp;&quot;b&quot;" />';
+  const section = "web.config, system.webServer/httpProtocol/customHeaders";
+  expect(fixFor("iis", { ...header, path: "/*" })).toEqual([section, elements]);
+  // A location is invalid inside system.webServer.
+  expect(fixFor("iis", { ...header, path: "/a%20b/*" })).toEqual([
+    "web.config, configuration",
+    `<location path="a b"><system.webServer><httpProtocol><customHeaders>${elements}</customHeaders></httpProtocol></system.webServer></location>`,
+  ]);
+  expect(fixFor("iis", { kind: "type", extension: ".js", type: "text/javascript" })).toEqual([
+    "web.config, system.webServer/staticContent",
+    '<remove fileExtension=".js" /><mimeMap fileExtension=".js" mimeType="text/javascript" />',
+  ]);
+  // httpCompression is locked above web.config.
+  expect(fixFor("iis", { kind: "compress", extension: ".wasm", type: "application/wasm" })[1]).toMatch(
+    /^appcmd set config .*mimeType='application\/wasm'.* \/commit:apphost$/,
+  );
 });
 
 test("lines for Caddy go into one Caddyfile: matchers of names of their own, and blocks on lines of their own", () => {

@@ -13,7 +13,7 @@ export interface Fix {
 /** Files where a host's headers are written. */
 const HEADER_FILES: Readonly<Record<Host, string>> = {
   nginx: "nginx.conf, in the server block",
-  apache: ".htaccess (mod_headers)",
+  apache: ".htaccess (AllowOverride FileInfo; mod_headers)",
   caddy: "Caddyfile",
   netlify: "public/_headers",
   vercel: "vercel.json",
@@ -23,12 +23,15 @@ const HEADER_FILES: Readonly<Record<Host, string>> = {
   serve: "serve.json, in the served folder",
   "http-server": "http-server sets no headers: npx serve, with serve.json in the served folder",
   express: "the server, before express.static",
-  iis: "web.config, system.webServer",
+  iis: "web.config, system.webServer/httpProtocol/customHeaders",
   vite: "vite.config",
   "webpack-dev-server": "webpack.config",
   next: "next.config",
   python: "python -m http.server sets no headers: npx serve, with serve.json in the served folder",
 };
+
+/** Where lines of Apache's modules that are always there are written. */
+const APACHE = ".htaccess (AllowOverride FileInfo)";
 
 /** Folders whose files a bundler copies to the output as they are. */
 const PUBLIC: Readonly<Partial<Record<Bundler, string>>> = {
@@ -216,11 +219,14 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
       };
     }
     case "apache": {
-      const line = `Header always set ${name} "${quoted}"`;
-      if (isAll) return { where, line };
+      // mod_deflate would compress what mod_headers alone says to be compressed.
+      if (name === "Content-Encoding" && !isFolder && endingOf(path) !== null)
+        return { where: APACHE, line: inFiles(path, `AddEncoding ${value} ${endingOf(path)}`) };
+      const lines = [`Header onsuccess unset ${name}`, `Header always set ${name} "${quoted}"`];
+      if (isAll) return { where, line: lines.join("\n") };
       return {
         where,
-        line: isFolder ? `<If "%{REQUEST_URI} =~ m#^${escaped(folder)}#">\n  ${line}\n</If>` : inFiles(path, line),
+        line: isFolder ? inTag("If", `%{REQUEST_URI} =~ m#^${escaped(folder)}#`, ...lines) : inFiles(path, ...lines),
       };
     }
     case "caddy":
@@ -244,12 +250,13 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
         line: `app.use("${folder}", (_request, response, next) => { response.setHeader("${name}", ${JSON.stringify(value)}); next(); });`,
       };
     case "iis": {
-      const line = `<httpProtocol><customHeaders><add name="${name}" value="${value.replaceAll('"', "&quot;")}" /></customHeaders></httpProtocol>`;
-      const at = (isFolder ? folder.slice(0, -1) : path).slice(1);
+      // Without the first element, a header that a parent configuration adds makes the file invalid; so does a second section.
+      const line = `<remove name="${name}" /><add name="${name}" value="${markup(value)}" />`;
       if (isAll) return { where, line };
+      const at = markup(decoded((isFolder ? folder.slice(0, -1) : path).slice(1)));
       return {
         where: "web.config, configuration",
-        line: `<location path="${at}"><system.webServer>${line}</system.webServer></location>`,
+        line: `<location path="${at}"><system.webServer><httpProtocol><customHeaders>${line}</customHeaders></httpProtocol></system.webServer></location>`,
       };
     }
     case "vite":
@@ -270,22 +277,48 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
   }
 }
 
-/** Returns a line of Apache for a file of a name. Tags stand on lines of their own: what follows one is read as its value. */
-function inFiles(path: string, line: string): string {
-  return `<Files "${path.slice(path.lastIndexOf("/") + 1)}">\n  ${line}\n</Files>`;
+/** Writes lines of Apache for a file of a name, whatever its folder. */
+function inFiles(path: string, ...lines: readonly string[]): string {
+  return inTag("Files", decoded(path.slice(path.lastIndexOf("/") + 1)), ...lines);
 }
 
-/** Writes a path as a regular expression. */
+/** Writes a tag of Apache around lines. Tags stand on lines of their own: what follows one is read as its value. */
+function inTag(tag: string, value: string, ...lines: readonly string[]): string {
+  return [`<${tag} "${value}">`, ...lines.map((x) => `  ${x}`), `</${tag}>`].join("\n");
+}
+
+/** Returns how the name of a path's file ends, as `.wasm`. */
+function endingOf(path: string): string | null {
+  return /\.\w+$/.exec(path)?.[0] ?? null;
+}
+
+/** Writes a value of an attribute of XML. */
+function markup(value: string): string {
+  return value.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+}
+
+/** Returns a path as servers match it, without percent-encoding. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+/** Writes a path, as servers match it, as a regular expression. */
 function escaped(path: string): string {
-  return path.replaceAll(/[.*+?^${}()|[\]\\#]/g, String.raw`\$&`);
+  return decoded(path).replaceAll(/[.*+?^${}()|[\]\\#]/g, String.raw`\$&`);
 }
 
 function noHeaderFix({ path, name, value }: Change & { kind: "no-header" }, host: Host | null): Omit<Fix, "change"> {
-  if (host === "apache")
-    return {
-      where: HEADER_FILES[host],
-      line: inFiles(path, `Header always unset ${name}`),
-    };
+  if (host === "apache") {
+    const ending = name === "Content-Encoding" ? endingOf(path) : null;
+    // mod_mime's coding is no header yet where mod_headers looks.
+    const lines = ending === null ? [] : [`RemoveEncoding ${ending}`];
+    lines.push(`Header onsuccess unset ${name}`, `Header always unset ${name}`);
+    return { where: HEADER_FILES[host], line: inFiles(path, ...lines) };
+  }
   if (host === "caddy") return { where: HEADER_FILES[host], line: `header ${path} -${name}` };
   const line = `send ${path} without ${name}: ${value}  (remove the rule that adds it)`;
   return { where: "the server, or its rules of headers", line };
@@ -296,11 +329,11 @@ function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | nu
     case "nginx":
       return { where: "mime.types (http block)", line: `types { ${type} ${extension.slice(1)}; }` };
     case "apache":
-      return { where: ".htaccess", line: `AddType ${type} ${extension}` };
+      return { where: APACHE, line: `AddType ${type} ${extension}` };
     case "iis":
       return {
-        where: "web.config, staticContent",
-        line: `<mimeMap fileExtension="${extension}" mimeType="${type}" />`,
+        where: "web.config, system.webServer/staticContent",
+        line: `<remove fileExtension="${extension}" /><mimeMap fileExtension="${extension}" mimeType="${type}" />`,
       };
     case "express":
       return {
@@ -370,7 +403,15 @@ function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "ch
     case "nginx":
       return { where: "nginx.conf", line: `location ~ \\.(js|mjs|wasm|json|onnx|bin)$ { try_files $uri =404; }` };
     case "apache":
-      return { where: ".htaccess", line: "RewriteCond %{REQUEST_URI} !\\.(js|mjs|wasm|json|onnx|bin)$" };
+      return {
+        where: ".htaccess, the one that applies (AllowOverride FileInfo; for FallbackResource Indexes, too)",
+        line: [
+          "# directly before the RewriteRule to index.html, if there is one",
+          "RewriteCond %{REQUEST_URI} !\\.(js|mjs|wasm|json|onnx|bin)$",
+          "# if there is a FallbackResource",
+          inTag("If", "%{REQUEST_URI} =~ /\\.(js|mjs|wasm|json|onnx|bin)$/", "FallbackResource disabled"),
+        ].join("\n"),
+      };
     case "caddy":
       return {
         where: "Caddyfile, in place of try_files",
@@ -417,7 +458,10 @@ function storedFix(path: string, host: Host | null): Omit<Fix, "change"> {
         line: "gzip off; gunzip off; sub_filter_types none;",
       };
     case "apache":
-      return { where: ".htaccess", line: `SetEnvIf Request_URI "${path.replace(/\*$/, "")}" no-gzip dont-vary` };
+      return {
+        where: APACHE,
+        line: `SetEnvIf Request_URI "^${escaped(path.replace(/\*$/, ""))}${path.endsWith("*") ? "" : "$"}" no-gzip no-brotli dont-vary`,
+      };
     case "express":
       return {
         where: "the server",
@@ -455,7 +499,10 @@ function compressFix({ extension, type }: Change & { kind: "compress" }, host: H
         line: `gzip on; gzip_types text/javascript application/javascript application/json ${type};`,
       };
     case "apache":
-      return { where: ".htaccess (mod_deflate)", line: `AddOutputFilterByType DEFLATE ${type}` };
+      return {
+        where: ".htaccess (AllowOverride FileInfo; mod_filter, mod_deflate)",
+        line: `AddOutputFilterByType DEFLATE ${type}`,
+      };
     case "caddy":
       return {
         where: "Caddyfile",
@@ -468,8 +515,8 @@ function compressFix({ extension, type }: Change & { kind: "compress" }, host: H
       };
     case "iis":
       return {
-        where: "web.config, httpCompression",
-        line: `<staticTypes><add mimeType="${type}" enabled="true" /></staticTypes>`,
+        where: "an administrator's prompt, in %windir%\\system32\\inetsrv",
+        line: `appcmd set config -section:system.webServer/httpCompression /+"staticTypes.[mimeType='${type}',enabled='True']" /commit:apphost`,
       };
     default:
       return { where: "the host's compression", line: `add ${type} (${extension}) to the compressed types` };
