@@ -1,7 +1,7 @@
 // The messages that failing pages show, as lib/explain/messages.json has them for the errors' pages. In Chromium each
 // message must be there word for word; addresses, builds and hashes are replaced by examples. After a change of a message:
 //
-//     SELVEDGE_RECORD_MESSAGES=1 npx playwright test specs/browsers/setup specs/browsers/error-messages \
+//     SELVEDGE_SOAK=1 SELVEDGE_RECORD_MESSAGES=1 npx playwright test specs/browsers/setup specs/browsers/error-messages \
 //       specs/engine/golden --project=chromium --workers=1
 //     npm run docs
 import { readFileSync, writeFileSync } from "node:fs";
@@ -47,6 +47,7 @@ function withExamples(message: string, own: string): string {
     .replaceAll(/blob:https:\/\/[\w./-]+/g, "blob:https://app.example/…")
     .replaceAll(/\+[0-9a-f]{8}\b/g, "+1a2b3c4d")
     .replaceAll(/\b[0-9a-f]{64}\b/g, "ab12…")
+    .replaceAll(/ of this GPU is [\d.]+ GB/g, " of this GPU is 4.3 GB")
     .replaceAll(/\b\d+(\.\d+)? ms\b/g, "12 ms")
     .replaceAll(/\bafter \d+ bytes\b/g, "after 64 bytes")
     .replaceAll(/\berror [\d.e+]+ above/g, "error 0.12 above");

@@ -48,21 +48,15 @@ test("changes and messages are those of reasons that exist", () => {
   expect(Object.keys(messages).filter((x) => ![...PAIRS, ...ERROR_CODES].includes(x))).toEqual([]);
 });
 
-/** Causes whose message no browser test makes, and why. */
+/** Causes whose message no test makes, and why. */
 const UNSEEN: Readonly<Record<string, string>> = {
-  "bundle-invalid newer": "needs a store of a newer release: worker/processing/decode.test.ts",
-  "does-not-fit gpu-buffer": "needs a GPU of small buffers: cache/plan.test.ts",
+  "bundle-invalid newer": "the worker's own guard: a page refuses such a bundle before, as no-backend newer",
   "download-failed stalled": "takes four times 20 s",
   "download-failed unreadable": "a browser loses bytes where it runs out of room",
-  "remote-failed other-model": "of the engine's servers: engine/remote-load.test.ts",
-  "setup-failed package": "of the command line: cli/messages.txt",
-  "setup-failed worker-refused": "what no other reason describes",
-  "wrong-result nan": "needs a model that overflows: worker/processing/tasks.test.ts",
-  "wrong-result unverified": "needs a model that fills wasm's memory",
   "worker-crashed transient": "the engine starts such a worker again by itself",
 };
 
-test("each reason shows the message that its failing page gave, but for a few that no test can cause", () => {
+test("each reason shows the message that its failing page or command gave, but for a few", () => {
   const without = PAIRS.filter((x) => !(x in messages));
   expect(without.sort()).toEqual(Object.keys(UNSEEN).sort());
 });

@@ -102,6 +102,32 @@ test("a step that fails for good ends its state: state-lost", async ({ page }) =
   expect(error).toMatchObject({ code: "state-lost", reason: "undefined" });
 });
 
+/** NaN for each number from 89: the difference of two infinities. */
+const OVERFLOW = modelOf({
+  inputs: { x: { dtype: "float32", dims: [1, 3, 2, 2] } },
+  outputs: ["y"],
+  nodes: [
+    { opType: "Exp", input: ["x"], output: ["e"] },
+    { opType: "Sub", input: ["e", "e"], output: ["y"] },
+  ],
+}).write();
+
+test("an answer of NaN where key points are read: wrong-result, nan", async ({ page }) => {
+  const dims = { dims: [1, 3, 2, 2] };
+  const decode = { op: "points", form: "heatmaps", image: "x" };
+  server.use(
+    served(OVERFLOW, { inputs: [port("x", "float32", dims)], outputs: [port("y", "float32", { ...dims, decode })] }),
+  );
+  await page.goto(`${server.origin}/`);
+  const error = await errorOf(
+    page,
+    `${OPEN}
+    const engine = await createEngine({ backends: ["wasm"] });
+    await (await engine.load("/m/bundle.json")).run({ x: new Float32Array(12).fill(1000) });`,
+  );
+  expect(error).toMatchObject({ code: "wrong-result", reason: "nan" });
+});
+
 // Only Chromium lets a test set the quota.
 test("an update without room: quota-exceeded", { tag: "@chromium" }, async ({ page, context }) => {
   const large = new Uint8Array(4_000_000).map((_, i) => (i * i) >> 3);
@@ -145,4 +171,22 @@ test("a GPU that is lost again and again: device-lost", { tag: "@chromium" }, as
     }`,
   );
   expect(error).toMatchObject({ code: "device-lost", reason: "undefined" });
+});
+
+/** Zeros, more than a WebAssembly memory holds, whatever small number `x` is. */
+const ZEROS = modelOf({
+  inputs: { x: { dtype: "int64", dims: [1] } },
+  constants: { huge: { dtype: "int64", dims: [1], values: [HUGE] } },
+  outputs: ["y"],
+  nodes: [
+    { opType: "Add", input: ["x", "huge"], output: ["count"] },
+    { opType: "ConstantOfShape", input: ["count"], output: ["y"] },
+  ],
+}).write();
+
+test("a GPU's answers that wasm can't check: wrong-result, unverified", { tag: "@chromium" }, async ({ page }) => {
+  server.use(modelIs(ZEROS));
+  await page.goto(`${server.origin}/`);
+  const error = await errorOf(page, `${OPEN} await (await createEngine()).load("/model.onnx", { backend: "webgpu" });`);
+  expect(error).toMatchObject({ code: "wrong-result", reason: "unverified" });
 });

@@ -38,8 +38,11 @@ const repository = (...names: readonly string[]): Rule =>
     ),
   });
 
-/** A bundle in /m/ whose one variant has 40 MB and takes this much memory, as it says; its weights are nowhere. */
-function memoryIs(bytes: number): Rule {
+/**
+ * A bundle in /m/ whose one variant has 40 MB and takes this much memory, as it says, and whose largest tensor is of this
+ * size; its weights are nowhere.
+ */
+function memoryIs(bytes: number, tensorBytes?: number): Rule {
   const port = { dtype: "float32", dims: [1], batchAxis: null };
   const chunks = Array.from({ length: 10 }, (_, i) => ({ sha256: String(i).padStart(64, "0"), bytes: 4_000_000 }));
   const files = [{ path: "m.onnx", bytes: 40_000_000, chunks }];
@@ -48,10 +51,17 @@ function memoryIs(bytes: number): Rule {
       ...{ name: "cat", version: "1", licence: "MIT" },
       ...{ inputs: [{ name: "x", ...port }], outputs: [{ name: "y", ...port }] },
     },
-    variants: [{ id: "f32", needs: [], files, memoryBytes: { wasm: bytes, webgpu: bytes } }],
+    variants: [{ id: "f32", needs: [], files, memoryBytes: { wasm: bytes, webgpu: bytes }, tensorBytes }],
   };
   return answers({ "/m/bundle.json": json(bundleJson(bundle as unknown as Parameters<typeof bundleJson>[0])) });
 }
+
+/** An inference server's description of a model y(x). */
+const metadata = (name: string, datatype: string, ...shape: readonly number[]) => ({
+  ...{ name, versions: ["1"], platform: "any" },
+  inputs: [{ name: "x", datatype, shape }],
+  outputs: [{ name: "y", datatype: "FP32", shape }],
+});
 
 const OPEN = `const { createEngine } = await import(origin + "/dist/index.js");
   const engine = await createEngine({ backends: ["wasm"] });`;
@@ -111,14 +121,17 @@ const CASES: readonly [code: string, reason: string, rule: Rule, code: string][]
   ],
   [
     "remote-failed",
+    "other-model",
+    (path, usual) =>
+      memoryIs(1e8)(path, usual) ?? answers({ "/v2/models/cat": json(metadata("cat", "INT64", 1)) })(path, usual),
+    `const { createEngine } = await import(origin + "/dist/index.js");
+    const engine = await createEngine({ remote: { endpoints: [origin], models: { cat: { verified: true } } } });
+    await engine.load("/m/bundle.json", { placement: "remote" });`,
+  ],
+  [
+    "remote-failed",
     "no-binary",
-    answers({
-      "/v2/models/brain": json({
-        ...{ name: "brain", versions: ["1"], platform: "any" },
-        inputs: [{ name: "x", datatype: "BF16", shape: [-1, 1] }],
-        outputs: [{ name: "y", datatype: "FP32", shape: [-1, 1] }],
-      }),
-    }),
+    answers({ "/v2/models/brain": json(metadata("brain", "BF16", -1, 1)) }),
     `${CONNECT} const model = await connectRemote({ endpoints: [origin], binary: "never" }).model("brain");
     await model.infer({ x: { dtype: "float32", dims: [1, 1], data: new Float32Array(1) } });`,
   ],
@@ -138,4 +151,13 @@ test("an inference server of another origin that does not let the page read its 
   await page.goto(`${server.origin}/`);
   const text = `${CONNECT} await connectRemote({ endpoints: ["${other.origin}"], timeoutMs: 5000 }).metadata();`;
   expect(await errorOf(page, text)).toMatchObject({ code: "remote-failed", reason: "cors" });
+});
+
+// Firefox's software GPU is no adapter that the engine takes by itself.
+test("a tensor that no buffer of the GPU holds: does-not-fit, gpu-buffer", { tag: "@chromium" }, async ({ page }) => {
+  server.use(memoryIs(1e8, 9e9));
+  await page.goto(`${server.origin}/`);
+  const text = `const { createEngine } = await import(origin + "/dist/index.js");
+    await (await createEngine({ backends: ["webgpu"] })).load("/m/bundle.json");`;
+  expect(await errorOf(page, text)).toMatchObject({ code: "does-not-fit", reason: "gpu-buffer" });
 });

@@ -83,6 +83,14 @@ for (const [code, reason, pattern, reply] of sample(ANSWERS, 3))
     }
   });
 
+// Chromium keeps a worker's syntax error to its console.
+test("a worker script with a syntax error: worker-refused", { tag: "@chromium" }, async ({ page }) => {
+  const outcome = await outcomeOf(page, (path, { headers, body }) =>
+    path === "/dist/worker-wasm.js" ? { headers, body: `${new TextDecoder().decode(body as Uint8Array)}}` } : undefined,
+  );
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "worker-refused", retryable: false });
+});
+
 test("no network: a retry is advised, for a model and for a worker", async ({ page, context }) => {
   // Loads the parts that are imported when something fails; in an app its bundle has them.
   await outcomeOf(page, instead(/worker-wasm/, { status: 404, body: "" }));

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import messages from "../../explain/messages.json" with { type: "json" };
 import { findPackage, OPTIONAL, requirePackages } from "./optional-peers.ts";
 
 let root: string;
@@ -28,6 +29,11 @@ test.each([
   ["playwright-core", "npm install --save-dev playwright-core@1.64.1"],
 ])("%s that is missing is named with the line that installs it", (name, line) => {
   expect(() => findPackage(name, ".", folders())).toThrow(line);
+});
+
+test("the errors' pages show the message of a package that is missing", () => {
+  const { message } = caught(() => requirePackages(["sharp"], folders()));
+  expect(messages["setup-failed package"]).toEqual([message]);
 });
 
 test.each([
