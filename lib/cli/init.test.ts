@@ -148,7 +148,7 @@ describe.each(TEMPLATE_NAMES)("the page of the template %s", (name) => {
   const run = () =>
     new Promise<unknown>((resolve) => {
       answers.push((text) => {
-        resolve({ decoded: { text: [{ text }] } });
+        resolve({ answer: { kind: "text", text } });
       });
     });
   let page: AppPage;

@@ -143,8 +143,8 @@ chrome.runtime.sendMessage({ read: true });
 async function read() {
   const engine = await createEngine({ backends: ["wasm"] });
   const model = await engine.load("models/ocr-rec/bundle.json");
-  const { decoded } = await model.run({ x: await (await fetch("sample.png")).blob() });
-  return Object.values(decoded)[0][0].text;
+  const { answer } = await model.run({ x: await (await fetch("sample.png")).blob() });
+  return answer.text;
 }
 read().then((text) => chrome.runtime.sendMessage({ text }), (error) => chrome.runtime.sendMessage({ text: error.message }));
 `,

@@ -11,8 +11,8 @@ const NO_PAGE = { "index.html": null, "main.js": null };
 /** The body of a function that starts an engine and has the text of the picture in `text`. */
 const READ = (engine = "createEngine()"): string => `const engine = await ${engine};
     const model = await engine.load("/models/ocr-rec/bundle.json");
-    const { decoded } = await model.run({ x: await (await fetch("/sample.png")).blob() });
-    const [[{ text }]] = Object.values(decoded);`;
+    const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });
+    const { text } = answer;`;
 
 const NEXT_ROWS: readonly Row[] = [
   {
@@ -274,9 +274,8 @@ class App {
   async read(): Promise<string> {
     const engine = await createEngine({ assetsBase: "selvedge/" });
     const model = await engine.load("/models/ocr-rec/bundle.json");
-    const { decoded } = await model.run({ x: await (await fetch("/sample.png")).blob() });
-    const first = Object.values(decoded)[0]?.[0];
-    return first?.kind === "text" ? first.text : "no text";
+    const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });
+    return answer?.kind === "text" ? answer.text : "no text";
   }
 }
 

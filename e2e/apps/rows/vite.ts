@@ -24,8 +24,8 @@ worker.onerror = ({ message }) => (document.querySelector("output").value = mess
 async function read() {
   const engine = await createEngine();
   const model = await engine.load(new URL("/models/ocr-rec/bundle.json", location.origin).href);
-  const { decoded } = await model.run({ x: await (await fetch("/sample.png")).blob() });
-  return Object.values(decoded)[0][0].text;
+  const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });
+  return answer.text;
 }
 read().then(postMessage, (error) => postMessage(error.message));
 `,
@@ -143,11 +143,7 @@ export const VITE_ROWS: readonly Row[] = [
         'createEngine({ backends: ["wasm"], threads: 2, trustedTypesPolicy: window.trustedTypes?.createPolicy("app", { createScriptURL: (x) => x }) })',
       ],
       ["main.js", "const [input,", `${COUNT_THREADS}const [input,`],
-      [
-        "main.js",
-        "Object.values(decoded)[0][0].text;",
-        'threads > 0 ? Object.values(decoded)[0][0].text : "no threads";',
-      ],
+      ["main.js", "answer.text;", 'threads > 0 ? answer.text : "no threads";'],
     ],
   },
   {

@@ -4,8 +4,8 @@ const [input, picture, output] = ["input", "img", "output"].map((name) => docume
 const model = createEngine().then((engine) => engine.load("models/ocr-rec/bundle.json"));
 
 picture.onload = async ({ target: { src } }) => {
-  const { decoded } = await (await model).run({ x: picture });
-  if (picture.src === src) output.value = Object.values(decoded)[0][0].text;
+  const { answer } = await (await model).run({ x: picture });
+  if (picture.src === src) output.value = answer.text;
 };
 picture.onerror = () => (output.value = "This file is not a picture.");
 input.onchange = () => input.files[0] && (picture.src = URL.createObjectURL(input.files[0]));

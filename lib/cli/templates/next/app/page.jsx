@@ -8,8 +8,8 @@ import { createEngine } from "selvedge";
 let model;
 async function read(picture) {
   model ??= createEngine().then((it) => it.load(`${process.env.NEXT_PUBLIC_BASE ?? ""}/models/ocr-rec/bundle.json`));
-  const { decoded } = await (await model).run({ x: picture });
-  return Object.values(decoded)[0][0].text;
+  const { answer } = await (await model).run({ x: picture });
+  return answer.text;
 }
 
 export default function Page() {

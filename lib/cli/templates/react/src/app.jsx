@@ -5,8 +5,8 @@ import { createEngine } from "selvedge";
 let model;
 async function read(picture) {
   model ??= createEngine().then((engine) => engine.load("models/ocr-rec/bundle.json"));
-  const { decoded } = await (await model).run({ x: picture });
-  return Object.values(decoded)[0][0].text;
+  const { answer } = await (await model).run({ x: picture });
+  return answer.text;
 }
 
 export function App() {
