@@ -198,6 +198,18 @@ test("a file that exists is kept, and nothing is written, until it is forced", a
   expect(readFileSync(join(app, "main.js"), "utf8")).toContain("createEngine");
 });
 
+test.each([
+  ["a folder where a file goes", "main.js/mine.txt", /^main\.js is a folder in .*; nothing was written/],
+  ["a folder where package.json goes", "package.json/mine.txt", /^package\.json is a folder in /],
+  ["a file where a folder goes", "public", /^public is a file in .*; nothing was written/],
+])("%s is no file to overwrite: nothing is written", async (_, mine, message) => {
+  const app = join(root, "app");
+  mkdirSync(join(app, mine, ".."), { recursive: true });
+  writeFileSync(join(app, mine), "mine");
+  await expect(writeTemplate("vanilla", app, { model, force: true })).rejects.toThrow(message);
+  expect(readdirSync(app, { recursive: true }).sort()).toEqual([...new Set([mine.split("/")[0], mine])]);
+});
+
 test("without a template and without a terminal the command names the templates", async () => {
   expect(await main(["init", join(root, "app")])).toBe(1);
   for (const name of TEMPLATE_NAMES) expect(said).toContain(name);

@@ -1,9 +1,9 @@
 // The apps that `selvedge init` writes: their packages, their commands, and where they keep public files. The files are
 // in templates/<name>/; templates/shared/ and the model are the same for each. The matrix of apps (e2e/apps) builds
 // and opens every one of them.
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { cp, readdir, writeFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { makeFolder } from "../compress/onnx/make-folder.ts";
 import { RELEASE } from "../core/version.ts";
@@ -90,7 +90,8 @@ export interface WriteOptions {
 /**
  * Writes an app into a folder, which it creates.
  * @returns the files that it wrote, relative to the folder
- * @throws Error that names the files that exist already, without `force`
+ * @throws Error that names the files that exist already, without `force`; with it, what is a folder in place of a file, or
+ * a file in place of a folder. Nothing is written then.
  */
 export async function writeTemplate(name: TemplateName, folder: string, options: WriteOptions = {}): Promise<string[]> {
   const template: Template = TEMPLATES[name];
@@ -111,12 +112,27 @@ export async function writeTemplate(name: TemplateName, folder: string, options:
     throw new Error(
       `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}; nothing was written. Choose an empty folder, or overwrite with --force.`,
     );
+  const blocked = written.map((to) => inTheWay(folder, to)).find((x) => x !== undefined);
+  if (blocked !== undefined)
+    throw new Error(`${blocked} in ${folder}; nothing was written. Move it away, or choose another folder.`);
   for (const { from, to } of copied) {
     await makeFolder(join(folder, to, ".."));
     await cp(from, join(folder, to));
   }
   for (const [to, content] of text) await writeFile(join(folder, to), content);
   return written.sort();
+}
+
+/** Describes what `--force` can't write a file over: a folder of its name, or a file where one of its folders goes. */
+function inTheWay(folder: string, file: string): string | undefined {
+  const parts = file.split(sep);
+  for (let count = 1; count <= parts.length; count++) {
+    const path = join(...parts.slice(0, count));
+    if (!existsSync(join(folder, path))) return undefined;
+    const isFile = count === parts.length;
+    if (statSync(join(folder, path)).isDirectory() === isFile) return `${path} is a ${isFile ? "folder" : "file"}`;
+  }
+  return undefined;
 }
 
 /** Returns the files below a folder, each with its place in the app. */
