@@ -255,6 +255,30 @@ describe.each(REACT_VERSIONS)("with React %s", (version, folder) => {
     expect(engine.stats().requests.done).toBe(0);
   });
 
+  test.each(["the component", "the provider with it"])(
+    "unmounting %s cancels its runs, and those that wait",
+    async (which) => {
+      let run: Run = () => Promise.resolve(null);
+      const { createElement } = react.React;
+      function Reader(): null {
+        const { model } = react.hooks.useModel("/slow.onnx");
+        ({ run } = react.hooks.useRun(model, { abortPrevious: false }));
+        return null;
+      }
+      show(Reader);
+      await until(async () => {
+        expect(yOf(await run(doubleInput()))).toEqual(DOUBLED);
+      });
+      const before = engine.stats().requests;
+      const runs = Array.from({ length: 16 }, (_, i) => run(doubleInput(i), { placement: "local" }));
+      if (which === "the component") show(null);
+      else react.root.render(createElement("p"));
+      expect(await Promise.all(runs)).toEqual(runs.map(() => null));
+      const { cancelled, failed } = engine.stats().requests;
+      expect({ cancelled, failed }).toEqual({ cancelled: before.cancelled + 16, failed: before.failed });
+    },
+  );
+
   if (version === "19")
     test("hiding aborts what runs; what a child runs when it is shown again is answered", async () => {
       const { Activity, createElement, useEffect } = react.React;

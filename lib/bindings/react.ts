@@ -3,7 +3,7 @@
 // module leaves no engine behind.
 //
 // StrictMode and Fast Refresh run every effect's clean-up and the effect again in one task. A load without
-// users is therefore released in a microtask: the engine and the loads survive both, and no load starts twice.
+// users is therefore released some microtasks later: the engine and the loads survive both, and no load starts twice.
 import {
   createContext,
   createElement,
@@ -194,9 +194,11 @@ class Host {
 
   /** Ends a load that no component uses. */
   drop(key: string, load: Load): void {
-    if (load.listeners.size || this.loads.get(key) !== load) return;
-    this.loads.delete(key);
-    load.end();
+    afterAborts(() => {
+      if (load.listeners.size || this.loads.get(key) !== load) return;
+      this.loads.delete(key);
+      load.end();
+    });
   }
 
   /**
@@ -222,7 +224,7 @@ class Host {
     this.#settle?.(engine ?? createEngine(options));
     this.#settle = null;
     return () => {
-      queueMicrotask(() => {
+      afterAborts(() => {
         if (mount !== this.#mounts) return;
         for (const load of this.loads.values()) load.end();
         this.loads.clear();
@@ -337,9 +339,7 @@ export function useModel(source: Source | null, { suspense = false, ...options }
       load.listeners.add(listener);
       return () => {
         load.listeners.delete(listener);
-        queueMicrotask(() => {
-          host.drop(key, load);
-        });
+        host.drop(key, load);
       };
     },
     [host, key],
@@ -447,6 +447,16 @@ export function useRun(model: Model | null, { abortPrevious = true }: UseRunOpti
 /** Aborts the runs of other models; without one, all. */
 function abortRuns({ started }: Runs, model?: Model | null): void {
   for (const [stop, its] of started) if (its !== model) stop.abort();
+}
+
+/**
+ * Calls back, for a clean-up, once each `useRun` that is unmounted with it has aborted its runs, in a microtask of its own:
+ * those that are queued would else fail with `closed`, and count as failed.
+ */
+function afterAborts(callback: () => void): void {
+  queueMicrotask(() => {
+    queueMicrotask(callback);
+  });
 }
 
 function after(ms: number): Promise<void> {
