@@ -3,16 +3,18 @@ import { startDelivery } from "../../support/delivery-server.ts";
 import { keep, slice } from "../../support/slice.ts";
 import type { Delivered } from "../../pages/delivery.ts";
 import { expect, test } from "../../support/webkit.ts";
-import type { WebDriver } from "../../support/webdriver.ts";
+import { WebDriver } from "../../support/webdriver.ts";
 
 /** Chunks that one load fetches at once. */
 const PARALLEL = 4;
 
 async function open(webkit: WebDriver, pages: string): Promise<void> {
   await webkit.navigate(`${pages}/delivery.html`);
-  await webkit.run(
-    "while (globalThis.delivery === undefined) await new Promise((resolve) => setTimeout(resolve, 20));",
-  );
+  await webkit.run(`const until = Date.now() + 20_000;
+    while (globalThis.delivery === undefined) {
+      if (Date.now() > until) throw new Error("the script of the page did not run within 20 s");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }`);
 }
 
 async function load(webkit: WebDriver, pages: string, url: string): Promise<Delivered> {
@@ -42,41 +44,53 @@ test("a second page loads from the store, over what the server did wrong, and wi
   }
 });
 
-test("a tab that is killed at any point costs the next one a chunk per stream at the most", async ({
-  webkit,
-  pages,
-}, info) => {
+test("a tab that is killed at any point costs the next one a chunk per stream at the most", async ({ pages }, info) => {
   const rounds = slice(2, 25); // two kills each
-  test.setTimeout(slice(300_000, 1_800_000));
-  let kills = 0;
+  test.setTimeout(slice(400_000, 1_800_000));
+  let done = 0;
   let refetched = 0;
-  for (let round = 0; round < rounds; round += 1) {
-    const { server, url, chunks, bundle } = await startDelivery();
+  let lost = 0;
+  while (done < rounds) {
+    const webkit = await WebDriver.start();
     try {
-      server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 4, pauseMs: 5 } : null);
-      const total = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0) ?? 0;
-      await open(webkit, pages);
-      await webkit.run(ERASE);
-      for (const part of [0.1 + 0.55 * ((round * 0.37) % 1), 0.7 + 0.25 * ((round * 0.61) % 1)]) {
-        await open(webkit, pages);
-        await webkit.run("await delivery.begin(args[0], args[1])", url, Math.floor(part * total));
-        kills += 1;
-        await webkit.killTab();
-      }
-      expect((await load(webkit, pages, url)).result).toBe("right");
-      const extra = server.chunkRequests - chunks;
+      const extra = await killTwice(webkit, pages, done);
       expect(extra).toBeLessThanOrEqual(2 * PARALLEL);
       refetched += extra;
+      done += 1;
+    } catch (error) {
+      if (!(error instanceof BrowserLost)) throw error;
+      lost += 1;
+      expect(lost, String(error.cause)).toBeLessThanOrEqual(1 + rounds / 10);
     } finally {
-      server.close();
+      await webkit.close();
     }
   }
-  await keep(info, { kills, refetched });
+  await keep(info, { kills: 2 * done, refetched, lost });
 });
 
-/** Clears the store. */
-const ERASE = `await new Promise((resolve, reject) => {
-  const request = indexedDB.deleteDatabase("selvedge-2");
-  request.onsuccess = resolve;
-  request.onerror = () => reject(request.error);
-});`;
+/** Kills two tabs in the middle of a download, and returns the chunks that were requested more than once. */
+async function killTwice(webkit: WebDriver, pages: string, round: number): Promise<number> {
+  const { server, url, chunks, bundle } = await startDelivery();
+  try {
+    server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 4, pauseMs: 5 } : null);
+    const total = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0) ?? 0;
+    await open(webkit, pages);
+    for (const part of [0.1 + 0.55 * ((round * 0.37) % 1), 0.7 + 0.25 * ((round * 0.61) % 1)]) {
+      await webkit.run("await delivery.begin(args[0], args[1])", url, Math.floor(part * total));
+      await webkit.killTab();
+      await open(webkit, pages).catch((cause: unknown) => {
+        throw new BrowserLost("no page opened after a tab was closed", { cause });
+      });
+    }
+    expect(await webkit.run("return (await delivery.load(args[0])).result", url)).toBe("right");
+    return server.chunkRequests - chunks;
+  } finally {
+    server.close();
+  }
+}
+
+/**
+ * WebKitGTK ended or hung. It does so in about one of 100 tabs that are closed (2.54): the next navigation is answered by
+ * "Session terminated without a reply", or loads a page whose script never runs. The store of the window is lost with it.
+ */
+class BrowserLost extends Error {}
