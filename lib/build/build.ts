@@ -39,6 +39,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { bundleJsonSchema } from "../compress/bundle/json-schema.ts";
 import { copyTemplates } from "./templates.ts";
+import { UNFINISHED } from "./check-pack.ts";
 import { bundleDeclarations } from "./declarations.ts";
 import { readEntries } from "./entries.ts";
 import { splitWasm } from "./split.ts";
@@ -66,6 +67,7 @@ const BUILDS = [
 
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST, { recursive: true });
+writeFileSync(join(DIST, UNFINISHED), "");
 
 const workers = ["cache/worker-cache", "offline/worker-offline", ...BUILDS.map((each) => `worker/worker-${each.name}`)];
 await Promise.all(
@@ -274,6 +276,7 @@ console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
 
 // Last: what is above looks at the package's own code.
 copyTemplates(ROOT, join(DIST, "templates"));
+rmSync(join(DIST, UNFINISHED));
 
 function kilobytes(bytes: number): string {
   return `${(bytes / 1000).toFixed(1)} kB`;

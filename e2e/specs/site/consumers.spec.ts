@@ -143,7 +143,7 @@ test.describe("the packed package, in projects of others", { tag: "@chromium" },
 
   test.beforeAll(() => {
     app = newApp();
-    const [{ filename }] = JSON.parse(npmIn(app, "pack", ROOT, "--json")) as [{ filename: string }];
+    const [{ filename }] = JSON.parse(npmIn(app, "pack", ROOT, "--json", "--ignore-scripts")) as [{ filename: string }];
     tarball = join(app, filename);
     npmIn(app, "install", `./${filename}`, "@types/node@20.19.43", "@types/react@19.2.0", "--prefer-offline");
     const files = {
