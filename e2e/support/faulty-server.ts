@@ -2,7 +2,7 @@
 // a page without anything in it. A rule may replace any answer, or change its headers.
 import type { ServerResponse } from "node:http";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { getCertificate } from "@vitejs/plugin-basic-ssl";
 import { contentTypeOf, pathOf, startServer } from "../../lib/compress/check/local-server.ts";
@@ -40,6 +40,24 @@ export const HTML: Partial<Reply> = {
 };
 /** Status 404. */
 export const MISSING: Partial<Reply> = { status: 404, headers: { "content-type": "text/plain" }, body: "not found" };
+
+/** A rule that replaces the answers of paths. */
+export const instead =
+  (pattern: RegExp, reply: Partial<Reply> | undefined): Rule =>
+  (path) =>
+    pattern.test(path) ? reply : undefined;
+
+/** A rule that replaces the model. */
+export const modelIs = (body: Uint8Array): Rule => instead(/^\/model\.onnx$/, { body });
+
+/** Returns a server's origin that browsers do not count as secure: plain http, not localhost. */
+export function insecureOrigin({ port }: FaultyServer): string {
+  const host = Object.values(networkInterfaces())
+    .flat()
+    .find((x) => x?.family === "IPv4" && !x.internal)?.address;
+  if (host === undefined) throw new Error("this test needs an address that is not localhost");
+  return `http://${host}:${port}`;
+}
 
 /** Starts a server on all of the machine's addresses; a secure one has a certificate that no browser trusts. */
 export async function serveFaulty({ isSecure = false } = {}): Promise<FaultyServer> {

@@ -5,7 +5,7 @@ import { expect, test } from "@playwright/test";
 import { bundleJson } from "../../../lib/core/bundle-json.ts";
 import { zerosModel } from "../../../lib/test-support/backend-models.ts";
 import { errorOf } from "../../support/attempt.ts";
-import { serveFaulty } from "../../support/faulty-server.ts";
+import { modelIs, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
 import { modelOf } from "../../support/onnx-graphs.ts";
 
@@ -18,11 +18,6 @@ test.afterAll(() => server.close());
 const OPEN = `const { createEngine } = await import(origin + "/dist/index.js");`;
 /** Numbers of 4 bytes: more than a WebAssembly memory has left, and fewer than overflow its addresses. */
 const HUGE = 1_073_000_000;
-
-const modelIs =
-  (body: Uint8Array): Rule =>
-  (path) =>
-    path === "/model.onnx" ? { body } : undefined;
 
 test("a run whose tensors exceed the memory: out-of-memory", async ({ page }) => {
   server.use(modelIs(zerosModel(1)));

@@ -5,7 +5,7 @@ import { expect, test } from "@playwright/test";
 import { bundleJson } from "../../../lib/core/bundle-json.ts";
 import { externalModel } from "../../../lib/test-support/backend-models.ts";
 import { errorOf } from "../../support/attempt.ts";
-import { serveFaulty } from "../../support/faulty-server.ts";
+import { modelIs, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Reply, Rule } from "../../support/faulty-server.ts";
 import { sample } from "../../support/slice.ts";
 
@@ -28,7 +28,6 @@ const json = (value: unknown): Partial<Reply> => ({
   headers: { "content-type": "application/json" },
   body: JSON.stringify(value),
 });
-const modelIs = (body: Uint8Array): Rule => answers({ "/model.onnx": { body } });
 
 /** A repository of graphs with these names, on a hub that is the page's own origin. */
 const repository = (...names: readonly string[]): Rule =>

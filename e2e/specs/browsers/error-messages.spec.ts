@@ -1,7 +1,6 @@
 // Further faults, each caused for real, for the messages that the errors' pages show (docs/errors/): signatures,
 // versions, files of other kinds, servers that refuse, and the errors of a running engine.
 import { createHash } from "node:crypto";
-import { networkInterfaces } from "node:os";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
@@ -12,7 +11,7 @@ import { STARTER } from "../../../lib/worker/backend/identity-model.ts";
 import { attempt, errorOf } from "../../support/attempt.ts";
 import type { Call, Outcome } from "../../support/attempt.ts";
 import { compareMessage } from "../../support/error-messages.ts";
-import { HTML, serveFaulty } from "../../support/faulty-server.ts";
+import { HTML, insecureOrigin, instead, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Reply, Rule } from "../../support/faulty-server.ts";
 import { sample } from "../../support/slice.ts";
 
@@ -34,11 +33,6 @@ async function outcomeOf(page: Page, rule: Rule, call: Call = {}): Promise<Outco
   await page.goto(`${server.origin}/`);
   return attempt(page, call);
 }
-
-const instead =
-  (pattern: RegExp, reply: Partial<Reply>): Rule =>
-  (path) =>
-    pattern.test(path) ? reply : undefined;
 
 const MODEL = /^\/model\.onnx$/;
 
@@ -218,14 +212,11 @@ test("signatures: each fault has its reason", async ({ page }) => {
 });
 
 test("trusted keys on a page that is not secure: the error asks for https", async ({ page }) => {
-  const host = Object.values(networkInterfaces())
-    .flat()
-    .find((x) => x?.family === "IPv4" && !x.internal)?.address;
   const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
   const identity = sha256(canonicalJson(JSON.parse(bundle())));
   const signature = await sign({ identity, model: "cat", release: 1, expires: "2099-01-01T00:00:00Z" }, pair);
   server.use(served(bundle(), signature));
-  await page.goto(`http://${host}:${server.port}/`);
+  await page.goto(`${insecureOrigin(server)}/`);
   const outcome = await attempt(page, {
     ...BUNDLE,
     engine: { trustedKeys: [Buffer.alloc(32, 7).toString("base64url")] },

@@ -2,7 +2,7 @@
 // error has its code, a reason as one word, the line to change, and says whether waiting helps.
 import { createHash } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { networkInterfaces, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
@@ -11,7 +11,7 @@ import { bundleJson } from "../../../lib/core/bundle-json.ts";
 import { STARTER } from "../../../lib/worker/backend/identity-model.ts";
 import { inExtension } from "../../apps/open.ts";
 import { attempt } from "../../support/attempt.ts";
-import { HTML, MISSING, serveFaulty } from "../../support/faulty-server.ts";
+import { HTML, insecureOrigin, instead, MISSING, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
 import { CHROMIUM_IN_TEST, sample } from "../../support/slice.ts";
@@ -40,10 +40,6 @@ const withHeaders =
   (headers: Readonly<Record<string, string>>, pattern = /^\/$/): Rule =>
   (path, usual) =>
     pattern.test(path) ? { headers: { ...usual.headers, ...headers } } : undefined;
-const instead =
-  (pattern: RegExp, reply: ReturnType<Rule>): Rule =>
-  (path) =>
-    pattern.test(path) ? reply : undefined;
 
 /** A rule that replaces what a script holds. */
 const withBody =
@@ -57,11 +53,7 @@ test("nothing is wrong: the model answers", async ({ page }) => {
 });
 
 test("plain http, not localhost: wasm answers, and the log and the device name what is missing", async ({ page }) => {
-  const host = Object.values(networkInterfaces())
-    .flat()
-    .find((x) => x?.family === "IPv4" && !x.internal)?.address;
-  expect(host, "this test needs an address that is not localhost").toBeDefined();
-  await open(page, undefined, `http://${host}:${server.port}`);
+  await open(page, undefined, insecureOrigin(server));
   expect(await page.evaluate(() => isSecureContext)).toBe(false);
   const outcome = await attempt(page, { engine: { backends: undefined } });
   expect(outcome).toMatchObject({ y: [7], secure: false, unhandled: [] });
