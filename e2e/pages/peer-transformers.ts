@@ -1,5 +1,6 @@
 // transformers.js in a worker, as its documentation advises, with a model of one's own.
 import { AutoModel, env, Tensor } from "@huggingface/transformers";
+import { configureTransformers } from "./configure-transformers.ts";
 import { answer } from "./peer.ts";
 import type { PeerData } from "./peer.ts";
 
@@ -7,21 +8,13 @@ type Model = (inputs: Record<string, Tensor>) => Promise<Record<string, Tensor>>
 
 let model: Model | null = null;
 
+configureTransformers();
 answer({
   async load(bytes, device) {
-    env.allowRemoteModels = false;
-    env.allowLocalModels = true;
     env.useBrowserCache = false;
     env.useWasmCache = false;
     env.localModelPath = "/own/";
     env.fetch = (url) => Promise.resolve(fileOf(String(url), bytes));
-    const { wasm } = env.backends.onnx;
-    if (wasm === undefined) throw new Error("transformers.js has no wasm backend here");
-    wasm.wasmPaths = {
-      mjs: "/transformers-ort/ort-wasm-simd-threaded.asyncify.mjs",
-      wasm: "/transformers-ort/ort-wasm-simd-threaded.asyncify.wasm",
-    };
-    wasm.numThreads = 1;
     model = await AutoModel.from_pretrained("model", { device, dtype: "fp32" });
   },
   async run(feeds) {
