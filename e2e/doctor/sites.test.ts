@@ -6,7 +6,8 @@ import { FAILURE_KINDS, FILE_NAMES, OTHER_IDS } from "../../lib/doctor/evidence.
 import type { FindingId } from "../../lib/doctor/evidence.ts";
 import { ROOT } from "../support/prepare.ts";
 import { FILE_SITES } from "./file-sites.ts";
-import { PAGE_SITES, PAGE_TWINS } from "./page-sites.ts";
+import { PAGE_SITES } from "./page-sites.ts";
+import { PAGE_TWINS } from "./page-twins.ts";
 import { SITES } from "./sites.ts";
 import { TWINS } from "./twins.ts";
 
