@@ -2,7 +2,7 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { app, BUNDLE, byEsbuild, copied, header, model, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";
-import { hashed, unbundled } from "./twins.ts";
+import { hashed, unbundled, UNBUNDLED } from "./twins.ts";
 import {
   PACKED,
   changed,
@@ -163,6 +163,18 @@ export const PAGE_TWINS: readonly Broken[] = [
     finding: "worker-missing",
     line: /mkdir -p public\/selvedge\/ && cp /,
     make: async () => without(await hashed({ base: "/shop/", options: { isLazy: true } }), /\/worker-[^/]*\.js$/),
+  },
+  {
+    name: "an import map without the workers, with an engine that starts on a click",
+    finding: "worker-missing",
+    line: /cp node_modules\/selvedge\/dist\/worker-/,
+    make: async () => {
+      const site = without(await unbundled("/vendor/ai/"), /\/worker-(?:jspi|wasm|cache)\.js$/);
+      site.files.set("/engine.js", Buffer.from(UNBUNDLED));
+      site.files.set("/start.js", Buffer.from(`addEventListener("click", () => import("/engine.js"));`));
+      site.app.isLazy = true;
+      return site;
+    },
   },
   {
     name: "an inline import map with a nonce that the policy of another page has, on Caddy",

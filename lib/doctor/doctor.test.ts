@@ -438,6 +438,20 @@ test("a name in code is no missing file of an engine that starts later where the
   expect(await find(hashed, there)).toEqual([]);
 });
 
+test("workers beside a copy of the package that nobody serves are found where the page starts its engine later", async () => {
+  const page = `<script type="importmap">{"imports":{"selvedge":"/lib/index.js"}}</script><script type="module" src="/main.js"></script>`;
+  const copy = { "/lib/index.js": `${MARK} new URL("./worker-wasm.js", import.meta.url)` };
+  const find = async (main: string): Promise<string[]> => {
+    const files = { "/": page, ...copy, "/main.js": `import { createEngine } from "selvedge"; ${main}` };
+    const report = await examine(files, (url) => ({ hasStarted: false, seen: [seen(url, "/main.js")] }));
+    server?.close();
+    return idsOf(report);
+  };
+  expect(await find("")).toEqual(["error worker-missing"]);
+  // The folder that code computes may be another one.
+  expect(await find("createEngine({ assetsBase: folder })")).toEqual([]);
+});
+
 test("scripts of the page are not judged where an engine was started, or where the browser loaded them", async () => {
   const headers = { "content-security-policy": "script-src 'nonce-a' 'wasm-unsafe-eval'; worker-src 'self'" };
   const files = { "/": { headers, body: `<script src="/main.js"></script>` }, "/main.js": MARK };

@@ -30,6 +30,7 @@ const OWN_ASSETS_BASE = [
   /\bassetsBase:\s*[\w$.]+\(["'`]a URL["'`]/g,
   /\bassetsBase(?:\s*:\s*[\w$]+)?\s*,\s*trustedTypesPolicy(?:\s*:\s*[\w$]+)?\s*\}\s*(?:,|=|\)\s*\{)/g,
   /\bresolveAssets\([^)]*\)/g,
+  /\bassetsBase\.endsWith\("\/"\) \? assetsBase : /g,
 ] as const;
 
 /** A file that is to be looked at. */
@@ -235,6 +236,7 @@ class Finder {
     const isOneBase = new Set(values).size === 1;
     // A dev server's copies of packages resolve their files as they run.
     const texts = [...this.#texts].filter(([at]) => !/\/\.(?:vite|cache|angular)\//.test(at));
+    const copies = this.#copies();
     return texts.flatMap(([at, text]) =>
       [...text.matchAll(NAME)].flatMap(([, name = "", isOfScript]): Named[] => {
         const own = new URL(name, at).href;
@@ -243,7 +245,8 @@ class Finder {
         const hasHash = isHashed(own);
         if (base === undefined) {
           const isPlaced = isOfScript !== undefined || /^(?:https?:)?\//.test(name);
-          return [{ url: own, role, source: "named", isSure: hasHash && isPlaced }];
+          const isCopy = copies.has(folderOf(at)) && values.length === 0;
+          return [{ url: own, role, source: "named", isSure: isPlaced && (hasHash || isCopy) }];
         }
         const folder = new URL(base.endsWith("/") ? base : `${base}/`, this.#page).href;
         // Below assetsBase the files have the package's names, whatever the bundler made of them.
@@ -251,6 +254,15 @@ class Finder {
         return [{ url: new URL(file, folder).href, role, source: "named", isSure: isOneBase }];
       }),
     );
+  }
+
+  /** Folders in which the package lies as it is: those that an import map names, or that have its one file. */
+  #copies(): Set<string> {
+    const maps = importMaps(scriptTags(this.#texts.get(this.#page) ?? "", this.#page));
+    const mapped = mappedAddress(maps, "selvedge");
+    const urls = [...this.#texts.keys()].filter((at) => nameOf(at) === "selvedge.min.js");
+    const module = mapped === null ? null : absolute(mapped, this.#page);
+    return new Set([...urls, ...(module === null ? [] : [module])].map(folderOf));
   }
 
   /** Models and bundles that scripts name. */
