@@ -130,6 +130,14 @@ test("a page without a trace of the package, a target that is none, and a silent
   expect(await doctor("http://127.0.0.1:9/")).toBe(2);
 });
 
+test.each(["ftp://me:secret@x.example/", "https:/me:secret@x.example/", "me:secret@x.example"])(
+  "the login of %s, which is no address of a site, is in no message",
+  async (target) => {
+    expect(await doctor(target, "--json")).toBe(2);
+    expect(out).toMatch(/^\{"error":"[^:]*…@x\.example\/? is neither a folder/);
+  },
+);
+
 test("a folder without a page is named as that", async () => {
   mkdirSync(join(folder, "empty"));
   expect(await doctor(join(folder, "empty"), "--json")).toBe(2);

@@ -63,7 +63,7 @@ export function doctor(program: Command, run: Run): Command {
 
 async function examine(target: string, { browser: path, wait, hints = false }: Values): Promise<Report> {
   if (!isAddress(target) && statSync(target, { throwIfNoEntry: false })?.isDirectory() !== true)
-    throw new Error(`${target} is neither a folder nor an address such as http://localhost:5173/`);
+    throw new Error(`${shown(target)} is neither a folder nor an address such as http://localhost:5173/`);
   const project = readProject(isAddress(target) ? process.cwd() : target);
   if (!isAddress(target) && !existsSync(join(target, "index.html")))
     throw new Error(`no index.html in ${target}: name the folder of the built site, or the address of its server`);
@@ -76,6 +76,11 @@ async function examine(target: string, { browser: path, wait, hints = false }: V
     if (typeof browser !== "string") await browser.close();
     await served?.close();
   }
+}
+
+/** Writes an argument that may be a mistyped address without the login that it may have. */
+function shown(target: string): string {
+  return target.replace(/[^/]*:.*@/s, "…@");
 }
 
 function isColourful(): boolean {

@@ -14,6 +14,8 @@ export interface AskOptions {
   readonly login?: Login | null;
   /** Bytes of the body that are kept; default 64 kB. */
   readonly limit?: number;
+  /** Longest time for the body, of which what has come by then is kept; default 30 s. */
+  readonly bodyMs?: number;
 }
 
 /** Name and password of Basic authentication: those that stand before the host in `https://name:password@host/`. */
@@ -27,6 +29,8 @@ const LIMIT = 64 * 1024;
 /** As browsers follow. */
 const REDIRECTS_MAX = 20;
 const TIMEOUT_MS = 10_000;
+/** A stream of events never ends. */
+const BODY_MS = 30_000;
 const NOTHING = new Uint8Array();
 
 /**
@@ -91,7 +95,7 @@ export function textOf({ body }: Answer): string {
 }
 
 function once(url: string, options: AskOptions, redirects: readonly string[]): Promise<Answer> {
-  const { method = "GET", headers = {}, limit = LIMIT, login = null } = options;
+  const { method = "GET", headers = {}, limit = LIMIT, bodyMs = BODY_MS, login = null } = options;
   return new Promise((resolve) => {
     const fail = (error: unknown): void => {
       const reason = error instanceof Error ? error.message : String(error);
@@ -111,7 +115,7 @@ function once(url: string, options: AskOptions, redirects: readonly string[]): P
       url,
       { method, headers: asked, ...auth, rejectUnauthorized: !isLoopback(hostname) },
       (response) => {
-        read(response, limit).then(([body, isWhole]) => {
+        read(response, limit, bodyMs).then(([body, isWhole]) => {
           resolve({
             url,
             status: response.statusCode ?? 0,
@@ -137,13 +141,18 @@ function headersOf({ headers }: IncomingMessage): Record<string, string> {
   );
 }
 
-async function read(response: IncomingMessage, limit: number): Promise<[body: Uint8Array, isWhole: boolean]> {
+async function read(
+  response: IncomingMessage,
+  limit: number,
+  bodyMs: number,
+): Promise<[body: Uint8Array, isWhole: boolean]> {
+  const until = performance.now() + bodyMs;
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const part of response as AsyncIterable<Uint8Array>) {
     parts.push(part);
     size += part.byteLength;
-    if (size > limit) {
+    if (size > limit || performance.now() > until) {
       response.destroy();
       return [Buffer.concat(parts).subarray(0, limit), false];
     }
