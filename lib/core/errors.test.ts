@@ -26,6 +26,14 @@ test.each(ERROR_CODES)("%s keeps class, code, details, retryable and cause acros
   expect(got.cause).toBeInstanceOf(RangeError);
 });
 
+test("the code is where a console shows it: in the name", async () => {
+  const error = new SelvedgeError("closed", "The engine is closed.");
+  for (const each of [error, await acrossTheLine(error)]) {
+    expect(String(each)).toBe("SelvedgeError [closed]: The engine is closed.");
+    expect(each.stack).toMatch(/^SelvedgeError \[closed\]: The engine is closed\./);
+  }
+});
+
 test("the caller's mistakes and foreign errors keep their class or name", async () => {
   expect(await acrossTheLine(new TypeError("t"))).toBeInstanceOf(TypeError);
   expect(await acrossTheLine(new RangeError("r"))).toBeInstanceOf(RangeError);

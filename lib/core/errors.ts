@@ -95,7 +95,7 @@ export class SelvedgeError extends Error {
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
-    this.name = "SelvedgeError";
+    this.name = `SelvedgeError [${code}]`;
     this.code = code;
     this.details = details;
     this.retryable = RETRYABLE.has(code) && !PERMANENT.has(details["reason"]);

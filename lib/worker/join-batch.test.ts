@@ -228,7 +228,7 @@ describe("an item that fails", () => {
 
   test("does not fail the others", async () => {
     const ran = await runBatch(failing("internal"), 1, model(), items);
-    expect(outputsOf(ran)).toEqual([floats([1], 1), "SelvedgeError: 13", floats([1], 3)]);
+    expect(outputsOf(ran)).toEqual([floats([1], 1), "SelvedgeError [internal]: 13", floats([1], 3)]);
     expect(ran.runs).toBe(4);
   });
 
