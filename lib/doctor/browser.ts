@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
 import type { Login } from "./http.ts";
-import { IS_PENDING, OBSERVE, probeWorker, READ, SERVICE_WORKER_READY } from "./page-script.ts";
+import { HAS_ENGINE, IS_PENDING, OBSERVE, probeWorker, READ, SERVICE_WORKER_READY } from "./page-script.ts";
 import { roleByName } from "./urls.ts";
 
 /** Packages that drive a browser, in order of preference. */
@@ -41,7 +41,7 @@ const UNREAD: Observed = {
 };
 
 type Log = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
-type Observed = Omit<BrowserEvidence, "name" | "console" | "seen">;
+type Observed = Omit<BrowserEvidence, "name" | "console" | "seen" | "engineFrames">;
 
 /** Members that requests of Playwright and Puppeteer share. */
 interface RequestLike {
@@ -59,15 +59,20 @@ interface ResponseLike {
   buffer?(): Promise<Uint8Array>;
 }
 
-interface PageLike {
+interface FrameLike {
+  url(): string;
+  evaluate(expression: string): Promise<unknown>;
+}
+
+interface PageLike extends FrameLike {
   on(event: "request" | "requestfailed" | "requestfinished", listener: (request: RequestLike) => void): unknown;
   on(event: "response", listener: (response: ResponseLike) => void): unknown;
   on(event: "console", listener: (message: { text(): string; type(): string }) => void): unknown;
   on(event: "pageerror", listener: (error: unknown) => void): unknown;
   goto(url: string, options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
   reload(options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
-  url(): string;
-  evaluate(expression: string): Promise<unknown>;
+  frames(): FrameLike[];
+  mainFrame(): FrameLike;
   addInitScript?(script: { content: string }): Promise<unknown>;
   evaluateOnNewDocument?(script: string): Promise<unknown>;
 }
@@ -216,7 +221,13 @@ async function open(
     read: async () => {
       const text = await run(READ);
       const observed = typeof text === "string" ? (JSON.parse(text) as Observed) : UNREAD;
-      return { ...observed, name, console: [...log.console], seen: [...log.seen, ...unanswered()] };
+      return {
+        ...observed,
+        engineFrames: await engineFrames(page),
+        name,
+        console: [...log.console],
+        seen: [...log.seen, ...unanswered()],
+      };
     },
     probe: async (script) => {
       await run(probeWorker(script));
@@ -226,8 +237,16 @@ async function open(
   };
 }
 
-/** Returns a function that runs code in the page, to null where the page runs none. */
-function runner(page: PageLike): (expression: string) => Promise<unknown> {
+/** Returns the addresses of the frames below the page's own that have started an engine. */
+async function engineFrames(page: PageLike): Promise<string[]> {
+  const frames = page.frames().filter((x) => x !== page.mainFrame());
+  // A frame may go while it is asked.
+  const has = await Promise.all(frames.map((x) => runner(x)(HAS_ENGINE).catch(() => null)));
+  return frames.filter((_, i) => has[i] === true).map((x) => x.url());
+}
+
+/** Returns a function that runs code in a frame, to null where the frame runs none. */
+function runner(page: FrameLike): (expression: string) => Promise<unknown> {
   let isDead = false;
   return async (expression) => {
     if (isDead) return null;

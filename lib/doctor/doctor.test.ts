@@ -61,6 +61,7 @@ function browserOf(shown: Partial<BrowserEvidence>): DoctorBrowser {
     violations: [],
     workers: [],
     hasStarted: true,
+    engineFrames: [],
     seen: [],
     resources: [],
     wasmRefusal: null,
@@ -305,6 +306,13 @@ test("a note says that an engine in a worker of the app is seen by its requests 
   expect(notes.join()).toMatch(
     /a worker of the app was started \(http\S+\/reader\.js\).*its errors and its workers are not seen/,
   );
+});
+
+test("a note names the frame whose engine is seen by its requests alone", async () => {
+  const files = { "/main.js": `${MARK} new URL("./worker-wasm.js", import.meta.url)` };
+  const { notes } = await examine(files, (url) => ({ hasStarted: false, engineFrames: [`${url}frame.html`] }));
+  expect(notes).toHaveLength(1);
+  expect(notes[0]).toMatch(/started in a frame \(http\S+\/frame\.html\).*on the frame's own address/);
 });
 
 test("a page whose script the browser refuses is an error, and one whose script it runs is none", async () => {

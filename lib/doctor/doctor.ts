@@ -220,6 +220,12 @@ function report(evidence: Evidence, notes: readonly string[], isKept: (found: Fo
 /** Notes on parts that the page did not start while it was watched: nothing is known of them then. */
 function unseen({ browser, files }: Evidence): string[] {
   const more = browser === null ? "only a browser starts one" : "use its feature first, or --wait longer";
+  if (browser !== null && browser.engineFrames.length > 0)
+    return browser.engineFrames.map(
+      (frame) =>
+        `an engine was started in a frame (${withoutSecret(frame)}): its requests are checked; its errors and its ` +
+        "workers are not seen. Run the doctor on the frame's own address to have them checked",
+    );
   if (browser === null ? !files.some((x) => ENGINE.has(x.role)) : !browser.hasStarted)
     return [
       `the page has selvedge, and no worker was ${browser === null ? "named" : "started"}: ${more}`,

@@ -118,6 +118,8 @@ export interface BrowserEvidence {
   readonly workers: readonly WorkerStart[];
   /** Whether the page itself has started a worker of the package; those that the doctor starts do not count. */
   readonly hasStarted: boolean;
+  /** Addresses of the frames that have started an engine: of those the requests alone are seen. */
+  readonly engineFrames: readonly string[];
   readonly seen: readonly Seen[];
   /** Addresses of the page's own resources; a worker's are not among them. */
   readonly resources: readonly string[];

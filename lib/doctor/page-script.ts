@@ -106,6 +106,12 @@ export const READ = `(async () => {
   });
 })()`;
 
+/** Whether an engine was started, or has failed before it started a worker. */
+export const HAS_ENGINE = `(() => {
+  const { workers, errors } = ${SEEN};
+  return workers.some((x) => x.name === "selvedge") || errors.length > 0;
+})()`;
+
 /** Whether an engine was started and has not failed. */
 export const IS_PENDING = `(() => {
   const { workers, errors } = ${SEEN};

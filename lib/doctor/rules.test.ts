@@ -50,7 +50,14 @@ async function examine(
 
 function browserOf(shown: Partial<BrowserEvidence>) {
   const evidence: BrowserEvidence = {
-    ...{ name: "Browser 1", isSecureContext: true, isIsolated: false, hasStarted: false, wasmRefusal: null },
+    ...{
+      name: "Browser 1",
+      isSecureContext: true,
+      isIsolated: false,
+      hasStarted: false,
+      engineFrames: [],
+      wasmRefusal: null,
+    },
     ...{ console: [], errors: [], scriptErrors: [], violations: [], workers: [], seen: [], resources: [] },
     serviceWorker: null,
     ...shown,

@@ -117,6 +117,19 @@ test("opens a site behind a login with the name and password of its address", as
   }
 });
 
+test("notes the address of a frame that has started an engine", async () => {
+  const site = await copied({});
+  site.files.set("/outer.html", new TextEncoder().encode('<!doctype html><iframe src="./"></iframe>'));
+  const served = await serveSite(site);
+  try {
+    const report = await examine(new URL("/outer.html", served.url).href);
+    expect(idsOf(report)).toEqual([]);
+    expect(report.notes).toEqual([expect.stringContaining(`started in a frame (${served.url})`)]);
+  } finally {
+    await served.close();
+  }
+});
+
 test("finds nothing on the demo's pages, and on what it serves of a built folder", async () => {
   const { baseURL = "" } = test.info().project.use;
   for (const path of ["ocr/", "spam/"])
