@@ -393,7 +393,7 @@ function ready(host: Host, key: string, source: Source, options: LoadOptions): M
  * @example
  * const { model } = useModel("/models/double.onnx");
  * const { run, result, status, error } = useRun(model);
- * // A wrong input too is told here alone, since `run` never rejects.
+ * // A wrong input too is reported here alone, since `run` never rejects.
  * if (status === "failed") return <p role="alert">{String(error)}</p>;
  */
 export function useRun(model: Model | null, options?: UseRunOptions): UseRun;
