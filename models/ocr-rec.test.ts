@@ -6,7 +6,7 @@ import { beforeAll, expect, test } from "vitest";
 import type { Backend } from "../lib/rpc/backend.ts";
 import type { ImageSpec } from "../lib/core/bundle.ts";
 import { batchingOf, runBatch } from "../lib/worker/join-batch.ts";
-import type { Batching, Parts } from "../lib/worker/join-batch.ts";
+import type { Batching, InputParts } from "../lib/worker/join-batch.ts";
 import { createDecoder } from "../lib/worker/processing/decode.ts";
 import { imageToTensor } from "../lib/worker/processing/image.ts";
 import type { Tensor } from "../lib/core/tensor.ts";
@@ -32,7 +32,7 @@ const [x, y] = [model.inputs[0]!, model.outputs[0]!];
 const keys = new TextDecoder().decode(assets[0]?.bytes);
 const decode = createDecoder(y.name, y.decode!, { "keys.txt": keys });
 const batching = (): Batching => batchingOf(model.inputs, model.outputs, true);
-let lines: Parts[] = [];
+let lines: InputParts[] = [];
 let backend: Backend;
 
 beforeAll(async () => {
@@ -52,7 +52,7 @@ beforeAll(async () => {
 });
 
 /** Reads one line of the page as the tensor that the bundle declares. */
-async function read(left: number, top: number, width: number): Promise<Parts> {
+async function read(left: number, top: number, width: number): Promise<InputParts> {
   const { data, info } = await sharp(PAGE)
     .extract({ left, top, width, height: 38 })
     .ensureAlpha()
@@ -62,7 +62,7 @@ async function read(left: number, top: number, width: number): Promise<Parts> {
   return { x: imageToTensor(pixels, x.image as ImageSpec, "float32") };
 }
 
-const outputsOf = async (items: readonly Parts[]): Promise<{ outputs: Tensor[]; runs: number }> => {
+const outputsOf = async (items: readonly InputParts[]): Promise<{ outputs: Tensor[]; runs: number }> => {
   const { outcomes, runs } = await runBatch(backend, 1, batching(), items);
   return {
     outputs: outcomes.map((outcome) =>
@@ -95,7 +95,7 @@ test("lines of one width read the same in a batch as alone", async () => {
     .map(({ x }) => x as Tensor)
     .filter(({ dims }) => (dims[3] ?? 0) >= width)
     .slice(0, 3);
-  const cut = same.map(({ dims, data }): Parts => {
+  const cut = same.map(({ dims, data }): InputParts => {
     const from = dims[3] ?? 0;
     const values = Float32Array.from(
       { length: 3 * 48 * width },

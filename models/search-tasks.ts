@@ -10,7 +10,7 @@ import { clips } from "../e2e/support/sounds.ts";
 import type { BundleInput } from "../lib/core/bundle.ts";
 import type { Feed } from "../lib/compress/run/feeds.ts";
 import { makeMetric, meanMetric } from "../lib/compress/run/metric.ts";
-import type { Measured, Metric, Outputs } from "../lib/compress/run/metric.ts";
+import type { MeasuredSample, Metric, Outputs } from "../lib/compress/run/metric.ts";
 import type { PackInput } from "../lib/compress/bundle/pack.ts";
 import { samplesOf } from "../lib/compress/run/samples.ts";
 import type { Samples } from "../lib/compress/run/samples.ts";
@@ -102,7 +102,7 @@ async function reading({ model, assets = [] }: PackInput, count: number): Promis
   const texts = assets.map((x) => [x.path, new TextDecoder().decode(x.bytes)] as const);
   const decode = createDecoder(output.name, output.decode, Object.fromEntries(texts));
   const truths = (await lines(2 * count)).map((x) => x.text);
-  const metric = meanMetric("exact-lines", DROP, ({ outputs, label }: Measured) => {
+  const metric = meanMetric("exact-lines", DROP, ({ outputs, label }: MeasuredSample) => {
     const { dims = [], data = [] } = outputs[output.name] ?? {};
     const [answer] = decode({ dtype: "float32", dims, data: Float32Array.from(data) });
     return answer?.kind === "text" && isExact(truths[label?.[0] ?? 0] ?? "", answer.text) ? 1 : 0;
@@ -120,7 +120,7 @@ async function turning({ model }: PackInput, count: number): Promise<SearchTask>
  * A line counts as found if the bounding box of its text overlaps float32's by nine tenths (intersection over union).
  */
 async function finding({ model }: PackInput, count: number): Promise<SearchTask> {
-  const metric = meanMetric("lines found as float32 does", DROP, ({ outputs, reference }: Measured) =>
+  const metric = meanMetric("lines found as float32 does", DROP, ({ outputs, reference }: MeasuredSample) =>
     overlap(boxOf(outputs), boxOf(reference)) >= 0.9 ? 1 : 0,
   );
   return { samples: samplesOf(await lineFeeds(model.inputs[0], 2 * count, false)), seen: count, metric };
@@ -156,7 +156,7 @@ async function likeFloat32(
   count: number,
   answer: (outputs: Outputs) => number,
 ): Promise<Omit<SearchTask, "seen">> {
-  const metric = meanMetric("answers of float32", DROP, ({ outputs, reference }: Measured) =>
+  const metric = meanMetric("answers of float32", DROP, ({ outputs, reference }: MeasuredSample) =>
     answer(outputs) === answer(reference) ? 1 : 0,
   );
   return { samples: samplesOf(await lineFeeds(model.inputs[0], 2 * count, false)), metric };
@@ -194,7 +194,7 @@ async function hearing(bytes: Uint8Array, count: number): Promise<SearchTask> {
   }
   await model.release();
   const isSpeech = (outputs: Outputs): boolean => (outputs["output"]?.data[0] ?? 0) > 0.5;
-  const metric = meanMetric("chunks told as float32 does", DROP, ({ outputs, reference }: Measured) =>
+  const metric = meanMetric("chunks told as float32 does", DROP, ({ outputs, reference }: MeasuredSample) =>
     isSpeech(outputs) === isSpeech(reference) ? 1 : 0,
   );
   return { samples: samplesOf(shuffled(feeds)), seen: feeds.length >> 1, metric };

@@ -1,6 +1,6 @@
 // WebAssembly's instructions as far as it takes to step from one to the next (core specification 3.0, chapter 5.4, and the
 // exceptions and threads that came before it and that browsers run): splitting a module changes calls (split.ts).
-import { concat, Reader } from "../worker/backend/sections.ts";
+import { concat, SectionReader } from "../worker/backend/sections.ts";
 
 /** The instructions that splitting reads or writes. */
 export const OP = {
@@ -108,7 +108,7 @@ export function rewriteBody(
   body: Uint8Array,
   change: (op: number, operand: number, code: Uint8Array) => Uint8Array | null,
 ): Uint8Array {
-  const reader = new Reader(body);
+  const reader = new SectionReader(body);
   for (let groups = reader.number(); groups > 0; groups -= 1) {
     reader.number();
     valueType(reader);
@@ -143,7 +143,7 @@ export function namesData(body: Uint8Array): boolean {
 }
 
 /** Returns the first immediate after an opcode; −1 where there is none. */
-function skipImmediates(reader: Reader, op: number): number {
+function skipImmediates(reader: SectionReader, op: number): number {
   const prefixed = PREFIXED[op];
   const code = prefixed === undefined ? op : reader.number();
   const found = (prefixed ?? PLAIN).find(([first, last]) => first <= code && code <= last);
@@ -188,7 +188,7 @@ function skipImmediates(reader: Reader, op: number): number {
 }
 
 /** Skips a value's type, or a block's: a byte, a type's number, or a reference with what it refers to. */
-function valueType(reader: Reader): void {
+function valueType(reader: SectionReader): void {
   const type = reader.number();
   if (type === 0x63 || type === 0x64) reader.number();
 }

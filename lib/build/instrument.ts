@@ -7,7 +7,7 @@ import {
   nameOf,
   number,
   readBodies,
-  Reader,
+  SectionReader,
   readSections,
   SECTION,
   signed,
@@ -22,10 +22,10 @@ export const MARK = "mark:";
 export function markWasm(module: Uint8Array): Uint8Array<ArrayBuffer> {
   const sections = readSections(module);
   const of = (id: number): Uint8Array => bytesOf(sections, id);
-  const first = new Reader(of(SECTION.global)).number();
+  const first = new SectionReader(of(SECTION.global)).number();
   const bodies = readBodies(of(SECTION.code));
   const marked = bodies.map((body, i) => {
-    const reader = new Reader(body);
+    const reader = new SectionReader(body);
     for (let groups = reader.number(); groups > 0; groups -= 1) {
       reader.number();
       reader.byte();

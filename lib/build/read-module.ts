@@ -4,7 +4,7 @@ import {
   bytesOf,
   limits,
   readBodies,
-  Reader,
+  SectionReader,
   readExports,
   readImports,
   readNumbers,
@@ -72,7 +72,7 @@ export function readWhole(module: Uint8Array): Whole {
     tags: readTags(of(SECTION.tag)),
     elements: readElements(of(SECTION.element)),
     exports: readExports(of(SECTION.export)),
-    start: sections.some((x) => x.id === SECTION.start) ? new Reader(of(SECTION.start)).number() : null,
+    start: sections.some((x) => x.id === SECTION.start) ? new SectionReader(of(SECTION.start)).number() : null,
   };
 }
 
@@ -127,7 +127,7 @@ function readElements(section: Uint8Array): Elements[] {
   });
 }
 
-function read<T>(section: Uint8Array, item: (reader: Reader) => T): T[] {
-  const reader = new Reader(section);
+function read<T>(section: Uint8Array, item: (reader: SectionReader) => T): T[] {
+  const reader = new SectionReader(section);
   return Array.from({ length: reader.number() }, () => item(reader));
 }

@@ -35,7 +35,7 @@ const VOID = 0x40;
 const USUAL = "usual";
 
 /** A module in two parts. */
-export interface Parts {
+export interface ModuleParts {
   readonly first: Uint8Array<ArrayBuffer>;
   readonly rest: Uint8Array<ArrayBuffer>;
 }
@@ -69,7 +69,7 @@ interface Plan {
  * module: parts of different ones do not link.
  * @throws TypeError where the module has what is not foreseen (read-module.ts, code.ts)
  */
-export function splitWasm(module: Uint8Array, id: string, isUsual: (index: number) => boolean): Parts {
+export function splitWasm(module: Uint8Array, id: string, isUsual: (index: number) => boolean): ModuleParts {
   const plan = planOf(readWhole(module), isUsual);
   // The names hold the id, so that parts of two modules do not link.
   const as = (name: string): string => `${PART} ${id} ${name}`;

@@ -16,7 +16,7 @@ import { empty, notModel } from "./known-file.ts";
 import { Meter } from "./progress.ts";
 import { addressOf, fileNameOf } from "./names.ts";
 import { sniff, sniffText } from "../core/sniff.ts";
-import type { Source } from "./source.ts";
+import type { SourceRecord } from "./source.ts";
 import { isSame, validatorOf } from "./validator.ts";
 
 /** Bound on the wait for the server's revalidation before a stored model is used without it. */
@@ -99,7 +99,7 @@ function once(end: (isLoaded: boolean) => void): () => void {
 
 /** A stored bare model. */
 interface StoredBare {
-  readonly source: Source;
+  readonly source: SourceRecord;
   readonly chunks: readonly BundleChunk[];
 }
 
@@ -117,7 +117,7 @@ async function storedManifest(url: string, { shelf }: Downloader): Promise<Store
 /** Decides whether a stored model is used, and whether it must be checked afterwards; null where it is not used. */
 async function mayUse(
   url: string,
-  source: Source,
+  source: SourceRecord,
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<Pick<BareModel, "mustCheck"> | null> {
@@ -128,7 +128,12 @@ async function mayUse(
 }
 
 /** Whether a stored model may be used without another request: it is still the newest, or the server is away. */
-async function isCurrent(url: string, source: Source, { effects }: Downloader, signal: AbortSignal): Promise<boolean> {
+async function isCurrent(
+  url: string,
+  source: SourceRecord,
+  { effects }: Downloader,
+  signal: AbortSignal,
+): Promise<boolean> {
   const late = new AbortController();
   const cancel = effects.setTimer(() => {
     late.abort();

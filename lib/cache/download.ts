@@ -24,7 +24,7 @@ import { countStored } from "./room.ts";
 import type { Room } from "./room.ts";
 import type { Shelf } from "./model-store.ts";
 import type { Releases } from "../core/release-record.ts";
-import type { Source } from "./source.ts";
+import type { SourceRecord } from "./source.ts";
 import { isFull } from "./stores/store.ts";
 import type { Bytes } from "./stores/store.ts";
 import { TabLocks } from "./tab-locks.ts";
@@ -225,7 +225,7 @@ export class Downloader {
   }
 
   /** Remembers what an address leads to; where a manifest has no room, room is made for it with the first chunk. */
-  async remember(manifest: ManifestJson, source: Source, beside: string | undefined): Promise<void> {
+  async remember(manifest: ManifestJson, source: SourceRecord, beside: string | undefined): Promise<void> {
     const { shelf } = this;
     if (shelf === null) return;
     const write = (): Promise<void> => shelf.remember(manifest, source, beside);
@@ -245,7 +245,7 @@ export class Downloader {
   }
 
   /** Remembers a whole model; returns whether there was room for its manifest. */
-  async commit(manifest: ManifestJson, source: Source, room: Room): Promise<boolean> {
+  async commit(manifest: ManifestJson, source: SourceRecord, room: Room): Promise<boolean> {
     return this.#fit(RECORDS_BYTES, room, async () => this.shelf?.remember(manifest, source)).then(
       () => true,
       () => false,

@@ -1,6 +1,14 @@
 // The thread line to the worker that fetches models, as types of messages. Downloads, hashing and validation of a
 // bundle run there, so that they cost neither the page's thread nor its first bytes of script.
-import type { BundleFile, BundleFormat, BundleOutput, DecodeSpec, Golden, ImageSpec, Reader } from "../core/bundle.ts";
+import type {
+  BundleFile,
+  BundleFormat,
+  BundleOutput,
+  DecodeSpec,
+  Golden,
+  ImageSpec,
+  InputReader,
+} from "../core/bundle.ts";
 import type { Candidate, Pins, BackendChoice } from "../core/choose-variant.ts";
 import type { Fit, MemoryWish } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
@@ -136,7 +144,7 @@ export interface Plan {
   /** Decoding of outputs, by output name. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   /** A repository's tokenization of texts, by input name: its ports are known once the model is loaded. */
-  readonly readers: Readonly<Record<string, Reader>> | undefined;
+  readonly readers: Readonly<Record<string, InputReader>> | undefined;
   /** The input that each output feeds at the next step. */
   readonly states: Readonly<Record<string, string>>;
   /** A typical size for each symbolic dim. */

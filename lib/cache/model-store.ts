@@ -28,7 +28,7 @@ import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, ti
 import { fileNameOf, pieceIn, pieceName, piecesOf, storedKeys } from "./names.ts";
 import { forget, makeRoom } from "./room.ts";
 import { isSource, isValidator, readJson } from "./source.ts";
-import type { Source, Validator } from "./source.ts";
+import type { SourceRecord, Validator } from "./source.ts";
 import { isFull } from "./stores/store.ts";
 import type { Bytes, Store } from "./stores/store.ts";
 
@@ -193,7 +193,7 @@ export class Shelf {
    * Stores a manifest, before its chunks arrive, and that an address leads to it. Of the address's earlier versions
    * only `beside` is kept: the version that is used until this one is stored whole.
    */
-  async remember(manifest: ManifestJson, source: Source, beside?: string): Promise<void> {
+  async remember(manifest: ManifestJson, source: SourceRecord, beside?: string): Promise<void> {
     const name = `bundle-${source.identity}`;
     // A damaged one is written again.
     if ((await readManifest(this.store, source.identity).catch(() => null))?.state === "damaged")
@@ -235,12 +235,12 @@ export class Shelf {
   }
 
   /** Returns the newest version that an address leads to; null where none is known. */
-  async source(url: string): Promise<Source | null> {
+  async source(url: string): Promise<SourceRecord | null> {
     return (await this.sources(url))[0] ?? null;
   }
 
   /** Lists the versions that an address leads to: the newest, and the one before until the newest is whole. */
-  async sources(url: string): Promise<Source[]> {
+  async sources(url: string): Promise<SourceRecord[]> {
     const series = await this.#series(await this.store.names(), url);
     return series.map((x) => x.source).filter((x) => x !== null);
   }
@@ -385,7 +385,7 @@ export class Shelf {
   }
 
   /** Removes the record of a bundle or an address, unless that is a newer release's. */
-  async #drop({ name, source }: { readonly name: string; readonly source: Source | null }): Promise<void> {
+  async #drop({ name, source }: { readonly name: string; readonly source: SourceRecord | null }): Promise<void> {
     const manifest = source === null ? null : await readManifest(this.store, source.identity).catch(() => null);
     if (manifest?.state !== "newer") await this.store.remove(name);
   }
@@ -412,8 +412,8 @@ export class Shelf {
   }
 
   /** Lists the versions of an address, the newest first; null for a damaged record. */
-  async #series(names: readonly string[], url: string): Promise<{ name: string; source: Source | null }[]> {
-    const found: { name: string; source: Source | null }[] = [];
+  async #series(names: readonly string[], url: string): Promise<{ name: string; source: SourceRecord | null }[]> {
+    const found: { name: string; source: SourceRecord | null }[] = [];
     for (const name of seriesOf(names, `source-${await addressOf(url)}`)) {
       const source = await readJson(this.store, name).catch(() => null);
       found.push({ name, source: isSource(source) && source.url === url ? source : null });

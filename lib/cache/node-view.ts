@@ -25,7 +25,7 @@ export const VALUES_MAX = 64;
 export type Dims = readonly number[];
 
 /** Facts of a value. */
-export interface Known {
+export interface KnownValue {
   readonly type: string;
   readonly dims?: Dims | undefined;
   readonly values?: readonly number[] | undefined;
@@ -34,9 +34,9 @@ export interface Known {
 /** A node whose dims are inferred: its inputs and attributes. */
 export class NodeView {
   readonly node: SizedNode;
-  readonly inputs: readonly (Known | undefined)[];
+  readonly inputs: readonly (KnownValue | undefined)[];
 
-  constructor(node: SizedNode, known: ReadonlyMap<string, Known>) {
+  constructor(node: SizedNode, known: ReadonlyMap<string, KnownValue>) {
     this.node = node;
     this.inputs = node.input.map((x) => (x === "" ? undefined : known.get(x)));
   }

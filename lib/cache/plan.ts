@@ -1,6 +1,6 @@
 // Plan of an opened bundle for the page: how the model may be run on this device, its inputs and its outputs. The
 // choice is made here, in the worker, because its rules and sentences would add to every page's script.
-import type { Bundle, DecodeSpec, ImageSpec, PortSteps, Reader, Unknown } from "../core/bundle.ts";
+import type { Bundle, DecodeSpec, ImageSpec, PortSteps, InputReader, Unknown } from "../core/bundle.ts";
 import { bestOf, LAST_RANK, pinnedOf, possible, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { isSmall } from "../core/device.ts";
@@ -69,7 +69,7 @@ export function plan(
 function readersOf({ texts = {}, sounds = {}, unsupported = {} }: Partial<PortSteps>): Plan["readers"] {
   const names = [texts, sounds, unsupported].flatMap(Object.keys);
   return Object.fromEntries(
-    names.map((x) => [x, { text: texts[x], sound: sounds[x], unsupported: unsupported[x] } satisfies Reader]),
+    names.map((x) => [x, { text: texts[x], sound: sounds[x], unsupported: unsupported[x] } satisfies InputReader]),
   );
 }
 

@@ -43,7 +43,7 @@ const text = new TextDecoder();
 export async function readGraph(model: Blob): Promise<GraphFacts> {
   const window = new Window(model);
   const found = { inputs: [] as Port[], outputs: [] as Port[], nodes: [] as GraphNode[] };
-  const initializers: Span[] = [];
+  const initializers: FileSpan[] = [];
   let hasGraph = false;
   try {
     for await (const part of fields(window, { start: 0, end: model.size })) {
@@ -117,7 +117,7 @@ function entryOf(bytes: Uint8Array): [string, string] {
 }
 
 /** A part of the file. */
-export interface Span {
+export interface FileSpan {
   readonly start: number;
   readonly end: number;
 }
@@ -145,7 +145,10 @@ export class Window {
 }
 
 /** Yields the length-delimited fields of a message, by their places. */
-export async function* fields(window: Window, { start, end }: Span): AsyncGenerator<Span & { readonly field: number }> {
+export async function* fields(
+  window: Window,
+  { start, end }: FileSpan,
+): AsyncGenerator<FileSpan & { readonly field: number }> {
   for (let at = start; at < end;) {
     const head = await window.bytes(at, Math.min(20, end - at));
     const { field, from, to } = header(head, 0);
@@ -253,7 +256,7 @@ export function portOf(bytes: Uint8Array): Port[] {
   return [{ name, dtype, dims: named, batchAxis: typeof named[0] === "string" ? 0 : null }];
 }
 
-async function nameOf(window: Window, tensor: Span): Promise<string> {
+async function nameOf(window: Window, tensor: FileSpan): Promise<string> {
   for await (const { field, start, end } of fields(window, tensor))
     if (field === TENSOR_NAME) return text.decode(await window.bytes(start, Math.min(end - start, MESSAGE_MAX)));
   return "";

@@ -6,7 +6,7 @@ import type { Port } from "../core/tensor.ts";
 import { inferDims } from "./shape-inference.ts";
 import { VALUES_MAX } from "./node-view.ts";
 import type { Attribute, Constant, SizedNode } from "./node-view.ts";
-import type { Span } from "./read-graph.ts";
+import type { FileSpan } from "./read-graph.ts";
 import { DTYPES, each, fields, GRAPH, MESSAGE_MAX, MODEL_GRAPH, portOf, varint, Window } from "./read-graph.ts";
 
 /** Field numbers in onnx.proto. */
@@ -85,7 +85,7 @@ async function readRun(model: Blob): Promise<Graph> {
 }
 
 /** Returns the name of a tensor whose elements come before it. */
-async function nameOf(window: Window, tensor: Span): Promise<string> {
+async function nameOf(window: Window, tensor: FileSpan): Promise<string> {
   for await (const { field, start, end } of fields(window, tensor))
     if (field === TENSOR.name) return text.decode(await window.bytes(start, Math.min(end - start, MESSAGE_MAX)));
   return "";

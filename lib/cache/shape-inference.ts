@@ -4,7 +4,7 @@
 import type { ValueFacts } from "../core/plan-buffers.ts";
 import { FOLDS } from "./fold-integers.ts";
 import { count, NodeView, rangeOf, UNKNOWN, VALUES_MAX, within } from "./node-view.ts";
-import type { Constant, Dims, Known, SizedNode } from "./node-view.ts";
+import type { Constant, Dims, KnownValue, SizedNode } from "./node-view.ts";
 
 /** Returns the dims of each output of a node. */
 type Rule = (view: NodeView) => readonly Dims[];
@@ -341,7 +341,7 @@ export function inferDims(
   inputs: ReadonlyMap<string, Constant>,
   typeOf: (number: number) => string,
 ): Map<string, ValueFacts> {
-  const known = new Map<string, Known>([...constants, ...inputs]);
+  const known = new Map<string, KnownValue>([...constants, ...inputs]);
   for (const node of nodes) {
     const view = new NodeView(node, known);
     const dims = attempt(() => dimsOf(view)) ?? [];

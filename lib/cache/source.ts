@@ -2,7 +2,7 @@
 import type { Store } from "./stores/store.ts";
 
 /** Record of an address's bundle or model. */
-export interface Source {
+export interface SourceRecord {
   readonly url: string;
   readonly identity: string;
   /** The server's validators of a file; null for a bundle, which its identity distinguishes. */
@@ -33,7 +33,7 @@ export function isValidator(value: unknown): value is Validator {
 }
 
 /** Whether a value is a stored source. */
-export function isSource(value: unknown): value is Source {
+export function isSource(value: unknown): value is SourceRecord {
   if (!isRecord(value) || typeof value["url"] !== "string" || !/^[0-9a-f]{64}$/.test(String(value["identity"])))
     return false;
   return value["validator"] === null || isValidator(value["validator"]);

@@ -7,7 +7,7 @@ import type { BrowserName } from "../compress/check/browser.ts";
 import { checkGolden } from "../compress/check/check-golden.ts";
 import type { GoldenVerdict } from "../compress/check/check-golden.ts";
 import { Checker } from "../compress/check/check.ts";
-import type { Check } from "../compress/check/check.ts";
+import type { CheckResult } from "../compress/check/check.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
@@ -84,7 +84,7 @@ function warnRandom(names: readonly string[]): void {
 }
 
 /** Returns the exit code for verdicts. */
-function codeOf(verdicts: readonly Pick<Check, "verdict">[]): number {
+function codeOf(verdicts: readonly Pick<CheckResult, "verdict">[]): number {
   if (verdicts.some((x) => x.verdict === "failed")) return 2;
   return verdicts.some((x) => x.verdict === "unchecked") ? 3 : 0;
 }
@@ -117,7 +117,7 @@ async function checkModel(path: string, values: Values, scratch: Scratch): Promi
   return codeOf(checks);
 }
 
-function lineOf({ target, verdict, why, assignment, parityDb, rowsNote }: Check): string {
+function lineOf({ target, verdict, why, assignment, parityDb, rowsNote }: CheckResult): string {
   const parts = [
     why,
     assignment &&

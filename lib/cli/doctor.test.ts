@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Report } from "../doctor/doctor.ts";
+import type { DoctorReport } from "../doctor/doctor.ts";
 import { main } from "./cli.ts";
 
 const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
@@ -59,7 +59,7 @@ test("a folder that was built for a base path is served below it", async () => {
     "index.html": `<script type="module" src="/sub/main.js"></script>`,
   });
   expect(await doctor(path, "--json")).toBe(0);
-  const report = JSON.parse(out) as Report;
+  const report = JSON.parse(out) as DoctorReport;
   expect([new URL(report.url).pathname, report.findings, report.hasSelvedge]).toEqual(["/sub/", [], true]);
 });
 
@@ -70,7 +70,7 @@ test("hints on a folder leave out what its host decides", async () => {
   };
   const path = site(files);
   expect(await doctor(path, "--hints", "--json")).toBe(0);
-  expect((JSON.parse(out) as Report).findings).toEqual([]);
+  expect((JSON.parse(out) as DoctorReport).findings).toEqual([]);
   server = createServer((request, response) => {
     const name = request.url === "/" ? "index.html" : (request.url ?? "").slice(1);
     const body: string | Uint8Array | undefined = {
@@ -83,7 +83,7 @@ test("hints on a folder leave out what its host decides", async () => {
   await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
   out = "";
   expect(await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, "--hints", "--json")).toBe(0);
-  const ids = (JSON.parse(out) as Report).findings.map((x) => x.id);
+  const ids = (JSON.parse(out) as DoctorReport).findings.map((x) => x.id);
   expect(ids.sort()).toEqual(["assets-not-cached", "wasm-uncompressed"]);
 });
 
@@ -95,7 +95,7 @@ test("an error ends with 1, and the report is JSON where that is asked for", asy
     "worker-cache.js": "0;",
   });
   expect(await doctor(path, "--json")).toBe(1);
-  const report = JSON.parse(out) as Report;
+  const report = JSON.parse(out) as DoctorReport;
   expect(report.findings.map((x) => x.id)).toEqual(["wasm-is-html"]);
   expect(report.findings[0]?.evidence.join()).toContain("status 200");
 });
@@ -110,7 +110,7 @@ test("the sources of an app of Vite are to be built, and no import map is writte
     });
     out = "";
     expect(await doctor(path, "--json")).toBe(1);
-    const { findings } = JSON.parse(out) as Report;
+    const { findings } = JSON.parse(out) as DoctorReport;
     expect(findings.map((x) => x.id)).toEqual(["not-built"]);
     expect(findings[0]?.fixes.map((x) => x.line)).toEqual(["npx vite build && npx selvedge doctor dist"]);
   }
@@ -120,7 +120,7 @@ test("the sources of an app of Vite are to be built, and no import map is writte
   });
   out = "";
   expect(await doctor(path, "--json")).toBe(1);
-  expect((JSON.parse(out) as Report).findings.map((x) => x.id)).toEqual(["import-unresolved"]);
+  expect((JSON.parse(out) as DoctorReport).findings.map((x) => x.id)).toEqual(["import-unresolved"]);
 });
 
 test("a page without a trace of the package, a target that is none, and a silent server end with 2", async () => {

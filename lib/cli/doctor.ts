@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { startBrowser } from "../doctor/browser.ts";
 import { diagnose, driverFolders, isAddress } from "../doctor/doctor.ts";
-import type { Report } from "../doctor/doctor.ts";
+import type { DoctorReport } from "../doctor/doctor.ts";
 import { painter, writeText } from "../doctor/report.ts";
 import { basePathOf, serveFolder } from "../doctor/serve-folder.ts";
 import { readProject } from "../doctor/stack.ts";
@@ -61,7 +61,7 @@ export function doctor(program: Command, run: Run): Command {
     });
 }
 
-async function examine(target: string, { browser: path, wait, hints = false }: Values): Promise<Report> {
+async function examine(target: string, { browser: path, wait, hints = false }: Values): Promise<DoctorReport> {
   if (!isAddress(target) && statSync(target, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new Error(`${shown(target)} is neither a folder nor an address such as http://localhost:5173/`);
   const project = readProject(isAddress(target) ? process.cwd() : target);

@@ -4,7 +4,7 @@ import { ERROR_CODES } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { FAILURE_KINDS, FILE_NAMES, OTHER_IDS } from "../doctor/evidence.ts";
 import { codesOf, explain as explained, words } from "../explain/explain.ts";
-import type { ExplainedError, ExplainedReason, Line } from "../explain/explain.ts";
+import type { ExplainedError, ExplainedReason, FixLine } from "../explain/explain.ts";
 import type { Run } from "./cli.ts";
 import { print } from "./terminal.ts";
 
@@ -91,7 +91,7 @@ function seen(messages: readonly string[]): string[] {
   return messages.slice(0, 1).map((x) => `You see: ${x}`);
 }
 
-function fixLines({ stacks, where, line }: Line): string[] {
+function fixLines({ stacks, where, line }: FixLine): string[] {
   const who = stacks.length === 0 ? "" : `${stacks.join(", ")}: `;
   return [`- ${who}${where}`, ...line.split("\n").map((x) => `    ${x}`)];
 }

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import type { Check } from "./check/check.ts";
+import type { CheckResult } from "./check/check.ts";
 import { defaultFor, isKept, uncheckedOn } from "./choose-defaults.ts";
 import type { FormReport } from "./report/report.ts";
 
-const form = (id: string, bytes: number, checks: Check[] = [], rest: Partial<FormReport> = {}): FormReport => ({
+const form = (id: string, bytes: number, checks: CheckResult[] = [], rest: Partial<FormReport> = {}): FormReport => ({
   ...{
     id,
     file: `${id}.onnx`,
@@ -18,7 +18,7 @@ const form = (id: string, bytes: number, checks: Check[] = [], rest: Partial<For
   },
   ...{ seconds: 1, ...rest },
 });
-const on = (target: Check["target"], verdict: Check["verdict"], speed?: number): Check => ({
+const on = (target: CheckResult["target"], verdict: CheckResult["verdict"], speed?: number): CheckResult => ({
   target,
   verdict,
   ...(speed !== undefined && { speed }),

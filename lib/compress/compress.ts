@@ -18,7 +18,7 @@ import { snapshotOf } from "./onnx/hub-cache.ts";
 import { packForms } from "./pack-forms.ts";
 import { readSource } from "./read-source.ts";
 import { isFolder, openRepository } from "./repository.ts";
-import type { Source } from "./read-source.ts";
+import type { CompressSource } from "./read-source.ts";
 import type { Recipe } from "./recipe.ts";
 import { htmlReport } from "./report/html.ts";
 import { markdownReport } from "./report/markdown.ts";
@@ -111,7 +111,7 @@ export async function compressRepository(folder: string, options: CompressOption
   return reports;
 }
 
-async function compressSource(path: string, source: Source, started: number): Promise<CompressReport> {
+async function compressSource(path: string, source: CompressSource, started: number): Promise<CompressReport> {
   const job = await simplifySource(source);
   const { forms, pruning, searched } = await listForms(job);
   const results = await makeForms(job, forms);

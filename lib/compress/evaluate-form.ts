@@ -3,7 +3,7 @@
 import { pipeline } from "node:stream/promises";
 import { constants, createBrotliCompress } from "node:zlib";
 import { CHECK_FEEDS } from "./check/check.ts";
-import type { Check, Checker, CheckInput } from "./check/check.ts";
+import type { CheckResult, Checker, CheckInput } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
 import type { CompressOptions } from "./compress-options.ts";
 import type { MadeForm, Target } from "./forms/forms.ts";
@@ -27,7 +27,7 @@ import type { Split } from "./run/split.ts";
 import { runTwoRows } from "./run/two-rows.ts";
 import type { TwoRows } from "./run/two-rows.ts";
 import { weightWidths } from "./run/weight-widths.ts";
-import type { Part } from "./time-left.ts";
+import type { WorkPart } from "./time-left.ts";
 
 /** Inputs of an evaluation. */
 export interface EvaluateContext {
@@ -52,7 +52,7 @@ export interface EvaluateContext {
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (line: string) => void;
   /** Called when a part of the evaluation is done. */
-  mark(part: Part): void;
+  mark(part: WorkPart): void;
 }
 
 /**
@@ -126,7 +126,7 @@ async function evaluate(
   const scored = { ...common, ...measured, isWithinBudget, ...(tooFew && { isTooFewToTell: true }) };
   if (isTrial && !isWithinBudget) return { ...scored, checks: [] };
   on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
-  const checks: Check[] = [];
+  const checks: CheckResult[] = [];
   const input = whole === made ? { ...made, expected, expectedRows } : await toCheck(made, whole, on, scratch);
   for (const part of ["webgpu", "wasm"] as const) {
     const these = targets.filter((x) => (x === "wasm") === (part === "wasm"));

@@ -9,7 +9,7 @@ import { describe } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { keepGeneration } from "./bundle/keep-generation.ts";
 import { writeBundle } from "./bundle/pack.ts";
-import type { Packed, PackModel, PackVariant } from "./bundle/pack.ts";
+import type { WrittenBundle, PackModel, PackVariant } from "./bundle/pack.ts";
 import { fetchRepository } from "./fetch-repository.ts";
 import type { FetchRepositoryOptions } from "./fetch-repository.ts";
 import { readModelFile } from "./onnx/model-file.ts";
@@ -24,7 +24,7 @@ export interface ImportOptions extends FetchRepositoryOptions {
 }
 
 /** An imported repository. */
-export interface Imported extends Packed {
+export interface Imported extends WrittenBundle {
   /** Folder of the bundle. */
   readonly folder: string;
   /** Encodings that were left out, with the reason. */

@@ -20,7 +20,7 @@ import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
 import { Checker } from "./check/check.ts";
-import type { Check } from "./check/check.ts";
+import type { CheckResult } from "./check/check.ts";
 import { modelPieces } from "./onnx/encode.ts";
 import { setPlace } from "./onnx/external-data.ts";
 import { float16Bits } from "./onnx/float16.ts";
@@ -126,7 +126,7 @@ test(
     copyFileSync(path, gone);
     const feed = { x: { dtype: "float32", dims: [1, N], data: seededFloats(N, 2) } } as const;
     const checker = new Checker(path, [feed]);
-    const checked = async (id: "f32" | "int8", made: WrittenModel): Promise<Check | undefined> => {
+    const checked = async (id: "f32" | "int8", made: WrittenModel): Promise<CheckResult | undefined> => {
       const expected = await runAll(made.source, [feed]);
       return (await checker.check({ form: { id, needs: [] }, ...made, expected }, ["wasm"]))[0];
     };

@@ -21,7 +21,7 @@ import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
 import type { Raised } from "./raise-weights.ts";
 import { TimeLeft } from "./time-left.ts";
-import type { Part } from "./time-left.ts";
+import type { WorkPart } from "./time-left.ts";
 import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
 import type { Job } from "./simplify-source.ts";
@@ -48,7 +48,7 @@ export interface FormResult {
 }
 
 /** Inputs for making a form. */
-export interface Given extends MakeOptions {
+export interface FormInputs extends MakeOptions {
   readonly feeds: readonly Feed[];
   /** Where a large form is written. */
   readonly scratch: Scratch;
@@ -65,7 +65,7 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
   const isLeftOut = ({ id }: Form): boolean => id === "int4" && productShare(simple.model) < NARROW_LEAST;
   const left = forms.map((x) => ({ id: x.id, targets: isLeftOut(x) ? [] : checkedOn(x) }));
   const clock = new TimeLeft(left, isPlain(simple.model, job.references.samples.isSynthetic));
-  const mark = (part: Part): void => clock.mark(part);
+  const mark = (part: WorkPart): void => clock.mark(part);
   const context: EvaluateContext = { ...job, checker, signal, mark };
   const sensitivity = new Sensitivity(simple.model, feeds, signal);
   const results: FormResult[] = [];
@@ -303,7 +303,7 @@ async function makeWithExclusions(
 }
 
 /** Makes a form; where statistics over the samples make it worse, without them. */
-export async function makeForm(base: Form, simple: OnnxModel, given: Given, notes: string[]): Promise<MadeForm> {
+export async function makeForm(base: Form, simple: OnnxModel, given: FormInputs, notes: string[]): Promise<MadeForm> {
   const made = await makeModel(base, simple, given, notes);
   const form = { ...base, needs: needsOf(made.model, base.needs) };
   const ahead = form.needs.includes("wasm") ? await optimizeAhead(made, given.scratch, form.session?.wasm) : null;
@@ -315,7 +315,7 @@ export async function makeForm(base: Form, simple: OnnxModel, given: Given, note
 async function makeModel(
   form: Form,
   simple: OnnxModel,
-  { feeds, scratch, ...options }: Given,
+  { feeds, scratch, ...options }: FormInputs,
   notes: string[],
 ): Promise<WrittenModel> {
   const model = simple.copy();

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { withGolden } from "./bundle/golden.ts";
 import { writeBundle } from "./bundle/pack.ts";
-import type { Packed, PackModel, PackVariant } from "./bundle/pack.ts";
+import type { WrittenBundle, PackModel, PackVariant } from "./bundle/pack.ts";
 import type { Variant } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { defaultFor, isKept, uncheckedOn } from "./choose-defaults.ts";
@@ -55,7 +55,7 @@ async function pack(
         notes.push(`${variant.id} has no golden, so a page does not check what a GPU computes with it: ${why}.`),
       ),
     );
-  let packed: Packed;
+  let packed: WrittenBundle;
   try {
     packed = await writeBundle(join(out.path, "bundle"), { model, variants: checked, assets });
   } catch (error) {

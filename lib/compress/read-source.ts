@@ -42,7 +42,7 @@ import { CHECK_FEEDS } from "./check/check.ts";
 const CALIBRATION = 256;
 
 /** All that a compression starts from. */
-export interface Source {
+export interface CompressSource {
   /** Path of a file that runs as `model` does. */
   readonly path: string;
   readonly options: CompressOptions;
@@ -92,7 +92,7 @@ export interface Source {
  * Reads all that a compression starts from.
  * @throws SelvedgeError `model-invalid`; TypeError for a wrong option.
  */
-export async function readSource(path: string, options: CompressOptions): Promise<Source> {
+export async function readSource(path: string, options: CompressOptions): Promise<CompressSource> {
   const { onProgress = () => undefined, targets = TARGETS } = options;
   const notes: string[] = [];
   const forms = [...formsFor(targets, options.forms)];
@@ -123,7 +123,7 @@ interface Stated {
   readonly forms: readonly Form[];
   readonly own: ReturnType<typeof readOwnOptions>;
   /** Labels of a file. */
-  readonly given: Source["labels"];
+  readonly given: CompressSource["labels"];
   readonly notes: string[];
 }
 
@@ -132,7 +132,7 @@ async function readOpened(
   options: CompressOptions,
   { model, files, runnable, scratch }: OpenedModel,
   { forms, own, given, notes }: Stated,
-): Promise<Source> {
+): Promise<CompressSource> {
   const { signal, onProgress = () => undefined, targets = TARGETS } = options;
   const out = await openOut(options, [path, ...files.map((x) => x.file)], forms);
   const { description: described, assets } = await describeWith(model, path, options, own);

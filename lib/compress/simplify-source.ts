@@ -5,8 +5,8 @@ import type { Description } from "./bundle/describe.ts";
 import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import { writeModel } from "./onnx/written-model.ts";
 import type { OnnxModel } from "./onnx/model.ts";
-import type { ModelSource, WrittenModel } from "./onnx/written-model.ts";
-import type { Source } from "./read-source.ts";
+import type { OnnxSource, WrittenModel } from "./onnx/written-model.ts";
+import type { CompressSource } from "./read-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { EXACT_DB, sqnr } from "./run/metric.ts";
 import { openModel, runAll } from "./run/session.ts";
@@ -22,7 +22,7 @@ import { splitLogSoftmax } from "./simplify/split-log-softmax.ts";
 const SIMPLIFIED_DB = 60;
 
 /** A compression whose model is simplified. */
-export interface Job extends Source {
+export interface Job extends CompressSource {
   /** The model that all forms are made from. */
   readonly simple: WrittenModel;
   /**
@@ -35,7 +35,7 @@ export interface Job extends Source {
 }
 
 /** Simplifies the model, and finds out whether the result takes several samples at once. */
-export async function simplifySource(source: Source): Promise<Job> {
+export async function simplifySource(source: CompressSource): Promise<Job> {
   source.onProgress("simplifying");
   const { scratch, scored, feeds, checked } = source;
   const asIs = (form: OnnxModel): OnnxModel => form;
@@ -52,7 +52,7 @@ export async function simplifySource(source: Source): Promise<Job> {
   return { ...source, simple, complete, behind, description };
 }
 
-async function simplified(source: Source): Promise<WrittenModel> {
+async function simplified(source: CompressSource): Promise<WrittenModel> {
   const { model: original, notes, scratch } = source;
   let why = "";
   for (const isRecordKept of [true, false]) {
@@ -91,7 +91,7 @@ function dropRecordedShapes({ graph }: OnnxModel): boolean {
 /** Simplifies a model in place; its outputs equal the source's where the ratio is high, or where there are no samples. */
 async function simplifyCopy(
   model: OnnxModel,
-  { path, targets, feeds, rows, scratch }: Source,
+  { path, targets, feeds, rows, scratch }: CompressSource,
 ): Promise<{ written: WrittenModel; rewritten: readonly string[]; ratio: number }> {
   model.transform(dropInitializerInputs(), simplify());
   const isForGpu = targets.some((x) => x !== "wasm");
@@ -108,7 +108,7 @@ async function simplifyCopy(
   return { written, rewritten, ratio };
 }
 
-async function batchable(described: Description, source: ModelSource, feeds: readonly Feed[]): Promise<Description> {
+async function batchable(described: Description, source: OnnxSource, feeds: readonly Feed[]): Promise<Description> {
   const model = await openModel(source, "cpu");
   try {
     return await withBatchAxis(described, feeds, model);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { TimeLeft } from "./time-left.ts";
-import type { Part } from "./time-left.ts";
+import type { WorkPart } from "./time-left.ts";
 
 const BOTH = ["webgpu-f16", "webgpu", "wasm"] as const;
 const FORMS = [
@@ -17,16 +17,16 @@ function clockFor(
   isPlain = false,
 ): {
   left: TimeLeft;
-  make: (parts: Partial<Record<Part, number>>, again?: number) => void;
+  make: (parts: Partial<Record<WorkPart, number>>, again?: number) => void;
 } {
   let ms = 1_000;
   const left = new TimeLeft(forms, isPlain, () => ms);
   let next = 0;
-  const make = (parts: Partial<Record<Part, number>>, again = 0): void => {
+  const make = (parts: Partial<Record<WorkPart, number>>, again = 0): void => {
     left.started(forms[next++]?.id ?? "");
     for (const [part, seconds] of Object.entries(parts)) {
       ms += seconds * 1_000;
-      left.mark(part as Part);
+      left.mark(part as WorkPart);
     }
     left.evaluated();
     ms += again * 1_000;

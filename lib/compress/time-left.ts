@@ -5,7 +5,7 @@
 import type { Form } from "./forms/forms.ts";
 
 /** One part of the work on a form. */
-export type Part = "make" | "measure" | "webgpu" | "wasm";
+export type WorkPart = "make" | "measure" | "webgpu" | "wasm";
 
 /** Time to make a form relative to int8: where weights are rounded by samples most of it is that, else measuring. */
 const MAKING = {
@@ -52,7 +52,7 @@ export class TimeLeft {
   }
 
   /** Records that a part of the work on the form is done; ignored once it is made again. */
-  mark(part: Part): void {
+  mark(part: WorkPart): void {
     if (!this.#isFirst) return;
     const now = this.#now();
     const seconds = (now - this.#markedMs) / 1000;

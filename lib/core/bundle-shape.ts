@@ -8,7 +8,7 @@ import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
 import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
 import { IMAGE_WORDS, newerWord, OPEN_WORD, POOL_MODES, STEP_WORDS } from "./bundle-steps.ts";
 import { RESAMPLE_FILTERS } from "./image-spec.ts";
-import type { Step } from "./bundle-steps.ts";
+import type { ProcessingStep } from "./bundle-steps.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
 const DIM_MAX = 2 ** 31 - 1;
@@ -121,7 +121,7 @@ const image = {
 const newerStep = v.looseObject({ step: openWord, channels: v.optional(openWord), layout: v.optional(openWord) });
 
 /** The steps with a word of a newer release in them, for the JSON schema; their other parameters may then be anything. */
-function newerSteps(steps: readonly string[]): v.GenericSchema<unknown, Step>[] {
+function newerSteps(steps: readonly string[]): v.GenericSchema<unknown, ProcessingStep>[] {
   return steps.flatMap((step) =>
     Object.entries(STEP_WORDS[step] ?? {}).map(([path, known]) => {
       const other = new RegExp(`^(?!(?:${known.join("|")})$)${OPEN_WORD}$`);
@@ -163,7 +163,7 @@ const logMel = {
 };
 
 /** The schemas of the steps that this version knows, by word. */
-type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
+type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, ProcessingStep>>>;
 
 /** The steps before a model. */
 const PREPROCESS = {
@@ -233,7 +233,7 @@ const POSTPROCESS = {
 };
 
 /** Returns the schema of a step: full where the step is known, else any object with a word. */
-function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, Step> {
+function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, ProcessingStep> {
   const names = Object.keys(known);
   if (published) {
     const other = v.pipe(v.string(), v.regex(new RegExp(`^(?!(?:${names.join("|")})$)${OPEN_WORD}$`)));
@@ -379,11 +379,11 @@ export interface Bundle2 {
   readonly model: Omit<Bundle["model"], "inputs" | "outputs"> & {
     readonly inputs: readonly (Omit<BundleInput, "image" | "text" | "sound" | "dtype"> & {
       readonly dtype: string;
-      readonly preprocess?: readonly Step[] | undefined;
+      readonly preprocess?: readonly ProcessingStep[] | undefined;
     })[];
     readonly outputs: readonly (Omit<BundleOutput, "decode" | "dtype"> & {
       readonly dtype: string;
-      readonly postprocess?: readonly Step[] | undefined;
+      readonly postprocess?: readonly ProcessingStep[] | undefined;
     })[];
   };
   readonly variants: readonly VariantJson[];

@@ -6,7 +6,7 @@ import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, SoundSpec, TextS
 import { RESAMPLE_FILTERS } from "./image-spec.ts";
 
 /** A step with its parameters. */
-export type Step = { readonly step: string };
+export type ProcessingStep = { readonly step: string };
 
 /** The steps that this version knows before a model, and after one. */
 export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly string[]>> = {
@@ -85,7 +85,7 @@ function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
 
 /** Converts the steps before a model: at most one, for images, texts or sounds. */
 export function inputSpec(
-  steps: readonly Step[] = [],
+  steps: readonly ProcessingStep[] = [],
 ): Converted<{ image?: ImageSpec; text?: TextSpec; sound?: SoundSpec }> {
   const [first, second] = steps;
   if (first === undefined) return { spec: {} };
@@ -99,7 +99,7 @@ export function inputSpec(
 }
 
 /** Converts the steps after a model: one, or `softmax` or `sigmoid` and then `labels`. */
-export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: DecodeSpec }> {
+export function outputSpec(steps: readonly ProcessingStep[] = []): Converted<{ decode?: DecodeSpec }> {
   if (steps.length === 0) return { spec: {} };
   const other = steps.find((x) => !STEPS.postprocess.includes(x.step));
   if (other !== undefined) return { unknown: other.step };
@@ -116,7 +116,11 @@ export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: De
 }
 
 /** Returns the steps of an input. */
-export function preprocessSteps({ image, text, sound }: Pick<BundleInput, "image" | "text" | "sound">): Step[] {
+export function preprocessSteps({
+  image,
+  text,
+  sound,
+}: Pick<BundleInput, "image" | "text" | "sound">): ProcessingStep[] {
   const { op = "", ...heard } = sound ?? {};
   return [
     ...(image === undefined ? [] : [{ step: "image", ...image }]),
@@ -126,7 +130,7 @@ export function preprocessSteps({ image, text, sound }: Pick<BundleInput, "image
 }
 
 /** Returns the steps that decode an output. */
-export function postprocessSteps({ decode }: Pick<BundleOutput, "decode">): Step[] {
+export function postprocessSteps({ decode }: Pick<BundleOutput, "decode">): ProcessingStep[] {
   if (decode === undefined) return [];
   if (decode.op !== "labels") {
     const { op, ...rest } = decode;

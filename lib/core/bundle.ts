@@ -245,7 +245,7 @@ export interface Unknown {
 }
 
 /** Conversions of what an input takes instead of a tensor; images are apart. */
-export type Reader = Pick<BundleInput, "text" | "sound" | "unsupported">;
+export type InputReader = Pick<BundleInput, "text" | "sound" | "unsupported">;
 
 /** Steps by the names of ports; one for a port that the model has not is ignored. */
 export interface PortSteps {

@@ -48,16 +48,16 @@ export async function readTensors(file: Blob): Promise<TensorFile | null> {
 }
 
 /** A run of a golden: inputs, and the expected outputs with their floors. */
-export interface GoldenRun {
+export interface GoldenTensors {
   readonly inputs: Tensors;
   readonly outputs: Tensors;
   readonly floors: Readonly<Record<string, number>>;
 }
 
 /** Reads the runs of a golden from its files, the inputs of a run and then its outputs; null where one is malformed. */
-export async function readGolden(files: readonly Blob[]): Promise<readonly GoldenRun[] | null> {
+export async function readGolden(files: readonly Blob[]): Promise<readonly GoldenTensors[] | null> {
   const read = await Promise.all(files.map(readTensors));
-  const runs: GoldenRun[] = [];
+  const runs: GoldenTensors[] = [];
   for (let i = 0; i < read.length; i += 2) {
     const [inputs = null, outputs = null] = read.slice(i);
     if (inputs === null || outputs === null) return null;

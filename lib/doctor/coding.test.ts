@@ -2,7 +2,7 @@
 import { brotliCompressSync, constants, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { codingFault, isWasmStart } from "./coding.ts";
-import type { Answer, SiteFile } from "./evidence.ts";
+import type { HttpAnswer, SiteFile } from "./evidence.ts";
 
 const CONTENT = Buffer.concat([
   Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]),
@@ -19,7 +19,7 @@ const CODED = {
 };
 
 function faultOf(declared: string, body: Uint8Array): string | null {
-  const answer: Answer = {
+  const answer: HttpAnswer = {
     ...{ url: "http://x/ort-wasm.wasm", status: 200, headers: { "content-encoding": declared }, redirects: [] },
     ...{ body, isWhole: false },
   };

@@ -7,7 +7,7 @@ import { afterEach, expect, test } from "vitest";
 import { threadsIn } from "./checks/isolation.ts";
 import { diagnose } from "./doctor.ts";
 import type { DoctorBrowser } from "./browser.ts";
-import type { Report } from "./doctor.ts";
+import type { DoctorReport } from "./doctor.ts";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
 import { painter, writeText } from "./report.ts";
 
@@ -27,7 +27,7 @@ afterEach(() => {
 async function examine(
   files: Readonly<Record<string, Given>>,
   shown?: (url: string) => Partial<BrowserEvidence>,
-): Promise<Report> {
+): Promise<DoctorReport> {
   const all: Readonly<Record<string, Given>> = { "/": `<script type="module" src="/main.js"></script>`, ...files };
   server = createServer((request, response) => {
     const path = request.url ?? "";
@@ -86,7 +86,7 @@ const seen = (url: string, path: string, status = 200): Seen => {
   return { url: new URL(path, url).href, status, headers: {}, isFromServiceWorker: false };
 };
 
-const idsOf = ({ findings }: Report): string[] => findings.map((x) => `${x.severity} ${x.id}`);
+const idsOf = ({ findings }: DoctorReport): string[] => findings.map((x) => `${x.severity} ${x.id}`);
 /** Hashed names as bundlers write them. */
 const HASHED = ["worker-cache--wfHPyHE.js", "worker-cache.3xnis89a.js", "worker-cache-DLoQfuSz.mjs"];
 
@@ -256,7 +256,7 @@ test("a worker of the other build in place of one that is missing does not stand
 test("a bundle.json that the engine refuses is an error, with the reason, whether the page tells it or not", async () => {
   const good = readFileSync(new URL("../cache/frozen/schema-2/bundle.json", import.meta.url), "utf8");
   const main = `${MARK} load("/m/bundle.json")`;
-  const find = async (body: string): Promise<Report> => {
+  const find = async (body: string): Promise<DoctorReport> => {
     const report = await examine({ "/main.js": main, "/m/bundle.json": body }, (url) => ({
       seen: [seen(url, "/m/bundle.json")],
     }));
@@ -365,7 +365,7 @@ test("a missing binary of another library is none of Selvedge's, and one whose n
 });
 
 test("a limit of requests, a login and a cut binary are named as what they are", async () => {
-  const find = async (path: string, given: Readonly<Record<string, Given>>): Promise<Report> => {
+  const find = async (path: string, given: Readonly<Record<string, Given>>): Promise<DoctorReport> => {
     const report = await examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
     server?.close();
     return report;

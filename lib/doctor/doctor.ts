@@ -19,7 +19,7 @@ import { serviceWorker } from "./checks/service-worker.ts";
 import { trustedTypes } from "./checks/trusted-types.ts";
 import { types } from "./checks/types.ts";
 import { versions } from "./checks/versions.ts";
-import type { Answer, BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack } from "./evidence.ts";
+import type { HttpAnswer, BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack } from "./evidence.ts";
 import { findFiles, isHtml } from "./find-files.ts";
 import { fixOf } from "./fixes.ts";
 import type { Fix } from "./fixes.ts";
@@ -57,7 +57,7 @@ export interface Finding extends Omit<Found, "changes"> {
 }
 
 /** Result of a diagnosis. */
-export interface Report {
+export interface DoctorReport {
   readonly url: string;
   /** Browser that opened the page, or null. */
   readonly browser: string | null;
@@ -88,7 +88,7 @@ export interface DiagnoseOptions {
  * Diagnoses the page at an address, which may have the name and password of a login (Basic authentication).
  * @throws Error where the page does not answer
  */
-export async function diagnose(address: string, options: DiagnoseOptions): Promise<Report> {
+export async function diagnose(address: string, options: DiagnoseOptions): Promise<DoctorReport> {
   const { browser, project, hints = false, isFolder = false, onProgress = () => undefined } = options;
   const { url, login } = withoutLogin(address);
   const first = await ask(url, { limit: 1, login });
@@ -117,7 +117,7 @@ export async function diagnose(address: string, options: DiagnoseOptions): Promi
 }
 
 /** Returns the end of a message on an answer that asks for a login: how to give one, or why the given one is of no use. */
-function loginHint({ status, headers, url }: Answer, login: Login | null): string {
+function loginHint({ status, headers, url }: HttpAnswer, login: Login | null): string {
   if (status !== 401 || !/(?:^|,\s*)basic\b/i.test(headers["www-authenticate"] ?? "")) return "";
   if (login === null) return ": put a name and password before the host, as https://name:password@host/";
   const { origin } = new URL(url);
@@ -196,7 +196,7 @@ async function complete(
   };
 }
 
-function report(evidence: Evidence, notes: readonly string[], isKept: (found: Found) => boolean): Report {
+function report(evidence: Evidence, notes: readonly string[], isKept: (found: Found) => boolean): DoctorReport {
   const found = CHECKS.flatMap((check) => check(evidence));
   if (!found.some((x) => x.severity === "error")) found.push(...engineErrors(evidence));
   const kept = found.filter(isKept);

@@ -18,7 +18,7 @@ export type Role =
   | "service-worker";
 
 /** Answer of a server to one request of the doctor. */
-export interface Answer {
+export interface HttpAnswer {
   /** Address after redirects. */
   readonly url: string;
   /** 0 where the server did not answer. */
@@ -48,24 +48,24 @@ export interface Seen {
 }
 
 /** How the doctor knows of a file: the browser requested it, code names it, a bundle lists it, it belongs beside one. */
-export type Source = "requested" | "named" | "listed" | "sibling";
+export type FoundBy = "requested" | "named" | "listed" | "sibling";
 
 /** One file of the site. */
 export interface SiteFile {
   readonly url: string;
   readonly role: Role;
-  readonly source: Source;
+  readonly source: FoundBy;
   /** Answer without compression. */
-  readonly answer: Answer;
+  readonly answer: HttpAnswer;
   /** Answer where gzip, brotli and Zstandard are accepted; the beginning of its body alone. */
-  readonly packed: Answer | null;
+  readonly packed: HttpAnswer | null;
   /** Answer to a request of the first 16 bytes; models and chunks alone. */
-  readonly range: Answer | null;
+  readonly range: HttpAnswer | null;
   readonly seen: Seen | null;
 }
 
 /** A worker that the page started, or tried to. */
-export interface WorkerStart {
+export interface StartedWorker {
   readonly url: string;
   readonly name: string;
   /** Error that the constructor threw. */
@@ -115,7 +115,7 @@ export interface BrowserEvidence {
   readonly errors: readonly EngineError[];
   readonly scriptErrors: readonly ScriptError[];
   readonly violations: readonly Violation[];
-  readonly workers: readonly WorkerStart[];
+  readonly workers: readonly StartedWorker[];
   /** Whether the page itself has started a worker of the package; those that the doctor starts do not count. */
   readonly hasStarted: boolean;
   /** Addresses of the frames that have started an engine: of those the requests alone are seen. */

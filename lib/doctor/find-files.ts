@@ -1,6 +1,6 @@
 // Which of a site's files concern Selvedge: what the browser requested, what code names, what a bundle lists, and what
 // belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
-import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
+import type { HttpAnswer, EngineError, Role, Seen, SiteFile, FoundBy, StartedWorker } from "./evidence.ts";
 import { ask, isOk, textOf } from "./http.ts";
 import type { Login } from "./http.ts";
 import { importMaps, isOwnName, leadingImports, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
@@ -37,7 +37,7 @@ const OWN_ASSETS_BASE = [
 interface Wanted {
   readonly url: string;
   readonly role: Role;
-  readonly source: Source;
+  readonly source: FoundBy;
 }
 
 /** A file whose name stands in code. */
@@ -49,7 +49,7 @@ interface Named extends Wanted {
 /** Requests and workers of the page, where a browser ran. */
 export interface Requested {
   readonly seen: readonly Seen[];
-  readonly workers: readonly WorkerStart[];
+  readonly workers: readonly StartedWorker[];
   readonly console: readonly string[];
   readonly errors: readonly EngineError[];
   /** Whether the page started an engine: else what it requested says nothing of the files that it will. */
@@ -352,20 +352,20 @@ function isChunk(value: unknown): value is { sha256: string; bytes: number; wire
 }
 
 /** Whether an answer is a page. */
-export function isHtml(answer: Answer): boolean {
+export function isHtml(answer: HttpAnswer): boolean {
   const start = textOf({ ...answer, body: answer.body.subarray(0, 512) });
   return /^\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|script)\b/is.test(start.replace(/^\uFEFF/, ""));
 }
 
 /** Returns the role of a file once its content is known. */
-function roleByContent(role: Role, answer: Answer, url: string): Role {
+function roleByContent(role: Role, answer: HttpAnswer, url: string): Role {
   if (role === "script") return roleByText(answer);
   if (role === "wasm" && roleByName(url) === null && isOtherWasm(answer)) return "asset";
   return role === "bundle" && isOtherJson(answer) ? "asset" : role;
 }
 
 /** Whether an answer is JSON, and of something else than a bundle: others call files bundle.json too. */
-function isOtherJson(answer: Answer): boolean {
+function isOtherJson(answer: HttpAnswer): boolean {
   if (answer.status !== 200 || "content-encoding" in answer.headers) return false;
   try {
     const json: unknown = JSON.parse(textOf(answer));
@@ -378,7 +378,7 @@ function isOtherJson(answer: Answer): boolean {
 }
 
 /** Recognises workers by what they hold: a bundler may have renamed them. */
-function roleByText(answer: Answer): Role {
+function roleByText(answer: HttpAnswer): Role {
   if (!isOk(answer) || isHtml(answer)) return "script";
   const text = textOf(answer);
   if (!text.includes("selvedge.error")) return "script";
@@ -399,7 +399,7 @@ function isHash(name: string): boolean {
 }
 
 /** Whether an answer is WebAssembly, and of another library than ONNX Runtime. */
-function isOtherWasm(answer: Answer): boolean {
+function isOtherWasm(answer: HttpAnswer): boolean {
   const { body } = answer;
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   return isOk(answer) && bytes.subarray(0, 4).toString("latin1") === "\0asm" && !bytes.includes("onnxruntime");

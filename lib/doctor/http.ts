@@ -4,10 +4,10 @@ import { request as requestHttp } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isLoopback } from "./urls.ts";
-import type { Answer } from "./evidence.ts";
+import type { HttpAnswer } from "./evidence.ts";
 
 /** Options of a request. */
-export interface AskOptions {
+export interface RequestOptions {
   readonly method?: "GET" | "HEAD";
   readonly headers?: Readonly<Record<string, string>>;
   /** Login, for the address's own origin; a redirect to another one does not get it. */
@@ -70,7 +70,7 @@ function decoded(text: string): string {
 }
 
 /** Requests an address, and follows redirects. Never rejects: a failure is an answer of status 0. */
-export async function ask(url: string, options: AskOptions = {}): Promise<Answer> {
+export async function ask(url: string, options: RequestOptions = {}): Promise<HttpAnswer> {
   const redirects: string[] = [];
   for (let at = url; ;) {
     const answer = await once(at, options, redirects);
@@ -85,16 +85,16 @@ export async function ask(url: string, options: AskOptions = {}): Promise<Answer
 }
 
 /** Whether a file was answered; 206 too, which browsers take where nobody asked for a part. */
-export function isOk({ status }: Pick<Answer, "status">): boolean {
+export function isOk({ status }: Pick<HttpAnswer, "status">): boolean {
   return [200, 203, 206].includes(status);
 }
 
 /** Returns a body as text. */
-export function textOf({ body }: Answer): string {
+export function textOf({ body }: HttpAnswer): string {
   return new TextDecoder().decode(body);
 }
 
-function once(url: string, options: AskOptions, redirects: readonly string[]): Promise<Answer> {
+function once(url: string, options: RequestOptions, redirects: readonly string[]): Promise<HttpAnswer> {
   const { method = "GET", headers = {}, limit = LIMIT, bodyMs = BODY_MS, login = null } = options;
   return new Promise((resolve) => {
     const fail = (error: unknown): void => {

@@ -1,6 +1,6 @@
 // A report as text for a terminal, and as JSON.
 import type { Severity } from "./evidence.ts";
-import type { Report } from "./doctor.ts";
+import type { DoctorReport } from "./doctor.ts";
 
 /** Adds colour to a text; returns it as it is where there is no terminal. */
 export type Paint = (text: string, colour: "red" | "yellow" | "blue" | "dim" | "bold") => string;
@@ -18,7 +18,7 @@ export function painter(isTerminal: boolean): Paint {
 }
 
 /** Writes a report as lines; `safe` escapes what a terminal would interpret. */
-export function writeText(report: Report, paint: Paint, safe: (text: string) => string): string {
+export function writeText(report: DoctorReport, paint: Paint, safe: (text: string) => string): string {
   const { url, browser, stack, findings, notes } = report;
   const by = [browser ?? "no browser", stack.bundler ?? "unknown bundler", stack.host ?? "unknown host"];
   const lines = [safe(`${url} (${by.join(", ")})`)];
@@ -33,7 +33,7 @@ export function writeText(report: Report, paint: Paint, safe: (text: string) => 
   return lines.join("\n");
 }
 
-function summary({ browser, findings, hasSelvedge, notes }: Report): string {
+function summary({ browser, findings, hasSelvedge, notes }: DoctorReport): string {
   if (!hasSelvedge && findings.length === 0)
     return browser === null
       ? "No trace of selvedge in the scripts that the page names. A browser sees more."

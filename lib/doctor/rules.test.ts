@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 import { afterEach, expect, test } from "vitest";
 import { reachable } from "./checks/reachable.ts";
 import { diagnose } from "./doctor.ts";
-import type { Report } from "./doctor.ts";
+import type { DoctorReport } from "./doctor.ts";
 import type { BrowserEvidence, Evidence, SiteFile } from "./evidence.ts";
 import { writeText } from "./report.ts";
 
@@ -31,7 +31,7 @@ afterEach(() => {
 async function examine(
   files: Readonly<Record<string, string | Given>>,
   shown?: (url: string) => Partial<BrowserEvidence>,
-): Promise<Report> {
+): Promise<DoctorReport> {
   server?.close();
   server = createServer((request, response) => {
     const path = request.url ?? "";
@@ -71,9 +71,9 @@ function browserOf(shown: Partial<BrowserEvidence>) {
   return { name: evidence.name, keepsLogin: true, open, close };
 }
 
-const idsOf = ({ findings }: Report): string[] => findings.map((x) => `${x.severity} ${x.id}`);
-const errorsOf = (report: Report): string[] => idsOf(report).filter((x) => x.startsWith("error"));
-const fixesOf = ({ findings }: Report): string => findings.flatMap((x) => x.fixes.map((y) => y.line)).join("\n");
+const idsOf = ({ findings }: DoctorReport): string[] => findings.map((x) => `${x.severity} ${x.id}`);
+const errorsOf = (report: DoctorReport): string[] => idsOf(report).filter((x) => x.startsWith("error"));
+const fixesOf = ({ findings }: DoctorReport): string => findings.flatMap((x) => x.fixes.map((y) => y.line)).join("\n");
 const seen = (url: string, path: string, status = 200) => {
   return { url: new URL(path, url).href, status, headers: {}, isFromServiceWorker: false };
 };
@@ -245,7 +245,7 @@ test("a policy of the page alone that refuses requests is a warning for the bina
 
 test("a worker from another origin has the page's policy, whatever its own response says", async () => {
   const names = ["/worker-wasm.js", "/worker-cache.js", "/ort-wasm.wasm", "/ort-wasm-rest.wasm"];
-  const find = async (policy: string): Promise<Report> => {
+  const find = async (policy: string): Promise<DoctorReport> => {
     const cors = { "access-control-allow-origin": "*" };
     const own = { ...cors, "content-security-policy": "default-src 'none'" };
     const files = {
@@ -291,7 +291,7 @@ test("a file that is compressed twice, or not as its header says, is named as th
     "/ort-wasm-rest.wasm": { body: WASM },
     "/m.onnx": "model",
   };
-  const find = (path: string, given: Given): Promise<Report> =>
+  const find = (path: string, given: Given): Promise<DoctorReport> =>
     examine({ ...whole, [path]: given }, (url) => ({
       hasStarted: true,
       seen: [...Object.keys(names)].map((x) => seen(url, x)),
@@ -342,7 +342,7 @@ test("a file that the host refuses is not deployed again: the host must answer i
 });
 
 test("a script that the server fails to send, or refuses, is not said to be missing", async () => {
-  const find = async (status: number, hasStarted = true): Promise<Report> =>
+  const find = async (status: number, hasStarted = true): Promise<DoctorReport> =>
     examine({ ...MAIN, "/lazy.js": { status } }, (url) => ({ hasStarted, seen: [seen(url, "/lazy.js", status)] }));
   const failing = await find(501);
   expect(idsOf(failing)).toEqual(["error script-missing"]);
@@ -403,7 +403,7 @@ test("a model over http of a page over https is mixed content, whatever its host
 });
 
 test("a page of which nothing names the package has no trace of it, and one whose import failed has", async () => {
-  const summary = (report: Report): string => writeText(report, (text) => text, String);
+  const summary = (report: DoctorReport): string => writeText(report, (text) => text, String);
   expect(summary(await examine({ "/": "<p>hello" }, () => ({})))).toContain("No trace of selvedge");
   expect(summary(await examine({ "/": inline() }, () => ({})))).not.toContain("No trace");
 });

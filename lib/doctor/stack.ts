@@ -2,7 +2,7 @@
 // the site says nothing.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import type { Answer, Bundler, Host, Project, SiteFile, Stack } from "./evidence.ts";
+import type { HttpAnswer, Bundler, Host, Project, SiteFile, Stack } from "./evidence.ts";
 import { textOf } from "./http.ts";
 
 /** Traces in the addresses and texts of a page, most specific first. */
@@ -111,7 +111,7 @@ function bundlerOf(project: Project | null): Bundler | undefined {
   );
 }
 
-function hostOf(url: string, answers: readonly Answer[], project: Project | null, isDev: boolean): Host | null {
+function hostOf(url: string, answers: readonly HttpAnswer[], project: Project | null, isDev: boolean): Host | null {
   const { hostname } = new URL(url);
   if (/\.github\.io$/.test(hostname)) return "github-pages";
   if (/\.pages\.dev$/.test(hostname)) return "cloudflare-pages";

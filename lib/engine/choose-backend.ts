@@ -16,7 +16,7 @@ import type { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Loader } from "./loader.ts";
 import { Measurements } from "./measurements.ts";
-import type { Known } from "./measurements.ts";
+import type { ModelMeasurements } from "./measurements.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
@@ -140,7 +140,7 @@ export class Comparer {
 
   #settle(loader: Loader, measured: Readonly<Record<LocalBackend, number | Error>>): BackendDecision {
     const { plan } = loader;
-    const known: Known = { wasm: knownOf(measured.wasm), webgpu: knownOf(measured.webgpu) };
+    const known: ModelMeasurements = { wasm: knownOf(measured.wasm), webgpu: knownOf(measured.webgpu) };
     this.#measurements.remember(plan, known);
     this.#tell(plan, known);
     const numbers: Measured = { wasm: numberOf(measured.wasm), webgpu: numberOf(measured.webgpu) };
@@ -183,7 +183,7 @@ export class Comparer {
     return inTime(promise, ms, (expire, ms) => watch(this.#effects, ms, expire));
   }
 
-  #tell({ identity, candidates }: Plan, known: Known): void {
+  #tell({ identity, candidates }: Plan, known: ModelMeasurements): void {
     for (const { backend, variant } of candidates) {
       const ms = known[backend];
       if (typeof ms === "number") this.#onMeasured(keyOf(identity, variant.id, backend), ms);
@@ -198,7 +198,7 @@ export const NOT_MEASURED: BackendChoice = {
 };
 
 /** Decides by the stored measurements; null where they do not suffice. */
-function choiceOf({ wasm, webgpu }: Known): BackendChoice | null {
+function choiceOf({ wasm, webgpu }: ModelMeasurements): BackendChoice | null {
   if (typeof wasm === "number" && typeof webgpu === "number") return decide({ wasm, webgpu });
   // Both failed, or one is unknown: must be measured.
   if (typeof webgpu === "string" && typeof wasm !== "string") return decide({ wasm: wasm ?? 0, webgpu: null }, webgpu);

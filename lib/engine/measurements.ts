@@ -11,7 +11,7 @@ import { RELEASE } from "../core/version.ts";
 type Value = number | string;
 
 /** Measurements of one model; undefined where nothing is known of a backend. */
-export type Known = Readonly<Partial<Record<BackendName, Value | undefined>>>;
+export type ModelMeasurements = Readonly<Partial<Record<BackendName, Value | undefined>>>;
 
 /** The same with the wall-clock time of each. */
 type Entry = Partial<Record<BackendName, readonly [value: Value, atMs: number]>>;
@@ -34,7 +34,7 @@ export class Measurements {
   }
 
   /** Returns the measurements of a model. */
-  recall(plan: Plan): Known {
+  recall(plan: Plan): ModelMeasurements {
     const { wasm, webgpu } = this.#read()[this.#nameOf(plan)] ?? {};
     const valueOf = ([value, atMs]: NonNullable<Entry["wasm"]> = ["", 0]): Value | undefined => {
       const ageMs = this.#effects.wallClock() - atMs; // negative where the clock was set back
@@ -44,7 +44,7 @@ export class Measurements {
   }
 
   /** Adds measurements of a model. */
-  remember(plan: Plan, known: Known): void {
+  remember(plan: Plan, known: ModelMeasurements): void {
     const atMs = this.#effects.wallClock();
     const name = this.#nameOf(plan);
     const { [name]: before, ...others } = this.#read();

@@ -33,7 +33,7 @@ import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { RunInfo, RunResult, RequestSummary } from "./result.ts";
 import { PRIORITIES } from "../schedule/events.ts";
-import type { Batching, Priority } from "../schedule/events.ts";
+import type { BatchLimits, Priority } from "../schedule/events.ts";
 import { canBatch } from "../core/batch-shape.ts";
 import type { Stateful } from "./stateful.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
@@ -58,7 +58,7 @@ export class Model extends Disposes {
   readonly #host: ModelHost;
   readonly #loader: Loader;
   readonly #accepts: Accepts;
-  readonly #batching: Batching;
+  readonly #batching: BatchLimits;
   /** Number of lanes that it may run on at once. */
   readonly #concurrency: number;
   /** Whether answers are cached by default. */

@@ -5,7 +5,7 @@ import type { EngineStats } from "./engine-stats.ts";
 import type { LoadHost } from "./load-plan.ts";
 import type { Prelude } from "../observe/prelude.ts";
 import { record } from "../observe/recorder.ts";
-import type { Source } from "../observe/recorder.ts";
+import type { RecordedEngine } from "../observe/recorder.ts";
 import type { Trace } from "../observe/trace.ts";
 import { checkOptions, range, truth } from "./check-options.ts";
 import type { TraceOptions } from "./options.ts";
@@ -25,12 +25,12 @@ export function recordTrace(
   { host, device, stats }: Traced,
   options: TraceOptions,
   prelude: Prelude,
-  { watch, inputsOf }: Pick<Source, "watch" | "inputsOf">,
+  { watch, inputsOf }: Pick<RecordedEngine, "watch" | "inputsOf">,
 ): Promise<Trace> {
   checkTraceOptions(options);
   const { effects, executor, closed: signal } = host;
   const { now, setTimer, wallClock } = effects;
-  const about: Source["about"] = () => {
+  const about: RecordedEngine["about"] = () => {
     return { device, models: new Map(executor.models), stats: stats(), wallClock: wallClock() };
   };
   return record({ now, setTimer, signal, watch, inputsOf, about }, prelude, 1_000 * options.seconds);

@@ -3,7 +3,7 @@ import { expect, test, vi } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { Results } from "./result-cache.ts";
-import type { Answer, PersistentResults, ResultsParts } from "./result-cache.ts";
+import type { CacheableAnswer, PersistentResults, ResultsParts } from "./result-cache.ts";
 
 type Question = Record<string, Tensor>;
 
@@ -12,7 +12,7 @@ const tensor = (...values: number[]): Tensor => ({
   dims: [1, values.length],
   data: Float32Array.from(values),
 });
-const answerOf = (values: readonly number[], ranMs = 100): Answer => ({
+const answerOf = (values: readonly number[], ranMs = 100): CacheableAnswer => ({
   outputs: { y: tensor(...values) },
   info: { ranMs, isCached: false },
 });
@@ -35,7 +35,7 @@ test("an equal lookup gets the cached answer, as its own copy", async () => {
   expect(own.info.isCached).toBe(false);
   for (let i = 0; i < 2; i += 1) {
     const { outputs, info } = await results.answer("m", { x: tensor(1, 2) }, () =>
-      Promise.reject<Answer>(new Error("it ran")),
+      Promise.reject<CacheableAnswer>(new Error("it ran")),
     );
     expect(outputs["y"]?.data).toEqual(Float32Array.of(3));
     expect(info).toMatchObject({ ranMs: 100, isCached: true, why: { code: "cached" } });
@@ -47,8 +47,8 @@ test("an equal lookup gets the cached answer, as its own copy", async () => {
 
 /** Runs that end on request. */
 function manual() {
-  const runs: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
-  const run = (): Promise<Answer> =>
+  const runs: { resolve: (answer: CacheableAnswer) => void; reject: (error: Error) => void }[] = [];
+  const run = (): Promise<CacheableAnswer> =>
     new Promise((resolve, reject) => {
       runs.push({ resolve, reject });
     });

@@ -57,7 +57,7 @@ export interface ResultCounts {
 }
 
 /** The part of an answer that the cache depends on; the whole answer must be cloneable. */
-export interface Answer {
+export interface CacheableAnswer {
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly info: {
     readonly ranMs: number;
@@ -77,11 +77,11 @@ export interface Terms extends Urgency {
 /** A lookup that is being computed. */
 interface Running {
   readonly urgency: Urgency;
-  readonly answer: Promise<Answer>;
+  readonly answer: Promise<CacheableAnswer>;
 }
 
 interface Entry {
-  readonly value: Answer;
+  readonly value: CacheableAnswer;
   readonly bytes: number;
   readonly untilMs: number;
 }
@@ -134,7 +134,7 @@ export class Results {
    * Returns the answer from the cache, else runs the request and caches its answer.
    * @param model - names model and variant; no two versions have the same
    */
-  async answer<T extends Answer>(
+  async answer<T extends CacheableAnswer>(
     model: string,
     inputs: Readonly<Record<string, Tensor>>,
     run: () => Promise<T>,
@@ -185,7 +185,7 @@ export class Results {
     }
   }
 
-  #store(key: string, value: Answer): void {
+  #store(key: string, value: CacheableAnswer): void {
     const { persist, now, wallClock } = this.#parts;
     const bytes = this.#keep(key, value, now() + (this.#ttlMs ?? Infinity));
     // Not awaited.
@@ -206,7 +206,7 @@ export class Results {
   }
 
   /** Returns the bytes of the answer; null where it is too large. */
-  #keep(key: string, value: Answer, untilMs: number): number | null {
+  #keep(key: string, value: CacheableAnswer, untilMs: number): number | null {
     const bytes = Object.values(value.outputs).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
     if (bytes > this.#maxBytes) return null;
     this.#drop(key);
@@ -251,19 +251,19 @@ async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): P
 }
 
 /** Returns an answer as one from the cache. */
-function cached<T extends Answer>(value: T): T {
+function cached<T extends CacheableAnswer>(value: T): T {
   const { info } = value;
   return { ...value, info: { ...info, isCached: true, why: whyKept(info.lane ?? "", info.ranMs) } };
 }
 
 /** Whether a server answered whose model nothing identifies: the next one may have another under the same name. */
-function isVouched({ info }: Answer): boolean {
+function isVouched({ info }: CacheableAnswer): boolean {
   return isServer(info) && info.variant === "remote";
 }
 
 /** Whether a value read from the device has the shape of an answer. */
-function isAnswer(value: unknown): value is Answer {
-  const { outputs, info } = (value ?? {}) as Partial<Answer>;
+function isAnswer(value: unknown): value is CacheableAnswer {
+  const { outputs, info } = (value ?? {}) as Partial<CacheableAnswer>;
   if (typeof outputs !== "object" || outputs === null || typeof info !== "object" || info === null) return false;
   return Number.isFinite(info.ranMs) && typeof info.isCached === "boolean" && Object.values(outputs).every(isTensor);
 }

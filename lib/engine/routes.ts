@@ -6,7 +6,7 @@ import type { Asked } from "./asked.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "../rpc/messages.ts";
 import type { Attempt } from "./result.ts";
-import type { Batching, Route } from "../schedule/events.ts";
+import type { BatchLimits, Route } from "../schedule/events.ts";
 import type { Shape } from "../core/batch-shape.ts";
 import type { Why } from "../core/reasons.ts";
 
@@ -52,7 +52,7 @@ export interface Work {
   readonly feeds: Feeds;
   /** Its batch shape; null where it runs alone. */
   readonly shape: Shape | null;
-  readonly batching: Batching;
+  readonly batching: BatchLimits;
   /** Number of lanes that the model may run on at once. */
   readonly concurrency: number;
   readonly asked: Asked;

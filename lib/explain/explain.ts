@@ -10,7 +10,7 @@ import { CODES } from "./codes.ts";
 import messages from "./messages.json" with { type: "json" };
 
 /** A line to write, and for whom. */
-export interface Line {
+export interface FixLine {
   /** Bundlers or hosts that need this line; empty: all that no other line names. */
   readonly stacks: readonly string[];
   /** File, command or place. */
@@ -27,7 +27,7 @@ export interface ExplainedReason {
   readonly retryable: boolean;
   /** Messages that the tests have seen, with example addresses. */
   readonly messages: readonly string[];
-  readonly lines: readonly Line[];
+  readonly lines: readonly FixLine[];
 }
 
 /** A code with its causes. */
@@ -101,14 +101,14 @@ function messagesOf(key: string): readonly string[] {
 }
 
 /** Returns the lines of a change: the general one, and those of bundlers and hosts that need another. */
-function linesOf(change: Change): Line[] {
-  const fix = (stack: Partial<Stack>): Omit<Line, "stacks"> => {
+function linesOf(change: Change): FixLine[] {
+  const fix = (stack: Partial<Stack>): Omit<FixLine, "stacks"> => {
     const { where, line } = fixOf(change, { url: PAGE, stack: { bundler: null, host: null, isDev: false, ...stack } });
     return { where, line };
   };
-  const keyOf = (x: Omit<Line, "stacks">): string => JSON.stringify([x.where, x.line]);
+  const keyOf = (x: Omit<FixLine, "stacks">): string => JSON.stringify([x.where, x.line]);
   const usual = fix({});
-  const others = new Map<string, Omit<Line, "stacks"> & { stacks: string[] }>();
+  const others = new Map<string, Omit<FixLine, "stacks"> & { stacks: string[] }>();
   for (const [id, name] of [...entriesOf(BUNDLERS, "bundler"), ...entriesOf(HOSTS, "host")]) {
     const each = fix(id);
     const key = keyOf(each);

@@ -2,7 +2,7 @@
 import { ERROR_CODES } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { explain } from "./explain.ts";
-import type { ExplainedError, ExplainedReason, Line } from "./explain.ts";
+import type { ExplainedError, ExplainedReason, FixLine } from "./explain.ts";
 
 /** Name of a page in docs/errors/. */
 export const fileOf = (code: ErrorCode): string => `${code}.md`;
@@ -77,7 +77,7 @@ function seen(messages: readonly string[]): string[] {
   return first === undefined ? [] : ["You see:", ["```text", first, "```"].join("\n")];
 }
 
-function bullet({ stacks, where, line }: Line): string {
+function bullet({ stacks, where, line }: FixLine): string {
   const who = stacks.length === 0 ? "" : `**${stacks.join(", ")}**: `;
   return `- ${who}${where}\n\n${["```text", ...line.split("\n"), "```"].map((x) => `  ${x}`).join("\n")}\n`;
 }

@@ -5,7 +5,7 @@ import type { Decision, LaneView, SchedulerEvent } from "../schedule/events.ts";
 import type { SavedScheduler, Scheduler } from "../schedule/scheduler.ts";
 
 /** The inputs of a request, as a lane receives them. */
-export interface Given {
+export interface LaneInputs {
   readonly tensors: Readonly<Record<string, Tensor>>;
   readonly others: Readonly<
     Record<string, { readonly kind: "text"; readonly texts: readonly string[] } | { readonly kind: "image" | "sound" }>
@@ -24,7 +24,7 @@ export interface Early {
   readonly now: number;
   readonly lanes: readonly LaneView[];
   readonly decisions: readonly Decision[];
-  readonly inputs: Given | undefined;
+  readonly inputs: LaneInputs | undefined;
 }
 
 /** Events so far. */
@@ -36,7 +36,11 @@ export interface Prelude {
 }
 
 /** Starts buffering events; `inputsOf` is null if inputs are not to be recorded. */
-export function takeDown(startMs: number, watch: Watch, inputsOf: ((id: number) => Given | undefined) | null): Prelude {
+export function takeDown(
+  startMs: number,
+  watch: Watch,
+  inputsOf: ((id: number) => LaneInputs | undefined) | null,
+): Prelude {
   const events: Early[] = [];
   const { saved, stop } = watch((event, now, lanes, decisions) => {
     const inputs = event.type === "arrived" ? inputsOf?.(event.step.id) : undefined;

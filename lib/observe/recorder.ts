@@ -3,20 +3,20 @@
 import type { Tensor } from "../core/tensor.ts";
 import type { LaneView } from "../schedule/events.ts";
 import { copyOf } from "./prelude.ts";
-import type { Early, Given, Prelude, Watch } from "./prelude.ts";
+import type { Early, LaneInputs, Prelude, Watch } from "./prelude.ts";
 import { toTrace } from "./trace.ts";
 import type { About, Told, Trace } from "./trace.ts";
 import type { Json } from "./trace-json.ts";
 
 /** Parts of an engine that a recorder needs. */
-export interface Source {
+export interface RecordedEngine {
   readonly now: () => number;
   readonly setTimer: (callback: () => void, ms: number) => () => void;
   /** Ends the record early. */
   readonly signal: AbortSignal;
   readonly watch: Watch;
   /** Returns the inputs of a request; null if inputs are not to be recorded. */
-  readonly inputsOf: ((id: number) => Given | undefined) | null;
+  readonly inputsOf: ((id: number) => LaneInputs | undefined) | null;
   readonly about: () => About;
 }
 
@@ -24,7 +24,7 @@ export interface Source {
 const MAX_EVENTS = 500_000;
 
 /** Records for `ms` from the start of the prelude, whose events come first. */
-export function record(source: Source, prelude: Prelude, ms: number): Promise<Trace> {
+export function record(source: RecordedEngine, prelude: Prelude, ms: number): Promise<Trace> {
   const { now, setTimer, signal, watch, inputsOf, about } = source;
   const { startMs, saved } = prelude;
   return new Promise<Trace>((resolve) => {
@@ -75,7 +75,7 @@ function keyOf(lanes: readonly LaneView[]): string {
 }
 
 /** Writes inputs as JSON: tensors with their bytes in base64, strings unchanged; of an image only its presence. */
-function writeInputs({ tensors, others }: Given): Json {
+function writeInputs({ tensors, others }: LaneInputs): Json {
   const written: Record<string, Json> = {};
   for (const [name, value] of Object.entries(others ?? {}))
     written[name] = value.kind === "text" ? { kind: "text", texts: value.texts } : { kind: value.kind };

@@ -1,7 +1,7 @@
 // Spans of batches (on their lane) and of requests (from call to end), derived from the scheduler's events and
 // decisions. Incremental, so it serves both a trace written afterwards and tracks drawn live. It knows no more than the
 // scheduler: a staged batch counts as started when the lane became free.
-import type { Decision, Route, SchedulerEvent, StartWhy, Step } from "../schedule/events.ts";
+import type { Decision, Route, SchedulerEvent, StartWhy, ScheduledStep } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** A batch on a lane. Times in ms. */
@@ -22,7 +22,7 @@ export interface BatchSpan {
 
 /** A request, from its call to its end. */
 export interface RequestSpan {
-  readonly step: Step;
+  readonly step: ScheduledStep;
   readonly startMs: number;
   readonly endMs: number;
   readonly outcome: "done" | "late" | "failed" | "refused" | "cancelled" | "open";
@@ -32,7 +32,7 @@ export interface RequestSpan {
 }
 
 interface Running {
-  readonly step: Step;
+  readonly step: ScheduledStep;
   startedMs: number | null;
   tries: number;
   endedMs: number | null;
@@ -105,11 +105,11 @@ export class Spans {
     for (const id of [...this.#requests.keys()]) this.#close(id, nowMs, "open");
   }
 
-  #open(step: Step): void {
+  #open(step: ScheduledStep): void {
     this.#requests.set(step.id, { step, startedMs: null, tries: 0, endedMs: null, hasFailed: false });
   }
 
-  #arrive(step: Step): void {
+  #arrive(step: ScheduledStep): void {
     this.#ended.delete(step.id);
     const known = this.#requests.get(step.id);
     if (known === undefined) this.#open(step);

@@ -10,7 +10,7 @@ import { newChange } from "./endpoints.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
 import { exchange, join } from "./exchange.ts";
 import type { HttpReply, HttpRequest } from "./exchange.ts";
-import { Failure, ReplyError } from "./failure.ts";
+import { FailedAttempt, ReplyError } from "./failure.ts";
 
 const BACKOFF_MS = 100;
 const BACKOFF_MAX_MS = 8_000;
@@ -90,24 +90,24 @@ export interface Call<T> {
   /** Reads a reply. @throws ReplyError */
   read(reply: HttpReply, endpoint: Endpoint): T | Promise<T>;
   /** Whether a failure was of the request's form and the next attempt has another one: it is sent at once. */
-  adapts?(failure: Failure, endpoint: Endpoint): boolean;
+  adapts?(failure: FailedAttempt, endpoint: Endpoint): boolean;
 }
 
 /** A call's answer. */
-export interface Answer<T> {
+export interface CallAnswer<T> {
   readonly value: T;
   readonly endpoint: Endpoint;
   readonly attempts: number;
 }
 
 /** Calls. @throws SelvedgeError `remote-failed`, `closed`; RangeError for a wrong time; the signal's reason */
-export async function call<T>(context: CallContext, own: Call<T>): Promise<Answer<T>> {
+export async function call<T>(context: CallContext, own: Call<T>): Promise<CallAnswer<T>> {
   const { effects, closed } = context;
   const timeoutMs = checkTime("timeoutMs", own.timeoutMs ?? context.timeoutMs);
   own.signal?.throwIfAborted();
   const { stop, end } = join(own.signal, closed);
   const cancel = effects.setTimer(() => {
-    stop.abort(new Failure(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
+    stop.abort(new FailedAttempt(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
   }, timeoutMs);
   try {
     return await attempt(context, own, new Progress(timeoutMs, effects.now()), stop.signal);
@@ -135,7 +135,7 @@ class Progress {
   /** Servers that were asked, in order. */
   readonly tried: Endpoint[] = [];
   /** The last failure that was not of the request's form. */
-  last: Failure | null = null;
+  last: FailedAttempt | null = null;
   /** Server whose error may have been the request's fault. */
   doubted: Endpoint | null = null;
   /** Whether the next attempt goes to the same server in another form. */
@@ -157,7 +157,7 @@ async function attempt<T>(
   own: Call<T>,
   state: Progress,
   signal: AbortSignal,
-): Promise<Answer<T>> {
+): Promise<CallAnswer<T>> {
   const { effects, endpoints, budget } = context;
   const { timeoutMs } = state;
   for (;;) {
@@ -171,10 +171,10 @@ async function attempt<T>(
       return { value, endpoint, attempts: state.attempts };
     } catch (error) {
       let failure: unknown = error;
-      const isLate = signal.reason instanceof Failure;
+      const isLate = signal.reason instanceof FailedAttempt;
       // Of a call that ran out of time, the failure before says more.
       if (isLate) failure = state.last ?? (state.attempts > 0 ? error : unsent(timeoutMs));
-      if (!(failure instanceof Failure)) throw failure;
+      if (!(failure instanceof FailedAttempt)) throw failure;
       const { endpoint } = state;
       const isOver = isLate || endpoint === null || !mayRetry(context, own, state, endpoint, failure);
       if (!isOver) continue;
@@ -214,7 +214,7 @@ function mayRetry<T>(
   own: Call<T>,
   state: Progress,
   endpoint: Endpoint,
-  failure: Failure,
+  failure: FailedAttempt,
 ): boolean {
   const { outcome } = failure;
   const isDoubted = outcome === "doubted";
@@ -243,9 +243,9 @@ function mayRetry<T>(
 }
 
 /** Returns the failure of a call whose time ends before a server can be asked. */
-function unsent(timeoutMs: number): Failure {
+function unsent(timeoutMs: number): FailedAttempt {
   const text = `not sent: no server is free within timeoutMs ${timeoutMs}, after failures or Retry-After`;
-  return new Failure(text, { reason: "timeout" });
+  return new FailedAttempt(text, { reason: "timeout" });
 }
 
 /**
@@ -272,17 +272,17 @@ async function once<T>(
   const share = shareMs(context, state, endpoint);
   const untilMs = effects.now() + share;
   const bounds = { signal, timeoutMs: attemptTimeoutMs, maxReplyBytes };
-  let failure: Failure | null = null;
+  let failure: FailedAttempt | null = null;
   let sentMs = Infinity;
   try {
     const request = await untilAborted(inTime(own.request(endpoint), share, effects.setTimer), signal).catch(
       (error: unknown) => {
-        if (error !== signal.reason || !(error instanceof Failure)) throw error;
+        if (error !== signal.reason || !(error instanceof FailedAttempt)) throw error;
         return null;
       },
     );
     if (request === null)
-      throw new Failure(`not sent: ${own.check ?? "`headers`"} took too long`, { reason: "timeout" });
+      throw new FailedAttempt(`not sent: ${own.check ?? "`headers`"} took too long`, { reason: "timeout" });
     sentMs = effects.now();
     bounds.timeoutMs = Math.min(attemptTimeoutMs, Math.max(1, Math.ceil(untilMs - sentMs)));
     const reply = await exchange(effects, request, bounds);
@@ -291,7 +291,7 @@ async function once<T>(
     endpoints.release(endpoint, signal, "answered");
     return value;
   } catch (error) {
-    if (error instanceof Failure) failure = error;
+    if (error instanceof FailedAttempt) failure = error;
     if (failure !== null && failure.status !== null) endpoint.wasRead = true;
     if (failure?.reason === "unreachable" && effects.baseUrl !== undefined)
       failure =
@@ -313,7 +313,7 @@ async function readReply<T>(own: Call<T>, reply: HttpReply, endpoint: Endpoint):
     return await own.read(reply, endpoint);
   } catch (error) {
     if (!(error instanceof ReplyError)) throw error;
-    throw new Failure(`invalid reply: ${error.message}`, { reason: "bad-reply", status: 200, cause: error });
+    throw new FailedAttempt(`invalid reply: ${error.message}`, { reason: "bad-reply", status: 200, cause: error });
   }
 }
 

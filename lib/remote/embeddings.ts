@@ -5,11 +5,11 @@
 import { show } from "../core/check-inputs.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { call } from "./call.ts";
-import type { Answer, CallContext } from "./call.ts";
+import type { CallAnswer, CallContext } from "./call.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { exchange } from "./exchange.ts";
 import type { HttpReply, HttpRequest } from "./exchange.ts";
-import { Failure, ReplyError } from "./failure.ts";
+import { FailedAttempt, ReplyError } from "./failure.ts";
 import { asObject, decodeText, parse } from "./plain-json.ts";
 
 /** The model that vectors must be of; `expect` or `golden` is needed. */
@@ -240,7 +240,7 @@ class Embeddings implements RemoteEmbeddings {
     texts: readonly string[],
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
-  ): Promise<Answer<Reply> | Refused> {
+  ): Promise<CallAnswer<Reply> | Refused> {
     /** Facts of the servers that had passed their check when they were asked last. */
     const found = new Map<Endpoint, Found>();
     /** Set where the last attempt was refused as too many. */
@@ -271,7 +271,7 @@ class Embeddings implements RemoteEmbeddings {
         this.#width ??= read.vectors[0]?.length ?? null;
         return read;
       },
-      adapts: (failure: Failure, to: Endpoint) => {
+      adapts: (failure: FailedAttempt, to: Endpoint) => {
         most = this.#fewer(failure, texts.length);
         if (most !== null) return false;
         if (this.#takesLists(failure, to)) return true;
@@ -294,7 +294,7 @@ class Embeddings implements RemoteEmbeddings {
   }
 
   /** Returns how many texts a server may take that refused so many of them; null where that is not why. */
-  #fewer({ status, message }: Failure, count: number): number | null {
+  #fewer({ status, message }: FailedAttempt, count: number): number | null {
     const isTooLarge = status === 413;
     if (count === 1 || !(isTooLarge || status === 400 || status === 422)) return null;
     const isTooMany = TOO_MANY.every((x) => x.test(message));
@@ -318,7 +318,7 @@ class Embeddings implements RemoteEmbeddings {
   }
 
   /** Whether a server may have refused base64: it is asked for lists of numbers from now on. */
-  #takesLists({ status }: Failure, to: Endpoint): boolean {
+  #takesLists({ status }: FailedAttempt, to: Endpoint): boolean {
     if (!REFUSALS.includes(status) || this.#lists.has(to)) return false;
     this.#lists.add(to);
     return true;
@@ -359,7 +359,8 @@ class Embeddings implements RemoteEmbeddings {
       return statedIn(asObject(parse(decodeText(bytes, "the reply")), "the model's description"));
     } catch (error) {
       // Not every server has this path, or JSON there.
-      const isNone = error instanceof Failure && error.status !== null && error.status >= 400 && error.status < 500;
+      const isNone =
+        error instanceof FailedAttempt && error.status !== null && error.status >= 400 && error.status < 500;
       if (error instanceof ReplyError || (isNone && ![401, 403, 408, 425, 429].includes(error.status ?? 0)))
         return null;
       throw error;
@@ -382,7 +383,7 @@ class Embeddings implements RemoteEmbeddings {
         vectors.push(...reply.vectors);
       } catch (error) {
         if (error instanceof ReplyError) throw otherModel(`it answers the golden otherwise: ${error.message}`);
-        if (!(error instanceof Failure)) throw error;
+        if (!(error instanceof FailedAttempt)) throw error;
         const fewer = this.#fewer(error, part.length);
         most = fewer ?? most;
         if (fewer === null && !this.#takesLists(error, endpoint)) throw error;
@@ -443,8 +444,8 @@ class Embeddings implements RemoteEmbeddings {
   }
 }
 
-function otherModel(why: string): Failure {
-  return new Failure(`the server's model is not known to be the right one: ${why}`, { reason: "other-model" });
+function otherModel(why: string): FailedAttempt {
+  return new FailedAttempt(`the server's model is not known to be the right one: ${why}`, { reason: "other-model" });
 }
 
 /** Refuses the reply of a server that states no identity and names another model than before. @throws Failure */

@@ -13,7 +13,7 @@ const OPEN_MAX_MS = 10_000;
 const WRONG_MS = 10_000;
 
 /** Which form of requests a model of a server takes. */
-export interface Form {
+export interface RequestForm {
   /** Whether it takes bytes; null until a request has tried. */
   isBinary: boolean | null;
   /** Answers in JSON after a status 500 to bytes, which may have been a fault of the moment. */
@@ -27,7 +27,7 @@ export class Endpoint {
   /** Requests that are under way. */
   outstanding = 0;
   /** Forms that its models take, by the models' paths. */
-  readonly forms: Map<string, Form> = new Map();
+  readonly forms: Map<string, RequestForm> = new Map();
   /** Whether any reply of it could be read, which CORS headers are needed for. */
   wasRead = false;
   /** Failures in a row. */
@@ -60,7 +60,7 @@ export class Endpoint {
  * Outcome of a request for its server: a reply, a failure of the server, an error that may be either's fault, the finding
  * that it is the wrong server, or none.
  */
-export type Outcome = "answered" | "failed" | "doubted" | "wrong" | "neutral";
+export type ServerOutcome = "answered" | "failed" | "doubted" | "wrong" | "neutral";
 
 /** The servers of a client. */
 export class Endpoints {
@@ -95,7 +95,7 @@ export class Endpoints {
   }
 
   /** Returns a server that a call took with `signal`, with the outcome of its request. */
-  release(endpoint: Endpoint, signal: AbortSignal, outcome: Outcome, waitMs = 0): void {
+  release(endpoint: Endpoint, signal: AbortSignal, outcome: ServerOutcome, waitMs = 0): void {
     endpoint.outstanding -= 1;
     endpoint.busyUntil = Math.max(endpoint.busyUntil, this.#effects.now() + waitMs);
     const isProbe = endpoint.probe === signal;
@@ -184,13 +184,13 @@ function freeAt({ openUntil, busyUntil }: Endpoint): number {
 }
 
 /** A promise, and the function that resolves it. */
-export interface Change {
+export interface Deferred {
   readonly promise: Promise<void>;
   readonly resolve: () => void;
 }
 
 /** Creates a promise to be resolved from outside. */
-export function newChange(): Change {
+export function newChange(): Deferred {
   let resolve = (): void => undefined;
   const promise = new Promise<void>((settle) => {
     resolve = settle;

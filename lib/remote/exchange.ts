@@ -2,7 +2,7 @@
 // servers or retries. The only place of this folder where bytes leave.
 import { untilAborted } from "../core/abort.ts";
 import type { NetworkEffects } from "../effects/network.ts";
-import { Failure, failureOf } from "./failure.ts";
+import { FailedAttempt, failureOf } from "./failure.ts";
 
 /** A request to one server. */
 export interface HttpRequest {
@@ -19,7 +19,7 @@ export interface HttpReply {
 }
 
 /** Bounds of a request. */
-export interface Bounds {
+export interface RequestBounds {
   /** Cancels the request; its reason is thrown unchanged. */
   readonly signal: AbortSignal;
   /** Time for the whole reply, in milliseconds. */
@@ -37,14 +37,18 @@ interface Read {
 }
 
 /** Sends a request. @throws Failure; the signal's reason */
-export async function exchange(effects: NetworkEffects, request: HttpRequest, bounds: Bounds): Promise<HttpReply> {
+export async function exchange(
+  effects: NetworkEffects,
+  request: HttpRequest,
+  bounds: RequestBounds,
+): Promise<HttpReply> {
   const { signal, timeoutMs } = bounds;
   signal.throwIfAborted();
   const { stop, end } = join(signal);
   const startMs = effects.now();
   const read: Read = { bytes: 0 };
   const cancelTimer = effects.setTimer(() => {
-    stop.abort(new Failure(`no complete reply within ${timeoutMs} ms`, { reason: "timeout" }));
+    stop.abort(new FailedAttempt(`no complete reply within ${timeoutMs} ms`, { reason: "timeout" }));
   }, timeoutMs);
   try {
     return await send(effects, request, bounds, stop.signal, read);
@@ -105,7 +109,7 @@ function follow(signal: AbortSignal, stop: AbortController): () => void {
 async function send(
   effects: NetworkEffects,
   { url, ...rest }: HttpRequest,
-  { maxReplyBytes }: Bounds,
+  { maxReplyBytes }: RequestBounds,
   signal: AbortSignal,
   read: Read,
 ): Promise<HttpReply> {
@@ -113,7 +117,7 @@ async function send(
   const init: RequestInit = { ...rest, signal, redirect: "error", cache: "no-store" };
   const response = await orFailure(effects.fetch(url, init), signal, (cause) => {
     const text = "no reply: the server is away, closed the connection, redirects, or sends no CORS headers";
-    return new Failure(text, { reason: "unreachable", cause });
+    return new FailedAttempt(text, { reason: "unreachable", cause });
   });
   const { status, headers } = response;
   const isGood = status === 200;
@@ -123,13 +127,13 @@ async function send(
       .then(async ({ bytes }) => (await import("./failure-text.ts")).wordsOf(bytes))
       .catch(() => "");
     // The caller's abort counts more than the status; a time limit, of a body that never ends, does not.
-    if (signal.aborted && !(signal.reason instanceof Failure)) throw signal.reason;
+    if (signal.aborted && !(signal.reason instanceof FailedAttempt)) throw signal.reason;
     throw failureOf(status, headers, words);
   }
   const { bytes, isWhole } = await body;
   if (!isWhole) {
     const text = `the reply exceeds maxReplyBytes ${maxReplyBytes}`;
-    throw new Failure(text, { reason: "too-large", status });
+    throw new FailedAttempt(text, { reason: "too-large", status });
   }
   return { headers, bytes };
 }
@@ -149,7 +153,7 @@ async function readBody(
   while (reader !== undefined) {
     const { done, value } = await orFailure(reader.read(), signal, (cause) => {
       const text = `connection closed after ${size} bytes of the reply`;
-      return new Failure(text, { reason: "cut", cause });
+      return new FailedAttempt(text, { reason: "cut", cause });
     });
     if (done) break;
     read.bytes += value.length;
@@ -167,7 +171,11 @@ async function readBody(
 }
 
 /** Waits for the network; its own error becomes a Failure, an abort keeps its reason. */
-async function orFailure<T>(wait: Promise<T>, signal: AbortSignal, toFailure: (cause: unknown) => Failure): Promise<T> {
+async function orFailure<T>(
+  wait: Promise<T>,
+  signal: AbortSignal,
+  toFailure: (cause: unknown) => FailedAttempt,
+): Promise<T> {
   try {
     return await untilAborted(wait, signal);
   } catch (error) {

@@ -3,7 +3,7 @@
 // Content-Type says nothing about them, and one of 100 MB has echoed the request, so they may have been cut.
 import type { NetworkEffects } from "../effects/network.ts";
 import type { Endpoint } from "./endpoints.ts";
-import { Failure } from "./failure.ts";
+import { FailedAttempt } from "./failure.ts";
 
 /** Returns an error's own words, to follow its status: ": unknown model". */
 export function wordsOf(body: Uint8Array): string {
@@ -44,13 +44,13 @@ export async function unreadable(
   effects: NetworkEffects,
   { url, wasRead }: Endpoint,
   bounds: { readonly signal: AbortSignal; readonly timeoutMs: number },
-): Promise<Failure | null> {
+): Promise<FailedAttempt | null> {
   const isForeign = new URL(url).origin !== new URL(effects.baseUrl ?? url).origin;
   if (!isForeign || !(await isUp(effects, `${url}/v2/health/live`, bounds))) return null;
   const text = wasRead
     ? "the server is up and its reply can't be read, others could: a proxy's 502 or 503, or status 500 of KServe and MLServer, without CORS headers"
     : "the server is up and sends no CORS headers, as Triton never does: serve it on the page's origin through a proxy";
-  return new Failure(text, { reason: wasRead ? "unreachable" : "cors" });
+  return new FailedAttempt(text, { reason: wasRead ? "unreachable" : "cors" });
 }
 
 /** Whether a server answers a request that needs no CORS. */

@@ -1,7 +1,7 @@
 // Failures of requests to servers, and what each means for a retry and for the server's circuit breaker. Servers answer
 // a client's own fault with 400, 404, 422 and also 500. failure-text.ts has the words.
 import { SelvedgeError } from "../core/errors.ts";
-import type { Outcome } from "./endpoints.ts";
+import type { ServerOutcome } from "./endpoints.ts";
 
 /** Cause of a failed request, as `details.reason` of the error `remote-failed`. */
 export type RemoteReason =
@@ -49,7 +49,7 @@ export interface FailureFacts {
 }
 
 /** A failed attempt. */
-export class Failure extends Error {
+export class FailedAttempt extends Error {
   readonly reason: RemoteReason;
   readonly status: number | null;
   /** Wait that the server asked for; 0 where it did not. */
@@ -68,7 +68,7 @@ export class Failure extends Error {
   }
 
   /** Outcome for the server's breaker. */
-  get outcome(): Outcome {
+  get outcome(): ServerOutcome {
     if (/^(unreachable|cut|timeout|server)$/.test(this.reason)) return "failed";
     if (this.reason === "busy") return this.waitMs === 0 ? "failed" : "answered";
     if (this.reason === "too-large") return "answered";
@@ -89,13 +89,13 @@ export class Failure extends Error {
 const RETRY_AFTER_MAX_MS = 60_000;
 
 /** Returns the failure that a status other than 200 means; `words` are the server's own. */
-export function failureOf(status: number, headers: Headers, words: string): Failure {
+export function failureOf(status: number, headers: Headers, words: string): FailedAttempt {
   // Of other statuses it says when this one path may answer otherwise.
   const retryAfter = (status === 429 || status === 503 ? headers.get("retry-after") : null) ?? "";
   // Seconds, or a date, which is compared with the server's own clock; not followed where that can't be read.
   const ms = Number(retryAfter) * 1_000 || Date.parse(retryAfter) - Date.parse(headers.get("date") ?? "");
   const waitMs = ms > 0 ? Math.min(RETRY_AFTER_MAX_MS, ms) : 0;
-  return new Failure(`status ${status}${words}`, { reason: reasonOf(status), status, waitMs });
+  return new FailedAttempt(`status ${status}${words}`, { reason: reasonOf(status), status, waitMs });
 }
 
 function reasonOf(status: number): RemoteReason {

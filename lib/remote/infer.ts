@@ -3,14 +3,14 @@
 // again in JSON where the server refuses it.
 import { show } from "../core/check-inputs.ts";
 import type { Tensor } from "../core/tensor.ts";
-import type { Answer, Call } from "./call.ts";
+import type { CallAnswer, Call } from "./call.ts";
 import type { NetworkEffects } from "../effects/network.ts";
 import { decodeReply } from "./decode.ts";
 import { encodeRequest } from "./encode.ts";
 import type { EncodedRequest, InferRequest } from "./encode.ts";
-import type { Endpoint, Form } from "./endpoints.ts";
+import type { Endpoint, RequestForm } from "./endpoints.ts";
 import type { HttpRequest } from "./exchange.ts";
-import { Failure } from "./failure.ts";
+import { FailedAttempt } from "./failure.ts";
 export { readModelMetadata } from "./metadata.ts";
 import { checkInputs, checkOutputNames, checkReply } from "./metadata.ts";
 import type { ModelMetadata } from "./metadata.ts";
@@ -62,7 +62,7 @@ export interface InferContext {
   readonly gzip: boolean;
   headers(endpoint: Endpoint): Promise<Headers>;
   /** Calls a server, as call.ts does. */
-  call<T>(own: Call<T>): Promise<Answer<T>>;
+  call<T>(own: Call<T>): Promise<CallAnswer<T>>;
 }
 
 /** A model on servers. */
@@ -140,14 +140,14 @@ const REFUSALS = [400, 415, 422, 500];
 const GUESSES = 3;
 
 /** Returns the form that the model takes on a server, as far as it is known. */
-function knownForm({ path, isBinary }: InferContext, { forms }: Endpoint): Form {
+function knownForm({ path, isBinary }: InferContext, { forms }: Endpoint): RequestForm {
   const form = forms.get(path) ?? { isBinary, guesses: 0 };
   forms.set(path, form);
   return form;
 }
 
 /** Learns from an answer to a request that was sent as bytes, or in JSON after bytes were refused with a status. */
-function learn(form: Form, wasBytes: boolean, refusal: number | undefined): void {
+function learn(form: RequestForm, wasBytes: boolean, refusal: number | undefined): void {
   if (wasBytes) form.isBinary = true;
   if (form.isBinary !== null || refusal === undefined) return;
   form.guesses += 1;
@@ -164,7 +164,7 @@ function formsOf(request: InferRequest): (asBytes: boolean) => Promise<EncodedRe
     if (asBytes) return (bytes ??= encodeRequest(request, null));
     if (request.inputs.some((x) => x.datatype === "BF16")) {
       const text = "BF16 tensors need the binary extension, which the server lacks";
-      throw new Failure(text, { reason: "no-binary" });
+      throw new FailedAttempt(text, { reason: "no-binary" });
     }
     const json = await import("./json-tensors.ts");
     return (text ??= encodeRequest(request, json));

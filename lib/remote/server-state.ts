@@ -5,7 +5,7 @@ import type { CallContext } from "./call.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { exchange, join } from "./exchange.ts";
 import type { HttpRequest } from "./exchange.ts";
-import { Failure } from "./failure.ts";
+import { FailedAttempt } from "./failure.ts";
 import type { CallOptions } from "./index.ts";
 import { asObject, textOf, texts } from "./plain-json.ts";
 
@@ -53,7 +53,7 @@ export async function askHealth(
       await exchange(effects, request, { ...bounds, signal, timeoutMs: Math.max(1, endMs - effects.now()) });
       return true;
     } catch (error) {
-      if (error instanceof Failure) return false;
+      if (error instanceof FailedAttempt) return false;
       throw error;
     }
   };

@@ -2,10 +2,10 @@
 import { decideAgain } from "./again.ts";
 import type { TraceFile } from "./file.ts";
 import { reportOf } from "./report.ts";
-import type { Report } from "./report.ts";
+import type { ReplayReport } from "./report.ts";
 
 /** Repeats a trace's decisions. */
-export function replayTrace(trace: TraceFile): Report {
+export function replayTrace(trace: TraceFile): ReplayReport {
   const again = decideAgain(trace);
   const { recorded, open } = reportOf(trace);
   const notes: string[] = [];

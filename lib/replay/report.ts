@@ -33,7 +33,7 @@ export interface RecordReport {
 }
 
 /** The whole report of a replay. */
-export interface Report {
+export interface ReplayReport {
   readonly seconds: number;
   readonly isCut: boolean;
   readonly again: Again;
@@ -110,7 +110,7 @@ function deadlineOf({ step }: RequestSpan): number {
 }
 
 /** Formats a report for people. */
-export function toText(path: string, trace: TraceFile, report: Report): string {
+export function toText(path: string, trace: TraceFile, report: ReplayReport): string {
   const { again, recorded } = report;
   const asked = recorded.classes.reduce((sum, x) => sum + x.asked, 0);
   const lines = [

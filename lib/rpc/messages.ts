@@ -4,7 +4,7 @@
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
 import type { BackendFacts, ModelFacts, RemoteName, StartOptions, StateCall } from "./backend.ts";
-import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, Reader } from "../core/bundle.ts";
+import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, InputReader } from "../core/bundle.ts";
 import type { Reply } from "./reply.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import type { WireError } from "../core/errors.ts";
@@ -46,7 +46,7 @@ export interface LoadMessage {
   /** Conversions of images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
   /** A repository's conversion of texts and sounds, by input name; one for an input that the model lacks is ignored. */
-  readonly readers?: Readonly<Record<string, Reader>> | undefined;
+  readonly readers?: Readonly<Record<string, InputReader>> | undefined;
   /** Decoding of outputs, by output name; `assets` holds the text of the files that it names. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   readonly assets: Readonly<Record<string, string>>;
@@ -189,7 +189,7 @@ export interface Header {
 }
 
 /** Tensors of requests, as packed in a message. */
-export interface Packed {
+export interface PackedTensors {
   /** Elements of one tensor after the other, each aligned to eight bytes. */
   readonly bytes: ArrayBuffer;
   /**
@@ -215,7 +215,7 @@ export interface PackedAnswers {
 /** A RunMessage on the wire: tensors packed, all else beside them. */
 export interface WireRun extends Omit<RunMessage, "items"> {
   /** Tensors by request. */
-  readonly tensors: Packed;
+  readonly tensors: PackedTensors;
   /** Images and texts by request; null where no request has any. */
   readonly others: readonly Feeds["others"][] | null;
 }
@@ -223,7 +223,7 @@ export interface WireRun extends Omit<RunMessage, "items"> {
 /** Result of a WireRun. */
 export interface WireRan extends Omit<Ran, "items"> {
   /** Outputs of the successful requests. */
-  readonly outputs: Packed;
+  readonly outputs: PackedTensors;
   /** Their answers, by output name. */
   readonly decoded: Readonly<Record<string, PackedAnswers>>;
   /** Error by request, or null; null where all succeeded. */

@@ -4,7 +4,7 @@
 // computes.
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
-import type { Header, Packed } from "./messages.ts";
+import type { Header, PackedTensors } from "./messages.ts";
 
 /** Tensors by name: a request's inputs or outputs. */
 type Tensors = Readonly<Record<string, Tensor>>;
@@ -16,7 +16,7 @@ const MOVED_BYTES = 2 ** 16;
  * Packs tensors; their elements are copied. With `mayMove`, large ones and those of a single request stay unchanged and
  * are to be transferred: `buffersOf` lists their buffers.
  */
-export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
+export function pack(requests: readonly Tensors[], mayMove: boolean): PackedTensors {
   const runs: { count: number; like: Record<string, Header | Tensor> }[] = [];
   const spans: Span[] = [];
   let byteLength = 0;
@@ -71,7 +71,7 @@ function addTo(spans: Span[], { buffer, byteOffset, byteLength }: Uint8Array): v
 }
 
 /** Unpacks tensors: each with a buffer of its own, or all as views of the received one. */
-export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, Tensor>[] {
+export function unpack({ bytes, runs }: PackedTensors, isOwn: boolean): Record<string, Tensor>[] {
   const requests: Record<string, Tensor>[] = [];
   let at = 0;
   for (const { count, like } of runs)
@@ -94,7 +94,7 @@ export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, 
 }
 
 /** Lists the buffers to transfer with a message, each once. */
-export function buffersOf({ bytes, runs }: Packed): Set<ArrayBuffer> {
+export function buffersOf({ bytes, runs }: PackedTensors): Set<ArrayBuffer> {
   const buffers = new Set([bytes]);
   for (const { like } of runs)
     for (const name in like) {

@@ -1,5 +1,5 @@
 // Lanes on which a step may run, and its estimated finish there: plain data and functions of it.
-import type { LaneView, Route, Step } from "./events.ts";
+import type { LaneView, Route, ScheduledStep } from "./events.ts";
 
 /** Steps that run together on a lane, or are staged there. */
 export interface Batch {
@@ -14,7 +14,7 @@ export interface Batch {
   /** When it began, or is expected to begin where it is staged. */
   startMs: number;
   /** Its steps by id, without those that were cancelled or withdrawn. */
-  readonly steps: Map<number, Step>;
+  readonly steps: Map<number, ScheduledStep>;
   /** Whether all of its steps allow a cancel to end the lane's worker. */
   readonly preempt: boolean;
   /** Whether its lane is still loading the model for it, or has to; not in older traces. */
@@ -100,7 +100,7 @@ export function costOf({ endMs, loadMs, route }: Chance): number {
 }
 
 /** Returns the lane that holds a step's recurrent state as of the previous step; empty where there is none. */
-export function homeOf(step: Step, lanes: readonly LaneView[]): string {
+export function homeOf(step: ScheduledStep, lanes: readonly LaneView[]): string {
   const { state, routes } = step;
   if (state === undefined) return "";
   const isKept = (lane: LaneView) => (route: Route) =>
@@ -109,7 +109,7 @@ export function homeOf(step: Step, lanes: readonly LaneView[]): string {
 }
 
 /** Returns the mark of a state's last step on a lane. */
-export function stateOf({ state }: Step, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
+export function stateOf({ state }: ScheduledStep, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
   return lane.held.get(route.modelId)?.states.get(state?.id ?? -1);
 }
 

@@ -3,10 +3,10 @@ import { isServer } from "../core/device.ts";
 import { costOf, earliestMs, isUsual, soonest } from "./chance.ts";
 import type { Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
-import type { Decision, Step } from "./events.ts";
+import type { Decision, ScheduledStep } from "./events.ts";
 import type { LanePick } from "./form-batch.ts";
 import { UNKNOWN_MS } from "./lane-state.ts";
-import type { Urgency } from "./live-deadlines.ts";
+import type { LiveDeadlines } from "./live-deadlines.ts";
 import type { Queue, Waiting } from "./queue.ts";
 import type { WarmUps } from "./warm-ups.ts";
 
@@ -20,10 +20,10 @@ const STAGE_MS = 5;
 export class LaneChooser {
   readonly #estimate: Estimate;
   readonly #queue: Queue;
-  readonly #urgency: Urgency;
+  readonly #urgency: LiveDeadlines;
   readonly #warmUps: WarmUps;
 
-  constructor(estimate: Estimate, queue: Queue, urgency: Urgency, warmUps: WarmUps) {
+  constructor(estimate: Estimate, queue: Queue, urgency: LiveDeadlines, warmUps: WarmUps) {
     this.#estimate = estimate;
     this.#queue = queue;
     this.#urgency = urgency;
@@ -80,7 +80,7 @@ export class LaneChooser {
    * not, whatever its cost. Instead of a server the idle lane where the cost is to be measured, even if it may be late:
    * else a device whose cost is unknown, or was bad once, would never get work again.
    */
-  #best({ dueMs, rows }: Step, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
+  #best({ dueMs, rows }: ScheduledStep, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
     let best = soonest(usual);
     if (best && best.endMs - best.ms + this.#highMs(best, rows) > dueMs)
       best = soonest(usual.filter((x) => isServer(x.route) && x.batches.length < 2 && x.endMs <= dueMs)) ?? best;
@@ -133,7 +133,13 @@ export class LaneChooser {
    * Returns the express lane where a step is short enough for it and would be late elsewhere; starts its worker if
    * needed.
    */
-  express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
+  express(
+    step: ScheduledStep,
+    chances: readonly Chance[],
+    endMs: number,
+    now: number,
+    out: Decision[],
+  ): Chance | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
     const express = chances.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
     if (express === undefined || endMs <= express.endMs) return undefined;
@@ -164,11 +170,11 @@ export class LaneChooser {
  * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one with an earlier deadline
  * may arrive.
  */
-export function isTaken(step: Step, chance: Chance, now: number): boolean {
+export function isTaken(step: ScheduledStep, chance: Chance, now: number): boolean {
   return step.dueMs < Infinity && stagedMs(step, chance) > now;
 }
 
 /** Returns when a step may be staged on a lane: at once on a free one. */
-function stagedMs({ dueMs }: Step, { batches: [run], freeMs }: Chance): number {
+function stagedMs({ dueMs }: ScheduledStep, { batches: [run], freeMs }: Chance): number {
   return run ? freeMs - Math.min(STAGE_MS, dueMs < Infinity ? run.ms / 4 : STAGE_MS) : 0;
 }

@@ -20,7 +20,7 @@ export interface Route {
 }
 
 /** Limits on the batches of a model. */
-export interface Batching {
+export interface BatchLimits {
   /** Maximum number of rows in a batch. */
   readonly maxBatchSize: number;
   /** How long a step may wait on a free lane for others to join it. */
@@ -37,7 +37,7 @@ export interface StateMark {
 }
 
 /** A step as it arrives. Its id gives the order of arrival; a step that is retried keeps it. */
-export interface Step {
+export interface ScheduledStep {
   readonly id: number;
   /** Routes on which it may run, the preferred one first. */
   readonly routes: readonly [Route, ...Route[]];
@@ -54,7 +54,7 @@ export interface Step {
   readonly rows: number;
   /** Batch key: equal for steps that can run together; null where it runs alone. */
   readonly shape: string | null;
-  readonly batching: Batching;
+  readonly batching: BatchLimits;
   /** Number of lanes that the model may run on at once. */
   readonly concurrency: number;
   /** Whether cancelling it may end the lane's worker. */
@@ -78,7 +78,7 @@ export interface LaneView {
 
 /** An event. */
 export type SchedulerEvent =
-  | { readonly type: "arrived"; readonly step: Step; readonly isAgain: boolean }
+  | { readonly type: "arrived"; readonly step: ScheduledStep; readonly isAgain: boolean }
   /** The step was cancelled. */
   | { readonly type: "cancelled"; readonly id: number }
   /** A batch ended; `ms` is its duration in the worker, null where it failed, Infinity where it ran out of memory. */

@@ -12,7 +12,7 @@ export interface Option {
 }
 
 /** Facts behind the decision on a batch. */
-export interface Grounds {
+export interface StartGrounds {
   readonly now: number;
   readonly chosen: Option;
   /** All lanes that could have run it. */
@@ -38,7 +38,7 @@ export interface Grounds {
 }
 
 /** Returns the reasons for the start of a batch. */
-export function whyStart(grounds: Grounds): StartWhy {
+export function whyStart(grounds: StartGrounds): StartWhy {
   const { now, chosen, options, count, rows, firstMs, msOf } = grounds;
   const others = options.filter((x) => x !== chosen && isUsual(x)).sort((a, b) => a.endMs - b.endMs);
   const [other] = others;
@@ -58,14 +58,14 @@ export function whyStart(grounds: Grounds): StartWhy {
   };
 }
 
-function laneCode({ chosen, hasState }: Grounds, other: Option | undefined): StartWhy["lane"] {
+function laneCode({ chosen, hasState }: StartGrounds, other: Option | undefined): StartWhy["lane"] {
   if (hasState) return "state-kept";
   if (!isUsual(chosen)) return `${chosen.lane.kind as "express" | "wide"}-lane`;
   if (!other) return "only-lane";
   return other.endMs < chosen.endMs && other.batches.length > 1 ? "lane-queue-full" : "earliest-finish";
 }
 
-function batchCode(grounds: Grounds, one: number | undefined): StartWhy["batch"] {
+function batchCode(grounds: StartGrounds, one: number | undefined): StartWhy["batch"] {
   const { shape, count, rows, hasPeer, bestRows, idleLanes, msOf } = grounds;
   if (count > 1) {
     const together = msOf(rows);

@@ -1,7 +1,7 @@
 // Lanes that fail, and runs that stall: which lane gets the work then.
 import { describe, expect, test } from "vitest";
 import { Estimate } from "./cost-estimate.ts";
-import type { Decision, SchedulerEvent, Step } from "./events.ts";
+import type { Decision, SchedulerEvent, ScheduledStep } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
@@ -137,7 +137,7 @@ test("a step staged behind a load that fails is run elsewhere in time, unless it
     const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 100 }, estimate);
     const [first, second] = [lane("wasm-0", []), lane("wasm-1", [1], { isOpen: false })];
     const tell = (event: SchedulerEvent, now: number): Decision[] => scheduler.handle(event, now, [first, second]);
-    const start = (it: Step): Decision[] => [
+    const start = (it: ScheduledStep): Decision[] => [
       ...tell({ type: "arrived", step: it, isAgain: false }, 0),
       ...tell({ type: "tick" }, 0),
     ];

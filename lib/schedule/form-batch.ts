@@ -1,7 +1,7 @@
 // Forms a batch for the picked lane: how many of the queued steps run together, with which of them it begins, and which
 // join it in time for all their deadlines.
 import type { Estimate } from "./cost-estimate.ts";
-import type { StartWhy, Step } from "./events.ts";
+import type { StartWhy, ScheduledStep } from "./events.ts";
 import { whyStart } from "./explain-start.ts";
 import { stateOf } from "./chance.ts";
 import type { Chance } from "./chance.ts";
@@ -18,9 +18,9 @@ export interface LanePick {
 /** A batch, taken out of the queue. */
 export interface Formed {
   /** The step that the others joined. */
-  readonly step: Step;
+  readonly step: ScheduledStep;
   /** All steps by id, in the order of their rows. */
-  readonly steps: Map<number, Step>;
+  readonly steps: Map<number, ScheduledStep>;
   readonly rows: number;
   /** Estimated duration of the run. */
   readonly ms: number;
@@ -58,7 +58,7 @@ export function formBatch(pick: LanePick, given: Given): Formed {
   const { key, freeMs, endMs, ms: aloneMs } = pick.chance;
   const { from: first, rows: wanted } = wantedRows(pick, given);
   const { step, group } = first;
-  const steps = new Map<number, Step>();
+  const steps = new Map<number, ScheduledStep>();
   let { dueMs, preempt } = step;
   let rows = 0;
   let ms = 0;

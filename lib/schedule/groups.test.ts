@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { Estimate } from "./cost-estimate.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
-import type { SchedulerEvent, Step } from "./events.ts";
+import type { SchedulerEvent, ScheduledStep } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const DECISIONS = 400;
@@ -11,7 +11,7 @@ const DECISIONS = 400;
 const KEPT = 7;
 
 /** Makes a step that counts how often its deadline is read: once or twice per comparison. */
-function counted(it: Step, count: () => void): Step {
+function counted(it: ScheduledStep, count: () => void): ScheduledStep {
   const { dueMs } = it;
   return Object.defineProperty({ ...it }, "dueMs", {
     enumerable: true,
@@ -23,7 +23,7 @@ function counted(it: Step, count: () => void): Step {
 }
 
 /** Returns the reads per decision, over arrivals, ends and ticks, where so many groups are queued. */
-function readsOf(groups: number, change: (id: number) => Partial<Step>): number {
+function readsOf(groups: number, change: (id: number) => Partial<ScheduledStep>): number {
   const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1e6 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];
   for (let i = 1; i <= groups + DECISIONS; i += 1) lanes[i % 2]?.held.get(1)?.states.set(i, KEPT);
@@ -51,7 +51,7 @@ function readsOf(groups: number, change: (id: number) => Partial<Step>): number 
   return reads / DECISIONS;
 }
 
-test.each<[string, (id: number) => Partial<Step>]>([
+test.each<[string, (id: number) => Partial<ScheduledStep>]>([
   ["without deadlines", () => ({})],
   ["with deadlines", (id) => ({ dueMs: 1e7 + ((id * 7_919) % 1e6) })],
   ["of recurrent states that no lane keeps", (id) => ({ shape: null, caller: id, state: { id, after: 0 } })],
@@ -80,7 +80,7 @@ test("recurrent states that wait for a busy lane hide none whose lane idles, nor
   expect(new Set(Array.from({ length: 50 }, (_, i) => stage.fates.get(i + 1)?.lane))).toEqual(new Set(["wasm-0"]));
 });
 
-test.each<[string, (id: number) => Partial<Step>]>([
+test.each<[string, (id: number) => Partial<ScheduledStep>]>([
   ["callers", (caller) => ({ caller })],
   ["priorities", (id) => ({ priority: id % 3 })],
   ["kinds of deadline", (id) => ({ dueMs: id % 2 === 0 ? 5_000 : Infinity })],

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Decision, Route, SchedulerEvent, StartWhy, Step } from "./events.ts";
+import type { Decision, Route, SchedulerEvent, StartWhy, ScheduledStep } from "./events.ts";
 import { Hedger } from "./hedge.ts";
 import type { HedgeDecision } from "./hedge.ts";
 
@@ -11,7 +11,7 @@ const WHY: StartWhy = {
   ...{ waitedMs: 0, apartMs: null, togetherMs: null },
 };
 
-function stepOf(id: number, arrivedMs: number, change: Partial<Step> = {}): Step {
+function stepOf(id: number, arrivedMs: number, change: Partial<ScheduledStep> = {}): ScheduledStep {
   return {
     ...{ id, routes: [LOCAL, SERVER], priority: 1, arrivedMs, dueMs: Infinity, isRefusable: true, caller: 0, rows: 1 },
     ...{ shape: null, batching: { maxBatchSize: 1, maxQueueDelayMs: 0, preferredBatchSizes: [] } },
@@ -23,7 +23,7 @@ function stepOf(id: number, arrivedMs: number, change: Partial<Step> = {}): Step
 class Line {
   readonly hedger = new Hedger();
   #batch = 0;
-  arrive(id: number, now: number, change: Partial<Step> = {}): void {
+  arrive(id: number, now: number, change: Partial<ScheduledStep> = {}): void {
     this.tell({ type: "arrived", step: stepOf(id, now, change), isAgain: false }, now);
   }
   start(ids: readonly number[], now: number, route = LOCAL): number {

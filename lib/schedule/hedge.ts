@@ -9,7 +9,7 @@
 // late, and copies would only add to it.
 import { isServer } from "../core/device.ts";
 import { quantile } from "../core/quantile.ts";
-import type { Decision, SchedulerEvent, Step } from "./events.ts";
+import type { Decision, SchedulerEvent, ScheduledStep } from "./events.ts";
 import { Heap } from "./heap.ts";
 
 /** Limits of hedging. */
@@ -120,7 +120,7 @@ export class Hedger {
     this.#add(pending.rows);
   }
 
-  #arrive({ id, routes, rows, arrivedMs, state }: Step, isAgain: boolean, now: number): void {
+  #arrive({ id, routes, rows, arrivedMs, state }: ScheduledStep, isAgain: boolean, now: number): void {
     const [{ key }] = routes;
     if (isAgain) this.#set(id, false);
     // A route without a key is still loading.

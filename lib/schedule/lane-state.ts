@@ -6,7 +6,7 @@ import type { BackOff } from "./back-offs.ts";
 import { endOf, isUsual, runs, countStates, stalledMs, stateOf } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
-import type { LaneView, Route, SchedulerEvent, Step } from "./events.ts";
+import type { LaneView, Route, SchedulerEvent, ScheduledStep } from "./events.ts";
 
 /** Saved state of lanes. */
 export interface SavedLanes {
@@ -25,7 +25,7 @@ export interface SavedLanes {
 /** Saved batch; its steps are not in older traces. */
 type SavedBatch = Omit<Batch, "steps"> & {
   readonly ids: readonly number[];
-  readonly steps?: readonly Step[] | undefined;
+  readonly steps?: readonly ScheduledStep[] | undefined;
 };
 
 /** Suffix in the estimate for the cost of a model on the express lane, beside other lanes. */
@@ -72,7 +72,7 @@ const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
 
 /** Tracks the state of lanes. */
-export class Lanes {
+export class LaneStates {
   readonly #estimate: Estimate;
   readonly #batches: Map<string, readonly Batch[]> = new Map();
   /**
@@ -164,7 +164,7 @@ export class Lanes {
   }
 
   /** Records a step as it arrives, also one that is rejected. */
-  arrived({ routes }: Step): void {
+  arrived({ routes }: ScheduledStep): void {
     for (const { key } of routes) remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
   }
 
@@ -244,7 +244,7 @@ export class Lanes {
    * Returns the minimum time of a step over its routes; 0 where it is to be tried. A fallback of this device counts once
    * its cost is known.
    */
-  soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
+  soonestMs(step: ScheduledStep, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
     const routes = this.#usable(step, now, lanes);
     const known = lanes.flatMap((lane) => {
@@ -259,7 +259,7 @@ export class Lanes {
    * of its cost, or nothing recent; else a server that would be late by all that is known of it. Where a server can do
    * it, the trials of this device are few.
    */
-  trial(step: Step, now: number, lanes: readonly LaneView[]): Route | undefined {
+  trial(step: ScheduledStep, now: number, lanes: readonly LaneView[]): Route | undefined {
     const [route, ...others] = this.#usable(step, now, lanes);
     if (this.#estimate.ms(route.key, step.rows) === undefined) return route;
     if (this.#isTried(route, others.some(isServer), step, now, lanes)) return route;
@@ -268,7 +268,13 @@ export class Lanes {
   }
 
   /** Whether a route is to be tried, of whose cost nothing recent is known; `hasServer`: where a server can do it too. */
-  #isTried({ key, backend }: Route, hasServer: boolean, step: Step, now: number, lanes: readonly LaneView[]): boolean {
+  #isTried(
+    { key, backend }: Route,
+    hasServer: boolean,
+    step: ScheduledStep,
+    now: number,
+    lanes: readonly LaneView[],
+  ): boolean {
     const ms = this.#estimate.ms(key, step.rows) ?? 0;
     let isIdle = false;
     for (const lane of lanes) {
@@ -296,7 +302,7 @@ export class Lanes {
   }
 
   /** Returns the routes of a step that have an open lane that works; all of them where none has. */
-  #usable({ routes }: Step, now: number, lanes: readonly LaneView[]): Step["routes"] {
+  #usable({ routes }: ScheduledStep, now: number, lanes: readonly LaneView[]): ScheduledStep["routes"] {
     const [first, ...others] = routes.filter(({ backend, modelId }) =>
       lanes.some(
         (lane) =>
@@ -312,7 +318,7 @@ export class Lanes {
   }
 
   /** Whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
-  isForWide({ rows, dueMs }: Step, usual: Chance, wide: Chance, now: number): boolean {
+  isForWide({ rows, dueMs }: ScheduledStep, usual: Chance, wide: Chance, now: number): boolean {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
     if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
@@ -349,7 +355,7 @@ export class Lanes {
   }
 
   /** Returns every lane on which a step may run. */
-  chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
+  chances(step: ScheduledStep, now: number, lanes: readonly LaneView[]): Chance[] {
     const { routes, rows, state, concurrency } = step;
     let found: Chance[] = [];
     for (const lane of lanes) {

@@ -3,7 +3,7 @@
 import type { Estimate } from "./cost-estimate.ts";
 import { EXPRESS, remember } from "./lane-state.ts";
 import type { Chance } from "./chance.ts";
-import type { Step } from "./events.ts";
+import type { ScheduledStep } from "./events.ts";
 
 /** Short deadlines count as live for so many times their length, and at least so long. */
 const LIVE_TIMES = 20;
@@ -31,7 +31,7 @@ export interface SavedUrgency {
 }
 
 /** Tracks the shortest of the live deadlines. */
-export class Urgency {
+export class LiveDeadlines {
   readonly #estimate: Estimate;
   /** Length of the shortest deadline, the key of its model, and until when it counts as live. */
   #shortestMs = Infinity;
@@ -67,7 +67,7 @@ export class Urgency {
   }
 
   /** Records the deadline of an accepted step, unless no route can meet it: then nothing is kept short for it. */
-  note({ dueMs, arrivedMs, routes, rows }: Step, now: number): void {
+  note({ dueMs, arrivedMs, routes, rows }: ScheduledStep, now: number): void {
     const lengthMs = dueMs - arrivedMs;
     if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;
     const isMet = routes.some(({ key }) => {
@@ -87,7 +87,7 @@ export class Urgency {
   }
 
   /** Whether a deadline is the shortest live one, or close to it. */
-  isUrgent({ dueMs, arrivedMs }: Step): boolean {
+  isUrgent({ dueMs, arrivedMs }: ScheduledStep): boolean {
     return dueMs - arrivedMs <= 2 * this.#shortestMs;
   }
 
@@ -97,7 +97,7 @@ export class Urgency {
   }
 
   /** Whether a step on a lane leaves room for urgent steps. */
-  leavesRoom({ dueMs, arrivedMs }: Step, chance: Chance, chances: readonly Chance[], now: number): boolean {
+  leavesRoom({ dueMs, arrivedMs }: ScheduledStep, chance: Chance, chances: readonly Chance[], now: number): boolean {
     if (chance.batches.length > 0 && chance.endMs - now > PART * this.#shortestMs) return false;
     if (dueMs - arrivedMs <= SAME * this.#shortestMs) return true;
     if (!this.isLong(chance.ms)) return true;

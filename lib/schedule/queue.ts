@@ -7,12 +7,12 @@
 // earliest deadline; then the class with the least lane time; then the order of arrival.
 import { Heap } from "./heap.ts";
 import { Line } from "./line.ts";
-import type { Step } from "./events.ts";
+import type { ScheduledStep } from "./events.ts";
 import { Table } from "../core/id-map.ts";
 
 /** A queued step. */
 export interface Waiting {
-  readonly step: Step;
+  readonly step: ScheduledStep;
   readonly id: number;
   readonly group: Group;
   /** Its latest start, by the estimate; Infinity without a deadline. */
@@ -71,7 +71,7 @@ export interface SavedQueue {
     readonly home?: string | undefined;
     readonly restsMs?: number | undefined;
     /** Latest start of each step, and its cost. */
-    readonly steps: readonly (readonly [step: Step, ...ms: number[]])[];
+    readonly steps: readonly (readonly [step: ScheduledStep, ...ms: number[]])[];
   }[];
 }
 
@@ -104,7 +104,7 @@ export class Queue {
 
   /** Returns a snapshot, from which `restore` continues. */
   save(): SavedQueue {
-    const steps = new Map<Group, (readonly [Step, number, number])[]>();
+    const steps = new Map<Group, (readonly [ScheduledStep, number, number])[]>();
     for (const group of this.#groups.values()) steps.set(group, []);
     for (const { group, step, latestMs, costMs } of this.#steps.values())
       steps.get(group)?.push([step, latestMs, costMs]);
@@ -139,7 +139,7 @@ export class Queue {
   }
 
   /** Adds a step that must start by `latestMs`; `home` is the lane that keeps its recurrent state. */
-  add(step: Step, latestMs: number, costMs: number, now: number, home: string = ""): void {
+  add(step: ScheduledStep, latestMs: number, costMs: number, now: number, home: string = ""): void {
     const group = this.#groupOf(step, home, now);
     const waiting: Waiting = { step, id: step.id, group, latestMs, costMs, lateAt: -1 };
     (group.class.costsMs[group.priority] as number) += costMs;
@@ -192,7 +192,7 @@ export class Queue {
    * Returns the cost of the steps that will certainly run before a step on the same lanes: those of a higher priority,
    * until it ages.
    */
-  aheadMs({ priority, dueMs, ...step }: Step, home: string, now: number): number {
+  aheadMs({ priority, dueMs, ...step }: ScheduledStep, home: string, now: number): number {
     if (dueMs > now + this.#agingMs) return 0;
     const { costsMs = [] } = this.#classes.get(classKey(step, home)) ?? {};
     return costsMs.slice(0, priority).reduce((sum, ms) => sum + ms, 0);
@@ -307,7 +307,7 @@ export class Queue {
     return (heaps[level - LEAST] as Class["heaps"][number])[hasDue ? 0 : 1];
   }
 
-  #groupOf(step: Step, home: string, now: number): Group {
+  #groupOf(step: ScheduledStep, home: string, now: number): Group {
     const { routes, shape, priority, caller, dueMs } = step;
     const models = routes.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
@@ -339,7 +339,7 @@ export class Queue {
   }
 }
 
-function classKey({ routes, caller, state }: Pick<Step, "routes" | "caller" | "state">, home: string): string {
+function classKey({ routes, caller, state }: Pick<ScheduledStep, "routes" | "caller" | "state">, home: string): string {
   return `${routes.map((x) => x.modelId).join("+")} ${state === undefined ? caller : `states ${home}`}`;
 }
 

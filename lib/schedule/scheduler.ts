@@ -25,14 +25,14 @@ import { Estimate } from "./cost-estimate.ts";
 import { costOf, earliestMs, endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
 import type { Batch, Chance } from "./chance.ts";
 import { isTaken, LaneChooser } from "./choose-lane.ts";
-import { Lanes } from "./lane-state.ts";
+import { LaneStates } from "./lane-state.ts";
 import type { SavedLanes } from "./lane-state.ts";
-import type { Decision, LaneView, SchedulerEvent, Step } from "./events.ts";
+import type { Decision, LaneView, SchedulerEvent, ScheduledStep } from "./events.ts";
 import { Queue } from "./queue.ts";
 import type { Class, SavedQueue } from "./queue.ts";
 import { formBatch } from "./form-batch.ts";
 import type { LanePick } from "./form-batch.ts";
-import { Urgency } from "./live-deadlines.ts";
+import { LiveDeadlines } from "./live-deadlines.ts";
 import type { SavedUrgency } from "./live-deadlines.ts";
 import { WarmUps } from "./warm-ups.ts";
 
@@ -84,8 +84,8 @@ export class Scheduler {
   readonly #settings: Settings;
   readonly #estimate: Estimate;
   readonly #queue: Queue;
-  readonly #lanes: Lanes;
-  readonly #urgency: Urgency;
+  readonly #lanes: LaneStates;
+  readonly #urgency: LiveDeadlines;
   readonly #warmUps: WarmUps;
   readonly #chooser: LaneChooser;
   #nextBatch = 1;
@@ -96,8 +96,8 @@ export class Scheduler {
     this.#settings = settings;
     this.#estimate = estimate;
     this.#queue = new Queue(settings.agingMs);
-    this.#lanes = new Lanes(estimate);
-    this.#urgency = new Urgency(estimate);
+    this.#lanes = new LaneStates(estimate);
+    this.#urgency = new LiveDeadlines(estimate);
     this.#warmUps = new WarmUps(estimate, this.#lanes);
     this.#chooser = new LaneChooser(estimate, this.#queue, this.#urgency, this.#warmUps);
   }
@@ -160,7 +160,7 @@ export class Scheduler {
     return out;
   }
 
-  #arrive(step: Step, isAgain: boolean, now: number, lanes: readonly LaneView[], out: Decision[]): void {
+  #arrive(step: ScheduledStep, isAgain: boolean, now: number, lanes: readonly LaneView[], out: Decision[]): void {
     const { id, dueMs, isRefusable } = step;
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
@@ -180,7 +180,7 @@ export class Scheduler {
     this.#enqueue(step, now, lanes);
   }
 
-  #enqueue(step: Step, now: number, lanes: readonly LaneView[]): void {
+  #enqueue(step: ScheduledStep, now: number, lanes: readonly LaneView[]): void {
     const { routes, rows, shape, batching, dueMs } = step;
     const [{ key }] = routes;
     const together =
@@ -273,7 +273,7 @@ export class Scheduler {
   }
 
   /** Rejects a step for its deadline. */
-  #reject(step: Step, endMs: number, now: number, lanes: readonly LaneView[], out: Decision[]): void {
+  #reject(step: ScheduledStep, endMs: number, now: number, lanes: readonly LaneView[], out: Decision[]): void {
     const { id, rows, dueMs, arrivedMs } = step;
     const isFast = ({ key }: Chance): boolean => (this.#estimate.ms(key, rows) ?? Infinity) <= dueMs - arrivedMs;
     const chances = this.#lanes.chances(step, now, lanes).filter(isFast);
@@ -305,7 +305,7 @@ export class Scheduler {
         .map(({ id }) => id);
       if (ids.length === 0) continue;
       for (const id of ids) {
-        this.#enqueue(steps.get(id) as Step, now, lanes);
+        this.#enqueue(steps.get(id) as ScheduledStep, now, lanes);
         steps.delete(id);
       }
       out.push({ type: "withdraw", lane, batch: batch.id, ids });
@@ -330,7 +330,7 @@ export class Scheduler {
   /**
    * Moves a step of a single stream to the wide lane where that pays; where the model is not loaded there, loads it.
    */
-  #widen(step: Step, pick: LanePick, chances: readonly Chance[], now: number, out: Decision[]): LanePick {
+  #widen(step: ScheduledStep, pick: LanePick, chances: readonly Chance[], now: number, out: Decision[]): LanePick {
     this.#alone = this.#isQuiet(1) ? this.#alone + 1 : 0;
     const { chance } = pick;
     // A state stays on its lane; and an urgent step needs an idle core, not only a lane.
@@ -379,7 +379,7 @@ export class Scheduler {
   }
 
   /** Returns the earliest estimated finish of a step, after the work on lanes and all more urgent queued work. */
-  #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
+  #endOf(step: ScheduledStep, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     if (this.#lanes.trial(step, now, lanes) !== undefined) return now;
     const chances = this.#lanes.chances(step, now, lanes);
     const usual = chances.filter(isUsual);

@@ -4,7 +4,7 @@ import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { StageLane } from "../test-support/schedule-fixtures.ts";
 import { Estimate } from "./cost-estimate.ts";
 import type { Route, SchedulerEvent } from "./events.ts";
-import { Lanes } from "./lane-state.ts";
+import { LaneStates } from "./lane-state.ts";
 
 const DEVICE: Route = { backend: "wasm", modelId: 1, key: "m1" };
 const SERVER: Route = { backend: "remote", modelId: 2, key: "m2", costMs: 100 };
@@ -196,7 +196,7 @@ describe("requests with a deadline that this device and two lanes to a server ca
 });
 
 test("a batch that leaves a lane from behind another one does not make that one look begun anew (server-staged)", () => {
-  const lanes = new Lanes(new Estimate());
+  const lanes = new LaneStates(new Estimate());
   const batch = (id: number) => ({
     ...{ id, route: SERVER, key: SERVER.key, rows: 1, shape: null, ms: 50, startMs: 0 },
     ...{ steps: new Map(), preempt: false, isTrial: false, serverMs: Infinity },

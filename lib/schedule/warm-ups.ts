@@ -3,13 +3,13 @@
 import type { Chance } from "./chance.ts";
 import { isUsual } from "./chance.ts";
 import type { Estimate } from "./cost-estimate.ts";
-import type { Decision, Step } from "./events.ts";
+import type { Decision, ScheduledStep } from "./events.ts";
 import { remember } from "./lane-state.ts";
-import type { Lanes } from "./lane-state.ts";
+import type { LaneStates } from "./lane-state.ts";
 
 /** A batch that was started, or a step that was rejected, to compare with lanes that might have been faster. */
 export interface Started {
-  readonly step: Step;
+  readonly step: ScheduledStep;
   readonly chances: readonly Chance[];
   /** Backend on which it was started; null for one that was rejected. */
   readonly backend: Chance["lane"]["backend"] | null;
@@ -24,11 +24,11 @@ const WARM_MS = 10_000;
 /** Decides when lanes load models ahead of the work. */
 export class WarmUps {
   readonly #estimate: Estimate;
-  readonly #lanes: Lanes;
+  readonly #lanes: LaneStates;
   /** Work of a model that was staged or rejected while a lane without the model was idle, in ms. */
   #wastedMs: Map<number, number> = new Map();
 
-  constructor(estimate: Estimate, lanes: Lanes) {
+  constructor(estimate: Estimate, lanes: LaneStates) {
     this.#estimate = estimate;
     this.#lanes = lanes;
   }
@@ -44,7 +44,7 @@ export class WarmUps {
   }
 
   /** Loads the model of a queued step onto a lane, unless that was tried recently or the lane is not able to. */
-  start({ id }: Step, { lane, route }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
+  start({ id }: ScheduledStep, { lane, route }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
     const what = lane.id + route.key;
     if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.backOffs.has(lane.id, route.modelId, now)) return;
     this.#lanes.note(what, now);

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { HttpError } from "./http-error.ts";
 import { readJson } from "./read-json.ts";
-import type { Tensors } from "./lane.ts";
+import type { ServeTensors } from "./lane.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** The server as these routes use it. */
@@ -18,7 +18,7 @@ export interface EmbeddingsContext {
     model: ServedModel,
     request: FastifyRequest,
     reply: FastifyReply,
-    work: (run: (feeds: Tensors) => Promise<Tensors>) => Promise<T>,
+    work: (run: (feeds: ServeTensors) => Promise<ServeTensors>) => Promise<T>,
   ): Promise<T>;
 }
 

@@ -3,9 +3,9 @@ import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
 import type { Tensor } from "../core/tensor.ts";
 import { batchingOf } from "../worker/join-batch.ts";
-import { Executor } from "./executor.ts";
+import { ServeExecutor } from "./executor.ts";
 import type { RunLane, ServerClock } from "./executor.ts";
-import type { Tensors } from "./lane.ts";
+import type { ServeTensors } from "./lane.ts";
 import type { ServedModel } from "./served-models.ts";
 
 const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 1], batchAxis: 0 }) as const;
@@ -37,7 +37,7 @@ class ManualLane implements RunLane {
     this.id = id;
   }
 
-  run(_: number, feeds: Tensors): Promise<Record<string, Tensor>> {
+  run(_: number, feeds: ServeTensors): Promise<Record<string, Tensor>> {
     const { dims, data } = feeds["x"] as Tensor<"float32">;
     return new Promise((resolve, reject) => {
       const outputs = { y: { dtype: "float32", dims, data: data.map((x) => 2 * x) } } as const;
@@ -53,7 +53,7 @@ class ManualLane implements RunLane {
 }
 
 interface World {
-  readonly executor: Executor;
+  readonly executor: ServeExecutor;
   readonly lane: ManualLane;
   /** Ends the oldest open run after `ms`, and lets what follows happen. */
   end(ms: number, error?: Error): Promise<void>;
@@ -69,7 +69,7 @@ function world(maxQueue = 100): World {
     setTimer: () => () => undefined,
     defer: (callback) => deferred.push(callback),
   };
-  const executor = new Executor([model], { maxQueue, maxBatchSize: 8 }, clock);
+  const executor = new ServeExecutor([model], { maxQueue, maxBatchSize: 8 }, clock);
   executor.measured(model, 10);
   executor.add(lane);
   const settle = async (): Promise<void> => {
@@ -86,7 +86,7 @@ function world(maxQueue = 100): World {
   return { executor, lane, end, settle };
 }
 
-const of = (value: number): Tensors => ({ x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(value) } });
+const of = (value: number): ServeTensors => ({ x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(value) } });
 const fresh = (): AbortSignal => new AbortController().signal;
 
 test("requests that wait run together once larger batches were measured to pay, each with its own answer", async () => {

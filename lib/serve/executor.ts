@@ -9,7 +9,7 @@ import type { Decision, LaneView, SchedulerEvent } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import { runBatch } from "../worker/join-batch.ts";
 import type { BatchRun } from "../worker/join-batch.ts";
-import type { Tensors } from "./lane.ts";
+import type { ServeTensors } from "./lane.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** Clock and timers. */
@@ -25,7 +25,7 @@ export interface ServerClock {
 /** A lane as the executor uses it. */
 export interface RunLane {
   readonly id: string;
-  run(id: number, feeds: Tensors): Promise<Record<string, Tensor>>;
+  run(id: number, feeds: ServeTensors): Promise<Record<string, Tensor>>;
 }
 
 /** Settings of an executor. */
@@ -37,8 +37,8 @@ export interface ExecutorSettings {
 }
 
 /** Answer to a request. */
-export interface Answer {
-  readonly outputs: Tensors;
+export interface ServedAnswer {
+  readonly outputs: ServeTensors;
   /** Number of requests that ran together. */
   readonly together: number;
   /** Time in the queue, in milliseconds. */
@@ -53,10 +53,10 @@ export class RunError extends Error {}
 interface Pending {
   readonly id: number;
   readonly model: ServedModel;
-  readonly feeds: Tensors;
+  readonly feeds: ServeTensors;
   readonly arrivedMs: number;
   readonly signal: AbortSignal;
-  resolve(answer: Answer): void;
+  resolve(answer: ServedAnswer): void;
   reject(error: unknown): void;
 }
 
@@ -71,7 +71,7 @@ const BACKEND = "cpu";
 const SETTINGS = { agingMs: 2_000 } as const;
 
 /** Queues requests and runs them. */
-export class Executor {
+export class ServeExecutor {
   readonly #lanes: Map<string, { readonly lane: RunLane; readonly batches: Batch[] }> = new Map();
   readonly #views: LaneView[] = [];
   readonly #held: Map<number, { readonly states: ReadonlyMap<number, number> }>;
@@ -137,7 +137,7 @@ export class Executor {
    * Runs a request. Rejects with `overloaded` where the queue is full, with the signal's reason, with a RunError, or
    * with `worker-crashed`.
    */
-  run(model: ServedModel, feeds: Tensors, signal: AbortSignal): Promise<Answer> {
+  run(model: ServedModel, feeds: ServeTensors, signal: AbortSignal): Promise<ServedAnswer> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason as Error);
@@ -240,7 +240,7 @@ export class Executor {
     try {
       const items = requests.map((x) => x.feeds);
       batchRun = await runBatch(
-        { run: (id, feeds) => lane.run(id, feeds as Tensors) },
+        { run: (id, feeds) => lane.run(id, feeds as ServeTensors) },
         model.id,
         model.batching,
         items,

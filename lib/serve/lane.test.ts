@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { slowModel } from "../test-support/compress/fixtures.ts";
-import { Lane } from "./lane.ts";
+import { ServeLane } from "./lane.ts";
 
 const RUNTIME = `
 module.exports = {
@@ -29,7 +29,7 @@ test("a thread that ends rejects its runs and later ones, and reports that it en
   try {
     writeFileSync(join(folder, "runtime.cjs"), RUNTIME);
     const ends: Error[] = [];
-    const lane = new Lane("cpu-0", join(folder, "runtime.cjs"), 1, (error) => ends.push(error));
+    const lane = new ServeLane("cpu-0", join(folder, "runtime.cjs"), 1, (error) => ends.push(error));
     await lane.load({ id: 0, path: "", extra: {} });
     const of = (value: number) => ({ x: { dtype: "float32", dims: [1], data: Float32Array.of(value) } }) as const;
     const part = new Float32Array(4).fill(7).subarray(1, 2);
@@ -51,7 +51,7 @@ test("a lane that is closed rejects what it has, and does not wait for its run",
   const folder = mkdtempSync(join(tmpdir(), "selvedge-lane-"));
   try {
     writeFileSync(join(folder, "runtime.cjs"), RUNTIME);
-    const lane = new Lane("cpu-0", join(folder, "runtime.cjs"), 1, () => undefined);
+    const lane = new ServeLane("cpu-0", join(folder, "runtime.cjs"), 1, () => undefined);
     await lane.load({ id: 0, path: "", extra: {} });
     const run = lane.run(0, { x: { dtype: "float32", dims: [1], data: Float32Array.of(8) } });
     const rejected = expect(run).rejects.toMatchObject({ code: "closed" });
@@ -71,7 +71,7 @@ test("a lane of ONNX Runtime that is closed in a run ends after it, and the proc
   try {
     const path = join(folder, "model.onnx");
     writeFileSync(path, slowModel(60).write());
-    const lane = new Lane("cpu-0", createRequire(import.meta.url).resolve("onnxruntime-node"), 1, () => undefined);
+    const lane = new ServeLane("cpu-0", createRequire(import.meta.url).resolve("onnxruntime-node"), 1, () => undefined);
     await lane.load({ id: 0, path, extra: {} });
     const run = lane.run(0, { x: { dtype: "float32", dims: [400, 1], data: new Float32Array(400) } });
     const rejected = expect(run).rejects.toMatchObject({ code: "closed" });
@@ -79,7 +79,12 @@ test("a lane of ONNX Runtime that is closed in a run ends after it, and the proc
     await lane.close(60_000);
     await rejected;
     // Another one still computes.
-    const other = new Lane("cpu-1", createRequire(import.meta.url).resolve("onnxruntime-node"), 1, () => undefined);
+    const other = new ServeLane(
+      "cpu-1",
+      createRequire(import.meta.url).resolve("onnxruntime-node"),
+      1,
+      () => undefined,
+    );
     await other.load({ id: 0, path, extra: {} });
     const { h59 } = await other.run(0, { x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(1) } });
     expect(h59?.dims).toEqual([1, 512]);

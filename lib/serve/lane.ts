@@ -9,7 +9,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { SelvedgeError } from "../core/errors.ts";
 
 /** Tensors by name. */
-export type Tensors = Readonly<Record<string, Tensor>>;
+export type ServeTensors = Readonly<Record<string, Tensor>>;
 
 /** A model as a lane loads it. */
 export interface LaneModel {
@@ -63,7 +63,7 @@ interface Waiting {
 }
 
 /** A thread with models. */
-export class Lane {
+export class ServeLane {
   /** Name of the lane. */
   readonly id: string;
   readonly #worker: Worker;
@@ -105,7 +105,7 @@ export class Lane {
   }
 
   /** Runs a model; the feeds' buffers move to the thread. Rejects with ONNX Runtime's error, or `worker-crashed`. */
-  async run(id: number, feeds: Tensors): Promise<Record<string, Tensor>> {
+  async run(id: number, feeds: ServeTensors): Promise<Record<string, Tensor>> {
     const own = Object.entries(feeds).map(([name, tensor]) => [name, whole(tensor)] as const);
     const buffers = own.flatMap(([, { data }]) => (Array.isArray(data) ? [] : [data.buffer as ArrayBuffer]));
     const results = await this.#call("run", { id, feeds: own }, [...new Set(buffers)]);

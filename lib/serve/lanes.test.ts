@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Tensor } from "../core/tensor.ts";
 import { batchingOf } from "../worker/join-batch.ts";
-import { Executor } from "./executor.ts";
+import { ServeExecutor } from "./executor.ts";
 import type { ServerClock } from "./executor.ts";
-import { Lanes } from "./lanes.ts";
+import { ServeLanes } from "./lanes.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** Does what the model's file says: loads and runs, does not load, or ends the thread at a run. */
@@ -27,8 +27,8 @@ module.exports = {
 const tensor = (value: number): Tensor => ({ dtype: "float32", dims: [1, 1], data: Float32Array.of(value) });
 
 let folder: string;
-let lanes: Lanes;
-let executor: Executor;
+let lanes: ServeLanes;
+let executor: ServeExecutor;
 let model: ServedModel;
 let errors: string[];
 /** Timers that were set. */
@@ -43,9 +43,9 @@ function make(count: number): void {
     },
     defer: setImmediate,
   };
-  executor = new Executor([model], { maxQueue: 9, maxBatchSize: 8 }, clock);
+  executor = new ServeExecutor([model], { maxQueue: 9, maxBatchSize: 8 }, clock);
   const onError = (text: string): void => void errors.push(text);
-  lanes = new Lanes({
+  lanes = new ServeLanes({
     ...{ models: [model], executor, clock, count, threads: 1, onError },
     runtime: join(folder, "runtime.cjs"),
   });

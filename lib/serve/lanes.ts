@@ -1,8 +1,8 @@
 // The lanes of a server, each started again when its thread ends, or does not start, after a time that doubles with each
 // failure.
 import { SelvedgeError, isSelvedgeError } from "../core/errors.ts";
-import type { Executor, ServerClock } from "./executor.ts";
-import { Lane } from "./lane.ts";
+import type { ServeExecutor, ServerClock } from "./executor.ts";
+import { ServeLane } from "./lane.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** Time after which a lane is started again, and the most that it doubles to. */
@@ -12,7 +12,7 @@ const RESTART_MAX_MS = 60_000;
 /** Settings of lanes. */
 export interface LanesSettings {
   readonly models: readonly ServedModel[];
-  readonly executor: Executor;
+  readonly executor: ServeExecutor;
   readonly clock: ServerClock;
   /** Path of onnxruntime-node. */
   readonly runtime: string;
@@ -24,9 +24,9 @@ export interface LanesSettings {
 }
 
 /** All lanes. */
-export class Lanes {
+export class ServeLanes {
   readonly #settings: LanesSettings;
-  readonly #lanes: Map<string, Lane> = new Map();
+  readonly #lanes: Map<string, ServeLane> = new Map();
   readonly #restarts: Map<string, () => void> = new Map();
   #isClosed = false;
 
@@ -62,7 +62,7 @@ export class Lanes {
     if (this.#isClosed) throw new SelvedgeError("closed", "The server is closed.");
     const { models, executor, runtime, threads } = this.#settings;
     let isAdded = false;
-    const lane = new Lane(id, runtime, threads, (error) => {
+    const lane = new ServeLane(id, runtime, threads, (error) => {
       executor.remove(id);
       if (isAdded) this.#restart(id, RESTART_MS, error);
     });
@@ -79,7 +79,7 @@ export class Lanes {
   }
 
   /** Loads a model and runs it: a first run is slower than others. Rejects where the thread ended. */
-  async #warmUp(lane: Lane, model: ServedModel): Promise<void> {
+  async #warmUp(lane: ServeLane, model: ServedModel): Promise<void> {
     const { executor, clock, onError } = this.#settings;
     await lane.load(model);
     try {

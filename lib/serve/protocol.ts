@@ -8,7 +8,7 @@ import type { Rest } from "../remote/decode.ts";
 import { concat, toBytes } from "../remote/encode.ts";
 import { flatOf, parseJson, readData, writeData } from "../remote/json-tensors.ts";
 import { asObject } from "../remote/plain-json.ts";
-import type { Tensors } from "./lane.ts";
+import type { ServeTensors } from "./lane.ts";
 import { readJson } from "./read-json.ts";
 import type { ServedModel } from "./served-models.ts";
 
@@ -16,7 +16,7 @@ import type { ServedModel } from "./served-models.ts";
 export interface InferCall {
   /** The request's id; undefined where it has none. */
   readonly id: string | undefined;
-  readonly feeds: Tensors;
+  readonly feeds: ServeTensors;
   /** The outputs to return, in their order, and whether each is sent as bytes. */
   readonly outputs: readonly { readonly name: string; readonly isBinary: boolean }[];
 }
@@ -74,7 +74,7 @@ function listOf(request: Fields, field: string, most: number): readonly Fields[]
 }
 
 /** Throws where a request has more rows than may run at once: a run can't be stopped. */
-function checkRows({ inputs }: ServedModel, feeds: Tensors, maxRows: number): void {
+function checkRows({ inputs }: ServedModel, feeds: ServeTensors, maxRows: number): void {
   for (const { name, batchAxis } of inputs) {
     const rows = feeds[name]?.dims[batchAxis ?? -1] ?? 0;
     if (rows > maxRows)
@@ -137,7 +137,7 @@ function flagOf({ parameters }: Fields, name: string): boolean | undefined {
 }
 
 /** Encodes a reply. JSON has no NaN and no Infinity: both are null there, as KServe and MLServer write them. */
-export function encodeReply(model: ServedModel, { id, outputs }: InferCall, answers: Tensors): EncodedReply {
+export function encodeReply(model: ServedModel, { id, outputs }: InferCall, answers: ServeTensors): EncodedReply {
   const parts: Uint8Array[] = [];
   const entries = outputs.map(({ name, isBinary }) => {
     const tensor = answers[name];

@@ -6,9 +6,9 @@ import { addChecks, quoted, rounded } from "./checks.ts";
 import type { CheckContext } from "./checks.ts";
 import { addEmbeddings } from "./embeddings.ts";
 import { RunError } from "./executor.ts";
-import type { Executor } from "./executor.ts";
+import type { ServeExecutor } from "./executor.ts";
 import { HttpError } from "./http-error.ts";
-import type { Tensors } from "./lane.ts";
+import type { ServeTensors } from "./lane.ts";
 import { HEADER_LENGTH } from "./origins.ts";
 import { decodeCall, encodeReply } from "./protocol.ts";
 import type { InferCall } from "./protocol.ts";
@@ -16,7 +16,7 @@ import type { ServedModel } from "./served-models.ts";
 
 /** The server as its routes use it. */
 export interface RouteContext extends CheckContext {
-  readonly executor: Executor;
+  readonly executor: ServeExecutor;
   /** `isServing`: requests can run; `isReady`: and new ones are welcome. */
   readonly state: { readonly isServing: boolean; readonly isReady: boolean; readonly isStopping: boolean };
   readonly maxRows: number;
@@ -94,7 +94,7 @@ async function answer<T>(
   model: ServedModel,
   request: FastifyRequest,
   reply: FastifyReply,
-  work: (run: (feeds: Tensors) => Promise<Tensors>) => Promise<T>,
+  work: (run: (feeds: ServeTensors) => Promise<ServeTensors>) => Promise<T>,
 ): Promise<T> {
   const { executor, clock, timeoutMs, runs } = context;
   checkServing(context);

@@ -13,7 +13,7 @@ import type { ChosenModel } from "../export/exported-model.ts";
 import { datatypeOf } from "../remote/datatypes.ts";
 import { batchingOf } from "../worker/join-batch.ts";
 import type { Batching } from "../worker/join-batch.ts";
-import type { LaneModel, Tensors } from "./lane.ts";
+import type { LaneModel, ServeTensors } from "./lane.ts";
 import { createEmbedder } from "./text-vectors.ts";
 import type { TextEmbedder } from "./text-vectors.ts";
 
@@ -27,7 +27,7 @@ export interface ServedModel extends LaneModel {
   /** Identifies the model's bytes for the estimate of run times. */
   readonly key: string;
   /** Inputs of a first run. */
-  readonly warmUp: Tensors;
+  readonly warmUp: ServeTensors;
   /** Metadata as the protocol states them. */
   readonly metadata: object;
   /** The bundle's identity, and the id of the variant. */
@@ -58,7 +58,12 @@ export async function openModels(
   return models;
 }
 
-function served(id: number, chosen: ChosenModel, path: string, golden: Tensors | null): Omit<ServedModel, "embedder"> {
+function served(
+  id: number,
+  chosen: ChosenModel,
+  path: string,
+  golden: ServeTensors | null,
+): Omit<ServedModel, "embedder"> {
   const { name, bundle, variant, identity, mixesRows } = chosen;
   const { inputs, outputs, version, exampleDims = {} } = bundle.model;
   const batching = batchingOf(inputs, outputs, true);
@@ -83,7 +88,7 @@ function served(id: number, chosen: ChosenModel, path: string, golden: Tensors |
 }
 
 /** Reads the known inputs of a bundle; null where it has none. */
-async function goldenOf(folder: string, { variant }: ChosenModel): Promise<Tensors | null> {
+async function goldenOf(folder: string, { variant }: ChosenModel): Promise<ServeTensors | null> {
   const [file] = goldenFiles(variant.golden);
   if (file === undefined) return null;
   const read = await readTensors(new Blob([await readBundleFile(await readBundle(folder), file)]));

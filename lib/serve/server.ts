@@ -4,10 +4,10 @@
 import { availableParallelism } from "node:os";
 import { findPackage, loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
 import { temporaryFolder } from "../compress/onnx/at-exit.ts";
-import { Executor } from "./executor.ts";
+import { ServeExecutor } from "./executor.ts";
 import { clock, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./http-server.ts";
 import type { HttpOptions, RunningServer } from "./http-server.ts";
-import { Lanes } from "./lanes.ts";
+import { ServeLanes } from "./lanes.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { Origins } from "./origins.ts";
@@ -50,7 +50,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const folder = temporaryFolder("selvedge-serve-");
   const models = await openModels(set.bundles, folder.path, set.variant);
   const list = [...models.values()];
-  const executor = new Executor(list, set, clock);
+  const executor = new ServeExecutor(list, set, clock);
   const metrics = new Metrics();
   executor.onRun = ({ name }, requests, ms) => {
     metrics.run(name, requests, ms);
@@ -62,7 +62,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const { maxPendingBytes = 8 * set.maxBodyBytes, token } = set;
   const own = { ...set, origins, maxPendingBytes, token };
   addRoutes(app, { ...own, models, executor, metrics, state, clock, log, runs: new WeakMap() });
-  const lanes = new Lanes({
+  const lanes = new ServeLanes({
     ...{ models: list, executor, clock, runtime: findPackage("onnxruntime-node"), ...laneCounts(set) },
     onError: (text) => {
       log("error", text);
@@ -87,7 +87,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
 }
 
 /** Returns the state of a server that still loads: requests can run once it has loaded, while a lane runs. */
-function stateOf(executor: Executor): RouteContext["state"] & { isLoaded: boolean; isStopping: boolean } {
+function stateOf(executor: ServeExecutor): RouteContext["state"] & { isLoaded: boolean; isStopping: boolean } {
   return {
     isLoaded: false,
     isStopping: false,

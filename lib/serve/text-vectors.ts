@@ -6,7 +6,7 @@ import { isPaddingHarmless, runByLength } from "../core/length-batches.ts";
 import type { ChosenModel } from "../export/exported-model.ts";
 import { createDecoder } from "../worker/processing/decode.ts";
 import { createTextReaders } from "../worker/processing/text.ts";
-import type { Tensors } from "./lane.ts";
+import type { ServeTensors } from "./lane.ts";
 
 /** Vectors of texts, in their order. */
 export interface TextVectors {
@@ -18,7 +18,7 @@ export interface TextVectors {
 /** Makes vectors of texts with `run`, which may take the buffers of its feeds away. Rejects as `run` does. */
 export type TextEmbedder = (
   texts: readonly string[],
-  run: (feeds: Tensors) => Promise<Tensors>,
+  run: (feeds: ServeTensors) => Promise<ServeTensors>,
 ) => Promise<TextVectors>;
 
 /** Runs of one request at once: more of them would keep other requests waiting. */
@@ -63,7 +63,7 @@ export async function createEmbedder(
       const kept = mask && { ...mask, data: mask.data.slice() as never };
       tokens += countTokens(kept?.data ?? feeds[port.name]?.data ?? [], kept !== undefined);
       const outputs = await run(feeds);
-      const found = decode(outputs[output.name] as Tensors[string], {
+      const found = decode(outputs[output.name] as ServeTensors[string], {
         ...{ input: (name) => (name === text.mask ? kept : undefined), output: (name) => outputs[name] },
         ...{ picture: () => null, tokens: () => null },
       });
@@ -77,6 +77,6 @@ export async function createEmbedder(
 }
 
 /** Counts a batch's tokens: those under its mask, or all. */
-function countTokens(data: Tensors[string]["data"], isMask: boolean): number {
+function countTokens(data: ServeTensors[string]["data"], isMask: boolean): number {
   return isMask ? Array.from(data as ArrayLike<number | bigint>).filter((x) => Number(x) !== 0).length : data.length;
 }

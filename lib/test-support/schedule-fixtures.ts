@@ -1,7 +1,7 @@
 // A stage for tests of the scheduler: lanes whose runs take the time that the test sets, and a clock that jumps from
 // event to event. It does the work of dispatcher.ts without workers: every decision takes effect at once.
 import { Estimate } from "../schedule/cost-estimate.ts";
-import type { Decision, LaneView, SchedulerEvent, Step } from "../schedule/events.ts";
+import type { Decision, LaneView, SchedulerEvent, ScheduledStep } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Settings } from "../schedule/scheduler.ts";
 
@@ -27,7 +27,10 @@ export function lane(id: string, models: readonly number[] = [1], options: Parti
 }
 
 /** Makes a step of model 1 that has no deadline and runs alone, unless `change` says otherwise. */
-export function step(id: number, change: Partial<Omit<Step, "id">> & { readonly model?: number } = {}): Step {
+export function step(
+  id: number,
+  change: Partial<Omit<ScheduledStep, "id">> & { readonly model?: number } = {},
+): ScheduledStep {
   const { model = 1, ...rest } = change;
   return {
     id,
@@ -62,7 +65,7 @@ export class Stage {
   /** By their times; those of one time in order of arrival. */
   readonly #events: { readonly atMs: number; readonly act: () => void }[] = [];
   readonly #busy: Map<string, number> = new Map();
-  readonly #steps: Map<number, Step> = new Map();
+  readonly #steps: Map<number, ScheduledStep> = new Map();
   /** Time of a run; null where the lane can't load the model. */
   readonly #cost: (model: number, rows: number, lane: string) => number | null;
 
@@ -94,7 +97,7 @@ export class Stage {
   }
 
   /** Schedules the arrival of a step; it is due so many ms later, where that is given. */
-  arrives(it: Step): void {
+  arrives(it: ScheduledStep): void {
     this.at(it.arrivedMs, () => {
       this.#steps.set(it.id, it);
       this.tell({ type: "arrived", step: it, isAgain: false });
@@ -163,7 +166,8 @@ export class Stage {
       this.at(startMs, () => {
         this.tell({ type: "unavailable", lane: id, modelId: route.modelId, untilMs: null });
         this.tell({ type: "ended", lane: id, batch, ms: null });
-        for (const one of ids) this.tell({ type: "arrived", step: this.#steps.get(one) as Step, isAgain: true });
+        for (const one of ids)
+          this.tell({ type: "arrived", step: this.#steps.get(one) as ScheduledStep, isAgain: true });
         this.#soon();
       });
       return;

@@ -6,7 +6,7 @@ import type { BundleInput, BundleOutput } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Dtype, Tensor } from "../core/tensor.ts";
 import { batchingOf, runBatch } from "./join-batch.ts";
-import type { Batching, Outcome, Parts } from "./join-batch.ts";
+import type { Batching, ItemOutcome, InputParts } from "./join-batch.ts";
 
 const floats = (dims: readonly number[], ...values: number[]): Tensor => ({
   dtype: "float32",
@@ -21,7 +21,7 @@ const port = (name: string, dims: BundleInput["dims"], more: Partial<BundleInput
   batchAxis: 0,
   ...more,
 });
-const outputsOf = ({ outcomes }: { outcomes: readonly Outcome[] }): unknown[] =>
+const outputsOf = ({ outcomes }: { outcomes: readonly ItemOutcome[] }): unknown[] =>
   outcomes.map((outcome) => ("outputs" in outcome ? outcome.outputs["y"] : String(outcome.error)));
 
 /** A backend that returns its only input, changed; it records the dims of each run. */
@@ -46,7 +46,7 @@ async function loaded(bytes: Uint8Array<ArrayBuffer>): Promise<{ backend: Backen
 describe("requests that fit", () => {
   test("run as one, and each gets its own rows", async () => {
     const { backend, model } = await loaded(addModel());
-    const item = (rows: number, from: number): Parts => ({
+    const item = (rows: number, from: number): InputParts => ({
       a: floats([rows, 3], ...Array.from({ length: rows * 3 }, (_, i) => from + i)),
       b: floats([rows, 3], ...Array.from({ length: rows * 3 }, () => 100)),
     });
@@ -233,7 +233,7 @@ describe("an item that fails", () => {
   });
 
   test("of another dtype than declared does not fail the others either", async () => {
-    const odd: Parts = { x: { dtype: "float64", dims: [1], data: Float64Array.of(2) } };
+    const odd: InputParts = { x: { dtype: "float64", dims: [1], data: Float64Array.of(2) } };
     const ran = await runBatch(failing("internal"), 1, model(), [items[0]!, odd, items[2]!]);
     expect(ran.outcomes.every((outcome) => "outputs" in outcome)).toBe(true);
     expect(ran.runs).toBe(3);

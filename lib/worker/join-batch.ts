@@ -13,12 +13,12 @@ import { joinOnGpu } from "./concat-gpu.ts";
 import { isSame, joinTensors, padTensor, sliceTensor, splitTensor } from "./concat-tensors.ts";
 
 /** An input of an item: a tensor, or a function that makes one once its place in a batch is known. */
-export type Part =
+export type InputPart =
   Tensor | { readonly dims: readonly number[]; readonly heldBytes: number; readonly draw: () => Tensor | DeviceTensor };
 /** The inputs of one item by name. */
-export type Parts = Readonly<Record<string, Part>>;
+export type InputParts = Readonly<Record<string, InputPart>>;
 /** The outputs of one item, or its error. */
-export type Outcome = { readonly outputs: Readonly<Record<string, Tensor>> } | { readonly error: unknown };
+export type ItemOutcome = { readonly outputs: Readonly<Record<string, Tensor>> } | { readonly error: unknown };
 
 /** Batching rules of a model: its ports, and results of earlier batches. */
 export interface Batching {
@@ -41,7 +41,7 @@ export interface Batching {
 
 /** Outcomes of a batch, in the order of its items. */
 export interface BatchRun {
-  readonly outcomes: readonly Outcome[];
+  readonly outcomes: readonly ItemOutcome[];
   /** Number of backend runs. */
   readonly runs: number;
   /** Places of the items that each run answered. */
@@ -65,7 +65,7 @@ const LANE_FAILED: ReadonlySet<ErrorCode> = new Set(["device-lost", "out-of-memo
 /** One item to run. */
 interface Item {
   readonly index: number;
-  readonly parts: Parts;
+  readonly parts: InputParts;
 }
 
 /**
@@ -76,10 +76,10 @@ export async function runBatch(
   backend: Pick<Backend, "run" | "device">,
   modelId: number,
   model: Batching,
-  items: readonly Parts[],
+  items: readonly InputParts[],
   isAlone: boolean = items.length === 1,
 ): Promise<BatchRun> {
-  const outcomes: Outcome[] = [];
+  const outcomes: ItemOutcome[] = [];
   const answered: number[][] = [];
   let runs = 0;
   const run = (feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>> => {
@@ -119,7 +119,7 @@ export async function runBatch(
  * The lane counts as down, so that other attempts go to another server.
  * @throws SelvedgeError `remote-failed` with the reason `bad-reply`
  */
-function checkRows(model: Batching, parts: Parts, answer: Readonly<Record<string, Tensor>>): void {
+function checkRows(model: Batching, parts: InputParts, answer: Readonly<Record<string, Tensor>>): void {
   if (!model.isCounted) return;
   for (const { name, dims, batchAxis } of model.outputs) {
     const axis = batchAxis === null ? undefined : dims[batchAxis];
@@ -146,9 +146,9 @@ function otherRows(name: string, found: number, wanted: number): SelvedgeError {
 }
 
 /** Groups compatible items, in order of arrival. */
-function groups(model: Batching, items: readonly Parts[]): Item[][] {
+function groups(model: Batching, items: readonly InputParts[]): Item[][] {
   const found = new Map<string, Item[]>();
-  let before: Parts | null = null; // of `last`, which more may join
+  let before: InputParts | null = null; // of `last`, which more may join
   let last: Item[] = [];
   for (const [index, parts] of items.entries()) {
     // Items that were packed as alike share one dims array.
@@ -183,7 +183,7 @@ async function joined(
   try {
     for (const port of model.inputs) {
       const axis = port.batchAxis ?? 0;
-      const parts = group.map((item) => item.parts[port.name] as Part);
+      const parts = group.map((item) => item.parts[port.name] as InputPart);
       if (device !== null && axis === 0 && parts.every((part) => "draw" in part)) {
         const tensor = joinOnGpu(
           device,
@@ -239,14 +239,14 @@ function apart(
 }
 
 /** Trims an output of a padded item to the size that the item alone would have given. */
-function cutBack(output: Tensor, cut: BundleOutput["cut"], parts: Parts): Tensor {
+function cutBack(output: Tensor, cut: BundleOutput["cut"], parts: InputParts): Tensor {
   if (cut === undefined) return output;
   const size = parts[cut.input]?.dims[cut.inputAxis] ?? 0;
   const own = Math.min(output.dims[cut.axis] ?? 0, Math.floor((size + cut.plus) / cut.per));
   return sliceTensor(output, cut.axis, 0, own);
 }
 
-function isSameOutcome(outcome: Outcome | undefined, outputs: Record<string, Tensor> | undefined): boolean {
+function isSameOutcome(outcome: ItemOutcome | undefined, outputs: Record<string, Tensor> | undefined): boolean {
   if (outcome === undefined || outputs === undefined || !("outputs" in outcome)) return false;
   return Object.entries(outcome.outputs).every(([name, tensor]) => {
     const other = outputs[name];
@@ -261,17 +261,17 @@ function isLaneFailure(error: unknown): boolean {
   return isLaneDown === true || reason === "busy" || LANE_FAILED.has(error.code);
 }
 
-function isDrawn(parts: Parts): boolean {
+function isDrawn(parts: InputParts): boolean {
   return Object.values(parts).some((part) => "draw" in part);
 }
 
 /** Returns the dims of an item by input. */
-export function dimsOf(parts: Parts): Record<string, readonly number[]> {
+export function dimsOf(parts: InputParts): Record<string, readonly number[]> {
   return Object.fromEntries(Object.entries(parts).map(([name, { dims }]) => [name, dims]));
 }
 
 /** Makes the deferred tensors. */
-export function drawn(parts: Parts): Record<string, Tensor | DeviceTensor> {
+export function drawn(parts: InputParts): Record<string, Tensor | DeviceTensor> {
   return Object.fromEntries(
     Object.entries(parts).map(([name, part]) => [name, "draw" in part ? part.draw() : part] as const),
   );

@@ -17,11 +17,11 @@ import type { TextReader } from "./processing/text.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { dimsOf, drawn, runBatch } from "./join-batch.ts";
-import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
+import type { Batching, BatchRun, ItemOutcome, InputPart, InputParts } from "./join-batch.ts";
 import type { Decoded, Feeds, Ran, RanItem, RunMessage, RawInput, StillImage, WireImage } from "../rpc/messages.ts";
 
 /** A loaded model in the worker, beside the backend's own state. */
-export interface ServedModel {
+export interface WorkerModel {
   readonly images: Readonly<Record<string, ImageSpec>>;
   readonly texts: Readonly<Record<string, TextReader>>;
   /** The model's inputs by name. */
@@ -34,7 +34,7 @@ export interface ServedModel {
 
 /** A request's inputs as parts of a batch, and the pictures that some were made of, by input name. */
 interface Prepared {
-  readonly parts: Parts;
+  readonly parts: InputParts;
   readonly pictures: Readonly<Record<string, Picture>>;
 }
 
@@ -45,7 +45,7 @@ export type Runner = Pick<Backend, "run" | "device">;
 const HELD_BYTES = 64 * 2 ** 20;
 
 /** Runs a batch. A single request rejects with its own error; among several, each has its own reply. */
-export async function run(backend: Runner, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
+export async function run(backend: Runner, model: WorkerModel, message: RunMessage, now: () => number): Promise<Ran> {
   model.gpu?.trim();
   const failed = new Map<Feeds, unknown>();
   const fail = (feeds: Feeds, error: unknown): void => {
@@ -80,7 +80,7 @@ export async function run(backend: Runner, model: ServedModel, message: RunMessa
     const ranMs = now();
     for (const [i, [feeds, one]] of [...ready].entries())
       try {
-        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome, one, feeds));
+        answers.set(feeds, decode(model, batch.outcomes[i] as ItemOutcome, one, feeds));
       } catch (error) {
         fail(feeds, error);
       }
@@ -103,9 +103,9 @@ export async function run(backend: Runner, model: ServedModel, message: RunMessa
 
 async function compute(
   backend: Runner,
-  { batching }: ServedModel,
+  { batching }: WorkerModel,
   { modelId, state, items: { length } }: RunMessage,
-  items: readonly Parts[],
+  items: readonly InputParts[],
 ): Promise<BatchRun> {
   if (state === undefined) return runBatch(backend, modelId, batching, items, length === 1);
   const outputs = await backend.run(modelId, drawn(items[0] ?? {}), state);
@@ -114,11 +114,11 @@ async function compute(
 
 /** Converts inputs to parts of a batch; images for the GPU are only converted once their place in it is known. */
 async function prepare(
-  model: ServedModel,
+  model: WorkerModel,
   tensors: Feeds["tensors"],
   others: Readonly<Record<string, RawInput>>,
 ): Promise<Prepared> {
-  const parts: Record<string, Part> = {};
+  const parts: Record<string, InputPart> = {};
   const pictures: Record<string, Picture> = {};
   for (const [name, value] of Object.entries(others))
     if (value.kind === "text") Object.assign(parts, model.texts[name]?.read(value.texts));
@@ -139,7 +139,7 @@ async function prepare(
 }
 
 /** Returns the tensor of a sound, and its mask where the model has one. */
-function soundParts({ ports }: ServedModel, input: string, samples: Float32Array): Parts {
+function soundParts({ ports }: WorkerModel, input: string, samples: Float32Array): InputParts {
   const { sound, dtype } = ports[input] ?? {};
   if (sound === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no sound there.`);
   const { dims, data } = soundToTensor(samples, sound);
@@ -150,7 +150,7 @@ function soundParts({ ports }: ServedModel, input: string, samples: Float32Array
   return { [input]: tensor, ...(mask !== undefined && { [mask.name]: soundMask(mask, samples.length) }) };
 }
 
-function partOf(model: ServedModel, input: string, image: StillImage): Part {
+function partOf(model: WorkerModel, input: string, image: StillImage): InputPart {
   const spec = model.images[input];
   const dtype = model.ports[input]?.dtype;
   if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);
@@ -165,7 +165,7 @@ function partOf(model: ServedModel, input: string, image: StillImage): Part {
   return { dims, heldBytes, draw: () => prepareImage(model.gpu, image, target) };
 }
 
-function decode(model: ServedModel, outcome: Outcome, { parts, pictures }: Prepared, { others }: Feeds): RanItem {
+function decode(model: WorkerModel, outcome: ItemOutcome, { parts, pictures }: Prepared, { others }: Feeds): RanItem {
   if ("error" in outcome) throw outcome.error;
   const { outputs } = outcome;
   const decoded: Record<string, readonly Decoded[]> = {};

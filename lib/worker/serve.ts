@@ -16,7 +16,7 @@ import { GpuImages } from "./processing/gpu.ts";
 import { createTextReaders } from "./processing/text.ts";
 import { reply } from "../rpc/reply.ts";
 import type { Reply } from "../rpc/reply.ts";
-import type { BundleInput, ImageSpec, Reader } from "../core/bundle.ts";
+import type { BundleInput, ImageSpec, InputReader } from "../core/bundle.ts";
 import { fitDecode, fitImage, fitSound, fitText, IMAGE_INPUT, isPicturePort, namesOf } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
 import type { Port } from "../core/tensor.ts";
@@ -24,7 +24,7 @@ import { batchingOf } from "./join-batch.ts";
 import { isCallNotice } from "../rpc/messages.ts";
 import type { CallNotice, LoadMessage, Ran, RanItem, TrafficNotice, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
 import { run } from "./run-batch.ts";
-import type { Runner, ServedModel } from "./run-batch.ts";
+import type { Runner, WorkerModel } from "./run-batch.ts";
 import { sendRan, takeRun } from "../rpc/pack-batch.ts";
 
 /**
@@ -39,7 +39,7 @@ export function serve(
   nextTask: () => Promise<void> = createNextTask(),
   createRemote: () => Backend = createRemoteBackend,
 ): void {
-  const models = new Map<number, ServedModel>();
+  const models = new Map<number, WorkerModel>();
   let backend = local;
   let toldBytes = 0;
   const inOrder = createQueue(nextTask, () => {
@@ -179,7 +179,7 @@ function sizeOf({ outputs }: RanItem): number {
 
 async function load(
   backend: Backend,
-  models: Map<number, ServedModel>,
+  models: Map<number, WorkerModel>,
   message: Omit<LoadMessage, "renew">,
 ): Promise<ModelFacts> {
   const create = (decodes: LoadMessage["decodes"]): Record<string, Decoder> =>
@@ -281,7 +281,7 @@ function pictureOf({ resize, channels }: ImageSpec): string {
  */
 function withReaders(
   { inputs, outputs }: ModelFacts,
-  readers: Readonly<Record<string, Reader>>,
+  readers: Readonly<Record<string, InputReader>>,
   images: LoadMessage["images"],
   pictures: string | undefined,
 ): readonly BundleInput[] {
@@ -339,13 +339,13 @@ function otherModel(model: string, error: unknown): SelvedgeError {
   return new SelvedgeError("remote-failed", text, { reason: "other-model", model }, error);
 }
 
-function served(models: ReadonlyMap<number, ServedModel>, modelId: number): ServedModel {
+function served(models: ReadonlyMap<number, WorkerModel>, modelId: number): WorkerModel {
   const model = models.get(modelId);
   if (model !== undefined) return model;
   throw new SelvedgeError("internal", `Model ${modelId} is not loaded in this worker.`, { modelId });
 }
 
-function forget(models: Map<number, ServedModel>, modelId: number): void {
+function forget(models: Map<number, WorkerModel>, modelId: number): void {
   models.get(modelId)?.gpu?.close();
   models.delete(modelId);
 }

@@ -1,7 +1,7 @@
 // Cost of a decision: only the scheduler, in Node, with many queued requests. Each sample takes a thousand requests
 // from arrival to end at a constant queue depth.
 import { Estimate } from "../../../lib/schedule/cost-estimate.ts";
-import type { LaneView, Step } from "../../../lib/schedule/events.ts";
+import type { LaneView, ScheduledStep } from "../../../lib/schedule/events.ts";
 import { Scheduler } from "../../../lib/schedule/scheduler.ts";
 import type { Case, Subject } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
@@ -48,7 +48,7 @@ function fill(length: number): () => number {
   const arrive = (): void => {
     const id = nextId++;
     const modelId = 1 + (id % 3);
-    const step: Step = {
+    const step: ScheduledStep = {
       id,
       routes: [{ backend: "wasm", modelId, key: `m${modelId}` }],
       priority: id % 3,

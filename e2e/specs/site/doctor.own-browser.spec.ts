@@ -9,7 +9,7 @@ import { startBrowser } from "../../../lib/doctor/browser.ts";
 import type { DoctorBrowser } from "../../../lib/doctor/browser.ts";
 import { basePathOf, serveFolder } from "../../../lib/doctor/serve-folder.ts";
 import { diagnose } from "../../../lib/doctor/doctor.ts";
-import type { Report } from "../../../lib/doctor/doctor.ts";
+import type { DoctorReport } from "../../../lib/doctor/doctor.ts";
 import { makeSite, mend, serveSite } from "../../doctor/site.ts";
 import type { HeaderRule, Site } from "../../doctor/site.ts";
 import { app, BUNDLE, byVite, copied, GOOD, header, model, SITES } from "../../doctor/sites.ts";
@@ -36,11 +36,11 @@ test.afterAll(async () => {
   await page.close();
 });
 
-async function examine(url: string, hints = false): Promise<Report> {
+async function examine(url: string, hints = false): Promise<DoctorReport> {
   return diagnose(url, { project: null, browser: doctor, hints });
 }
 
-function idsOf({ findings }: Report): string[] {
+function idsOf({ findings }: DoctorReport): string[] {
   return findings.map(({ severity, id }) => `${severity} ${id}`);
 }
 

@@ -11,7 +11,7 @@ import { floorsOf, nudged } from "../../core/other-floors.ts";
 import { readModel } from "../onnx/model.ts";
 import { nudgeLookups } from "../onnx/nudge-lookups.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import { syntheticInputs } from "../run/synthetic-inputs.ts";
 import type { Feed } from "../run/feeds.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -67,7 +67,7 @@ export async function withGolden<File extends PackFile | PackModel>(
 }
 
 async function goldenOf(
-  { source, nudgedSource }: { readonly source: ModelSource; readonly nudgedSource: ModelSource | null },
+  { source, nudgedSource }: { readonly source: OnnxSource; readonly nudgedSource: OnnxSource | null },
   bound: number,
   { session, needs }: Pick<PackVariant, "session" | "needs">,
   description: Pick<Bundle["model"], "inputs" | "outputs" | "baseline">,
@@ -101,7 +101,7 @@ interface More {
   /** Largest magnitude of each input, for a run with values as large; null for none. Default: null. */
   readonly largest?: Readonly<Record<string, number>> | null;
   /** The model with nudged lookups (onnx/nudge-lookups.ts); null where it looks nothing up. Default: null. */
-  readonly nudgedSource?: ModelSource | null;
+  readonly nudgedSource?: OnnxSource | null;
   /** Inputs to take where the answer to the first ones shows too little. Default: none. */
   readonly others?: readonly Feed[];
 }
@@ -120,7 +120,7 @@ type RunModel = (feed: Feed) => Promise<Feed>;
 
 /** Makes a variant's golden files; undefined where a tensor holds strings or an output is larger than 1 MiB. */
 export async function makeGolden(
-  source: ModelSource,
+  source: OnnxSource,
   session: Readonly<Record<string, string>> | undefined,
   feed: Feed,
   more: More = {},
@@ -141,7 +141,7 @@ export async function makeGolden(
 
 /** Loads a model on the CPU while `use` runs it. */
 async function withModel<T>(
-  source: ModelSource,
+  source: OnnxSource,
   session: Readonly<Record<string, string>> | undefined,
   use: (run: RunModel) => Promise<T>,
 ): Promise<T> {

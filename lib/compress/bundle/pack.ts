@@ -86,7 +86,7 @@ export interface PackedBundle {
 }
 
 /** A bundle that was written. */
-export interface Packed {
+export interface WrittenBundle {
   readonly bundle: Bundle;
   readonly identity: string;
   /** Bytes of all chunks, expanded, each counted once. */
@@ -264,7 +264,7 @@ export async function writeBundle(
   directory: string,
   input: PackInput<PackFile | PackModel>,
   options: PackOptions = {},
-): Promise<Packed> {
+): Promise<WrittenBundle> {
   return writeFresh(directory, (write) => packInto(input, options, () => Promise.resolve(write)));
 }
 
@@ -272,7 +272,7 @@ export async function writeBundle(
  * Writes a bundle that was made in memory.
  * @throws TypeError where the directory holds anything but a bundle; nothing is written then.
  */
-export async function writePacked(directory: string, { json, bundle, chunks }: PackedBundle): Promise<Packed> {
+export async function writePacked(directory: string, { json, bundle, chunks }: PackedBundle): Promise<WrittenBundle> {
   return writeFresh(directory, async (write) => {
     for (const [sha256, bytes] of chunks) await write(sha256, bytes);
     return { json, bundle };
@@ -283,7 +283,7 @@ export async function writePacked(directory: string, { json, bundle, chunks }: P
 async function writeFresh(
   directory: string,
   pack: (write: Sink) => Promise<Pick<PackedBundle, "json" | "bundle">>,
-): Promise<Packed> {
+): Promise<WrittenBundle> {
   await checkReplaceable(directory);
   const fresh = freshBeside(directory);
   try {
@@ -297,7 +297,7 @@ async function writeFresh(
   }
 }
 
-function sizesOf(bundle: Bundle): Pick<Packed, "chunkBytes" | "wireBytes"> {
+function sizesOf(bundle: Bundle): Pick<WrittenBundle, "chunkBytes" | "wireBytes"> {
   const known = new Map(
     filesOf(bundle)
       .flatMap((x) => x.chunks)

@@ -3,7 +3,7 @@
 import { assignmentFromLog } from "../../core/assignment-log.ts";
 import type { Assignment } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import { runInChildProcess } from "../run/child-process.ts";
 import type { ChildProcessRun } from "../run/child-process.ts";
 
@@ -15,7 +15,7 @@ const PROVIDERS = { webgpu: "webgpu", wasm: "cpu" } as const;
  * @throws SelvedgeError `no-backend` where the model could not be loaded on that backend.
  */
 export async function assignmentInNode(
-  source: ModelSource,
+  source: OnnxSource,
   backend: "webgpu" | "wasm",
   session: Readonly<Record<string, string>> = {},
 ): Promise<Assignment> {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { canonicalJson } from "../../core/bundle.ts";
 import type { Assignment } from "../../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
-import type { Attempt } from "../run/child-process.ts";
+import type { RunAttempt } from "../run/child-process.ts";
 import type { Feed } from "../run/feeds.ts";
 import { fileAt } from "./file-at.ts";
 import { contentTypeOf, pathOf, startServer } from "./local-server.ts";
@@ -26,7 +26,7 @@ export interface BrowserRun {
   readonly assignment: Assignment | null;
   readonly outputs: readonly Outputs[];
   /** Outputs of the last feed, which may fail, or the reason why there are none; absent without one. */
-  readonly last?: Attempt;
+  readonly last?: RunAttempt;
   /** ONNX Runtime's log, line by line. */
   readonly log: readonly string[];
 }

@@ -4,7 +4,7 @@ import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 import { runInChildProcess } from "../run/child-process.ts";
 import { runAll } from "../run/session.ts";
 import { Checker } from "./check.ts";
-import type { Check } from "./check.ts";
+import type { CheckResult } from "./check.ts";
 
 const N = 16;
 const form = inMemory(
@@ -94,7 +94,7 @@ test("a form's time beside float32's is measured, or was disturbed, where a run 
 describe("a batch of two samples", () => {
   const single = { x: { dtype: "float32", dims: [1, N], data: seededFloats(N, 2) } } as const;
   /** Runs a form of one row alone, or of any number, on wasm with the batch after the sample. */
-  const checked = async (made: ReturnType<typeof inMemory>, by = 1): Promise<Check | undefined> => {
+  const checked = async (made: ReturnType<typeof inMemory>, by = 1): Promise<CheckResult | undefined> => {
     const checker = new Checker(made.source, [single], { rows: feed });
     try {
       const [expected = {}] = await runAll(made.source, [single]);

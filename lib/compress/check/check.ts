@@ -5,7 +5,7 @@
 import type { Assignment, Bundle } from "../../core/bundle.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import { hasAdapter, runInChildProcess } from "../run/child-process.ts";
-import type { Attempt } from "../run/child-process.ts";
+import type { RunAttempt } from "../run/child-process.ts";
 import { straysFromLog } from "../../core/assignment-log.ts";
 import { assignmentInNode, assignmentOf } from "./assignment-node.ts";
 import { CheckBrowser } from "./browser.ts";
@@ -16,7 +16,7 @@ import type { Outputs } from "../run/metric.ts";
 import { packBundle } from "../bundle/pack.ts";
 import { randomOutputs } from "../onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";
-import type { ModelSource, WrittenModel } from "../onnx/written-model.ts";
+import type { OnnxSource, WrittenModel } from "../onnx/written-model.ts";
 import { costFromLog, costOf, fixFor, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
 import type { PlacementCost } from "../run/placement-cost.ts";
 import { openModel } from "../run/session.ts";
@@ -32,7 +32,7 @@ import type { Feed } from "../run/feeds.ts";
 export const SLOWER = 1.05;
 
 /** Result of checking one form on one target. */
-export interface Check {
+export interface CheckResult {
   readonly target: Target;
   /** "unchecked" where this machine cannot check it. */
   readonly verdict: "passed" | "failed" | "unchecked";
@@ -112,7 +112,7 @@ async function withoutShapes(
 /** Checks forms of one model. */
 export class Checker {
   /** The float32 form, once it was checked and where it lies in memory; else the model that it is made of. */
-  #reference: ModelSource;
+  #reference: OnnxSource;
   readonly #feeds: readonly Feed[];
   readonly #rows: Feed | undefined;
   readonly #where: InBrowser | undefined;
@@ -124,7 +124,7 @@ export class Checker {
 
   /** Takes the float32 form to compare latency with, the samples, two of them as a batch, and the browser to check in. */
   constructor(
-    reference: ModelSource,
+    reference: OnnxSource,
     feeds: readonly Feed[],
     { rows, where }: { readonly rows?: Feed | undefined; readonly where?: InBrowser | undefined } = {},
   ) {
@@ -145,9 +145,9 @@ export class Checker {
   }
 
   /** Checks a form on some targets; WebGPU with and without float16 is one check. */
-  async check(input: CheckInput, targets: readonly Target[]): Promise<Check[]> {
-    const checks: Check[] = [];
-    let onGpu: Check | undefined;
+  async check(input: CheckInput, targets: readonly Target[]): Promise<CheckResult[]> {
+    const checks: CheckResult[] = [];
+    let onGpu: CheckResult | undefined;
     for (const target of targets) {
       if (target === "wasm") checks.push(await this.#checkOn(input, target));
       else {
@@ -158,7 +158,7 @@ export class Checker {
     return checks;
   }
 
-  async #checkOn(whole: CheckInput, target: Target): Promise<Check> {
+  async #checkOn(whole: CheckInput, target: Target): Promise<CheckResult> {
     const random = [...randomOutputs(whole.model), ...(whole.uncompared ?? [])];
     const expectedRows = whole.expectedRows && without(whole.expectedRows, random);
     const input = { ...whole, expected: whole.expected.map((x) => without(x, random)), expectedRows };
@@ -178,7 +178,7 @@ export class Checker {
     }
   }
 
-  async #onWasm(input: CheckInput): Promise<Check> {
+  async #onWasm(input: CheckInput): Promise<CheckResult> {
     const { source, form } = input;
     const extra = form.session?.wasm ?? {};
     const assignment = await assignmentInNode(source, "wasm", extra);
@@ -190,7 +190,7 @@ export class Checker {
     return { ...told, ...(await this.#time(form, source)), verdict: "passed" };
   }
 
-  async #onWebGpu(input: CheckInput, target: Target): Promise<Check> {
+  async #onWebGpu(input: CheckInput, target: Target): Promise<CheckResult> {
     const { source, form } = input;
     this.#adapter ??= hasAdapter();
     if (!(await this.#adapter)) return { target, verdict: "unchecked", why: "this machine has no WebGPU adapter" };
@@ -220,7 +220,7 @@ export class Checker {
     return { ...told, verdict: "passed" };
   }
 
-  async #inBrowser(input: CheckInput, target: Target, { browser, model }: InBrowser): Promise<Check> {
+  async #inBrowser(input: CheckInput, target: Target, { browser, model }: InBrowser): Promise<CheckResult> {
     this.#browser ??= CheckBrowser.start(browser);
     const started = await this.#browser;
     const backend = target === "wasm" ? "wasm" : "webgpu";
@@ -259,7 +259,10 @@ export class Checker {
   }
 
   /** Returns the latency of a form relative to float32 on wasm: 1 where both run the same kernels. */
-  async #time({ id, session }: CheckInput["form"], source: ModelSource): Promise<Pick<Check, "speed" | "speedNote">> {
+  async #time(
+    { id, session }: CheckInput["form"],
+    source: OnnxSource,
+  ): Promise<Pick<CheckResult, "speed" | "speedNote">> {
     const [feed] = this.#feeds;
     // The file of a large form is gone once the form was evaluated.
     if (id === "f32" && typeof source !== "string") [this.#reference, this.#loaded] = [source, null];
@@ -289,7 +292,7 @@ export class Checker {
 type Run = () => Promise<Outputs>;
 
 /** Loads float32 on wasm and runs it once; returns the reason where it does neither, which is no fault of a form. */
-async function openReference(source: ModelSource, feed: Feed): Promise<LoadedModel | string> {
+async function openReference(source: OnnxSource, feed: Feed): Promise<LoadedModel | string> {
   let model: LoadedModel | undefined;
   try {
     model = await openModel(source, "wasm");
@@ -308,7 +311,7 @@ function without(outputs: Outputs, names: readonly string[]): Outputs {
 /** Outputs of a form on a backend: of single samples, and of two as a batch, which may fail. */
 interface Ran {
   readonly outputs: readonly Outputs[];
-  readonly last?: Attempt;
+  readonly last?: RunAttempt;
 }
 
 interface Pair {
@@ -318,7 +321,7 @@ interface Pair {
 
 /** Runs a form on wasm, on the batch last: it takes more memory, which WebAssembly may not have. */
 async function runOnWasm(
-  source: ModelSource,
+  source: OnnxSource,
   extra: Readonly<Record<string, string>>,
   feeds: readonly Feed[],
   rows: Feed | undefined,
@@ -346,7 +349,7 @@ function pairsOf({ outputs, last }: Ran, { expected, expectedRows = {} }: CheckI
     : pairs;
 }
 
-function noteOf({ last }: Ran): Pick<Check, "rowsNote"> {
+function noteOf({ last }: Ran): Pick<CheckResult, "rowsNote"> {
   return last !== undefined && "why" in last ? { rowsNote: last.why } : {};
 }
 

@@ -5,11 +5,11 @@ import { afterLoading } from "../simplify/ort-optimize.ts";
 import type { Graph } from "../onnx/graph.ts";
 import type { AttributeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 
 /** Describes the graph that a load leaves: operators, attributes, and types and dims of constants; null if unknown. */
 export async function loadedGraph(
-  source: ModelSource,
+  source: OnnxSource,
   session: Readonly<Record<string, string>> = {},
 ): Promise<string | null> {
   return afterLoading(source, session, describeGraph);

@@ -24,7 +24,7 @@ import { chooseBlockSizes } from "../quantize/choose-block-sizes.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { subgraphs } from "../onnx/graph.ts";
 import { measurePeaks } from "../run/statistics.ts";
-import type { Feeds } from "../run/statistics.ts";
+import type { SampleFeeds } from "../run/statistics.ts";
 import { strip } from "../simplify/strip.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 
@@ -59,7 +59,7 @@ export interface Form {
   readonly needs: Variant["needs"];
   readonly session?: Variant["session"];
   /** Converts the simplified model to this form, using the inputs of its layers on samples. */
-  make(model: OnnxModel, feeds: Feeds, options?: MakeOptions): Promise<void>;
+  make(model: OnnxModel, feeds: SampleFeeds, options?: MakeOptions): Promise<void>;
   /** Whether layers can be excluded from quantization (exclude-layers.ts). Default false. */
   readonly canExclude?: boolean;
 }
@@ -96,7 +96,7 @@ type Store = (weight: WeightFacts) => WeightStore;
 /**
  * Measures which depthwise and first convolutions keep 16 bits; with synthetic samples, and in a large model, all do.
  */
-async function storeFor(model: OnnxModel, feeds: Feeds, isSynthetic: boolean): Promise<Store> {
+async function storeFor(model: OnnxModel, feeds: SampleFeeds, isSynthetic: boolean): Promise<Store> {
   return keepFloat16(model, isSynthetic || isLarge(model) ? [] : feeds);
 }
 

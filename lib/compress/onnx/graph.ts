@@ -22,7 +22,7 @@ export interface NodeSpec {
 }
 
 /** A node that reads a value, and its graph. */
-export interface Reader {
+export interface ReadingNode {
   readonly graph: Graph;
   readonly node: NodeProto;
 }
@@ -74,8 +74,8 @@ export class Graph {
    * Returns the nodes that read a value as an input of their own, here and in subgraphs, each with its graph; undefined
    * where a subgraph also returns the value as it is.
    */
-  readers(name: string): readonly Reader[] | undefined {
-    const found: Reader[] = [];
+  readers(name: string): readonly ReadingNode[] | undefined {
+    const found: ReadingNode[] = [];
     for (const node of this.consumers(name)) {
       if (node.input.includes(name)) found.push({ graph: this, node });
       for (const proto of subgraphs(node)) {

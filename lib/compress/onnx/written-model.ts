@@ -14,12 +14,12 @@ import type { TensorProto } from "./onnx.gen.js";
 import { LARGE_BYTES, rawLength, rawPiece, setRaw, StoredBytes, storedOf } from "./stored-bytes.ts";
 
 /** A model that ONNX Runtime loads: the bytes of an ONNX file, or the path of one. */
-export type ModelSource = Uint8Array | string;
+export type OnnxSource = Uint8Array | string;
 
 /** A finished model. It is not changed: a transform takes a copy. */
 export interface WrittenModel {
   readonly model: OnnxModel;
-  readonly source: ModelSource;
+  readonly source: OnnxSource;
   /** Size in bytes as one file. */
   readonly byteLength: number;
 }

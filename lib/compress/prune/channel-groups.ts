@@ -20,7 +20,7 @@ import { raiseOpset } from "../simplify/raise-opset.ts";
 export type GroupKind = "channels" | "hidden" | "heads" | "width";
 
 /** Units of equal standing, some of which may be removed. */
-export interface Group {
+export interface ChannelGroup {
   /** The first value, in the graph's order, that has these units. */
   readonly id: string;
   readonly kind: GroupKind;
@@ -38,7 +38,7 @@ export interface Group {
 
 /** The dependencies of one model; made by `findDependencies`. */
 export interface Dependencies {
-  readonly groups: readonly Group[];
+  readonly groups: readonly ChannelGroup[];
   /** @internal State recorded by the walk. */
   readonly walk: Walk;
 }
@@ -66,7 +66,7 @@ export async function findDependencies(model: OnnxModel): Promise<Dependencies> 
 }
 
 /** Puts producers that share units into one group. */
-function groupsOf(walk: Walk): Group[] {
+function groupsOf(walk: Walk): ChannelGroup[] {
   const members: { units: Set<number>; producers: Producer[] }[] = [];
   const byUnit = new Map<number, (typeof members)[number]>();
   for (const producer of walk.producers) {
@@ -88,7 +88,7 @@ function groupsOf(walk: Walk): Group[] {
   for (const { producers } of members) producers.sort((a, b) => place(a) - place(b));
   return members
     .sort((a, b) => Math.min(...a.producers.map(place)) - Math.min(...b.producers.map(place)))
-    .map(({ units, producers }): Group => {
+    .map(({ units, producers }): ChannelGroup => {
       const free = [...units].filter((x) => x !== 0).sort((a, b) => a - b);
       const nodes = producers.map((x) => x.node);
       const isBlurred = free.some((x) => blurred.has(x));

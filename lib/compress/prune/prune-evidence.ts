@@ -11,10 +11,10 @@ import type { Moments } from "../run/input-moments.ts";
 import { measureMoments } from "../run/input-moments.ts";
 import type { NodeProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
-import type { Feeds } from "../run/statistics.ts";
+import type { SampleFeeds } from "../run/statistics.ts";
 
 /** Second moments of the inputs of one reading node; symmetric, separate for each group of a convolution. */
-export interface Evidence {
+export interface InputMoments {
   readonly groups: number;
   /** Number of columns of a group. */
   readonly columns: number;
@@ -35,12 +35,12 @@ const COLUMNS_MAX = 4_608;
 export async function gatherEvidence(
   model: OnnxModel,
   { groups, walk }: Dependencies,
-  feeds: Feeds,
-): Promise<Map<string, Evidence>> {
+  feeds: SampleFeeds,
+): Promise<Map<string, InputMoments>> {
   const wanted = new Set<NodeProto>();
   for (const { reads } of groups)
     for (const { node } of reads) if (layerOf(walk.graph, node) !== undefined) wanted.add(node);
-  const evidence = new Map<string, Evidence>();
+  const evidence = new Map<string, InputMoments>();
   const nodes = walk.graph.nodes.filter((x) => wanted.has(x));
   for await (const { layers, moments } of measureMoments(model, feeds, nodes, { columnsMax: COLUMNS_MAX })) {
     const [first] = layers;
@@ -55,8 +55,8 @@ function spanOf({ node, weight }: Layer): number {
   return node.opType === "Conv" ? weight.dims.slice(2).reduce((a, b) => a * Number(b), 1) : 1;
 }
 
-function fromMoments({ groups, columns, rows, sums, products }: Moments, span: number): Evidence {
-  const patches: Evidence = {
+function fromMoments({ groups, columns, rows, sums, products }: Moments, span: number): InputMoments {
+  const patches: InputMoments = {
     groups,
     columns,
     span,
@@ -67,11 +67,11 @@ function fromMoments({ groups, columns, rows, sums, products }: Moments, span: n
 }
 
 /** Reduces patches to channels. */
-export function byChannel(patches: Evidence): Evidence {
+export function byChannel(patches: InputMoments): InputMoments {
   const { groups, columns, span, means, products } = patches;
   if (span === 1) return patches;
   const channels = columns / span;
-  const made: Evidence = {
+  const made: InputMoments = {
     groups,
     columns: channels,
     span: 1,
@@ -102,7 +102,7 @@ export interface WeightView {
 }
 
 /** Returns a layer's weights as a matrix in the layout of `evidence`. */
-export function viewWeights(layer: Layer, evidence: Evidence): WeightView {
+export function viewWeights(layer: Layer, evidence: InputMoments): WeightView {
   const { groups, columns } = evidence;
   const kernel = spanOf(layer);
   if (layer.node.opType !== "Conv")
@@ -121,7 +121,7 @@ export function viewWeights(layer: Layer, evidence: Evidence): WeightView {
 export function columnUnits(
   { walk }: Dependencies,
   { labels }: Read,
-  { columns, span, groups }: Evidence,
+  { columns, span, groups }: InputMoments,
   group: number,
 ): number[] {
   const channels = labels.length / groups;

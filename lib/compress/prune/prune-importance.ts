@@ -7,9 +7,9 @@
 //   Surgeon (Hassibi & Stork, 1993) with a whole unit for a weight; of the weights it needs W·Wᵀ only.
 //
 // With several readers, each counts relative to the energy of its own output.
-import type { Dependencies, Group } from "./channel-groups.ts";
+import type { Dependencies, ChannelGroup } from "./channel-groups.ts";
 import { byChannel, columnUnits, viewWeights } from "./prune-evidence.ts";
-import type { Evidence } from "./prune-evidence.ts";
+import type { InputMoments } from "./prune-evidence.ts";
 import { layerOf } from "../onnx/layer.ts";
 import { invertSymmetric } from "../run/cholesky.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
@@ -28,9 +28,9 @@ const GREEDY_SHARE = 0.75;
 /** Returns the units of a group, the least important first. */
 export function orderUnits(
   found: Dependencies,
-  group: Group,
+  group: ChannelGroup,
   importance: Importance,
-  evidence: ReadonlyMap<string, Evidence>,
+  evidence: ReadonlyMap<string, InputMoments>,
 ): number[] {
   const readers = importance === "magnitude" ? [] : readersOf(found, group, evidence, importance);
   if (readers.length === 0) return ascending(group.units, magnitudes(found, group));
@@ -42,7 +42,7 @@ function ascending(units: readonly number[], scores: ReadonlyMap<number, number>
   return [...units].sort((a, b) => (scores.get(a) ?? 0) - (scores.get(b) ?? 0));
 }
 
-function magnitudes({ walk }: Dependencies, { producers }: Group): Map<number, number> {
+function magnitudes({ walk }: Dependencies, { producers }: ChannelGroup): Map<number, number> {
   const scores = new Map<number, number>();
   for (const { weight, axis, labels } of producers) {
     const constant = walk.graph.constant(weight);
@@ -79,8 +79,8 @@ interface Reader {
 
 function readersOf(
   found: Dependencies,
-  group: Group,
-  all: ReadonlyMap<string, Evidence>,
+  group: ChannelGroup,
+  all: ReadonlyMap<string, InputMoments>,
   importance: Importance,
 ): Reader[] {
   const readers: Reader[] = [];

@@ -1,6 +1,6 @@
 // Removes units of a model, or sets them to 0: the two sides of an equality that tests check.
 import { create } from "@bufbuild/protobuf";
-import type { Dependencies, Group } from "./channel-groups.ts";
+import type { Dependencies, ChannelGroup } from "./channel-groups.ts";
 import type { Labels } from "./dependency-units.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { TensorProto_DataType, TensorProtoSchema } from "../onnx/onnx.gen.js";
@@ -16,7 +16,7 @@ export type Removal = ReadonlySet<number>;
  */
 export function chooseUnits(
   { walk }: Dependencies,
-  wishes: readonly { readonly group: Group; readonly order: readonly number[]; readonly count: number }[],
+  wishes: readonly { readonly group: ChannelGroup; readonly order: readonly number[]; readonly count: number }[],
 ): Set<number> {
   const axes = [...distinctAxes([...walk.values.values()].flat(), (x) => walk.units.find(x))];
   const byUnit = new Map<number, { left: number }[]>();

@@ -6,13 +6,13 @@
 // operator's rule is wrong, is left alone and named.
 import { MatMul } from "../run/matmul.ts";
 import { findDependencies } from "./channel-groups.ts";
-import type { Dependencies, Group, GroupKind } from "./channel-groups.ts";
+import type { Dependencies, ChannelGroup, GroupKind } from "./channel-groups.ts";
 import { sqnr } from "../run/metric.ts";
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import { gatherEvidence } from "./prune-evidence.ts";
-import type { Evidence } from "./prune-evidence.ts";
+import type { InputMoments } from "./prune-evidence.ts";
 import { orderUnits } from "./prune-importance.ts";
 import type { Importance } from "./prune-importance.ts";
 import { chooseUnits, maskUnits, removeUnits } from "./prune-units.ts";
@@ -62,20 +62,20 @@ const EQUAL_DB = 40;
 /** Prunes one model any number of times. */
 export class Pruner {
   /** The groups that may be pruned. */
-  readonly groups: readonly Group[];
+  readonly groups: readonly ChannelGroup[];
   /** Ids of groups for which the proof of prunability failed. */
   readonly refused: readonly string[];
   readonly #model: OnnxModel;
   readonly #orders: ReadonlyMap<string, readonly number[]>;
-  readonly #evidence: ReadonlyMap<string, Evidence>;
+  readonly #evidence: ReadonlyMap<string, InputMoments>;
   readonly #isRepaired: boolean;
 
   private constructor(
     model: OnnxModel,
-    groups: readonly Group[],
+    groups: readonly ChannelGroup[],
     refused: readonly string[],
     orders: ReadonlyMap<string, readonly number[]>,
-    evidence: ReadonlyMap<string, Evidence>,
+    evidence: ReadonlyMap<string, InputMoments>,
     isRepaired: boolean,
   ) {
     this.#model = model;
@@ -104,7 +104,7 @@ export class Pruner {
     const needsEvidence = feeds.length > 0 && (repair || importance !== "magnitude");
     const evidence = needsEvidence
       ? await gatherEvidence(model, { ...found, groups: proven }, feeds)
-      : new Map<string, Evidence>();
+      : new Map<string, InputMoments>();
     const orders = new Map(proven.map((x) => [x.id, orderUnits(found, x, importance, evidence)]));
     return new Pruner(whole, proven, refused, orders, evidence, repair);
   }
@@ -166,10 +166,10 @@ async function prove(
   model: OnnxModel,
   found: Dependencies,
   probe: Feed | undefined,
-): Promise<{ proven: Group[]; refused: string[] }> {
-  const proven: Group[] = [];
+): Promise<{ proven: ChannelGroup[]; refused: string[] }> {
+  const proven: ChannelGroup[] = [];
   const refused: string[] = [];
-  const visit = async (groups: readonly Group[]): Promise<void> => {
+  const visit = async (groups: readonly ChannelGroup[]): Promise<void> => {
     if (groups.length === 0) return;
     if (probe === undefined || (await isEqual(model, [...proven, ...groups], probe))) {
       proven.push(...groups);
@@ -187,12 +187,12 @@ async function prove(
 }
 
 /** Removes every third unit of groups and compares with the model in which they are masked. */
-async function isEqual(model: OnnxModel, groups: readonly Group[], probe: Feed): Promise<boolean> {
+async function isEqual(model: OnnxModel, groups: readonly ChannelGroup[], probe: Feed): Promise<boolean> {
   const [pruned, masked] = [model.copy(), model.copy()];
   const found = await findDependencies(pruned);
-  const every = (group: Group): number[] => group.units.filter((_, i) => i % 3 === 1);
-  const isTold = (x: Group): boolean => x.isExact;
-  const remove = (list: readonly Group[]): Set<number> =>
+  const every = (group: ChannelGroup): number[] => group.units.filter((_, i) => i % 3 === 1);
+  const isTold = (x: ChannelGroup): boolean => x.isExact;
+  const remove = (list: readonly ChannelGroup[]): Set<number> =>
     chooseUnits(
       found,
       list.map((group) => ({ group, order: every(group), count: group.units.length })),

@@ -11,7 +11,7 @@ import type { Layer } from "../onnx/layer.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
 import { columnUnits, viewWeights } from "./prune-evidence.ts";
-import type { Evidence } from "./prune-evidence.ts";
+import type { InputMoments } from "./prune-evidence.ts";
 import { RIDGE } from "./prune-importance.ts";
 import { replaceConstant } from "./prune-units.ts";
 import type { Removal } from "./prune-units.ts";
@@ -29,7 +29,7 @@ export async function reconstructReaders(
   model: OnnxModel,
   found: Dependencies,
   removed: Removal,
-  evidence: ReadonlyMap<string, Evidence>,
+  evidence: ReadonlyMap<string, InputMoments>,
 ): Promise<void> {
   const done = new Set<string>();
   for (const read of found.walk.reads) {
@@ -51,7 +51,7 @@ async function repairReader(
   found: Dependencies,
   read: Read,
   layer: Layer,
-  evidence: Evidence,
+  evidence: InputMoments,
   removed: Removal,
 ): Promise<void> {
   const { columns, groups, means, products } = evidence;

@@ -24,7 +24,7 @@ export interface StepOptions {
 export const STEP_DEFAULTS: Required<StepOptions> = { calibration: "mse", percentile: 99.99, minDb: 20 };
 
 /** Affine quantization to unsigned 8 bits: value ≈ (code − zero) · scale. */
-export interface Step {
+export interface QuantizationStep {
   readonly scale: number;
   readonly zero: number;
 }
@@ -34,7 +34,7 @@ const CODES = 255;
 const DRAWN: readonly number[] = [1, 0.95, 0.9, 0.85, 0.8, 0.74, 0.68, 0.62, 0.55, 0.48, 0.4, 0.32, 0.24, 0.16, 0.1];
 
 /** Returns the quantization parameters for a value, or undefined where 8 bits would represent it too poorly. */
-export function chooseStep(histogram: Histogram, options: StepOptions = {}): Step | undefined {
+export function chooseStep(histogram: Histogram, options: StepOptions = {}): QuantizationStep | undefined {
   const { calibration, percentile, minDb } = { ...STEP_DEFAULTS, ...options };
   const whole: Range = { min: Math.min(0, histogram.min), max: Math.max(0, histogram.max) };
   if (!(whole.max > whole.min) || !Number.isFinite(whole.max - whole.min)) return undefined;

@@ -4,7 +4,7 @@ import type { Graph } from "../onnx/graph.ts";
 import { layerOf } from "../onnx/layer.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { measureSensitivity } from "../run/sensitivity.ts";
-import type { Feeds } from "../run/statistics.ts";
+import type { SampleFeeds } from "../run/statistics.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 import type { Feed } from "../run/samples.ts";
 
@@ -24,7 +24,7 @@ export const CHOOSE_8_BIT_DEFAULTS: Required<Choose8BitOptions> = { share: 0.1, 
 /** Returns the names of product weights that are worth 8 bits. */
 export async function choose8Bit(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   options: Choose8BitOptions = {},
 ): Promise<ReadonlySet<string>> {
   const { share, samples, budgetMs } = { ...CHOOSE_8_BIT_DEFAULTS, ...options };

@@ -9,9 +9,9 @@ import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { measureSensitivity } from "../run/sensitivity.ts";
 import type { Feed } from "../run/samples.ts";
-import type { Feeds } from "../run/statistics.ts";
+import type { SampleFeeds } from "../run/statistics.ts";
 import { rowsAlong } from "./quantize-weights.ts";
-import type { Rows } from "./scales.ts";
+import type { ValueRows } from "./scales.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 
 /** Options of `chooseBlockSizes`. */
@@ -43,13 +43,13 @@ const NARROWED_MIN = 64;
 /** Returns the block size of each weight that is worth finer scales than one per output. */
 export async function chooseBlockSizes(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   isStored: (weight: TensorProto) => boolean,
   options: ChooseBlockSizesOptions = {},
 ): Promise<ReadonlyMap<string, number>> {
   const { share, samples, budgetMs } = { ...CHOOSE_BLOCK_SIZES_DEFAULTS, ...options };
   const chosen = new Map<string, number>();
-  const weights = new Map<string, Rows>();
+  const weights = new Map<string, ValueRows>();
   let [size, left] = [0, 0];
   for (const tensor of model.graph.proto.initializer) {
     if (tensor.dataType !== TensorProto_DataType.FLOAT) continue;
@@ -96,7 +96,7 @@ export async function chooseBlockSizes(
 }
 
 /** Sums the rounding errors over blocks with the step of the largest value, up to a common factor. */
-function coarseness({ rows, columns, at }: Rows, block: number): number {
+function coarseness({ rows, columns, at }: ValueRows, block: number): number {
   let sum = 0;
   for (let row = 0; row < rows; row++)
     for (let start = 0; start < columns; start += block) {

@@ -6,7 +6,7 @@
 // the later ones. Columns with the largest inputs come first ("act order"); blocks and their scales are unchanged.
 import type { MatMul } from "../run/matmul.ts";
 import { nearest } from "./scales.ts";
-import type { Grid, Rows } from "./scales.ts";
+import type { Grid, ValueRows } from "./scales.ts";
 import type { Moments } from "../run/input-moments.ts";
 
 /** Options of `roundByMoments`. */
@@ -30,7 +30,7 @@ const CHUNK_MAX = 2 ** 22;
 /** Returns the code of each weight, rows × columns, on the given grid; groups are consecutive in the rows. */
 export async function roundByMoments(
   matmul: MatMul,
-  rows: Rows,
+  rows: ValueRows,
   grid: Grid,
   moments: Moments,
   options: RoundOptions = {},
@@ -115,7 +115,7 @@ class Rounding {
   readonly #weights: Float32Array;
   readonly #errors: Float32Array;
 
-  constructor(matmul: MatMul, rows: Rows, grid: Grid, form: Quadratic, first: number, count: number) {
+  constructor(matmul: MatMul, rows: ValueRows, grid: Grid, form: Quadratic, first: number, count: number) {
     this.#matmul = matmul;
     this.#grid = grid;
     this.#form = form;

@@ -9,7 +9,7 @@ import type { WeightFacts, WeightStore } from "./quantize-weights.ts";
 import type { Feed } from "../run/samples.ts";
 import { measureSensitivity } from "../run/sensitivity.ts";
 import { WIDE_MOST } from "../run/weight-widths.ts";
-import type { Feeds } from "../run/statistics.ts";
+import type { SampleFeeds } from "../run/statistics.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 
 /** Options of `keepFloat16`. */
@@ -35,7 +35,7 @@ export const KEEP_FLOAT16_DEFAULTS: Required<KeepFloat16Options> = {
 /** Returns how each weight of at least `minElements` is to be stored; without samples such convolutions keep 16 bits. */
 export async function keepFloat16(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   options: KeepFloat16Options = {},
 ): Promise<(weight: WeightFacts) => WeightStore> {
   const { leastDb, samples, budgetMs, minElements } = { ...KEEP_FLOAT16_DEFAULTS, ...options };

@@ -8,10 +8,10 @@
 import { packBlocks } from "./block-layout.ts";
 import type { Blocks } from "./block-layout.ts";
 import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
-import type { Rows } from "./scales.ts";
+import type { ValueRows } from "./scales.ts";
 import { areHalf, float16BitsOf } from "../onnx/float16.ts";
 import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
-import type { Graph, Reader } from "../onnx/graph.ts";
+import type { Graph, ReadingNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { CONTRIB } from "../onnx/model.ts";
@@ -59,7 +59,7 @@ interface Use {
   readonly node: NodeProto;
   readonly kind: "gather" | "multiply";
   /** A Transpose between weight and node. */
-  readonly transpose?: Reader;
+  readonly transpose?: ReadingNode;
   /** Whether rows of the stored weight are outputs. */
   readonly isByRow: boolean;
 }
@@ -122,7 +122,7 @@ function usesOf(graph: Graph, tensor: TensorProto): Use[] | undefined {
   return new Set(uses.map((x) => x.isByRow)).size === 1 ? uses : undefined;
 }
 
-function useOf({ graph, node }: Reader, name: string, transpose: Reader | undefined): Use | undefined {
+function useOf({ graph, node }: ReadingNode, name: string, transpose: ReadingNode | undefined): Use | undefined {
   if (node.domain !== "") return undefined;
   const between = { graph, ...(transpose === undefined ? {} : { transpose }) };
   const isSecond = node.input[1] === name && node.input.indexOf(name) === node.input.lastIndexOf(name);
@@ -143,7 +143,7 @@ function useOf({ graph, node }: Reader, name: string, transpose: Reader | undefi
   }
 }
 
-function rowsOf(tensor: TensorProto, isByRow: boolean): Rows {
+function rowsOf(tensor: TensorProto, isByRow: boolean): ValueRows {
   const values = floatsOf(tensor);
   const [height = 0, width = 0] = tensor.dims.map(Number);
   return isByRow
@@ -154,7 +154,7 @@ function rowsOf(tensor: TensorProto, isByRow: boolean): Rows {
 function replace(
   graph: Graph,
   tensor: TensorProto,
-  { rows, columns }: Rows,
+  { rows, columns }: ValueRows,
   uses: readonly Use[],
   blocks: Blocks,
   bits: 4 | 8,

@@ -9,7 +9,7 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { DynamicInput } from "./dynamic-input.ts";
 import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
-import type { Graph, NodeSpec, Reader } from "../onnx/graph.ts";
+import type { Graph, NodeSpec, ReadingNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
@@ -209,7 +209,7 @@ class Layers {
 
 /** Makes lookups in a table that is also multiplied by read the same bytes. */
 function lookUp(graph: Graph, weight: TensorProto, stored: string, scales: Float32Array): void {
-  const isLookUp = ({ node }: Reader): boolean => node.opType === "Gather" && node.input[0] === weight.name;
+  const isLookUp = ({ node }: ReadingNode): boolean => node.opType === "Gather" && node.input[0] === weight.name;
   const users = (graph.readers(weight.name) ?? []).filter(isLookUp).map((x) => x.node);
   const around = graph.consumers(weight.name);
   const first = graph.nodes.find((x) => around.includes(x));

@@ -7,7 +7,7 @@
 // signed weights are the combination with a fast kernel. Depthwise and first convolutions keep more bits: they hold few
 // weights, and each matters.
 import { chooseStep, crowded } from "./calibrate.ts";
-import type { Step, StepOptions } from "./calibrate.ts";
+import type { QuantizationStep, StepOptions } from "./calibrate.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
@@ -18,13 +18,13 @@ import { addScales } from "./quantize-blocks.ts";
 import { isDepthwise, isStem, toInt8 } from "./quantize-weights.ts";
 import type { Rounded } from "./round-weights.ts";
 import { measureHistograms, measureRanges } from "../run/statistics.ts";
-import type { Feeds, Histogram, Range } from "../run/statistics.ts";
+import type { SampleFeeds, Histogram, Range } from "../run/statistics.ts";
 import { elementCount, floatsOf, floatTensor, int32Tensor, int8Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";
 
 /** Options of `quantizeStatic`. */
 export interface QuantizeStaticOptions {
   /** Quantization parameters of each value that may be in 8 bits, by `measureSteps`. */
-  readonly steps: ReadonlyMap<string, Step>;
+  readonly steps: ReadonlyMap<string, QuantizationStep>;
   /** Weights that are already rounded, by name. Default none. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
   /** Minimum number of elements; smaller weights are not quantized. Default 1024. */
@@ -41,9 +41,9 @@ const ABSORBED: ReadonlySet<string> = new Set(["Relu", "Clip"]);
  */
 export async function measureSteps(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   options: StepOptions = {},
-): Promise<Map<string, Step>> {
+): Promise<Map<string, QuantizationStep>> {
   const names = new Set<string>();
   for (const layer of layersOf(model.graph, MIN_ELEMENTS)) {
     names.add(layer.node.input[0] ?? "");
@@ -58,7 +58,7 @@ export async function measureSteps(
     if (part !== undefined) parts.set(name, part);
   }
   const inside = await measureHistograms(model, feeds, parts);
-  const steps = new Map<string, Step>();
+  const steps = new Map<string, QuantizationStep>();
   for (const [name, histogram] of histograms) {
     if (isSpread(inside.get(name))) continue;
     const step = chooseStep(histogram, options);
@@ -109,11 +109,11 @@ function resultOf(graph: Graph, node: NodeProto): NodeProto {
 
 class Narrowing {
   readonly #graph: Graph;
-  readonly #steps: ReadonlyMap<string, Step>;
+  readonly #steps: ReadonlyMap<string, QuantizationStep>;
   /** Outputs of DequantizeLinear with their scale, by their name and by the float32 value's. */
   readonly #scales = new Map<string, { readonly value: string; readonly scale: string }>();
 
-  constructor(graph: Graph, steps: ReadonlyMap<string, Step>) {
+  constructor(graph: Graph, steps: ReadonlyMap<string, QuantizationStep>) {
     this.#graph = graph;
     this.#steps = steps;
   }
@@ -184,7 +184,7 @@ class Narrowing {
 
   #pair(
     name: string,
-    step: Step,
+    step: QuantizationStep,
     insert: (spec: Parameters<Graph["insertBefore"]>[1]) => NodeProto,
   ): { value: string; scale: string } {
     const graph = this.#graph;

@@ -12,7 +12,7 @@ import { integerOf, integersAt } from "../onnx/graph.ts";
 import type { Graph, NodeSpec } from "../onnx/graph.ts";
 import { einsumAxis } from "../onnx/layer.ts";
 import { fitGrid, roundRows } from "./scales.ts";
-import type { Rows } from "./scales.ts";
+import type { ValueRows } from "./scales.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { CONTRIB } from "../onnx/model.ts";
@@ -116,12 +116,12 @@ export function factsOf(graph: Graph, tensor: TensorProto): WeightFacts | undefi
 }
 
 /** Reads a weight as a row for each output; undefined where it is not stored as such rows or columns. */
-export function rowsAlong(graph: Graph, tensor: TensorProto): Rows | undefined {
+export function rowsAlong(graph: Graph, tensor: TensorProto): ValueRows | undefined {
   const axis = rowAxis(graph, tensor);
   return axis === undefined ? undefined : rowsOf(tensor, axis);
 }
 
-function rowsOf(tensor: TensorProto, axis: number): Rows | undefined {
+function rowsOf(tensor: TensorProto, axis: number): ValueRows | undefined {
   const [height = 0, ...rest] = tensor.dims.map(Number);
   const width = rest.reduce((a, b) => a * b, 1);
   const values = floatsOf(tensor);

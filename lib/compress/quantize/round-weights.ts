@@ -8,7 +8,7 @@ import { MatMul } from "../run/matmul.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { roundByMoments } from "./gptq.ts";
 import { fitGrid } from "./scales.ts";
-import type { Grid, GridOptions, Rows } from "./scales.ts";
+import type { Grid, GridOptions, ValueRows } from "./scales.ts";
 import { indexOf, layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
 import { measureMoments } from "../run/input-moments.ts";
@@ -17,7 +17,7 @@ import type { Moments } from "../run/input-moments.ts";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
-import type { Feeds } from "../run/statistics.ts";
+import type { SampleFeeds } from "../run/statistics.ts";
 import { elementCount, floatsOf, floatTensor } from "../onnx/tensor-proto.ts";
 
 /** A weight's grid, and the code of each of its values: a row for each output. */
@@ -33,7 +33,11 @@ export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | und
  * Rounds the layers for which `choose` returns a grid, by the weight's name; changes the biases behind them in the
  * model. A weight that several branches of an If read is rounded by the inputs of the branch that most samples take.
  */
-export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: ChooseGrid): Promise<Map<string, Rounded>> {
+export async function roundLayers(
+  model: OnnxModel,
+  feeds: SampleFeeds,
+  choose: ChooseGrid,
+): Promise<Map<string, Rounded>> {
   const rounded = new Map<string, Rounded>();
   const shifts: Shift[] = [];
   let matmul: MatMul | undefined;
@@ -65,13 +69,13 @@ export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: Choose
 /** A model whose layers are observed with samples. */
 interface Part {
   readonly model: OnnxModel;
-  readonly feeds: Feeds;
+  readonly feeds: SampleFeeds;
   /** Whether a name is that of one weight of the whole model, which is nowhere a table. */
   isOwn(name: string): boolean;
 }
 
 /** Yields the model, then its branches: what an If holds is seen in these alone. */
-async function* partsOf(model: OnnxModel, feeds: Feeds): AsyncGenerator<Part> {
+async function* partsOf(model: OnnxModel, feeds: SampleFeeds): AsyncGenerator<Part> {
   const counts = new Map<string, number>();
   for (const graph of model.graph.all())
     for (const { name } of graph.proto.initializer) counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -115,7 +119,7 @@ async function roundLayer(
 }
 
 /** Reads a layer's weights as a row for each output. */
-export function rowsOf(layer: Layer): Rows {
+export function rowsOf(layer: Layer): ValueRows {
   const values = floatsOf(layer.weight);
   return { rows: layer.outputs, columns: layer.columns, at: (row, column) => values[indexOf(layer, row, column)] ?? 0 };
 }
@@ -151,7 +155,7 @@ function biasOf(graph: Graph, { node, outputs }: Layer): BiasPlace | undefined {
 
 /** Returns the mean error of each output over all rows. */
 function meanError(
-  { rows, columns, at }: Rows,
+  { rows, columns, at }: ValueRows,
   { grid, codes }: Rounded,
   { groups, sums, rows: count }: Moments,
 ): Float64Array {

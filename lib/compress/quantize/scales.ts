@@ -7,7 +7,7 @@
 import { nearestHalf } from "../onnx/float16.ts";
 
 /** Rows of values to be quantized; `at` reads without a copy, whatever the storage order. */
-export interface Rows {
+export interface ValueRows {
   readonly rows: number;
   readonly columns: number;
   at(row: number, column: number): number;
@@ -63,7 +63,7 @@ const SPREAD = { deviations: 2.75, columns: 32 } as const;
 const SCALE_MIN = 2 ** -126;
 
 /** Finds the scales, and zero points where they are worth it, of minimal error. */
-export function fitGrid(rows: Rows, options: GridOptions): Grid {
+export function fitGrid(rows: ValueRows, options: GridOptions): Grid {
   const plain = fit(rows, options, false);
   if (options.isSnapped === true) plain.scales.set(snapScales(plain.scales));
   // At 8 bits a zero point gains next to nothing.
@@ -91,7 +91,7 @@ export function snapScales(scales: Float32Array): Float32Array {
 }
 
 /** Returns the code nearest to each value: rows × columns. */
-export function roundRows({ rows, columns, at }: Rows, grid: Grid): Int8Array {
+export function roundRows({ rows, columns, at }: ValueRows, grid: Grid): Int8Array {
   const codes = new Int8Array(rows * columns);
   const blocks = Math.ceil(columns / grid.block);
   for (let row = 0; row < rows; row++)
@@ -107,7 +107,7 @@ export function nearest(steps: number, { low, high }: Pick<Grid, "low" | "high">
   return Math.max(low, Math.min(high, Math.round(steps)));
 }
 
-function fit({ rows, columns, at }: Rows, options: GridOptions, hasZeros: boolean): Grid {
+function fit({ rows, columns, at }: ValueRows, options: GridOptions, hasZeros: boolean): Grid {
   const { bits, block, importance, isEven = false } = options;
   const blocks = Math.ceil(columns / block);
   const high = 2 ** (bits - 1) - 1;

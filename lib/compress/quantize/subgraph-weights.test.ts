@@ -9,7 +9,7 @@ import type { Feed } from "../run/feeds.ts";
 import { openModel } from "../run/session.ts";
 import { roundLayers } from "./round-weights.ts";
 import { roundRows } from "./scales.ts";
-import type { Rows } from "./scales.ts";
+import type { ValueRows } from "./scales.ts";
 
 const [ROWS, WIDTH] = [320, 64];
 const feeds = [0, 1].map((isCached): Feed => ({
@@ -74,7 +74,7 @@ test("a weight that only branches read is rounded by its inputs there (tool-bran
   expect([...rounded.keys()]).toEqual(["dense"]);
   const [table, dense] = ["table", "dense"].map((name) => Array.from(floatsOf(model.graph.constant(name) as never)));
   const { grid, codes } = rounded.get("dense") ?? { grid: null, codes: new Int8Array() };
-  const rows: Rows = { rows: WIDTH, columns: WIDTH, at: (row, column) => dense?.[column * WIDTH + row] ?? 0 };
+  const rows: ValueRows = { rows: WIDTH, columns: WIDTH, at: (row, column) => dense?.[column * WIDTH + row] ?? 0 };
   /** Error of the products of the first 40 rows of the table, which are all that the samples look up. */
   const errorOf = (own: Int8Array): number => {
     let error = 0;

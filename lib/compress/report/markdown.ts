@@ -1,6 +1,6 @@
 // The report as text, generated from report.json's contents alone: for the terminal and for a pull request. The page is
 // in html.ts.
-import type { Check } from "../check/check.ts";
+import type { CheckResult } from "../check/check.ts";
 import { SLOWER } from "../check/check.ts";
 import type { CompressReport, FormReport } from "./report.ts";
 import { amount, closing, nextSteps } from "./closing.ts";
@@ -179,7 +179,7 @@ export function number(value: number | null): string {
   return Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);
 }
 
-function cell(check: Check | undefined): string {
+function cell(check: CheckResult | undefined): string {
   if (check === undefined) return "–";
   if (check.speedNote !== undefined) return `${check.verdict}, time not known here`;
   return check.speed === undefined ? check.verdict : `${check.verdict}, ${number(check.speed)} × the time`;

@@ -1,5 +1,5 @@
 // Result of a compression: the contents of report.json, from which every format of the report is rendered.
-import type { Check } from "../check/check.ts";
+import type { CheckResult } from "../check/check.ts";
 import type { Target } from "../forms/forms.ts";
 import type { PruneOutcome } from "../forms/prune-forms.ts";
 import type { Interval } from "../run/interval.ts";
@@ -34,7 +34,7 @@ export interface FormReport {
   readonly sqnrDb: number | null;
   /** Reason it could not be made or measured. */
   readonly why?: string;
-  readonly checks: readonly Check[];
+  readonly checks: readonly CheckResult[];
   /** Time to make, measure and check it. */
   readonly seconds: number;
 }

@@ -1,7 +1,7 @@
 // Report of a search: as lines, as a table, and as a plot of the Pareto frontier. Depends on the outcome alone, so that
 // any format of the report can render it.
 import { escapeHtml } from "./escape-html.ts";
-import type { Candidate, SearchOutcome } from "../search/search.ts";
+import type { ScoredForm, SearchOutcome } from "../search/search.ts";
 import { PRICES } from "../search/search-shares.ts";
 
 /** Describes a search in lines. */
@@ -29,7 +29,7 @@ export function describeSearch(
 }
 
 /** Returns the candidates that passed and are not dominated in bytes and multiply-adds, the smallest first. */
-export function frontier(candidates: readonly Candidate[]): Candidate[] {
+export function frontier(candidates: readonly ScoredForm[]): ScoredForm[] {
   const passed = candidates.filter((x) => x.isPassed);
   return passed
     .filter(
@@ -54,7 +54,7 @@ export function frontierRows({ candidates }: SearchOutcome): string[][] {
 }
 
 /** Describes a candidate; its texts come from search.json, which may be from an untrusted source. */
-function titleOf({ form, left, price, bytes, score }: Candidate): string {
+function titleOf({ form, left, price, bytes, score }: ScoredForm): string {
   return escapeHtml(`${form}, ${left} weights at 16 bits, pruned at ${price}: ${bytes} bytes, ${score.toFixed(4)}`);
 }
 
@@ -66,8 +66,8 @@ export function frontierPlot({ candidates }: SearchOutcome): string {
   const most = Math.max(1, ...candidates.map((x) => x.bytes));
   const scores = candidates.map((x) => x.score);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
-  const left = (x: Candidate): number => 60 + (x.bytes / most) * 600;
-  const top = (x: Candidate): number => 280 - ((x.score - low) / Math.max(high - low, 1e-9)) * 240;
+  const left = (x: ScoredForm): number => 60 + (x.bytes / most) * 600;
+  const top = (x: ScoredForm): number => 280 - ((x.score - low) / Math.max(high - low, 1e-9)) * 240;
   const dots = candidates.map(
     (x) =>
       `<circle cx="${left(x).toFixed(1)}" cy="${top(x).toFixed(1)}" r="4" class="${x.isPassed ? "mark" : "other"}"><title>${titleOf(x)}</title></circle>`,

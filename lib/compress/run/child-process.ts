@@ -10,7 +10,7 @@ import type { Dtype, Tensor } from "../../core/tensor.ts";
 import type { Feed } from "./feeds.ts";
 import { CHILD_GUARD, endWithThis, temporaryFolder } from "../onnx/at-exit.ts";
 import { makeNode } from "../onnx/graph.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { ModelProtoSchema } from "../onnx/onnx.gen.js";
 import { findPackage } from "./optional-peers.ts";
@@ -82,13 +82,13 @@ export interface ChildProcessRun {
   /** Outputs of the feeds that ran. */
   readonly outputs: readonly Outputs[];
   /** Outputs of the last feed, which may fail, or the reason why there are none; absent without one. */
-  readonly last?: Attempt;
+  readonly last?: RunAttempt;
   /** ONNX Runtime's profile; empty unless it was wanted. */
   readonly profile: readonly ProfileEvent[];
 }
 
 /** Outputs of a run that may fail, or the reason why it did. */
-export type Attempt = { readonly outputs: Outputs } | { readonly why: string };
+export type RunAttempt = { readonly outputs: Outputs } | { readonly why: string };
 
 /** Minimum number of feeds to run, and the time within which further feeds are run. */
 export interface Enough {
@@ -102,7 +102,7 @@ export interface Enough {
 
 /** Loads a model in a child process with a verbose log and runs it on some of the feeds; by default on all. */
 export async function runInChildProcess(
-  source: ModelSource,
+  source: OnnxSource,
   provider: "webgpu" | "cpu",
   session: Readonly<Record<string, string>>,
   feeds: readonly Feed[] = [],
@@ -139,7 +139,7 @@ export async function runInChildProcess(
   }
 }
 
-async function readLast(folder: string, isLate: boolean): Promise<Attempt> {
+async function readLast(folder: string, isLate: boolean): Promise<RunAttempt> {
   if (existsSync(join(folder, "out-last.json"))) return { outputs: await readOutputs(folder, "last") };
   const why = await readFile(join(folder, "why"), "utf8").catch(() => null);
   return { why: why ?? (isLate ? "timed out" : "its process died") };

@@ -11,7 +11,7 @@ import type { Layer } from "../onnx/layer.ts";
 import type { NodeProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
 import { append, everyNth, observe } from "./statistics.ts";
-import type { Feeds, Tap } from "./statistics.ts";
+import type { SampleFeeds, Tap } from "./statistics.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 
 /** Sums over the rows that a layer's weights are multiplied with, separate for each group of a convolution. */
@@ -61,7 +61,7 @@ export interface LayerMoments {
  */
 export async function* measureMoments(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   nodes: readonly NodeProto[] = model.graph.nodes,
   options: MomentsOptions = {},
 ): AsyncGenerator<LayerMoments> {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { EXACT_DB, makeMetric, readLabels, sqnr } from "./metric.ts";
-import type { Measured, Metric } from "./metric.ts";
+import type { MeasuredSample, Metric } from "./metric.ts";
 
 const outputs = (...data: number[]) => ({ y: { dims: [1, data.length], data } });
 const measured = (now: number[], was: number[], label?: number[]) => ({
@@ -14,7 +14,7 @@ const measured = (now: number[], was: number[], label?: number[]) => ({
 });
 
 /** Scores samples sequentially. */
-async function scoreOf(metric: Metric, samples: readonly Measured[]): Promise<number> {
+async function scoreOf(metric: Metric, samples: readonly MeasuredSample[]): Promise<number> {
   const tally = metric.start();
   for (const sample of samples) tally.add(sample);
   return tally.value();

@@ -13,7 +13,7 @@ import type { Use } from "./use-metrics.ts";
 export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: ArrayLike<number> }>>;
 
 /** One sample as a metric sees it. */
-export interface Measured {
+export interface MeasuredSample {
   readonly outputs: Outputs;
   /** The float32 model's outputs. */
   readonly reference: Outputs;
@@ -24,7 +24,7 @@ export interface Measured {
 
 /** Accumulates a score sample by sample. */
 export interface Tally {
-  add(sample: Measured): void;
+  add(sample: MeasuredSample): void;
   /** Scores the samples added so far, or those at the given positions, in which one may occur several times. */
   value(positions?: readonly number[]): number | Promise<number>;
   /** The score of each sample, where the metric is their mean. */
@@ -142,12 +142,12 @@ async function moduleTally(path: string): Promise<() => Tally> {
   const { score } = await importModule(path, "metric");
   if (typeof score !== "function") throw new TypeError(`metric: ${path} exports no function "score"`);
   return () => {
-    const all: Measured[] = [];
+    const all: MeasuredSample[] = [];
     return {
       add: (x) => void all.push(x),
       value: async (positions) => {
         const picked = positions === undefined ? all : positions.flatMap((i) => all[i] ?? []);
-        const given: unknown = await (score as (samples: readonly Measured[]) => unknown)(picked);
+        const given: unknown = await (score as (samples: readonly MeasuredSample[]) => unknown)(picked);
         if (typeof given === "number" && !Number.isNaN(given)) return given;
         throw new TypeError(`metric: score of ${path} returned ${String(given)}, which is not a number`);
       },
@@ -181,7 +181,7 @@ export function readLabels(path: string): number[][] {
 }
 
 /** Returns the signal-to-noise ratio over all outputs and samples, in dB, as `sqnrTally` does. */
-export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]): number {
+export function sqnr(samples: readonly Pick<MeasuredSample, "outputs" | "reference">[]): number {
   const tally = sqnrTally();
   for (const { outputs, reference } of samples) tally.add({ outputs, reference });
   return tally.value();
@@ -191,7 +191,7 @@ export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]
  * Starts a signal-to-noise ratio: that of the worst output. Outputs of whole numbers, as classes and masks, have no
  * noise but values that differ: beside others they count only where more of them differ than `agreement` allows.
  */
-export function sqnrTally(): ReturnType<typeof sumTally<Pick<Measured, "outputs" | "reference">>> {
+export function sqnrTally(): ReturnType<typeof sumTally<Pick<MeasuredSample, "outputs" | "reference">>> {
   return sumTally(
     ({ outputs, reference }) =>
       Object.entries(reference).flatMap(([name, was]) => {
@@ -260,7 +260,7 @@ function isSameMask(a: number, b: number): boolean {
 }
 
 /** Makes a metric that is the mean of a per-sample score; it may lose `drop`. */
-export function meanMetric(name: string, drop: number, score: (sample: Measured) => number): Metric {
+export function meanMetric(name: string, drop: number, score: (sample: MeasuredSample) => number): Metric {
   return {
     name,
     start: () => meanTally(score),
@@ -270,13 +270,13 @@ export function meanMetric(name: string, drop: number, score: (sample: Measured)
   };
 }
 
-function top1({ outputs, reference, label }: Measured): number {
+function top1({ outputs, reference, label }: MeasuredSample): number {
   const now = winners(outputs);
   const right = label ?? winners(reference);
   return mean(now.map((x, i) => (x === right[i % right.length] ? 1 : 0)));
 }
 
-function exact({ outputs, reference, label }: Measured, decode: DecodeSpec | undefined): number {
+function exact({ outputs, reference, label }: MeasuredSample, decode: DecodeSpec | undefined): number {
   const blank = decode?.op === "ctc" ? (decode.blank ?? 0) : undefined;
   // The decoded text is the same where only repeats and blanks differ.
   const read = (x: Outputs): number[] =>
@@ -287,7 +287,7 @@ function exact({ outputs, reference, label }: Measured, decode: DecodeSpec | und
 
 function negativePerplexity(): Tally {
   return sumTally(
-    ({ outputs, label = [] }: Measured) => {
+    ({ outputs, label = [] }: MeasuredSample) => {
       let sum = 0;
       const { dims, data } = first(outputs);
       const classes = dims.at(-1) ?? 1;

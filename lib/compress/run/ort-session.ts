@@ -6,7 +6,7 @@ import { readModelFile } from "../onnx/model-file.ts";
 import { decodeModel } from "../onnx/model.ts";
 import { LARGE_BYTES } from "../onnx/stored-bytes.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import type { Feed } from "./feeds.ts";
 import { ModelProcess } from "./model-process.ts";
 import type { ExecutionProvider, Ports } from "./model-process.ts";
@@ -41,7 +41,7 @@ async function timed<T>(work: Promise<T>): Promise<T> {
 
 /** Opens a model with options of ONNX Runtime. */
 export async function openSession(
-  source: ModelSource,
+  source: OnnxSource,
   provider: ExecutionProvider,
   given: Omit<InferenceSession.SessionOptions, "executionProviders">,
 ): Promise<OrtSession> {
@@ -71,7 +71,7 @@ export async function openSession(
 }
 
 /** Whether a model, with its external data, is so large that it gets a process of its own. */
-function isLarge(source: ModelSource): boolean {
+function isLarge(source: OnnxSource): boolean {
   if (typeof source !== "string") return source.length >= LARGE_BYTES;
   if (statSync(source).size >= LARGE_BYTES) return true;
   try {
@@ -83,7 +83,7 @@ function isLarge(source: ModelSource): boolean {
 }
 
 async function openHere(
-  source: ModelSource,
+  source: OnnxSource,
   provider: ExecutionProvider,
   options: InferenceSession.SessionOptions,
 ): Promise<OrtSession> {

@@ -4,7 +4,7 @@
 // presence of such an operator.
 
 import { placementsFromLog } from "../../core/assignment-log.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import type { Feed } from "./feeds.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { openModel } from "./session.ts";
@@ -72,7 +72,7 @@ export function costFromLog(log: readonly string[]): PlacementCost {
 
 /** Measures one run of a model on the CPU, on one thread, in milliseconds: the shortest of three, after one to warm up. */
 export async function timeOnCpu(
-  source: ModelSource,
+  source: OnnxSource,
   feed: Feed,
   session: Readonly<Record<string, string>> = {},
 ): Promise<number> {

@@ -8,7 +8,7 @@ import { openModel } from "./session.ts";
 const KEPT_BYTES = 2 ** 28;
 
 /** One sample with the source model's outputs. */
-export interface Answered {
+export interface ReferenceOutputs {
   readonly feed: Feed;
   readonly reference: Outputs;
 }
@@ -57,7 +57,7 @@ export class References {
    * Iterates over all samples, or those at the positions that `isIn` selects.
    * @throws TypeError naming the sample on which the model does not run.
    */
-  async *each(isIn: (index: number) => boolean = () => true): AsyncGenerator<Answered> {
+  async *each(isIn: (index: number) => boolean = () => true): AsyncGenerator<ReferenceOutputs> {
     let model: Awaited<ReturnType<typeof openModel>> | undefined;
     let i = 0;
     try {

@@ -2,7 +2,7 @@
 // build that browsers run.
 import type { Tensor } from "../../core/tensor.ts";
 import { float16Value } from "../onnx/float16.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { openSession } from "./ort-session.ts";
 import type { ExecutionProvider } from "./model-process.ts";
@@ -31,7 +31,7 @@ export const DISABLED = "optimization.disable_specified_optimizers";
  * `session.disable_quant_qdq`.
  */
 export async function openModel(
-  source: ModelSource,
+  source: OnnxSource,
   provider: ExecutionProvider,
   extra: Readonly<Record<string, string>> = {},
 ): Promise<LoadedModel> {
@@ -56,7 +56,7 @@ export async function openModel(
 
 /** Runs a model on every feed; by default on onnxruntime-node's CPU. */
 export async function runAll(
-  source: ModelSource,
+  source: OnnxSource,
   feeds: readonly Feed[],
   {
     provider = "cpu",
@@ -78,7 +78,7 @@ export async function runAll(
  * @returns the error where it does not load, else null
  */
 export async function loadError(
-  source: ModelSource,
+  source: OnnxSource,
   externalData: readonly { readonly path: string; readonly data: Uint8Array }[] = [],
 ): Promise<Error | null> {
   const options = { logSeverityLevel: 4, intraOpNumThreads: 1, graphOptimizationLevel: "disabled" } as const;

@@ -9,7 +9,7 @@ import type { Feed } from "./samples.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 
 /** Samples, one at a time; each pass iterates from the start. */
-export type Feeds = Iterable<Feed> | AsyncIterable<Feed>;
+export type SampleFeeds = Iterable<Feed> | AsyncIterable<Feed>;
 
 /** The minimum and the maximum of a value. */
 export interface Range {
@@ -33,7 +33,7 @@ const COUNTED_MAX = 16_384;
  */
 export async function measureRanges(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   names?: ReadonlySet<string>,
 ): Promise<Map<string, Range>> {
   const { graph } = model;
@@ -60,7 +60,7 @@ export async function measureRanges(
 }
 
 /** Returns the peak magnitude of each float32 value of the main graph. */
-export async function measurePeaks(model: OnnxModel, feeds: Feeds): Promise<Map<string, number>> {
+export async function measurePeaks(model: OnnxModel, feeds: SampleFeeds): Promise<Map<string, number>> {
   const ranges = await measureRanges(model, feeds);
   return new Map([...ranges].map(([name, { min, max }]) => [name, Math.max(-min, max)]));
 }
@@ -68,7 +68,7 @@ export async function measurePeaks(model: OnnxModel, feeds: Feeds): Promise<Map<
 /** Computes histograms of values over the given ranges, with 2,048 bins each. */
 export async function measureHistograms(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   ranges: ReadonlyMap<string, Range>,
 ): Promise<Map<string, Histogram>> {
   const { graph } = model;
@@ -158,7 +158,7 @@ export function append(graph: Graph, stem: string, spec: Omit<NodeSpec, "output"
  */
 export async function observe(
   model: OnnxModel,
-  feeds: Feeds,
+  feeds: SampleFeeds,
   tap: () => readonly Tap[],
   isEnough: () => boolean = () => false,
 ): Promise<void> {

@@ -8,7 +8,7 @@ import { inlineIfBranches } from "../simplify/inline-if-branches.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import type { Feed } from "./feeds.ts";
 import { openWith } from "./infer-values.ts";
-import type { Feeds } from "./statistics.ts";
+import type { SampleFeeds } from "./statistics.ts";
 
 /** A model in which the Ifs of the main graph are decided, and the samples that decide so. */
 export interface TakenBranches {
@@ -17,7 +17,7 @@ export interface TakenBranches {
 }
 
 /** Yields a model for each combination of branches that samples take, that of most samples first; none without an If. */
-export async function* takenBranches(model: OnnxModel, feeds: Feeds): AsyncGenerator<TakenBranches> {
+export async function* takenBranches(model: OnnxModel, feeds: SampleFeeds): AsyncGenerator<TakenBranches> {
   const { graph } = model;
   const isIf = (node: NodeProto): boolean => node.opType === "If" && node.domain === "";
   const conditions = [...new Set(graph.nodes.filter(isIf).map((node) => node.input[0] ?? ""))];

@@ -1,9 +1,9 @@
 // Accumulates a score sample by sample. No sample is kept but a few numbers of each, so that any part of the samples can
 // be scored afterwards, and a part be drawn again and again for an interval.
-import type { Measured, Tally } from "./metric.ts";
+import type { MeasuredSample, Tally } from "./metric.ts";
 
 /** Makes a tally whose score follows from sums over the samples; `rowOf` returns a sample's summands. */
-export function sumTally<Sample = Measured>(
+export function sumTally<Sample = MeasuredSample>(
   rowOf: (sample: Sample) => ArrayLike<number>,
   scoreOf: (sums: Float64Array) => number,
 ): { add(sample: Sample): void; value(positions?: readonly number[]): number } {
@@ -20,7 +20,7 @@ export function sumTally<Sample = Measured>(
 }
 
 /** Makes a tally whose score is the mean of per-sample scores. */
-export function meanTally(score: (sample: Measured) => number): Tally {
+export function meanTally(score: (sample: MeasuredSample) => number): Tally {
   const scores: number[] = [];
   return {
     scores,

@@ -2,18 +2,18 @@
 // Some faults show for several rows alone: a size of 1 that became a constant, the wrong axis, the first row for all.
 import type { BundleInput } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import type { ModelSource } from "../onnx/written-model.ts";
+import type { OnnxSource } from "../onnx/written-model.ts";
 import { countOf } from "./feeds.ts";
 import type { Feed } from "./feeds.ts";
 import { MAY_DIFFER, sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
-import type { Answered } from "./references.ts";
+import type { ReferenceOutputs } from "./references.ts";
 import { openModel } from "./session.ts";
 import type { LoadedModel } from "./session.ts";
 
 /** Two rows with the source's outputs, together and each alone. */
-export interface TwoRows extends Answered {
-  readonly alone: readonly Answered[];
+export interface TwoRows extends ReferenceOutputs {
+  readonly alone: readonly ReferenceOutputs[];
 }
 
 /** Two rows, together and each alone. */
@@ -32,7 +32,7 @@ const SLACK_DB = 10;
  * @param source - of the model as read
  */
 export async function answerTwoRows(
-  source: ModelSource,
+  source: OnnxSource,
   inputs: readonly BundleInput[],
   samples: readonly Feed[],
 ): Promise<TwoRows | null> {
@@ -43,8 +43,8 @@ export async function answerTwoRows(
   try {
     for (const { feed, alone } of made)
       try {
-        const answer = async (x: Feed): Promise<Answered> => ({ feed: x, reference: await model.run(x) });
-        const answered: Answered[] = [];
+        const answer = async (x: Feed): Promise<ReferenceOutputs> => ({ feed: x, reference: await model.run(x) });
+        const answered: ReferenceOutputs[] = [];
         for (const x of alone) answered.push(await answer(x));
         return { ...(await answer(feed)), alone: answered };
       } catch {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Tensor } from "../../core/tensor.ts";
 import { makeMetric } from "./metric.ts";
-import type { Measured, Metric } from "./metric.ts";
+import type { MeasuredSample, Metric } from "./metric.ts";
 import { useOf } from "./use-metrics.ts";
 
 let folder: string;
@@ -23,7 +23,7 @@ const mask = (...data: number[]): Tensor => ({
   dims: [1, data.length],
   data: BigInt64Array.from(data, BigInt),
 });
-async function scoreOf(metric: Metric, sample: Measured): Promise<number> {
+async function scoreOf(metric: Metric, sample: MeasuredSample): Promise<number> {
   const tally = metric.start();
   tally.add(sample);
   return tally.value();
@@ -64,7 +64,7 @@ test("the use follows from the pooling file, else from the logits", () => {
 test("whole numbers agree where they are equal: a wrong class costs its share, however near its number is", async () => {
   const metric = await makeMetric(undefined, { hasLabels: false, use: { metric: "agreement", isWhole: true } });
   const reference = { label: { dims: [4], data: [7, 1, 2, 900] } };
-  const sample = (data: number[]): Measured => ({
+  const sample = (data: number[]): MeasuredSample => ({
     ...{ outputs: { label: { dims: [data.length], data } }, reference, feed: {}, label: undefined },
   });
   expect(await scoreOf(metric, sample([7, 1, 2, 900]))).toBe(1);

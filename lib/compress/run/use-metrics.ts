@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { BundleOutput } from "../../core/bundle.ts";
 import { poolingPath, readSentence } from "../../source/sentence.ts";
 import type { PoolingMode } from "../../source/sentence.ts";
-import type { Measured, Outputs, Tally } from "./metric.ts";
+import type { MeasuredSample, Outputs, Tally } from "./metric.ts";
 import { readBeside } from "./read-beside.ts";
 import { meanTally, sumTally } from "./tally.ts";
 
@@ -75,7 +75,7 @@ export function agreementTally(isWhole = false): Tally {
 /** Starts the divergence from float32's distribution, in nats a position, negated so that more is better. */
 export function negativeKl(): Tally {
   return sumTally(
-    ({ outputs, reference, feed }: Measured) => {
+    ({ outputs, reference, feed }: MeasuredSample) => {
       const [now, was] = [logitsOf(outputs), logitsOf(reference)];
       const classes = was.dims.at(-1) ?? 1;
       let [sum, count] = [0, 0];
@@ -113,13 +113,13 @@ function logitsOf(outputs: Outputs): Outputs[string] {
 }
 
 /** Lists the rows along the last axis that are no padding by the attention mask, where it has a value for each. */
-function rowsOf({ dims }: Outputs[string], feed: Measured["feed"]): number[] {
+function rowsOf({ dims }: Outputs[string], feed: MeasuredSample["feed"]): number[] {
   const rows = dims.slice(0, -1).reduce((a, b) => a * b, 1);
   const mask = maskOf(feed, rows);
   return Array.from({ length: rows }, (_, i) => i).filter((i) => mask === undefined || Number(mask[i]) !== 0);
 }
 
-function maskOf(feed: Measured["feed"], length: number): ArrayLike<unknown> | undefined {
+function maskOf(feed: MeasuredSample["feed"], length: number): ArrayLike<unknown> | undefined {
   const data = Object.entries(feed).find(([name]) => /attention_mask/i.test(name))?.[1].data;
   return data?.length === length ? data : undefined;
 }
@@ -155,7 +155,7 @@ function logSum(data: ArrayLike<number>, from: number, n: number): number {
 }
 
 /** Pools the outputs of the tokens, one vector a sequence; an output without a token axis stays as it is. */
-function pooled(outputs: Outputs, feed: Measured["feed"], pooling: PoolingMode): number[] {
+function pooled(outputs: Outputs, feed: MeasuredSample["feed"], pooling: PoolingMode): number[] {
   const names = ["sentence_embedding", "last_hidden_state", "token_embeddings"];
   const name = names.find((x) => outputs[x] !== undefined) ?? Object.keys(outputs)[0] ?? "";
   const { dims, data } = outputs[name] ?? { dims: [], data: [] };

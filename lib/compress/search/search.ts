@@ -45,7 +45,7 @@ export interface SearchInput extends Judge {
 }
 
 /** One candidate: how it is made, its size, and its score. */
-export interface Candidate {
+export interface ScoredForm {
   /** Storage format of the weights: the name of a form. */
   readonly form: string;
   /** Number of the most sensitive weights that keep 16 bits. */
@@ -61,11 +61,11 @@ export interface Candidate {
 /** Result of a search, for the report. */
 export interface SearchOutcome {
   /** All candidates, the smallest first. */
-  readonly candidates: readonly Candidate[];
+  readonly candidates: readonly ScoredForm[];
   /** The smallest and the fastest that passed on the held-out samples. */
-  readonly chosen: readonly (Candidate & { readonly id: "searched" | "searched-fast"; readonly heldOut: Verdict })[];
+  readonly chosen: readonly (ScoredForm & { readonly id: "searched" | "searched-fast"; readonly heldOut: Verdict })[];
   /** The smallest that stores all weights in one format and prunes nothing, for comparison; null where none passed. */
-  readonly uniform: Candidate | null;
+  readonly uniform: ScoredForm | null;
   /** Names of the weights that keep 16 bits, the most sensitive first. */
   readonly leftAlone: readonly string[];
   readonly isCutShort: boolean;
@@ -89,7 +89,7 @@ export async function search(input: SearchInput): Promise<{ forms: Form[]; outco
 
 interface State {
   readonly key: string;
-  readonly scores: Record<string, Candidate>;
+  readonly scores: Record<string, ScoredForm>;
   costs: GroupCost[] | null;
   sensitive: string[] | null;
 }
@@ -151,7 +151,7 @@ class Search {
     if (left === null) return;
     // A form that changes nothing equals the one that was tried before.
     const { bytes } = await this.#try(base, left, 0);
-    const isSame = (x: Candidate): boolean =>
+    const isSame = (x: ScoredForm): boolean =>
       x.form !== base.id && x.bytes === bytes && x.left === left && x.price === 0;
     if (Object.values(this.#state.scores).some((x) => isSame(x) && x.form !== "f32")) return;
     // If float32 fails, fewer bits fail too.
@@ -165,7 +165,7 @@ class Search {
   }
 
   /** Finds the least number that passes, by doubling and then bisection; null where none does. */
-  async #least(from: number, to: number, attempt: (x: number) => Promise<Candidate>): Promise<number | null> {
+  async #least(from: number, to: number, attempt: (x: number) => Promise<ScoredForm>): Promise<number | null> {
     if ((await attempt(from)).isPassed) return from;
     let [failed, passed] = [from, -1];
     for (let x = 1; x <= to && !this.#isLate(); x = Math.min(x * 2, Math.max(to, x + 1))) {
@@ -184,7 +184,7 @@ class Search {
     return passed;
   }
 
-  async #try(base: Form, left: number, price: number): Promise<Candidate> {
+  async #try(base: Form, left: number, price: number): Promise<ScoredForm> {
     // The effect of a price depends on the costs that it is compared with.
     const costs = price === 0 ? 0 : (this.#state.costs?.length ?? 0);
     const key = [base.id, left, price, costs].join(" ");

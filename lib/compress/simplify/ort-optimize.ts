@@ -17,7 +17,7 @@ import { CHILD_GUARD, endWithThis, temporaryFolder } from "../onnx/at-exit.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { readModelFile, writeModelFile } from "../onnx/model-file.ts";
 import { writeModel } from "../onnx/written-model.ts";
-import type { ModelSource, Scratch, WrittenModel } from "../onnx/written-model.ts";
+import type { OnnxSource, Scratch, WrittenModel } from "../onnx/written-model.ts";
 import { packConstants, widenConstants } from "./pack-constants.ts";
 import { findPackage, loadRuntime } from "../run/optional-peers.ts";
 import { DISABLED } from "../run/session.ts";
@@ -117,7 +117,7 @@ export async function optimizeAhead(
   const temporary = temporaryFolder("selvedge-ahead-");
   const folder = temporary.path;
   const made: string[] = [];
-  const optimized = async (from: ModelSource, name: string, entries: typeof session): Promise<OnnxModel | null> => {
+  const optimized = async (from: OnnxSource, name: string, entries: typeof session): Promise<OnnxModel | null> => {
     const path = await optimize(from, join(folder, name), entries);
     if (path !== null) made.push(path);
     return path === null ? null : readModelFile(path);
@@ -152,7 +152,7 @@ export async function optimizeAhead(
  * or null where it does not load. Bytes are written to `path` first.
  */
 async function optimize(
-  source: ModelSource,
+  source: OnnxSource,
   path: string,
   session: Readonly<Record<string, string>>,
 ): Promise<string | null> {
@@ -164,7 +164,7 @@ async function optimize(
 
 /** Passes on the model as ONNX Runtime's CPU provider leaves it after loading; returns null where it does not load. */
 export async function afterLoading<T>(
-  source: ModelSource,
+  source: OnnxSource,
   session: Readonly<Record<string, string>>,
   use: (model: OnnxModel) => T,
 ): Promise<T | null> {

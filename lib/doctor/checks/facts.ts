@@ -1,6 +1,6 @@
 // Questions that several checks ask of the evidence, and how facts are written.
 import { brotliDecompressSync } from "node:zlib";
-import type { Answer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
+import type { HttpAnswer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, isClassic, isModule, isOwnName, leadingImports, scriptTags } from "../markup.ts";
@@ -26,7 +26,7 @@ export function isServed({ answer }: SiteFile): boolean {
 }
 
 /** Whether an answer is a Git LFS pointer. */
-export function isPointer(answer: Answer): boolean {
+export function isPointer(answer: HttpAnswer): boolean {
   return LFS.test(textOf({ ...answer, body: answer.body.subarray(0, 256) }));
 }
 
@@ -67,7 +67,7 @@ export function undeclaredCoding({ answer }: SiteFile): "gzip" | "br" | "zstd" |
 }
 
 /** Whether WebAssembly ends within one of its sections. */
-export function isCutWasm({ body, isWhole, headers }: Answer): boolean {
+export function isCutWasm({ body, isWhole, headers }: HttpAnswer): boolean {
   if (!isWhole || "content-encoding" in headers || body.byteLength < 8) return false;
   let at = 8;
   while (at < body.byteLength) {
@@ -93,7 +93,7 @@ function isText(body: Uint8Array): boolean {
 }
 
 /** Returns the type of an answer without its parameters, in lower case. */
-export function typeOf({ headers }: Answer): string {
+export function typeOf({ headers }: HttpAnswer): string {
   return (headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
 }
 
@@ -115,7 +115,7 @@ export function lines({ browser }: Evidence, pattern: RegExp): string[] {
 const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
 
 /** Whether an answer has a type that browsers run as a script. */
-export function isScriptType(answer: Answer): boolean {
+export function isScriptType(answer: HttpAnswer): boolean {
   return SCRIPT.test(typeOf(answer));
 }
 

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { parseBundle } from "../../core/bundle-schema.ts";
 import { codingFault, isPlainStart } from "../coding.ts";
-import type { Answer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { HttpAnswer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import type { Listed } from "../find-files.ts";
 import { textOf } from "../http.ts";
@@ -91,7 +91,7 @@ function invalid({ answer, url }: SiteFile): Found[] {
 }
 
 /** Returns the reason for which a bundle.json is refused; null where it is read. */
-function refusalOf({ body, headers }: Answer): string | null {
+function refusalOf({ body, headers }: HttpAnswer): string | null {
   try {
     const sent = decode(body, headers["content-encoding"] ?? "");
     if (sent !== null) parseBundle(JSON.parse(new TextDecoder().decode(sent)));

@@ -1,5 +1,5 @@
 // Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
-import type { Answer, Change, Check, Evidence, FailureKind, FileName, Found, Role, SiteFile } from "../evidence.ts";
+import type { HttpAnswer, Change, Check, Evidence, FailureKind, FileName, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, isModule, leadingImports, mappedAddress, scriptTags } from "../markup.ts";
@@ -196,17 +196,17 @@ function failureOf(file: SiteFile): readonly [kind: FailureKind, reason: string]
 }
 
 /** Whether a page is the answer, and not what a host writes of an error. */
-function isAnsweredPage(answer: Answer): boolean {
+function isAnsweredPage(answer: HttpAnswer): boolean {
   return answer.status < 400 && isHtml(answer);
 }
 
 /** Whether an answer is a redirect that can't be followed, or not to an end. */
-function isRedirect({ status }: Answer): boolean {
+function isRedirect({ status }: HttpAnswer): boolean {
   return status >= 300 && status < 400;
 }
 
 /** Returns the path that an answer redirects to. */
-function targetOf({ headers, url }: Answer): string {
+function targetOf({ headers, url }: HttpAnswer): string {
   const { location = "" } = headers;
   return URL.canParse(location, url) ? pathOf(new URL(location, url).href) : JSON.stringify(location);
 }

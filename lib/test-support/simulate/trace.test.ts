@@ -10,7 +10,7 @@ import type { Trace } from "../../observe/trace.ts";
 import type { TraceOptions } from "../../engine/options.ts";
 import { replayTrace } from "../../replay/replay-trace.ts";
 import { readTrace } from "../../replay/file.ts";
-import type { Report } from "../../replay/report.ts";
+import type { ReplayReport } from "../../replay/report.ts";
 import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
@@ -229,7 +229,7 @@ describe("selvedge replay", () => {
     expect(out).toMatch(/replayed: \d+ events, \d+ decisions, all the same/);
     expect(out).toMatch(/interactive, 80 ms \(\d+\) +on time +[\d.]+ %/);
     expect(out).toMatch(/p99 +[\d.]+ ms/);
-    const report = JSON.parse((await run(path, "--json")).out) as Report;
+    const report = JSON.parse((await run(path, "--json")).out) as ReplayReport;
     expect(report.again.difference).toBeNull();
     expect(report.recorded.classes.map(({ name }) => name)).toContain("interactive, 80 ms");
     expect((await run("--help")).out).toContain("--json");

@@ -28,7 +28,7 @@ export interface Section {
 const HEADER = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
 /** Reads numbers, names and parts of the bytes one after the other. */
-export class Reader {
+export class SectionReader {
   at = 0;
   readonly #bytes: Uint8Array;
 
@@ -78,7 +78,7 @@ export class Reader {
 /** Reads the sections of a module in their order. */
 export function readSections(module: Uint8Array): Section[] {
   if (!HEADER.every((byte, i) => module[i] === byte)) throw new TypeError("no WebAssembly module of version 1");
-  const reader = new Reader(module);
+  const reader = new SectionReader(module);
   reader.take(HEADER.length);
   const sections: Section[] = [];
   while (!reader.isAtEnd) sections.push({ id: reader.byte(), bytes: reader.part() });
@@ -97,7 +97,7 @@ export function writeSections(sections: readonly Section[]): Uint8Array<ArrayBuf
 
 /** Reads the parts of a code section: the bodies of the functions, each with its locals. */
 export function readBodies(code: Uint8Array): Uint8Array[] {
-  const reader = new Reader(code);
+  const reader = new SectionReader(code);
   return Array.from({ length: reader.number() }, () => reader.part());
 }
 
@@ -114,7 +114,7 @@ export const KIND = { function: 0, table: 1, memory: 2, global: 3, tag: 4 } as c
  * @throws TypeError where a table, a global or a tag is imported
  */
 export function readImports(section: Uint8Array): { functions: number; entries: Uint8Array[] } {
-  const reader = new Reader(section);
+  const reader = new SectionReader(section);
   let functions = 0;
   const entries = Array.from({ length: reader.number() }, () => {
     const start = reader.at;
@@ -140,7 +140,7 @@ export interface Export {
 
 /** Reads an export section. */
 export function readExports(section: Uint8Array): Export[] {
-  const reader = new Reader(section);
+  const reader = new SectionReader(section);
   return Array.from({ length: reader.number() }, () => {
     const name = new TextDecoder().decode(reader.part());
     return { name, kind: reader.byte(), index: reader.number() };
@@ -154,12 +154,12 @@ export function writeExports(exports: readonly Export[]): Uint8Array {
 
 /** Reads a section of numbers, as that of the functions' types is. */
 export function readNumbers(section: Uint8Array): number[] {
-  const reader = new Reader(section);
+  const reader = new SectionReader(section);
   return Array.from({ length: reader.number() }, () => reader.number());
 }
 
 /** Reads the sizes of a table or a memory. */
-export function limits(reader: Reader): void {
+export function limits(reader: SectionReader): void {
   const flags = reader.byte();
   reader.number();
   if ((flags & 1) === 1) reader.number();
@@ -191,7 +191,7 @@ export function nameOf(text: string): Uint8Array {
 
 /** Adds items to a section that is a vector. */
 export function append(section: Uint8Array, items: readonly Uint8Array[]): Uint8Array {
-  const reader = new Reader(section);
+  const reader = new SectionReader(section);
   const count = reader.number();
   return concat([number(count + items.length), section.subarray(reader.at), ...items]);
 }

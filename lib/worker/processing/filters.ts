@@ -20,7 +20,7 @@ export interface Filter {
 }
 
 /** A line of `from` samples is scaled to `to`; of these, `count` from `first` on are wanted. Others than those are empty. */
-export interface Line {
+export interface ScaledLine {
   readonly from: number;
   readonly to: number;
   readonly first: number;
@@ -50,7 +50,7 @@ function sinc(x: number): number {
 }
 
 /** Makes the filter of a line; `triangle` where no library is named. */
-export function filterOf(name: ResampleFilter | "triangle", line: Line): Filter {
+export function filterOf(name: ResampleFilter | "triangle", line: ScaledLine): Filter {
   if (name === "pil-nearest") return nearest(line, pillowPlaces(line));
   if (name === "torchvision-nearest") return nearest(line, (i, scale) => Math.fround(i * Math.fround(scale)));
   if (name === "torchvision-nearest-exact")
@@ -91,7 +91,7 @@ export function isVerticalFirst(
   return name.startsWith("pil") && lost > 0 && lost > 2 * (from.width - to.width);
 }
 
-function weighted({ from, to, first, count }: Line, kernel: Kernel): Filter {
+function weighted({ from, to, first, count }: ScaledLine, kernel: Kernel): Filter {
   const scale = from / to;
   const stretch = Math.max(1, scale);
   const reach = kernel.reach * stretch;
@@ -113,7 +113,7 @@ function weighted({ from, to, first, count }: Line, kernel: Kernel): Filter {
   return filter;
 }
 
-function nearest({ from, to, first, count }: Line, place: (i: number, scale: number) => number): Filter {
+function nearest({ from, to, first, count }: ScaledLine, place: (i: number, scale: number) => number): Filter {
   const filter = emptyFilter(count, from, 1);
   for (let i = 0; i < count; i += 1) {
     if (first + i < 0 || first + i >= to) continue;
@@ -125,7 +125,7 @@ function nearest({ from, to, first, count }: Line, place: (i: number, scale: num
 }
 
 /** Places of Pillow's nearest samples: the scale is added up, whose rounding decides where a place lies on a border. */
-function pillowPlaces({ from, to }: Line): (i: number) => number {
+function pillowPlaces({ from, to }: ScaledLine): (i: number) => number {
   const places = new Float64Array(to);
   let place = (from / to) * 0.5;
   for (let i = 0; i < to; i += 1, place += from / to) places[i] = place;

@@ -4,12 +4,12 @@ import { frameOf } from "./decode-run.ts";
 import type { Frame } from "./decode-run.ts";
 import { planImage } from "./plan-image.ts";
 import { bestClasses, linesOf, resizePlane } from "./resize-map.ts";
-import type { ClassScores, Samples } from "./resize-map.ts";
+import type { ClassScores, LineSamples } from "./resize-map.ts";
 
 /** The best class of each pixel by resizing every class. */
 function direct(
   { values, classes, width, height }: ClassScores,
-  lines: readonly [Samples, Samples],
+  lines: readonly [LineSamples, LineSamples],
   frame: Frame,
 ): Uint16Array {
   const best = new Float32Array(frame.width * frame.height).fill(-Infinity);

@@ -4,7 +4,7 @@ import type { Frame } from "./decode-run.ts";
 import type { Rows, Values } from "./values.ts";
 
 /** For each sample of a line: the indices of its inputs, and their weights, as many as `taps`. */
-export interface Samples {
+export interface LineSamples {
   readonly taps: number;
   readonly at: Int32Array;
   readonly weights: Float32Array;
@@ -15,8 +15,8 @@ export function linesOf(
   frame: Frame,
   { width, height }: { readonly width: number; readonly height: number },
   taps: 2 | 4,
-): readonly [Samples, Samples] {
-  const along = (count: number, cells: number, size: number, place: (x: number) => number): Samples => {
+): readonly [LineSamples, LineSamples] {
+  const along = (count: number, cells: number, size: number, place: (x: number) => number): LineSamples => {
     const [zero, one] = [place(0), place(1)];
     const samples = { taps, at: new Int32Array(count * taps), weights: new Float32Array(count * taps) };
     for (let i = 0; i < count; i += 1) {
@@ -32,7 +32,7 @@ export function linesOf(
   ];
 }
 
-function fill({ taps, at, weights }: Samples, i: number, place: number, cells: number): void {
+function fill({ taps, at, weights }: LineSamples, i: number, place: number, cells: number): void {
   const real = taps === 2 ? Math.max(0, place) : place;
   const cell = Math.floor(real);
   const rest = real - cell;
@@ -54,7 +54,7 @@ function cubic(x: number): number {
 export function resizePlane(
   plane: Values,
   width: number,
-  [across, down]: readonly [Samples, Samples],
+  [across, down]: readonly [LineSamples, LineSamples],
   frame: Frame,
 ): Float32Array {
   const height = plane.length / width;
@@ -103,7 +103,7 @@ const ROUNDING = 1e-6;
  */
 export function bestClasses(
   scores: ClassScores,
-  [across, down]: readonly [Samples, Samples],
+  [across, down]: readonly [LineSamples, LineSamples],
   frame: Frame,
 ): Uint16Array<ArrayBuffer> {
   const { classes, width, height } = scores;
@@ -143,7 +143,7 @@ export function bestClasses(
 }
 
 /** Groups the samples of a line by their two inputs. */
-function cellsOf({ at }: Samples): Cell[] {
+function cellsOf({ at }: LineSamples): Cell[] {
   const cells: Cell[] = [];
   let from = 0;
   for (let i = 1; i <= at.length / 2; i += 1) {
@@ -157,7 +157,7 @@ function cellsOf({ at }: Samples): Cell[] {
 /** Finds the best of some classes for the pixels of a cell, with the roundings of `resizePlane`. */
 function fillCell(
   { values, width, height }: Omit<ClassScores, "values"> & { readonly values: Float64Array },
-  [across, down]: readonly [Samples, Samples],
+  [across, down]: readonly [LineSamples, LineSamples],
   frame: Frame,
   {
     rows,

@@ -3,13 +3,13 @@
 // in use; byte-level tokens are matched by their UTF-8 bytes. An unknown token covers the text up to the next one.
 
 /** Start and end of a token in its text, in UTF-16 units as `slice` takes them. */
-export type Span = readonly [start: number, end: number];
+export type TokenSpan = readonly [start: number, end: number];
 
 /** The tokens of a text. */
 export interface TextTokens {
   readonly text: string;
   /** Of each token of the row; null for special tokens. */
-  readonly spans: readonly (Span | null)[];
+  readonly spans: readonly (TokenSpan | null)[];
   /** Tokens as the vocabulary has them. */
   readonly words: readonly string[];
   /** Whether the vocabulary marks tokens that continue a word (`##`). */
@@ -41,14 +41,14 @@ interface Unit {
 }
 
 /** Finds the place of each token, special ones excluded; those of a character's bytes have the character's place. */
-export function alignTokens(text: string, tokens: readonly string[], style: TokenStyle): Span[] {
+export function alignTokens(text: string, tokens: readonly string[], style: TokenStyle): TokenSpan[] {
   const whole = style.isBytes ? tokens.map((token) => ({ token, count: 1 })) : withCharacters(tokens);
   const words = whole.map((x) => x.token);
   return alignWords(text, words, style).flatMap((span, i) => Array.from({ length: whole[i]?.count ?? 1 }, () => span));
 }
 
 /** Returns the places in a text of those in its lower case, which is longer for some letters ("İ"). */
-export function spansBeforeLowercase(text: string, spans: readonly Span[]): Span[] {
+export function spansBeforeLowercase(text: string, spans: readonly TokenSpan[]): TokenSpan[] {
   const [starts, ends]: [number[], number[]] = [[], []];
   let start = 0;
   for (const character of text) {
@@ -84,11 +84,11 @@ function withCharacters(tokens: readonly string[]): { readonly token: string; re
   return found;
 }
 
-function alignWords(text: string, tokens: readonly string[], style: TokenStyle): Span[] {
+function alignWords(text: string, tokens: readonly string[], style: TokenStyle): TokenSpan[] {
   const units = style.isBytes ? byteUnits(text) : foldedUnits(text);
   const keys = tokens.map((x) => keysOf(x, style));
   let at = 0;
-  return tokens.map((_, i): Span => {
+  return tokens.map((_, i): TokenSpan => {
     let own = keys[i] ?? null;
     if (own === null) {
       const end = endOfUnknown(units, at, style.prefix === "" ? keys[i + 1] : undefined);
@@ -113,7 +113,7 @@ function alignWords(text: string, tokens: readonly string[], style: TokenStyle):
 }
 
 /** Leaves out spaces at both ends. */
-function trimmed(text: string, [start, end]: Span): Span {
+function trimmed(text: string, [start, end]: TokenSpan): TokenSpan {
   let [from, to] = [start, end];
   while (from < to && text[from] === " ") from += 1;
   while (to > from && text[to - 1] === " ") to -= 1;
@@ -153,7 +153,7 @@ function endOfUnknown(units: readonly Unit[], at: number, known: readonly string
   return found === -1 ? wordEnd : Math.min(found, wordEnd);
 }
 
-function spanOf(units: readonly Unit[], from: number, to: number, length: number): Span {
+function spanOf(units: readonly Unit[], from: number, to: number, length: number): TokenSpan {
   const start = units[from]?.start ?? units.at(-1)?.end ?? length;
   return [start, to > from ? (units[to - 1]?.end ?? start) : start];
 }

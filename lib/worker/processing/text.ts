@@ -8,7 +8,7 @@ import { arrayOver } from "../../core/tensor.ts";
 import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
 import { alignTokens, spansBeforeLowercase } from "./spans.ts";
-import type { Span, TextTokens, TokenStyle } from "./spans.ts";
+import type { TokenSpan, TextTokens, TokenStyle } from "./spans.ts";
 import { useOwnParts } from "./tokenizer-parts.ts";
 import type { TokenizerParts } from "./tokenizer-parts.ts";
 
@@ -154,7 +154,7 @@ function encoderOf(
       const words = all.slice(from, to).map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
       const empty = (count: number): null[] => Array.from({ length: count }, () => null);
       const cut = end === "begin" ? 0 : whole.length - text.length;
-      const spans = alignTokens(text, all.slice(0, to), style).map(([a, b]): Span => [a + cut, b + cut]);
+      const spans = alignTokens(text, all.slice(0, to), style).map(([a, b]): TokenSpan => [a + cut, b + cut]);
       return {
         text: original,
         spans: [

@@ -5,7 +5,7 @@ import type { TokensSpec } from "../../core/decode-spec.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { DecodeRun } from "./decode-run.ts";
-import type { Span, TextTokens } from "./spans.ts";
+import type { TokenSpan, TextTokens } from "./spans.ts";
 import { argmax, checkNumbers, checkTable, mismatch, softmax, valuesOf } from "./values.ts";
 
 /** An entity of a text. */
@@ -79,7 +79,7 @@ function piecesOf(text: TextTokens | null, tokens: number, scoresAt: (i: number)
 }
 
 /** Whether a token continues the word before. */
-function continues({ text, marksParts }: TextTokens, word: string, [start, end]: Span): boolean {
+function continues({ text, marksParts }: TextTokens, word: string, [start, end]: TokenSpan): boolean {
   if (marksParts) return [...word].length !== [...text.slice(start, end)].length;
   return start > 0 && !text.slice(start - 1, start + 1).includes(" ");
 }
