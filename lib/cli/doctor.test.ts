@@ -1,11 +1,10 @@
 // `selvedge doctor` without a browser: targets, exit codes, what a terminal is sent. e2e/specs/site/doctor has the rest.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { startServer } from "../compress/check/local-server.ts";
+import type { LocalServer } from "../compress/check/local-server.ts";
 import type { DoctorReport } from "../doctor/doctor.ts";
 import { main } from "./cli.ts";
 
@@ -14,7 +13,7 @@ const SCRIPT = `const mark = Symbol.for("selvedge.error"); new URL("./worker-was
 
 let folder: string;
 let out: string;
-let server: Server | null = null;
+let server: LocalServer | null = null;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-doctor-"));
   mkdirSync(join(folder, "site"));
@@ -25,10 +24,10 @@ beforeEach(() => {
     return true;
   });
 });
-afterEach(() => {
+afterEach(async () => {
   vi.restoreAllMocks();
   rmSync(folder, { recursive: true, force: true });
-  server?.close();
+  await server?.close();
   server = null;
 });
 
@@ -71,7 +70,7 @@ test("hints on a folder leave out what its host decides", async () => {
   const path = site(files);
   expect(await doctor(path, "--hints", "--json")).toBe(0);
   expect((JSON.parse(out) as DoctorReport).findings).toEqual([]);
-  server = createServer((request, response) => {
+  server = await startServer((request, response) => {
     const name = request.url === "/" ? "index.html" : (request.url ?? "").slice(1);
     const body: string | Uint8Array | undefined = {
       "index.html": `<script type="module" src="main.js"></script>`,
@@ -80,9 +79,8 @@ test("hints on a folder leave out what its host decides", async () => {
     const type = { js: "text/javascript", wasm: "application/wasm", html: "text/html" }[name.split(".").at(-1) ?? ""];
     response.writeHead(body === undefined ? 404 : 200, { "content-type": type ?? "text/plain", etag: '"1"' }).end(body);
   });
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
   out = "";
-  expect(await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, "--hints", "--json")).toBe(0);
+  expect(await doctor(server.origin, "--hints", "--json")).toBe(0);
   const ids = (JSON.parse(out) as DoctorReport).findings.map((x) => x.id);
   expect(ids.sort()).toEqual(["assets-not-cached", "wasm-uncompressed"]);
 });
@@ -147,13 +145,12 @@ test("a folder without a page is named as that", async () => {
 });
 
 test("a header of a stranger reaches the terminal without what a terminal obeys", async () => {
-  server = createServer((request, response) => {
+  server = await startServer((request, response) => {
     const isPage = request.url === "/";
     response.setHeader("content-type", isPage ? "text/html" : "text/plain; a=\u009b31m");
     response.end(isPage ? `<script src="/main.js"></script>` : request.url === "/main.js" ? SCRIPT : "x");
   });
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  expect(await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)).toBe(1);
+  expect(await doctor(server.origin)).toBe(1);
   expect(out).toContain("script-type");
   expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u0080-\u009f]/);
 });

@@ -1,10 +1,9 @@
 // `startBrowser` over packages that stand for a driver; e2e/specs/site/doctor has real browsers.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { startServer } from "../compress/check/local-server.ts";
 import { startBrowser } from "./browser.ts";
 import type { DoctorBrowser } from "./browser.ts";
 import { diagnose } from "./doctor.ts";
@@ -69,18 +68,17 @@ test("a login is given to no driver that would send it to every origin", async (
   const newPage = vi.fn();
   const createBrowserContext = vi.fn(() => Promise.resolve({ newPage, close: () => Promise.resolve() }));
   const browser = await startWith("puppeteer-core", { createBrowserContext });
-  const server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     response.writeHead(request.headers.authorization === undefined ? 401 : 200, { "content-type": "text/html" }).end();
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
-    const address = `http://me:secret@127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const address = `http://me:secret@127.0.0.1:${server.port}/`;
     const { notes } = await diagnose(address, { project: null, browser });
     expect(notes.join()).toMatch(
       /no browser was used: .*every origin that asks; npm install --save-dev playwright-core/,
     );
     expect(createBrowserContext).not.toHaveBeenCalled();
   } finally {
-    server.close();
+    await server.close();
   }
 });

@@ -1,9 +1,7 @@
 // `diagnose` by requests alone, on sites that a server in this process answers.
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { startServer } from "../compress/check/local-server.ts";
 import { threadsIn } from "./checks/isolation.ts";
 import { diagnose } from "./doctor.ts";
 import type { DoctorBrowser } from "./browser.ts";
@@ -18,18 +16,12 @@ const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const TYPES: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm" };
 const MARK = 'Symbol.for("selvedge.error");';
 
-let server: Server | null = null;
-afterEach(() => {
-  server?.close();
-  server = null;
-});
-
 async function examine(
   files: Readonly<Record<string, Given>>,
   shown?: (url: string) => Partial<BrowserEvidence>,
 ): Promise<DoctorReport> {
   const all: Readonly<Record<string, Given>> = { "/": `<script type="module" src="/main.js"></script>`, ...files };
-  server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     const path = request.url ?? "";
     const found = all[path] ?? { status: 404 };
     const {
@@ -44,9 +36,13 @@ async function examine(
     const type = path === "/" ? "text/html" : (TYPES[path.split(".").at(-1) ?? ""] ?? "text/plain");
     response.writeHead(status, { "content-type": type, etag: '"1"', ...headers }).end(body);
   });
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  return diagnose(url, { project: null, browser: shown === undefined ? "no driver" : browserOf(shown(url)) });
+  const url = `${server.origin}/`;
+  try {
+    const browser = shown === undefined ? "no driver" : browserOf(shown(url));
+    return await diagnose(url, { project: null, browser });
+  } finally {
+    await server.close();
+  }
 }
 
 /** A browser whose evidence is given; e2e/specs/site/doctor has real ones. */
@@ -93,13 +89,13 @@ const HASHED = ["worker-cache--wfHPyHE.js", "worker-cache.3xnis89a.js", "worker-
 test("the name and password of an address are sent to its origin alone, and are in no report", async () => {
   const authorization = `Basic ${Buffer.from("me:p@ss%").toString("base64")}`;
   const asked: (string | undefined)[] = [];
-  const other = createServer((request, response) => {
+  const other = await startServer((request, response) => {
     asked.push(request.headers.authorization);
     response.writeHead(200, { "content-type": "text/javascript", "access-control-allow-origin": "*" }).end(MARK);
   });
-  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
-  const far = `http://127.0.0.1:${(other.address() as AddressInfo).port}/far.js`;
-  server = createServer((request, response) => {
+  const far = `${other.origin}/far.js`;
+  const PAGE = `<script type="module" src="/main.js"></script><script type="module" src="/moved.js"></script><script type="module" src="${far}"></script>`;
+  const server = await startServer((request, response) => {
     const isKnown = request.headers.authorization === authorization;
     if (!isKnown) response.writeHead(401, { "www-authenticate": "Basic" }).end("login");
     else if (request.url === "/moved.js") response.writeHead(302, { location: far }).end();
@@ -107,12 +103,10 @@ test("the name and password of an address are sent to its origin alone, and are 
     else if (request.url === "/main.js") response.writeHead(200, { "content-type": "text/javascript" }).end(MARK);
     else response.writeHead(404).end();
   });
-  const PAGE = `<script type="module" src="/main.js"></script><script type="module" src="/moved.js"></script><script type="module" src="${far}"></script>`;
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  const { port, origin } = server;
   try {
     const report = await diagnose(`HTTP://me:p%40ss%25@127.0.0.1:${port}`, { project: null, browser: "no driver" });
-    expect([report.url, idsOf(report), report.hasSelvedge]).toEqual([`http://127.0.0.1:${port}/`, [], true]);
+    expect([report.url, idsOf(report), report.hasSelvedge]).toEqual([`${origin}/`, [], true]);
     await expect(diagnose(report.url, { project: null, browser: "no driver" })).rejects.toThrow(
       `${report.url} answers with status 401: put a name and password before the host`,
     );
@@ -120,7 +114,7 @@ test("the name and password of an address are sent to its origin alone, and are 
     expect(asked.filter((x) => x !== undefined)).toEqual([]);
     expect(JSON.stringify(report)).not.toContain("p@ss");
   } finally {
-    other.close();
+    await Promise.all([other, server].map((x) => x.close()));
   }
 });
 
@@ -130,7 +124,6 @@ test("a script of the page without an answer is an error, and one that the brows
       hasStarted: false,
       seen: [{ ...seen(url, "/main.js"), ...shown }],
     }));
-    server?.close();
     return idsOf(report);
   };
   expect(await find({ status: 0, failure: "no answer" })).toEqual(["error script-unreachable"]);
@@ -142,9 +135,7 @@ test("a script of another origin without an answer is an error where the app wai
   const find = async (markup: string, hasStarted: boolean): Promise<string[]> => {
     const files = { "/": `${markup}<script type="module" src="/main.js"></script>`, "/main.js": MARK };
     const failure = "net::ERR_CONNECTION_REFUSED";
-    const report = await examine(files, (at) => ({ hasStarted, seen: [{ ...seen(at, url, 0), failure }] }));
-    server?.close();
-    return idsOf(report);
+    return idsOf(await examine(files, (at) => ({ hasStarted, seen: [{ ...seen(at, url, 0), failure }] })));
   };
   const imported = `<script type="module">import "${url}";</script>`;
   const map = `<script type="importmap">{ "imports": { "selvedge": "${url}" } }</script>`;
@@ -176,29 +167,27 @@ test("a password that makes another address of it is in no message", async () =>
 
 test("a login that is of no use is named as that: wrong, or of an address that is redirected to another origin", async () => {
   const [login, asked] = [{ "www-authenticate": "Negotiate, Basic realm=x" }, { project: null, browser: "no driver" }];
-  const first = createServer((_request, response) => {
-    response.writeHead(302, { location: "http://you:hidden@127.0.0.1:PORT/".replace("PORT", String(port)) }).end();
-  });
   let isOpen = false;
-  server = createServer((_request, response) => {
+  const server = await startServer((_request, response) => {
     response.writeHead(isOpen ? 200 : 401, { ...login, "content-type": "text/html" }).end();
   });
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  await new Promise<void>((resolve) => first.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  const moved = `127.0.0.1:${(first.address() as AddressInfo).port}/`;
+  const { port, origin } = server;
+  const first = await startServer((_request, response) => {
+    response.writeHead(302, { location: `http://you:hidden@127.0.0.1:${port}/` }).end();
+  });
+  const moved = `127.0.0.1:${first.port}/`;
   try {
-    await expect(diagnose(`http://127.0.0.1:${port}/`, asked)).rejects.toThrow("401: put a name and password before");
+    await expect(diagnose(`${origin}/`, asked)).rejects.toThrow("401: put a name and password before");
     await expect(diagnose(`http://me:x@127.0.0.1:${port}/`, asked)).rejects.toThrow(
       "401: the name or password is wrong",
     );
     await expect(diagnose(`http://me:x@${moved}`, asked)).rejects.toThrow(
-      `401: it was redirected to http://127.0.0.1:${port}, which gets no login of another origin; name that address`,
+      `401: it was redirected to ${origin}, which gets no login of another origin; name that address`,
     );
     isOpen = true;
-    expect((await diagnose(`http://${moved}`, asked)).url).toBe(`http://127.0.0.1:${port}/`);
+    expect((await diagnose(`http://${moved}`, asked)).url).toBe(`${origin}/`);
   } finally {
-    first.close();
+    await Promise.all([first, server].map((x) => x.close()));
   }
 });
 
@@ -208,9 +197,7 @@ test("a name in code is no missing file where the same file is served with a has
     const files = { "/main.js": main, "/a/worker-wasm-DLoQfuSz.js": "0;" };
     const headers = { "content-type": "text/javascript" };
     expect(idsOf(await examine({ ...files, [`/a/${cache}`]: { headers, body: "0;" } }))).toEqual([]);
-    server?.close();
     expect(idsOf(await examine(files))).toEqual(["error worker-missing"]);
-    server?.close();
   }
 });
 
@@ -225,7 +212,6 @@ test("without a browser, the package is found behind a dev server's copies and b
   expect(dev.hasSelvedge).toBe(true);
   expect(dev.notes).toContain("the page has selvedge, and no worker was named: only a browser starts one");
   expect(idsOf(dev)).toEqual([]);
-  server?.close();
 
   const mapped = {
     "/": `<script type="importmap">{ "imports": { "selvedge": "./lib/selvedge.min.js" } }</script>
@@ -233,7 +219,6 @@ test("without a browser, the package is found behind a dev server's copies and b
     "/lib/selvedge.min.js": errors,
   };
   expect(idsOf(await examine(mapped))).toEqual(["error worker-missing"]);
-  server?.close();
   const whole = await examine({ ...mapped, "/lib/worker-jspi.js": "0;" });
   expect(whole.hasSelvedge).toBe(true);
 });
@@ -256,13 +241,10 @@ test("a worker of the other build in place of one that is missing does not stand
 test("a bundle.json that the engine refuses is an error, with the reason, whether the page tells it or not", async () => {
   const good = readFileSync(new URL("../cache/frozen/schema-2/bundle.json", import.meta.url), "utf8");
   const main = `${MARK} load("/m/bundle.json")`;
-  const find = async (body: string): Promise<DoctorReport> => {
-    const report = await examine({ "/main.js": main, "/m/bundle.json": body }, (url) => ({
+  const find = (body: string): Promise<DoctorReport> =>
+    examine({ "/main.js": main, "/m/bundle.json": body }, (url) => ({
       seen: [seen(url, "/m/bundle.json")],
     }));
-    server?.close();
-    return report;
-  };
   for (const [body, reason] of [
     [`// made by us\n${good}`, /not JSON/],
     [good.replace("bundle@2", "bundle@9"), /bundle@9/],
@@ -287,7 +269,6 @@ test("a note says where workers ran and no model came, and where no worker was s
   const files = { "/main.js": `${MARK} new URL("./worker-wasm.js", import.meta.url)`, "/model.onnx": "model" };
   const notesOf = async (shown: (url: string) => Partial<BrowserEvidence>): Promise<string> => {
     const { notes } = await examine(files, shown);
-    server?.close();
     return notes.join();
   };
   expect(await notesOf((url) => ({ seen: [seen(url, "/main.js")] }))).toContain("no model was fetched");
@@ -342,7 +323,6 @@ test("a page whose script the browser refuses is an error, and one whose script 
     [{ "/main.js": { headers: { "content-type": "text/plain" }, body: MARK } }, ["error script-type"]],
   ] as const) {
     const report = await examine(files);
-    server?.close();
     expect([JSON.stringify(files), idsOf(report)]).toEqual([JSON.stringify(files), expected]);
   }
 });
@@ -351,11 +331,8 @@ test("a missing binary of another library is none of Selvedge's, and one whose n
   const headers = { "content-length": String(2 ** 21) };
   const find = async (path: string, status: number): Promise<string[]> => {
     const other = status === 200 ? { [path]: Buffer.concat([WASM, Buffer.alloc(2 ** 21 - 8)]) } : {};
-    const report = await examine({ "/main.js": MARK, ...other }, (url) => ({
-      seen: [{ ...seen(url, path, status), headers }],
-    }));
-    server?.close();
-    return idsOf(report);
+    const shown = (url: string) => ({ seen: [{ ...seen(url, path, status), headers }] });
+    return idsOf(await examine({ "/main.js": MARK, ...other }, shown));
   };
   expect(await find("/missing.wasm", 404)).toEqual([]);
   expect(await find("/sql-wasm.wasm", 200)).toEqual([]);
@@ -365,11 +342,8 @@ test("a missing binary of another library is none of Selvedge's, and one whose n
 });
 
 test("a limit of requests, a login and a cut binary are named as what they are", async () => {
-  const find = async (path: string, given: Readonly<Record<string, Given>>): Promise<DoctorReport> => {
-    const report = await examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
-    server?.close();
-    return report;
-  };
+  const find = (path: string, given: Readonly<Record<string, Given>>): Promise<DoctorReport> =>
+    examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
   const limited = await find("/m.onnx", { "/m.onnx": { status: 429, headers: { "retry-after": "60" } } });
   expect(idsOf(limited)).toEqual(["error model-limited"]);
   expect(limited.findings[0]?.message).toMatch(/too many requests.*429.*60/);
@@ -407,7 +381,6 @@ test("a worker that code names and nobody serves is found where the page starts 
   const files = { "/main.js": main, "/later.js": `${MARK} new URL("/assets/worker-wasm-a1b2c3.js", import.meta.url)` };
   const shown = (hasStarted: boolean) => (url: string) => ({ hasStarted, seen: [seen(url, "/main.js")] });
   expect(idsOf(await examine(files, shown(false)))).toEqual(["error worker-missing"]);
-  server?.close();
   // An engine that ran shows by its requests which of the files that code names it needs.
   expect(idsOf(await examine(files, shown(true)))).toEqual([]);
 });
@@ -420,7 +393,6 @@ test("a name in code is no missing file of an engine that starts later where the
       hasStarted: false,
       seen: [seen(url, "/main.js")],
     }));
-    server?.close();
     return idsOf(report);
   };
   for (const code of [
@@ -451,9 +423,7 @@ test("workers beside a copy of the package that nobody serves are found where th
   const copy = { "/lib/index.js": `${MARK} new URL("./worker-wasm.js", import.meta.url)` };
   const find = async (main: string): Promise<string[]> => {
     const files = { "/": page, ...copy, "/main.js": `import { createEngine } from "selvedge"; ${main}` };
-    const report = await examine(files, (url) => ({ hasStarted: false, seen: [seen(url, "/main.js")] }));
-    server?.close();
-    return idsOf(report);
+    return idsOf(await examine(files, (url) => ({ hasStarted: false, seen: [seen(url, "/main.js")] })));
   };
   expect(await find("")).toEqual(["error worker-missing"]);
   // The folder that code computes may be another one.
@@ -464,9 +434,7 @@ test("scripts of the page are not judged where an engine was started, or where t
   const headers = { "content-security-policy": "script-src 'nonce-a' 'wasm-unsafe-eval'; worker-src 'self'" };
   const files = { "/": { headers, body: `<script src="/main.js"></script>` }, "/main.js": MARK };
   expect(idsOf(await examine(files, () => ({ hasStarted: true })))).toEqual([]);
-  server?.close();
   expect(idsOf(await examine(files, (url) => ({ hasStarted: false, seen: [seen(url, "/main.js")] })))).toEqual([]);
-  server?.close();
   const failure = { ...seen("http://127.0.0.1/", "/main.js", 0), failure: "csp" };
   const refused = await examine(files, (url) => ({
     hasStarted: false,
@@ -504,6 +472,5 @@ test("a worker of another build than the server's own comes from the service wor
   });
   const files = { "/main.js": main, "/worker-wasm.js": '"0.1.0+abcdef01";', "/sw.js": "0;" };
   expect(idsOf(await examine(files, shown("0.1.0+abcdef01")))).toContain("error service-worker-stale");
-  server?.close();
   expect(idsOf(await examine(files, shown("0.2.0+abcdef02")))).not.toContain("error service-worker-stale");
 });

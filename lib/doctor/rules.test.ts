@@ -1,10 +1,8 @@
 // Rules of evidence: what a browser said and what the response was decide on a cause, on sites of a server in this
 // process. The same faults in real browsers: e2e/doctor.
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { startServer } from "../compress/check/local-server.ts";
 import { reachable } from "./checks/reachable.ts";
 import { diagnose } from "./doctor.ts";
 import type { DoctorReport } from "./doctor.ts";
@@ -23,17 +21,11 @@ const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const PACKAGE = `Symbol.for("selvedge.error"); export const createEngine = 1;`;
 const TYPES: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm" };
 
-let server: Server | null = null;
-afterEach(() => {
-  server?.close();
-});
-
 async function examine(
   files: Readonly<Record<string, string | Given>>,
   shown?: (url: string) => Partial<BrowserEvidence>,
 ): Promise<DoctorReport> {
-  server?.close();
-  server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     const path = request.url ?? "";
     const found = files[path] ?? { status: 404 };
     const { status = 200, headers = {}, body = "", packed } = typeof found === "string" ? { body: found } : found;
@@ -42,10 +34,13 @@ async function examine(
     response.writeHead(status, { "content-type": type, etag: '"1"', ...(isPacked ? packed.headers : headers) });
     response.end(isPacked ? packed.body : body);
   });
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const browser = shown === undefined ? "no driver" : browserOf(shown(url));
-  return diagnose(url, { project: null, browser });
+  const url = `${server.origin}/`;
+  try {
+    const browser = shown === undefined ? "no driver" : browserOf(shown(url));
+    return await diagnose(url, { project: null, browser });
+  } finally {
+    await server.close();
+  }
 }
 
 function browserOf(shown: Partial<BrowserEvidence>) {
