@@ -1,12 +1,11 @@
 // `/v1/embeddings` of a real server, by raw requests and by the client of selvedge/remote, which refuses other models.
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { describe as describeModel } from "../compress/bundle/describe.ts";
 import { writeBundle } from "../compress/bundle/pack.ts";
+import { startServer as startHttp } from "../compress/check/local-server.ts";
 import { TensorProto_DataType as T } from "../compress/onnx/onnx.gen.js";
 import type { OnnxModel } from "../compress/onnx/model.ts";
 import { floatTensor } from "../compress/onnx/tensor-proto.ts";
@@ -49,7 +48,7 @@ function vectorOf(text: string, seed = 1, dims = WIDTH): number[] {
 
 let folder: string;
 let server: RunningServer;
-const started: RunningServer[] = [];
+const started: { close(): Promise<void> }[] = [];
 
 async function bundleOf(name: string, seed: number, prompt?: string): Promise<string> {
   const model = lookup(seed);
@@ -264,9 +263,9 @@ describe("the server", () => {
 async function startOther(
   answer: (texts: readonly string[], asked: Readonly<Record<string, unknown>>) => { status?: number; body: object },
   parameters: object | null = null,
-): Promise<{ url: string; asked: string[]; close: () => void }> {
+): Promise<{ url: string; asked: string[] }> {
   const asked: string[] = [];
-  const http = createServer((request, reply) => {
+  const http = await startHttp((request, reply) => {
     let text = "";
     request.on("data", (part: Buffer) => (text += part.toString()));
     request.on("end", () => {
@@ -278,9 +277,8 @@ async function startOther(
       reply.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answered));
     });
   });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  return { url, asked, close: () => http.close() };
+  started.push(http);
+  return { url: http.origin, asked };
 }
 
 const listOf = (vectors: readonly (readonly number[])[]): object => ({
@@ -331,23 +329,18 @@ describe("the client", () => {
       body: listOf(texts.map((x) => vectorOf(x).map((y, i) => y + (i === 0 ? 0.06 : 0)))),
     }));
     const short = await startOther((texts) => ({ body: listOf(texts.map((x) => vectorOf(x).slice(1))) }));
-    try {
-      const model = await connect([other.url], { golden });
-      expectClose(
-        (await model.embed(["sea"])).vectors[0],
-        vectorOf("sea").map((y) => 3 * y),
-      );
-      // One description, one golden, one first request, one request.
-      expect(other.asked.map((x) => x.split(" ")[0])).toEqual(["GET", "POST", "POST", "POST"]);
-      for (const { url } of [wrong, near, short])
-        await expect(connect([url], { golden })).rejects.toMatchObject(refusal);
-      await expect(connect([other.url], { expect: await identityOf(server.url) })).rejects.toMatchObject(refusal);
-      // Of two servers the right one answers, and its vectors alone.
-      const both = await connect([wrong.url, other.url], { golden });
-      for (let i = 0; i < 6; i += 1) expect((await both.embed(["sea"])).info.endpoints).toEqual([other.url]);
-    } finally {
-      for (const { close } of [other, wrong, near, short]) close();
-    }
+    const model = await connect([other.url], { golden });
+    expectClose(
+      (await model.embed(["sea"])).vectors[0],
+      vectorOf("sea").map((y) => 3 * y),
+    );
+    // One description, one golden, one first request, one request.
+    expect(other.asked.map((x) => x.split(" ")[0])).toEqual(["GET", "POST", "POST", "POST"]);
+    for (const { url } of [wrong, near, short]) await expect(connect([url], { golden })).rejects.toMatchObject(refusal);
+    await expect(connect([other.url], { expect: await identityOf(server.url) })).rejects.toMatchObject(refusal);
+    // Of two servers the right one answers, and its vectors alone.
+    const both = await connect([wrong.url, other.url], { golden });
+    for (let i = 0; i < 6; i += 1) expect((await both.embed(["sea"])).info.endpoints).toEqual([other.url]);
   });
 
   test("refuses a server whose model changes after the check", async () => {
@@ -355,26 +348,18 @@ describe("the client", () => {
     const other = await startOther((texts) => ({
       body: { ...listOf(texts.map((x) => vectorOf(x, seed))), parameters: { identity: `${seed}`, variant: "f32" } },
     }));
-    try {
-      // Its description is missing, so the first answers state what the description did not.
-      await expect(connect([other.url], { golden }, { attempts: 2 })).rejects.toMatchObject(refusal);
-    } finally {
-      other.close();
-    }
+    // Its description is missing, so the first answers state what the description did not.
+    await expect(connect([other.url], { golden }, { attempts: 2 })).rejects.toMatchObject(refusal);
     const silent = await startOther((texts) =>
       seed === 0 ? { status: 503, body: {} } : { body: listOf(texts.map((x) => vectorOf(x, seed))) },
     );
-    try {
-      const model = await connect([silent.url], { golden }, { attempts: 2 });
-      seed = 0;
-      await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
-      seed = 2;
-      await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
-      seed = 1;
-      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
-    } finally {
-      silent.close();
-    }
+    const model = await connect([silent.url], { golden }, { attempts: 2 });
+    seed = 0;
+    await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+    seed = 2;
+    await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
+    seed = 1;
+    expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
   });
 
   test("finds the one right server of three, in any order, and asks the wrong ones no more", async () => {
@@ -388,19 +373,15 @@ describe("the client", () => {
       await startOther(answer, { ...stated, identity: "a" }),
       await startOther(answer, { ...stated, identity: "b" }),
     ];
-    try {
-      const [a = "", b = ""] = wrongs.map((x) => x.url);
-      for (const urls of [
-        [a, b, right.url],
-        [a, right.url, b],
-      ]) {
-        const model = await connect(urls, { expect: stated });
-        for (let i = 0; i < 10; i += 1) expect((await model.embed(["sea"])).info.endpoints).toEqual([right.url]);
-      }
-      expect(wrongs.flatMap((x) => x.asked).length).toBeLessThanOrEqual(4);
-    } finally {
-      for (const { close } of [right, ...wrongs]) close();
+    const [a = "", b = ""] = wrongs.map((x) => x.url);
+    for (const urls of [
+      [a, b, right.url],
+      [a, right.url, b],
+    ]) {
+      const model = await connect(urls, { expect: stated });
+      for (let i = 0; i < 10; i += 1) expect((await model.embed(["sea"])).info.endpoints).toEqual([right.url]);
     }
+    expect(wrongs.flatMap((x) => x.asked).length).toBeLessThanOrEqual(4);
   });
 
   test("a reply of another model, whose vectors have another length, has no right one refused", async () => {
@@ -415,13 +396,9 @@ describe("the client", () => {
       const [dims, parameters] = sent === 1 ? [WIDTH - 2, wrong] : [WIDTH, expected];
       return { body: { ...listOf(texts.map((x) => vectorOf(x, 1, dims))), parameters } };
     }, expected);
-    try {
-      const model = await connect([other.url], { expect: expected });
-      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
-      expect(sent).toBe(3);
-    } finally {
-      other.close();
-    }
+    const model = await connect([other.url], { expect: expected });
+    expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+    expect(sent).toBe(3);
   });
 
   test("a check that ends late, after another server was asked instead, says nothing about that one's answer", async () => {
@@ -430,14 +407,14 @@ describe("the client", () => {
     const slowMay = new Promise<void>((resolve) => (letSlow = resolve));
     let checked = (): void => undefined;
     const slowIsChecked = new Promise<void>((resolve) => (checked = resolve));
-    const slow = createServer((request, reply) => {
+    const slow = await startHttp((request, reply) => {
       request.resume().on("end", () => {
         if (request.method === "GET") void slowMay.then(() => reply.writeHead(404).end());
         else reply.end(JSON.stringify(listOf([vectorOf("cat"), vectorOf("dog sun")])), checked);
       });
     });
     let asked = 0;
-    const right = createServer((request, reply) => {
+    const right = await startHttp((request, reply) => {
       request.resume().on("end", () => {
         if (request.method === "GET") {
           reply.end(JSON.stringify({ parameters: expected }));
@@ -450,20 +427,12 @@ describe("the client", () => {
         );
       });
     });
-    const servers = [slow, right];
-    try {
-      for (const each of servers) await new Promise<void>((resolve) => each.listen(0, "127.0.0.1", resolve));
-      const endpoints = servers.map((x) => `http://127.0.0.1:${(x.address() as AddressInfo).port}`);
-      const own = { model: "words", golden, expect: expected, timeoutMs: 1_000 };
-      const model = await connectEmbeddings({ endpoints, ...own });
-      model.close();
-      expect(asked).toBe(1);
-    } finally {
-      for (const each of servers) {
-        each.closeAllConnections();
-        each.close();
-      }
-    }
+    started.push(slow, right);
+    const endpoints = [slow.origin, right.origin];
+    const own = { model: "words", golden, expect: expected, timeoutMs: 1_000 };
+    const model = await connectEmbeddings({ endpoints, ...own });
+    model.close();
+    expect(asked).toBe(1);
   });
 
   test("blames no server for `headers` that never come, before its check or after", async () => {
@@ -503,22 +472,17 @@ describe("the client", () => {
       const own = isGolden ? 1 : 2;
       return { body: { ...listOf(texts.map((x) => vectorOf(x, own))), ...(isGolden && { model: "words" }) } };
     });
-    try {
-      const model = await connect([other.url], { golden }, { attempts: 2 });
-      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
-      [seed, name] = [2, "words-2"];
-      await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
-      // Another name of the right model, as the golden shows.
-      seed = 1;
-      expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
-      const two = await connect([mixed.url], { golden }, { attempts: 2 });
-      const error = await two.embed(["sea"]).catch((x: unknown) => x);
-      expect(error).toMatchObject(refusal);
-      expect((error as Error).message).toContain('its reply is of the model null, when it was checked it was "words"');
-    } finally {
-      other.close();
-      mixed.close();
-    }
+    const model = await connect([other.url], { golden }, { attempts: 2 });
+    expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+    [seed, name] = [2, "words-2"];
+    await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
+    // Another name of the right model, as the golden shows.
+    seed = 1;
+    expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+    const two = await connect([mixed.url], { golden }, { attempts: 2 });
+    const error = await two.embed(["sea"]).catch((x: unknown) => x);
+    expect(error).toMatchObject(refusal);
+    expect((error as Error).message).toContain('its reply is of the model null, when it was checked it was "words"');
   });
 
   const sea = (count: number): string[] => Array.from({ length: count }, (_, i) => WORDS[i % 5] ?? "");
@@ -551,16 +515,12 @@ describe("the client", () => {
       const [status, body] = refuse(texts) ?? [200, listOf(texts.map((x) => vectorOf(x)))];
       return { status, body };
     });
-    try {
-      const model = await connect([other.url], { golden });
-      for (const expected of [first, second]) {
-        sizes.length = 0;
-        const { vectors, info } = await model.embed(sea(150));
-        for (const [i, text] of sea(150).entries()) expectClose(vectors[i], vectorOf(text));
-        expect([sizes, info.attempts]).toEqual([expected, expected.length]);
-      }
-    } finally {
-      other.close();
+    const model = await connect([other.url], { golden });
+    for (const expected of [first, second]) {
+      sizes.length = 0;
+      const { vectors, info } = await model.embed(sea(150));
+      for (const [i, text] of sea(150).entries()) expectClose(vectors[i], vectorOf(text));
+      expect([sizes, info.attempts]).toEqual([expected, expected.length]);
     }
   });
 
@@ -571,16 +531,12 @@ describe("the client", () => {
       if (!texts.includes("sun moon")) return { body: listOf(texts.map((x) => vectorOf(x))) };
       return { status: 400, body: { error: "inputs[1]: the text exceeds the maximum of 512 tokens" } };
     });
-    try {
-      const model = await connect([other.url], { golden });
-      await expect(model.embed(["cat", "sun moon", ...sea(60)])).rejects.toMatchObject({ code: "remote-failed" });
-      sizes.length = 0;
-      await model.embed(sea(128));
-      // The server had failed, so it is checked again first.
-      expect(sizes).toEqual([golden.texts.length, 128]);
-    } finally {
-      other.close();
-    }
+    const model = await connect([other.url], { golden });
+    await expect(model.embed(["cat", "sun moon", ...sea(60)])).rejects.toMatchObject({ code: "remote-failed" });
+    sizes.length = 0;
+    await model.embed(sea(128));
+    // The server had failed, so it is checked again first.
+    expect(sizes).toEqual([golden.texts.length, 128]);
   });
 
   test("tries more texts again in time where a server had named its limit", async () => {
@@ -591,15 +547,11 @@ describe("the client", () => {
       if (texts.length > most) return { status: 422, body: { error: `batch size too large, maximum is ${most}` } };
       return { body: listOf(texts.map((x) => vectorOf(x))) };
     });
-    try {
-      const model = await connect([other.url], { golden });
-      await model.embed(sea(20));
-      most = 128;
-      await model.embed(sea(100));
-      expect(Math.max(...sizes.slice(-3))).toBe(4);
-    } finally {
-      other.close();
-    }
+    const model = await connect([other.url], { golden });
+    await model.embed(sea(20));
+    most = 128;
+    await model.embed(sea(100));
+    expect(Math.max(...sizes.slice(-3))).toBe(4);
   });
 
   test("gives up on a server that refuses a single text as too large or too many, or for another reason", async () => {
@@ -616,16 +568,12 @@ describe("the client", () => {
         sent += 1;
         return { status, body: { error: words } };
       });
-      try {
-        const model = await connect([other.url], { golden });
-        await expect(model.embed(new Array<string>(128).fill("moon"))).rejects.toMatchObject({
-          code: "remote-failed",
-          details: { status },
-        });
-        expect(sent).toBeLessThanOrEqual(most);
-      } finally {
-        other.close();
-      }
+      const model = await connect([other.url], { golden });
+      await expect(model.embed(new Array<string>(128).fill("moon"))).rejects.toMatchObject({
+        code: "remote-failed",
+        details: { status },
+      });
+      expect(sent).toBeLessThanOrEqual(most);
     }
   });
 
@@ -637,17 +585,13 @@ describe("the client", () => {
       return { body: { ...listOf(texts.map((x) => vectorOf(x))), model: "words" } };
     });
     const many = { texts: sea(9), vectors: sea(9).map((x) => vectorOf(x)) };
-    try {
-      await connect([other.url], { golden: many, maxTexts: 3 });
-      expect(sizes).toEqual([3, 3, 3, 1]);
-      sizes.length = 0;
-      const model = await connect([other.url], { golden: many, maxTexts: 7 });
-      expect(sizes).toEqual([7, 4, 4, 1, 1]);
-      await model.embed(sea(5));
-      expect(sizes.slice(5)).toEqual([4, 1]);
-    } finally {
-      other.close();
-    }
+    await connect([other.url], { golden: many, maxTexts: 3 });
+    expect(sizes).toEqual([3, 3, 3, 1]);
+    sizes.length = 0;
+    const model = await connect([other.url], { golden: many, maxTexts: 7 });
+    expect(sizes).toEqual([7, 4, 4, 1, 1]);
+    await model.embed(sea(5));
+    expect(sizes.slice(5)).toEqual([4, 1]);
   });
 
   test("sends lists of numbers to a server that refuses base64", async () => {
@@ -656,13 +600,9 @@ describe("the client", () => {
       formats.push(format);
       return format === "base64" ? { status: 422, body: {} } : { body: listOf(texts.map((x) => vectorOf(x))) };
     });
-    try {
-      const model = await connect([other.url], { golden });
-      await model.embed(["sea"]);
-      expect(formats).toEqual(["base64", "float", "float", "float"]);
-    } finally {
-      other.close();
-    }
+    const model = await connect([other.url], { golden });
+    await model.embed(["sea"]);
+    expect(formats).toEqual(["base64", "float", "float", "float"]);
   });
 
   test.each([
@@ -674,11 +614,7 @@ describe("the client", () => {
     ["no list", () => ({ data: null })],
   ])("refuses a reply with %s", async (_, reply) => {
     const other = await startOther((texts) => ({ body: reply(texts.length) }));
-    try {
-      await expect(connect([other.url], { golden }, { attempts: 2 })).rejects.toMatchObject(refusal);
-    } finally {
-      other.close();
-    }
+    await expect(connect([other.url], { golden }, { attempts: 2 })).rejects.toMatchObject(refusal);
   });
 
   test("numbers that are none are refused after the check too", async () => {
@@ -686,16 +622,11 @@ describe("the client", () => {
     const other = await startOther((texts) => ({
       body: listOf(texts.map((x) => (wrong === null ? vectorOf(x) : (Array(WIDTH).fill(wrong) as number[])))),
     }));
-    try {
-      const model = await connect([other.url], { golden }, { attempts: 1 });
-      for (wrong of ["1", true, [1]])
-        await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
-      // As servers write NaN that have no other word for it.
-      wrong = undefined;
-      await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
-    } finally {
-      other.close();
-    }
+    const model = await connect([other.url], { golden }, { attempts: 1 });
+    for (wrong of ["1", true, [1]]) await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+    // As servers write NaN that have no other word for it.
+    wrong = undefined;
+    await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
   });
 
   test("one caller's cancel leaves the check of a server to the others", async () => {
@@ -703,42 +634,34 @@ describe("the client", () => {
     const other = await startOther((texts) =>
       isDown ? { status: 503, body: {} } : { body: listOf(texts.map((x) => vectorOf(x))) },
     );
-    try {
-      const model = await connect([other.url], { golden }, { attempts: 1 });
-      isDown = true;
-      await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
-      isDown = false;
-      const stop = new AbortController();
-      const [first, second] = [model.embed(["sea"], { signal: stop.signal }), model.embed(["sea"])];
-      stop.abort("gone");
-      await expect(first).rejects.toBe("gone");
-      expectClose((await second).vectors[0], vectorOf("sea"));
-    } finally {
-      other.close();
-    }
+    const model = await connect([other.url], { golden }, { attempts: 1 });
+    isDown = true;
+    await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+    isDown = false;
+    const stop = new AbortController();
+    const [first, second] = [model.embed(["sea"], { signal: stop.signal }), model.embed(["sea"])];
+    stop.abort("gone");
+    await expect(first).rejects.toBe("gone");
+    expectClose((await second).vectors[0], vectorOf("sea"));
   });
 
   test("checks its arguments before anything is sent", async () => {
     const other = await startOther(() => ({ body: {} }));
-    try {
-      const bad: [EmbeddingsOptions, string][] = [
-        [{}, "`expect` or `golden` is needed"],
-        [{ golden: null as never }, "golden: expected an object, got null"],
-        [{ expect: null as never, golden }, "expect: expected an object, got null"],
-        [{ golden: { texts: ["a"], vectors: null as never } }, "golden.vectors: expected a list of vectors, got null"],
-        [{ golden: { texts: [], vectors: [] } }, "golden: expected 1 to 128 texts"],
-        [{ golden: { texts: ["a"], vectors: [[0, 0]] } }, "golden.vectors: number 0 is no vector"],
-        [{ golden: { texts: ["a"], vectors: [[1, 0]] }, dims: 3 }, "is no vector of 3 numbers"],
-        [{ golden, dims: 0 }, "dims: expected"],
-        [{ golden, maxTexts: 0 }, "maxTexts: expected a whole number from 1"],
-        [{ expect: { identity: 1, variant: "f32" } as never }, "expect: expected"],
-      ];
-      for (const [options, message] of bad) await expect(connect([other.url], options)).rejects.toThrow(message);
-      await expect(connectEmbeddings({ endpoints: [other.url], model: "", golden })).rejects.toThrow("model:");
-      expect(other.asked).toEqual([]);
-    } finally {
-      other.close();
-    }
+    const bad: [EmbeddingsOptions, string][] = [
+      [{}, "`expect` or `golden` is needed"],
+      [{ golden: null as never }, "golden: expected an object, got null"],
+      [{ expect: null as never, golden }, "expect: expected an object, got null"],
+      [{ golden: { texts: ["a"], vectors: null as never } }, "golden.vectors: expected a list of vectors, got null"],
+      [{ golden: { texts: [], vectors: [] } }, "golden: expected 1 to 128 texts"],
+      [{ golden: { texts: ["a"], vectors: [[0, 0]] } }, "golden.vectors: number 0 is no vector"],
+      [{ golden: { texts: ["a"], vectors: [[1, 0]] }, dims: 3 }, "is no vector of 3 numbers"],
+      [{ golden, dims: 0 }, "dims: expected"],
+      [{ golden, maxTexts: 0 }, "maxTexts: expected a whole number from 1"],
+      [{ expect: { identity: 1, variant: "f32" } as never }, "expect: expected"],
+    ];
+    for (const [options, message] of bad) await expect(connect([other.url], options)).rejects.toThrow(message);
+    await expect(connectEmbeddings({ endpoints: [other.url], model: "", golden })).rejects.toThrow("model:");
+    expect(other.asked).toEqual([]);
     const model = await connect([server.url], { golden });
     await expect(model.embed("cat" as never)).rejects.toThrow("texts: expected a list of texts");
     await expect(model.embed(["cat", "\ud800"])).rejects.toThrow("number 1 is none");

@@ -1,14 +1,15 @@
 // The gateway over real HTTP, in front of a real server for bundles.
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, request } from "node:http";
-import type { IncomingHttpHeaders, RequestListener, Server } from "node:http";
-import { connect, createServer as createNetServer } from "node:net";
-import type { AddressInfo, Server as NetServer } from "node:net";
+import { request } from "node:http";
+import type { IncomingHttpHeaders, RequestListener } from "node:http";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describe as describeModel } from "../compress/bundle/describe.ts";
 import { writeBundle } from "../compress/bundle/pack.ts";
+import { startServer as startHttp } from "../compress/check/local-server.ts";
 import { connectRemote } from "../remote/index.ts";
 import { twoLayers } from "../test-support/compress/fixtures.ts";
 import { startGateway } from "./gateway.ts";
@@ -19,9 +20,8 @@ import type { RunningServer } from "./server.ts";
 const ORIGIN = "https://app.example";
 let folder: string;
 let server: RunningServer;
-const started: RunningServer[] = [];
-const others: Server[] = [];
-const bareServers: NetServer[] = [];
+const started: { close(): Promise<void> }[] = [];
+const bareServers: Server[] = [];
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-gateway-test-"));
@@ -33,7 +33,6 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  for (const each of others) each.closeAllConnections();
   await Promise.all([...started, server].map((x) => x.close()));
   for (const each of bareServers) each.close();
   rmSync(folder, { recursive: true, force: true });
@@ -48,10 +47,9 @@ async function start(more: Partial<GatewayOptions> = {}): Promise<string> {
 
 /** Starts a server that is none of ours; returns its address. */
 async function other(listener: RequestListener): Promise<string> {
-  const made = createServer(listener);
-  others.push(made);
-  await new Promise<void>((resolve) => made.listen(0, "127.0.0.1", resolve));
-  return `http://127.0.0.1:${(made.address() as AddressInfo).port}`;
+  const made = await startHttp(listener);
+  started.push(made);
+  return made.origin;
 }
 
 const x = { dtype: "float32", dims: [1, 64], data: new Float32Array(64).fill(0.5) } as const;
@@ -138,7 +136,7 @@ test("a server that is away is 502, a silent one 504, with JSON that the page ca
 
 /** Starts a server whose connections answer with these bytes, in turn, and are reset after the last. */
 async function bare(...answers: readonly string[]): Promise<string> {
-  const made = createNetServer((socket) => {
+  const made = createServer((socket) => {
     const left = [...answers];
     socket.on("error", () => undefined);
     socket.on("data", () => {
