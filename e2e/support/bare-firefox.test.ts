@@ -1,9 +1,8 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { startServer } from "../../lib/compress/check/local-server.ts";
 import { BareFirefox } from "./bare-firefox.ts";
 import { BROWSER_PATHS } from "./browsers.ts";
 
@@ -23,9 +22,8 @@ test.skipIf(!existsSync(BROWSER_PATHS.firefox))(
   "calls of a page in a Firefox that ends reject, and it closes",
   async () => {
     const profile = mkdtempSync(join(tmpdir(), "selvedge-bare-firefox-"));
-    const site = createServer((_, response) => response.setHeader("content-type", "text/html").end(PAGE));
-    await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
-    const browser = await BareFirefox.open(profile, `http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
+    const site = await startServer((_, response) => response.setHeader("content-type", "text/html").end(PAGE));
+    const browser = await BareFirefox.open(profile, `${site.origin}/`);
     try {
       expect(await browser.call("sum", [1, 2])).toBe(3);
       await expect(browser.call("product", [])).rejects.toThrow("no product");
@@ -36,8 +34,7 @@ test.skipIf(!existsSync(BROWSER_PATHS.firefox))(
       await expect(browser.call("sum", [1, 2])).rejects.toThrow("Firefox ended: SIGKILL");
     } finally {
       await browser.close();
-      site.closeAllConnections();
-      site.close();
+      await site.close();
       // Its other processes write until they notice.
       rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }

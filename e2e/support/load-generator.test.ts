@@ -1,7 +1,6 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { startServer } from "../../lib/compress/check/local-server.ts";
 import { highestRate, keepsUp, openSender, saturate } from "./load-generator.ts";
 
 /** A server that answers one request after the other, each in the same time: so many a second at most. */
@@ -17,11 +16,6 @@ function queue(ms: number): { send(): Promise<never>; sent(): number } {
     sent: () => sent,
   };
 }
-
-const closers: (() => void)[] = [];
-afterEach(() => {
-  for (const close of closers.splice(0)) close();
-});
 
 test("a server keeps up below its rate, and not above it, where no further request is sent then", async () => {
   const load = { ms: 1_000, seed: "a", limitMs: 150 };
@@ -51,22 +45,22 @@ test("the highest rate lies below what the server does at most, and near it", as
 
 test("requests go over connections that stay open, and a status other than 200 rejects with the server's words", async () => {
   const sockets = new Set<unknown>();
-  const server = createServer((request, response) => {
+  const server = await startServer((request, response) => {
     sockets.add(request.socket);
     request.resume().on("end", () => {
       response.writeHead(request.headers["x-bad"] === undefined ? 200 : 429, { "x-own": "1" }).end("words");
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const url = server.origin;
   const good = openSender({ url, headers: {}, body: Uint8Array.of(1, 2) });
   const bad = openSender({ url, headers: { "x-bad": "1" }, body: Uint8Array.of(1) });
-  closers.push(() => {
+  try {
+    for (let i = 0; i < 5; i += 1) expect((await good.send()).headers["x-own"]).toBe("1");
+    expect(sockets.size).toBe(1);
+    await expect(bad.send()).rejects.toThrow("status 429: words");
+  } finally {
     good.close();
     bad.close();
-    server.close();
-  });
-  for (let i = 0; i < 5; i += 1) expect((await good.send()).headers["x-own"]).toBe("1");
-  expect(sockets.size).toBe(1);
-  await expect(bad.send()).rejects.toThrow("status 429: words");
+    await server.close();
+  }
 });

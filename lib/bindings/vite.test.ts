@@ -8,9 +8,8 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { createServer, request as httpRequest } from "node:http";
+import { request } from "node:http";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
@@ -21,6 +20,7 @@ import type { PluginOption } from "vite";
 import { build as build7 } from "vite-7";
 import type { PluginOption as PluginOption7 } from "vite-7";
 import { readEntries } from "../build/entries.ts";
+import { startServer } from "../compress/check/local-server.ts";
 import { ROOT } from "../test-support/read-program.ts";
 import { compressFolder } from "./precompress.ts";
 import { chooseCoding, sendCompressedWasm, sendPrecompressed } from "./vite-middleware.ts";
@@ -189,28 +189,25 @@ async function ask(
   headers: Record<string, string> = {},
   method = "GET",
 ): Promise<Answer> {
-  const server = createServer((request, response) => {
-    handle(request, response, () => {
-      answer(response, request.url ?? "");
+  const server = await startServer((asked, response) => {
+    handle(asked, response, () => {
+      answer(response, asked.url ?? "");
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
   try {
     return await new Promise((resolve, reject) => {
-      const request = httpRequest({ port, path, headers, method, agent: false }, (response) => {
+      const sent = request({ port: server.port, path, headers, method, agent: false }, (response) => {
         const chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => chunks.push(chunk));
         response.on("end", () => {
           resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) });
         });
       });
-      request.on("error", reject);
-      request.end();
+      sent.on("error", reject);
+      sent.end();
     });
   } finally {
-    server.closeAllConnections();
-    server.close();
+    await server.close();
   }
 }
 

@@ -1,33 +1,28 @@
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
 import { brotliCompressSync } from "node:zlib";
 import { afterEach, expect, test } from "vitest";
+import { startServer } from "../compress/check/local-server.ts";
+import type { LocalServer } from "../compress/check/local-server.ts";
 import { BrotliLoader } from "./brotli.ts";
 
 const WASM = readFileSync(createRequire(import.meta.url).resolve("brotli-dec-wasm/web/bg.wasm"));
 const HTML = "<!doctype html><p>";
-let server: Server;
+let server: LocalServer;
 
-afterEach(() => {
-  server.closeAllConnections();
-  server.close();
-});
+afterEach(() => server.close());
 
 /** A loader of a server with these answers, one after the other. */
 async function loaderOf(
   ...answers: readonly [status: number, type: string, body: string | Buffer][]
 ): Promise<BrotliLoader> {
   const left = answers.values();
-  server = createServer((_, response) => {
+  server = await startServer((_, response) => {
     const [status, type, body] = left.next().value ?? [500, "", ""];
     response.writeHead(status, { "content-type": type }).end(body);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const loader = new BrotliLoader();
-  loader.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/brotli.wasm`;
+  loader.url = `${server.origin}/brotli.wasm`;
   return loader;
 }
 
@@ -53,7 +48,7 @@ test("a Git LFS pointer in place of the decoder is named so", async () => {
 
 test("a decoder on a server that is away may come back", async () => {
   const loader = await loaderOf();
-  server.close();
+  await server.close();
   await expect(loader.load()).rejects.toMatchObject({ code: "download-failed", details: { reason: "unreachable" } });
 });
 

@@ -2,10 +2,8 @@
 // requests.
 import { openAsBlob } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { createRequire } from "node:module";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
@@ -20,6 +18,8 @@ import { Shelf } from "../cache/model-store.ts";
 import { outOfSpace } from "../cache/stores/store.ts";
 import type { Bytes, Store } from "../cache/stores/store.ts";
 import type { Locks } from "../cache/tab-locks.ts";
+import { startServer } from "../compress/check/local-server.ts";
+import type { LocalServer } from "../compress/check/local-server.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -263,22 +263,21 @@ export class BadServer {
   /** Headers on every answer. */
   headers: Readonly<Record<string, string>> = {};
   readonly #gzipped: WeakMap<Bytes, Bytes> = new WeakMap();
-  readonly #server: Server = createServer((request, response) => {
-    this.#answer(request, response);
-  });
+  #server: LocalServer | null = null;
 
   /** Starts a server. */
-  static async start(port = 0): Promise<BadServer> {
+  static async start(): Promise<BadServer> {
     const server = new BadServer();
-    await new Promise<void>((resolve) => server.#server.listen(port, "127.0.0.1", resolve));
-    server.url = `http://127.0.0.1:${(server.#server.address() as AddressInfo).port}`;
+    server.#server = await startServer((request, response) => {
+      server.#answer(request, response);
+    });
+    server.url = server.#server.origin;
     return server;
   }
 
   /** Stops the server and pending responses. */
   close(): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
+    void this.#server?.close();
   }
 
   /** Counts the requests for chunks. */

@@ -2,11 +2,11 @@
 // files and pointers come from the front; files under git-lfs are redirected to another origin, as to the hub's CDN, which
 // can break connections (fake-network.ts). A folder serves the same files as a static host does.
 import { createHash } from "node:crypto";
-import { createServer } from "node:http";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { BadServer } from "./fake-network.ts";
 import type { Bytes } from "../cache/stores/store.ts";
+import { startServer } from "../compress/check/local-server.ts";
+import type { LocalServer } from "../compress/check/local-server.ts";
 
 /** Files of a commit by path; those above `LFS_BYTES`, and all of weights, are under git-lfs. */
 export type RepoFiles = Readonly<Record<string, string | Bytes>>;
@@ -45,9 +45,7 @@ export class HubServer {
   /** Whether other origins may read its answers. */
   hasCors = true;
   readonly #repos: Map<string, Repo> = new Map();
-  readonly #server: Server = createServer((request, response) => {
-    this.#answer(request, response);
-  });
+  #server: LocalServer | null = null;
 
   private constructor(cdn: BadServer) {
     this.cdn = cdn;
@@ -57,15 +55,16 @@ export class HubServer {
   /** Starts a hub. */
   static async start(): Promise<HubServer> {
     const hub = new HubServer(await BadServer.start());
-    await new Promise<void>((resolve) => hub.#server.listen(0, "127.0.0.1", resolve));
-    hub.url = `http://127.0.0.1:${(hub.#server.address() as AddressInfo).port}`;
+    hub.#server = await startServer((request, response) => {
+      hub.#answer(request, response);
+    });
+    hub.url = hub.#server.origin;
     return hub;
   }
 
   /** Stops it and pending responses. */
   close(): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
+    void this.#server?.close();
     this.cdn.close();
   }
 

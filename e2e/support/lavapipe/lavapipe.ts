@@ -22,10 +22,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { chromium } from "@playwright/test";
+import { startServer } from "../../../lib/compress/check/local-server.ts";
 import { ROOT } from "../prepare.ts";
 
 /** Debian's folder of Chromium. */
@@ -144,13 +143,12 @@ function linkOrCopy(from: string, to: string): void {
 
 /** Throws where the browser does not compute in float16. */
 async function assertAdapter(executablePath: string): Promise<void> {
-  const server = createServer((_request, response) => response.setHeader("content-type", "text/html").end("<p>"));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const server = await startServer((_request, response) => response.setHeader("content-type", "text/html").end("<p>"));
   const args = ["--enable-unsafe-webgpu", "--no-sandbox", ...LAVAPIPE_ARGS];
   const browser = await chromium.launch({ executablePath, args, timeout: ANSWER_MS });
   try {
     const page = await browser.newPage();
-    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    await page.goto(`${server.origin}/`);
     const hasHalf = await page.evaluate(async () => {
       const adapter = await navigator.gpu.requestAdapter();
       const device = await adapter?.requestDevice();
@@ -160,6 +158,6 @@ async function assertAdapter(executablePath: string): Promise<void> {
     if (!hasHalf) throw new Error("it has no WebGPU device with shader-f16");
   } finally {
     await browser.close();
-    server.close();
+    await server.close();
   }
 }
