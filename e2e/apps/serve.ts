@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { startServer } from "../../lib/compress/check/local-server.ts";
 import { serveFolder } from "../../lib/doctor/serve-folder.ts";
+import { freePort } from "../support/free-port.ts";
 import { environment } from "./workplace.ts";
 import type { Serve } from "./row.ts";
 
@@ -59,10 +59,4 @@ export async function serveApp(app: string, serve: Exclude<Serve, { kind: "exten
   writeFileSync(page, readFileSync(page, "utf8").replaceAll("{origin}/", other.url));
   const own = await serveFolder(join(app, serve.folder), serve);
   return { url: own.url, close: async () => void (await Promise.all([own.close(), other.close()])) };
-}
-
-async function freePort(): Promise<number> {
-  const { port, close } = await startServer(() => undefined);
-  await close();
-  return port;
 }

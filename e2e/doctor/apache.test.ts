@@ -11,7 +11,7 @@ import type { Change } from "../../lib/doctor/evidence.ts";
 import { fixOf } from "../../lib/doctor/fixes.ts";
 import { findPackage, startProgram } from "../support/debian.ts";
 import type { DebianServer } from "../support/debian.ts";
-import { freePort } from "../support/engines.ts";
+import { freePort } from "../support/free-port.ts";
 import { ROOT } from "../support/prepare.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/debian/apache2-files");

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findPackage, startProgram } from "./debian.ts";
 import type { DebianServer } from "./debian.ts";
-import { freePort } from "./engines.ts";
+import { freePort } from "./free-port.ts";
 import { ROOT } from "./prepare.ts";
 
 /** Name of a proxy. */

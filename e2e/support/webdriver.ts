@@ -2,9 +2,9 @@
 // WebKitWebDriver under a display of its own and ends the whole process group when it is closed, or when this process
 // ends before that.
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import type { ChildProcess } from "node:child_process";
 import { BROWSER_PATHS } from "./browsers.ts";
+import { freePort } from "./free-port.ts";
 
 const ELEMENT_KEY = "element-6066-11e4-a52e-4f735466cecf";
 const START_MS = 30_000;
@@ -153,14 +153,4 @@ function endGroup(child: ChildProcess): void {
   } catch {
     // The group has already ended.
   }
-}
-
-/** Returns a port of this machine that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no free port");
-  return address.port;
 }

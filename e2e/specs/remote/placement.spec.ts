@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { freePort } from "../../support/engines.ts";
+import { freePort } from "../../support/free-port.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type * as Selvedge from "selvedge";
 

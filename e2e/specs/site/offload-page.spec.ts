@@ -6,7 +6,7 @@ import { once } from "node:events";
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type { Locator, Page } from "@playwright/test";
-import { freePort } from "../../support/engines.ts";
+import { freePort } from "../../support/free-port.ts";
 import { ROOT } from "../../support/prepare.ts";
 
 let server: ChildProcess | null = null;

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { chromium, expect, test } from "@playwright/test";
 import { chromiumLaunch } from "../../support/browsers.ts";
 import { keep } from "../../support/slice.ts";
-import { freePort } from "../../support/webdriver.ts";
+import { freePort } from "../../support/free-port.ts";
 import type { Prerendered } from "../../pages/prerendered.ts";
 
 const AWAY_MS = 4_000;
