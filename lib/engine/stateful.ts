@@ -117,7 +117,7 @@ export class Stateful extends Disposes {
       const isCallers = signal.aborted || error instanceof TypeError || error instanceof RangeError;
       // A rejected step did not begin.
       if (isCallers || (isSelvedgeError(error) && REFUSED.includes(error.code))) throw error;
-      const text = `The state of "${this.#parts.plan.name}" is lost: ${String(error)}`;
+      const text = `The state of "${this.#parts.plan.name}" is lost: ${error instanceof Error ? error.message : String(error)}`;
       const lost = new SelvedgeError("state-lost", text, { cause: codeOf(error) }, error);
       this.#end(lost);
       throw lost;
