@@ -3,7 +3,8 @@
 import type { Bundle } from "../../lib/core/bundle.ts";
 import { bundleJson } from "../../lib/core/bundle-json.ts";
 import { addModel, tableModel } from "../../lib/test-support/backend-models.ts";
-import { BadServer, serveBundle, weights } from "../../lib/test-support/fake-network.ts";
+import { weights } from "../../lib/test-support/cache-fixtures.ts";
+import { BadServer, serveBundle } from "../../lib/test-support/fake-network.ts";
 
 /** Size of a chunk: small, for many borders. */
 export const CHUNK_BYTES = 64 * 1024;

@@ -1,6 +1,7 @@
 // A bare model with the app's own description, over a real server and a store that lasts.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { BadServer, makePage, wishFor } from "../test-support/fake-network.ts";
+import { wishFor } from "../test-support/cache-fixtures.ts";
+import { BadServer, makePage } from "../test-support/fake-network.ts";
 import { classifier, seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
 import { floatTensor } from "../compress/onnx/tensor-proto.ts";
 import type { OwnDescription } from "./messages.ts";

@@ -5,7 +5,8 @@ import { sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { expandChunk } from "./expand.ts";
-import { hurried, weights } from "../test-support/fake-network.ts";
+import { weights } from "../test-support/cache-fixtures.ts";
+import { hurried } from "../test-support/fake-network.ts";
 import type { Bytes } from "./stores/store.ts";
 
 const text = new Uint8Array(Buffer.from("the same words again and again, ".repeat(2_000)));

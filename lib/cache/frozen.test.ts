@@ -10,7 +10,7 @@ import { bundleJson } from "../core/bundle-json.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
 import { readBundle, readBundleFile, readVariantModel } from "../compress/bundle/read-bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
-import { wishFor } from "../test-support/fake-network.ts";
+import { wishFor } from "../test-support/cache-fixtures.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { plan } from "./plan.ts";

@@ -1,7 +1,8 @@
 // Management of stored models, after a real download.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, weights } from "../test-support/fake-network.ts";
+import { weights } from "../test-support/cache-fixtures.ts";
+import { BadServer, hurried, serveBundle } from "../test-support/fake-network.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { fetchBare } from "./bare-model.ts";

@@ -4,7 +4,7 @@ import { sha256Hex } from "../core/bundle.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
 import type { Bundle, BundleChunk, BundleJson } from "../core/bundle.ts";
-import { weights } from "../test-support/fake-network.ts";
+import { weights } from "../test-support/cache-fixtures.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { Shelf } from "./model-store.ts";

@@ -7,7 +7,7 @@ import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { predictMemory } from "../core/predict-memory.ts";
-import { wishFor } from "../test-support/fake-network.ts";
+import { wishFor } from "../test-support/cache-fixtures.ts";
 import type { Plan, Wish } from "./messages.ts";
 import { plan } from "./plan.ts";
 

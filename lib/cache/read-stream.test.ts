@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { weights } from "../test-support/fake-network.ts";
+import { weights } from "../test-support/cache-fixtures.ts";
 import { readParts } from "./read-stream.ts";
 
 /** Reads all parts, each copied before the next one is requested. */

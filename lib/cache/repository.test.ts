@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CHUNK_MAX_BYTES } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
-import { hurried, makePage, weights, wishFor } from "../test-support/fake-network.ts";
+import { weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { hurried, makePage } from "../test-support/fake-network.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   ModelProtoSchema,

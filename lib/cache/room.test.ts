@@ -7,15 +7,8 @@ import { bundleJson } from "../core/bundle-json.ts";
 import { memoryLock, USED } from "../effects/lock-names.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
-import {
-  BadServer,
-  DiskStore,
-  hurried,
-  serveBundle,
-  SharedLocks,
-  weights,
-  wishFor,
-} from "../test-support/fake-network.ts";
+import { SharedLocks, weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { BadServer, DiskStore, hurried, serveBundle } from "../test-support/fake-network.ts";
 import { pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
 import { open } from "./open.ts";

@@ -8,15 +8,8 @@ import { mergeReleases } from "../core/release-record.ts";
 import { sign, toBase64 } from "../core/signature.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
 import { Downloader } from "./download.ts";
-import {
-  BadServer,
-  hurried,
-  makePage,
-  serveBundle,
-  SharedLocks,
-  weights,
-  wishFor,
-} from "../test-support/fake-network.ts";
+import { SharedLocks, weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { BadServer, hurried, makePage, serveBundle } from "../test-support/fake-network.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import { Shelf } from "./model-store.ts";

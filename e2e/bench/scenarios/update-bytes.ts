@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { readVariantModel } from "../../../lib/compress/bundle/read-bundle.ts";
-import { weights } from "../../../lib/test-support/fake-network.ts";
+import { weights } from "../../../lib/test-support/cache-fixtures.ts";
 import { cutChunks } from "../../../lib/compress/bundle/chunk-borders.ts";
 import { tensorBorders } from "../../../lib/compress/onnx/model.ts";
 import { ROOT } from "../../support/prepare.ts";

@@ -3,7 +3,7 @@
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { sha256Hex } from "../../../lib/core/bundle.ts";
-import { weights } from "../../../lib/test-support/fake-network.ts";
+import { weights } from "../../../lib/test-support/cache-fixtures.ts";
 import type { Trick } from "../../../lib/test-support/fake-network.ts";
 import { CHUNK_BYTES, startDelivery } from "../../support/delivery-server.ts";
 import { keep, slice } from "../../support/slice.ts";

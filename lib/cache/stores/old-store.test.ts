@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Downloader } from "../download.ts";
-import { hurried, weights, wishFor } from "../../test-support/fake-network.ts";
+import { weights, wishFor } from "../../test-support/cache-fixtures.ts";
+import { hurried } from "../../test-support/fake-network.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "../manage.ts";
 import { MemoryStore } from "./memory.ts";
 import { withOld } from "./old-store.ts";
