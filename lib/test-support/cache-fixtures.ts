@@ -1,5 +1,5 @@
 // For tests of the store and of downloads, in Node and in browsers: a load's wish, the weights of a model, and locks of
-// simulated tabs. What needs a server or a real folder is in fake-network.ts.
+// simulated tabs. fake-network.ts has the servers and the real folders.
 import type { Wish } from "../cache/messages.ts";
 import type { Bytes } from "../cache/stores/store.ts";
 import type { Locks } from "../cache/tab-locks.ts";
