@@ -115,6 +115,7 @@ export class World {
 
   /** Makes a world over an empty store, with the first version of each model published. */
   static async make(base: Store): Promise<World> {
+    check((await base.names()).length === 0, "the store is not empty");
     const world = new World(base);
     for (const name of MODELS) await world.publish(name);
     return world;
@@ -235,8 +236,10 @@ export class World {
 
 /** Effects that a step may have by itself. */
 interface Excuse {
-  /** Models that the step deletes or damages. */
-  readonly models?: readonly ModelName[];
+  /** Model that the step damages. */
+  readonly damaged?: ModelName;
+  /** Model that the step deletes: it must be gone. */
+  readonly deleted?: ModelName;
   /** Whether bundles may have been evicted that are neither pinned nor in use. */
   readonly room?: ModelName;
 }
@@ -259,10 +262,14 @@ class Step implements fc.AsyncCommand<object, World> {
     const excuse = (await this.#act(world)) ?? {};
     const after = await world.whole();
     for (const [name, identity] of world.loadable) {
-      if (after.has(name) || excuse.models?.includes(name) === true) continue;
+      if (after.has(name) || name === excuse.damaged || name === excuse.deleted) continue;
       const mayGo = excuse.room !== undefined && excuse.room !== name && !kept.has(identity);
       check(mayGo, `${name} was stored whole and is no longer: ${this.#name}`);
     }
+    check(
+      excuse.deleted === undefined || !after.has(excuse.deleted),
+      `${excuse.deleted} is still there: ${this.#name}`,
+    );
     world.loadable = after;
     await checkEntries(world);
   }
@@ -385,7 +392,7 @@ const steps = [
       new Step(`delete ${m}`, async (world) => {
         await deleteStored((world.tabs[0] as Tab).downloader, world.urlOf(m));
         for (const { identity } of world.versions.get(m) ?? []) world.pinned.delete(identity);
-        return { models: [m] };
+        return { deleted: m };
       }),
   ),
   fc
@@ -402,7 +409,7 @@ const steps = [
         bytes[3] = (bytes[3] ?? 0) ^ 1;
         if (is) await world.base.write(name, bytes);
         if (is) world.damaged.add(name);
-        return { models: [m] };
+        return { damaged: m };
       }),
   ),
   fc.nat(3).map(
