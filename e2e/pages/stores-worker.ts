@@ -1,16 +1,23 @@
 // The worker's side of stores.ts.
+import fc from "fast-check";
 import { checkStore } from "../../lib/test-support/store-conformance.ts";
+import { storeProperty } from "../../lib/test-support/store-model.ts";
 import { openFolder } from "../../lib/cache/stores/opfs.ts";
 import { OLD_STORE_NAME, STORE_NAME } from "../../lib/cache/stores/store.ts";
 import type { Bytes, Store, StoreKind } from "../../lib/cache/stores/store.ts";
 import { openStore, STORES } from "../../lib/cache/stores/open-store.ts";
+import type { ModelRuns } from "./stores.ts";
 
 interface Ask {
-  readonly ask: "check" | "migrate" | "best" | "write" | "survey" | "fill" | "wedge" | "names";
+  readonly ask: "check" | "model" | "migrate" | "best" | "write" | "survey" | "fill" | "wedge" | "names";
   readonly kind: StoreKind;
+  /** Which sequences `model` runs. */
+  readonly runs?: ModelRuns;
 }
 
 const SIZE = 1_000_000;
+/** Time for all sequences of the model, and for the search for a shorter one that fails: a WebDriver call takes 120 s. */
+const LIMIT_MS = 100_000;
 
 async function open(kind: StoreKind): Promise<Store | null> {
   const found = STORES.find(([name]) => name === kind);
@@ -93,7 +100,27 @@ async function migrate(kind: StoreKind): Promise<string[]> {
   return found;
 }
 
-async function answer({ ask, kind }: Ask): Promise<unknown> {
+/** Runs sequences of the store's model, each on an empty store; returns the report of a failure, or null. */
+async function model(kind: StoreKind, runs?: ModelRuns): Promise<string | null> {
+  const property = storeProperty(async () => {
+    const store = (await open(kind)) as Store;
+    for (const name of await store.names()) await store.remove(name);
+    return store;
+  });
+  return fc
+    .assert(property, {
+      ...runs,
+      interruptAfterTimeLimit: LIMIT_MS,
+      markInterruptAsFailure: true,
+      includeErrorInReport: true,
+    })
+    .then(
+      () => null,
+      (error: unknown) => String(error),
+    );
+}
+
+async function answer({ ask, kind, runs }: Ask): Promise<unknown> {
   if (ask === "best") return (await openStore(() => Date.now())).kind;
   if (ask === "migrate") return migrate(kind);
   const store = await open(kind);
@@ -108,6 +135,7 @@ async function answer({ ask, kind }: Ask): Promise<unknown> {
   }
   // A memory store lives as long as its opener.
   if (ask === "check") return checkStore(async () => (kind === "memory" ? store : ((await open(kind)) as Store)));
+  if (ask === "model") return model(kind, runs);
   if (ask === "survey") return survey(store);
   for (const name of await store.names()) await store.remove(name);
   if (ask === "write") {

@@ -1,10 +1,19 @@
 // Runs checks of the stores in a worker, where they run.
 import type { StoreKind } from "../../lib/cache/stores/store.ts";
 
+/** Which sequences of the store's model run: `numRuns` of a seed, a new one by default. A failure names seed and path. */
+export interface ModelRuns {
+  readonly numRuns: number;
+  readonly seed?: number;
+  readonly path?: string;
+}
+
 /** Functions of the page for the spec, as `globalThis.stores`. */
 export interface StoresPage {
   /** Runs the conformance suite; returns the failures, or null if the browser has no such store. */
   check(kind: StoreKind): Promise<Record<string, string> | null>;
+  /** Runs sequences of the store's model; returns the report of a failure, or null. */
+  model(kind: StoreKind, runs: ModelRuns): Promise<string | null>;
   /** Writes entries in the format of a release with schema 1; returns how the store handles them. */
   migrate(kind: StoreKind): Promise<string[]>;
   /** Returns the browser's default store. */
@@ -48,6 +57,7 @@ async function once<T>(message: unknown): Promise<T> {
 
 const page: StoresPage = {
   check: (kind) => once({ ask: "check", kind }),
+  model: (kind, runs) => once({ ask: "model", kind, runs }),
   migrate: (kind) => once({ ask: "migrate", kind }),
   best: () => once({ ask: "best" }),
   fill: (kind) => once({ ask: "fill", kind }),

@@ -1,6 +1,7 @@
 // Extent of each suite: a slice in `npm test`, the full counts in `npm run soak`. A suite's measurements are kept
 // beside its verdict as an attachment, from which the soak's dated report is made.
 import type { TestInfo } from "@playwright/test";
+import type { ModelRuns } from "../pages/stores.ts";
 
 /** Whether the full counts run. */
 export const isSoak: boolean = process.env["SELVEDGE_SOAK"] === "1";
@@ -17,6 +18,12 @@ export function sample<T>(cases: readonly T[], n: number): readonly T[] {
 
 /** For a test that `npm test` runs in Chromium alone, and the soak in each browser. */
 export const CHROMIUM_IN_TEST: { readonly tag: string | string[] } = { tag: isSoak ? [] : "@chromium" };
+
+/**
+ * Sequences of a store's model: the same few in each `npm test`, which meet a tight store and a newer version; others in
+ * each soak.
+ */
+export const STORE_RUNS: ModelRuns = isSoak ? { numRuns: 20 } : { numRuns: 4, seed: 5 };
 
 /** Attaches measurements: a flat record of numbers and names. */
 export async function keep(info: TestInfo, measured: Readonly<Record<string, number | string>>): Promise<void> {

@@ -1,8 +1,8 @@
-// Conformance of every store of a browser: the same suite as in Node, then a worker that is killed while it writes,
-// then a full disk.
+// Conformance of every store of a browser: the same suite and the same model as in Node, then a worker that is killed
+// while it writes, then a full disk.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { slice } from "../../support/slice.ts";
+import { slice, STORE_RUNS } from "../../support/slice.ts";
 import type { StoresPage } from "../../pages/stores.ts";
 
 const KINDS = ["opfs", "cache", "indexeddb", "memory"] as const;
@@ -25,6 +25,12 @@ test.beforeEach(async ({ page }) => {
 for (const kind of KINDS) {
   test(`${kind} passes the conformance suite`, async ({ page }) => {
     expect(await ask(page, "check", kind)).toEqual({});
+  });
+}
+
+for (const kind of KINDS) {
+  test(`whatever happens, ${kind} keeps its promises (store-A1, store-A2, store-B1, store-B3)`, async ({ page }) => {
+    expect(await ask(page, "model", kind, STORE_RUNS)).toBeNull();
   });
 }
 

@@ -1,4 +1,5 @@
 // The stores of WebKitGTK, whose file system has no sync handles: IndexedDB serves instead.
+import { STORE_RUNS } from "../../support/slice.ts";
 import { expect, test } from "../../support/webkit.ts";
 
 test.beforeEach(async ({ webkit, pages }) => {
@@ -9,6 +10,12 @@ test.beforeEach(async ({ webkit, pages }) => {
 for (const kind of ["cache", "indexeddb", "memory"]) {
   test(`${kind} passes the conformance suite`, async ({ webkit }) => {
     expect(await webkit.run("return stores.check(args[0])", kind)).toEqual({});
+  });
+}
+
+for (const kind of ["cache", "indexeddb", "memory"]) {
+  test(`whatever happens, ${kind} keeps its promises (store-A1, store-A2, store-B1, store-B3)`, async ({ webkit }) => {
+    expect(await webkit.run("return stores.model(args[0], args[1])", kind, STORE_RUNS)).toBeNull();
   });
 }
 
