@@ -1,30 +1,17 @@
 // Management of stored models, after a real download.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Downloader } from "./download.ts";
-import { weights } from "../test-support/cache-fixtures.ts";
+import { weights, wishFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried, serveBundle } from "../test-support/fake-network.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { fetchBare } from "./bare-model.ts";
 import { open } from "./open.ts";
-import type { Wish } from "./messages.ts";
 import { Shelf } from "./model-store.ts";
 import { update } from "./update.ts";
 
 const idle = { signal: new AbortController().signal, onProgress: undefined };
-const wish: Wish = {
-  device: { cores: 1, isolated: false, secure: true, jspi: true, memoryBytes: null, gpu: null },
-  backends: ["wasm"],
-  pins: { backend: undefined, variant: undefined },
-  crashed: [],
-  full: [],
-  memory: { budgetBytes: null, copiesBlobs: false, holdsBlobs: false },
-  trustedKeys: [],
-  update: "first",
-  identity: undefined,
-  name: undefined,
-  seen: null,
-};
+const wish = wishFor();
 const model = weights(2_500, 1);
 const table = weights(700, 2);
 
