@@ -4,85 +4,24 @@ import { expect, test } from "vitest";
 import { startServer } from "../compress/check/local-server.ts";
 import { threadsIn } from "./checks/isolation.ts";
 import { diagnose } from "./doctor.ts";
-import type { DoctorBrowser } from "./browser.ts";
 import type { DoctorReport } from "./doctor.ts";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
+import { examineSite, idsOf, seen } from "../test-support/doctor-site.ts";
+import type { SiteAnswer } from "../test-support/doctor-site.ts";
 import { painter, writeText } from "./report.ts";
 
-/** An answer of the site: its body, or its status and headers too; status 0 closes the connection. */
-type Given = string | Uint8Array | { readonly status?: number; readonly headers?: object; readonly body?: string };
-
 const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
-const TYPES: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm" };
 const MARK = 'Symbol.for("selvedge.error");';
 
+/** Diagnoses a site whose page has one script, in a browser that has started an engine. */
 async function examine(
-  files: Readonly<Record<string, Given>>,
+  files: Parameters<typeof examineSite>[0],
   shown?: (url: string) => Partial<BrowserEvidence>,
 ): Promise<DoctorReport> {
-  const all: Readonly<Record<string, Given>> = { "/": `<script type="module" src="/main.js"></script>`, ...files };
-  const server = await startServer((request, response) => {
-    const path = request.url ?? "";
-    const found = all[path] ?? { status: 404 };
-    const {
-      status = 200,
-      headers = {},
-      body = "",
-    } = typeof found === "string" || found instanceof Uint8Array ? { body: found } : found;
-    if (status === 0) {
-      request.socket.destroy();
-      return;
-    }
-    const type = path === "/" ? "text/html" : (TYPES[path.split(".").at(-1) ?? ""] ?? "text/plain");
-    response.writeHead(status, { "content-type": type, etag: '"1"', ...headers }).end(body);
-  });
-  const url = `${server.origin}/`;
-  try {
-    const browser = shown === undefined ? "no driver" : browserOf(shown(url));
-    return await diagnose(url, { project: null, browser });
-  } finally {
-    await server.close();
-  }
+  const all = { "/": `<script type="module" src="/main.js"></script>`, ...files };
+  return examineSite(all, shown && ((url) => ({ hasStarted: true, ...shown(url) })));
 }
 
-/** A browser whose evidence is given; e2e/specs/site/doctor has real ones. */
-function browserOf(shown: Partial<BrowserEvidence>): DoctorBrowser {
-  const evidence: BrowserEvidence = {
-    name: "Browser 1",
-    isSecureContext: true,
-    isIsolated: false,
-    console: [],
-    errors: [],
-    scriptErrors: [],
-    violations: [],
-    workers: [],
-    hasStarted: true,
-    engineFrames: [],
-    seen: [],
-    resources: [],
-    wasmRefusal: null,
-    serviceWorker: null,
-    ...shown,
-  };
-  const page = {
-    read: () => Promise.resolve(evidence),
-    probe: () => Promise.resolve(),
-    close: () => Promise.resolve(),
-  };
-  return {
-    name: evidence.name,
-    keepsLogin: true,
-    open: () => Promise.resolve(page),
-    close: () => Promise.resolve(),
-  };
-}
-
-/** A request that the browser made, and its status. */
-const seen = (url: string, path: string, status = 200): Seen => {
-  return { url: new URL(path, url).href, status, headers: {}, isFromServiceWorker: false };
-};
-
-const idsOf = ({ findings }: DoctorReport): string[] => findings.map((x) => `${x.severity} ${x.id}`);
 /** Hashed names as bundlers write them. */
 const HASHED = ["worker-cache--wfHPyHE.js", "worker-cache.3xnis89a.js", "worker-cache-DLoQfuSz.mjs"];
 
@@ -299,13 +238,13 @@ test("a note names the frame whose engine is seen by its requests alone", async 
 test("a page whose script the browser refuses is an error, and one whose script it runs is none", async () => {
   const main = { "/main.js": MARK };
   const page = (
-    headers: object,
+    headers: Readonly<Record<string, string>>,
     body = `<script type="module" src="main.js"></script>`,
-  ): Readonly<Record<string, Given>> => ({
+  ): Readonly<Record<string, string | Uint8Array | SiteAnswer>> => ({
     ...main,
     "/": { headers, body },
   });
-  const csp = (value: string): object => ({ "content-security-policy": value });
+  const csp = (value: string): Readonly<Record<string, string>> => ({ "content-security-policy": value });
   const strict = "script-src 'nonce-a' 'strict-dynamic' 'wasm-unsafe-eval'";
   const wasm = "'wasm-unsafe-eval'";
   const meta = `<meta http-equiv="Content-Security-Policy" content="script-src 'none'">`;
@@ -342,8 +281,10 @@ test("a missing binary of another library is none of Selvedge's, and one whose n
 });
 
 test("a limit of requests, a login and a cut binary are named as what they are", async () => {
-  const find = (path: string, given: Readonly<Record<string, Given>>): Promise<DoctorReport> =>
-    examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
+  const find = (
+    path: string,
+    given: Readonly<Record<string, string | Uint8Array | SiteAnswer>>,
+  ): Promise<DoctorReport> => examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
   const limited = await find("/m.onnx", { "/m.onnx": { status: 429, headers: { "retry-after": "60" } } });
   expect(idsOf(limited)).toEqual(["error model-limited"]);
   expect(limited.findings[0]?.message).toMatch(/too many requests.*429.*60/);
@@ -388,7 +329,10 @@ test("a worker that code names and nobody serves is found where the page starts 
 test("a name in code is no missing file of an engine that starts later where the page may ask for another", async () => {
   const worker = 'new URL("./worker-wasm.js", import.meta.url)';
   const own = 'function r(a,{assetsBase:t,trustedTypesPolicy:e},s){} check={assetsBase:K("a URL",f)};';
-  const find = async (code: string, files: Readonly<Record<string, Given>> = {}): Promise<string[]> => {
+  const find = async (
+    code: string,
+    files: Readonly<Record<string, string | Uint8Array | SiteAnswer>> = {},
+  ): Promise<string[]> => {
     const report = await examine({ "/main.js": `${MARK} ${own} ${code}`, ...files }, (url) => ({
       hasStarted: false,
       seen: [seen(url, "/main.js")],

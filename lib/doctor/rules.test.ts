@@ -2,76 +2,18 @@
 // process. The same faults in real browsers: e2e/doctor.
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { startServer } from "../compress/check/local-server.ts";
 import { reachable } from "./checks/reachable.ts";
-import { diagnose } from "./doctor.ts";
 import type { DoctorReport } from "./doctor.ts";
-import type { BrowserEvidence, Evidence, SiteFile } from "./evidence.ts";
+import type { Evidence, SiteFile } from "./evidence.ts";
+import { examineSite, idsOf, seen } from "../test-support/doctor-site.ts";
+import type { SiteAnswer } from "../test-support/doctor-site.ts";
 import { writeText } from "./report.ts";
-
-interface Given {
-  readonly status?: number;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array;
-  /** Body for a request that accepts compressed ones. */
-  readonly packed?: { readonly headers: Readonly<Record<string, string>>; readonly body: Uint8Array };
-}
 
 const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const PACKAGE = `Symbol.for("selvedge.error"); export const createEngine = 1;`;
-const TYPES: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm" };
 
-async function examine(
-  files: Readonly<Record<string, string | Given>>,
-  shown?: (url: string) => Partial<BrowserEvidence>,
-): Promise<DoctorReport> {
-  const server = await startServer((request, response) => {
-    const path = request.url ?? "";
-    const found = files[path] ?? { status: 404 };
-    const { status = 200, headers = {}, body = "", packed } = typeof found === "string" ? { body: found } : found;
-    const type = path === "/" ? "text/html" : (TYPES[path.split(".").at(-1) ?? ""] ?? "text/plain");
-    const isPacked = packed !== undefined && /gzip/.test(request.headers["accept-encoding"] ?? "");
-    response.writeHead(status, { "content-type": type, etag: '"1"', ...(isPacked ? packed.headers : headers) });
-    response.end(isPacked ? packed.body : body);
-  });
-  const url = `${server.origin}/`;
-  try {
-    const browser = shown === undefined ? "no driver" : browserOf(shown(url));
-    return await diagnose(url, { project: null, browser });
-  } finally {
-    await server.close();
-  }
-}
-
-function browserOf(shown: Partial<BrowserEvidence>) {
-  const evidence: BrowserEvidence = {
-    ...{
-      name: "Browser 1",
-      isSecureContext: true,
-      isIsolated: false,
-      hasStarted: false,
-      engineFrames: [],
-      wasmRefusal: null,
-    },
-    ...{ console: [], errors: [], scriptErrors: [], violations: [], workers: [], seen: [], resources: [] },
-    serviceWorker: null,
-    ...shown,
-  };
-  const page = {
-    read: () => Promise.resolve(evidence),
-    probe: () => Promise.resolve(),
-    close: () => Promise.resolve(),
-  };
-  const [open, close] = [() => Promise.resolve(page), () => Promise.resolve()];
-  return { name: evidence.name, keepsLogin: true, open, close };
-}
-
-const idsOf = ({ findings }: DoctorReport): string[] => findings.map((x) => `${x.severity} ${x.id}`);
 const errorsOf = (report: DoctorReport): string[] => idsOf(report).filter((x) => x.startsWith("error"));
 const fixesOf = ({ findings }: DoctorReport): string => findings.flatMap((x) => x.fixes.map((y) => y.line)).join("\n");
-const seen = (url: string, path: string, status = 200) => {
-  return { url: new URL(path, url).href, status, headers: {}, isFromServiceWorker: false };
-};
 
 const IMPORT = `import { createEngine } from "selvedge"; await createEngine();`;
 const inline = (code = IMPORT, type = ` type="module"`): string => `<script${type}>${code}</script>`;
@@ -92,7 +34,7 @@ test.each([CHROMIUM, FIREFOX, ""])("an import that does not resolve is named, wi
     [`<script type="module" src="/main.js"></script>`, { ...MODULE, "/main.js": `// app\n${IMPORT}` }, /no import map/],
   ] as const) {
     if (words === "" && /comes after/.test(cause.source)) continue;
-    const report = await examine({ "/": html, ...files }, said);
+    const report = await examineSite({ "/": html, ...files }, said);
     expect([html, idsOf(report)]).toEqual([html, ["error import-unresolved"]]);
     expect(report.findings[0]?.message).toMatch(cause);
     expect(report.findings[0]?.evidence.join()).toContain(words);
@@ -102,14 +44,14 @@ test.each([CHROMIUM, FIREFOX, ""])("an import that does not resolve is named, wi
 });
 
 test("without a browser, an inline module before its import map does not resolve", async () => {
-  expect(idsOf(await examine({ "/": inline() + map(MAP), ...MODULE }))).toEqual(["error import-unresolved"]);
+  expect(idsOf(await examineSite({ "/": inline() + map(MAP), ...MODULE }))).toEqual(["error import-unresolved"]);
   const workers = { "/selvedge/selvedge.min.js": PACKAGE };
-  expect(idsOf(await examine({ "/": map(MAP) + inline(), ...workers }))).toEqual([]);
+  expect(idsOf(await examineSite({ "/": map(MAP) + inline(), ...workers }))).toEqual([]);
 });
 
 test("an import map keeps the addresses that it has beside the package's", async () => {
   const html = map('{"imports":{"vue":"/vue.js"}}') + inline();
-  expect(fixesOf(await examine({ "/": html, ...MODULE }, () => ({ console: [CHROMIUM] })))).toContain(
+  expect(fixesOf(await examineSite({ "/": html, ...MODULE }, () => ({ console: [CHROMIUM] })))).toContain(
     '{"imports":{"vue":"/vue.js","selvedge":"/selvedge/selvedge.min.js"}}',
   );
 });
@@ -117,15 +59,15 @@ test("an import map keeps the addresses that it has beside the package's", async
 test("a page that imports nothing of the package, or has it run, gets no finding on imports", async () => {
   const other = inline(`import { ref } from "vue";`);
   const said = { console: [CHROMIUM.replace("selvedge", "vue")] };
-  expect(await examine({ "/": other }, () => said)).toMatchObject({ findings: [], hasSelvedge: false });
-  expect(idsOf(await examine({ "/": inline() }, () => ({ console: [CHROMIUM], hasStarted: true })))).toEqual([]);
+  expect(await examineSite({ "/": other }, () => said)).toMatchObject({ findings: [], hasSelvedge: false });
+  expect(idsOf(await examineSite({ "/": inline() }, () => ({ console: [CHROMIUM], hasStarted: true })))).toEqual([]);
   const sample = 'const sample = `\nimport { createEngine } from "selvedge";\n`;';
-  expect(await examine({ "/": inline(sample) })).toMatchObject({ findings: [], hasSelvedge: false });
+  expect(await examineSite({ "/": inline(sample) })).toMatchObject({ findings: [], hasSelvedge: false });
 });
 
 test("a name of another package is the cause where the module that imports it imports this package too", async () => {
   const both = inline(`import { ref } from "vue"; ${IMPORT}`);
-  const report = await examine({ "/": map(MAP) + both, ...MODULE }, () => ({
+  const report = await examineSite({ "/": map(MAP) + both, ...MODULE }, () => ({
     console: [CHROMIUM.replace("selvedge", "vue")],
   }));
   expect(idsOf(report)).toEqual(["error import-unresolved"]);
@@ -135,7 +77,7 @@ test("a name of another package is the cause where the module that imports it im
     console: [CHROMIUM.replace("selvedge", "vue")],
     seen: [seen(url, "/selvedge/selvedge.min.js")],
   });
-  expect(idsOf(await examine({ "/": map(MAP) + apart, ...MODULE }, said))).toEqual([]);
+  expect(idsOf(await examineSite({ "/": map(MAP) + apart, ...MODULE }, said))).toEqual([]);
 });
 
 test("an import map that is no JSON is the cause, and its line is written as JSON", async () => {
@@ -145,14 +87,14 @@ test("an import map that is no JSON is the cause, and its line is written as JSO
     `{"imports":{"selvedge":"/selvedge/selvedge.min.js" // the engine\n}}`,
   ]) {
     const error = { line: 1, message: "SyntaxError: Failed to parse import map: invalid JSON" };
-    const report = await examine({ "/": map(broken) + inline(), ...MODULE }, (url) => ({
+    const report = await examineSite({ "/": map(broken) + inline(), ...MODULE }, (url) => ({
       console: [CHROMIUM],
       scriptErrors: [{ ...error, url }],
     }));
     expect([broken, idsOf(report)]).toEqual([broken, ["error import-map-invalid"]]);
     expect(fixesOf(report)).toBe(`<script type="importmap">${MAP}</script>`);
     expect(report.hasSelvedge).toBe(true);
-    expect(idsOf(await examine({ "/": map(broken) + inline(), ...MODULE }))).toEqual(["error import-map-invalid"]);
+    expect(idsOf(await examineSite({ "/": map(broken) + inline(), ...MODULE }))).toEqual(["error import-map-invalid"]);
   }
 });
 
@@ -161,37 +103,39 @@ test("a script with imports that is no module is named as that, in the words of 
     "SyntaxError: Cannot use import statement outside a module",
     "SyntaxError: import declarations may only appear at top level of a module",
   ]) {
-    const page = await examine({ "/": map(MAP) + inline(IMPORT, ""), ...MODULE }, (url) => ({
+    const page = await examineSite({ "/": map(MAP) + inline(IMPORT, ""), ...MODULE }, (url) => ({
       scriptErrors: [{ url, line: 1, message }],
     }));
     expect(idsOf(page)).toEqual(["error script-not-module"]);
     expect(fixesOf(page)).toBe(`<script type="module">`);
     expect(page.hasSelvedge).toBe(true);
     const files = { "/": map(MAP) + `<script src="/app.js"></script>`, "/app.js": IMPORT, ...MODULE };
-    const own = await examine(files, (url) => ({
+    const own = await examineSite(files, (url) => ({
       seen: [seen(url, "/app.js")],
       scriptErrors: [{ url: `${url}app.js`, line: 1, message }],
     }));
     expect(idsOf(own)).toEqual(["error script-not-module"]);
     expect(fixesOf(own)).toBe(`<script type="module" src="/app.js"></script>`);
   }
-  expect(idsOf(await examine({ "/": map(MAP) + inline(IMPORT, ""), ...MODULE }))).toEqual(["error script-not-module"]);
+  expect(idsOf(await examineSite({ "/": map(MAP) + inline(IMPORT, ""), ...MODULE }))).toEqual([
+    "error script-not-module",
+  ]);
 });
 
 test("an import map that leads to no file gets the map's line, or the copy where there is no such file", async () => {
   const lost = MAP.replace("/selvedge/", "/lib/");
   const requested = (url: string) => ({ seen: [seen(url, "/lib/selvedge.min.js", 404)] });
   const mended = `<script type="importmap">${MAP}</script>`;
-  const wrong = await examine({ "/": map(lost) + inline(), ...MODULE }, requested);
+  const wrong = await examineSite({ "/": map(lost) + inline(), ...MODULE }, requested);
   expect([idsOf(wrong), fixesOf(wrong)]).toEqual([["error script-missing"], mended]);
-  const blind = await examine({ "/": map(lost) + inline(), ...MODULE });
+  const blind = await examineSite({ "/": map(lost) + inline(), ...MODULE });
   expect([idsOf(blind), fixesOf(blind)]).toEqual([["error script-missing"], mended]);
-  const two = await examine({ "/": map(lost) + map(MAP) + inline(), ...MODULE }, requested);
+  const two = await examineSite({ "/": map(lost) + map(MAP) + inline(), ...MODULE }, requested);
   expect([idsOf(two), fixesOf(two)]).toEqual([["error script-missing"], mended]);
-  const copied = await examine({ "/": map(lost) + inline() }, requested);
+  const copied = await examineSite({ "/": map(lost) + inline() }, requested);
   expect(fixesOf(copied)).toContain("cp node_modules/selvedge/dist/selvedge.min.js node_modules/selvedge/dist/worker-");
   const html = { headers: { "content-type": "text/html" }, body: "<!doctype html><title>app</title>" };
-  const page = await examine({ "/": map(lost) + inline(), "/lib/selvedge.min.js": html, ...MODULE }, requested);
+  const page = await examineSite({ "/": map(lost) + inline(), "/lib/selvedge.min.js": html, ...MODULE }, requested);
   expect([idsOf(page), fixesOf(page)]).toEqual([["error script-is-html"], mended]);
   expect(page.findings[0]?.message).toContain("is answered with an HTML page (status 200)");
 });
@@ -211,11 +155,11 @@ test("status 206 with the whole of a binary or worker is no fault, and a part of
     hasStarted: true,
     seen: [seen(url, "/ort-wasm.wasm", 206), seen(url, "/worker-wasm.js", 206), seen(url, "/m.onnx", 206)],
   });
-  expect(idsOf(await examine(files, shown))).toEqual([]);
+  expect(idsOf(await examineSite(files, shown))).toEqual([]);
   const error = {
     ...{ code: "download-failed", reason: "server", message: "status 206", url: null, help: null, isHandled: false },
   };
-  const partial = await examine(files, (url) => ({ ...shown(url), errors: [error] }));
+  const partial = await examineSite(files, (url) => ({ ...shown(url), errors: [error] }));
   expect(idsOf(partial)).toEqual(["error model-partial"]);
   expect(partial.findings[0]?.message).toMatch(/as a part of a file \(status 206\)/);
   expect(fixesOf(partial)).toContain("answer requests of /m.onnx that have no Range header with status 200");
@@ -230,11 +174,11 @@ test("a policy of the page alone that refuses requests is a warning for the bina
     hasStarted: true,
     seen: [seen(url, "/worker-wasm.js"), seen(url, "/ort-wasm.wasm"), seen(url, "/m.onnx")],
   });
-  const soft = await examine({ ...files, ...binaries }, shown);
+  const soft = await examineSite({ ...files, ...binaries }, shown);
   expect(idsOf(soft)).toEqual(["warning csp-connect"]);
   expect(soft.findings[0]?.message).toContain("each worker fetches and compiles it by itself");
   const worker = { headers: none, body: PACKAGE };
-  const hard = await examine({ ...files, ...binaries, "/worker-cache.js": worker }, shown);
+  const hard = await examineSite({ ...files, ...binaries, "/worker-cache.js": worker }, shown);
   expect(idsOf(hard)).toEqual(["error csp-connect"]);
 });
 
@@ -250,7 +194,7 @@ test("a worker from another origin has the page's policy, whatever its own respo
       "/ort-wasm-rest.wasm": { headers: cors, body: WASM },
     };
     const page = { headers: { "content-security-policy": policy }, body: MAIN["/"] };
-    return examine({ ...MAIN, ...files, "/": page }, (url) => ({
+    return examineSite({ ...MAIN, ...files, "/": page }, (url) => ({
       hasStarted: true,
       seen: names.map((x) => seen(elsewhere(url), x)),
     }));
@@ -286,8 +230,8 @@ test("a file that is compressed twice, or not as its header says, is named as th
     "/ort-wasm-rest.wasm": { body: WASM },
     "/m.onnx": "model",
   };
-  const find = (path: string, given: Given): Promise<DoctorReport> =>
-    examine({ ...whole, [path]: given }, (url) => ({
+  const find = (path: string, given: SiteAnswer): Promise<DoctorReport> =>
+    examineSite({ ...whole, [path]: given }, (url) => ({
       hasStarted: true,
       seen: [...Object.keys(names)].map((x) => seen(url, x)),
     }));
@@ -312,7 +256,7 @@ test("a file that is compressed twice, or not as its header says, is named as th
 });
 
 test("a binary that fails on the server names the request whose log says more", async () => {
-  const report = await examine({ ...MAIN, "/ort-wasm.wasm": { status: 500 } }, (url) => ({
+  const report = await examineSite({ ...MAIN, "/ort-wasm.wasm": { status: 500 } }, (url) => ({
     seen: [seen(url, "/ort-wasm.wasm", 500)],
   }));
   expect(idsOf(report)).toEqual(["error wasm-missing"]);
@@ -322,7 +266,7 @@ test("a binary that fails on the server names the request whose log says more", 
 test("a file that the host refuses is not deployed again: the host must answer it to every visitor", async () => {
   const body = "<!doctype html><title>Error</title>";
   for (const given of [{ status: 401 }, { status: 403 }, { status: 403, body }]) {
-    const report = await examine({ ...MAIN, "/m.onnx": given }, (url) => ({
+    const report = await examineSite({ ...MAIN, "/m.onnx": given }, (url) => ({
       seen: [seen(url, "/m.onnx", given.status)],
     }));
     expect(idsOf(report)).toEqual(["error model-forbidden"]);
@@ -330,7 +274,7 @@ test("a file that the host refuses is not deployed again: the host must answer i
     expect(fixesOf(report)).not.toContain("deploy");
   }
   // A host's own page for what is missing is no page of the app.
-  const missing = await examine({ ...MAIN, "/m.onnx": { status: 404, body } }, (url) => ({
+  const missing = await examineSite({ ...MAIN, "/m.onnx": { status: 404, body } }, (url) => ({
     seen: [seen(url, "/m.onnx", 404)],
   }));
   expect([idsOf(missing), fixesOf(missing)]).toEqual([["error model-missing"], "deploy /m.onnx"]);
@@ -338,7 +282,7 @@ test("a file that the host refuses is not deployed again: the host must answer i
 
 test("a script that the server fails to send, or refuses, is not said to be missing", async () => {
   const find = async (status: number, hasStarted = true): Promise<DoctorReport> =>
-    examine({ ...MAIN, "/lazy.js": { status } }, (url) => ({ hasStarted, seen: [seen(url, "/lazy.js", status)] }));
+    examineSite({ ...MAIN, "/lazy.js": { status } }, (url) => ({ hasStarted, seen: [seen(url, "/lazy.js", status)] }));
   const failing = await find(501);
   expect(idsOf(failing)).toEqual(["error script-missing"]);
   expect(failing.findings[0]?.message).toBe(
@@ -355,7 +299,9 @@ test("one line stands for many files of a folder, and each of a few is named", a
   const find = async (count: number, status: number): Promise<string> => {
     const names = Array.from({ length: count }, (_, i) => `/m/${i}.onnx`);
     const files = Object.fromEntries(names.map((x) => [x, { status }]));
-    return fixesOf(await examine({ ...MAIN, ...files }, (url) => ({ seen: names.map((x) => seen(url, x, status)) })));
+    return fixesOf(
+      await examineSite({ ...MAIN, ...files }, (url) => ({ seen: names.map((x) => seen(url, x, status)) })),
+    );
   };
   expect(await find(7, 501)).toBe("answer requests of /m/*  (status 501; its log says more)");
   expect(await find(7, 404)).toBe("deploy /m/*");
@@ -399,8 +345,8 @@ test("a model over http of a page over https is mixed content, whatever its host
 
 test("a page of which nothing names the package has no trace of it, and one whose import failed has", async () => {
   const summary = (report: DoctorReport): string => writeText(report, (text) => text, String);
-  expect(summary(await examine({ "/": "<p>hello" }, () => ({})))).toContain("No trace of selvedge");
-  expect(summary(await examine({ "/": inline() }, () => ({})))).not.toContain("No trace");
+  expect(summary(await examineSite({ "/": "<p>hello" }, () => ({})))).toContain("No trace of selvedge");
+  expect(summary(await examineSite({ "/": inline() }, () => ({})))).not.toContain("No trace");
 });
 
 /** An error of the engine about a file. */
@@ -414,10 +360,10 @@ test("a file under a name that says nothing is judged by its answer where the en
     hasStarted: true,
     errors: [errorAt(url, "/data/labels.txt", "download-failed", "not-found")],
   });
-  const report = await examine(MAIN, shown);
+  const report = await examineSite(MAIN, shown);
   expect(idsOf(report)).toEqual(["error file-missing"]);
   expect(fixesOf(report)).toContain("/data/labels.txt");
-  const there = await examine({ ...MAIN, "/data/labels.txt": "red" }, shown);
+  const there = await examineSite({ ...MAIN, "/data/labels.txt": "red" }, shown);
   expect(idsOf(there)).toEqual(["error engine-error"]);
   expect(fixesOf(there)).toContain("/data/labels.txt");
 });
@@ -429,21 +375,23 @@ test("a redirect without end is the cause, and taking it off the fix, unless the
       "/ort-wasm.wasm": { status: 302, headers: { location } },
       "/ort-wasm.wasm?again": { status: 307, headers: { location: "/ort-wasm.wasm" } },
     };
-    const report = await examine(files, (url) => ({
+    const report = await examineSite(files, (url) => ({
       seen: [{ ...seen(url, "/ort-wasm.wasm", 302), failure: "loop" }],
     }));
     expect(errorsOf(report)).toEqual(["error wasm-redirected"]);
     expect(report.findings[0]?.message).toMatch(/is redirected without end \(status 30\d, to \/ort-wasm\.wasm\)/);
     expect(fixesOf(report)).toContain("answer /ort-wasm.wasm with the file, without a redirect to /ort-wasm.wasm");
-    const arrived = await examine(files, (url) => ({ seen: [seen(url, "/ort-wasm.wasm")] }));
+    const arrived = await examineSite(files, (url) => ({ seen: [seen(url, "/ort-wasm.wasm")] }));
     expect(errorsOf(arrived)).toEqual([]);
   }
-  await expect(examine({ "/": { status: 302, headers: { location: "/" } } })).rejects.toThrow("redirected without end");
+  await expect(examineSite({ "/": { status: 302, headers: { location: "/" } } })).rejects.toThrow(
+    "redirected without end",
+  );
 });
 
 test("a script that the browser can't parse is named by what it is", async () => {
   const told = (url: string) => ({ scriptErrors: [{ url: `${url}main.js`, line: 1, message: "SyntaxError: no" }] });
-  const sent = (main: Given) => examine({ ...MAIN, "/main.js": main }, told);
+  const sent = (main: SiteAnswer) => examineSite({ ...MAIN, "/main.js": main }, told);
   const gzip = { "content-encoding": "gzip" };
   const twice = await sent({ headers: gzip, body: gzipSync(gzipSync(PACKAGE)) });
   expect([idsOf(twice), twice.findings[0]?.message]).toEqual([
@@ -467,23 +415,23 @@ const BROTLI_BUNDLE = JSON.stringify({
 test("a bundle by brotli needs the decoder beside the fetch worker, and a policy there that compiles it", async () => {
   const needs = { ...MAIN, "/worker-cache.js": PACKAGE, "/m/bundle.json": BROTLI_BUNDLE };
   const shown = (url: string) => ({ seen: [seen(url, "/worker-cache.js"), seen(url, "/m/bundle.json")] });
-  const missing = await examine(needs, shown);
+  const missing = await examineSite(needs, shown);
   expect(idsOf(missing)).toContain("error wasm-missing");
   expect(fixesOf(missing)).toContain("dist/*.wasm <output folder>/");
   const none = { "content-security-policy": "default-src 'none'; connect-src 'self'" };
   const strict = { ...needs, "/brotli.wasm": { body: WASM }, "/worker-cache.js": { headers: none, body: PACKAGE } };
-  const refused = await examine(strict, shown);
+  const refused = await examineSite(strict, shown);
   expect(idsOf(refused)).toContain("error csp-wasm");
   expect(refused.findings.find((x) => x.id === "csp-wasm")?.fixes[0]?.where).toContain("(on /worker-cache.js)");
   const plain = { ...strict, "/m/bundle.json": BROTLI_BUNDLE.replace(',"encoding":"br"', "") };
-  expect(idsOf(await examine(plain, shown))).not.toContain("error csp-wasm");
+  expect(idsOf(await examineSite(plain, shown))).not.toContain("error csp-wasm");
 });
 
 test("a chunk that lacks bytes was not uploaded whole; one with other bytes is changed by the host", async () => {
   const shown = (url: string) => ({ seen: [seen(url, "/m/bundle.json")] });
   const chunk = async (body: string) => {
     const files = { ...MAIN, "/m/bundle.json": BROTLI_BUNDLE, [`/m/chunks/${CHUNK}.bin`]: body };
-    const { findings } = await examine(files, shown);
+    const { findings } = await examineSite(files, shown);
     return findings.find((x) => x.id === "chunk-changed");
   };
   expect((await chunk(""))?.message).toMatch(/is empty: its upload was not completed/);
