@@ -62,6 +62,12 @@ test("a folder that was built for a base path is served below it", async () => {
   expect([new URL(report.url).pathname, report.findings, report.hasSelvedge]).toEqual(["/sub/", [], true]);
 });
 
+test("a folder whose index.html is a folder has none", async () => {
+  mkdirSync(join(folder, "site", "index.html"));
+  expect(await doctor(join(folder, "site"), "--json")).toBe(2);
+  expect(out).toContain("no index.html in ");
+});
+
 test("hints on a folder leave out what its host decides", async () => {
   const files = {
     ...{ "ort-wasm-Ab3dEf9h.wasm": WASM, "worker-wasm-Ab3dEf9h.js": "0;", "worker-cache-Ab3dEf9h.js": "0;" },

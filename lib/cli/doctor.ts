@@ -1,8 +1,8 @@
 // `selvedge doctor`.
-import { existsSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { statSync } from "node:fs";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
+import { fileAt } from "../compress/check/file-at.ts";
 import { startBrowser } from "../doctor/browser.ts";
 import { diagnose, driverFolders, isAddress } from "../doctor/doctor.ts";
 import type { DoctorReport } from "../doctor/doctor.ts";
@@ -65,7 +65,7 @@ async function examine(target: string, { browser: path, wait, hints = false }: V
   if (!isAddress(target) && statSync(target, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new Error(`${shown(target)} is neither a folder nor an address such as http://localhost:5173/`);
   const project = readProject(isAddress(target) ? process.cwd() : target);
-  if (!isAddress(target) && !existsSync(join(target, "index.html")))
+  if (!isAddress(target) && fileAt(target, "/index.html") === null)
     throw new Error(`no index.html in ${target}: name the folder of the built site, or the address of its server`);
   const served = isAddress(target) ? null : await serveFolder(target, { base: basePathOf(target) });
   const browser = await startBrowser(driverFolders(project), path);

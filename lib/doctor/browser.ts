@@ -25,7 +25,7 @@ const RETRY_MS = 6_000;
 /** Time after which a request without an answer counts as one that failed. */
 const SILENT_MS = 5_000;
 /** Time for code in the page to answer: in a sandbox without scripts none ever runs. */
-const EVALUATE_MS = 15_000;
+export const EVALUATE_MS = 15_000;
 /** Observations of a page that runs no code. */
 const UNREAD: Observed = {
   isSecureContext: true,
@@ -41,7 +41,7 @@ const UNREAD: Observed = {
 };
 
 type Log = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
-type Observed = Omit<BrowserEvidence, "name" | "console" | "seen" | "engineFrames">;
+type Observed = Omit<BrowserEvidence, "name" | "isSilent" | "console" | "seen" | "engineFrames">;
 
 /** Members that requests of Playwright and Puppeteer share. */
 interface RequestLike {
@@ -219,10 +219,10 @@ async function open(
   }
   return {
     read: async () => {
-      const text = await run(READ);
-      const observed = typeof text === "string" ? (JSON.parse(text) as Observed) : UNREAD;
+      const observed = (await run(READ)) as Observed | null;
       return {
-        ...observed,
+        ...(observed ?? UNREAD),
+        isSilent: observed === null,
         engineFrames: await engineFrames(page),
         name,
         console: [...log.console],

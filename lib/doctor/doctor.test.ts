@@ -130,6 +130,27 @@ test("a login that is of no use is named as that: wrong, or of an address that i
   }
 });
 
+test("a login in markup or in a console is in no report", async () => {
+  const far = "http://me:hidden@127.0.0.1:1/selvedge.min.js";
+  const html = `<script type="module">import { createEngine } from "${far}";</script>`;
+  const report = await examine({ "/": html }, (url) => ({
+    hasStarted: false,
+    console: [`Failed to load ${far}`],
+    seen: [{ ...seen(url, far, 0), failure: "net::ERR_CONNECTION_REFUSED" }],
+  }));
+  expect(idsOf(report)).toEqual(["error script-unreachable"]);
+  expect(JSON.stringify(report)).toContain("http://…@127.0.0.1:1/selvedge.min.js");
+  expect(JSON.stringify(report)).not.toContain("hidden");
+});
+
+test("an answer of which a browser shows no page is named as that", async () => {
+  const attachment = { "content-disposition": 'attachment; filename="index.html"' };
+  await expect(examine({ "/": { headers: attachment } })).rejects.toThrow(/is a download for browsers .*: take that/);
+  await expect(examine({ "/": { status: 204 } })).rejects.toThrow("status 204, which has no page");
+  const inline = { "content-disposition": "inline" };
+  expect(idsOf(await examine({ "/": { headers: inline, body: "<p>hello" } }))).toEqual([]);
+});
+
 test("a name in code is no missing file where the same file is served with a hash in its name", async () => {
   for (const cache of HASHED) {
     const main = `${MARK} f=(e,r)=>new URL(\`worker-cache.js\`,r); new URL("/a/${cache}",""+import.meta.url); new URL("/a/worker-wasm-DLoQfuSz.js",""+import.meta.url)`;

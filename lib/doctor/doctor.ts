@@ -1,7 +1,7 @@
 // Diagnosis of a site: collects evidence by a browser and by requests of its own, runs the checks, words the fixes.
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
-import { INSTALL_DRIVER } from "./browser.ts";
+import { EVALUATE_MS, INSTALL_DRIVER } from "./browser.ts";
 import type { DoctorBrowser, OpenPage } from "./browser.ts";
 import { copies } from "./checks/copies.ts";
 import { cors } from "./checks/cors.ts";
@@ -97,6 +97,8 @@ export async function diagnose(address: string, options: DiagnoseOptions): Promi
   if (first.redirects.length > 0 && first.status >= 300 && first.status < 400)
     throw new Error(`${url} is redirected without end (status ${first.status}): take that redirect off`);
   if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}${loginHint(first, login)}`);
+  const notShown = whyNoPage(first);
+  if (notShown !== null) throw new Error(`${url} ${notShown}`);
   const page = withoutLogin(first.url).url;
   const notes = typeof browser === "string" ? [browser] : [];
   const opened = typeof browser === "string" ? null : await openIn(browser, page, login, options, notes);
@@ -114,6 +116,16 @@ export async function diagnose(address: string, options: DiagnoseOptions): Promi
   } finally {
     await opened?.close();
   }
+}
+
+/** Returns the reason for which a browser shows no page for an answer; null where it shows one. */
+function whyNoPage({ status, headers }: HttpAnswer): string | null {
+  if (status === 204 || status === 205)
+    return `answers with status ${status}, which has no page: name the page's address`;
+  const disposition = headers["content-disposition"] ?? "";
+  if (/^\s*attachment\b/i.test(disposition))
+    return `is a download for browsers (Content-Disposition: ${disposition}): take that header off the page`;
+  return null;
 }
 
 /** Returns the end of a message on an answer that asks for a login: how to give one, or why the given one is of no use. */
@@ -207,18 +219,29 @@ function report(evidence: Evidence, notes: readonly string[], isKept: (found: Fo
   }));
   const { url, stack, browser, files } = evidence;
   const hasSelvedge = files.some((x) => ENGINE.has(x.role)) || namesPackage(evidence);
-  return {
+  return withoutLogins({
     url,
     browser: browser?.name ?? null,
     stack,
     findings,
-    notes: [...notes, ...(hasSelvedge ? unseen(evidence) : [])],
+    notes: [...notes, ...(hasSelvedge || browser?.isSilent === true ? unseen(evidence) : [])],
     hasSelvedge,
-  };
+  });
+}
+
+/** Takes the logins out of all addresses of a report, which is passed around: markup and consoles have them too. */
+function withoutLogins(shown: DoctorReport): DoctorReport {
+  const text = JSON.stringify(shown).replaceAll(/\/\/[^\s/"'`@\\]+@/g, "//…@");
+  return JSON.parse(text) as DoctorReport;
 }
 
 /** Notes on parts that the page did not start while it was watched: nothing is known of them then. */
 function unseen({ browser, files }: Evidence): string[] {
+  if (browser?.isSilent === true)
+    return [
+      `the page ran no code in ${EVALUATE_MS / 1000} s: a script keeps its main thread busy, or the page may run none. ` +
+        "Its files are checked; its errors and its workers are not seen",
+    ];
   const more = browser === null ? "only a browser starts one" : "use its feature first, or --wait longer";
   if (browser !== null && browser.engineFrames.length > 0)
     return browser.engineFrames.map(

@@ -109,6 +109,8 @@ export interface ScriptError {
 export interface BrowserEvidence {
   /** Name and version. */
   readonly name: string;
+  /** Whether the page has run none of the doctor's code: its requests and its console alone are seen. */
+  readonly isSilent: boolean;
   readonly isSecureContext: boolean;
   readonly isIsolated: boolean;
   readonly console: readonly string[];

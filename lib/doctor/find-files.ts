@@ -3,7 +3,7 @@
 import type { HttpAnswer, EngineError, Role, Seen, SiteFile, FoundBy, StartedWorker } from "./evidence.ts";
 import { ask, isOk, textOf } from "./http.ts";
 import type { Login } from "./http.ts";
-import { importMaps, isOwnName, leadingImports, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
+import { importMaps, importsPackage, isOwnName, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
 import { bare, extensionOf, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
 /** Bytes of a script or binary that are read: the largest is 9 MB. */
@@ -214,7 +214,7 @@ class Finder {
     const tags = scriptTags(this.#texts.get(this.#page) ?? "", this.#page);
     const named = importMaps(tags).flatMap(({ imports }) => [...(imports ?? [])].filter(([name]) => isOwnName(name)));
     const codes = [...tags.filter((x) => x.url === null).map((x) => x.text), ...this.#texts.values()];
-    if (named.length === 0 && !codes.some((code) => leadingImports(code).some(isOwnName))) return;
+    if (named.length === 0 && !codes.some(importsPackage)) return;
     const isThere = async (path: string): Promise<boolean> => {
       const url = absolute(path, this.#page);
       if (url === null) return false;

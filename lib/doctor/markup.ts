@@ -1,4 +1,5 @@
-// Tags of a page's markup, as far as the checks need them. Comments hold no tags.
+// Tags of a page's markup and imports of its scripts, as far as the checks need them. Comments hold no tags.
+import { parse } from "es-module-lexer/js";
 
 /** One `<script>` of a page. */
 export interface ScriptTag {
@@ -112,9 +113,25 @@ export function leadingImports(code: string): string[] {
   }
 }
 
+/** Specifiers that are plain texts of the `import()` calls of a script; none of one that can't be parsed. */
+export function dynamicImports(code: string): string[] {
+  // Parsing takes a second for 10 MB, and most scripts have no such call.
+  if (!/\bimport\s*\(/.test(code)) return [];
+  try {
+    return parse(code)[0].flatMap(({ d, n }) => (d >= 0 && n !== undefined ? [n] : []));
+  } catch {
+    return [];
+  }
+}
+
 /** Whether a specifier names this package, or a part of it. */
 export function isOwnName(specifier: string): boolean {
   return /^selvedge(?:\/|$)/.test(specifier);
+}
+
+/** Whether imports of a script name this package. */
+export function importsPackage(code: string): boolean {
+  return [...leadingImports(code), ...dynamicImports(code)].some(isOwnName);
 }
 
 function attributesOf(text: string): ReadonlyMap<string, string> {

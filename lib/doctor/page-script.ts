@@ -83,7 +83,7 @@ export const OBSERVE = `(() => {
   Object.defineProperty(globalThis, ${JSON.stringify(OBSERVER)}, { value: seen, enumerable: false });
 })();`;
 
-/** Returns the observations, and what the page is. */
+/** Returns the observations, and what the page is, as an object: a page may have replaced `JSON`. */
 export const READ = `(async () => {
   let wasmRefusal = null;
   try {
@@ -95,7 +95,7 @@ export const READ = `(async () => {
   try {
     worker = navigator.serviceWorker && navigator.serviceWorker.controller;
   } catch {} // a sandboxed document
-  return JSON.stringify({
+  return {
     ...${SEEN},
     hasStarted: ${SEEN}.workers.some((x) => x.name === "selvedge"),
     isSecureContext: globalThis.isSecureContext,
@@ -103,7 +103,7 @@ export const READ = `(async () => {
     resources: performance.getEntriesByType("resource").map((entry) => entry.name),
     wasmRefusal,
     serviceWorker: worker ? worker.scriptURL : null,
-  });
+  };
 })()`;
 
 /** Whether an engine was started, or has failed before it started a worker. */

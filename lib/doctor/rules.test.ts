@@ -49,6 +49,21 @@ test("without a browser, an inline module before its import map does not resolve
   expect(idsOf(await examineSite({ "/": map(MAP) + inline(), ...workers }))).toEqual([]);
 });
 
+test("an import that runs later needs the map too, unless code writes the map itself", async () => {
+  const click = inline(`b.onclick = async () => (await import("selvedge")).createEngine();`);
+  for (const shown of [undefined, () => ({})]) {
+    const report = await examineSite({ "/": click, ...MODULE }, shown);
+    expect(idsOf(report)).toEqual(["error import-unresolved"]);
+    expect(report.findings[0]?.evidence.join()).toContain('import … "selvedge"');
+    expect(fixesOf(report)).toContain('"selvedge":"/selvedge/selvedge.min.js"');
+    expect(idsOf(await examineSite({ "/": click + map(MAP), ...MODULE }, shown))).toEqual([]);
+    const own = inline(`const map = document.createElement("script"); map.type = "importmap";`);
+    expect(idsOf(await examineSite({ "/": own + click, ...MODULE }, shown))).toEqual([]);
+    const sample = inline(`code.textContent = 'import("selvedge")';`);
+    expect(idsOf(await examineSite({ "/": sample, ...MODULE }, shown))).toEqual([]);
+  }
+});
+
 test("an import map keeps the addresses that it has beside the package's", async () => {
   const html = map('{"imports":{"vue":"/vue.js"}}') + inline();
   expect(fixesOf(await examineSite({ "/": html, ...MODULE }, () => ({ console: [CHROMIUM] })))).toContain(

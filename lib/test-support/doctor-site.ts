@@ -51,6 +51,7 @@ export async function examineSite(
 function browserOf(shown: Partial<BrowserEvidence>): DoctorBrowser {
   const evidence: BrowserEvidence = {
     name: "Browser 1",
+    isSilent: false,
     isSecureContext: true,
     isIsolated: false,
     console: [],

@@ -12,7 +12,7 @@ import { diagnose } from "../../../lib/doctor/doctor.ts";
 import type { DoctorReport } from "../../../lib/doctor/doctor.ts";
 import { makeSite, mend, serveSite } from "../../doctor/site.ts";
 import type { HeaderRule, Site } from "../../doctor/site.ts";
-import { app, BUNDLE, byVite, copied, GOOD, header, model, SITES } from "../../doctor/sites.ts";
+import { app, BUNDLE, byVite, copied, GOOD, header, model, SITES, without } from "../../doctor/sites.ts";
 import { FILE_GOOD, FILE_SITES } from "../../doctor/file-sites.ts";
 import { PAGE_GOOD, PAGE_SITES } from "../../doctor/page-sites.ts";
 import { PAGE_TWINS } from "../../doctor/page-twins.ts";
@@ -125,6 +125,29 @@ test("notes the address of a frame that has started an engine", async () => {
     const report = await examine(new URL("/outer.html", served.url).href);
     expect(idsOf(report)).toEqual([]);
     expect(report.notes).toEqual([expect.stringContaining(`started in a frame (${served.url})`)]);
+  } finally {
+    await served.close();
+  }
+});
+
+test("notes a page whose main thread never answers, and checks its files all the same", async () => {
+  const site = await copied({});
+  site.files.set("/busy.html", new TextEncoder().encode("<!doctype html><script>for (;;);</script>"));
+  const served = await serveSite(site);
+  try {
+    const report = await examine(new URL("/busy.html", served.url).href);
+    expect(report.notes).toEqual([expect.stringContaining("a script keeps its main thread busy")]);
+  } finally {
+    await served.close();
+  }
+});
+
+test("reads a page that has replaced JSON", async () => {
+  const head = "<script>JSON.stringify = () => 'no'; Array.prototype.toJSON = () => 'no';</script>";
+  const site = without(await copied({ app: app({ head }) }), /worker-.*\.js$/);
+  const served = await serveSite(site);
+  try {
+    expect(idsOf(await examine(served.url))).toEqual(["error worker-missing"]);
   } finally {
     await served.close();
   }

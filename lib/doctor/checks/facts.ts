@@ -3,7 +3,7 @@ import { brotliDecompressSync } from "node:zlib";
 import type { HttpAnswer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
-import { importMaps, isClassic, isModule, isOwnName, leadingImports, scriptTags } from "../markup.ts";
+import { importMaps, importsPackage, isClassic, isModule, isOwnName, scriptTags } from "../markup.ts";
 import { extensionOf, isLoopback, pathOf } from "../urls.ts";
 
 /** Facts that a finding shows. */
@@ -142,7 +142,7 @@ export function isMixed({ url }: Pick<SiteFile, "url">, { url: page }: Pick<Evid
   return new URL(page).protocol === "https:" && protocol === "http:" && !isLoopback(hostname);
 }
 
-/** Whether a script of the page holds the package, or its import statements or an import map name it. */
+/** Whether a script of the page holds the package, or its imports or an import map name it. */
 export function namesPackage(evidence: Evidence): boolean {
   const document = documentOf(evidence);
   if (document === undefined) return false;
@@ -150,9 +150,15 @@ export function namesPackage(evidence: Evidence): boolean {
   const maps = importMaps(tags).some(({ imports, text }) =>
     imports === null ? /\bselvedge\b/.test(text) : [...imports.keys()].some(isOwnName),
   );
+  return maps || codesOf(evidence).some((code) => code.includes("selvedge.error") || importsPackage(code));
+}
+
+/** Returns the code of the page's scripts, inline ones first. */
+export function codesOf(evidence: Evidence): string[] {
+  const document = documentOf(evidence);
+  const tags = document === undefined ? [] : scriptTags(textOf(document.answer), evidence.url);
   const inline = tags.filter((x) => x.url === null && (isModule(x) || isClassic(x))).map((x) => x.text);
-  const codes = [...inline, ...filesOf(evidence, "script").map((x) => textOf(x.answer))];
-  return maps || codes.some((code) => code.includes("selvedge.error") || leadingImports(code).some(isOwnName));
+  return [...inline, ...filesOf(evidence, "script").map((x) => textOf(x.answer))];
 }
 
 /** Whether the page names an origin of its own for a file. */

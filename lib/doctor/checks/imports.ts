@@ -4,6 +4,7 @@
 import type { Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import {
+  dynamicImports,
   importMaps,
   isAddressOfMap,
   isBare,
@@ -16,7 +17,7 @@ import {
 } from "../markup.ts";
 import type { ImportMap, ScriptTag } from "../markup.ts";
 import { bare, nameOf, pathOf } from "../urls.ts";
-import { documentOf, filesOf, isServed, isUnbuilt, lines, namesPackage, notBuilt } from "./facts.ts";
+import { codesOf, documentOf, filesOf, isServed, isUnbuilt, lines, namesPackage, notBuilt } from "./facts.ts";
 
 /** Messages of browsers for a specifier that does not resolve: Chromium's, Firefox's, Safari's. */
 const UNRESOLVED = [
@@ -104,9 +105,8 @@ function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
 /** Bare names that no import map resolves for the module that imports them. */
 function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
   const maps = importMaps(tags);
-  const names = [...new Set(evidence.browser === null ? unmapped(tags, maps, evidence) : told(tags, evidence))].filter(
-    isBare,
-  );
+  const seen = evidence.browser === null ? unmapped(tags, maps, evidence) : told(tags, evidence);
+  const names = [...new Set([...seen, ...later(maps, evidence)])].filter(isBare);
   const [first] = names;
   if (first === undefined) return [];
   const { bundler } = evidence.stack;
@@ -141,7 +141,7 @@ function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
       evidence: [
         ...(map === undefined ? [] : [`import map: ${short(map.text)}`]),
         ...lines(evidence, /module specifier|bare specifier|does not resolve|import ?map/i),
-        ...(evidence.browser === null ? [`${evidence.url}: import … from "${first}"`] : []),
+        ...(evidence.browser === null || seen.length === 0 ? [`${evidence.url}: import … "${first}"`] : []),
       ],
       changes: [{ kind: "import-map", imports: { ...kept(maps), ...added } }],
     },
@@ -176,6 +176,14 @@ function unmapped(tags: readonly ScriptTag[], maps: readonly ImportMap[], eviden
       return isOwnName(name) && (address === null || !isAddressOfMap(address));
     });
   });
+}
+
+/** Names of this package that code imports once it is used, and that no map has. */
+function later(maps: readonly ImportMap[], evidence: Evidence): string[] {
+  const codes = codesOf(evidence);
+  // Code may write the map itself.
+  if (codes.some((x) => x.includes("importmap"))) return [];
+  return codes.flatMap(dynamicImports).filter((name) => isOwnName(name) && mappedAddress(maps, name) === null);
 }
 
 /** Addresses of the page's maps that a browser takes. */
