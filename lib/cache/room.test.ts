@@ -258,6 +258,17 @@ describe("room", () => {
     expect(await wholeModels()).toEqual(["next", "two"]);
   });
 
+  test("in a store that removes nothing is not looked for again and again", async () => {
+    await update((await serve("a", 1, 3)).url, wishFor(), tab(), idle);
+    await disk.write(`part-${"0".repeat(64)}-0`, new Uint8Array(CHUNK));
+    disk.quotaBytes = await disk.bytes();
+    let removals = 0;
+    disk.remove = async () => void (removals += 1);
+    await load(tab(), await serve("next", 9, 3));
+    expect(await wholeModels()).toEqual(["a"]);
+    expect(removals).toBeGreaterThan(0);
+  });
+
   test("for a newer version is not made by evicting the former one until the newer is whole (store-A1)", async () => {
     const first = await serve("m", 1);
     disk.quotaBytes = 1.05 * MODEL;

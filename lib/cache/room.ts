@@ -61,12 +61,7 @@ export async function makeRoom(
   const owners = await ownersOf(store, names, keep);
   if (owners === null) return 0;
   let freed = await sweep(store, names, owners, keep);
-  for (const name of names) {
-    if (freed >= bytes) break;
-    if (!name.startsWith("part-")) continue;
-    freed += (await store.read(name).catch(() => null))?.byteLength ?? 0;
-    await store.remove(name);
-  }
+  if (freed < bytes) freed += await removeParts(store, names, bytes - freed);
   const victims = owners.filter((x) => x.mayGo).sort((a, b) => order(a) - order(b) || a.usedMs - b.usedMs);
   const left = new Set(owners);
   for (const victim of victims) left.delete(victim);
@@ -171,9 +166,27 @@ async function removeRecords(store: Store, identity: string): Promise<void> {
   }
 }
 
+/** Removes parts of chunks, until `bytes` are free; returns the bytes of those that are gone then. */
+async function removeParts(store: Store, names: readonly string[], bytes: number): Promise<number> {
+  const sizes = new Map<string, number>();
+  let size = 0;
+  for (const name of names) {
+    if (size >= bytes) break;
+    if (!name.startsWith("part-")) continue;
+    sizes.set(name, (await store.read(name).catch(() => null))?.byteLength ?? 0);
+    size += sizes.get(name) ?? 0;
+    await store.remove(name);
+  }
+  if (sizes.size > 0) for (const name of await store.names()) size -= sizes.get(name) ?? 0;
+  return size;
+}
+
+/** Removes chunks; returns the bytes of those that are gone then: writers try again for as long as there are any. */
 async function removeChunks(store: Store, keys: readonly string[]): Promise<number> {
+  if (keys.length === 0) return 0;
   for (const key of keys) await store.remove(`chunk-${key}`);
-  return sizeOf(keys);
+  const left = chunksOf(await store.names());
+  return sizeOf(keys.filter((key) => !left.has(key)));
 }
 
 function namedBy(owners: Iterable<Owner>, more: Iterable<string> = []): Set<string> {
