@@ -12,7 +12,7 @@ import { readGraph } from "./read-graph.ts";
 const OPTIONS: Wording = {
   image: "image",
   classes: "labels",
-  size: "set image.size, as [224, 224]",
+  size: (width, height) => `set image.size to [${width}, ${height}]`,
   layout: 'set image.layout to "nchw" or "nhwc"',
   input: "name one in image.input",
   output: "name one in labels.output",

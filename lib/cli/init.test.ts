@@ -7,7 +7,7 @@ import { transformSync } from "esbuild";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { resolveAssets } from "../assets.ts";
 import { main } from "./cli.ts";
-import { TEMPLATE_NAMES, TEMPLATES, writeTemplate } from "./templates.ts";
+import { TEMPLATE_NAMES, TEMPLATES, writeModel, writeTemplate } from "./templates.ts";
 import type { TemplateName } from "./templates.ts";
 import { captureOutput } from "../test-support/capture-output.ts";
 
@@ -208,6 +208,37 @@ test.each([
   writeFileSync(join(app, mine), "mine");
   await expect(writeTemplate("vanilla", app, { model, force: true })).rejects.toThrow(message);
   expect(readdirSync(app, { recursive: true }).sort()).toEqual([...new Set([mine.split("/")[0], mine])]);
+});
+
+describe("--model-only", () => {
+  test("writes the model and a picture alone into an app that exists, or nothing", async () => {
+    const folder = join(root, "app/public");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "favicon.svg"), "mine");
+    const written = ["models/ocr-rec/bundle.json", "models/ocr-rec/chunks/a.bin", "sample.png"];
+    expect(await writeModel(folder, { model })).toEqual(written);
+    expect(readdirSync(folder).sort()).toEqual(["favicon.svg", "models", "sample.png"]);
+    await expect(writeModel(folder, { model })).rejects.toThrow(/sample\.png.* exist in .*--force\.$/);
+    await writeModel(folder, { model, force: true });
+    const app = join(root, "app");
+    await writeTemplate("vanilla", join(root, "new"), { model });
+    writeFileSync(join(app, "package.json"), "{}");
+    await expect(writeTemplate("vanilla", app, { model })).rejects.toThrow(/package\.json.* exist.*--model-only/);
+  });
+
+  test("refuses a template, and a folder that has one of public files", async () => {
+    expect(await main(["init", root, "--model-only", "--template", "next"])).toBe(1);
+    expect(said).toContain("leave out --template");
+    mkdirSync(join(root, "static"));
+    expect(await main(["init", root, "--model-only"])).toBe(1);
+    expect(said).toContain(`npx selvedge init ${join(root, "static")} --model-only`);
+    expect(readdirSync(root).sort()).toEqual(["model", "static"]);
+  });
+
+  test("says how the model is loaded", async () => {
+    await main(["init", join(root, "public"), "--model-only"]);
+    expect(said).toMatch(/engine\.load\("\/models\/ocr-rec\/bundle\.json"\)|the model of the templates is not built/);
+  });
 });
 
 test("without a template and without a terminal the command names the templates", async () => {

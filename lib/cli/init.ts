@@ -1,16 +1,20 @@
 // `selvedge init`.
-import { relative } from "node:path";
+import { existsSync } from "node:fs";
+import { join, relative } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Option } from "commander";
 import type { Command } from "commander";
 import type { Run } from "./cli.ts";
-import { TEMPLATE_NAMES, TEMPLATES, writeTemplate } from "./templates.ts";
+import { TEMPLATE_NAMES, TEMPLATES, writeModel, writeTemplate } from "./templates.ts";
 import type { TemplateName } from "./templates.ts";
 import { note, print } from "./terminal.ts";
+
+const ABOUT_MODEL = "The model is PP-OCRv4 (Apache-2.0), ocr-rec: text in Chinese and English.";
 
 interface Values {
   readonly template?: TemplateName;
   readonly force: boolean;
+  readonly modelOnly: boolean;
 }
 
 /** Adds the command. */
@@ -21,6 +25,7 @@ export function init(program: Command, run: Run): Command {
     .description("Writes an app that reads the text of a picture, with its model: from there, make it yours.")
     .argument("[folder]", "folder of the app, created if it is missing", ".")
     .addOption(new Option("--template <name>", "kind of app").choices(TEMPLATE_NAMES))
+    .option("--model-only", "into an app that exists: the model and a picture alone; name its public folder", false)
     .option("--force", "overwrite files that exist", false)
     .addHelpText(
       "after",
@@ -28,17 +33,37 @@ export function init(program: Command, run: Run): Command {
 Templates:
 ${list().join("\n")}
 
-Example:
-  npx selvedge init my-app --template vanilla`,
+Examples:
+  npx selvedge init my-app --template vanilla
+  npx selvedge init public --model-only`,
     )
-    .action(async (folder: string, { template, force }: Values) => {
+    .action(async (folder: string, { template, force, modelOnly }: Values) => {
+      if (modelOnly) {
+        await addModel(folder, template, force);
+        return;
+      }
       const name = template ?? (await ask(run.signal));
       const files = await writeTemplate(name, folder, { force });
       print(`${name}: ${files.length} files in ${folder}\n\nNext:`);
       if (relative(".", folder) !== "") print(`  cd ${quoted(folder)}`);
       print(`  npm install\n  npm run dev\n  ${TEMPLATES[name].open}`);
-      note(`The model is PP-OCRv4 (Apache-2.0), ocr-rec: text in Chinese and English.`);
+      note(ABOUT_MODEL);
     });
+}
+
+async function addModel(folder: string, template: TemplateName | undefined, force: boolean): Promise<void> {
+  if (template !== undefined) throw new TypeError("--model-only writes no app: leave out --template, or --model-only");
+  // Beside an app's sources a bundler would not serve it once the app is built.
+  const inside = ["public", "static"].map((x) => join(folder, x)).find((x) => existsSync(x));
+  if (inside !== undefined)
+    throw new TypeError(
+      `--model-only writes into the folder of public files: npx selvedge init ${quoted(inside)} --model-only`,
+    );
+  const files = await writeModel(folder, { force });
+  print(`${files.length} files in ${folder}\n\nNext:`);
+  print('  const model = await engine.load("/models/ocr-rec/bundle.json");');
+  print('  const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });');
+  note(ABOUT_MODEL);
 }
 
 /** Writes a folder as a shell takes it. */

@@ -87,6 +87,12 @@ export interface WriteOptions {
   readonly model?: string;
 }
 
+/** A file to copy, with its place below the folder that is written. */
+interface CopiedFile {
+  readonly from: string;
+  readonly to: string;
+}
+
 /**
  * Writes an app into a folder, which it creates.
  * @returns the files that it wrote, relative to the folder
@@ -96,22 +102,43 @@ export interface WriteOptions {
 export async function writeTemplate(name: TemplateName, folder: string, options: WriteOptions = {}): Promise<string[]> {
   const template: Template = TEMPLATES[name];
   const { selvedge = `^${RELEASE.split(" ")[0] ?? ""}`, model = modelFolder() } = options;
-  const at = fileURLToPath(new URL("./templates/", import.meta.url));
   const copied = [
-    ...(await filesOf(join(at, name), ".")),
-    ...(await filesOf(join(at, "shared"), template.publicFolder)),
+    ...(await filesOf(join(templatesFolder(), name), ".")),
+    ...(await filesOf(join(templatesFolder(), "shared"), template.publicFolder)),
     ...(await filesOf(model, join(template.publicFolder, "models/ocr-rec"))),
   ];
   const text = new Map([
     ["package.json", packageJson(basename(resolve(folder)), template, selvedge)],
     [".gitignore", `node_modules/\n${template.outputPattern}\n`],
   ]);
+  return write(folder, copied, text, options);
+}
+
+/**
+ * Writes the model and a picture that it reads alone, for an app that exists.
+ * @param folder - of the app's public files
+ * @returns and throws as {@link writeTemplate}
+ */
+export async function writeModel(folder: string, options: WriteOptions = {}): Promise<string[]> {
+  const picture = { from: join(templatesFolder(), "shared/sample.png"), to: "sample.png" };
+  const model = await filesOf(options.model ?? modelFolder(), join("models", "ocr-rec"));
+  return write(folder, [picture, ...model], new Map(), options);
+}
+
+/** Writes all files, or none. */
+async function write(
+  folder: string,
+  copied: readonly CopiedFile[],
+  text: ReadonlyMap<string, string>,
+  { force = false }: WriteOptions,
+): Promise<string[]> {
   const written = [...text.keys(), ...copied.map(({ to }) => to)];
   const present = written.filter((to) => existsSync(join(folder, to)));
-  if (present.length > 0 && options.force !== true)
-    throw new Error(
-      `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}; nothing was written. Choose an empty folder, or overwrite with --force.`,
-    );
+  if (present.length > 0 && !force) {
+    const exist = `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}`;
+    const other = text.has("package.json") ? "; into an app that exists, --model-only writes the model alone" : "";
+    throw new Error(`${exist}; nothing was written. Choose an empty folder, or overwrite with --force${other}.`);
+  }
   const blocked = written.map((to) => inTheWay(folder, to)).find((x) => x !== undefined);
   if (blocked !== undefined)
     throw new Error(`${blocked} in ${folder}; nothing was written. Move it away, or choose another folder.`);
@@ -121,6 +148,10 @@ export async function writeTemplate(name: TemplateName, folder: string, options:
   }
   for (const [to, content] of text) await writeFile(join(folder, to), content);
   return written.sort();
+}
+
+function templatesFolder(): string {
+  return fileURLToPath(new URL("./templates/", import.meta.url));
 }
 
 /** Describes what `--force` can't write a file over: a folder of its name, or a file where one of its folders goes. */
@@ -136,7 +167,7 @@ function inTheWay(folder: string, file: string): string | undefined {
 }
 
 /** Returns the files below a folder, each with its place in the app. */
-async function filesOf(folder: string, to: string): Promise<{ from: string; to: string }[]> {
+async function filesOf(folder: string, to: string): Promise<CopiedFile[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
     .filter((x) => x.isFile())

@@ -8,7 +8,7 @@ import type { Port } from "./tensor.ts";
 const say: Wording = {
   image: "image",
   classes: "labels",
-  size: "add the size",
+  size: (width, height) => `add ${width}x${height}`,
   layout: "add the layout",
   input: "name the input",
   output: "name the output",
@@ -85,7 +85,8 @@ describe("an image", () => {
     ["height 99, but", { size: [224, 99] }, ["n", 224, 224, 3]],
     ["gray has 1 channel", { channels: "gray" }, [1, 3, 8, 8]],
     ["bgr has 3 channels", { channels: "bgr" }, [1, 1, 8, 8]],
-    ["of any width: add the size", {}, [1, 3, "h", "w"]],
+    ["of any width: add widthxheight", {}, [1, 3, "h", "w"]],
+    ["of any width: add widthx48", {}, ["n", 3, 48, "w"]],
     ["has 8, not 1 or 3: use nchw", { layout: "nhwc" }, [1, 3, 8, 8]],
     ["neither on axis 1 nor on axis 3", {}, [1, 4, 8, 8]],
     ["where its channels are: add the layout", { size: [8, 8] }, ["n", "a", "b", "d"]],

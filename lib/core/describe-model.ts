@@ -54,8 +54,9 @@ export interface Wording {
   readonly image: string;
   /** As `--classes`. */
   readonly classes: string;
-  /** Sentence parts that say how to set a field of the image. */
-  readonly size: string;
+  /** Sentence part that says how to set the size, with the sides that the model has. */
+  readonly size: (width: number | "width", height: number | "height") => string;
+  /** Sentence parts that say how to set another field of the image. */
   readonly layout: string;
   readonly input: string;
   readonly output: string;
@@ -99,7 +100,7 @@ export function resolveImage(
       `${say.image}: ${shown(port)} takes ${port.dims[0]} images at once, but an image fills one row: export the model with a free batch axis, or with 1`,
     );
   const channels = channelsOf(option, port, layout, channelDim, say);
-  const size = [sizeOf(0, width, option, port, say), sizeOf(1, height, option, port, say)] as const;
+  const size = sizeOf([width, height], option, port, say);
   const image = {
     resize: resizeOf(option, size, say),
     channels,
@@ -240,24 +241,30 @@ function channelsOf(
   );
 }
 
+/** Returns width and height: the model's, or those of the option where the model takes any. */
 function sizeOf(
-  axis: 0 | 1,
-  dim: number | string | undefined,
+  [width, height]: readonly [number | string | undefined, number | string | undefined],
   { size }: ImageOption,
   port: Port,
   say: Wording,
-): number {
-  const wanted = size?.[axis];
-  const what = axis === 0 ? "width" : "height";
-  if (typeof dim !== "number") {
-    if (wanted === undefined)
-      throw new TypeError(`${say.image}: ${shown(port)} takes images of any ${what}: ${say.size}`);
-    return wanted;
-  }
-  if (wanted === undefined || wanted === dim) return dim;
-  throw new TypeError(
-    `${say.image}: ${what} ${wanted}, but ${shown(port)} has ${dim} there: leave the size out, or set the model's own`,
-  );
+): readonly [number, number] {
+  const [own, given] = [
+    { width, height },
+    { width: size?.[0], height: size?.[1] },
+  ];
+  const side = (what: "width" | "height"): number => {
+    const [dim, wanted] = [own[what], given[what]];
+    if (typeof dim !== "number" && wanted !== undefined) return wanted;
+    if (typeof dim !== "number") {
+      const fix = say.size(typeof width === "number" ? width : "width", typeof height === "number" ? height : "height");
+      throw new TypeError(`${say.image}: ${shown(port)} takes images of any ${what}: ${fix}`);
+    }
+    if (wanted === undefined || wanted === dim) return dim;
+    throw new TypeError(
+      `${say.image}: ${what} ${wanted}, but ${shown(port)} has ${dim} there: leave the size out, or set the model's own`,
+    );
+  };
+  return [side("width"), side("height")];
 }
 
 function resizeOf(

@@ -7,7 +7,8 @@ import type { ImageOption, Wording } from "../../core/describe-model.ts";
 export const FLAGS: Wording = {
   image: "--image",
   classes: "--classes",
-  size: "add the size to its words, as --image 224x224",
+  size: (width, height) =>
+    `add the size to its words, as --image ${width === "width" ? 224 : width}x${height === "height" ? 224 : height}`,
   layout: "add nchw or nhwc to its words",
   input: "name one, as --image NAME=224x224,rgb",
   output: "name one, as --classes NAME=labels.txt",
