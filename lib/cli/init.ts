@@ -61,6 +61,7 @@ async function addModel(folder: string, template: TemplateName | undefined, forc
     );
   const files = await writeModel(folder, { force });
   print(`${files.length} files in ${folder}\n\nNext:`);
+  print('  import { createEngine } from "selvedge";\n\n  const engine = await createEngine();');
   print('  const model = await engine.load("/models/ocr-rec/bundle.json");');
   print('  const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });');
   note(ABOUT_MODEL);

@@ -1,5 +1,6 @@
 // Rules of evidence: what a browser said and what the response was decide on a cause, on sites of a server in this
 // process. The same faults in real browsers: e2e/doctor.
+import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { reachable } from "./checks/reachable.ts";
@@ -452,4 +453,25 @@ test("a chunk that lacks bytes was not uploaded whole; one with other bytes is c
   expect((await chunk(""))?.message).toMatch(/is empty: its upload was not completed/);
   expect((await chunk("four"))?.fixes.map((x) => x.line)).toEqual(["deploy /m/chunks/*"]);
   expect((await chunk("seven, and more"))?.fixes.map((x) => x.line)).toEqual([expect.stringContaining("as stored")]);
+});
+
+test("a chunk or a binary with other line ends was copied as text, and is copied again", async () => {
+  const stored = "a\nb\r\nc\n";
+  const sha256 = createHash("sha256").update(stored).digest("hex");
+  const file = { chunks: [{ sha256, bytes: stored.length, wireBytes: stored.length }] };
+  const bundle = JSON.stringify({ schema: "selvedge/bundle@2", variants: [{ files: [file] }] });
+  const path = `/m/chunks/${sha256}.bin`;
+  const shown = (url: string) => ({ seen: [seen(url, "/m/bundle.json"), seen(url, "/ort-wasm.wasm")] });
+  const wasm = Buffer.from([...WASM, 1, 3, 10, 3, 10]);
+  const asText = (x: string | Buffer): Buffer =>
+    Buffer.from(Buffer.from(x).toString("latin1").replaceAll("\n", "\r\n"), "latin1");
+  const find = async (write: (x: string | Buffer) => string | Buffer): Promise<DoctorReport> =>
+    examineSite({ ...MAIN, "/m/bundle.json": bundle, [path]: write(stored), "/ort-wasm.wasm": write(wasm) }, shown);
+  const { findings } = await find(asText);
+  for (const id of ["chunk-changed", "wasm-content"]) {
+    const found = findings.find((x) => x.id === id);
+    expect(found?.message).toContain("it was copied as text");
+    expect(found?.fixes.map((x) => x.line).join()).toMatch(/deploy|cp /);
+  }
+  expect((await find((x) => x)).findings.map((x) => x.id)).not.toContain("chunk-changed");
 });

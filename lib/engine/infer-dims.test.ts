@@ -85,7 +85,7 @@ test.each<[string, Port, unknown, RegExp]>([
     "two open dims",
     port("x", ["batch", "time", 4]),
     new Float32Array(8),
-    /^RangeError: input "x": 8 elements alone don't determine \[batch, time, 4\]; pass \{ dtype, dims: \[1, 2, 4\], data \} \(for one\)$/,
+    /^RangeError: input "x": 8 elements alone don't determine \[batch, time, 4\]; pass \{ dtype, dims: \[1, 2, 4\], data \}$/,
   ],
   ["three open dims", port("x", ["batch", "h", "w"]), new Float32Array(8), /pass \{ dtype, dims, data \}$/],
   [

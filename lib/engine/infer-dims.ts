@@ -47,21 +47,16 @@ function isOpen(dim: unknown): boolean {
 
 /** Replaces the one open dim by the size that has room for the elements; a number that fits none is refused as a tensor's. */
 function solve(name: string, dims: readonly (number | string)[], count: number): number[] {
-  const size = dims.reduce<number>((rest, x) => (typeof x === "string" ? rest : rest / x), count);
+  const size = dims.reduce<number>((rest, x) => (isOpen(x) ? rest : rest / (x as number)), count);
+  const open = dims.filter(isOpen).length;
   // Beside a dim of 0, any size fits. No dims: a scalar, or an open rank.
-  if (dims.filter(isOpen).length > (size < Infinity ? 1 : 0) || (dims.length === 0 && count !== 1))
+  if (open > (size < Infinity ? 1 : 0) || (dims.length === 0 && count !== 1)) {
+    // Of two, the first is the batch most often.
+    const isBatch = open === 2 && isOpen(dims[0]) && Number.isInteger(size);
+    const example = isBatch ? `: [${dims.map((x, i) => (isOpen(x) ? (i ? size : 1) : x)).join(", ")}]` : "";
     throw new RangeError(
-      `input "${name}": ${count} elements alone don't determine [${dims.join(", ")}]; pass ${exampleOf(dims, count)}`,
+      `input "${name}": ${count} elements alone don't determine [${dims.join(", ")}]; pass { dtype, dims${example}, data }`,
     );
+  }
   return dims.map((x) => (typeof x === "string" ? Math.ceil(size) : x));
-}
-
-/** Writes a tensor as it is passed: with its dims where they follow once the batch, the first open dim, is one. */
-function exampleOf(dims: readonly (number | string)[], count: number): string {
-  const [first, ...others] = dims.flatMap((x, i) => (typeof x === "string" ? [i] : []));
-  const [last] = others;
-  const size = dims.reduce<number>((rest, x) => (typeof x === "string" ? rest : rest / x), count);
-  if (first !== 0 || last === undefined || others.length > 1 || !Number.isInteger(size) || size === 0)
-    return "{ dtype, dims, data }";
-  return `{ dtype, dims: [${dims.map((x, i) => (i === first ? 1 : i === last ? size : x)).join(", ")}], data } (for one)`;
 }

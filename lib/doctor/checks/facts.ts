@@ -66,6 +66,15 @@ export function undeclaredCoding({ answer }: SiteFile): "gzip" | "br" | "zstd" |
   }
 }
 
+/** Returns bytes as they were before something that took them for text wrote each "\n" as "\r\n". */
+export function withoutCarriageReturns(body: Uint8Array): Uint8Array {
+  return body.filter((byte, i) => byte !== 0x0d || body[i + 1] !== 0x0a);
+}
+
+/** Cause of such a change. */
+export const AS_TEXT =
+  "it was copied as text, with other line ends: by an upload in text mode, or by Git without `* -text` in .gitattributes";
+
 /** Whether WebAssembly ends within one of its sections. */
 export function isCutWasm({ body, isWhole, headers }: HttpAnswer): boolean {
   if (!isWhole || "content-encoding" in headers || body.byteLength < 8) return false;

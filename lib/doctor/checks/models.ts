@@ -10,6 +10,7 @@ import type { Listed } from "../find-files.ts";
 import { textOf } from "../http.ts";
 import { folderOf, nameOf, pathOf } from "../urls.ts";
 import {
+  AS_TEXT,
   described,
   filesOf,
   isPointer,
@@ -19,6 +20,7 @@ import {
   placeOf,
   pointer,
   undeclaredCoding,
+  withoutCarriageReturns,
 } from "./facts.ts";
 import { wronglyCoded } from "./types.ts";
 
@@ -122,6 +124,19 @@ function changed(evidence: Evidence): Found[] {
         id: "chunk-changed",
         severity: "error",
         message: `${pathOf(url)} is ${answer.body.byteLength === 0 ? "empty" : "cut short"}: its upload was not completed.`,
+        evidence: [described(wrong), `${url}: ${answer.body.byteLength} bytes, ${expected.wireBytes} expected`],
+        changes: [{ kind: "copy", files: [`${pathOf(folderOf(url))}*`], to: pathOf(folderOf(url)) }],
+      },
+    ];
+  if (
+    expected !== undefined &&
+    isStored(withoutCarriageReturns(answer.body), answer.headers["content-encoding"], expected)
+  )
+    return [
+      {
+        id: "chunk-changed",
+        severity: "error",
+        message: `${pathOf(url)} is not what its name, a SHA-256, stands for: ${AS_TEXT}.`,
         evidence: [described(wrong), `${url}: ${answer.body.byteLength} bytes, ${expected.wireBytes} expected`],
         changes: [{ kind: "copy", files: [`${pathOf(folderOf(url))}*`], to: pathOf(folderOf(url)) }],
       },

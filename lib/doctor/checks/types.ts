@@ -7,6 +7,7 @@ import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import { bare, extensionOf, folderOf, nameOf, pathOf } from "../urls.ts";
 import {
+  AS_TEXT,
   described,
   documentOf,
   filesOf,
@@ -21,6 +22,7 @@ import {
   pointer,
   typeOf,
   undeclaredCoding,
+  withoutCarriageReturns,
 } from "./facts.ts";
 
 /** Finds types that browsers refuse, scripts that are none, and binaries that are no WebAssembly. */
@@ -175,7 +177,9 @@ function binary(file: SiteFile): Found[] {
       {
         id: "wasm-content",
         severity: "error",
-        message: `${pathOf(file.url)} is cut short: it ends after ${body.byteLength} bytes, within a section.`,
+        message: isCutWasm({ ...file.answer, body: withoutCarriageReturns(body) })
+          ? `${pathOf(file.url)} is cut short: it ends after ${body.byteLength} bytes, within a section.`
+          : `${pathOf(file.url)} is no whole WebAssembly: ${AS_TEXT}.`,
         evidence: [`${described(file)}, ${body.byteLength} bytes`],
         changes: [{ kind: "copy", files: ["worker-*.js", "*.wasm"], to: pathOf(folderOf(file.url)) }],
       },
