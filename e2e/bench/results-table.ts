@@ -117,6 +117,12 @@ export const LINES: readonly Line[] = [
   },
   { ...overhead, title: "first result of ocr-rec, empty cache", case: "first result, empty cache", peers: [PAGE] },
   { ...overhead, title: "… filled cache", case: "first result, filled cache", peers: [PAGE] },
+  ...["20 Mbit/s", "fast line"].map((line) => ({
+    ...{ scenario: "split", subject: "split" },
+    title: `first result of a model outside the binary's profile, new profile, ${line}: the wasm build in two parts`,
+    case: `first result, new profile, ocr-cls as shipped by its package, ${line}`,
+    peers: [["in one part, brotli too", "whole"]] as const,
+  })),
   {
     ...overhead,
     title: "a 1280 × 720 frame to a tensor, main thread",

@@ -112,18 +112,18 @@ test("each reason is reported where it holds", () => {
     settled(candidates(b, device(adapter), backends, pins), device(adapter), pins);
   expect(place(gpu, both)).toBeNull();
   expect(place({ ...gpu, software: true }, both)).toMatchObject({ backend: "wasm", why: { code: "software-adapter" } });
-  expect(place(null, ["wasm"])).toMatchObject({ backend: "wasm", why: { code: "webgpu-missing" } });
-  expect(place(gpu, ["webgpu"])).toMatchObject({ backend: "webgpu", why: { code: "wasm-missing" } });
+  expect(place(null, ["wasm"])).toMatchObject({ backend: "wasm", why: { code: "only-backend" } });
+  expect(place(gpu, ["webgpu"])).toMatchObject({ backend: "webgpu", why: { code: "only-backend" } });
   const pins = { backend: "webgpu", variant: undefined } as const;
   const pinned = settled(candidates(b, device(gpu), both, pins), device(gpu), pins);
   expect(pinned).toMatchObject({ backend: "webgpu", why: { code: "pinned" } });
 });
 
 test("WebGPU is chosen only where it was measured clearly faster", () => {
-  expect(decide({ wasm: 30, webgpu: 3 })).toMatchObject({ backend: "webgpu", why: { code: "measured-faster" } });
-  expect(decide({ wasm: 30, webgpu: 29.9 })).toMatchObject({ backend: "wasm", why: { code: "measured-slower" } });
+  expect(decide({ wasm: 30, webgpu: 3 })).toMatchObject({ backend: "webgpu", why: { code: "measured" } });
+  expect(decide({ wasm: 30, webgpu: 29.9 })).toMatchObject({ backend: "wasm", why: { code: "measured" } });
   expect(decide({ wasm: 30, webgpu: 4_000 }).why.text).toContain("webgpu 4000.0 ms, wasm 30.0 ms");
-  expect(decide({ wasm: 30, webgpu: null })).toMatchObject({ backend: "wasm", why: { code: "webgpu-failed" } });
+  expect(decide({ wasm: 30, webgpu: null })).toMatchObject({ backend: "wasm", why: { code: "measurement-failed" } });
   expect(decide({ wasm: null, webgpu: 5 })).toMatchObject({ backend: "webgpu" });
 });
 

@@ -218,10 +218,10 @@ export function settled(found: readonly Candidate[], device: DeviceFacts, pins: 
   if (backend === "wasm")
     return choose(
       "wasm",
-      "webgpu-missing",
+      "only-backend",
       device.gpu === null ? "WebGPU is not available" : "no variant runs on this GPU",
     );
-  if (backend === "webgpu") return choose("webgpu", "wasm-missing", "no variant runs on WebAssembly");
+  if (backend === "webgpu") return choose("webgpu", "only-backend", "no variant runs on WebAssembly");
   if (device.gpu?.software !== true) return null;
   const { vendor, architecture, description } = device.gpu;
   const name = [vendor, architecture, description].filter((x) => x !== "").join(" ");
@@ -231,12 +231,10 @@ export function settled(found: readonly Candidate[], device: DeviceFacts, pins: 
 /** Decides between WebGPU and wasm by measurements; `cause` is the error code of a failed one. */
 export function decide({ wasm, webgpu }: Measured, cause?: string): BackendChoice {
   const failed = `failed when it was tried${cause === undefined ? "" : ` (${cause})`}`;
-  if (webgpu === null) return choose("wasm", "webgpu-failed", `WebGPU ${failed}`);
-  if (wasm === null) return choose("webgpu", "wasm-failed", `wasm ${failed}`);
+  if (webgpu === null) return choose("wasm", "measurement-failed", `WebGPU ${failed}`);
+  if (wasm === null) return choose("webgpu", "measurement-failed", `wasm ${failed}`);
   const numbers = `webgpu ${webgpu.toFixed(1)} ms, wasm ${wasm.toFixed(1)} ms for a typical input`;
-  return webgpu < wasm * WIN
-    ? choose("webgpu", "measured-faster", numbers)
-    : choose("wasm", "measured-slower", numbers);
+  return choose(webgpu < wasm * WIN ? "webgpu" : "wasm", "measured", numbers);
 }
 
 /** Returns the reason for passing over a candidate that crashed a page. */

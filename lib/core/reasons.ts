@@ -5,14 +5,11 @@
 /** All codes, each with its meaning. */
 export const WHY_CODES = {
   pinned: "the caller named the backend",
-  "webgpu-missing": "WebGPU is not available, or no variant meets its needs",
-  "wasm-missing": "no variant meets the needs of WebAssembly",
+  "only-backend": "the other backend is not available, or no variant meets its needs",
   "software-adapter": "the WebGPU adapter is a software renderer; WebAssembly is faster",
   "not-measured": "no backend was measured yet: the first request runs on WebAssembly",
-  "measured-faster": "WebGPU was measured to be faster on this device",
-  "measured-slower": "WebGPU was measured, and is not clearly faster on this device",
-  "webgpu-failed": "WebGPU failed while it was measured",
-  "wasm-failed": "WebAssembly failed while it was measured",
+  measured: "this device runs it faster on this backend, or WebGPU not clearly faster than WebAssembly",
+  "measurement-failed": "the other backend failed while it was measured",
   "golden-failed": "WebGPU answered the bundle's known input wrongly on this device",
   "gpu-fallback": "the GPU was lost or failed; the model moved to WebAssembly",
   "crashed-before": "a page crashed while it loaded the best variant for this device",

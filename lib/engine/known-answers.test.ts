@@ -109,7 +109,7 @@ test("an error of the GPU in the check fails the load there as it would in a req
     throw new SelvedgeError("internal", "simulated");
   });
   const model = await scene.load("checked");
-  expect([model.backend, model.why.code]).toEqual(["wasm", "webgpu-failed"]);
+  expect([model.backend, model.why.code]).toEqual(["wasm", "measurement-failed"]);
 });
 
 describe("a model of images whose size follows the image", () => {

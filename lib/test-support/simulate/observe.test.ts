@@ -150,7 +150,7 @@ describe("reasons", () => {
     let scene = await start({}, {}, "together", GPU);
     for (let seed = 2; scene.model.backend !== "webgpu"; seed += 1) scene = await start({}, {}, "together", GPU, seed);
     const { world, model, faults } = scene;
-    expect(model.why.code).toBe("measured-faster");
+    expect(model.why.code).toBe("measured");
     faults.push("lost", "lost");
     const { info } = await world.finish(model.run(x(1)));
     expect(info.backend).toBe("wasm");

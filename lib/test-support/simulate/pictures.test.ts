@@ -88,7 +88,7 @@ test("are measured with as long as that takes, and freed once after it (core-A3)
   expect(made.map(({ closes }) => closes)).toEqual([0, 0]);
   await world.run(() => model.why.code !== "not-measured", world.now + 10_000);
   await turns();
-  expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+  expect([model.backend, model.why.code]).toEqual(["webgpu", "measured"]);
   expect(made.map(({ closes }) => closes)).toEqual([1, 1]);
   await world.finish(model.run(pictures));
   expect(made.map(({ closes }) => closes)).toEqual([1, 1, 1, 1]);

@@ -143,7 +143,7 @@ async function until(world: World, isSo: () => boolean): Promise<void> {
 }
 
 const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
-const BEST = "webgpu measured-faster";
+const BEST = "webgpu measured";
 
 describe("a cached measurement", () => {
   test("nothing, where the engine is closed at any time of it (core-A3)", async () => {
@@ -212,12 +212,12 @@ describe("a cached measurement", () => {
       if (call === "load" && backend === "webgpu") throw new SelvedgeError("model-invalid", "simulated");
     };
     const { engine, model } = await load(world);
-    expect([model.backend, model.why.code]).toEqual(["wasm", "webgpu-failed"]);
+    expect([model.backend, model.why.code]).toEqual(["wasm", "measurement-failed"]);
     expect(model.why.text).toContain("model-invalid");
     await engine.close();
     script.act = () => undefined;
     script.seen.loads.length = 0;
-    expect(await nextPage(world)).toBe("wasm webgpu-failed");
+    expect(await nextPage(world)).toBe("wasm measurement-failed");
     expect(script.seen.loads).toEqual(["wasm"]);
     expect(await nextPage(world, "three")).toBe(BEST);
     const key = "selvedge/measured/3";
@@ -294,7 +294,7 @@ describe("a measurement", () => {
     const { info } = await world.finish(model.run(x(1)));
     expect(info.backend).toBe("wasm");
     await pass(world, 70_000);
-    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured"]);
     expect(engine.stats().lanes.reduce((sum, { crashes }) => sum + crashes, 0)).toBe(0);
     await engine.close();
     expect(await nextPage(world)).toBe(BEST);
@@ -309,7 +309,7 @@ describe("a measurement", () => {
     };
     const startMs = world.now;
     const { model } = await load(world);
-    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured"]);
     expect(world.now - startMs).toBeLessThan(10_000);
   });
 
@@ -348,7 +348,7 @@ describe("a measurement", () => {
       if (call === "run" && backend === "wasm") throw new SelvedgeError("internal", "simulated");
     };
     const model = await world.finish(engine.load(`${BASE}one.json`));
-    expect([model.backend, model.why.code]).toEqual(["webgpu", "wasm-failed"]);
+    expect([model.backend, model.why.code]).toEqual(["webgpu", "measurement-failed"]);
     script.act = () => undefined;
     await world.finish(other.run(x(1)));
     expect(engine.stats().lanes.find(({ id }) => id === "wasm-0")).toMatchObject({ starts: 1, crashes: 0 });
@@ -374,7 +374,7 @@ describe("a measurement", () => {
     expect(model.why.code).toBe("not-measured");
     await world.finish(model.run(x(2)));
     await pass(world, 5_000);
-    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured"]);
   });
 
   test("of a model that is unloaded meanwhile loads nothing any more (core-B9)", async () => {
@@ -417,7 +417,7 @@ describe("a load", () => {
       };
       const engine = await open(world);
       const model = await world.finish(engine.load(await sourceOf(), { allowUnverified: true }));
-      expect([model.backend, model.why.code]).toEqual(["webgpu", "wasm-failed"]);
+      expect([model.backend, model.why.code]).toEqual(["webgpu", "measurement-failed"]);
       expect(model.why.text).toContain(code);
       await engine.close();
     }
@@ -446,7 +446,7 @@ describe("a load", () => {
     const first = engine.load(`${BASE}one.json`);
     await pass(world, 2_000);
     const [one, two] = await world.finish(Promise.all([first, engine.load(`${BASE}one.json`)]));
-    expect([one.why.code, two.why.code]).toEqual(["measured-faster", "measured-faster"]);
+    expect([one.why.code, two.why.code]).toEqual(["measured", "measured"]);
     script.act = (call) => slow(call === "run" ? "load" : "run"); // a first run counts as a try too
     one.run(x(1)).catch(() => undefined);
     await pass(world, 1_000);
