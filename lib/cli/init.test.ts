@@ -218,7 +218,9 @@ describe("--model-only", () => {
     const written = ["models/ocr-rec/bundle.json", "models/ocr-rec/chunks/a.bin", "sample.png"];
     expect(await writeModel(folder, { model })).toEqual(written);
     expect(readdirSync(folder).sort()).toEqual(["favicon.svg", "models", "sample.png"]);
-    await expect(writeModel(folder, { model })).rejects.toThrow(/sample\.png.* exist in .*--force\.$/);
+    await expect(writeModel(folder, { model })).rejects.toThrow(
+      /exist in .*; nothing was written\. --force overwrites\.$/,
+    );
     await writeModel(folder, { model, force: true });
     const app = join(root, "app");
     await writeTemplate("vanilla", join(root, "new"), { model });
@@ -229,10 +231,23 @@ describe("--model-only", () => {
   test("refuses a template, and a folder that has one of public files", async () => {
     expect(await main(["init", root, "--model-only", "--template", "next"])).toBe(1);
     expect(said).toContain("leave out --template");
-    mkdirSync(join(root, "static"));
-    expect(await main(["init", root, "--model-only"])).toBe(1);
-    expect(said).toContain(`npx selvedge init ${join(root, "static")} --model-only`);
-    expect(readdirSync(root).sort()).toEqual(["model", "static"]);
+    const find = async (folder: string): Promise<string | undefined> => {
+      said = "";
+      await main(["init", folder, "--model-only"]);
+      return /npx selvedge init (.+) --model-only/.exec(said)?.[1];
+    };
+    // A page without a bundler may have a folder of that name.
+    mkdirSync(join(root, "page/static"), { recursive: true });
+    mkdirSync(join(root, "page/public/static"), { recursive: true });
+    expect([await find(join(root, "page")), await find(join(root, "page/public"))]).toEqual([undefined, undefined]);
+    mkdirSync(join(root, "app/static"), { recursive: true });
+    writeFileSync(join(root, "app/package.json"), "{}");
+    expect(await find(join(root, "app"))).toBe(join(root, "app/static"));
+    expect(await find(join(root, "app/public"))).toBe(join(root, "app/static"));
+    expect(readdirSync(join(root, "app")).sort()).toEqual(["package.json", "static"]);
+    said = "";
+    await main(["init", join(root, "app"), "--model-only", "--force"]);
+    expect(said).not.toContain("is no folder of public files");
   });
 
   test("says how the model is loaded", async () => {

@@ -1,6 +1,6 @@
 // `selvedge init`.
-import { existsSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Option } from "commander";
 import type { Command } from "commander";
@@ -37,7 +37,8 @@ Examples:
   npx selvedge init my-app --template vanilla
   npx selvedge init public --model-only`,
     )
-    .action(async (folder: string, { template, force, modelOnly }: Values) => {
+    .action(async (given: string, { template, force, modelOnly }: Values) => {
+      const folder = given === "" ? "." : given;
       if (modelOnly) {
         await addModel(folder, template, force);
         return;
@@ -53,11 +54,10 @@ Examples:
 
 async function addModel(folder: string, template: TemplateName | undefined, force: boolean): Promise<void> {
   if (template !== undefined) throw new TypeError("--model-only writes no app: leave out --template, or --model-only");
-  // Beside an app's sources a bundler would not serve it once the app is built.
-  const inside = ["public", "static"].map((x) => join(folder, x)).find((x) => existsSync(x));
-  if (inside !== undefined)
+  const served = force ? null : servedInstead(folder);
+  if (served !== null)
     throw new TypeError(
-      `--model-only writes into the folder of public files: npx selvedge init ${quoted(inside)} --model-only`,
+      `${folder} is no folder of public files: npx selvedge init ${quoted(served)} --model-only (or --force for ${folder})`,
     );
   const files = await writeModel(folder, { force });
   print(`${files.length} files in ${folder}\n\nNext:`);
@@ -65,6 +65,18 @@ async function addModel(folder: string, template: TemplateName | undefined, forc
   print('  const model = await engine.load("/models/ocr-rec/bundle.json");');
   print('  const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });');
   note(ABOUT_MODEL);
+}
+
+/**
+ * Returns the folder of public files where another one was named: the app's own folder, whose files a bundler does not
+ * serve, or `public` in an app that has `static` (SvelteKit), and the other way round. Null where the folder may be right.
+ */
+function servedInstead(folder: string): string | null {
+  const NAMES = ["public", "static"];
+  const isApp = existsSync(join(folder, "package.json"));
+  const isNew = NAMES.includes(basename(folder)) && !existsSync(folder);
+  const places = isApp ? NAMES.map((x) => join(folder, x)) : isNew ? NAMES.map((x) => join(dirname(folder), x)) : [];
+  return places.find((x) => statSync(x, { throwIfNoEntry: false })?.isDirectory() === true) ?? null;
 }
 
 /** Writes a folder as a shell takes it. */

@@ -136,8 +136,9 @@ async function write(
   const present = written.filter((to) => existsSync(join(folder, to)));
   if (present.length > 0 && !force) {
     const exist = `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}`;
-    const other = text.has("package.json") ? "; into an app that exists, --model-only writes the model alone" : "";
-    throw new Error(`${exist}; nothing was written. Choose an empty folder, or overwrite with --force${other}.`);
+    const isApp = text.has("package.json");
+    const other = "Choose an empty folder; into an app that exists, --model-only writes the model alone. ";
+    throw new Error(`${exist}; nothing was written. ${isApp ? other : ""}--force overwrites.`);
   }
   const blocked = written.map((to) => inTheWay(folder, to)).find((x) => x !== undefined);
   if (blocked !== undefined)

@@ -85,8 +85,10 @@ test.each<[string, Port, unknown, RegExp]>([
     "two open dims",
     port("x", ["batch", "time", 4]),
     new Float32Array(8),
-    /^RangeError: input "x": 8 elements alone don't determine \[batch, time, 4\]; pass \{ dtype, dims: \[1, 2, 4\], data \}$/,
+    /^RangeError: input "x": 8 elements alone don't determine \[batch, time, 4\]; pass \{ dtype, dims, data \}, as dims \[1, 2, 4\]$/,
   ],
+  ["one open dim twice", port("x", ["n", "n"]), new Float32Array(4), /pass \{ dtype, dims, data \}$/],
+  ["no elements for two", port("x", ["n", "w", 3]), new Float32Array(0), /pass \{ dtype, dims, data \}$/],
   ["three open dims", port("x", ["batch", "h", "w"]), new Float32Array(8), /pass \{ dtype, dims, data \}$/],
   [
     "two that no batch of one fills",

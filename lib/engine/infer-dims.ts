@@ -48,14 +48,14 @@ function isOpen(dim: unknown): boolean {
 /** Replaces the one open dim by the size that has room for the elements; a number that fits none is refused as a tensor's. */
 function solve(name: string, dims: readonly (number | string)[], count: number): number[] {
   const size = dims.reduce<number>((rest, x) => (isOpen(x) ? rest : rest / (x as number)), count);
-  const open = dims.filter(isOpen).length;
+  const open = dims.filter(isOpen);
   // Beside a dim of 0, any size fits. No dims: a scalar, or an open rank.
-  if (open > (size < Infinity ? 1 : 0) || (dims.length === 0 && count !== 1)) {
+  if (open.length > (size < Infinity ? 1 : 0) || (dims.length === 0 && count !== 1)) {
     // Of two, the first is the batch most often.
-    const isBatch = open === 2 && isOpen(dims[0]) && Number.isInteger(size);
-    const example = isBatch ? `: [${dims.map((x, i) => (isOpen(x) ? (i ? size : 1) : x)).join(", ")}]` : "";
+    const isPair = open.length === 2 && open[0] !== open[1] && isOpen(dims[0]) && size > 0 && size % 1 === 0;
+    const example = isPair ? `, as dims [${dims.map((x, i) => (isOpen(x) ? (i ? size : 1) : x)).join(", ")}]` : "";
     throw new RangeError(
-      `input "${name}": ${count} elements alone don't determine [${dims.join(", ")}]; pass { dtype, dims${example}, data }`,
+      `input "${name}": ${count} elements alone don't determine [${dims.join(", ")}]; pass { dtype, dims, data }${example}`,
     );
   }
   return dims.map((x) => (typeof x === "string" ? Math.ceil(size) : x));

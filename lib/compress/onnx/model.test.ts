@@ -270,6 +270,10 @@ describe("readModel", () => {
     expect(() => readModel(within(0x3a, graph))).toThrow(/nested too deep/);
   });
 
+  test("refuses a path, and names the function that reads one", () => {
+    expect(() => readModel("model.onnx" as never)).toThrow(/^readModel: .*got string: readModelFile\(path\)/);
+  });
+
   test("refuses an empty file, and text", () => {
     expect(codeOf(new Uint8Array())).toBe("model-invalid");
     expect(codeOf(new TextEncoder().encode("<!doctype html><title>404</title>"))).toBe("model-invalid");

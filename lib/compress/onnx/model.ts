@@ -103,6 +103,9 @@ export function readModel(bytes: Uint8Array): OnnxModel {
 
 /** Decodes the bytes of an ONNX file and sorts its nodes, without checking the content; `checkModel` does that. */
 export function decodeModel(bytes: Uint8Array): OnnxModel {
+  // Of another realm, as in Jest's, it is no instance of Uint8Array.
+  if (!ArrayBuffer.isView(bytes))
+    throw new TypeError(`readModel: expected the bytes of a file, got ${typeof bytes}: readModelFile(path) reads one`);
   if (bytes.length === 0) throw invalid("it is empty");
   let proto: ModelProto;
   try {

@@ -4,12 +4,12 @@ import { useEffect, useState } from "react";
 import { createEngine } from "selvedge";
 
 // Next adds the `basePath` of its config to no address of public/: set NEXT_PUBLIC_BASE to the same path.
-/** One model for the page, loaded on first use, and again after a failure. */
+/** One model for the page, loaded on first use. */
 let model;
 async function read(picture) {
   model ??= createEngine().then((it) => it.load(`${process.env.NEXT_PUBLIC_BASE ?? ""}/models/ocr-rec/bundle.json`));
-  model.catch(() => (model = undefined));
-  return (await (await model).run({ x: picture })).answer.text;
+  const { answer } = await (await model).run({ x: picture });
+  return answer.text;
 }
 
 export default function Page() {
