@@ -554,7 +554,7 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: "A captive portal's page does not discard a download in flight.",
     file: "lib/cache/bare-download.ts",
     from: "    this.#draft = null;\n",
-    to: "    this.#draft = null;\n    void this.#downloader.shelf?.endDraft(this.#url);\n",
+    to: "    this.#draft = null;\n    void this.#downloader.modelStore?.endDraft(this.#url);\n",
     test: "lib/cache/bare-model.test.ts",
     title: "(store-portal-draft)",
   },

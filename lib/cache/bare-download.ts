@@ -13,7 +13,7 @@ import type { Body } from "./http.ts";
 import { bareManifest, identityOf } from "./manifest.ts";
 import { empty, notModel, validatorFor } from "./known-file.ts";
 import type { KnownFile } from "./known-file.ts";
-import type { Meter } from "./progress.ts";
+import type { LoadProgress } from "./progress.ts";
 import type { Room } from "./room.ts";
 import { HEAD_BYTES, sniff, sniffText } from "../core/sniff.ts";
 import type { Validator } from "./source.ts";
@@ -30,7 +30,7 @@ export interface BareModel {
 }
 
 /** Progress of a download (progress.ts). */
-export type DownloadMeter = Pick<Meter, "add" | "expect" | "tell">;
+export type DownloadProgress = Pick<LoadProgress, "add" | "expect" | "tell">;
 
 const MODEL_MAX_BYTES = 4 * 1024 ** 3;
 
@@ -52,7 +52,7 @@ export interface BareChunk {
 export class BareDownload {
   readonly #url: string;
   readonly #downloader: Downloader;
-  readonly #meter: DownloadMeter;
+  readonly #progress: DownloadProgress;
   readonly #signal: AbortSignal;
   readonly #room: Room;
   readonly #admit: ((bytes: number) => void) | undefined;
@@ -74,7 +74,7 @@ export class BareDownload {
   constructor(
     url: string,
     downloader: Downloader,
-    meter: DownloadMeter,
+    progress: DownloadProgress,
     signal: AbortSignal,
     room: Room,
     known: KnownFile | null = null,
@@ -85,7 +85,7 @@ export class BareDownload {
     this.#admit = admit;
     this.#room = room;
     this.#downloader = downloader;
-    this.#meter = meter;
+    this.#progress = progress;
     this.#signal = signal;
   }
 
@@ -105,16 +105,16 @@ export class BareDownload {
     const here = this.#pieces.map(([, x]) => x);
     const manifest = bareManifest(here.map((x) => x.chunk));
     const identity = await identityOf(manifest);
-    const { shelf, uses } = this.#downloader;
+    const { modelStore, uses } = this.#downloader;
     const validator = this.#file;
     let isRemembered = false;
-    if (shelf !== null && here.every((x) => x.isStored) && validator !== null) {
+    if (modelStore !== null && here.every((x) => x.isStored) && validator !== null) {
       const fresh = canTell(validator) ? {} : { freshUntilMs: this.#freshUntilMs };
       const source = { url: this.#url, identity, validator: { ...validator, ...fresh }, signature: null };
       isRemembered = await this.#downloader.commit(manifest, source, this.#room); // else the next load fetches it again
     }
     uses.loaded(identity, manifest.chunks, isRemembered ? null : this.#room.id);
-    if (isRemembered) await shelf?.endDraft(this.#url).catch(() => undefined);
+    if (isRemembered) await modelStore?.endDraft(this.#url).catch(() => undefined);
     return { identity, data: new Blob(here.map((x) => x.blob)) };
   }
 
@@ -133,7 +133,7 @@ export class BareDownload {
   /** Restores the draft of an earlier page. */
   async #resume(): Promise<void> {
     const known = this.#known;
-    const draft = await this.#downloader.shelf?.draft(this.#draftKey).catch(() => null);
+    const draft = await this.#downloader.modelStore?.draft(this.#draftKey).catch(() => null);
     const recorded = known?.pieces ?? [];
     const bytes = known?.bytes ?? draft?.validator.bytes ?? null;
     if ((draft == null && recorded.length === 0) || bytes === null || bytes > this.#maxBytes) return;
@@ -150,10 +150,10 @@ export class BareDownload {
       this.#here.set(index, { chunk, blob, isStored: true });
       this.#storedBytes += blob.size;
     }
-    this.#meter.expect(0, bytes);
+    this.#progress.expect(0, bytes);
     if (known === null) this.#room.missingBytes = bytes - this.#storedBytes;
     else this.#room.missingBytes -= this.#storedBytes;
-    if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
+    if (this.#storedBytes > 0) this.#progress.add(0, this.#storedBytes, "store");
   }
 
   /** Fetches the missing bytes; after an error that is not final, the download starts again from the beginning. */
@@ -175,7 +175,7 @@ export class BareDownload {
 
   /** Requests the whole file. */
   async #begin(): Promise<Body> {
-    const cache = this.#downloader.shelf === null ? "default" : "no-store";
+    const cache = this.#downloader.modelStore === null ? "default" : "no-store";
     const headers = { ...this.#known?.headers };
     const body = await request(this.#url, { cache, headers }, this.#net);
     const file = this.#validator(body.headers);
@@ -191,8 +191,8 @@ export class BareDownload {
       throw isSelvedgeError(error) ? lastOf(error) : error;
     }
     this.#file = file;
-    this.#meter.expect(0, file.bytes);
-    this.#meter.tell();
+    this.#progress.expect(0, file.bytes);
+    this.#progress.tell();
     if (this.#known === null) this.#room.missingBytes = file.bytes ?? Infinity;
     return body;
   }
@@ -287,8 +287,8 @@ export class BareDownload {
    * of another model arrives, since a captive portal answers with its own page.
    */
   #reset(): void {
-    this.#meter.add(0, -this.#storedBytes, "store");
-    this.#meter.add(0, -this.#fetchedBytes, "network");
+    this.#progress.add(0, -this.#storedBytes, "store");
+    this.#progress.add(0, -this.#fetchedBytes, "network");
     this.#here.clear();
     if (this.#known !== null) this.#room.missingBytes += this.#storedBytes;
     this.#known?.onPiece(null);
@@ -299,11 +299,11 @@ export class BareDownload {
 
   /** Puts this download's draft in place of an earlier one; a file that can't be resumed has none. */
   async #beginDraft(): Promise<void> {
-    const { shelf } = this.#downloader;
+    const { modelStore } = this.#downloader;
     const file = this.#file;
     const isResumable = file !== null && canTell(file) && file.bytes !== null;
     const key = this.#draftKey;
-    await (isResumable ? shelf?.beginDraft(key, file) : shelf?.endDraft(key))?.catch(() => undefined);
+    await (isResumable ? modelStore?.beginDraft(key, file) : modelStore?.endDraft(key))?.catch(() => undefined);
   }
 
   /** Whether ranges of the file may be requested, and distinguished from those of another file. */
@@ -322,7 +322,7 @@ export class BareDownload {
     piece.bytes.set(fits, piece.size);
     piece.size += fits.byteLength;
     this.#fetchedBytes += fits.byteLength;
-    this.#meter.add(0, fits.byteLength, "network");
+    this.#progress.add(0, fits.byteLength, "network");
     // As soon as it is known not to be a captive portal's page: a tab that is killed later has its draft.
     if (piece.index === 0 && piece.size >= HEAD_BYTES && this.#draft === null) {
       this.#assertFile(piece.bytes, true);
@@ -340,7 +340,7 @@ export class BareDownload {
     this.#draft ??= this.#beginDraft();
     await this.#draft;
     // Noted before it is stored: another tab may evict a chunk that nothing names.
-    await this.#downloader.shelf?.noteDraft(this.#draftKey, index, chunk).catch(() => undefined);
+    await this.#downloader.modelStore?.noteDraft(this.#draftKey, index, chunk).catch(() => undefined);
     if (this.#known !== null) this.#room.missing?.add(keyOf(chunk));
     const kept = await this.#downloader.keep(chunk, bytes, this.#room);
     this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]), isStored: kept !== null });

@@ -5,13 +5,13 @@ import { canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
 import { Downloader } from "./download.ts";
-import { weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried } from "../test-support/fake-network.ts";
 import type { ServedFile, Trick } from "../test-support/fake-network.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Progress } from "./messages.ts";
 import { open } from "./open.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
@@ -43,7 +43,7 @@ interface Loaded {
 /** Loads as a new page would, over the store of earlier pages. */
 async function load(store: Store | null, signal: AbortSignal = new AbortController().signal): Promise<Loaded> {
   const seen: Progress[] = [];
-  const downloader = new Downloader(hurried, store === null ? null : new Shelf(store, () => now++));
+  const downloader = new Downloader(hurried, store === null ? null : new ModelStore(store, () => now++));
   const options = { signal, onProgress: (x: Progress) => seen.push(x) };
   const { identity, data } = await fetchBare(server.url + PATH, downloader, options);
   return { identity, hash: await sha256Hex(await data.arrayBuffer()), last: seen.at(-1) };
@@ -61,7 +61,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 async function dieAfter(store: Store, bytes: number): Promise<void> {
   server.trick = (_, nth) => (nth === 0 ? { kind: "stall", at: bytes } : { kind: "status", status: 404 });
   const stop = new AbortController();
-  const downloader = new Downloader(hurried, new Shelf(store, () => now++));
+  const downloader = new Downloader(hurried, new ModelStore(store, () => now++));
   const onProgress = ({ loadedBytes }: Progress): void => {
     if (loadedBytes >= bytes) stop.abort(new Error("the page died"));
   };
@@ -133,7 +133,7 @@ test("a model from a server without validators is used at once, and checked past
   const store = new MemoryStore();
   const { signal } = new AbortController();
   const visit = async (mustFetch = false): Promise<{ hash: string; mustCheck: boolean | undefined }> => {
-    const page = new Downloader(hurried, new Shelf(store, () => now++));
+    const page = new Downloader(hurried, new ModelStore(store, () => now++));
     const { data, mustCheck } = await fetchBare(server.url + PATH, page, { signal, onProgress: undefined }, mustFetch);
     return { hash: await sha256Hex(await data.arrayBuffer()), mustCheck };
   };
@@ -148,11 +148,11 @@ test("a model from a server without validators is used at once, and checked past
   server.asked = [];
   expect(await visit()).toEqual({ hash: old.hash, mustCheck: true });
   expect(server.asked).toEqual([]);
-  const page = new Downloader(hurried, new Shelf(store, () => now++));
-  const updated = await update(server.url + PATH, wishFor(), page, { signal, onProgress: undefined });
+  const page = new Downloader(hurried, new ModelStore(store, () => now++));
+  const updated = await update(server.url + PATH, criteriaFor(), page, { signal, onProgress: undefined });
   expect(updated).toMatchObject({ isNew: true, fetchedBytes: SIZE });
   expect((await visit()).hash).toBe(await sha256Hex(NEW));
-  expect(await update(server.url + PATH, wishFor(), page, { signal, onProgress: undefined })).toMatchObject({
+  expect(await update(server.url + PATH, criteriaFor(), page, { signal, onProgress: undefined })).toMatchObject({
     isNew: false,
   });
 });
@@ -291,7 +291,7 @@ test.each<[number, Trick]>([
     server.files.set(path, { bytes: OLD });
     const url = `${server.url}${path}`;
     const signal = new AbortController().signal;
-    const loading = open(url, wishFor(), new Downloader(hurried, null), { signal, onProgress: undefined });
+    const loading = open(url, criteriaFor(), new Downloader(hurried, null), { signal, onProgress: undefined });
     await expect(loading, path).rejects.toMatchObject({
       ...{ code: "download-failed", retryable: false, details: { url, status, reason: "refused" } },
       message: expect.stringContaining(`answered with status ${status}.`) as string,
@@ -311,7 +311,7 @@ test("a URL with a user name or a password is refused at once, without showing t
   for (const path of [PATH, "/model/bundle.json", "/owner/name/"])
     for (const secret of ["me:secret", "me", ":secret"]) {
       const options = { signal: new AbortController().signal, onProgress: undefined };
-      const loading = open(`http://${secret}@${host}${path}`, wishFor(), new Downloader(hurried, null), options);
+      const loading = open(`http://${secret}@${host}${path}`, criteriaFor(), new Downloader(hurried, null), options);
       await expect(loading).rejects.toMatchObject({
         ...{ code: "download-failed", retryable: false, details: { reason: "credentials" } },
         message: expect.stringMatching(
@@ -357,7 +357,7 @@ test.each([0.05, 0.5, 0.97])("a download that dies after %d of the file loses a 
   const store = new MemoryStore();
   server.trick = () => ({ kind: "trickle", parts: 30, pauseMs: 2 });
   const stop = new AbortController();
-  const downloader = new Downloader(hurried, new Shelf(store, () => now++));
+  const downloader = new Downloader(hurried, new ModelStore(store, () => now++));
   let had = 0;
   const onProgress = ({ loadedBytes }: Progress): void => {
     had = loadedBytes;
@@ -428,7 +428,7 @@ test("a file whose declared size exceeds the limit is refused before a byte is r
     );
     const answer = (): Promise<Response> =>
       Promise.resolve(new Response(body, { headers: { "content-length": String(size), etag: '"1"' } }));
-    const downloader = new Downloader({ ...hurried, fetch: answer }, new Shelf(store, () => now++));
+    const downloader = new Downloader({ ...hurried, fetch: answer }, new ModelStore(store, () => now++));
     const options = { signal: new AbortController().signal, onProgress: undefined };
     expect(await codeOf(fetchBare(server.url + PATH, downloader, options))).toBe("download-failed");
     expect(read).toBe(0);
@@ -494,7 +494,7 @@ test("a stored model is not evicted while it is revalidated (store-bare-use)", a
     return new Response("", { status: 404 });
   };
   const effects = { ...hurried, fetch: fetchSlowly, setTimer: () => () => undefined };
-  const downloader = new Downloader(effects, new Shelf(store, () => now++));
+  const downloader = new Downloader(effects, new ModelStore(store, () => now++));
   const options = { signal: new AbortController().signal, onProgress: undefined };
   const { data } = await fetchBare(server.url + PATH, downloader, options);
   expect(await sha256Hex(await data.arrayBuffer())).toBe(first.hash);

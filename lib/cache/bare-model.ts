@@ -13,7 +13,7 @@ import type { Downloader, DownloadOptions } from "./download.ts";
 import { request } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { empty, notModel } from "./known-file.ts";
-import { Meter } from "./progress.ts";
+import { LoadProgress } from "./progress.ts";
 import { addressOf, fileNameOf } from "./names.ts";
 import { sniff, sniffText } from "../core/sniff.ts";
 import type { SourceRecord } from "./source.ts";
@@ -49,7 +49,7 @@ export async function fetchBare(
 ): Promise<BareModel> {
   const path = fileNameOf(url);
   const { effects } = downloader;
-  const meter = new Meter([{ path, bytes: null }], effects.now, options.onProgress ?? (() => undefined));
+  const progress = new LoadProgress([{ path, bytes: null }], effects.now, options.onProgress ?? (() => undefined));
   const address = await addressOf(url);
   const end = downloader.uses.begin(address);
   const fetchIt = async (signal: AbortSignal): Promise<BareModel> => {
@@ -57,7 +57,7 @@ export async function fetchBare(
     // The stored model may be needed in the end, so it stays until the new one is whole, whatever evicts meanwhile.
     const letGo =
       stored === null ? () => undefined : once(downloader.uses.begin(stored.source.identity, stored.chunks));
-    const read = (): Promise<BareModel | null> => readStored(stored, downloader, meter, signal);
+    const read = (): Promise<BareModel | null> => readStored(stored, downloader, progress, signal);
     try {
       const use = stored === null || mustFetch ? null : await mayUse(url, stored.source, downloader, signal);
       if (use !== null) {
@@ -65,7 +65,7 @@ export async function fetchBare(
         if (found !== null) return { ...found, ...use };
       }
       const room = await downloader.room(address, url, null);
-      return await new BareDownload(url, downloader, meter, signal, room, null, options.admit).run(letGo);
+      return await new BareDownload(url, downloader, progress, signal, room, null, options.admit).run(letGo);
     } catch (error) {
       signal.throwIfAborted();
       const found = sendsNoModel(error) ? await read() : null;
@@ -103,11 +103,11 @@ interface StoredBare {
   readonly chunks: readonly BundleChunk[];
 }
 
-async function storedManifest(url: string, { shelf }: Downloader): Promise<StoredBare | null> {
-  if (shelf === null) return null;
+async function storedManifest(url: string, { modelStore }: Downloader): Promise<StoredBare | null> {
+  if (modelStore === null) return null;
   try {
-    const source = await shelf.source(url);
-    const manifest = source === null ? null : await shelf.bundle(source.identity);
+    const source = await modelStore.source(url);
+    const manifest = source === null ? null : await modelStore.bundle(source.identity);
     return source === null || manifest === null || !isBare(manifest) ? null : { source, chunks: manifest.chunks };
   } catch {
     return null; // a store that fails counts as absent
@@ -157,12 +157,12 @@ async function isCurrent(
 async function readStored(
   stored: StoredBare | null,
   downloader: Downloader,
-  meter: Meter,
+  progress: LoadProgress,
   signal: AbortSignal,
 ): Promise<BareModel | null> {
   if (stored === null) return null;
   const { source, chunks } = stored;
-  meter.expect(
+  progress.expect(
     0,
     chunks.reduce((sum, x) => sum + x.bytes, 0),
   );
@@ -171,13 +171,13 @@ async function readStored(
     signal.throwIfAborted();
     const blob = await downloader.stored(chunk);
     if (blob === null) {
-      for (const part of parts) meter.add(0, -part.size, "store");
+      for (const part of parts) progress.add(0, -part.size, "store");
       return null;
     }
     parts.push(blob);
-    meter.add(0, blob.size, "store");
+    progress.add(0, blob.size, "store");
   }
-  await downloader.shelf?.touch(source.identity).catch(() => undefined);
+  await downloader.modelStore?.touch(source.identity).catch(() => undefined);
   downloader.uses.loaded(source.identity, chunks);
   return { identity: source.identity, data: new Blob(parts) };
 }

@@ -8,7 +8,7 @@ import { isFile } from "./file-download.ts";
 import type { FileChunk } from "./file-download.ts";
 import { request } from "./http.ts";
 import type { NetOptions } from "./http.ts";
-import type { Wish } from "./messages.ts";
+import type { LoadCriteria } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 
@@ -24,14 +24,14 @@ export function blindIn(bundle: Bundle): FileChunk[] {
  */
 export async function renameChanged(
   stored: OpenedBundle,
-  { token }: Wish,
-  { shelf, effects }: Downloader,
+  { token }: LoadCriteria,
+  { modelStore, effects }: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
   const files = new Map(blindIn(stored.bundle).map((x) => [keyOf(x), x]));
   const names = new Map<string, string>();
   for (const [key, file] of files) {
-    const pieces = (await shelf?.pieces(file).catch(() => [])) ?? [];
+    const pieces = (await modelStore?.pieces(file).catch(() => [])) ?? [];
     if (pieces.length === 0) continue;
     const headers: HeadersInit = token === undefined ? {} : { authorization: `Bearer ${token}` };
     const found = await hashesOf(file.url, headers, { effects, signal });

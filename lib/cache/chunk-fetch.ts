@@ -13,14 +13,14 @@ import type { Body, NetEffects } from "./http.ts";
 import { PartialChunk } from "./partial.ts";
 import { sniff } from "../core/sniff.ts";
 import type { Sniffed } from "../core/sniff.ts";
-import type { Shelf } from "./model-store.ts";
+import type { ModelStore } from "./model-store.ts";
 import type { Bytes } from "./stores/store.ts";
 
 /** Options of a chunk's download. */
 export interface ChunkFetchOptions {
   readonly effects: NetEffects & { now(): number; loadBrotli(): Promise<BrotliDecoder> };
   /** Keeps received parts of a chunk in case the page dies; null where nothing is kept. */
-  readonly shelf: Shelf | null;
+  readonly modelStore: ModelStore | null;
   readonly signal: AbortSignal;
   /** Whether ranges of chunks may be requested: learnt from one chunk for all. */
   readonly ranges: { areGiven: boolean };
@@ -69,7 +69,7 @@ class ChunkFetch {
     this.#url = url;
     this.#chunk = chunk;
     this.#options = options;
-    this.#partial = new PartialChunk(partOf(chunk), wire, options.shelf, options.effects.now);
+    this.#partial = new PartialChunk(partOf(chunk), wire, options.modelStore, options.effects.now);
     this.#asksForPart = options.ranges.areGiven;
   }
 
@@ -109,9 +109,9 @@ class ChunkFetch {
   }
 
   async #attempt(isPartial: boolean, onward: () => void): Promise<Bytes> {
-    const { shelf, ranges } = this.#options;
+    const { modelStore, ranges } = this.#options;
     // Bytes that go into the store need no second copy in the browser's cache; wrong bytes may come from there.
-    const cache = this.#isWrong ? "reload" : shelf === null ? "default" : "no-store";
+    const cache = this.#isWrong ? "reload" : modelStore === null ? "default" : "no-store";
     const { size } = this.#partial;
     const headers: Record<string, string> = isPartial ? { range: `bytes=${size}-` } : {};
     const body = await request(this.#url, { cache, headers }, this.#options, [200, 206, ...(isPartial ? [416] : [])]);

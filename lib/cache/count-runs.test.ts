@@ -4,7 +4,7 @@ import { modelOf } from "../../e2e/support/onnx-graphs.ts";
 import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { countRuns } from "./count-runs.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 import { bareOf } from "./open.ts";
 import { MemoryStore } from "./stores/memory.ts";
 
@@ -23,9 +23,9 @@ const bundleOf = async (own: object = {}): Promise<Bundle> => {
     variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes: bytes.length, chunks }], ...own }],
   };
 };
-const counted = async (bundle: Bundle, shelf: Shelf | null): Promise<number | undefined> => {
+const counted = async (bundle: Bundle, modelStore: ModelStore | null): Promise<number | undefined> => {
   const opened = { ...bareOf("https://models.example/m.onnx", 1), bundle };
-  return (await countRuns(opened, shelf)).bundle.variants[0]?.activationBytes?.wasm;
+  return (await countRuns(opened, modelStore)).bundle.variants[0]?.activationBytes?.wasm;
 };
 
 test("a bare model's run is read from its bytes", async () => {
@@ -35,30 +35,30 @@ test("a bare model's run is read from its bytes", async () => {
 
 test("a bundle that states no run has it counted once its file is stored", async () => {
   const bundle = await bundleOf();
-  const shelf = new Shelf(new MemoryStore(), () => 0);
-  expect(await counted(bundle, shelf)).toBeUndefined();
+  const modelStore = new ModelStore(new MemoryStore(), () => 0);
+  expect(await counted(bundle, modelStore)).toBeUndefined();
   const [chunk] = bundle.variants[0]?.files[0]?.chunks ?? [];
-  if (chunk !== undefined) await shelf.write(chunk, bytes);
-  expect(await counted(bundle, shelf)).toBe(RUN);
+  if (chunk !== undefined) await modelStore.write(chunk, bytes);
+  expect(await counted(bundle, modelStore)).toBe(RUN);
   expect(await counted(bundle, null)).toBeUndefined();
-  expect(await counted(await bundleOf({ activationBytes: { wasm: 7, webgpu: 7 } }), shelf)).toBe(7);
+  expect(await counted(await bundleOf({ activationBytes: { wasm: 7, webgpu: 7 } }), modelStore)).toBe(7);
 });
 
 test("a repository's file is read from its pieces", async () => {
   const bundle = await bundleOf();
-  const shelf = new Shelf(new MemoryStore(), () => 0);
+  const modelStore = new ModelStore(new MemoryStore(), () => 0);
   const [file] = bundle.variants[0]?.files ?? [];
   const [chunk] = file?.chunks ?? [];
   if (file === undefined || chunk === undefined) throw new Error("no chunk");
   const half = bytes.length >> 1;
   const parts = [bytes.slice(0, half), bytes.slice(half)];
   const pieces = await Promise.all(parts.map(async (x) => ({ sha256: await sha256Hex(x), bytes: x.length })));
-  for (const [i, piece] of pieces.entries()) await shelf.write(piece, parts[i] ?? new Uint8Array());
+  for (const [i, piece] of pieces.entries()) await modelStore.write(piece, parts[i] ?? new Uint8Array());
   const repository = { ...file, chunks: [{ ...chunk, url: "https://models.example/model.onnx" }] };
   const own = { ...bundle, variants: [{ id: "f32", needs: [], files: [repository] }] };
-  expect(await counted(own, shelf)).toBeUndefined();
-  await shelf.recordFile(chunk, pieces);
-  expect(await counted(own, shelf)).toBe(RUN);
+  expect(await counted(own, modelStore)).toBeUndefined();
+  await modelStore.recordFile(chunk, pieces);
+  expect(await counted(own, modelStore)).toBe(RUN);
 });
 
 test("an image's input has the size of its description", async () => {

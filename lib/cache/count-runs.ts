@@ -3,21 +3,21 @@
 import type { Bundle, ImageSpec, SoundSpec, Variant } from "../core/bundle.ts";
 import { soundDims } from "../core/fit-steps.ts";
 import { fixedSize } from "../core/image-spec.ts";
-import type { Shelf } from "./model-store.ts";
+import type { ModelStore } from "./model-store.ts";
 import { keyOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { runBytesOf } from "./run-bytes.ts";
 
 /** Counts the runs of an opened model. A store that fails counts as absent. */
-export async function countRuns(opened: OpenedBundle, shelf: Shelf | null): Promise<OpenedBundle> {
+export async function countRuns(opened: OpenedBundle, modelStore: ModelStore | null): Promise<OpenedBundle> {
   const { bundle, data } = opened;
   if (bundle.variants.every((x) => x.activationBytes !== undefined)) return opened;
   const sizes = knownSizes(bundle.model);
-  const here = data === null ? await shelf?.chunks().catch(() => undefined) : undefined;
+  const here = data === null ? await modelStore?.chunks().catch(() => undefined) : undefined;
   const fileOf = async ({ files: [first] }: Variant): Promise<Blob | null> => {
     if (data !== null) return data;
     const isHere = first !== undefined && first.chunks.every((x) => here?.has(keyOf(x)) === true);
-    return isHere ? ((await shelf?.peek(first.chunks)) ?? null) : null;
+    return isHere ? ((await modelStore?.peek(first.chunks)) ?? null) : null;
   };
   const count = async (variant: Variant): Promise<Variant> => {
     if (variant.activationBytes !== undefined) return variant;

@@ -1,6 +1,6 @@
 // A bare model with the app's own description, over a real server and a store that lasts.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { wishFor } from "../test-support/cache-fixtures.ts";
+import { criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, makePage } from "../test-support/fake-network.ts";
 import { classifier, seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
 import { floatTensor } from "../compress/onnx/tensor-proto.ts";
@@ -29,18 +29,18 @@ afterEach(() => {
 
 /** Opens the model as a new page would, over the store of earlier pages. */
 function openWith(described?: OwnDescription, more = {}): Promise<OpenedBundle> {
-  return open(`${server.url}/m.onnx`, { ...wishFor(more), described }, makePage(memory, clock), idle);
+  return open(`${server.url}/m.onnx`, { ...criteriaFor(more), described }, makePage(memory, clock), idle);
 }
 
 const labels = (from: string | readonly string[] = ["cat", "dog", "hen"]): OwnDescription => ({ labels: { from } });
 
 test("image and labels become those of a bundle of one variant", async () => {
   const opened = await openWith({ image: { normalize: "-1..1" }, ...labels() });
-  const { images, decodes, texts, declared } = plan(opened, wishFor({}));
+  const { images, decodes, texts, declared } = plan(opened, criteriaFor({}));
   expect(images["x"]).toMatchObject({ channels: "rgb", resize: { width: 8, height: 8 }, mean: [0.5, 0.5, 0.5] });
   expect(decodes["y"]).toEqual({ op: "labels", asset: "labels.txt", logits: true });
   expect(texts).toEqual({ "labels.txt": "cat\ndog\nhen\n" });
-  expect(plan(opened, wishFor({})).readers, "a repository's alone, whose steps may be left out").toBeUndefined();
+  expect(plan(opened, criteriaFor({})).readers, "a repository's alone, whose steps may be left out").toBeUndefined();
   expect(declared, "the ports are those that ONNX Runtime reports").toBeNull();
 });
 

@@ -14,7 +14,7 @@ import { MemoryStore } from "./stores/memory.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import type { Progress } from "./messages.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 import type { Bytes, Store } from "./stores/store.ts";
 
 const CHUNK = 1_000;
@@ -48,7 +48,7 @@ async function load(
   store: Store | null = null,
   more: { signal?: AbortSignal; onProgress?: (progress: Progress) => void; mustStore?: boolean } = {},
 ): Promise<Uint8Array[]> {
-  const downloader = new Downloader(hurried, store === null ? null : new Shelf(store, () => Date.now()));
+  const downloader = new Downloader(hurried, store === null ? null : new ModelStore(store, () => Date.now()));
   return loadWith(downloader, { bundle, identity }, more);
 }
 
@@ -283,7 +283,7 @@ test("two tabs that start at once download once", async () => {
   server.trick = () => ({ kind: "trickle", parts: 3, pauseMs: 2 });
   const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
   const locks = new Locks();
-  const tab = (): Downloader => new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
+  const tab = (): Downloader => new Downloader({ ...hurried, locks }, new ModelStore(store, () => Date.now()));
   const [a, b] = await Promise.all([loadWith(tab(), given), loadWith(tab(), given)]);
   expect(a).toEqual(given.contents);
   expect(b).toEqual(given.contents);
@@ -305,7 +305,7 @@ test.each([
     tell();
     return nth === 0 ? { kind: "stall", at: 10 } : null;
   };
-  const downloader = new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
+  const downloader = new Downloader({ ...hurried, locks }, new ModelStore(store, () => Date.now()));
   const loading = loadWith(downloader, given);
   await asked;
   for (let i = 0; i < times; i += 1) {
@@ -389,7 +389,7 @@ test("a host that answers no range request is asked for the whole, and for no ra
   for (const [i, { chunks }] of (bundle.variants[0]?.files ?? []).entries())
     await store.write(`part-${chunks[0]?.sha256 ?? ""}-0`, (contents[i] as Bytes).slice(0, 300));
   server.trick = () => (server.asked.at(-1)?.range == null ? null : { kind: "cut", at: 0 });
-  const downloader = new Downloader(hurried, new Shelf(store, () => Date.now()));
+  const downloader = new Downloader(hurried, new ModelStore(store, () => Date.now()));
   expect(await loadWith(downloader, { bundle, identity: "0".repeat(64) })).toEqual(contents);
   expect(server.asked.filter((x) => x.range !== null).length).toBeLessThanOrEqual(2);
   expect(server.chunkRequests).toBeLessThanOrEqual(4);
@@ -446,7 +446,7 @@ test("the wait for a chunk's lock that is never released is bounded (store-C7)",
   const locks = new SharedLocks();
   for (const { sha256 } of given.bundle.variants[0]?.files[0]?.chunks ?? [])
     void locks.request(`selvedge/${sha256}`, {}, () => new Promise(() => undefined));
-  const downloader = new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
+  const downloader = new Downloader({ ...hurried, locks }, new ModelStore(store, () => Date.now()));
   expect(await loadWith(downloader, given)).toEqual(given.contents);
 });
 
@@ -470,7 +470,7 @@ test("a tab waits as long as another one makes progress with a chunk (store-C7)"
       return () => undefined;
     },
   };
-  const loading = loadWith(new Downloader(effects, new Shelf(store, () => Date.now())), given);
+  const loading = loadWith(new Downloader(effects, new ModelStore(store, () => Date.now())), given);
   for (let i = 0; i < 5; i += 1) {
     while (timers.length === 0) await new Promise((resolve) => setImmediate(resolve));
     await memory.write(`part-${sha256}-${i}`, new Uint8Array(1));
@@ -608,7 +608,7 @@ test.each([undefined, "gzip"] as const)(
         return hurried.fetch(url, init);
       },
     };
-    const options = { effects, shelf: null, signal: idle, ranges: { areGiven: true }, report: () => undefined };
+    const options = { effects, modelStore: null, signal: idle, ranges: { areGiven: true }, report: () => undefined };
     expect(await codeOf(fetchChunk(`${server.url}/chunk`, chunk, options))).toBe("integrity-failed");
     expect(connections.map((x) => x?.aborted)).toEqual([true, true]);
   },

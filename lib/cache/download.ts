@@ -17,12 +17,12 @@ import { SharedDownloads } from "./shared-downloads.ts";
 import type { NetEffects } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
-import { Meter } from "./progress.ts";
+import { LoadProgress } from "./progress.ts";
 import type { BundleAddress, Progress } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import { countStored } from "./room.ts";
 import type { Room } from "./room.ts";
-import type { Shelf } from "./model-store.ts";
+import type { ModelStore } from "./model-store.ts";
 import type { Releases } from "../core/release-record.ts";
 import type { SourceRecord } from "./source.ts";
 import { isFull } from "./stores/store.ts";
@@ -77,7 +77,7 @@ const FULL_MS = 30_000;
 /** Fetches, stores and shares the files of models. */
 export class Downloader {
   /** The store of this device; null where nothing is stored. */
-  readonly shelf: Shelf | null;
+  readonly modelStore: ModelStore | null;
   /** The downloader's effects on the world. */
   readonly effects: DownloadEffects;
   /** Bundles that are loading or in use, which nothing may evict. */
@@ -92,10 +92,10 @@ export class Downloader {
   /** Whether ranges of chunks may be requested. */
   readonly #ranges: { areGiven: boolean } = { areGiven: true };
 
-  constructor(effects: DownloadEffects, shelf: Shelf | null) {
+  constructor(effects: DownloadEffects, modelStore: ModelStore | null) {
     this.effects = effects;
-    this.shelf = shelf;
-    this.#locks = shelf === null || shelf.store.kind === "memory" ? null : new TabLocks(effects);
+    this.modelStore = modelStore;
+    this.#locks = modelStore === null || modelStore.store.kind === "memory" ? null : new TabLocks(effects);
     this.uses = new Uses(this.#locks);
   }
 
@@ -129,8 +129,8 @@ export class Downloader {
     for (const [file, { chunks: list }] of files.entries())
       for (const chunk of list) if (!chunks.has(keyOf(chunk))) chunks.set(keyOf(chunk), { chunk, file });
     const own = files.map(({ path }, i) => ({ path, bytes: sum([...chunks.values()].filter((x) => x.file === i)) }));
-    const meter = new Meter(own, this.effects.now, onProgress ?? (() => undefined));
-    meter.tell();
+    const progress = new LoadProgress(own, this.effects.now, onProgress ?? (() => undefined));
+    progress.tell();
     const end = this.uses.begin(
       identity,
       [...chunks.values()].map((x) => x.chunk),
@@ -142,11 +142,11 @@ export class Downloader {
         bundleUrl,
         [...chunks.values()].map((x) => x.chunk),
       );
-      const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, meter, token);
+      const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, progress, token);
       if (await this.#completes(identity, found)) await this.storeRest([...found.values()], room);
-      const { bytesPerSecond } = meter;
+      const { bytesPerSecond } = progress;
       // No caller waits for that.
-      if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
+      if (bytesPerSecond !== null) this.modelStore?.noteRate(bytesPerSecond).catch(() => undefined);
       const missing = [...chunks].filter(([key]) => found.get(key)?.isStored === false);
       const unstored = missing.reduce((total, [, { chunk }]) => total + chunk.bytes, 0);
       if (mustStore && unstored > 0) throw noRoom(unstored);
@@ -160,8 +160,8 @@ export class Downloader {
   /** Whether a version can be loaded from these chunks and the stored ones. */
   async #completes(identity: string, found: ReadonlyMap<string, Here>): Promise<boolean> {
     if ([...found.values()].every((x) => x.isStored)) return false; // nothing is left to store
-    const manifest = (await this.shelf?.bundle(identity).catch(() => null)) ?? null;
-    const here = await this.shelf?.chunks().catch(() => null);
+    const manifest = (await this.modelStore?.bundle(identity).catch(() => null)) ?? null;
+    const here = await this.modelStore?.chunks().catch(() => null);
     if (manifest === null || isBare(manifest) || here == null) return false;
     const isHere = ({ chunks }: BundleFile): boolean => chunks.every((x) => found.has(keyOf(x)) || here.has(keyOf(x)));
     return (manifest.assets ?? []).every(isHere) && manifest.variants.some((x) => x.files.every(isHere));
@@ -173,7 +173,7 @@ export class Downloader {
     chunks: ReadonlyMap<string, { readonly chunk: BundleChunk; readonly file: number }>,
     room: Room,
     signal: AbortSignal,
-    meter: Meter,
+    progress: LoadProgress,
     token?: string,
   ): Promise<Map<string, Here>> {
     const found = new Map<string, Here>();
@@ -185,9 +185,9 @@ export class Downloader {
       for (const [key, { chunk, file }] of waiting) {
         const url = chunk.url ?? new URL(chunkPath(format, chunk.sha256), bundleUrl).href;
         const wireBytes = wireBytesOf(chunk);
-        const counter = meter.counter(file, wireBytes);
+        const counter = progress.counter(file, wireBytes);
         const here = await this.#chunk(url, chunk, room, both, counter.add, token);
-        if (here.from === "store") meter.add(file, wireBytes, "store");
+        if (here.from === "store") progress.add(file, wireBytes, "store");
         else counter.fill();
         if (here.isStored) countStored(room, chunk);
         found.set(key, here);
@@ -209,7 +209,7 @@ export class Downloader {
 
   /** Computes the space that a load needs from the store. */
   async room(id: string, url: string, chunks: readonly BundleChunk[] | null): Promise<Room> {
-    const here = (await this.shelf?.chunks().catch(() => null)) ?? new Set();
+    const here = (await this.modelStore?.chunks().catch(() => null)) ?? new Set();
     const missing = chunks?.filter((x) => !here.has(keyOf(x)));
     return {
       id,
@@ -226,9 +226,9 @@ export class Downloader {
 
   /** Remembers what an address leads to; where a manifest has no room, room is made for it with the first chunk. */
   async remember(manifest: ManifestJson, source: SourceRecord, beside: string | undefined): Promise<void> {
-    const { shelf } = this;
-    if (shelf === null) return;
-    const write = (): Promise<void> => shelf.remember(manifest, source, beside);
+    const { modelStore } = this;
+    if (modelStore === null) return;
+    const write = (): Promise<void> => modelStore.remember(manifest, source, beside);
     this.#unwritten.delete(source.identity);
     await write().catch((error: unknown) => {
       if (isFull(error)) this.#unwritten.set(source.identity, write);
@@ -239,14 +239,14 @@ export class Downloader {
    * Adds to the record of signed releases, in one tab at a time; returns the record, or null where it was not written.
    */
   async noteReleases(seen: Releases, noteOf: string | null, signal: AbortSignal): Promise<Releases | null> {
-    const { shelf } = this;
-    if (shelf === null) return null;
-    return this.locked("releases", signal, () => shelf.noteReleases(seen, noteOf), "releases-").catch(() => null);
+    const { modelStore } = this;
+    if (modelStore === null) return null;
+    return this.locked("releases", signal, () => modelStore.noteReleases(seen, noteOf), "releases-").catch(() => null);
   }
 
   /** Remembers a whole model; returns whether there was room for its manifest. */
   async commit(manifest: ManifestJson, source: SourceRecord, room: Room): Promise<boolean> {
-    return this.#fit(RECORDS_BYTES, room, async () => this.shelf?.remember(manifest, source)).then(
+    return this.#fit(RECORDS_BYTES, room, async () => this.modelStore?.remember(manifest, source)).then(
       () => true,
       () => false,
     );
@@ -254,18 +254,18 @@ export class Downloader {
 
   /** Stores a verified chunk where there is room; returns the store's copy, null where it is not stored. */
   async keep(chunk: BundleChunk, bytes: Bytes, room: Room): Promise<Blob | null> {
-    const { shelf } = this;
-    if (shelf === null || this.effects.now() < room.fullUntilMs) return null;
+    const { modelStore } = this;
+    if (modelStore === null || this.effects.now() < room.fullUntilMs) return null;
     try {
       this.uses.name(room.id, chunk);
       const manifest = this.#unwritten.get(room.id);
       if (manifest !== undefined) await this.#fit(chunk.bytes, room, manifest);
       this.#unwritten.delete(room.id);
       if (room.isTight !== false) await this.#inTurn(() => this.#prepare(chunk.bytes, room));
-      await this.#fit(chunk.bytes, room, () => shelf.write(chunk, bytes));
+      await this.#fit(chunk.bytes, room, () => modelStore.write(chunk, bytes));
       countStored(room, chunk);
       room.slackBytes = Math.max(0, room.slackBytes - chunk.bytes);
-      return await shelf.chunk(chunk);
+      return await modelStore.chunk(chunk);
     } catch (error) {
       if (isFull(error)) room.fullUntilMs = this.effects.now() + FULL_MS;
       return null; // a store that fails counts as absent
@@ -310,11 +310,11 @@ export class Downloader {
 
   /** Frees space for `bytes`, where `freeBytes` are free; a negative number is freed as well. */
   async #makeRoom(bytes: number, room: Room, freeBytes: number): Promise<number> {
-    const { shelf } = this;
-    if (shelf === null) return 0;
+    const { modelStore } = this;
+    if (modelStore === null) return 0;
     const keep = await this.uses.kept();
-    if (!room.isWhole) for (const { identity } of await shelf.sources(room.url)) keep.add(identity);
-    const freed = await shelf.makeRoom(bytes - freeBytes, keep, room.missingBytes - room.slackBytes - freeBytes);
+    if (!room.isWhole) for (const { identity } of await modelStore.sources(room.url)) keep.add(identity);
+    const freed = await modelStore.makeRoom(bytes - freeBytes, keep, room.missingBytes - room.slackBytes - freeBytes);
     room.slackBytes = Math.max(0, room.slackBytes + freed + Math.min(0, freeBytes));
     return freed;
   }
@@ -333,7 +333,7 @@ export class Downloader {
     prefix: string,
   ): Promise<T> {
     const count = async (): Promise<number> =>
-      ((await this.shelf?.store.names()) ?? []).filter((x) => x.startsWith(prefix)).length;
+      ((await this.modelStore?.store.names()) ?? []).filter((x) => x.startsWith(prefix)).length;
     return this.#locks === null ? work(signal) : this.#locks.locked(name, signal, work, count);
   }
 
@@ -346,7 +346,7 @@ export class Downloader {
   ): Promise<void> {
     room.isWhole = true;
     const rest = found.filter((x) => !x.isStored && !isFile(x.chunk));
-    const sources = rest.length === 0 ? [] : ((await this.shelf?.sources(room.url).catch(() => null)) ?? []);
+    const sources = rest.length === 0 ? [] : ((await this.modelStore?.sources(room.url).catch(() => null)) ?? []);
     if (!sources.some((x) => x.identity !== room.id)) return;
     room.fullUntilMs = Number.NEGATIVE_INFINITY;
     for (const here of rest) {
@@ -361,7 +361,7 @@ export class Downloader {
 
   /** Returns a stored chunk, its hash checked; null where it is not stored, or the store fails. */
   async stored(chunk: BundleChunk): Promise<Blob | null> {
-    return this.shelf?.chunk(chunk).catch(() => null) ?? null;
+    return this.modelStore?.chunk(chunk).catch(() => null) ?? null;
   }
 
   #chunk(
@@ -385,16 +385,16 @@ export class Downloader {
           async (signal) => {
             const found = await fromStore();
             if (found !== null) return found;
-            const { effects, shelf } = this;
+            const { effects, modelStore } = this;
             if (isFile(chunk)) {
               const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
               const file = await fetchFile(chunk, this, { room, signal, report, headers });
               return { chunk, ...file, from: "network" as const };
             }
-            const bytes = await fetchChunk(url, chunk, { effects, shelf, signal, ranges: this.#ranges, report });
+            const bytes = await fetchChunk(url, chunk, { effects, modelStore, signal, ranges: this.#ranges, report });
             try {
               const kept = await this.keep(chunk, bytes, room);
-              await shelf?.dropParts(partOf(chunk)).catch(() => undefined);
+              await modelStore?.dropParts(partOf(chunk)).catch(() => undefined);
               return { chunk, blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
             } finally {
               release(bytes);

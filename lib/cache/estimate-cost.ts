@@ -7,7 +7,7 @@ import { countRuns } from "./count-runs.ts";
 import { bareOf, lookUp } from "./open.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";
-import type { Cost, Look, Wish } from "./messages.ts";
+import type { Cost, CostEstimate, LoadCriteria } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import { wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
@@ -16,11 +16,16 @@ import type { SelvedgeError } from "../core/errors.ts";
 import type { Fit, UnfitReason } from "../core/fit.ts";
 
 /** Estimates a model at an address, and the stored part of it. */
-export async function look(url: string, wish: Wish, downloader: Downloader, signal: AbortSignal): Promise<Look> {
-  const { shelf, effects } = downloader;
+export async function estimateCost(
+  url: string,
+  criteria: LoadCriteria,
+  downloader: Downloader,
+  signal: AbortSignal,
+): Promise<CostEstimate> {
+  const { modelStore, effects } = downloader;
   const estimate = await effects.estimate().catch(() => null);
   const { saveData, bytesPerSecond } = effects.connection();
-  const rate = (await shelf?.rate().catch(() => null)) ?? bytesPerSecond;
+  const rate = (await modelStore?.rate().catch(() => null)) ?? bytesPerSecond;
   const around = {
     freeBytes: estimate === null ? null : Math.max(0, estimate.quota - estimate.usage),
     bytesPerSecond: rate,
@@ -28,10 +33,10 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
   };
   try {
     if (!new URL(url).pathname.endsWith(".json") && !isRepository(url))
-      return await bareLook(url, wish, downloader, signal, around);
-    const opened = await countRuns(await lookUp(url, wish, downloader, signal), shelf);
-    const planned = plan(opened, wish);
-    const here = (await shelf?.chunks().catch(() => null)) ?? new Set<string>();
+      return await estimateBare(url, criteria, downloader, signal, around);
+    const opened = await countRuns(await lookUp(url, criteria, downloader, signal), modelStore);
+    const planned = plan(opened, criteria);
+    const here = (await modelStore?.chunks().catch(() => null)) ?? new Set<string>();
     const held = await effects.heldLocks().catch((): readonly string[] => []);
     const assets = planned.assets.flatMap((x) => x.chunks);
     const costs = planned.candidates.map(({ backend, variant, fit = null }): Cost => {
@@ -62,19 +67,19 @@ function unfitOf({ code, message, details }: SelvedgeError): Fit | null {
 }
 
 /** Looks at a bare model: its memory by its size, and by its graph where it is stored. */
-async function bareLook(
+async function estimateBare(
   url: string,
-  wish: Wish,
+  criteria: LoadCriteria,
   downloader: Downloader,
   signal: AbortSignal,
-  around: Omit<Look, "plan" | "costs" | "failed" | "unfit">,
-): Promise<Look> {
+  around: Omit<CostEstimate, "plan" | "costs" | "failed" | "unfit">,
+): Promise<CostEstimate> {
   const { chunks, ...cost } = await bareCost(url, downloader, signal);
   const cold = { ...around, plan: null };
   if (cost.bytes === null) return { ...cold, costs: [{ ...cost, fit: null }], failed: null, unfit: null };
-  const data = (await downloader.shelf?.peek(chunks).catch(() => null)) ?? null;
+  const data = (await downloader.modelStore?.peek(chunks).catch(() => null)) ?? null;
   try {
-    const { candidates, settled } = plan(await countRuns({ ...bareOf(url, cost.bytes), data }, null), wish);
+    const { candidates, settled } = plan(await countRuns({ ...bareOf(url, cost.bytes), data }, null), criteria);
     const at = candidates.find((x) => settled === null || x.backend === settled.backend);
     return { ...cold, costs: [{ ...cost, fit: at?.fit ?? null }], failed: null, unfit: null };
   } catch (error) {
@@ -89,10 +94,10 @@ async function bareCost(
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<Omit<Cost, "fit"> & { readonly chunks: readonly BundleChunk[] }> {
-  const { shelf, effects } = downloader;
-  const source = (await shelf?.source(url).catch(() => null)) ?? null;
-  const manifest: Manifest | null = source === null ? null : ((await shelf?.bundle(source.identity)) ?? null);
-  const here = (await shelf?.chunks().catch(() => null)) ?? new Set<string>();
+  const { modelStore, effects } = downloader;
+  const source = (await modelStore?.source(url).catch(() => null)) ?? null;
+  const manifest: Manifest | null = source === null ? null : ((await modelStore?.bundle(source.identity)) ?? null);
+  const here = (await modelStore?.chunks().catch(() => null)) ?? new Set<string>();
   const held = await effects.heldLocks().catch((): readonly string[] => []);
   const isUnderWay = held.includes(`selvedge/bare/${url}`);
   if (manifest !== null && isBare(manifest) && manifest.chunks.every((x) => here.has(keyOf(x))))

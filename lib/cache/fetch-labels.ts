@@ -55,21 +55,21 @@ function notLabels(url: string, { reason, what, fix }: OtherFile): SelvedgeError
 }
 
 async function storedLabels(url: string, downloader: Downloader): Promise<Uint8Array | null> {
-  const { shelf } = downloader;
-  const source = (await shelf?.source(url)) ?? null;
-  const manifest = source === null ? null : ((await shelf?.bundle(source.identity)) ?? null);
+  const { modelStore } = downloader;
+  const source = (await modelStore?.source(url)) ?? null;
+  const manifest = source === null ? null : ((await modelStore?.bundle(source.identity)) ?? null);
   const [chunk] = manifest !== null && isBare(manifest) ? manifest.chunks : [];
   const blob = chunk === undefined ? null : await downloader.stored(chunk);
   if (blob === null || source === null) return null;
-  await shelf?.touch(source.identity).catch(() => undefined);
+  await modelStore?.touch(source.identity).catch(() => undefined);
   return new Uint8Array(await blob.arrayBuffer());
 }
 
-async function store(url: string, bytes: Uint8Array<ArrayBuffer>, { shelf }: Downloader): Promise<void> {
-  if (shelf === null || bytes.byteLength === 0) return;
+async function store(url: string, bytes: Uint8Array<ArrayBuffer>, { modelStore }: Downloader): Promise<void> {
+  if (modelStore === null || bytes.byteLength === 0) return;
   const chunk = { sha256: await sha256Hex(bytes), bytes: bytes.byteLength };
   const manifest = bareManifest([chunk]);
   const identity = await identityOf(manifest);
-  await shelf.remember(manifest, { url, identity, validator: null, signature: null });
-  await shelf.write(chunk, bytes);
+  await modelStore.remember(manifest, { url, identity, validator: null, signature: null });
+  await modelStore.write(chunk, bytes);
 }

@@ -9,7 +9,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import type { BundleChunk } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { BareDownload } from "./bare-download.ts";
-import type { BareChunk, DownloadMeter } from "./bare-download.ts";
+import type { BareChunk, DownloadProgress } from "./bare-download.ts";
 import type { Downloader } from "./download.ts";
 import { addressOf, keyOf } from "./names.ts";
 import type { Room } from "./room.ts";
@@ -52,14 +52,14 @@ export async function fetchFile(
   downloader: Downloader,
   { room, signal, report, headers }: FileOptions,
 ): Promise<DownloadedFile> {
-  const { shelf, uses } = downloader;
+  const { modelStore, uses } = downloader;
   const draft = `sha256:${chunk.sha256}`;
   const endUse = uses.begin(await addressOf(draft));
   room.missing?.delete(keyOf(chunk)); // its pieces are counted one by one
   try {
     for (let attempt = 1; ; attempt += 1) {
       const hash = new OrderedHash();
-      const pieces = (await shelf?.pieces(chunk).catch(() => [])) ?? [];
+      const pieces = (await modelStore?.pieces(chunk).catch(() => [])) ?? [];
       const known = {
         draft,
         bytes: chunk.bytes,
@@ -73,8 +73,8 @@ export async function fetchFile(
       const wrong = chunk.isUnverified === true ? wrongSize(chunk, found) : await wrongHash(chunk, found, hash);
       if (wrong === null) return await record(chunk, draft, found, downloader);
       report(-found.reduce((sum, x) => sum + x.blob.size, 0));
-      await shelf?.endDraft(draft).catch(() => undefined);
-      await shelf?.dropFile(chunk).catch(() => undefined);
+      await modelStore?.endDraft(draft).catch(() => undefined);
+      await modelStore?.dropFile(chunk).catch(() => undefined);
       if (attempt === ATTEMPTS) throw wrong;
     }
   } finally {
@@ -87,16 +87,16 @@ async function record(
   chunk: FileChunk,
   draft: string,
   found: readonly BareChunk[],
-  { shelf }: Downloader,
+  { modelStore }: Downloader,
 ): Promise<DownloadedFile> {
   const blob = new Blob(found.map((x) => x.blob));
-  if (shelf === null || found.some((x) => !x.isStored)) return { blob, isStored: false };
+  if (modelStore === null || found.some((x) => !x.isStored)) return { blob, isStored: false };
   try {
-    await shelf.recordFile(
+    await modelStore.recordFile(
       chunk,
       found.map((x) => x.chunk),
     );
-    await shelf.endDraft(draft);
+    await modelStore.endDraft(draft);
     return { blob, isStored: true };
   } catch {
     return { blob, isStored: false }; // a store that fails counts as absent
@@ -124,7 +124,7 @@ function wrongSize({ url, bytes }: FileChunk, found: readonly BareChunk[]): Selv
   return new SelvedgeError("integrity-failed", message, { url, reason: "hash" });
 }
 
-function meterOf(report: (bytes: number) => void): DownloadMeter {
+function meterOf(report: (bytes: number) => void): DownloadProgress {
   return {
     add: (_, bytes) => {
       report(bytes);

@@ -10,17 +10,17 @@ import { bundleJson } from "../core/bundle-json.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
 import { readBundle, readBundleFile, readVariantModel } from "../compress/bundle/read-bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
-import { wishFor } from "../test-support/cache-fixtures.ts";
+import { criteriaFor } from "../test-support/cache-fixtures.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { plan } from "./plan.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 
 const FOLDER = join(import.meta.dirname, "frozen");
 const jsonOf = (name: string): BundleJson =>
   JSON.parse(readFileSync(join(FOLDER, name, "bundle.json"), "utf8")) as BundleJson;
 const planOf = (json: BundleJson) =>
-  plan({ bundle: parseBundle(json), identity: "", data: null, seen: null, refused: null }, wishFor());
+  plan({ bundle: parseBundle(json), identity: "", data: null, seen: null, refused: null }, criteriaFor());
 
 test.each([
   ["schema-1", "6667419d7409261342414c894fcd5a3d0ffbaccb652cbc18ec6ae99fb843b21f"],
@@ -31,9 +31,14 @@ test.each([
   const json = jsonOf(name);
   expect(await bundleIdentity(json)).toBe(identity);
   const store = new MemoryStore();
-  const shelf = new Shelf(store, () => 1);
-  await shelf.remember(json, { url: "https://app.test/m/bundle.json", identity, validator: null, signature: null });
-  expect(await shelf.bundle(identity)).toEqual(parseBundle(json));
+  const modelStore = new ModelStore(store, () => 1);
+  await modelStore.remember(json, {
+    url: "https://app.test/m/bundle.json",
+    identity,
+    validator: null,
+    signature: null,
+  });
+  expect(await modelStore.bundle(identity)).toEqual(parseBundle(json));
   const stored = JSON.parse(
     new TextDecoder().decode((await store.read(`bundle-${identity}`)) ?? undefined),
   ) as BundleJson;

@@ -1,17 +1,17 @@
 // Management of stored models, after a real download.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Downloader } from "./download.ts";
-import { weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried, serveBundle } from "../test-support/fake-network.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { fetchBare } from "./bare-model.ts";
 import { open } from "./open.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 import { update } from "./update.ts";
 
 const idle = { signal: new AbortController().signal, onProgress: undefined };
-const wish = wishFor();
+const criteria = criteriaFor();
 const model = weights(2_500, 1);
 const table = weights(700, 2);
 
@@ -22,7 +22,7 @@ let url: string;
 beforeEach(async () => {
   server = await BadServer.start();
   let now = 0;
-  downloader = new Downloader(hurried, new Shelf(new MemoryStore(), () => (now += 1)));
+  downloader = new Downloader(hurried, new ModelStore(new MemoryStore(), () => (now += 1)));
   await serveBundle(server, "/m", { "m.onnx": model, "table.bin": table }, { chunkBytes: 1_000 });
   url = `${server.url}/m/bundle.json`;
 });
@@ -40,7 +40,7 @@ test("nothing is stored at first", async () => {
 });
 
 test("a stored bundle is listed, found by address and identity, pinned, and exported as its files", async () => {
-  const { identity } = await update(url, wish, downloader, idle);
+  const { identity } = await update(url, criteria, downloader, idle);
   const { bytes, bundles } = await contents(downloader);
   expect(bytes).toBe(3_200);
   expect(bundles).toMatchObject([{ identity, urls: [url], bytes: 3_200, variants: ["f32"], isPinned: false }]);
@@ -56,7 +56,7 @@ test("a stored bundle is listed, found by address and identity, pinned, and expo
 });
 
 test("what is stored in part is said to be, and is not taken out", async () => {
-  await open(url, wish, downloader, idle);
+  await open(url, criteria, downloader, idle);
   expect(await find(downloader, url)).toMatchObject({ bytes: 0, variants: [] });
   await expect(exportFiles(downloader, url, "f32")).rejects.toThrow(/not stored whole/);
 });

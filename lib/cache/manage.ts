@@ -6,11 +6,16 @@ import type { StoreContents } from "./messages.ts";
 import type { StoredBundle } from "./model-store.ts";
 
 /** Lists stored bundles, the most recently used first. */
-export async function contents({ shelf, effects }: Downloader): Promise<StoreContents> {
+export async function contents({ modelStore, effects }: Downloader): Promise<StoreContents> {
   const estimate = await effects.estimate().catch(() => null);
   const freeBytes = estimate === null ? null : Math.max(0, estimate.quota - estimate.usage);
-  if (shelf === null) return { kind: "memory", bytes: 0, freeBytes, bundles: [] };
-  return { kind: shelf.store.kind, bytes: await shelf.bytes(), freeBytes, bundles: await shelf.bundles() };
+  if (modelStore === null) return { kind: "memory", bytes: 0, freeBytes, bundles: [] };
+  return {
+    kind: modelStore.store.kind,
+    bytes: await modelStore.bytes(),
+    freeBytes,
+    bundles: await modelStore.bundles(),
+  };
 }
 
 /**
@@ -25,20 +30,21 @@ export async function find(downloader: Downloader, which: string): Promise<Store
 /** Pins or unpins a stored bundle; returns whether it is stored. */
 export async function pin(downloader: Downloader, which: string, isPinned: boolean): Promise<boolean> {
   const found = await find(downloader, which);
-  if (found !== null) await downloader.shelf?.pin(found.identity, isPinned);
+  if (found !== null) await downloader.modelStore?.pin(found.identity, isPinned);
   return found !== null;
 }
 
 /** Removes a stored bundle, in all versions that an address leads to, or everything; returns the bytes freed. */
 export async function deleteStored(downloader: Downloader, which: string | null): Promise<number> {
-  if (which === null) return (await downloader.shelf?.clear()) ?? 0;
+  if (which === null) return (await downloader.modelStore?.clear()) ?? 0;
   let freed = 0;
-  for (const { identity } of await findAll(downloader, which)) freed += (await downloader.shelf?.forget(identity)) ?? 0;
+  for (const { identity } of await findAll(downloader, which))
+    freed += (await downloader.modelStore?.remove(identity)) ?? 0;
   return freed;
 }
 
-async function findAll({ shelf }: Downloader, which: string): Promise<StoredBundle[]> {
-  const bundles = (await shelf?.bundles()) ?? [];
+async function findAll({ modelStore }: Downloader, which: string): Promise<StoredBundle[]> {
+  const bundles = (await modelStore?.bundles()) ?? [];
   return bundles.filter((x) => x.identity === which || x.urls.includes(which));
 }
 
@@ -52,7 +58,7 @@ export async function exportFiles(
   variant: string | undefined,
 ): Promise<{ path: string; data: Blob }[]> {
   const found = await find(downloader, which);
-  const manifest = found === null ? null : await downloader.shelf?.bundle(found.identity);
+  const manifest = found === null ? null : await downloader.modelStore?.bundle(found.identity);
   if (found === null || manifest == null)
     throw new SelvedgeError("download-failed", `${which} is not stored.`, { which, reason: "not-stored" });
   const id = variant ?? found.variants[0];

@@ -10,7 +10,7 @@ import type {
   InputReader,
 } from "../core/bundle.ts";
 import type { Candidate, Pins, BackendChoice } from "../core/choose-variant.ts";
-import type { Fit, MemoryWish } from "../core/fit.ts";
+import type { Fit, MemoryCriteria } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
 import type { BackendName, DeviceFacts, Placement } from "../core/device.ts";
 import type { LifeChange } from "../effects/effects.ts";
@@ -47,7 +47,7 @@ export interface FileProgress {
 }
 
 /** Criteria for choosing version and variant. */
-export interface Wish {
+export interface LoadCriteria {
   readonly device: DeviceFacts;
   /** The backends that may be used. */
   readonly backends: readonly BackendName[];
@@ -56,7 +56,7 @@ export interface Wish {
   readonly crashed: readonly Candidate[];
   /** Candidates that ran out of memory in this load: no others as large are tried. */
   readonly full: readonly Candidate[];
-  readonly memory: MemoryWish;
+  readonly memory: MemoryCriteria;
   /** Public keys, one of which must have signed a bundle; none accepts any bundle. */
   readonly trustedKeys: readonly string[];
   /** Policy for a stored version. */
@@ -103,7 +103,7 @@ export interface Cost {
 }
 
 /** Availability of a model, before it is fetched. */
-export interface Look {
+export interface CostEstimate {
   /** Null for a bare model, and where it is not available. */
   readonly plan: Plan | null;
   readonly costs: readonly Cost[];
@@ -238,13 +238,13 @@ export interface CacheApi extends Manage {
   /** Notes that no model of a bundle is loaded any more, so that it may be evicted. */
   unloaded(identity: string): Promise<Reply<null>>;
   /** Opens an address (`bundle.json`, or a bare model, which is fetched) or a bare model's bytes. */
-  open(ticket: number, from: string | Blob, wish: Wish): Promise<Reply<Plan>>;
+  open(ticket: number, from: string | Blob, criteria: LoadCriteria): Promise<Reply<Plan>>;
   /** Fetches files of a bundle, each verified chunk by chunk. */
   files(ticket: number, bundle: BundleAddress, files: readonly BundleFile[]): Promise<Reply<Blob[]>>;
   /** Estimates the cost of a model, without fetching it. */
-  look(ticket: number, from: string, wish: Wish): Promise<Reply<Look>>;
+  estimate(ticket: number, from: string, criteria: LoadCriteria): Promise<Reply<CostEstimate>>;
   /** Stores the newest version of a bundle, for later loads. */
-  update(ticket: number, from: string, wish: Wish): Promise<Reply<Updated>>;
+  update(ticket: number, from: string, criteria: LoadCriteria): Promise<Reply<Updated>>;
   /** Passes on a change of the page's life cycle: a page that is left releases its locks. */
   life(change: LifeChange): Promise<Reply<null>>;
   /** Answers after so many ms: a worker's timer, which the browser does not throttle for a hidden page. */

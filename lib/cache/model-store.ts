@@ -26,7 +26,7 @@ import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
 import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
 import { fileNameOf, pieceIn, pieceName, piecesOf, storedKeys } from "./names.ts";
-import { forget, makeRoom } from "./room.ts";
+import { removeBundle, makeRoom } from "./room.ts";
 import { isSource, isValidator, readJson } from "./source.ts";
 import type { SourceRecord, Validator } from "./source.ts";
 import { isFull } from "./stores/store.ts";
@@ -53,7 +53,7 @@ export interface StoredBundle {
 }
 
 /** Keeps chunks and their records in a store. */
-export class Shelf {
+export class ModelStore {
   readonly store: Store;
   readonly #now: () => number;
   /** The last in the queue of changes of the record of signed releases. */
@@ -283,8 +283,8 @@ export class Shelf {
   }
 
   /** Removes a bundle, and the chunks that nothing else names; returns the bytes freed. */
-  forget(identity: string): Promise<number> {
-    return forget(this.store, identity);
+  remove(identity: string): Promise<number> {
+    return removeBundle(this.store, identity);
   }
 
   /**

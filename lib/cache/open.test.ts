@@ -4,15 +4,15 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { Downloader } from "./download.ts";
-import { weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried, makePage, serveBundle } from "../test-support/fake-network.ts";
-import { look } from "./estimate-cost.ts";
+import { estimateCost } from "./estimate-cost.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
-import type { Wish } from "./messages.ts";
-import { Shelf } from "./model-store.ts";
+import type { LoadCriteria } from "./messages.ts";
+import { ModelStore } from "./model-store.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 1_000;
@@ -44,8 +44,8 @@ async function release(version: string, ...seeds: number[]): Promise<{ bundle: B
 
 const address = (): string => `${server.url}/m/bundle.json`;
 
-async function versionOf(more: Partial<Wish> = {}): Promise<string> {
-  return (await open(address(), wishFor(more), page(), idle)).bundle.model.version;
+async function versionOf(more: Partial<LoadCriteria> = {}): Promise<string> {
+  return (await open(address(), criteriaFor(more), page(), idle)).bundle.model.version;
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<string> {
@@ -93,12 +93,12 @@ describe("which version is used", () => {
 
   test.each(["later", "never"] as const)("%s: the stored one, without a request", async (policy) => {
     await release("1", 1);
-    await update(address(), wishFor(), page(), idle);
+    await update(address(), criteriaFor(), page(), idle);
     await release("2", 2);
     server.asked = [];
     expect(await versionOf({ update: policy })).toBe("1");
     expect(server.asked).toEqual([]);
-    await update(address(), wishFor(), page(), idle);
+    await update(address(), criteriaFor(), page(), idle);
     expect(await versionOf({ update: policy })).toBe("2");
   });
 
@@ -118,19 +118,19 @@ describe("which version is used", () => {
     "status %d for bundle.json leaves a version that is whole (store-denied)",
     async (status) => {
       await release("1", 1);
-      await update(address(), wishFor(), page(), idle);
+      await update(address(), criteriaFor(), page(), idle);
       server.trick = () => ({ kind: "status", status });
-      const found = await open(address(), wishFor(), page(), idle);
+      const found = await open(address(), criteriaFor(), page(), idle);
       expect(found.bundle.model.version).toBe("1");
       expect(found.refused).toContain(`status ${status}`);
-      expect((await look(address(), wishFor(), page(), idle.signal)).failed).toBeNull();
-      await expect(update(address(), wishFor(), page(), idle)).rejects.toMatchObject({ code: "download-failed" });
+      expect((await estimateCost(address(), criteriaFor(), page(), idle.signal)).failed).toBeNull();
+      await expect(update(address(), criteriaFor(), page(), idle)).rejects.toMatchObject({ code: "download-failed" });
     },
   );
 
   test("status 410 withdraws a model, stored or not (store-denied)", async () => {
     await release("1", 1);
-    await update(address(), wishFor(), page(), idle);
+    await update(address(), criteriaFor(), page(), idle);
     server.trick = () => ({ kind: "status", status: 410 });
     expect(await failureOf(versionOf())).toBe("download-failed not-found");
   });
@@ -140,7 +140,7 @@ describe("which version is used", () => {
     ["a need that this device does not have", {}, { needs: ["npu-int4"] }, "no-variant"],
   ])("a newer version with %s leaves one that is whole (store-newer-step)", async (_, output, variant, reason) => {
     const { identity } = await release("1", 1);
-    await update(address(), wishFor(), page(), idle);
+    await update(address(), criteriaFor(), page(), idle);
     // It shares its chunk with the stored one, so that it is whole at once.
     const { bundle } = await release("2", 1);
     const json = bundleJson(bundle) as unknown as {
@@ -153,9 +153,9 @@ describe("which version is used", () => {
     const bytes = new TextEncoder().encode(JSON.stringify(json));
     server.files.set("/m/bundle.json", { bytes, type: "application/json" });
     for (const policy of ["first", "later", "never"] as const) expect(await versionOf({ update: policy })).toBe("1");
-    expect((await open(address(), wishFor(), page(), idle)).refused).toContain("can't run here");
-    expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe(`no-backend ${reason}`);
-    expect((await look(address(), wishFor(), page(), idle.signal)).plan?.identity).toBe(identity);
+    expect((await open(address(), criteriaFor(), page(), idle)).refused).toContain("can't run here");
+    expect(await failureOf(update(address(), criteriaFor(), page(), idle))).toBe(`no-backend ${reason}`);
+    expect((await estimateCost(address(), criteriaFor(), page(), idle.signal)).plan?.identity).toBe(identity);
     server.close();
     expect(await versionOf()).toBe("1");
   });
@@ -175,35 +175,41 @@ describe("which version is used", () => {
 describe("an update", () => {
   test("fetches the chunks that changed, and reports whether anything did", async () => {
     await release("1", 1, 2, 3, 4);
-    expect(await update(address(), wishFor(), page(), idle)).toMatchObject({ isNew: true, fetchedBytes: 4 * CHUNK });
+    expect(await update(address(), criteriaFor(), page(), idle)).toMatchObject({
+      isNew: true,
+      fetchedBytes: 4 * CHUNK,
+    });
     const second = await release("2", 1, 2, 9, 3, 4);
     server.asked = [];
-    const done = await update(address(), wishFor(), page(), idle);
+    const done = await update(address(), criteriaFor(), page(), idle);
     expect(done).toEqual({ identity: second.identity, isNew: true, fetchedBytes: CHUNK });
     expect(server.chunkRequests).toBe(1);
-    expect(await update(address(), wishFor(), page(), idle)).toMatchObject({ isNew: false, fetchedBytes: 0 });
+    expect(await update(address(), criteriaFor(), page(), idle)).toMatchObject({ isNew: false, fetchedBytes: 0 });
   });
 
   test("in the background waits where the user saves data; one that was asked for does not", async () => {
     const first = await release("1", 1);
-    await update(address(), wishFor(), page(), idle);
+    await update(address(), criteriaFor(), page(), idle);
     const second = await release("2", 2);
     const effects = { ...hurried, connection: () => ({ saveData: true, bytesPerSecond: null }) };
-    const saving = new Downloader(effects, new Shelf(memory, () => (clock.now += 10)));
+    const saving = new Downloader(effects, new ModelStore(memory, () => (clock.now += 10)));
     server.asked = [];
-    expect(await update(address(), wishFor({ update: "later" }), saving, idle)).toEqual({
+    expect(await update(address(), criteriaFor({ update: "later" }), saving, idle)).toEqual({
       identity: first.identity,
       isNew: false,
       fetchedBytes: 0,
     });
     expect(server.asked).toEqual([]);
-    expect(await update(address(), wishFor(), saving, idle)).toMatchObject({ identity: second.identity, isNew: true });
+    expect(await update(address(), criteriaFor(), saving, idle)).toMatchObject({
+      identity: second.identity,
+      isNew: true,
+    });
   });
 
   test("that does not fit is quota-exceeded", async () => {
     memory = new MemoryStore(3 * CHUNK);
     await release("1", 1, 2, 3, 4, 5, 6);
-    expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe("quota-exceeded");
+    expect(await failureOf(update(address(), criteriaFor(), page(), idle))).toBe("quota-exceeded");
   });
 });
 
@@ -211,13 +217,13 @@ describe("availability", () => {
   const fit = expect.objectContaining({ fits: "yes" }) as unknown;
   test("fetches bundle.json alone, and reports stored and missing bytes", async () => {
     const { identity } = await release("1", 1, 2, 3);
-    const before = await look(address(), wishFor(), page(), idle.signal);
+    const before = await estimateCost(address(), criteriaFor(), page(), idle.signal);
     expect(before.costs).toEqual([{ backend: "wasm", bytes: 3_000, bytesToFetch: 3_000, isUnderWay: false, fit }]);
     expect(before.plan?.identity).toBe(identity);
     expect(server.asked.map((x) => x.path)).toEqual(["/m/bundle.json"]);
     expect(await memory.names()).toEqual([]);
-    await update(address(), wishFor(), page(), idle);
-    const after = await look(address(), wishFor(), page(), idle.signal);
+    await update(address(), criteriaFor(), page(), idle);
+    const after = await estimateCost(address(), criteriaFor(), page(), idle.signal);
     expect(after.costs).toMatchObject([{ bytes: 3_000, bytesToFetch: 0 }]);
   });
 
@@ -225,7 +231,7 @@ describe("availability", () => {
     const { bundle } = await release("1", 1);
     const sha256 = bundle.variants[0]?.files[0]?.chunks[0]?.sha256 ?? "";
     const effects = { ...hurried, heldLocks: () => Promise.resolve([`selvedge/${sha256}`]) };
-    const found = await look(address(), wishFor(), new Downloader(effects, null), idle.signal);
+    const found = await estimateCost(address(), criteriaFor(), new Downloader(effects, null), idle.signal);
     expect(found.costs).toMatchObject([{ isUnderWay: true }]);
   });
 
@@ -235,22 +241,27 @@ describe("availability", () => {
       estimate: () => Promise.resolve({ quota: 100, usage: 30 }),
       connection: () => ({ saveData: true, bytesPerSecond: 5 }),
     };
-    const found = await look(address(), wishFor(), new Downloader(effects, null), idle.signal);
+    const found = await estimateCost(address(), criteriaFor(), new Downloader(effects, null), idle.signal);
     expect(found).toMatchObject({ plan: null, costs: [], freeBytes: 70, saveData: true, bytesPerSecond: 5 });
     expect(found.failed).toContain("404");
     await release("1", 1);
-    const none = await look(address(), wishFor({ backends: [] }), new Downloader(effects, null), idle.signal);
+    const none = await estimateCost(
+      address(),
+      criteriaFor({ backends: [] }),
+      new Downloader(effects, null),
+      idle.signal,
+    );
     expect(none.failed).toContain("can't run here");
   });
 
   test("asks a server for a bare model's size", async () => {
     server.files.set("/m.onnx", { bytes: weights(5_000), etag: '"1"' });
     const url = `${server.url}/m.onnx`;
-    const before = await look(url, wishFor(), page(), idle.signal);
+    const before = await estimateCost(url, criteriaFor(), page(), idle.signal);
     expect(before.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 5_000, isUnderWay: false, fit }]);
     expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
-    await open(url, wishFor(), page(), idle);
-    const after = await look(url, wishFor(), page(), idle.signal);
+    await open(url, criteriaFor(), page(), idle);
+    const after = await estimateCost(url, criteriaFor(), page(), idle.signal);
     expect(after.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 0, isUnderWay: false, fit }]);
   });
 });
@@ -264,7 +275,7 @@ describe("the scheme of an address", () => {
       return new Response(body, { headers, status });
     };
     const effects = { ...hurried, ownProtocol: own, fetch: handle };
-    return open(url, wishFor(), new Downloader(effects, null), idle);
+    return open(url, criteriaFor(), new Downloader(effects, null), idle);
   };
 
   test.each(["chrome-extension:", "moz-extension:", "capacitor:", "tauri:", "app:"])(

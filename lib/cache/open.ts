@@ -31,10 +31,10 @@ import { plan } from "./plan.ts";
 import { isRepository, openRepository, parseAddress } from "./repository.ts";
 import { knownOf } from "./repository-net.ts";
 import type { RepositoryNet } from "./repository-net.ts";
-import type { Plan, Wish } from "./messages.ts";
+import type { Plan, LoadCriteria } from "./messages.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import { checkRelease, noteRelease, releasesOfNote } from "./releases.ts";
-import type { Shelf } from "./model-store.ts";
+import type { ModelStore } from "./model-store.ts";
 import { currentOf, isWhole } from "./versions.ts";
 
 export type { OpenedBundle } from "./opened.ts";
@@ -47,7 +47,7 @@ const NOTE_MS = 1_000;
 /** Opens an absolute address, or bytes. */
 export async function open(
   from: string | Blob,
-  policy: Wish,
+  policy: LoadCriteria,
   downloader: Downloader,
   options: DownloadOptions,
 ): Promise<OpenedBundle> {
@@ -88,15 +88,15 @@ export function bareOf(url: string, bytes: number): OpenedBundle {
  * Plans a bare model by its address and size alone.
  * @throws SelvedgeError as `plan` does
  */
-function planBare(url: string, bytes: number, wish: Wish): Plan {
-  return plan(bareOf(url, bytes), wish);
+function planBare(url: string, bytes: number, criteria: LoadCriteria): Plan {
+  return plan(bareOf(url, bytes), criteria);
 }
 
 /** Opens a bare model, with the app's own description where there is one; its labels are fetched beside the model. */
 async function described(
   name: string,
   model: Promise<BareModel>,
-  { described: own }: Wish,
+  { described: own }: LoadCriteria,
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
@@ -110,7 +110,7 @@ async function described(
 /** Asks the server for the newest version of a bundle, whatever is stored, and remembers it. */
 export async function openNewest(
   url: string,
-  policy: Wish,
+  policy: LoadCriteria,
   downloader: Downloader,
   signal: AbortSignal,
   stored: OpenedBundle | null,
@@ -123,7 +123,7 @@ export async function openNewest(
  */
 export async function lookUp(
   url: string,
-  policy: Wish,
+  policy: LoadCriteria,
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
@@ -133,7 +133,7 @@ export async function lookUp(
 
 async function openBundle(
   url: string,
-  policy: Wish,
+  policy: LoadCriteria,
   downloader: Downloader,
   signal: AbortSignal,
   remembers = true,
@@ -147,12 +147,12 @@ async function openBundle(
   asking?.catch(() => undefined); // handled below
   const stored = await reading;
   const use = (found: OpenedBundle): OpenedBundle => {
-    if (remembers) later(downloader, (shelf) => shelf.touch(found.identity));
+    if (remembers) later(downloader, (modelStore) => modelStore.touch(found.identity));
     return found;
   };
   if (stored === null) return asking ?? ask();
   const isStoredWhole = async (): Promise<boolean> =>
-    isWhole(stored, (await downloader.shelf?.chunks().catch(() => null)) ?? new Set(), policy);
+    isWhole(stored, (await downloader.modelStore?.chunks().catch(() => null)) ?? new Set(), policy);
   if (stored.identity === policy.identity || (policy.update !== "first" && (await isStoredWhole()))) return use(stored);
   const cancel = downloader.effects.setTimer(() => {
     late.abort();
@@ -176,21 +176,21 @@ async function openBundle(
 /** Tries once where a stored version is the fallback, which `reading` returns. */
 async function fromServer(
   url: string,
-  wish: Wish,
+  criteria: LoadCriteria,
   downloader: Downloader,
   signal: AbortSignal,
   remembers: boolean,
   reading: Promise<OpenedBundle | null>,
   hasFallback = true,
 ): Promise<OpenedBundle> {
-  const { trustedKeys, identity: wanted } = wish;
+  const { trustedKeys, identity: wanted } = criteria;
   const net = { effects: downloader.effects, signal };
   /** The newest version that the address leads to before this load. */
-  const before = newestStored(url, remembers ? downloader.shelf : null);
+  const before = newestStored(url, remembers ? downloader.modelStore : null);
   const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
     isRepository(url)
-      ? describe(url, wish, { ...net, token: wish.token, attempts }, reading)
+      ? describe(url, criteria, { ...net, token: criteria.token, attempts }, reading)
       : // Bytes that a signature or a hash covers may come from anywhere.
         fetchJson(url, BUNDLE_MAX_BYTES, net, {
           attempts,
@@ -202,19 +202,19 @@ async function fromServer(
   const bundle = isRepository(url) ? parseManifest(json) : parseBundleOf(url, json);
   if (isBare(bundle)) throw new SelvedgeError("internal", `${url} became a list of chunks.`);
   const identity = await identityOf(json as ManifestJson);
-  checkName(url, bundle, wish);
+  checkName(url, bundle, criteria);
   const claim = await checkTrust(bundle, identity, signature, trustedKeys, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
-  const seen = claim === null ? null : await checkSeen(url, claim, wish, downloader, remembers ? signal : null);
-  const { shelf } = downloader;
-  if (remembers && shelf !== null) {
+  const seen = claim === null ? null : await checkSeen(url, claim, criteria, downloader, remembers ? signal : null);
+  const { modelStore } = downloader;
+  if (remembers && modelStore !== null) {
     const current = (await reading)?.identity;
     const source = { url, identity, validator: null, signature: withoutMore(signature) };
     // A manifest is written before its chunks; for one that is stored already only the time is renewed, unless another
     // tab has remembered another version meanwhile.
     const renew = async (): Promise<void> => {
-      const last = await shelf.source(url);
-      if (last?.identity === (await before)) await shelf.remember(json as ManifestJson, source, current);
+      const last = await modelStore.source(url);
+      if (last?.identity === (await before)) await modelStore.remember(json as ManifestJson, source, current);
     };
     if (current === identity) later(downloader, renew);
     else await downloader.remember(json as ManifestJson, source, current);
@@ -230,7 +230,7 @@ async function fromServer(
  */
 async function describe(
   url: string,
-  { identity }: Wish,
+  { identity }: LoadCriteria,
   net: RepositoryNet,
   reading: Promise<OpenedBundle | null>,
 ): Promise<ManifestJson | null> {
@@ -239,41 +239,45 @@ async function describe(
 }
 
 /** Returns the stored version of a bundle that is to be used; null where none is wanted and trusted. */
-export async function storedVersion(url: string, wish: Wish, downloader: Downloader): Promise<OpenedBundle | null> {
-  const { shelf } = downloader;
-  if (shelf === null) return null;
+export async function storedVersion(
+  url: string,
+  criteria: LoadCriteria,
+  downloader: Downloader,
+): Promise<OpenedBundle | null> {
+  const { modelStore } = downloader;
+  if (modelStore === null) return null;
   try {
-    const sources = await shelf.sources(url);
-    const wanted = wish.identity;
+    const sources = await modelStore.sources(url);
+    const wanted = criteria.identity;
     const signed = sources.find((x) => x.identity === wanted)?.signature ?? null;
     const asked = wanted === undefined ? sources : [{ identity: wanted, signature: signed }];
     const versions: OpenedBundle[] = [];
     for (const { identity, signature } of asked) {
-      const version = await storedBundle(identity, signature, url, wish, downloader).catch(() => null);
+      const version = await storedBundle(identity, signature, url, criteria, downloader).catch(() => null);
       if (version !== null) versions.push(version);
     }
-    const here = versions.length > 1 ? await shelf.chunks() : new Set<string>();
-    return currentOf(versions.reverse(), here, wish);
+    const here = versions.length > 1 ? await modelStore.chunks() : new Set<string>();
+    return currentOf(versions.reverse(), here, criteria);
   } catch {
     return null; // a store that fails counts as absent
   }
 }
 
-async function newestStored(url: string, shelf: Shelf | null): Promise<string | undefined> {
-  return (await shelf?.source(url).catch(() => null))?.identity;
+async function newestStored(url: string, modelStore: ModelStore | null): Promise<string | undefined> {
+  return (await modelStore?.source(url).catch(() => null))?.identity;
 }
 
 async function storedBundle(
   identity: string,
   signature: unknown,
   url: string,
-  wish: Wish,
+  criteria: LoadCriteria,
   downloader: Downloader,
 ): Promise<OpenedBundle | null> {
-  const bundle = (await downloader.shelf?.bundle(identity)) ?? null;
+  const bundle = (await downloader.modelStore?.bundle(identity)) ?? null;
   if (bundle === null || isBare(bundle)) return null;
-  checkName(url, bundle, wish);
-  await checkTrust(bundle, identity, signature, wish.trustedKeys, downloader);
+  checkName(url, bundle, criteria);
+  await checkTrust(bundle, identity, signature, criteria.trustedKeys, downloader);
   return asked(bundle, identity, null);
 }
 
@@ -290,10 +294,10 @@ function withoutMore(json: unknown): Signature | null {
 }
 
 /** Records something once the load that it concerns no longer reads from the store; failures are ignored. */
-function later({ shelf, effects }: Downloader, note: (shelf: Shelf) => Promise<void>): void {
-  if (shelf === null) return;
+function later({ modelStore, effects }: Downloader, note: (modelStore: ModelStore) => Promise<void>): void {
+  if (modelStore === null) return;
   effects.setTimer(() => {
-    note(shelf).catch(() => undefined);
+    note(modelStore).catch(() => undefined);
   }, NOTE_MS);
 }
 
@@ -336,7 +340,7 @@ async function checkTrust(
   return verify(signature, { identity, model: bundle.model.name }, trustedKeys, effects.wallClock());
 }
 
-function checkName(url: string, { model }: Bundle, { name }: Wish): void {
+function checkName(url: string, { model }: Bundle, { name }: LoadCriteria): void {
   if (name === undefined || model.name === name) return;
   const message = `${url} is the model "${model.name}", not "${name}".`;
   throw new SelvedgeError("integrity-failed", message, { url, model: model.name, wanted: name, reason: "other-model" });
@@ -349,13 +353,13 @@ function checkName(url: string, { model }: Bundle, { name }: Wish): void {
 async function checkSeen(
   url: string,
   claim: VerifiedClaim,
-  { identity, name, seen, trustedKeys }: Wish,
+  { identity, name, seen, trustedKeys }: LoadCriteria,
   downloader: Downloader,
   remembering: AbortSignal | null,
 ): Promise<string> {
-  const { shelf } = downloader;
-  const stored = (await shelf?.releases().catch(() => null)) ?? NO_RELEASES;
-  const note = (await shelf?.releaseNote(url).catch(() => null)) ?? null;
+  const { modelStore } = downloader;
+  const stored = (await modelStore?.releases().catch(() => null)) ?? NO_RELEASES;
+  const note = (await modelStore?.releaseNote(url).catch(() => null)) ?? null;
   let known = joinReleases(stored, readReleases(seen));
   if (note !== null) known = joinReleases(releasesOfNote(note, claim.claim.model, trustedKeys), known);
   if (identity === undefined) checkRelease(known, url, claim, { trustedKeys, isNamed: name !== undefined });
@@ -376,9 +380,9 @@ function isDenied(error: unknown): error is SelvedgeError {
 }
 
 /** Returns why no backend of this device runs a version; null where one does. */
-function whyNotHere(opened: OpenedBundle, wish: Wish): string | null {
+function whyNotHere(opened: OpenedBundle, criteria: LoadCriteria): string | null {
   try {
-    plan(opened, wish);
+    plan(opened, criteria);
     return null;
   } catch (error) {
     const isUnfit = isSelvedgeError(error) && (error.code === "no-backend" || error.code === "does-not-fit");

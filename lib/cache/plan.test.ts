@@ -7,8 +7,8 @@ import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
 import { fitOf } from "../core/fit.ts";
 import { predictMemory } from "../core/predict-memory.ts";
-import { wishFor } from "../test-support/cache-fixtures.ts";
-import type { Plan, Wish } from "./messages.ts";
+import { criteriaFor } from "../test-support/cache-fixtures.ts";
+import type { Plan, LoadCriteria } from "./messages.ts";
 import { plan } from "./plan.ts";
 
 const GB = 1e9;
@@ -30,19 +30,19 @@ function variant(id: string, bytes: number, more: Partial<Variant> = {}): Varian
   return { id, needs: [], files, memoryBytes, ...more };
 }
 
-function planOf(variants: readonly Variant[], wish: Partial<Wish> = {}): Plan {
+function planOf(variants: readonly Variant[], criteria: Partial<LoadCriteria> = {}): Plan {
   const model = { name: "m", version: "1", licence: "MIT", inputs: [], outputs: [] };
   const bundle: Bundle = { format: 2, model, variants };
-  return plan({ bundle, identity: "", data: null, seen: null, refused: null }, wishFor(wish));
+  return plan({ bundle, identity: "", data: null, seen: null, refused: null }, criteriaFor(criteria));
 }
 
 function deviceWith(facts: Partial<DeviceFacts>): DeviceFacts {
-  return { ...wishFor().device, ...facts };
+  return { ...criteriaFor().device, ...facts };
 }
 
-function refusal(variants: readonly Variant[], wish: Partial<Wish>): SelvedgeError {
+function refusal(variants: readonly Variant[], criteria: Partial<LoadCriteria>): SelvedgeError {
   try {
-    planOf(variants, wish);
+    planOf(variants, criteria);
   } catch (error) {
     if (isSelvedgeError(error)) return error;
   }
@@ -83,7 +83,8 @@ test("the error names a variant that surely fits before one that may not, or tha
   const least = variant("int4", 0.1 * GB, { speed: { wasm: 3 } });
   const variants = [variant("f32", 3 * GB), variant("int8", 0.75 * GB, { speed: { wasm: 2 } }), least];
   const pins = { backend: undefined, variant: "f32" };
-  const fitting = (wish: Partial<Wish>): unknown => refusal(variants, { pins, ...wish }).details["fitting"];
+  const fitting = (criteria: Partial<LoadCriteria>): unknown =>
+    refusal(variants, { pins, ...criteria }).details["fitting"];
   expect(fitting({ device: deviceWith({ memoryBytes: 8 * 2 ** 30 }) })).toBe("int8");
   expect(fitting({ device: deviceWith({ memoryBytes: 2 ** 30 }) })).toBe("int4");
   const crashed = [{ backend: "wasm", variant: variants[1] as Variant }] as const;
@@ -114,20 +115,20 @@ test("a tensor beyond the GPU's largest buffer keeps a variant off it; one beyon
 
 test("weights beyond the app's budget are refused; a peak beyond it is uncertain", () => {
   const variants = [variant("f32", 100e6)];
-  const within = (budgetBytes: number): Partial<Wish> => ({ memory: { ...memory, budgetBytes } });
+  const within = (budgetBytes: number): Partial<LoadCriteria> => ({ memory: { ...memory, budgetBytes } });
   expect(refusal(variants, within(99e6)).details["reason"]).toBe("memory-budget");
   expect(planOf(variants, within(120e6)).candidates[0]?.fit?.fits).toBe("tight");
   expect(planOf(variants, within(200e6)).candidates[0]?.fit?.fits).toBe("yes");
 });
 
 test("a model of far more than the device's memory is refused, but not where the report may be capped", () => {
-  const on = (memoryBytes: number): Partial<Wish> => ({ device: deviceWith({ memoryBytes }) });
+  const on = (memoryBytes: number): Partial<LoadCriteria> => ({ device: deviceWith({ memoryBytes }) });
   expect(refusal([variant("f32", 2.5 * GB)], on(2 ** 31)).details["reason"]).toBe("device-memory");
   expect(planOf([variant("f32", 2.5 * GB)], on(2 ** 33)).candidates[0]?.fit?.fits).toBe("tight");
 });
 
 test("copies of the weights count: of a build that copies them, and of a page without a store", () => {
-  const bytesIn = (more: Partial<Wish["memory"]>): number | undefined =>
+  const bytesIn = (more: Partial<LoadCriteria["memory"]>): number | undefined =>
     planOf([variant("f32", 100e6)], { memory: { ...memory, ...more } }).candidates[0]?.fit?.memoryBytes;
   expect(bytesIn({})).toBe(190e6);
   expect(bytesIn({ copiesBlobs: true })).toBe(290e6);
@@ -191,8 +192,9 @@ test("a variant that ran out of memory, and larger ones, are not tried again", (
 
 test("where memory is short, kernels keep no rearranged copies of weights on wasm, and the reason says so", () => {
   const session = { wasm: { "session.x": "1" } };
-  const sessionOf = (bytes: number, wish: Partial<Wish> = {}): unknown =>
-    planOf([variant("f32", bytes, { session })], wish).candidates.find((x) => x.backend === "wasm")?.variant.session;
+  const sessionOf = (bytes: number, criteria: Partial<LoadCriteria> = {}): unknown =>
+    planOf([variant("f32", bytes, { session })], criteria).candidates.find((x) => x.backend === "wasm")?.variant
+      .session;
   const without = { wasm: { "session.x": "1", "session.disable_prepacking": "1" } };
   const small = { device: deviceWith({ memoryBytes: 2 ** 31 }) };
   expect(sessionOf(100e6)).toEqual(session);
@@ -211,8 +213,8 @@ test("where memory is short, quantized weights are not expanded to float32 while
   const session = { wasm: { "session.disable_quant_qdq": "1" } };
   const memoryBytes = predictMemory({ graph: 0, half: 0, float: 0, quantized: bytes, folded: 4 * bytes });
   const small = { device: deviceWith({ memoryBytes: 2 ** 31 }) };
-  const sessionOf = (wish: Partial<Wish>, more: Partial<Variant>): unknown =>
-    planOf([variant("int8", bytes, { session, ...more })], wish).candidates[0]?.variant.session?.wasm;
+  const sessionOf = (criteria: Partial<LoadCriteria>, more: Partial<Variant>): unknown =>
+    planOf([variant("int8", bytes, { session, ...more })], criteria).candidates[0]?.variant.session?.wasm;
   expect(sessionOf(small, { memoryBytes })).toEqual({
     "session.disable_quant_qdq": "0",
     "session.disable_prepacking": "1",
@@ -240,8 +242,8 @@ test("no model that ordinary devices run is refused", () => {
   fc.assert(
     fc.property(device, one, (facts, { id, bytes, knows, backend, copies }) => {
       const made = variant(id, bytes, knows ? {} : { memoryBytes: undefined });
-      const wish = { budgetBytes: null, copiesBlobs: copies, holdsBlobs: copies };
-      const { fits, memoryBytes, why } = fitOf({ backend, variant: made }, deviceWith(facts), wish);
+      const criteria = { budgetBytes: null, copiesBlobs: copies, holdsBlobs: copies };
+      const { fits, memoryBytes, why } = fitOf({ backend, variant: made }, deviceWith(facts), criteria);
       expect(fits).not.toBe("no");
       expect(memoryBytes).toBeGreaterThanOrEqual(bytes);
       expect(why).not.toMatch(/NaN|undefined|Infinity/);

@@ -9,7 +9,7 @@ import { fitOf, isExpanded, memoryOf } from "../core/fit.ts";
 import type { Fit } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
 import type { OpenedBundle } from "./opened.ts";
-import type { Plan, RemoteCandidate, Wish } from "./messages.ts";
+import type { Plan, RemoteCandidate, LoadCriteria } from "./messages.ts";
 
 /** A candidate whose memory was predicted. */
 type Judged = Candidate & { readonly fit: Fit };
@@ -20,13 +20,19 @@ type Judged = Candidate & { readonly fit: Fit };
  */
 export function plan(
   { bundle, identity, storedAs, texts, data, seen, refused, mustCheck }: OpenedBundle,
-  wish: Wish,
+  criteria: LoadCriteria,
 ): Plan {
-  const { device, pins } = wish;
+  const { device, pins } = criteria;
   if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
   const { name, inputs, outputs, exampleDims: typical = {} } = bundle.model;
-  const remote = remoteOf(bundle, wish);
-  const { found, spares, smaller, spared, away = null } = remote === null ? choose(bundle, wish) : aside(bundle, wish);
+  const remote = remoteOf(bundle, criteria);
+  const {
+    found,
+    spares,
+    smaller,
+    spared,
+    away = null,
+  } = remote === null ? choose(bundle, criteria) : aside(bundle, criteria);
   const images: Record<string, ImageSpec> = {};
   const decodes: Record<string, DecodeSpec> = {};
   const states: Record<string, string> = {};
@@ -53,7 +59,7 @@ export function plan(
     assets: bundle.assets ?? [],
     candidates: found,
     spares,
-    onWasm: onWasm([...found, ...spares], wish),
+    onWasm: onWasm([...found, ...spares], criteria),
     smaller,
     settled: settled(found, device, pins),
     remote: remote && { ...remote, why: away },
@@ -74,16 +80,16 @@ function readersOf({ texts = {}, sounds = {}, unsupported = {} }: Partial<PortSt
 }
 
 /** Returns the variants that the GPU may run as wasm would load them, by id. */
-function onWasm(found: readonly Candidate[], wish: Wish): Record<string, Judged> {
+function onWasm(found: readonly Candidate[], criteria: LoadCriteria): Record<string, Judged> {
   const onGpu = found.filter(({ backend }) => backend === "webgpu");
   return Object.fromEntries(
-    onGpu.map(({ variant }) => [variant.id, sparing(judge({ backend: "wasm", variant }, wish), wish)]),
+    onGpu.map(({ variant }) => [variant.id, sparing(judge({ backend: "wasm", variant }, criteria), criteria)]),
   );
 }
 
 /** Returns a candidate as it is loaded: in the least memory where that is short. */
-function sparing(candidate: Judged, wish: Wish): Judged {
-  return isShort(candidate, wish) ? withoutPrepacking(candidate) : candidate;
+function sparing(candidate: Judged, criteria: LoadCriteria): Judged {
+  return isShort(candidate, criteria) ? withoutPrepacking(candidate) : candidate;
 }
 
 /** Candidates of a plan, and the reason for passing over better ones. */
@@ -94,11 +100,11 @@ type Choice = Pick<Plan, "spares" | "smaller" | "spared"> & {
 };
 
 /** The same beside servers: no candidates where `placement` is `remote`, or where none runs here; `away` says why. */
-function aside(bundle: Bundle, wish: Wish): Choice {
+function aside(bundle: Bundle, criteria: LoadCriteria): Choice {
   const none = { found: [], spares: [], smaller: null, spared: null };
-  if (wish.placement === "remote") return { ...none, away: 'placement is "remote"' };
+  if (criteria.placement === "remote") return { ...none, away: 'placement is "remote"' };
   try {
-    return choose(bundle, wish);
+    return choose(bundle, criteria);
   } catch (error) {
     const isAway = isSelvedgeError(error) && (error.code === "no-backend" || error.code === "does-not-fit");
     if (!isAway) throw error;
@@ -107,7 +113,7 @@ function aside(bundle: Bundle, wish: Wish): Choice {
 }
 
 /** Returns a bundle's model on servers, whose variant its goldens tell; null where servers are not asked. */
-function remoteOf(bundle: Bundle, { placement = "local", pins }: Wish): RemoteCandidate | null {
+function remoteOf(bundle: Bundle, { placement = "local", pins }: LoadCriteria): RemoteCandidate | null {
   if (placement === "local") return null;
   const { model } = bundle;
   const variants = pinnedOf(bundle, pins);
@@ -126,40 +132,40 @@ function remoteOf(bundle: Bundle, { placement = "local", pins }: Wish): RemoteCa
 }
 
 /** Chooses the best candidates that fit. */
-function choose(bundle: Bundle, wish: Wish): Choice {
-  const { device, backends, pins } = wish;
-  const all = possible(bundle, device, backends, pins).map((x) => judge(x, wish));
+function choose(bundle: Bundle, criteria: LoadCriteria): Choice {
+  const { device, backends, pins } = criteria;
+  const all = possible(bundle, device, backends, pins).map((x) => judge(x, criteria));
   const fitting = all.filter((x) => x.fit.fits !== "no");
-  if (fitting.length === 0) throw unfitError(bundle, all, wish);
-  const best = bestOf(fitting, (x) => rankOf(x, wish));
+  if (fitting.length === 0) throw unfitError(bundle, all, criteria);
+  const best = bestOf(fitting, (x) => rankOf(x, criteria));
   const passed = bestOf(all).filter((x) => !best.includes(x));
-  const died = passed.find((x) => isIn(wish.crashed, x));
-  const found = best.map((x) => sparing(x, wish));
-  const others = fitting.filter((x) => !isIn(wish.crashed, x));
+  const died = passed.find((x) => isIn(criteria.crashed, x));
+  const found = best.map((x) => sparing(x, criteria));
+  const others = fitting.filter((x) => !isIn(criteria.crashed, x));
   const spares = sparesOf(others, found);
-  const smaller = smallerOf(others, found, wish);
-  return { found, spares, smaller, spared: died === undefined ? whyShort(passed, best, wish) : whySpared(died) };
+  const smaller = smallerOf(others, found, criteria);
+  return { found, spares, smaller, spared: died === undefined ? whyShort(passed, best, criteria) : whySpared(died) };
 }
 
 /** Returns the best variant that takes less memory than the one on wasm, for a run that has no memory left. */
-function smallerOf(all: readonly Judged[], found: readonly Judged[], wish: Wish): Plan["smaller"] {
+function smallerOf(all: readonly Judged[], found: readonly Judged[], criteria: LoadCriteria): Plan["smaller"] {
   const chosen = found.find((x) => x.backend === "wasm");
-  const [smaller] = bestOf(all.filter((x) => x.backend === "wasm" && !isAsLarge([chosen ?? x], x, wish)));
+  const [smaller] = bestOf(all.filter((x) => x.backend === "wasm" && !isAsLarge([chosen ?? x], x, criteria)));
   const text = "wasm ran out of memory in a run of a larger variant";
   return smaller === undefined ? null : { ...withoutPrepacking(smaller), why: { code: "memory-short", text } };
 }
 
 /** Returns the reason for passing over a variant that may not fit, or for loading one in the least memory. */
-function whyShort(passed: readonly Judged[], best: readonly Judged[], wish: Wish): Why | null {
+function whyShort(passed: readonly Judged[], best: readonly Judged[], criteria: LoadCriteria): Why | null {
   const large = passed.find((x) => x.fit.fits !== "yes");
   if (large !== undefined) return { code: "memory-short", text: large.fit.why };
-  const at = settled(best, wish.device, wish.pins);
-  const short = best.find((x) => x.backend === at?.backend && isShort(x, wish));
+  const at = settled(best, criteria.device, criteria.pins);
+  const short = best.find((x) => x.backend === at?.backend && isShort(x, criteria));
   return short === undefined ? null : { code: "memory-short", text: `${short.fit.why}; loaded without prepacking` };
 }
 
 /** Whether a candidate is loaded in the least memory, at some cost of speed. */
-function isShort({ fit, backend }: Judged, { device, crashed, full }: Wish): boolean {
+function isShort({ fit, backend }: Judged, { device, crashed, full }: LoadCriteria): boolean {
   return backend === "wasm" && (fit.fits === "tight" || isSmall(device) || crashed.length + full.length > 0);
 }
 
@@ -175,21 +181,21 @@ function withoutPrepacking(candidate: Judged): Judged {
 }
 
 /** Predicts whether a candidate fits, with what this device died of. */
-function judge(candidate: Candidate, wish: Wish): Judged {
-  const fit = fitOf(candidate, wish.device, wish.memory);
+function judge(candidate: Candidate, criteria: LoadCriteria): Judged {
+  const fit = fitOf(candidate, criteria.device, criteria.memory);
   const { backend, variant } = candidate;
-  if (isAsLarge(wish.full, candidate, wish)) {
+  if (isAsLarge(criteria.full, candidate, criteria)) {
     const why = `${variant.id} on ${backend}: this device ran out of memory when it loaded it, or a smaller variant`;
     return { ...candidate, fit: { ...fit, fits: "no", why, reason: null } };
   }
-  if (fit.fits === "no" || !isIn(wish.crashed, candidate)) return { ...candidate, fit };
+  if (fit.fits === "no" || !isIn(criteria.crashed, candidate)) return { ...candidate, fit };
   return { ...candidate, fit: { ...fit, fits: "tight", why: whySpared(candidate).text } };
 }
 
 /** Returns the order in which candidates of one backend are used; those of equal rank by speed and size. */
-function rankOf(candidate: Judged, wish: Wish): number {
-  if (isIn(wish.crashed, candidate)) return LAST_RANK;
-  if (isAsLarge(wish.crashed, candidate, wish)) return 2;
+function rankOf(candidate: Judged, criteria: LoadCriteria): number {
+  if (isIn(criteria.crashed, candidate)) return LAST_RANK;
+  if (isAsLarge(criteria.crashed, candidate, criteria)) return 2;
   return candidate.fit.fits === "tight" ? 1 : 0;
 }
 
@@ -198,19 +204,19 @@ function isIn(list: readonly Candidate[], { backend, variant }: Candidate): bool
 }
 
 /** Whether a candidate needs as much memory as one of a list. */
-function isAsLarge(list: readonly Candidate[], candidate: Candidate, { memory }: Wish): boolean {
+function isAsLarge(list: readonly Candidate[], candidate: Candidate, { memory }: LoadCriteria): boolean {
   const bytes = memoryOf(candidate, memory);
   return list.some((x) => x.backend === candidate.backend && bytes >= memoryOf(x, memory));
 }
 
 /** Returns the error for a model that needs too much memory; it names a variant that would fit. */
-function unfitError({ model, variants }: Bundle, all: readonly Judged[], wish: Wish): SelvedgeError {
+function unfitError({ model, variants }: Bundle, all: readonly Judged[], criteria: LoadCriteria): SelvedgeError {
   const [least, ...more] = [...all].sort((a, b) => a.fit.memoryBytes - b.fit.memoryBytes);
-  const { backends, device } = wish;
+  const { backends, device } = criteria;
   const free = { backend: undefined, variant: undefined };
   const bundle = { format: 2, model, variants } as const;
-  const others = possible(bundle, device, backends, free).map((x) => judge(x, wish));
-  const rank = (x: Judged): number => rankOf(x, wish);
+  const others = possible(bundle, device, backends, free).map((x) => judge(x, criteria));
+  const rank = (x: Judged): number => rankOf(x, criteria);
   const fitting = others.filter((x) => x.fit.fits !== "no");
   const [other] = bestOf(fitting, rank).sort((a, b) => rank(a) - rank(b));
   const advice =

@@ -51,7 +51,7 @@ export class PacedProgress {
 }
 
 /** Counts the bytes of one load. */
-export class Meter {
+export class LoadProgress {
   readonly #now: () => number;
   readonly #tell: (progress: Progress) => void;
   readonly #files: { path: string; loadedBytes: number; totalBytes: number | null }[];

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CHUNK_MAX_BYTES } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
-import { weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { hurried, makePage } from "../test-support/fake-network.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
@@ -16,10 +16,10 @@ import {
 import { HubServer } from "../test-support/hub-server.ts";
 import type { RepoFiles } from "../test-support/hub-server.ts";
 import { Downloader } from "./download.ts";
-import { look } from "./estimate-cost.ts";
+import { estimateCost } from "./estimate-cost.ts";
 import { contents, deleteStored } from "./manage.ts";
-import type { Plan, Progress, Wish } from "./messages.ts";
-import { Shelf } from "./model-store.ts";
+import type { Plan, Progress, LoadCriteria } from "./messages.ts";
+import { ModelStore } from "./model-store.ts";
 import { open } from "./open.ts";
 import { openFolder } from "./folder.ts";
 import { openRepository, parseAddress } from "./repository.ts";
@@ -75,13 +75,13 @@ interface Loaded {
 }
 
 /** Loads as a new page would, over the store of earlier pages. */
-async function load(store: Store | null, from = addressOf(), more: Partial<Wish> = {}): Promise<Loaded> {
+async function load(store: Store | null, from = addressOf(), more: Partial<LoadCriteria> = {}): Promise<Loaded> {
   const page = makePage(store, clock);
   const { signal } = new AbortController();
-  const wish = wishFor(more);
+  const criteria = criteriaFor(more);
   const seen: Progress[] = [];
-  const options = { signal, onProgress: (x: Progress): void => void seen.push(x), token: wish.token };
-  const planned = plan(await open(from, wish, page, options), wish);
+  const options = { signal, onProgress: (x: Progress): void => void seen.push(x), token: criteria.token };
+  const planned = plan(await open(from, criteria, page, options), criteria);
   const { identity, format, candidates, assets } = planned;
   const files = [...(candidates[0]?.variant.files ?? []), ...assets];
   const blobs = await page.files({ url: from, identity, format }, files, options);
@@ -156,7 +156,7 @@ describe("from a hub", () => {
     const store = new MemoryStore();
     const first = await load(store);
     const { signal } = new AbortController();
-    const renew = () => update(addressOf(), wishFor(), makePage(store, clock), { signal, onProgress: undefined });
+    const renew = () => update(addressOf(), criteriaFor(), makePage(store, clock), { signal, onProgress: undefined });
     const changed = graph(600_000, 9);
     hub.commit(REPO, { ...FILES, "onnx/model.onnx": changed });
     const second = await renew();
@@ -170,7 +170,7 @@ describe("from a hub", () => {
   test("the cost is known before weights are fetched", async () => {
     const store = new MemoryStore();
     const { signal } = new AbortController();
-    const ask = () => look(addressOf(), wishFor(), makePage(store, clock), signal);
+    const ask = () => estimateCost(addressOf(), criteriaFor(), makePage(store, clock), signal);
     const bytes = SMALL + 2;
     expect((await ask()).costs).toMatchObject([{ bytes, bytesToFetch: bytes }]);
     expect(hub.cdn.asked).toEqual([]);
@@ -190,8 +190,11 @@ describe("from a hub", () => {
     hub.cdn.trick = () => ({ kind: "stall", at: CHUNK_MAX_BYTES + 100_000 });
     const page = makePage(store, clock);
     const stop = new AbortController();
-    const wish = wishFor({ pins: { backend: undefined, variant: "fp32" } });
-    const opened = plan(await open(addressOf(), wish, page, { signal: stop.signal, onProgress: undefined }), wish);
+    const criteria = criteriaFor({ pins: { backend: undefined, variant: "fp32" } });
+    const opened = plan(
+      await open(addressOf(), criteria, page, { signal: stop.signal, onProgress: undefined }),
+      criteria,
+    );
     const { identity, format, candidates } = opened;
     const files = candidates[0]?.variant.files ?? [];
     const onProgress = ({ loadedBytes }: Progress): void => {
@@ -202,7 +205,7 @@ describe("from a hub", () => {
     expect((await contents(makePage(store, clock))).bundles[0]?.variants).toEqual([]);
     hub.cdn.trick = () => null;
     hub.cdn.sentBytes = 0;
-    const { hashes } = await load(store, addressOf(), wish);
+    const { hashes } = await load(store, addressOf(), criteria);
     expect(hashes[0]).toBe(sha256(FILES["onnx/model.onnx"]));
     expect(hub.cdn.sentBytes).toBeLessThan(BIG);
   });
@@ -256,7 +259,7 @@ describe("from a hub", () => {
   test("a description by the rules of another release is made anew at the same commit, without its weights", async () => {
     const store = new MemoryStore();
     const first = await load(store);
-    const bundle = await new Shelf(store, () => 1).bundle(first.plan.identity);
+    const bundle = await new ModelStore(store, () => 1).bundle(first.plan.identity);
     if (bundle === null || !("variants" in bundle)) throw new Error("it is not stored");
     expect(knownOf(bundle).version).toBe(bundle.model.version);
     const { steps = { texts: {}, images: {}, decodes: {}, assets: {} } } = bundle.model;
@@ -374,7 +377,7 @@ describe("from a folder", () => {
     hub.commit(REPO, { ...FILES, "onnx/model_quantized.onnx": changed });
     const { signal } = new AbortController();
     const page = makePage(store, clock);
-    expect(await update(hub.folder(REPO), wishFor(), page, { signal, onProgress: undefined })).toMatchObject({
+    expect(await update(hub.folder(REPO), criteriaFor(), page, { signal, onProgress: undefined })).toMatchObject({
       isNew: true,
     });
     expect((await load(store, hub.folder(REPO))).hashes[0]).toBe(sha256(changed));
@@ -387,7 +390,10 @@ describe("from a folder", () => {
     expect(first.plan.mustCheck).toBe(false);
     const { signal } = new AbortController();
     const check = () =>
-      update(hub.folder(REPO), wishFor({ update: "later" }), makePage(store, clock), { signal, onProgress: undefined });
+      update(hub.folder(REPO), criteriaFor({ update: "later" }), makePage(store, clock), {
+        signal,
+        onProgress: undefined,
+      });
     hub.asked = [];
     const again = await load(store, hub.folder(REPO));
     expect(again.plan).toMatchObject({ identity: first.plan.identity, mustCheck: true });
@@ -460,9 +466,9 @@ describe("from a folder", () => {
 test("without a store a repository loads too", async () => {
   const { signal } = new AbortController();
   const page = new Downloader(hurried, null);
-  const opened = await open(addressOf(), wishFor(), page, { signal, onProgress: undefined });
+  const opened = await open(addressOf(), criteriaFor(), page, { signal, onProgress: undefined });
   expect(opened.bundle.variants).toHaveLength(2);
-  expect(await new Shelf(new MemoryStore(), () => 1).chunks()).toEqual(new Set());
+  expect(await new ModelStore(new MemoryStore(), () => 1).chunks()).toEqual(new Set());
 });
 
 describe("external data that the graph names", () => {
@@ -526,7 +532,7 @@ describe("external data that the graph names", () => {
     expect((await errorOf(load(null, at("evil.onnx")))).details["reason"]).toBe("external-path");
     const { signal } = new AbortController();
     const bytes = new Blob([external("weights.pb")]);
-    const opening = open(bytes, wishFor(), makePage(null, clock), { signal, onProgress: undefined });
+    const opening = open(bytes, criteriaFor(), makePage(null, clock), { signal, onProgress: undefined });
     expect((await errorOf(opening)).message).toContain("load it by its URL, or save it as one file");
   });
 });

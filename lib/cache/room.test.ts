@@ -7,12 +7,12 @@ import { bundleJson } from "../core/bundle-json.ts";
 import { memoryLock, USED } from "../effects/lock-names.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
-import { SharedLocks, weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { SharedLocks, weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, DiskStore, hurried, serveBundle } from "../test-support/fake-network.ts";
 import { pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
 import { open } from "./open.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 import type { Bytes, Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
@@ -51,7 +51,7 @@ function tab(more: Partial<DownloadEffects> = {}, store: Store = disk): Download
     heldLocks: () => Promise.resolve(locks.held()),
     ...more,
   };
-  return new Downloader(effects, new Shelf(store, () => (now += 10)));
+  return new Downloader(effects, new ModelStore(store, () => (now += 10)));
 }
 
 interface Served {
@@ -76,7 +76,7 @@ async function serve(name: string, seed: number, chunks = CHUNKS): Promise<Serve
 
 /** Reads a lane's files. */
 async function fetchModel(downloader: Downloader, { url }: Served): Promise<Blob> {
-  const { bundle, identity } = await open(url, wishFor(), downloader, idle);
+  const { bundle, identity } = await open(url, criteriaFor(), downloader, idle);
   const [blob] = await downloader.files({ url, identity, format: 2 }, bundle.variants[0]?.files ?? [], idle);
   return blob as Blob;
 }
@@ -106,7 +106,7 @@ function hold(name: string): () => void {
 const turns = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function wholeModels(): Promise<string[]> {
-  const bundles = await new Shelf(disk, () => now).bundles();
+  const bundles = await new ModelStore(disk, () => now).bundles();
   return bundles
     .filter((x) => x.variants.length > 0)
     .map((x) => x.name)
@@ -194,7 +194,7 @@ describe("loads at once", () => {
     disk.quotaBytes = 1.5 * MODEL;
     const engine = tab();
     const [bare] = await Promise.all([
-      open(`${server.url}/bare.onnx`, wishFor(), engine, idle),
+      open(`${server.url}/bare.onnx`, criteriaFor(), engine, idle),
       load(engine, p),
       load(tab(), q),
     ]);
@@ -208,7 +208,7 @@ describe("loads at once", () => {
     const engine = tab();
     const files = p.bundle.variants[0]?.files ?? [];
     const [blob] = await engine.files({ url: p.url, identity: p.identity, format: 2 }, files, idle); // never remembered
-    await engine.shelf?.makeRoom(1, await engine.uses.kept());
+    await engine.modelStore?.makeRoom(1, await engine.uses.kept());
     expect(await sha256Hex(await (blob as Blob).arrayBuffer())).toBe(await sha256Hex(p.content));
   });
 });
@@ -217,7 +217,7 @@ describe("room", () => {
   test("is not made before bytes arrive: a claim alone evicts nothing (store-B1)", async () => {
     for (const [i, name] of ["a", "b", "c"].entries()) {
       const model = await serve(name, i + 1, 3);
-      await update(model.url, wishFor(), tab(), idle);
+      await update(model.url, criteriaFor(), tab(), idle);
     }
     const claims = await serve("claims", 9, 3);
     server.trick = (path) => (path.startsWith("/claims/chunks") ? { kind: "status", status: 404 } : null);
@@ -230,7 +230,7 @@ describe("room", () => {
   test("is not made where it can't suffice: a model too large for the device evicts nothing (store-B1)", async () => {
     for (const [i, name] of ["a", "b", "c"].entries()) {
       const model = await serve(name, i + 1, 3);
-      await update(model.url, wishFor(), tab(), idle);
+      await update(model.url, criteriaFor(), tab(), idle);
     }
     const large = await serve("large", 9, 12);
     const used = await disk.bytes();
@@ -240,14 +240,14 @@ describe("room", () => {
     const usage = used;
     await load(tab({ estimate: () => Promise.resolve({ quota: disk.quotaBytes, usage }) }), large);
     expect(await wholeModels()).toEqual(["a", "b", "c"]);
-    await expect(update(large.url, wishFor(), tab(), idle)).rejects.toMatchObject({ code: "quota-exceeded" });
+    await expect(update(large.url, criteriaFor(), tab(), idle)).rejects.toMatchObject({ code: "quota-exceeded" });
     expect(await wholeModels()).toEqual(["a", "b", "c"]);
   });
 
   test("is made where it suffices, by evicting no more than necessary", async () => {
     for (const [i, name] of ["a", "b", "c"].entries()) {
       const model = await serve(name, i + 1, 3);
-      await update(model.url, wishFor(), tab(), idle);
+      await update(model.url, criteriaFor(), tab(), idle);
     }
     disk.quotaBytes = (await disk.bytes()) + 3_000;
     const next = await serve("next", 9, 3);
@@ -259,7 +259,7 @@ describe("room", () => {
   });
 
   test("in a store that removes nothing is not looked for again and again", async () => {
-    await update((await serve("a", 1, 3)).url, wishFor(), tab(), idle);
+    await update((await serve("a", 1, 3)).url, criteriaFor(), tab(), idle);
     await disk.write(`part-${"0".repeat(64)}-0`, new Uint8Array(CHUNK));
     disk.quotaBytes = await disk.bytes();
     let removals = 0;
@@ -279,7 +279,7 @@ describe("room", () => {
     disk.onWrite = (name) => {
       if (name === `bundle-${first.identity}`) askedBefore = server.chunkRequests;
     };
-    await update(second.url, wishFor(), tab(), idle);
+    await update(second.url, criteriaFor(), tab(), idle);
     expect(askedBefore).toBe(CHUNKS);
     server.trick = () => ({ kind: "cut", at: 0 });
     await load(tab(), second);
@@ -291,7 +291,7 @@ describe("room", () => {
     await visit(first);
     const second = await serve("m", 2);
     const engine = tab();
-    const { bundle, identity } = await open(second.url, wishFor(), engine, idle);
+    const { bundle, identity } = await open(second.url, criteriaFor(), engine, idle);
     const [file] = bundle.variants[0]?.files ?? [];
     const part = { path: "part", bytes: 2 * CHUNK, chunks: file?.chunks.slice(0, 2) ?? [] };
     await engine.files({ url: second.url, identity, format: 2 }, [part], idle);
@@ -302,14 +302,14 @@ describe("room", () => {
   test("is not made by evicting the former version where the quota shrank below the stored bytes (store-A1)", async () => {
     const first = await serve("m", 1);
     const other = await serve("other", 3, 1);
-    for (const { url } of [other, first]) await update(url, wishFor(), tab(), idle);
+    for (const { url } of [other, first]) await update(url, criteriaFor(), tab(), idle);
     const content = first.content.slice();
     content.set(weights(CHUNK, 2), content.length - CHUNK);
     await serveBundle(server, "/m", { "m.onnx": content }, { chunkBytes: CHUNK, name: "m" });
     const [quota, usage] = [(CHUNKS - 1) * CHUNK, (CHUNKS + 1) * CHUNK];
     disk.quotaBytes = quota;
     const shrunk = tab({ estimate: () => Promise.resolve({ quota, usage }) });
-    await expect(update(first.url, wishFor(), shrunk, idle)).rejects.toMatchObject({ code: "quota-exceeded" });
+    await expect(update(first.url, criteriaFor(), shrunk, idle)).rejects.toMatchObject({ code: "quota-exceeded" });
     expect(await wholeModels()).toEqual(["m", "other"]);
     server.trick = () => ({ kind: "cut", at: 0 });
     await load(tab(), first);
@@ -318,7 +318,7 @@ describe("room", () => {
   test("is not made by evicting pinned bundles", async () => {
     const [p, q] = [await serve("p", 1), await serve("q", 2)];
     disk.quotaBytes = 1.5 * MODEL;
-    await update(p.url, wishFor(), tab(), idle);
+    await update(p.url, criteriaFor(), tab(), idle);
     await pin(tab(), p.url, true);
     await load(tab(), q);
     expect(await wholeModels()).toEqual(["p"]);
@@ -340,14 +340,14 @@ describe("a manifest", () => {
 
   test("of a schema that this release does not know stays, with its chunks (store-B3)", async () => {
     const p = await serve("p", 1);
-    await update(p.url, wishFor(), tab(), idle);
+    await update(p.url, criteriaFor(), tab(), idle);
     const newer = await replace(
       p.identity,
       (text) => text.replace(/selvedge\/bundle@\d+/, "selvedge/bundle@99").replace("{", '{"later":1,'),
       true,
     );
-    expect(await new Shelf(disk, () => now).bundles()).toEqual([]);
-    expect(await tab().shelf?.makeRoom(1e9, new Set())).toBe(0);
+    expect(await new ModelStore(disk, () => now).bundles()).toEqual([]);
+    expect(await tab().modelStore?.makeRoom(1e9, new Set())).toBe(0);
     expect(await chunks()).toBe(CHUNKS);
     expect(await disk.names()).toContain(`bundle-${newer}`);
     disk.quotaBytes = (await disk.bytes()) + MODEL / 2;
@@ -358,7 +358,7 @@ describe("a manifest", () => {
 
   test("that can't be read now stays, and nothing is swept meanwhile (store-B3)", async () => {
     const [p, q] = [await serve("p", 1), await serve("q", 2)];
-    for (const { url } of [p, q]) await update(url, wishFor(), tab(), idle);
+    for (const { url } of [p, q]) await update(url, criteriaFor(), tab(), idle);
     await pin(tab(), p.url, true);
     const glitch: Store = {
       kind: "opfs",
@@ -371,19 +371,19 @@ describe("a manifest", () => {
       write: (name, bytes) => disk.write(name, bytes),
       remove: (name) => disk.remove(name),
     };
-    expect(await tab({}, glitch).shelf?.makeRoom(1, new Set())).toBe(0);
-    expect((await new Shelf(glitch, () => now).bundles()).map((x) => x.name)).toEqual(["q"]);
-    await new Shelf(glitch, () => now).forget(q.identity);
+    expect(await tab({}, glitch).modelStore?.makeRoom(1, new Set())).toBe(0);
+    expect((await new ModelStore(glitch, () => now).bundles()).map((x) => x.name)).toEqual(["q"]);
+    await new ModelStore(glitch, () => now).remove(q.identity);
     expect(await wholeModels()).toEqual(["p"]);
   });
 
   test("with a flipped bit costs no chunk, and is written again (store-B3)", async () => {
     const p = await serve("p", 1);
-    await update(p.url, wishFor(), tab(), idle);
+    await update(p.url, criteriaFor(), tab(), idle);
     await replace(p.identity, (text) => text.replace("selvedge", "relvedge"), false);
-    expect(await new Shelf(disk, () => now).bundle(p.identity)).toBeNull();
-    expect(await new Shelf(disk, () => now).bundles()).toEqual([]);
-    expect(await tab().shelf?.makeRoom(1, new Set([p.identity]))).toBe(0);
+    expect(await new ModelStore(disk, () => now).bundle(p.identity)).toBeNull();
+    expect(await new ModelStore(disk, () => now).bundles()).toEqual([]);
+    expect(await tab().modelStore?.makeRoom(1, new Set([p.identity]))).toBe(0);
     server.asked = [];
     await load(tab(), p);
     expect(server.chunkRequests).toBe(0);
@@ -392,9 +392,9 @@ describe("a manifest", () => {
 
   test("that is damaged is evicted as others are", async () => {
     const p = await serve("p", 1);
-    await update(p.url, wishFor(), tab(), idle);
+    await update(p.url, criteriaFor(), tab(), idle);
     await replace(p.identity, (text) => text.slice(1), false);
-    expect(await tab().shelf?.makeRoom(1, new Set())).toBe(CHUNK * CHUNKS);
+    expect(await tab().modelStore?.makeRoom(1, new Set())).toBe(CHUNK * CHUNKS);
     expect((await disk.names()).filter((x) => !x.startsWith("rate-"))).toEqual([]);
   });
 });

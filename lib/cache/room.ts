@@ -79,7 +79,7 @@ export async function makeRoom(
 }
 
 /** Removes a bundle, and the chunks that nothing else names; returns the bytes freed. */
-export async function forget(store: Store, identity: string): Promise<number> {
+export async function removeBundle(store: Store, identity: string): Promise<number> {
   const names = await store.names();
   const owners = await ownersOf(store, names, new Set());
   const found = owners?.find((x) => x.id === identity && x.kind === "bundle");

@@ -9,13 +9,13 @@ import { reply } from "../rpc/reply.ts";
 import { countRuns } from "./count-runs.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";
-import { look } from "./estimate-cost.ts";
+import { estimateCost } from "./estimate-cost.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
 import { PacedProgress } from "./progress.ts";
-import type { CacheApi, Progress, ProgressNotice, StoreChoice, Wish } from "./messages.ts";
-import { Shelf } from "./model-store.ts";
+import type { CacheApi, Progress, ProgressNotice, StoreChoice, LoadCriteria } from "./messages.ts";
+import { ModelStore } from "./model-store.ts";
 import { withShortAddresses } from "./short-address.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
@@ -36,7 +36,7 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
 
   const begin = async (choice: StoreChoice): Promise<Downloader> => {
     const store = await effects.openStore(choice);
-    return new Downloader(effects, store === null ? null : new Shelf(store, () => effects.wallClock()));
+    return new Downloader(effects, store === null ? null : new ModelStore(store, () => effects.wallClock()));
   };
 
   const track = <T>(ticket: number, work: (downloader: Downloader, options: DownloadOptions) => Promise<T>) =>
@@ -77,18 +77,19 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
         (await downloader)?.uses.unloaded(identity);
         return null;
       }),
-    open: (ticket, from, wish) =>
+    open: (ticket, from, criteria) =>
       track(ticket, async (downloader, options) =>
         plan(
-          await countRuns(await open(from, wish, downloader, options), downloader.shelf),
-          await withOthers(wish, downloader),
+          await countRuns(await open(from, criteria, downloader, options), downloader.modelStore),
+          await withOthers(criteria, downloader),
         ),
       ),
-    look: (ticket, from, wish) =>
+    estimate: (ticket, from, criteria) =>
       track(ticket, async (downloader, { signal }) =>
-        look(from, await withOthers(wish, downloader), downloader, signal),
+        estimateCost(from, await withOthers(criteria, downloader), downloader, signal),
       ),
-    update: (ticket, from, wish) => track(ticket, (downloader, options) => update(from, wish, downloader, options)),
+    update: (ticket, from, criteria) =>
+      track(ticket, (downloader, options) => update(from, criteria, downloader, options)),
     files: (ticket, bundle, files) =>
       track(ticket, (downloader, options) => downloader.files(bundle, files, { ...options, token: bundle.token })),
     contents: () => manage(contents),
@@ -123,6 +124,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
 }
 
 /** Adds what other tabs hold in memory. */
-async function withOthers(wish: Wish, { uses }: Downloader): Promise<Wish> {
-  return { ...wish, memory: { ...wish.memory, elsewhereBytes: await uses.bytesElsewhere(wish.memory.page) } };
+async function withOthers(criteria: LoadCriteria, { uses }: Downloader): Promise<LoadCriteria> {
+  return {
+    ...criteria,
+    memory: { ...criteria.memory, elsewhereBytes: await uses.bytesElsewhere(criteria.memory.page) },
+  };
 }

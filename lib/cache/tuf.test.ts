@@ -8,16 +8,16 @@ import { mergeReleases } from "../core/release-record.ts";
 import { sign, toBase64 } from "../core/signature.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
 import { Downloader } from "./download.ts";
-import { SharedLocks, weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { SharedLocks, weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried, makePage, serveBundle } from "../test-support/fake-network.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
-import { Shelf } from "./model-store.ts";
+import { ModelStore } from "./model-store.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Store } from "./stores/store.ts";
 import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
-import type { Wish } from "./messages.ts";
+import type { LoadCriteria } from "./messages.ts";
 import { addressOf } from "./names.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import type { Releases } from "../core/release-record.ts";
@@ -64,8 +64,8 @@ function page(): Downloader {
   return makePage(store, clock);
 }
 
-function wish(keys: readonly Key[], more: Partial<Wish> = {}): Wish {
-  return wishFor({ trustedKeys: keys.map((x) => x.text), seen: memo, ...more });
+function criteria(keys: readonly Key[], more: Partial<LoadCriteria> = {}): LoadCriteria {
+  return criteriaFor({ trustedKeys: keys.map((x) => x.text), seen: memo, ...more });
 }
 
 /** Puts a version on the server. */
@@ -101,14 +101,14 @@ async function ship(version: string, seed: number, release: number, options: Sig
 
 const address = (path = "/m"): string => `${server.url}${path}/bundle.json`;
 
-async function opened(keys: readonly Key[], more: Partial<Wish> = {}, url = address()): Promise<OpenedBundle> {
-  const found = await open(url, wish(keys, more), page(), idle);
+async function opened(keys: readonly Key[], more: Partial<LoadCriteria> = {}, url = address()): Promise<OpenedBundle> {
+  const found = await open(url, criteria(keys, more), page(), idle);
   memo = found.seen ?? memo;
   return found;
 }
 
 /** The version that a load uses, or the code and reason of its refusal. */
-async function outcome(keys: readonly Key[], more: Partial<Wish> = {}, url = address()): Promise<string> {
+async function outcome(keys: readonly Key[], more: Partial<LoadCriteria> = {}, url = address()): Promise<string> {
   try {
     return (await opened(keys, more, url)).bundle.model.version;
   } catch (error) {
@@ -120,7 +120,7 @@ async function outcome(keys: readonly Key[], more: Partial<Wish> = {}, url = add
 /** Stores the newest version whole, as a page that ran the model did. */
 async function stored(keys: readonly Key[]): Promise<void> {
   await opened(keys);
-  await update(address(), wish(keys), page(), idle);
+  await update(address(), criteria(keys), page(), idle);
 }
 
 /** Results of an attack on a device that never saw the model, and on one that has the previous version whole. */
@@ -202,7 +202,7 @@ describe("arbitrary installation", () => {
     server.files.set("/m.onnx", { bytes: weights(100) });
     expect(await outcome([old], {}, `${server.url}/m.onnx`)).toBe("integrity-failed unsigned");
     expect(server.asked).toEqual([]);
-    const own = await open(new Blob([weights(100)]), wish([old]), page(), idle);
+    const own = await open(new Blob([weights(100)]), criteria([old]), page(), idle);
     expect(own.data?.size).toBe(100);
   });
 });
@@ -226,7 +226,9 @@ describe("rollback", () => {
     await publish("1", 1);
     await signRelease(first, 1);
     expect(await outcome([old])).toBe("2");
-    await expect(update(address(), wish([old]), page(), idle)).rejects.toMatchObject({ details: { reason: "older" } });
+    await expect(update(address(), criteria([old]), page(), idle)).rejects.toMatchObject({
+      details: { reason: "older" },
+    });
   });
 
   test("an older release is refused where nothing newer is stored, unless the app pins it", async () => {
@@ -280,7 +282,7 @@ describe("rollback", () => {
     for (const path of ["/a", "/b"]) expect(await outcome([old], {}, address(path))).toBe("1");
     await both(2);
     const tab = page();
-    const wanted = wish([old]);
+    const wanted = criteria([old]);
     const loads = ["/a", "/b"].map((path) => open(address(path), wanted, tab, idle));
     const [a, b] = await Promise.all(loads.map(async (x) => (await x).seen ?? ""));
     const newest = (text: string): unknown[] => Object.values(readReleases(text).newest).map((x) => x.release);
@@ -298,25 +300,25 @@ describe("rollback", () => {
 
   test("of each of two models that one page records at once (store-race)", async () => {
     // Entries of one millisecond have one name, so that the second would replace the first.
-    const tab = new Downloader(hurried, new Shelf(new MemoryStore(), () => 1));
+    const tab = new Downloader(hurried, new ModelStore(new MemoryStore(), () => 1));
     await Promise.all(["a", "b"].map((model) => tab.noteReleases(seenRelease(model), null, idle.signal)));
-    expect(Object.keys((await tab.shelf?.releases())?.newest ?? {}).sort()).toEqual(["key a", "key b"]);
+    expect(Object.keys((await tab.modelStore?.releases())?.newest ?? {}).sort()).toEqual(["key a", "key b"]);
   });
 
   test("of each of two models that two tabs load at once (store-race)", async () => {
     const shared: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
     const effects = { ...hurried, locks: new SharedLocks() };
-    const tab = (): Downloader => new Downloader(effects, new Shelf(shared, () => 1));
+    const tab = (): Downloader => new Downloader(effects, new ModelStore(shared, () => 1));
     await Promise.all(["a", "b"].map((model) => tab().noteReleases(seenRelease(model), null, idle.signal)));
     const names = (await shared.names()).filter((x) => x.startsWith("releases-"));
     expect(names).toHaveLength(1);
-    expect(Object.keys((await tab().shelf?.releases())?.newest ?? {}).sort()).toEqual(["key a", "key b"]);
+    expect(Object.keys((await tab().modelStore?.releases())?.newest ?? {}).sort()).toEqual(["key a", "key b"]);
     // A tab that did not wait for the other's lock leaves a second entry: both count, and are merged.
     await shared.write("releases-900", new TextEncoder().encode(writeReleases(seenRelease("c"))));
     const merged = await tab().noteReleases(seenRelease("d"), null, idle.signal);
     expect(Object.keys(merged?.newest ?? {})).toHaveLength(4);
     expect((await shared.names()).filter((x) => x.startsWith("releases-"))).toHaveLength(1);
-    expect(Object.keys((await tab().shelf?.releases())?.newest ?? {})).toHaveLength(4);
+    expect(Object.keys((await tab().modelStore?.releases())?.newest ?? {})).toHaveLength(4);
   });
 
   test("by the other trusted key, which signed only what is older, too (store-keys)", async () => {
@@ -348,11 +350,11 @@ describe("rollback", () => {
       expect(await outcome([old, fresh])).toBe("7");
       expect((await store?.names())?.filter((x) => x.startsWith("release-"))).toEqual([]);
       await ship("6", 6, 6, { keys: [fresh] });
-      await update(address(), wish([old, fresh]), page(), idle).catch(() => undefined);
+      await update(address(), criteria([old, fresh]), page(), idle).catch(() => undefined);
       expect(await outcome([old, fresh])).toBe("7");
     }
     await noted();
-    await page().shelf?.clear();
+    await page().modelStore?.clear();
     expect(await store?.names()).toContain(`${note}7`);
   });
 

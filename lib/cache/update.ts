@@ -6,7 +6,7 @@ import { renameChanged } from "./blind-files.ts";
 import { fetchBare } from "./bare-model.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";
-import type { Updated, Wish } from "./messages.ts";
+import type { Updated, LoadCriteria } from "./messages.ts";
 
 /**
  * Stores the newest version of a bundle: every variant that this device might run, since the choice is made at load.
@@ -14,20 +14,20 @@ import type { Updated, Wish } from "./messages.ts";
  */
 export async function update(
   url: string,
-  wish: Wish,
+  criteria: LoadCriteria,
   downloader: Downloader,
   { signal, onProgress }: DownloadOptions,
 ): Promise<Updated> {
   const isBare = !new URL(url).pathname.endsWith(".json") && !isRepository(url);
-  const stored = isBare ? null : await storedVersion(url, wish, downloader);
-  const before = isBare ? (await downloader.shelf?.source(url).catch(() => null))?.identity : stored?.identity;
+  const stored = isBare ? null : await storedVersion(url, criteria, downloader);
+  const before = isBare ? (await downloader.modelStore?.source(url).catch(() => null))?.identity : stored?.identity;
   // A background update is skipped where the user saves data.
-  if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
+  if (criteria.update === "later" && before !== undefined && downloader.effects.connection().saveData)
     return { identity: before, isNew: false, fetchedBytes: 0 };
   if (isBare) return updateBare(url, before, downloader, { signal, onProgress });
-  const known = stored === null ? null : await renameChanged(stored, wish, downloader, signal);
-  const opened = await openNewest(url, wish, downloader, signal, known);
-  const { candidates, settled, assets, format } = plan(opened, wish);
+  const known = stored === null ? null : await renameChanged(stored, criteria, downloader, signal);
+  const opened = await openNewest(url, criteria, downloader, signal, known);
+  const { candidates, settled, assets, format } = plan(opened, criteria);
   const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
   const files = [...wanted.flatMap((x) => x.variant.files), ...assets];
   let fetchedBytes = 0;
@@ -43,7 +43,7 @@ export async function update(
     },
     true,
   );
-  await downloader.shelf?.settle(url, opened.identity).catch(() => undefined);
+  await downloader.modelStore?.settle(url, opened.identity).catch(() => undefined);
   return { identity: opened.identity, isNew: opened.identity !== before, fetchedBytes };
 }
 

@@ -5,14 +5,14 @@ import type { Bundle } from "../core/bundle.ts";
 import { sign, toBase64 } from "../core/signature.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { Downloader } from "./download.ts";
-import { weights, wishFor } from "../test-support/cache-fixtures.ts";
+import { weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried, makePage, serveBundle } from "../test-support/fake-network.ts";
 import { find, deleteStored, pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
-import type { UpdatePolicy, Wish } from "./messages.ts";
-import { Shelf } from "./model-store.ts";
+import type { UpdatePolicy, LoadCriteria } from "./messages.ts";
+import { ModelStore } from "./model-store.ts";
 import type { Bytes, Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
@@ -46,8 +46,8 @@ async function publish(version: string, ...seeds: number[]): Promise<{ bundle: B
 }
 
 /** Loads as a page does: opens, then fetches the variant's files. Returns the version. */
-async function load(more: Partial<Wish> = {}, downloader = page()): Promise<string> {
-  const { bundle, identity } = await open(address(), wishFor(more), downloader, idle);
+async function load(more: Partial<LoadCriteria> = {}, downloader = page()): Promise<string> {
+  const { bundle, identity } = await open(address(), criteriaFor(more), downloader, idle);
   await downloader.files({ url: address(), identity, format: 2 }, bundle.variants[0]?.files ?? [], idle);
   return bundle.model.version;
 }
@@ -76,13 +76,13 @@ describe.each(POLICIES)("with update: %s", (policy) => {
       await pin(page(), address(), isPinned);
       await publish("2", 5, 6, 7, 8);
       withhold(503);
-      expect(await failure(policy === "first" ? load() : update(address(), wishFor(), page(), idle))).toBe(
+      expect(await failure(policy === "first" ? load() : update(address(), criteriaFor(), page(), idle))).toBe(
         "download-failed",
       );
       goOffline();
       expect(await load({ update: policy })).toBe("1");
       server.trick = () => null;
-      if (policy !== "first") await update(address(), wishFor(), page(), idle);
+      if (policy !== "first") await update(address(), criteriaFor(), page(), idle);
       expect(await load({ update: policy })).toBe("2");
       goOffline();
       expect(await load({ update: policy })).toBe("2");
@@ -99,7 +99,7 @@ describe.each(POLICIES)("with update: %s", (policy) => {
       const { bundle } = await publish(version, ...seeds);
       const last = bundle.variants[0]?.files[0]?.chunks[2]?.sha256 ?? "";
       server.trick = (path) => (path.includes(last) ? { kind: "status", status: 404 } : null);
-      expect(await failure(update(address(), wishFor(), page(), idle))).toBe("download-failed");
+      expect(await failure(update(address(), criteriaFor(), page(), idle))).toBe("download-failed");
       goOffline();
       expect(await load({ update: policy })).toBe("1");
     }
@@ -140,7 +140,7 @@ test("a page that is closed at any write of an update leaves a version that load
     for (const [name, bytes] of whole) await memory.write(name, bytes);
     server.trick = () => null;
     const { store, writes } = dying(at);
-    await update(address(), wishFor(), page(store), idle).catch(() => undefined);
+    await update(address(), criteriaFor(), page(store), idle).catch(() => undefined);
     goOffline();
     for (const policy of POLICIES) seen.add(await load({ update: policy }));
     if (writes() < at) break;
@@ -152,8 +152,10 @@ test("the former version of an address is removed once the newer one is whole", 
   const first = await publish("1", 1);
   await load();
   const second = await publish("2", 2);
-  await update(address(), wishFor(), page(), idle);
-  expect(await new Shelf(memory, () => clock.now).sources(address())).toMatchObject([{ identity: second.identity }]);
+  await update(address(), criteriaFor(), page(), idle);
+  expect(await new ModelStore(memory, () => clock.now).sources(address())).toMatchObject([
+    { identity: second.identity },
+  ]);
   expect(await load({ update: "never" })).toBe("2");
   expect(await load({ identity: first.identity })).toBe("1");
 });
@@ -180,7 +182,7 @@ test("a server that reverts to the former version takes effect at once", async (
 
 test("the newer version replaces the former for each backend that has it", async () => {
   const gpu = { vendor: "a", architecture: "b", description: "c", software: false, features: [], limits: {} };
-  const wish = { backends: ["webgpu", "wasm"] as const, device: { ...wishFor().device, gpu } };
+  const criteria = { backends: ["webgpu", "wasm"] as const, device: { ...criteriaFor().device, gpu } };
   const two = async (version: string, seeds: readonly [number, number]): Promise<Bundle> => {
     const files = { a: weights(CHUNK, seeds[0]), b: weights(CHUNK, seeds[1]) };
     const bundle = await serveBundle(server, "/m", files, { chunkBytes: CHUNK, version });
@@ -198,15 +200,19 @@ test("the newer version replaces the former for each backend that has it", async
     return made;
   };
   await two("1", [1, 2]);
-  await update(address(), wishFor(wish), page(), idle);
+  await update(address(), criteriaFor(criteria), page(), idle);
   const second = await two("2", [3, 4]);
   const kept = second.variants.find((x) => x.id === "gpu")?.files[0]?.chunks[0]?.sha256 ?? "";
   server.trick = (path) => (path.includes(kept) ? { kind: "status", status: 404 } : null);
-  await failure(update(address(), wishFor(wish), page(), idle));
-  expect((await open(address(), wishFor({ ...wish, update: "never" }), page(), idle)).bundle.model.version).toBe("1");
+  await failure(update(address(), criteriaFor(criteria), page(), idle));
+  expect(
+    (await open(address(), criteriaFor({ ...criteria, update: "never" }), page(), idle)).bundle.model.version,
+  ).toBe("1");
   server.trick = () => null;
-  await update(address(), wishFor(wish), page(), idle);
-  expect((await open(address(), wishFor({ ...wish, update: "never" }), page(), idle)).bundle.model.version).toBe("2");
+  await update(address(), criteriaFor(criteria), page(), idle);
+  expect(
+    (await open(address(), criteriaFor({ ...criteria, update: "never" }), page(), idle)).bundle.model.version,
+  ).toBe("2");
 });
 
 test("fields that nobody signed are not stored with a signature, however deep they are (store-C6)", async () => {
@@ -231,7 +237,7 @@ test("a bundle.json from another origin is refused, unless a hash or a key vouch
     return response;
   };
   const elsewhere = (): Downloader => new Downloader({ ...hurried, fetch: fetchFrom }, null);
-  await expect(open(address(), wishFor(), elsewhere(), idle)).rejects.toMatchObject({
+  await expect(open(address(), criteriaFor(), elsewhere(), idle)).rejects.toMatchObject({
     code: "integrity-failed",
     details: { reason: "redirected" },
   });
@@ -251,15 +257,15 @@ test("a note that is delayed does not bring a former version back (store-note)",
       notes.push(callback);
       return () => undefined;
     };
-    const shelf = new Shelf(memory, () => (clock.now += 10));
-    expect(await load({}, new Downloader({ ...hurried, setTimer }, shelf))).toBe("1");
+    const modelStore = new ModelStore(memory, () => (clock.now += 10));
+    expect(await load({}, new Downloader({ ...hurried, setTimer }, modelStore))).toBe("1");
     return async () => {
       expect(notes).not.toEqual([]);
       for (const note of notes) note();
-      for (let n = 0; n < 30; n += 1) await shelf.sources(address()); // the notes are written meanwhile
+      for (let n = 0; n < 30; n += 1) await modelStore.sources(address()); // the notes are written meanwhile
     };
   };
-  const lastUse = async (): Promise<number> => (await page().shelf?.bundles())?.[0]?.usedMs ?? 0;
+  const lastUse = async (): Promise<number> => (await page().modelStore?.bundles())?.[0]?.usedMs ?? 0;
   const before = await lastUse();
   await (
     await tab()
@@ -270,7 +276,7 @@ test("a note that is delayed does not bring a former version back (store-note)",
   const { identity } = await publish("2", 2);
   expect(await load()).toBe("2"); // in another tab
   await write();
-  expect((await page().shelf?.source(address()))?.identity).toBe(identity);
+  expect((await page().modelStore?.source(address()))?.identity).toBe(identity);
   goOffline();
   expect(await load()).toBe("2");
 });

@@ -6,18 +6,18 @@ import type { BundleFile } from "../core/bundle.ts";
 import { keyOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
-import type { Wish } from "./messages.ts";
+import type { LoadCriteria } from "./messages.ts";
 
 /** Returns the version to use, of stored ones in the order of arrival; null where there is none. */
 export function currentOf(
   versions: readonly OpenedBundle[],
   here: ReadonlySet<string>,
-  wish: Wish,
+  criteria: LoadCriteria,
 ): OpenedBundle | null {
   let current: OpenedBundle | null = null;
   let whole = new Map<string, boolean>();
   for (const version of versions) {
-    const next = wholeFor(version, here, wish);
+    const next = wholeFor(version, here, criteria);
     if (current !== null && !replaces(next, whole)) continue;
     current = version;
     whole = next;
@@ -26,8 +26,8 @@ export function currentOf(
 }
 
 /** Whether a version is stored whole for one of the backends that may run it. */
-export function isWhole(version: OpenedBundle, here: ReadonlySet<string>, wish: Wish): boolean {
-  return [...wholeFor(version, here, wish).values()].includes(true);
+export function isWhole(version: OpenedBundle, here: ReadonlySet<string>, criteria: LoadCriteria): boolean {
+  return [...wholeFor(version, here, criteria).values()].includes(true);
 }
 
 /** Whether a version can replace the one before. */
@@ -39,12 +39,12 @@ function replaces(next: ReadonlyMap<string, boolean>, former: ReadonlyMap<string
 }
 
 /** Returns, for each backend that may run a version, whether its files are stored; empty where nothing here runs it. */
-function wholeFor(opened: OpenedBundle, here: ReadonlySet<string>, wish: Wish): Map<string, boolean> {
+function wholeFor(opened: OpenedBundle, here: ReadonlySet<string>, criteria: LoadCriteria): Map<string, boolean> {
   const { assets = [] } = opened.bundle;
   const isHere = (files: readonly BundleFile[]): boolean =>
     [...files, ...assets].every((file) => file.chunks.every((chunk) => here.has(keyOf(chunk))));
   try {
-    const { candidates, settled } = plan(opened, wish);
+    const { candidates, settled } = plan(opened, criteria);
     const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
     return new Map(wanted.map((x) => [x.backend, isHere(x.variant.files)]));
   } catch {

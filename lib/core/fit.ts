@@ -24,7 +24,7 @@ export interface Fit {
 }
 
 /** Limits of the app, and its way of loading. */
-export interface MemoryWish {
+export interface MemoryCriteria {
   /** Bound on the memory of loaded models; null for none. */
   readonly budgetBytes: number | null;
   /** Whether the build of ONNX Runtime copies weights before it reads them: the one without JSPI does. */
@@ -49,16 +49,16 @@ const REPORTED_MAX_BYTES = 4 * 2 ** 30;
 const ROUNDING = 1.5;
 
 /** Predicts whether a variant fits on a backend. */
-export function fitOf(candidate: Candidate, device: DeviceFacts, wish: MemoryWish): Fit {
+export function fitOf(candidate: Candidate, device: DeviceFacts, criteria: MemoryCriteria): Fit {
   const { backend, variant } = candidate;
-  const memoryBytes = memoryOf(candidate, wish);
+  const memoryBytes = memoryOf(candidate, criteria);
   const when = variant.activationBytes === undefined ? "to load, its run not counted" : "at its peak";
   const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} ${when}`;
   const found = (fits: Fits, checks: readonly Check[]): Fit | null => {
     const [, reason = null, text = ""] = checks.find(([isExceeded]) => isExceeded) ?? [];
     return reason === null ? null : { fits, memoryBytes, why: `${about}; ${text}`, reason };
   };
-  const { no, tight } = checksOf(candidate, memoryBytes, device, wish);
+  const { no, tight } = checksOf(candidate, memoryBytes, device, criteria);
   return found("no", no) ?? found("tight", tight) ?? { fits: "yes", memoryBytes, why: about, reason: null };
 }
 
@@ -69,7 +69,7 @@ function checksOf(
   { backend, variant }: Candidate,
   memoryBytes: number,
   { memoryBytes: deviceBytes, gpu }: DeviceFacts,
-  { budgetBytes, elsewhereBytes = 0 }: MemoryWish,
+  { budgetBytes, elsewhereBytes = 0 }: MemoryCriteria,
 ): { readonly no: readonly Check[]; readonly tight: readonly Check[] } {
   const isWasm = backend === "wasm";
   const weights = weightBytes(variant);
@@ -106,7 +106,7 @@ function checksOf(
 }
 
 /** Predicts the peak of a load and a run on a backend, in bytes. */
-export function memoryOf({ backend, variant }: Candidate, { copiesBlobs, holdsBlobs }: MemoryWish): number {
+export function memoryOf({ backend, variant }: Candidate, { copiesBlobs, holdsBlobs }: MemoryCriteria): number {
   const copies = (backend === "wasm" && copiesBlobs ? 1 : 0) + (holdsBlobs ? 1 : 0);
   const own = loadOf(variant, backend) + runOf(variant, backend) + copies * weightBytes(variant);
   // Without a golden wasm answers first (engine/known-answers.ts).

@@ -1,7 +1,7 @@
 // Cost of a model before it is fetched, in the states of the web platform's AI APIs (`unavailable`, `downloadable`,
 // `downloading`, `available`), with the numbers behind them. The fetch worker estimates the cost
 // (cache/estimate-cost.ts); this file combines its report with the measurements of this device.
-import type { Look } from "../cache/messages.ts";
+import type { CostEstimate } from "../cache/messages.ts";
 import type { BackendChoice } from "../core/choose-variant.ts";
 import type { LoadHost } from "./load-plan.ts";
 import { backend, checkOptions, deadlineMs } from "./check-options.ts";
@@ -54,12 +54,12 @@ export async function assess(
   options: AvailabilityOptions & SourceOptions,
   signal: AbortSignal,
 ): Promise<Availability> {
-  const look = await opener.look(from, options, signal);
-  const { plan } = look;
+  const estimate = await opener.estimate(from, options, signal);
+  const { plan } = estimate;
   const { choice = null, ms = null } = plan === null ? {} : (await chooser.open()).expect(plan);
   const at = plan?.candidates.find((x) => x.backend === choice?.backend);
   const learnt = plan && at && executor.dispatcher.expectedMs(keyOf(plan.identity, at.variant.id, at.backend));
-  return combine(look, choice, learnt ?? ms, options.deadlineMs);
+  return combine(estimate, choice, learnt ?? ms, options.deadlineMs);
 }
 
 /** Asks the app's `onSaveData` before a model is fetched. Throws an `AbortError` where it declines. */
@@ -77,7 +77,7 @@ export async function askOnSaveData(
 
 /** Combines the fetch worker's report with measurements; `choice` is null where it must still be measured. */
 function combine(
-  { plan, costs, failed, unfit, freeBytes, bytesPerSecond, saveData }: Look,
+  { plan, costs, failed, unfit, freeBytes, bytesPerSecond, saveData }: CostEstimate,
   choice: BackendChoice | null,
   expectedMs: number | null,
   deadlineMs: number | undefined,

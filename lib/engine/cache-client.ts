@@ -11,13 +11,13 @@ import { memoryLock, USED } from "../effects/lock-names.ts";
 import type {
   BundleAddress,
   CacheApi,
-  Look,
+  CostEstimate,
   Manage,
   Plan,
   Progress,
   StoreChoice,
   Updated,
-  Wish,
+  LoadCriteria,
 } from "../cache/messages.ts";
 
 /** Options of a download. */
@@ -90,8 +90,8 @@ export class CacheClient {
   }
 
   /** Opens an address, or a bare model's bytes, and plans how to run what is there. */
-  open(from: string | Blob, wish: Wish, options: FetchOptions): Promise<Plan> {
-    return this.#fetch(options, (link, ticket) => link.call("open", FOREVER, ticket, from, wish));
+  open(from: string | Blob, criteria: LoadCriteria, options: FetchOptions): Promise<Plan> {
+    return this.#fetch(options, (link, ticket) => link.call("open", FOREVER, ticket, from, criteria));
   }
 
   /** Fetches files of a bundle, each a blob of verified chunks. */
@@ -101,13 +101,13 @@ export class CacheClient {
   }
 
   /** Estimates the cost of a model, without fetching it. */
-  look(from: string, wish: Wish, options: FetchOptions): Promise<Look> {
-    return this.#fetch(options, (link, ticket) => link.call("look", FOREVER, ticket, from, wish));
+  estimate(from: string, criteria: LoadCriteria, options: FetchOptions): Promise<CostEstimate> {
+    return this.#fetch(options, (link, ticket) => link.call("estimate", FOREVER, ticket, from, criteria));
   }
 
   /** Stores the newest version of a bundle, for later loads. */
-  update(from: string, wish: Wish, options: FetchOptions): Promise<Updated> {
-    return this.#fetch(options, (link, ticket) => link.call("update", FOREVER, ticket, from, wish));
+  update(from: string, criteria: LoadCriteria, options: FetchOptions): Promise<Updated> {
+    return this.#fetch(options, (link, ticket) => link.call("update", FOREVER, ticket, from, criteria));
   }
 
   /** Lists or changes the stored models. */

@@ -2,11 +2,11 @@
 // died of.
 import type { BackendName } from "../rpc/backend.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
-import type { Look, Plan, Updated, Wish } from "../cache/messages.ts";
+import type { CostEstimate, Plan, Updated, LoadCriteria } from "../cache/messages.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
-import type { MemoryWish } from "../core/fit.ts";
+import type { MemoryCriteria } from "../core/fit.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { EngineOptions, SourceOptions } from "./options.ts";
 
@@ -24,7 +24,7 @@ export class Opener {
   readonly #device: DeviceFacts;
   readonly #backends: readonly BackendName[];
   readonly #options: EngineOptions;
-  readonly #memory: MemoryWish;
+  readonly #memory: MemoryCriteria;
 
   constructor(
     effects: Effects,
@@ -33,7 +33,7 @@ export class Opener {
     device: DeviceFacts,
     backends: readonly BackendName[],
     options: EngineOptions,
-    memory: MemoryWish,
+    memory: MemoryCriteria,
   ) {
     this.#memory = memory;
     this.#effects = effects;
@@ -58,7 +58,11 @@ export class Opener {
         ? (await import("./own-description.ts")).ownDescription(from, options, facts.baseUrl)
         : undefined;
     for (;;) {
-      const plan = await this.#cache.open(from, { ...(await this.#wish(options, crashed)), full, described }, download);
+      const plan = await this.#cache.open(
+        from,
+        { ...(await this.#criteria(options, crashed)), full, described },
+        download,
+      );
       if (plan.seen !== null) {
         const { mergeReleases } = await import("../core/release-record.ts");
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
@@ -82,13 +86,13 @@ export class Opener {
   }
 
   /** Estimates the cost of a model, without fetching it. */
-  async look(from: string, options: SourceOptions, signal: AbortSignal): Promise<Look> {
-    return this.#cache.look(from, await this.#wish(options), { signal, onProgress: undefined });
+  async estimate(from: string, options: SourceOptions, signal: AbortSignal): Promise<CostEstimate> {
+    return this.#cache.estimate(from, await this.#criteria(options), { signal, onProgress: undefined });
   }
 
   /** Stores the newest version of a bundle, for later loads. */
   async update(from: string, options: SourceOptions, download: FetchOptions): Promise<Updated> {
-    return this.#cache.update(from, await this.#wish(options), download);
+    return this.#cache.update(from, await this.#criteria(options), download);
   }
 
   /** Logs why the stored version of a model is used and not the server's. */
@@ -96,7 +100,7 @@ export class Opener {
     this.#options.onLog?.(`The stored version of ${name} is used. ${reason}`);
   }
 
-  async #wish(load: SourceOptions, crashed: readonly Candidate[] = []): Promise<Wish> {
+  async #criteria(load: SourceOptions, crashed: readonly Candidate[] = []): Promise<LoadCriteria> {
     const { backend, variant, update = "first", identity, name, keepInMemory, token: tokenOf, placement } = load;
     const { trustedKeys = [], backends: allowed } = this.#options;
     return {

@@ -1,11 +1,11 @@
-// For tests of the store and of downloads, in Node and in browsers: a load's wish, the weights of a model, and locks of
+// For tests of the store and of downloads, in Node and in browsers: a load's criteria, the weights of a model, and locks of
 // simulated tabs. fake-network.ts has the servers and the real folders.
-import type { Wish } from "../cache/messages.ts";
+import type { LoadCriteria } from "../cache/messages.ts";
 import type { Bytes } from "../cache/stores/store.ts";
 import type { Locks } from "../cache/tab-locks.ts";
 
-/** The wish of a device with WebAssembly only. */
-export function wishFor(more: Partial<Wish> = {}): Wish {
+/** The criteria of a device with WebAssembly only. */
+export function criteriaFor(more: Partial<LoadCriteria> = {}): LoadCriteria {
   const device = { cores: 2, isolated: false, secure: true, jspi: true, memoryBytes: null, gpu: null };
   const pins = { backend: undefined, variant: undefined };
   return {

@@ -13,7 +13,7 @@ import { bundleJson } from "../core/bundle-json.ts";
 import { startBrotli } from "../cache/brotli.ts";
 import { Downloader } from "../cache/download.ts";
 import type { DownloadEffects } from "../cache/download.ts";
-import { Shelf } from "../cache/model-store.ts";
+import { ModelStore } from "../cache/model-store.ts";
 import { outOfSpace } from "../cache/stores/store.ts";
 import type { Bytes, Store } from "../cache/stores/store.ts";
 import { startServer } from "../compress/check/local-server.ts";
@@ -62,7 +62,7 @@ export interface PageClock {
 /** Makes the downloader of a new page, over the entries that earlier pages stored. */
 export function makePage(store: Store | null, clock: PageClock): Downloader {
   const effects = { ...hurried, wallClock: () => clock.now };
-  return new Downloader(effects, store === null ? null : new Shelf(store, () => (clock.now += 10)));
+  return new Downloader(effects, store === null ? null : new ModelStore(store, () => (clock.now += 10)));
 }
 
 /** A store over a real folder, with a quota. Its blobs are its files, as in OPFS: unreadable once removed. */

@@ -11,12 +11,12 @@ import { Downloader } from "../cache/download.ts";
 import type { DownloadEffects } from "../cache/download.ts";
 import { deleteStored, pin } from "../cache/manage.ts";
 import type { UpdatePolicy } from "../cache/messages.ts";
-import { Shelf } from "../cache/model-store.ts";
+import { ModelStore } from "../cache/model-store.ts";
 import { open } from "../cache/open.ts";
 import { outOfSpace } from "../cache/stores/store.ts";
 import type { Bytes, Store } from "../cache/stores/store.ts";
 import { update } from "../cache/update.ts";
-import { SharedLocks, weights, wishFor } from "./cache-fixtures.ts";
+import { SharedLocks, weights, criteriaFor } from "./cache-fixtures.ts";
 
 /** Bytes of a chunk. */
 export const CHUNK = 400;
@@ -154,8 +154,8 @@ export class World {
     };
   }
 
-  shelf(store: Store = this.base): Shelf {
-    return new Shelf(store, () => (this.#now += 1));
+  modelStore(store: Store = this.base): ModelStore {
+    return new ModelStore(store, () => (this.#now += 1));
   }
 
   async publish(name: ModelName): Promise<void> {
@@ -188,7 +188,7 @@ export class World {
   /** Loads as a page does; returns the version's identity. */
   async load(tab: Tab, name: ModelName, policy: UpdatePolicy): Promise<string> {
     const url = this.urlOf(name);
-    const { bundle, identity } = await open(url, wishFor({ update: policy }), tab.downloader, idle);
+    const { bundle, identity } = await open(url, criteriaFor({ update: policy }), tab.downloader, idle);
     const files = bundle.variants[0]?.files ?? [];
     const [blob] = await tab.downloader.files({ url, identity, format: 2 }, files, idle);
     tab.uses.set(identity, name);
@@ -230,7 +230,7 @@ export class World {
 
   #tab(isOffline?: () => boolean): Tab {
     const store = new Mortal(this.base, () => this.quotaBytes);
-    return { store, downloader: new Downloader(this.effects(isOffline), this.shelf(store)), uses: new Map() };
+    return { store, downloader: new Downloader(this.effects(isOffline), this.modelStore(store)), uses: new Map() };
   }
 }
 
@@ -324,7 +324,7 @@ const steps = [
   fc.record({ m: model, t: tab }).map(
     ({ m, t }) =>
       new Step(`update ${m} in ${t}`, async (world) => {
-        await attempt(world, () => update(world.urlOf(m), wishFor(), (world.tabs[t] as Tab).downloader, idle));
+        await attempt(world, () => update(world.urlOf(m), criteriaFor(), (world.tabs[t] as Tab).downloader, idle));
         return { room: m };
       }),
   ),
@@ -348,7 +348,7 @@ const steps = [
           world.quotaBytes = Number.POSITIVE_INFINITY; // README: where a newer version fits only in place of the older
           dying.store.dieAfter(writes);
           await (
-            isUpdate ? update(world.urlOf(m), wishFor(), dying.downloader, idle) : world.load(dying, m, "first")
+            isUpdate ? update(world.urlOf(m), criteriaFor(), dying.downloader, idle) : world.load(dying, m, "first")
           ).catch(() => undefined);
           world.quotaBytes = room;
           world.reopen(t);

@@ -1,7 +1,7 @@
 // The world of a fake engine: no network, no storage, no GPU, and workers in the same thread, each the real worker's
 // side of the thread line (worker/serve.ts) over a fake backend, or a fake of the one that fetches models.
 import * as Comlink from "comlink";
-import type { CacheApi, Plan, ProgressNotice, Wish } from "../cache/messages.ts";
+import type { CacheApi, Plan, ProgressNotice, LoadCriteria } from "../cache/messages.ts";
 import { plan } from "../cache/plan.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { checkTensor, kindOf, show } from "../core/check-inputs.ts";
@@ -151,10 +151,10 @@ class FakeWorld {
     const running = new Map<number, AbortController>();
     const done = () => Promise.resolve({ ok: true, value: null } as const);
     const none = <T>(value: T) => Promise.resolve({ ok: true, value } as const);
-    const open = (from: string | Blob, wish: Wish): Plan => {
+    const open = (from: string | Blob, criteria: LoadCriteria): Plan => {
       const known = this.#find(from);
       const { model, bundle, identity } = known;
-      const [option] = Object.keys(wish.described ?? {});
+      const [option] = Object.keys(criteria.described ?? {});
       if (option !== undefined)
         throw new TypeError(
           `${option}: fake models take and give tensors alone: in this test, have a stub in place of load and run`,
@@ -162,11 +162,11 @@ class FakeWorld {
       fail(model.loadError, "load");
       const data = typeof from === "string" ? null : from;
       if (data !== null) this.#files.set(data, known);
-      return plan({ bundle, identity, data, seen: null, refused: null }, wish);
+      return plan({ bundle, identity, data, seen: null, refused: null }, criteria);
     };
     return {
       ...{ hold: () => none(false), begin: done, unloaded: done, life: done },
-      open: (_, from, wish) => reply(async () => open(from, wish)),
+      open: (_, from, criteria) => reply(async () => open(from, criteria)),
       files: (ticket, { identity }) =>
         reply(async () => {
           const known = this.#known.find((x) => x.identity === identity) as Known;
@@ -188,11 +188,11 @@ class FakeWorld {
           this.#files.set(file, known);
           return [file];
         }),
-      look: (_, from, wish) =>
+      estimate: (_, from, criteria) =>
         reply(async () => {
           const costs = [{ backend: "wasm" as const, bytes: 0, bytesToFetch: 0, isUnderWay: false, fit: null }];
           const facts = { failed: null, unfit: null, freeBytes: null, bytesPerSecond: null, saveData: false };
-          return { plan: open(from, wish), costs, ...facts };
+          return { plan: open(from, criteria), costs, ...facts };
         }),
       update: (_, from) => reply(async () => ({ identity: this.#find(from).identity, isNew: false, fetchedBytes: 0 })),
       wait: (ms) => reply(() => this.#pause(ms, ended).then(() => null)),

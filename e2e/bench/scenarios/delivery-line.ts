@@ -115,7 +115,7 @@ async function buildWithoutHash(outfile: string): Promise<void> {
       {
         name: "without-hash",
         setup({ onLoad }) {
-          onLoad({ filter: /cache.shelf\.ts$/ }, ({ path }) => {
+          onLoad({ filter: /cache.model-store\.ts$/ }, ({ path }) => {
             const text = readFileSync(path, "utf8");
             if (!text.includes(check)) throw new Error(`${path} does not check a hash as "${check}"`);
             return { contents: text.replace(check, 'sha256 !== ""'), loader: "ts" };

@@ -4,13 +4,13 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Downloader } from "../download.ts";
-import { weights, wishFor } from "../../test-support/cache-fixtures.ts";
+import { weights, criteriaFor } from "../../test-support/cache-fixtures.ts";
 import { hurried } from "../../test-support/fake-network.ts";
 import { contents, find, deleteStored, pin, exportFiles } from "../manage.ts";
 import { MemoryStore } from "./memory.ts";
 import { withOld } from "./old-store.ts";
 import { open } from "../open.ts";
-import { Shelf } from "../model-store.ts";
+import { ModelStore } from "../model-store.ts";
 import type { Store } from "./store.ts";
 
 const idle = { signal: new AbortController().signal, onProgress: undefined };
@@ -31,15 +31,15 @@ async function frozen(schema: 1 | 2 | 3, maxBytes?: number): Promise<MemoryStore
 function page(store: Store): Downloader {
   let now = 1_800_000_000_000;
   const away = (): Promise<Response> => Promise.reject(new TypeError("offline"));
-  return new Downloader({ ...hurried, fetch: away }, new Shelf(store, () => (now += 1_000)));
+  return new Downloader({ ...hurried, fetch: away }, new ModelStore(store, () => (now += 1_000)));
 }
 
 async function loadOffline(store: Store, name: string): Promise<Uint8Array> {
   const downloader = page(store);
-  const { bundle, identity } = await open(urlOf(name), wishFor(), downloader, idle);
+  const { bundle, identity } = await open(urlOf(name), criteriaFor(), downloader, idle);
   const address = { url: urlOf(name), identity, format: bundle.format };
   const [blob] = await downloader.files(address, bundle.variants[0]?.files ?? [], idle);
-  await downloader.shelf?.touch(identity); // as a page records a second later
+  await downloader.modelStore?.touch(identity); // as a page records a second later
   return new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer());
 }
 
@@ -67,7 +67,7 @@ test.each([1, 2] as const)(
     expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
     expect(await loadOffline(store, "other")).toEqual(model(2, 3));
     await expect(loadOffline(store, "partial")).rejects.toMatchObject({ code: "download-failed" });
-    const bare = await open("https://app.test/bare.onnx", wishFor(), page(store), idle);
+    const bare = await open("https://app.test/bare.onnx", criteriaFor(), page(store), idle);
     expect(new Uint8Array((await bare.data?.arrayBuffer()) ?? new ArrayBuffer())).toEqual(weights(700, 9));
     expect((await exportFiles(page(store), urlOf("kept"), "f32")).map((x) => x.data.size)).toEqual([600]);
   },
@@ -107,11 +107,11 @@ test("an old place that is read-only is read, and room is made in the new one (s
   breakMethods(old, ["remove"]);
   const store = await withOld(memory, () => Promise.resolve(old));
   for (let page = 0; page < 2; page += 1) expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
-  const shelf = new Shelf(store, () => 5);
-  await shelf.keep({ sha256: "0".repeat(64), bytes: 9 }, weights(9), new Set());
-  const freed = await shelf.makeRoom(1e6, new Set(), 0);
+  const modelStore = new ModelStore(store, () => 5);
+  await modelStore.keep({ sha256: "0".repeat(64), bytes: 9 }, weights(9), new Set());
+  const freed = await modelStore.makeRoom(1e6, new Set(), 0);
   expect(freed).toBeGreaterThan(0);
-  expect(await shelf.makeRoom(1e6, new Set(), 0)).toBe(0); // entries that stay are not freed over and over
+  expect(await modelStore.makeRoom(1e6, new Set(), 0)).toBe(0); // entries that stay are not freed over and over
   expect(await loadOffline(store, "kept")).toEqual(model(1, 2)); // pinned, and in the new place by now
   expect(await deleteStored(page(store), null)).toBeGreaterThan(0);
   expect(await memory.names()).toEqual([]);
@@ -124,7 +124,7 @@ test("of an old place whose manifest can't be read no chunk is removed (store-ol
   const before = await old.names();
   const read = old.read.bind(old);
   old.read = (name) => (name.startsWith("bundle-") ? Promise.reject(new Error("busy")) : read(name));
-  await new Shelf(store, () => 0).makeRoom(1e6, new Set(), 0);
+  await new ModelStore(store, () => 0).makeRoom(1e6, new Set(), 0);
   expect(await old.names()).toEqual(before);
   expect(await store.names()).toEqual([]);
 });
@@ -143,8 +143,8 @@ test.each([[["names"]], [["read", "blob"]], [["read", "blob", "remove"]], [["nam
     expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
     expect(await loadOffline(store, "other")).toEqual(model(2, 3));
     await pin(downloader, urlOf("kept"), false);
-    expect(await downloader.shelf?.makeRoom(1e6, new Set(), 0)).toBeGreaterThan(0);
-    await downloader.shelf?.write({ sha256: "0".repeat(64), bytes: 9 }, weights(9));
+    expect(await downloader.modelStore?.makeRoom(1e6, new Set(), 0)).toBeGreaterThan(0);
+    await downloader.modelStore?.write({ sha256: "0".repeat(64), bytes: 9 }, weights(9));
     expect(await deleteStored(downloader, null)).toBeGreaterThan(0);
     expect(await two.names()).toEqual([]);
   },
@@ -153,7 +153,7 @@ test.each([[["names"]], [["read", "blob"]], [["read", "blob", "remove"]], [["nam
 test("unused bundles of an older release are evicted first, except pinned ones", async () => {
   const { store } = await opened[1]();
   await loadOffline(store, "other");
-  await new Shelf(store, () => 0).makeRoom(700, new Set());
+  await new ModelStore(store, () => 0).makeRoom(700, new Set());
   expect((await contents(page(store))).bundles.map((x) => x.name)).toEqual(["other", "kept"]);
   expect(await loadOffline(store, "other")).toEqual(model(2, 3));
   expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
@@ -175,21 +175,21 @@ test("entries of a newer release stay unchanged, whatever this one does (store-B
   expect((await contents(downloader)).bundles).toEqual([]);
   expect(await find(downloader, urlOf("kept"))).toBeNull();
   await expect(loadOffline(memory, "kept")).rejects.toMatchObject({ code: "download-failed" });
-  await expect(open("https://app.test/bare.onnx", wishFor(), downloader, idle)).rejects.toThrow();
-  expect(await downloader.shelf?.makeRoom(1e9, new Set())).toBe(0);
+  await expect(open("https://app.test/bare.onnx", criteriaFor(), downloader, idle)).rejects.toThrow();
+  expect(await downloader.modelStore?.makeRoom(1e9, new Set())).toBe(0);
   for (const name of before.keys()) if (name.startsWith("bundle-")) await deleteStored(downloader, name.slice(7));
   const two = await frozen(2);
   for (const name of await two.names())
     if (/^(bundle|source)-/.test(name) && !before.has(name)) await memory.write(name, (await two.read(name)) as never);
   const url = urlOf("kept");
-  const [source] = await new Shelf(two, () => 0).sources(url);
+  const [source] = await new ModelStore(two, () => 0).sources(url);
   const json = JSON.parse(
     new TextDecoder().decode((await two.read(`bundle-${source?.identity ?? ""}`)) ?? undefined),
   ) as never;
-  if (source !== undefined) await downloader.shelf?.remember(json, source);
-  await downloader.shelf?.settle(url, source?.identity ?? "");
+  if (source !== undefined) await downloader.modelStore?.remember(json, source);
+  await downloader.modelStore?.settle(url, source?.identity ?? "");
   expect(await loadOffline(memory, "kept")).toEqual(model(1, 2));
-  await downloader.shelf?.forget(source?.identity ?? "");
+  await downloader.modelStore?.remove(source?.identity ?? "");
   const after = new Set(await memory.names());
   for (const [name, bytes] of before) {
     if (name.startsWith("rate-")) continue;
