@@ -1,6 +1,6 @@
 // Texts of all errors that a module and what it imports can throw, read from the source: a message is listed as it is
-// written, with `{expression}` for what a user's input fills in. A message that is a parameter of its function is
-// listed at each call. Node only; no part of the package.
+// written, with words in braces for what a user's input fills in. A message that is a parameter of its function is listed
+// at each call. Node only; no part of the package.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import ts from "typescript";
@@ -73,7 +73,9 @@ function read(node: Call, source: ts.SourceFile, makers: Makers, texts: Set<stri
   const message = at === undefined ? undefined : node.arguments?.[at];
   if (message === undefined) return;
   note(message, makers);
-  for (const text of written(message)) if (/[a-z]{2}/i.test(text.replaceAll(/\{[^}]*\}/g, ""))) texts.add(text);
+  // A single word is a part of a message that its function writes.
+  for (const text of written(message))
+    if (/[a-z]{2}/i.test(text.replaceAll(/\{[^}]*\}/g, "")) && /\s/.test(text.trim())) texts.add(text);
 }
 
 /** Records the function around a message if one of its parameters is a part of the message. */
@@ -132,10 +134,56 @@ function written(node: ts.Expression): string[] {
     const value = valueOf(node);
     if (value !== undefined) return literals(value);
   }
-  return [`{${node.getText().replaceAll(/\s+/g, " ")}}`];
+  return [placeholder(node)];
 }
 
-/** Returns the texts of an expression that is made of literals; else its source as a placeholder. */
+/** Returns what stands for the value of an expression: a number as it is, else words in braces. */
+function placeholder(node: ts.Expression): string {
+  const words = wordsFor(node);
+  return /^[\d.]+$/.test(words) ? words : `{${words === "" || words === "undefined" ? "…" : words}}`;
+}
+
+/** Names for values, too short to say anything. */
+const SHORT = /^(?:[a-z]|own|found|given|all)$/;
+
+/** Returns words for the value of an expression: the names of what it is made of, without what it does with them. */
+function wordsFor(node: ts.Node): string {
+  if (ts.isNumericLiteral(node)) return node.getText().replaceAll("_", "");
+  if (ts.isIdentifier(node) || ts.isPrivateIdentifier(node)) return inWords(node.text);
+  if (ts.isPropertyAccessExpression(node)) {
+    const { expression, name } = node;
+    const [owner, own] = [wordsFor(expression), inWords(name.text)];
+    if (own === "length" || own === "size" || own === "byte length") return `number of ${owner}`;
+    if (own === "message" || own === "text") return owner;
+    return owner === "" || SHORT.test(owner) ? own : `${owner} ${own}`;
+  }
+  if (ts.isCallExpression(node)) {
+    const { expression, arguments: given } = node;
+    const isMethod = ts.isPropertyAccessExpression(expression);
+    const value = isMethod && !ts.isStringLiteralLike(expression.expression) ? wordsFor(expression.expression) : "";
+    const owner = /^(?:math|object|array|json|number)$/.test(value) ? "" : value;
+    if (owner !== "") return isMethod && expression.name.text === "join" ? `${owner} …` : owner;
+    return given[0] === undefined ? inWords(nameOf(expression)) : wordsFor(given[0]);
+  }
+  if (ts.isBinaryExpression(node)) return wordsFor(node.left) || wordsFor(node.right);
+  if (ts.isConditionalExpression(node)) return wordsFor(node.whenTrue) || wordsFor(node.whenFalse);
+  if (ts.isTemplateExpression(node)) return node.templateSpans.map(({ expression }) => wordsFor(expression)).join(" ");
+  if (ts.isArrayLiteralExpression(node)) return node.elements.map(wordsFor).join(" ");
+  if (ts.isObjectLiteralExpression(node)) return "";
+  const inner = ts.forEachChild(node, (x) => x);
+  return inner === undefined ? "" : wordsFor(inner);
+}
+
+/** Writes a name of code as words: `bundleFile` as "bundle file", `ERROR_CODES` as "error codes". */
+function inWords(name: string): string {
+  return name
+    .replace(/^#/, "")
+    .replaceAll("_", " ")
+    .replaceAll(/([a-z\d])([A-Z])/g, "$1 $2")
+    .toLowerCase();
+}
+
+/** Returns the texts of an expression that is made of literals; else words for it. */
 function literals(node: ts.Expression): string[] {
   const isText =
     ts.isStringLiteralLike(node) ||
@@ -143,7 +191,7 @@ function literals(node: ts.Expression): string[] {
     ts.isParenthesizedExpression(node) ||
     ts.isConditionalExpression(node) ||
     (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken);
-  return isText ? written(node) : [`{${node.getText().replaceAll(/\s+/g, " ")}}`];
+  return isText ? written(node) : [placeholder(node)];
 }
 
 /** Returns the value of a constant that is declared in the blocks around its use. */
