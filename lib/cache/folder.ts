@@ -106,8 +106,12 @@ async function followHidden(
   const files = new Map(found.map((x) => [x.path, x]));
   const locations = new Map<string, readonly string[]>();
   const follow = async (graph: GraphFile): Promise<void> => {
-    // A folder has no list, so any file may lie beside the graph.
-    if (!mayHideData(graph, files.get(graph.path)?.bytes ?? null, [...paths, `${folderOf(graph.path)}any`])) return;
+    // A folder has no list, so any file may lie beside the graph; names are believed, since each look costs a request.
+    if (
+      graph.data.length > 0 ||
+      !mayHideData(graph, files.get(graph.path)?.bytes ?? null, [...paths, `${folderOf(graph.path)}any`])
+    )
+      return;
     const { sha256 } = await unverified((files.get(graph.path) as Probed).place, known);
     const own =
       known?.locations.get(sha256) ?? (await readLocations(new Blob([(await get(`${base}${graph.path}`, net)).bytes])));

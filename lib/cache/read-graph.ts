@@ -16,7 +16,8 @@ export interface GraphFacts {
 /** Field numbers in onnx.proto. */
 export const MODEL_GRAPH = 7;
 export const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
-const NODE = { input: 1, output: 2, opType: 4 } as const;
+const NODE = { input: 1, output: 2, opType: 4, attribute: 5 } as const;
+const ATTRIBUTE_TENSOR = 5;
 const TENSOR_NAME = 8;
 const TENSOR_EXTERNAL = 13;
 const ENTRY = { key: 1, value: 2 } as const;
@@ -73,8 +74,12 @@ export async function readGraph(model: Blob): Promise<GraphFacts> {
   }
 }
 
+/** Bound on a node whose constant may be external data: one with its values inside is larger, or holds little. */
+const CONSTANT_MAX = 2 ** 12;
+
 /**
- * Lists the files of external data that a graph's weights name, as paths relative to the graph's folder, each once.
+ * Lists the files of external data that a graph's weights and constants name, as paths relative to the graph's folder, each
+ * once.
  * @throws SelvedgeError `model-invalid` for a path that leaves the folder
  */
 export async function readLocations(model: Blob): Promise<string[]> {
@@ -84,6 +89,8 @@ export async function readLocations(model: Blob): Promise<string[]> {
     for await (const part of fields(window, { start: 0, end: model.size })) {
       if (part.field !== MODEL_GRAPH) continue;
       for await (const tensor of fields(window, part)) {
+        if (tensor.field === GRAPH.node && tensor.end - tensor.start <= CONSTANT_MAX)
+          constantLocations(await window.bytes(tensor.start, tensor.end - tensor.start)).forEach((x) => found.add(x));
         if (tensor.field !== GRAPH.initializer) continue;
         for await (const { field, start, end } of fields(window, tensor))
           if (field === TENSOR_EXTERNAL) {
@@ -104,6 +111,25 @@ export async function readLocations(model: Blob): Promise<string[]> {
         { path, reason: "external-path" },
       );
   return [...found].map((x) => x.replace(/^(?:\.\/)+/, ""));
+}
+
+/** Returns the locations of a node's tensors, as torch's exporter writes those of a constant: `Constant_7_attr__value`. */
+function constantLocations(node: Uint8Array): string[] {
+  const found: string[] = [];
+  const inside = (bytes: Uint8Array, wanted: number, take: (value: Uint8Array) => void): void => {
+    each(bytes, (field, value) => {
+      if (field === wanted && typeof value !== "number") take(value);
+    });
+  };
+  inside(node, NODE.attribute, (attribute) => {
+    inside(attribute, ATTRIBUTE_TENSOR, (tensor) => {
+      inside(tensor, TENSOR_EXTERNAL, (entry) => {
+        const [key, value] = entryOf(entry);
+        if (key === "location") found.push(value);
+      });
+    });
+  });
+  return found;
 }
 
 function entryOf(bytes: Uint8Array): [string, string] {

@@ -8,6 +8,7 @@ import { weights, criteriaFor } from "../test-support/cache-fixtures.ts";
 import { hurried, makePage } from "../test-support/fake-network.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
+  AttributeProto_AttributeType,
   ModelProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
@@ -474,17 +475,21 @@ test("without a store a repository loads too", async () => {
 describe("external data that the graph names", () => {
   const DATA = weights(50_000, 11);
 
-  /** A graph with one weight in a file. */
-  function external(location: string): Bytes {
+  /** A graph with one weight in a file, and a constant in another one. */
+  function external(location: string, constant?: string): Bytes {
     const entry = (key: string, value: string) => create(StringStringEntryProtoSchema, { key, value });
-    const tensor = create(TensorProtoSchema, {
-      name: "w",
-      dims: [12_500n],
-      dataType: 1,
-      dataLocation: TensorProto_DataLocation.EXTERNAL,
-      externalData: [entry("location", location), entry("offset", "0"), entry("length", String(DATA.length))],
-    });
-    const model = create(ModelProtoSchema, { irVersion: 8n, graph: { name: "g", initializer: [tensor] } });
+    const tensor = (path: string) =>
+      create(TensorProtoSchema, {
+        name: "w",
+        dims: [12_500n],
+        dataType: 1,
+        dataLocation: TensorProto_DataLocation.EXTERNAL,
+        externalData: [entry("location", path), entry("offset", "0"), entry("length", String(DATA.length))],
+      });
+    const attribute = [{ name: "value", t: tensor(constant ?? ""), type: AttributeProto_AttributeType.TENSOR }];
+    const node = constant === undefined ? [] : [{ opType: "Constant", output: ["c"], attribute }];
+    const graph = { name: "g", node, initializer: [tensor(location)] };
+    const model = create(ModelProtoSchema, { irVersion: 8n, graph });
     return new Uint8Array(toBinary(ModelProtoSchema, model));
   }
 
@@ -495,6 +500,24 @@ describe("external data that the graph names", () => {
       expect(plan.candidates[0]?.variant.files.map((x) => x.path)).toEqual(["model.onnx", "weights.pb"]);
       expect(hashes[1]).toBe(sha256(DATA));
     }
+  });
+
+  test("of a constant is followed beside that of the graph's own name, as torch's exporter writes it", async () => {
+    const files = { "onnx/model.onnx_data": DATA, "onnx/Constant_7_attr__value": weights(50_000, 12) };
+    const other = { "onnx/model_fp16.onnx_data": weights(50_000, 13), "onnx/model_fp16.onnx": graph(5_000, 6) };
+    const own = external("model.onnx_data", "Constant_7_attr__value");
+    hub.commit(REPO, { "config.json": "{}", "onnx/model.onnx": own, ...files, ...other });
+    const { plan } = await load(null, addressOf(), { pins: { backend: undefined, variant: "fp32" } });
+    const names = ["Constant_7_attr__value", "model.onnx_data"];
+    expect(plan.candidates[0]?.variant.files.map((x) => x.path).sort()).toEqual([...names, "model.onnx"].sort());
+    // A bare graph names both too.
+    const bare = await load(null, `${hub.folder(REPO)}onnx/model.onnx`);
+    expect(
+      bare.plan.candidates[0]?.variant.files
+        .map((x) => x.path)
+        .slice(1)
+        .sort(),
+    ).toEqual(names);
   });
 
   test("is followed into a folder beside the graph", async () => {

@@ -12,7 +12,7 @@ import { chooseGraphs, listGraphs, mayHideData, neighboursOf } from "../source/o
 import { explainHub, listFiles, readCommit } from "../source/hub.ts";
 import type { GetText } from "../source/hub.ts";
 import { filesUrl, HUB, isRepositoryName } from "../source/hub-address.ts";
-import { filesToRead, TOKENIZER } from "../source/repository.ts";
+import { filesToRead, TOKENIZER, tokenizerPath } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
 import { furtherFiles } from "../source/vocabulary.ts";
 
@@ -104,7 +104,8 @@ function wantedFiles(
   const data = graphs.flatMap((x) =>
     mayHideData(x, byPath.get(x.path)?.bytes ?? null, paths) ? neighboursOf(x, paths) : x.data,
   );
-  const wanted = [...filesToRead(paths), TOKENIZER, "README.md", ...graphs.map((x) => x.path), ...data];
+  const tokenizer = tokenizerPath(new Set(paths)) ?? TOKENIZER;
+  const wanted = [...filesToRead(paths), tokenizer, "README.md", ...graphs.map((x) => x.path), ...data];
   return [...new Set(wanted)].flatMap((path) => byPath.get(path) ?? []);
 }
 

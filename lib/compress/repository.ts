@@ -2,7 +2,7 @@
 // files describe them (tokenizer, images, labels, lengths). The facts are read by lib/source, as a page reads them.
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, join, resolve, sep } from "node:path";
-import { filesToRead, licenceOf, readRepository, TOKENIZER } from "../source/repository.ts";
+import { filesToRead, licenceOf, readRepository, TOKENIZER, tokenizerPath } from "../source/repository.ts";
 import type { RepositoryFacts } from "../source/repository.ts";
 import { furtherFiles } from "../source/vocabulary.ts";
 import { listGraphs } from "../source/onnx-files.ts";
@@ -68,15 +68,13 @@ export function readFolder(given: string): Omit<Repository, "graphs"> & { readon
   const folder = snapshotOf(given);
   const paths = listFiles(folder);
   checkLinks(folder, paths);
+  const file = tokenizerPath(new Set(paths));
   const texts = new Map(
-    [...filesToRead(paths), ...paths.filter((x) => x === TOKENIZER)].map((x) => [
-      x,
-      readFileSync(join(folder, x), "utf8"),
-    ]),
+    [...filesToRead(paths), ...paths.filter((x) => x === file)].map((x) => [x, readFileSync(join(folder, x), "utf8")]),
   );
   for (const x of furtherFiles(texts)) if (paths.includes(x)) texts.set(x, readFileSync(join(folder, x), "utf8"));
   const facts = readRepository(texts);
-  const tokenizer = texts.get(TOKENIZER);
+  const tokenizer = file === undefined ? undefined : texts.get(file);
   const card = join(folder, "README.md");
   return {
     folder,

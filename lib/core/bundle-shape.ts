@@ -142,6 +142,8 @@ const text = {
   padId: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
   keeps: v.optional(v.picklist(["begin", "end"])),
   lowercase: v.optional(v.boolean()),
+  trim: v.optional(v.boolean()),
+  fill: v.optional(v.boolean()),
   prompts: v.optional(v.record(name, v.pipe(v.string(), v.maxLength(10_000)))),
   prompt: v.optional(name),
 };

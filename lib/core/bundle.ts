@@ -44,6 +44,10 @@ export interface TextSpec {
   readonly keeps?: "begin" | "end" | undefined;
   /** Whether texts are made lower case first, whatever tokenizer.json does. Default false. */
   readonly lowercase?: boolean | undefined;
+  /** Whether white space at both ends of a text is left out, whatever tokenizer.json does. Default false. */
+  readonly trim?: boolean | undefined;
+  /** Whether a text is padded to `maxLength`, for a model that takes no mask. Default: to the longest of its batch. */
+  readonly fill?: boolean | undefined;
   /** Texts that `embed` puts before a text, by the name of the use, as `query`. */
   readonly prompts?: Readonly<Record<string, string>> | undefined;
   /** Name of the prompt where the caller names none. Default: none. */

@@ -31,6 +31,7 @@ export interface ModelConfig {
 const OFFSET_POSITIONS: ReadonlySet<string> = new Set([
   ...(["roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "data2vec-text"] as const),
   ...(["longformer", "xlm-roberta-xl", "xmod", "luke", "bertweet", "esm"] as const),
+  ...(["ibert", "markuplm", "lilt", "layoutlmv3"] as const),
 ]);
 
 /** Names in which the maximum number of positions is given. */
@@ -87,9 +88,9 @@ function problemOf(config: JsonObject, labels: readonly string[] | null): ModelC
   const told = textOf(config["problem_type"]);
   if (told === "multi_label_classification") return "multi-label";
   if (told === "regression") return "regression";
-  // A head of one class is a score, as that of a cross-encoder.
+  // A head of one class is a score, as that of a cross-encoder, whatever `problem_type` says: its softmax is 1.
   const classes = labels?.length ?? numberOf(config["num_labels"]);
-  return told === null && classes === 1 ? "regression" : "single-label";
+  return classes === 1 ? "regression" : "single-label";
 }
 
 /** Reads `use_external_data_format`: true or a number for all graphs, or such a value by graph. */

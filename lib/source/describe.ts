@@ -8,14 +8,14 @@ import { IMAGE_INPUT, TEXT_INPUT } from "../core/fit-steps.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
 import type { ProcessorFacts } from "./processor.ts";
-import { TOKENIZER } from "./repository.ts";
+import { TOKENIZER, tokenizerPath } from "./repository.ts";
 import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 
 /** The schema of a repository's description in the store. */
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 13;
+export const REPOSITORY_RULES = 14;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -113,7 +113,7 @@ export function describeRepository(input: DescribeInput): RepositoryJson {
   const byPath = new Map(files.map((x) => [x.path, x]));
   const graphs = chooseGraphs(listGraphs([...byPath.keys()]), input.file, name);
   const described = graphs.map((graph) => describeGraph(graph, byPath, input));
-  const tokenizer = byPath.get(TOKENIZER);
+  const tokenizer = byPath.get(tokenizerPath(new Set(byPath.keys())) ?? "");
   const steps = stepsOf(facts, tokenizer !== undefined);
   const assets =
     tokenizer === undefined || Object.keys(steps.texts).length === 0 ? [] : [fileOf(tokenizer, TOKENIZER, input)];
@@ -135,7 +135,9 @@ function describeGraph(
 ): DescribedVariant {
   const folder = folderOf(graph.path);
   const { needs, speed } = FORMS[graph.dtype] ?? OTHER;
-  const own = input.locations?.get(graph.path);
+  const read = input.locations?.get(graph.path);
+  // A graph that could not be read names none.
+  const own = read?.length === 0 && graph.data.length > 0 ? undefined : read;
   if (own === undefined) checkShards(graph, input);
   const data = own?.map((x) => `${folder}${x}`) ?? graph.data;
   const files = [graph.path, ...data].map((path) => {
@@ -203,14 +205,18 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
 export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
   const { config, processor, vocabulary } = facts;
   const { padId = null, keeps = null } = facts.tokenizer ?? {};
+  const fill = processor?.textLength ?? null;
   const text: TextSpec = {
     tokenizer: TOKENIZER,
-    maxLength: facts.maxLength ?? MAX_LENGTH,
+    maxLength: Math.min(facts.maxLength ?? MAX_LENGTH, fill ?? Infinity),
     mask: "attention_mask",
     types: "token_type_ids",
     ...(padId !== null && padId !== 0 && { padId }),
     ...(keeps !== null && { keeps }),
     ...(facts.sentence?.lowercase === true && { lowercase: true }),
+    // As sentence-transformers does before it tokenizes.
+    ...(facts.sentence !== null && { trim: true }),
+    ...(fill !== null && { fill: true }),
   };
   const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};
   const pool: DecodeSpec | null =

@@ -132,24 +132,30 @@ function basesOf(graphs: readonly GraphFile[]): string[] {
 
 /** Bound on a graph whose weights may all be external: it is read to find their files. */
 const GRAPH_MAX_BYTES = 4 * 1024 * 1024;
+/** Names that lead from a graph to its data. */
+const NAMED_DATA = /\.onnx(?:_data|\.data)(?:_\d+)?$/;
 /** Endings of files that hold no weights. */
 const NO_DATA = /\.(?:onnx|json|jsonl|txt|md|model|jinja|py|ya?ml|png|jpe?g|safetensors|gitattributes)$/i;
 
 /**
- * Whether a graph must be read to find its external data: it is small, its name leads to none, and another file lies
- * beside it that may be it.
+ * Whether a graph must be read to find its external data: it is small, and another file than its name leads to lies beside
+ * it that may be it.
  */
 export function mayHideData(graph: GraphFile, bytes: number | null, paths: readonly string[]): boolean {
-  if (graph.data.length > 0 || bytes === null || bytes > GRAPH_MAX_BYTES) return false;
-  return neighboursOf(graph, paths).length > 0;
+  if (bytes === null || bytes > GRAPH_MAX_BYTES) return false;
+  return neighboursOf(graph, paths).some((x) => !graph.data.includes(x));
 }
 
-/** Lists the files beside a graph, or in folders beside one in a folder, that may hold its weights. */
-export function neighboursOf({ path }: GraphFile, paths: readonly string[]): string[] {
+/**
+ * Lists the files beside a graph, or in folders beside one in a folder, that may hold its weights; where its name leads to
+ * some, those that another graph's name leads to are none.
+ */
+export function neighboursOf({ path, data }: GraphFile, paths: readonly string[]): string[] {
   const folder = folderOf(path);
   // Beside a graph at the top lies all of the repository.
   const isNear = (x: string): boolean => x.startsWith(folder) && (folder !== "" || !x.includes("/"));
-  return paths.filter((x) => isNear(x) && !NO_DATA.test(x));
+  const isOther = (x: string): boolean => data.length > 0 && !data.includes(x) && NAMED_DATA.test(x);
+  return paths.filter((x) => isNear(x) && !NO_DATA.test(x) && !isOther(x));
 }
 
 /** Returns the folder of a path with its slash; empty for the root. */

@@ -46,6 +46,8 @@ export interface ProcessorClass {
   readonly isBgr?: true;
   /** Whether values are divided by the deviation once more at the end, unless `include_top` is off. */
   readonly dividesTwice?: true;
+  /** The tokens that texts beside the pictures are padded to, for a model that takes no mask of them. Default: none. */
+  readonly textLength?: number;
   /** The most boxes of an answer. Default: the number of queries. */
   readonly boxes?: number;
   /** Why the steps of a bundle don't compute the same. */
@@ -68,7 +70,6 @@ const DETR: ProcessorClass = {
   knows: [...PADS, "max_size"],
 };
 const MOBILE: ProcessorClass = { size: 256, isShort: true, crops: true };
-const BICUBIC: ProcessorClass = { filter: "bicubic" };
 const PATCHES: ProcessorClass = { unsupported: "images as a list of patches" };
 const ROUNDED_UP: ProcessorClass = { unsupported: "sides that are rounded up to a multiple" };
 const SUPERPOINT: ProcessorClass = {
@@ -151,9 +152,9 @@ export const PROCESSOR_CLASSES: Readonly<Record<string, ProcessorClass>> = {
   RTDetr: { size: 640, longSide: 1333, values: "imagenet", normalizes: false, knows: PADS },
   Sam: { size: 1024, isLong: true, values: "imagenet", padSize: 1024, knows: PADS },
   Segformer: { size: 512, values: "imagenet", refuses: ["do_center_crop"] },
-  Siglip: BICUBIC,
-  SiglipFast: { size: [224, 224], isShort: true, filter: "bicubic" },
-  Siglip2: PATCHES,
+  Siglip: { filter: "bicubic", textLength: 64 },
+  SiglipFast: { size: [224, 224], isShort: true, filter: "bicubic", textLength: 64 },
+  Siglip2: { ...PATCHES, textLength: 64 },
   SmolVLM: SEVERAL,
   SuperPoint: SUPERPOINT,
   SuperPointFast: { ...SUPERPOINT, isShort: true },

@@ -26,6 +26,8 @@ export interface ProcessorFacts {
   readonly unsupported: string | null;
   /** The most boxes of an answer; null for as many as queries. */
   readonly boxes: number | null;
+  /** The tokens that texts beside the pictures are padded to; null for any. */
+  readonly textLength: number | null;
   /** Whether it is one of sounds. */
   readonly isSound: boolean;
 }
@@ -54,7 +56,16 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
   const config = objectOf(json);
   const className = textOf(config["image_processor_type"]) ?? textOf(config["feature_extractor_type"]);
   const name = nameOf(className);
-  const facts = { file, className, image: null, sound: null, unsupported: null, boxes: null, isSound: false };
+  const isFast = /Fast$/.test(className ?? "");
+  const key = isFast && Object.hasOwn(PROCESSOR_CLASSES, `${name}Fast`) ? `${name}Fast` : name;
+  const row = Object.hasOwn(PROCESSOR_CLASSES, key) ? PROCESSOR_CLASSES[key] : undefined;
+  const textLength = row?.textLength ?? null;
+  const facts = {
+    file,
+    className,
+    textLength,
+    ...{ image: null, sound: null, unsupported: null, boxes: null, isSound: false },
+  };
   if (config["sampling_rate"] !== undefined || Object.hasOwn(SOUND_CLASSES, name)) {
     const sound = soundOf(config, name);
     return { ...facts, isSound: true, ...(typeof sound === "string" ? { unsupported: sound } : { sound }) };
@@ -62,9 +73,6 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
   const evaluation = readEvaluation(config);
   if (evaluation !== null)
     return { ...facts, ...(typeof evaluation === "string" ? { unsupported: evaluation } : { image: evaluation }) };
-  const isFast = /Fast$/.test(className ?? "");
-  const key = isFast && Object.hasOwn(PROCESSOR_CLASSES, `${name}Fast`) ? `${name}Fast` : name;
-  const row = Object.hasOwn(PROCESSOR_CLASSES, key) ? PROCESSOR_CLASSES[key] : undefined;
   const { own = {}, unknown = null } = row === undefined ? explicitOf(config, isFast) : { own: row };
   const told = row === undefined ? config : withoutRare(config, row);
   const resize =

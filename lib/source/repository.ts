@@ -52,16 +52,35 @@ export const REPOSITORY_FILES: readonly string[] = Object.values(FILES);
 const OTHER_NAMES =
   /^(?:\d+_Pooling\/config|sentence_(?:roberta|distilbert|camembert|albert|xlm-roberta|xlnet)_config)\.json$/;
 
-/** Returns the paths among a repository's that `readRepository` reads; a pooling module may have another folder. */
+/** Folder of the graphs, where some exporters leave the other files too. */
+const GRAPHS = "onnx/";
+
+/**
+ * Returns the paths among a repository's that `readRepository` reads; a pooling module may have another folder, and a file
+ * that is not at the top may lie beside the graphs.
+ */
 export function filesToRead(paths: readonly string[]): string[] {
-  return paths.filter((x) => REPOSITORY_FILES.includes(x) || OTHER_NAMES.test(x));
+  const isRead = (x: string): boolean => REPOSITORY_FILES.includes(x) || OTHER_NAMES.test(x);
+  const all = new Set(paths);
+  return paths.filter((x) => isRead(x) || (x.startsWith(GRAPHS) && isRead(atTop(x)) && !all.has(atTop(x))));
+}
+
+/** Returns the path of the tokenizer among a repository's: at the top, or beside the graphs; undefined for none. */
+export function tokenizerPath(paths: ReadonlySet<string>): string | undefined {
+  return [TOKENIZER, GRAPHS + TOKENIZER].find((x) => paths.has(x));
+}
+
+/** Returns the path at the top of a file that lies beside the graphs; another path as it is. */
+function atTop(path: string): string {
+  return path.startsWith(GRAPHS) ? path.slice(GRAPHS.length) : path;
 }
 
 /**
  * Reads a repository's files, as texts by path; files that it does not know are ignored.
  * @throws SelvedgeError `bundle-invalid` for a file that is not JSON
  */
-export function readRepository(texts: ReadonlyMap<string, string>): RepositoryFacts {
+export function readRepository(files: ReadonlyMap<string, string>): RepositoryFacts {
+  const texts = new Map([...files].map(([path, text]) => [files.has(atTop(path)) ? path : atTop(path), text]));
   const json = (path: string): unknown => {
     const text = texts.get(path);
     return text === undefined ? null : parseJson(path, text);

@@ -60,26 +60,24 @@ export function poolingPath(modules: unknown): string | null {
   return path === null || !/^[\w.-]+$/.test(path) ? null : `${path}/config.json`;
 }
 
-/** Reads the files; null for a repository without pooling, which is no sentence-transformers model. */
+/** Reads the files; null for a repository with neither a pooling nor lengths or prompts: no sentence-transformers model. */
 export function readSentence({ modules, pooling, length, prompts }: SentenceFiles): SentenceFacts | null {
   const config = objectOf(pooling);
-  if (Object.keys(config).length === 0) return null;
+  const hasPooling = Object.keys(config).length > 0;
+  if (!hasPooling && length == null && prompts == null) return null;
   const list = listOf(modules).map(objectOf);
   const modes = Object.keys(MODES).filter((x) => config[x] === true);
   const [only, second] = modes;
   const word = wordOf(config["pooling_mode"]);
-  const mode =
-    word !== null
-      ? Object.hasOwn(WORDS, word)
-        ? (WORDS[word] ?? null)
-        : null
-      : only === undefined
-        ? "mean"
-        : (MODES[only] ?? null);
+  const mode = hasPooling ? modeOf(word, only) : null;
   const other = list.find((x) => !["Transformer", "Pooling", "Normalize"].some((kind) => isOf(kind)(x)));
   const unsupported =
     textOf(other?.["type"]) ??
-    (word === null && second !== undefined ? modes.join(" + ") : mode === null ? (word ?? only ?? "") : null);
+    (word === null && second !== undefined
+      ? modes.join(" + ")
+      : hasPooling && mode === null
+        ? (word ?? only ?? "")
+        : null);
   const own = objectOf(objectOf(prompts)["prompts"]);
   const texts = Object.entries(own).filter((x): x is [string, string] => typeof x[1] === "string");
   const usual = textOf(objectOf(prompts)["default_prompt_name"]);
@@ -93,6 +91,12 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
     prompt: texts.some(([name]) => name === usual) ? usual : null,
     unsupported: truthOf(config["include_prompt"], true) ? unsupported : (unsupported ?? WITHOUT_PROMPT),
   };
+}
+
+/** Returns the mode by the word of newer files, else by a field of older ones; null for one that is not computed. */
+function modeOf(word: string | null, field: string | undefined): PoolingMode | null {
+  if (word !== null) return Object.hasOwn(WORDS, word) ? (WORDS[word] ?? null) : null;
+  return field === undefined ? "mean" : (MODES[field] ?? null);
 }
 
 /** Returns the mode that newer files name, or several of a list, whose vectors are joined; null where they name none. */

@@ -6,7 +6,7 @@ import { isSelvedgeError } from "../core/errors.ts";
 import { readConfig } from "./config.ts";
 import { describeRepository } from "./describe.ts";
 import { readGeneration } from "./generation.ts";
-import { chooseGraphs, DTYPE_BY_SUFFIX, listGraphs } from "./onnx-files.ts";
+import { chooseGraphs, DTYPE_BY_SUFFIX, listGraphs, mayHideData, neighboursOf } from "./onnx-files.ts";
 import { readProcessor } from "./processor.ts";
 import { filesToRead, licenceOf, pointerOf, readRepository, readTree } from "./repository.ts";
 import type { RepositoryFile } from "./repository.ts";
@@ -70,6 +70,22 @@ describe("names of ONNX files", () => {
     ]);
     expect(listGraphs(["model.onnx", "model.onnx.data"])[0]?.data).toEqual(["model.onnx.data"]);
     expect(listGraphs(["onnx/model.onnx", "onnx/model.onnx_datasheet", "other.onnx_data"])[0]?.data).toEqual([]);
+  });
+
+  test("a small graph is read where a file beside it is led to by no name, as a constant's", () => {
+    const mayHide = (paths: readonly string[], path = paths[0] ?? ""): boolean => {
+      const graph = listGraphs(paths).find((x) => x.path === path);
+      return graph !== undefined && mayHideData(graph, 1_000, paths);
+    };
+    const named = ["onnx/model.onnx", "onnx/model.onnx_data", "onnx/model_q4.onnx", "onnx/model_q4.onnx_data"];
+    expect(mayHide(named)).toBe(false);
+    expect(mayHide([...named, "onnx/Constant_7_attr__value"])).toBe(true);
+    expect(mayHide(["onnx/renamed.onnx", "onnx/model.onnx_data"])).toBe(true);
+    const [graph] = listGraphs(named);
+    expect(graph && neighboursOf(graph, [...named, "onnx/Constant_7_attr__value"])).toEqual([
+      "onnx/model.onnx_data",
+      "onnx/Constant_7_attr__value",
+    ]);
   });
 
   test("any base, encoding and number of parts is read back from its names", () => {
@@ -148,11 +164,16 @@ describe("config.json", () => {
     expect(readConfig({ id2label: { 0: "LABEL_0" } }).problem).toBe("regression");
     expect(readConfig({ problem_type: "multi_label_classification" }).problem).toBe("multi-label");
     expect(readConfig({ id2label: { 0: "a", 1: "b" } }).problem).toBe("single-label");
+    // The softmax of one class is 1 for every text.
+    const told = { problem_type: "single_label_classification" };
+    expect(readConfig({ ...told, id2label: { 0: "LABEL_0" } }).problem).toBe("regression");
+    expect(readConfig({ ...told, id2label: { 0: "a", 1: "b" } }).problem).toBe("single-label");
   });
 
   test("positions after the padding's do not count", () => {
     expect(readConfig({ model_type: "bert", max_position_embeddings: 512 }).maxPositions).toBe(512);
     expect(readConfig({ model_type: "xlm-roberta", max_position_embeddings: 514 }).maxPositions).toBe(512);
+    expect(readConfig({ model_type: "ibert", max_position_embeddings: 514 }).maxPositions).toBe(512);
   });
 
   test("external data is counted for all graphs, or by graph", () => {
@@ -177,6 +198,11 @@ describe("tokenizer files", () => {
       inputNames: ["input_ids", "attention_mask"],
       paddingSide: "right",
     });
+  });
+
+  test("the length is that of tokenizer_config.json, whose older name is max_len, not the last one of the training", () => {
+    expect(readTokenizer({ max_len: 512 }, null).maxLength).toBe(512);
+    expect(readTokenizer({ model_max_length: 1e30 }, { truncation: { max_length: 128 } }).maxLength).toBeNull();
   });
 
   test("the padding's id is that of its token", () => {
@@ -226,7 +252,17 @@ describe("sentence-transformers", () => {
       unsupported: "sentence_transformers.models.Dense",
     });
     expect(read({ pooling_mode_cls_token: true, pooling_mode_mean_tokens: true })?.pooling).toBeNull();
-    expect(read(null)).toBeNull();
+    expect(readSentence({ modules, pooling: null, length: null, prompts: null })).toBeNull();
+  });
+
+  test("lengths and prompts count without a pooling's file, as where the graph pools itself", () => {
+    const prompts = { prompts: { query: "task: search result | query: " }, default_prompt_name: "query" };
+    const dense = [...modules, { type: "sentence_transformers.models.Dense", path: "3_Dense" }];
+    const own = { pooling: null, length: { max_seq_length: 128 }, prompts };
+    expect(readSentence({ modules, ...own })).toMatchObject({
+      ...{ pooling: null, unsupported: null, maxLength: 128, prompt: "query", prompts: prompts.prompts },
+    });
+    expect(readSentence({ modules: dense, ...own })?.unsupported).toBe("sentence_transformers.models.Dense");
   });
 
   test.each([
@@ -540,6 +576,45 @@ test("the side that texts are truncated at, and lower case, are carried to the t
   const lower = { ...sentence, "sentence_bert_config.json": { max_seq_length: 512, do_lower_case: true } };
   expect(textOf(lower)).toMatchObject({ lowercase: true });
   expect(textOf(sentence)).not.toHaveProperty("lowercase");
+});
+
+test("texts of sentence-transformers lose the white space at their ends, as it strips them; others keep it", () => {
+  const textOf = (texts: Readonly<Record<string, unknown>>): unknown =>
+    describeFiles(filesOf(["onnx/model.onnx", "tokenizer.json"]), texts).steps.texts["input_ids"];
+  expect(textOf({ "1_Pooling/config.json": { pooling_mode: "mean" } })).toMatchObject({ trim: true });
+  expect(textOf({ "config.json": {} })).not.toHaveProperty("trim");
+});
+
+test("texts beside SigLIP's pictures are padded to 64 tokens: the model has no mask, and reads the last one", () => {
+  const textOf = (name: string, length: number): unknown =>
+    describeFiles(filesOf(["onnx/text_model.onnx", "tokenizer.json"]), {
+      "preprocessor_config.json": { image_processor_type: name },
+      "tokenizer_config.json": { model_max_length: length },
+    }).steps.texts["input_ids"];
+  for (const name of ["SiglipImageProcessor", "SiglipImageProcessorFast", "Siglip2ImageProcessor"])
+    expect(textOf(name, 1e30)).toMatchObject({ maxLength: 64, fill: true });
+  expect(textOf("SiglipImageProcessor", 16)).toMatchObject({ maxLength: 16, fill: true });
+  expect(textOf("CLIPImageProcessor", 77)).not.toHaveProperty("fill");
+});
+
+test("files that are not at the top are read beside the graphs, where some exporters leave them", () => {
+  const config = (label: string) => ({
+    ...{ architectures: ["BertForSequenceClassification"], id2label: { 0: label, 1: "no" } },
+  });
+  const beside = { "onnx/config.json": config("beside"), "onnx/tokenizer_config.json": { model_max_length: 128 } };
+  const paths = ["onnx/model.onnx", "onnx/tokenizer.json", ...Object.keys(beside)];
+  expect(filesToRead(paths)).toEqual(Object.keys(beside));
+  const { steps, assets } = describeFiles(filesOf(paths), beside);
+  expect(steps).toMatchObject({
+    texts: { input_ids: { maxLength: 128 } },
+    assets: { "labels.txt": "beside\nno\n" },
+  });
+  expect(assets).toMatchObject([{ path: "tokenizer.json", url: "https://hub.example/onnx/tokenizer.json" }]);
+  const both = [...paths, "config.json", "tokenizer.json"];
+  expect(filesToRead(both)).toEqual(["onnx/tokenizer_config.json", "config.json"]);
+  const top = describeFiles(filesOf(both), { ...beside, "config.json": config("top") });
+  expect(top.steps.assets["labels.txt"]).toBe("top\nno\n");
+  expect(top.assets[0]?.url).toBe("https://hub.example/tokenizer.json");
 });
 
 test("a pooling named as a property of every object is no mode", () => {

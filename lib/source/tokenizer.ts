@@ -36,7 +36,8 @@ export function readTokenizer(config: unknown, file: unknown): TokenizerFacts {
   const cutSide = (textOf(told["truncation_side"]) ?? textOf(cuts["direction"]))?.toLowerCase();
   return {
     keeps: cutSide === "left" ? "end" : cutSide === "right" ? "begin" : null,
-    maxLength: countOf(told["model_max_length"], NO_LIMIT) ?? countOf(cuts["max_length"], NO_LIMIT),
+    // As transformers, which takes nothing of the truncation in tokenizer.json: it is what training last had.
+    maxLength: countOf(told["model_max_length"] ?? told["max_len"], NO_LIMIT),
     inputNames: names.length > 0 ? names : INPUT_NAMES,
     paddingSide: side === "left" ? "left" : "right",
     padId: numberId(pads["pad_id"]) ?? idOf(padToken, told["added_tokens_decoder"], added),

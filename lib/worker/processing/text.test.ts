@@ -224,3 +224,33 @@ test("a text is made lower case, and its end kept, where the model says so", () 
   expect(rowOf({ lowercase: true })).toEqual([2, 7, 4, 5, 7, 3]);
   expect(rowOf({ lowercase: true, keeps: "end" })).toEqual([2, 5, 7, 5, 6, 3]);
 });
+
+test("white space at the ends of texts is left out where the model says so, of both texts of a pair", () => {
+  const model = { type: "WordLevel", unk_token: "[UNK]", vocab: { "[PAD]": 0, "[UNK]": 1, " ": 2, cat: 3, "\n": 4 } };
+  const splitter = { type: "Split", pattern: { Regex: "\\s" }, behavior: "Isolated", invert: false };
+  const whole = { normalizer: null, pre_tokenizer: splitter, post_processor: null, model, added_tokens: [] };
+  const assets = { "tokenizer.json": JSON.stringify({ ...(JSON.parse(TOKENIZER) as object), ...whole }) };
+  const readerOf = (more: Partial<TextSpec>) =>
+    createTextReaders([{ ...ids, text: { ...(ids.text as TextSpec), maxLength: 12, ...more } }, ...others], assets)[
+      "input_ids"
+    ];
+  const rowOf = (text: string, more: Partial<TextSpec>): number[] =>
+    Array.from(readerOf(more)?.read([text])["input_ids"]?.data ?? [], Number);
+  expect(rowOf(" cat cat\n", {})).toEqual([2, 3, 2, 3, 4]);
+  expect(rowOf(" cat cat\n", { trim: true })).toEqual([3, 2, 3]);
+  const pair = String(joinPair({ text: "cat ", pair: "\ncat" }));
+  expect(rowOf(pair, { trim: true })).toEqual([3, 3]);
+  // Places are those in the text as it came.
+  const spans = readerOf({ trim: true })?.tokens(" cat cat\n")?.spans;
+  expect([spans?.[0], spans?.[2]]).toEqual([
+    [1, 4],
+    [5, 8],
+  ]);
+});
+
+test("texts are padded to the most tokens where the model says so", () => {
+  const text = { ...(ids.text as TextSpec), fill: true, padId: 9 };
+  const rows = read({ ...ids, dtype: "int32", text }, ["cat"], { "tokenizer.json": TOKENIZER });
+  expect(rows?.["input_ids"]).toMatchObject({ dims: [1, 6] });
+  expect(rows?.["attention_mask"]?.data).toEqual(Float32Array.of(1, 1, 1, 0, 0, 0));
+});

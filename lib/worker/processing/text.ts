@@ -9,7 +9,7 @@ import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
 import { alignTokens, spansBeforeLowercase } from "./spans.ts";
 import type { TokenSpan, TextTokens, TokenStyle } from "./spans.ts";
-import { useOwnParts } from "./tokenizer-parts.ts";
+import { trimSpaces, useOwnParts } from "./tokenizer-parts.ts";
 import type { TokenizerParts } from "./tokenizer-parts.ts";
 
 /** Reads the texts of one input. */
@@ -78,7 +78,8 @@ function createTextReader(
   const read = (texts: readonly string[]): Record<string, Tensor> => {
     const { encode } = ready();
     const rows = texts.map(encode);
-    const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.ids.length), 1);
+    const longest = rows.reduce((most, x) => Math.max(most, x.ids.length), 1);
+    const length = typeof fixed === "number" ? fixed : spec.fill === true ? Math.max(maxLength, longest) : longest;
     return Object.fromEntries(
       fills.map(({ name, of }) => {
         const dtype = (inputs.find((x) => x.name === name) ?? input).dtype as NumericDtype;
@@ -101,7 +102,7 @@ function createTextReader(
  */
 function encoderOf(
   name: string,
-  { tokenizer: asset, maxLength, keeps, lowercase = false }: TextSpec,
+  { tokenizer: asset, maxLength, keeps, lowercase = false, trim = false }: TextSpec,
   assets: Readonly<Record<string, string>>,
 ): Encoder {
   const file = assets[asset];
@@ -120,8 +121,9 @@ function encoderOf(
   const style = styleOf(json);
   const end = keeps ?? (json.truncation?.direction === "Left" ? "end" : "begin");
   const cased = (text: string): string => (lowercase ? text.toLowerCase() : text);
+  const trimmed = <T extends string | null>(text: T): T | string => (trim && text !== null ? trimSpaces(text) : text);
   const encode = (row: string): Encoded => {
-    const [text, pair] = splitPair(cased(row));
+    const [text, pair] = splitPair(cased(row)).map(trimmed) as [string, string | null];
     if (pair !== null) return encodePair(tokenizer, text, pair, { maxLength, end });
     const read = partOf(tokenizer, text, { maxLength, end });
     if (read.ids.length <= maxLength) return read;
@@ -145,7 +147,8 @@ function encoderOf(
     tokens: (row) => {
       const [original, pair] = splitPair(row);
       if (pair !== null) return null;
-      const whole = cased(original);
+      const untrimmed = cased(original);
+      const whole = trimmed(untrimmed);
       const read = partOf(tokenizer, whole, { maxLength, end });
       const { text, before, after } = splitMarks(tokenizer, read);
       const all = tokenizer.tokenize(text);
@@ -153,7 +156,7 @@ function encoderOf(
       const to = from + Math.max(0, maxLength - after - before);
       const words = all.slice(from, to).map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
       const empty = (count: number): null[] => Array.from({ length: count }, () => null);
-      const cut = end === "begin" ? 0 : whole.length - text.length;
+      const cut = untrimmed.indexOf(whole) + (end === "begin" ? 0 : whole.length - text.length);
       const spans = alignTokens(text, all.slice(0, to), style).map(([a, b]): TokenSpan => [a + cut, b + cut]);
       return {
         text: original,

@@ -95,10 +95,7 @@ function normalizeOf(normalizer: object, part: NormalizerPart): ((text: string) 
       return lowercase;
     case "Strip": {
       const { strip_left: left = true, strip_right: right = true } = part;
-      return (text) => {
-        const to = right ? text.length - spacesAfter(text) : text.length;
-        return text.slice(left ? Math.min(to, spacesBefore(text)) : 0, to);
-      };
+      return (text) => trimSpaces(text, left, right);
     }
     case "Replace": {
       const pattern: unknown = Reflect.get(normalizer, "pattern");
@@ -134,6 +131,12 @@ function lowercase(text: string): string {
 /** White space: Unicode's, of which `\s` has U+FEFF more and U+0085 less. */
 const SPACE = /\p{White_Space}/u;
 const NO_SPACES = /\P{White_Space}+/gu;
+
+/** Returns a text without the white space at its ends. */
+export function trimSpaces(text: string, left = true, right = true): string {
+  const to = right ? text.length - spacesAfter(text) : text.length;
+  return text.slice(left ? Math.min(to, spacesBefore(text)) : 0, to);
+}
 
 /** Counts the white space that a text begins with. */
 function spacesBefore(text: string): number {
