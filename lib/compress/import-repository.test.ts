@@ -105,6 +105,15 @@ test("files that are there are not fetched again; a folder is packed as it is", 
   expect(other.bundle.variants.map((x) => x.id)).toEqual(["q8"]);
 });
 
+test("a repository whose files lie beside its graphs is read from there", async () => {
+  const beside = Object.entries(FILES).map(([path, file]) => [path.replace(/^(?=config|tokenizer)/, "onnx/"), file]);
+  hub.commit("owner/name", Object.fromEntries(beside) as RepoFiles);
+  const { folder } = await importRepository("owner/name", { out, host: hub.url, dtypes: ["q8"] });
+  const { model, assets } = bundleAt(folder);
+  expect(model.inputs[0]?.text).toMatchObject({ tokenizer: "tokenizer.json", maxLength: 128, trim: true });
+  expect(assets?.map((x) => x.path)).toEqual(["tokenizer.json"]);
+});
+
 test("vocab.json is fetched for a model that writes texts by CTC alone", async () => {
   const files = { ...FILES, "vocab.json": "{}" };
   for (const [architecture, isFetched] of [
