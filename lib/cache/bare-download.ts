@@ -6,7 +6,7 @@
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import { release } from "../rpc/free-buffer.ts";
+import { freeBuffer } from "../rpc/free-buffer.ts";
 import type { Downloader, DownloadEffects } from "./download.ts";
 import { request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
@@ -344,7 +344,7 @@ export class BareDownload {
     if (this.#known !== null) this.#room.missing?.add(keyOf(chunk));
     const kept = await this.#downloader.keep(chunk, bytes, this.#room);
     this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]), isStored: kept !== null });
-    release(all);
+    freeBuffer(all);
   }
 
   get #net(): { readonly effects: DownloadEffects; readonly signal: AbortSignal } {

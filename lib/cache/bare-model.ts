@@ -6,7 +6,7 @@
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
-import { release } from "../rpc/free-buffer.ts";
+import { freeBuffer } from "../rpc/free-buffer.ts";
 import { BareDownload } from "./bare-download.ts";
 import type { BareModel } from "./bare-download.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
@@ -30,7 +30,7 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
     const found = at === 0 ? (sniff(bytes) ?? sniffText(bytes)) : null;
     if (found !== null) throw notModel("name" in data ? String(data.name) : "The source", found, {});
     chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
-    release(bytes);
+    freeBuffer(bytes);
   }
   // A Blob of a detached buffer is empty.
   if (chunks.length === 0) throw empty(" An ArrayBuffer that was transferred (detached) is empty too.");

@@ -5,7 +5,7 @@
 import { sha256Hex, wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import { release } from "../rpc/free-buffer.ts";
+import { freeBuffer } from "../rpc/free-buffer.ts";
 import { expandChunk } from "./expand.ts";
 import type { BrotliDecoder } from "./expand.ts";
 import { request, retry } from "./http.ts";
@@ -39,7 +39,7 @@ export async function fetchChunk(url: string, chunk: BundleChunk, options: Chunk
     bytes = await new ChunkFetch(url, chunk, wire, options).run();
     return bytes;
   } finally {
-    if (bytes !== wire) release(wire);
+    if (bytes !== wire) freeBuffer(wire);
   }
 }
 

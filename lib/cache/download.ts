@@ -9,7 +9,7 @@
 import { chunkPath, wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk, BundleFile } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
-import { release } from "../rpc/free-buffer.ts";
+import { freeBuffer } from "../rpc/free-buffer.ts";
 import { fetchChunk, partOf } from "./chunk-fetch.ts";
 import { fetchFile, isFile } from "./file-download.ts";
 import type { BrotliDecoder } from "./expand.ts";
@@ -352,7 +352,7 @@ export class Downloader {
     for (const here of rest) {
       const bytes = new Uint8Array(await here.blob.arrayBuffer());
       const kept = await this.keep(here.chunk, bytes, room);
-      release(bytes);
+      freeBuffer(bytes);
       if (kept === null) return;
       here.blob = kept;
       here.isStored = true;
@@ -397,7 +397,7 @@ export class Downloader {
               await modelStore?.dropParts(partOf(chunk)).catch(() => undefined);
               return { chunk, blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
             } finally {
-              release(bytes);
+              freeBuffer(bytes);
             }
           },
           `part-${partOf(chunk).sha256}-`,

@@ -21,7 +21,7 @@ import { canonicalJson, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import type { Releases } from "../core/release-record.ts";
-import { release } from "../rpc/free-buffer.ts";
+import { freeBuffer } from "../rpc/free-buffer.ts";
 import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
 import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
@@ -84,7 +84,7 @@ export class ModelStore {
       await store.remove(name);
       return null;
     } finally {
-      release(found);
+      freeBuffer(found);
     }
   }
 

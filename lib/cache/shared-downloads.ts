@@ -68,10 +68,10 @@ export class SharedDownloads<T> {
     const result = Promise.resolve().then(() => start(stop.signal, report));
     const download: Download<T> = { url, result, stop, listeners, bytes: 0 };
     this.#downloads.set(key, download);
-    const forget = (): void => {
+    const remove = (): void => {
       if (this.#downloads.get(key) === download) this.#downloads.delete(key);
     };
-    result.then(forget, forget);
+    result.then(remove, remove);
     return download;
   }
 }

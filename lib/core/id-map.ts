@@ -3,7 +3,7 @@
 // reachable from those. So the table holds a cell for each value, and removal empties the cell.
 
 /** A map from ids to objects. */
-export class Table<T extends object> {
+export class IdMap<T extends object> {
   readonly #cells: Map<number, { value: T | undefined }> = new Map();
 
   /** Number of objects. */

@@ -4,7 +4,7 @@
 // references.
 
 /** Returns the descriptor of such a property, for Object.defineProperty. */
-export function lazily(get: (from: never) => unknown): PropertyDescriptor {
+export function lazyProperty(get: (from: never) => unknown): PropertyDescriptor {
   return {
     enumerable: true,
     configurable: true,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { BundleInput, ResizeSpec } from "../core/bundle.ts";
-import { guessShape } from "./batch-key.ts";
+import { estimateShape } from "./batch-key.ts";
 import type { Feeds, WireImage } from "../rpc/messages.ts";
 
 const picture: BundleInput = { name: "x", dtype: "float32", dims: ["n", 3, "h", "w"], batchAxis: 0 };
@@ -10,7 +10,7 @@ const pixels = (width: number, height: number): WireImage => {
   return { width, height, data: new Uint8ClampedArray(4 * width * height) };
 };
 const keyOf = (resize: ResizeSpec, image: WireImage) =>
-  guessShape(accepts(resize), { tensors: {}, others: { x: { kind: "image", image } } })?.key;
+  estimateShape(accepts(resize), { tensors: {}, others: { x: { kind: "image", image } } })?.key;
 
 test("images of any size fit together where they are brought to one, files too", () => {
   for (const mode of ["exact", "fit"] as const) {
@@ -32,7 +32,7 @@ test("sounds fit together where they are brought to one length, else those of on
   const rated = { sampleRate: 16_000, bands: 4 };
   const keyFor = (sound: NonNullable<BundleInput["sound"]>, length: number) => {
     const others = { x: { kind: "sound", samples: new Float32Array(length) } } as const;
-    return guessShape({ ports: [{ ...samples, sound }] }, { tensors: {}, others })?.key;
+    return estimateShape({ ports: [{ ...samples, sound }] }, { tensors: {}, others })?.key;
   };
   for (const sound of [
     { op: "fbank", ...rated, frames: 9 },
@@ -57,7 +57,7 @@ test("texts fit together where their length is fixed, or as far as padding is ha
   const shape = (length: number | string, upTo: number | null, ...texts: string[]) => {
     const mask: BundleInput = { name: "mask", dtype: "float32", dims: ["n", length], batchAxis: 0 };
     const feeds: Feeds = { tensors: {}, others: { text: { kind: "text", texts } } };
-    return guessShape({ ports: [port(length, upTo), mask] }, feeds);
+    return estimateShape({ ports: [port(length, upTo), mask] }, feeds);
   };
   expect(shape(16, null, "a", "much longer text")).toEqual(shape(16, null, "b", "c"));
   expect(shape(16, null, "a", "b")?.rows).toBe(2);

@@ -11,7 +11,7 @@ import { shapeOf } from "../core/batch-shape.ts";
 import type { Shape } from "../core/batch-shape.ts";
 
 /** Estimates the batch shape of a request; null where it has to run alone. */
-export function guessShape({ ports }: Accepts, { tensors, others }: Feeds): Shape | null {
+export function estimateShape({ ports }: Accepts, { tensors, others }: Feeds): Shape | null {
   const dims: Record<string, readonly number[]> = {};
   let sizes = "";
   for (const port of ports) {

@@ -10,7 +10,7 @@ import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Why } from "../core/reasons.ts";
 import { resolveAddress } from "../core/resolve-source.ts";
 import type { Plan } from "../cache/messages.ts";
-import { guessShape } from "./batch-key.ts";
+import { estimateShape } from "./batch-key.ts";
 import type { Loader } from "./loader.ts";
 import type { OffloadCounts } from "./offload-counts.ts";
 import type { CascadeOptions } from "./options.ts";
@@ -108,7 +108,7 @@ class Cascade {
 
   /** Runs a request; where this device is unsure of its answer, on the larger model as well. */
   run(work: Work, answer: Promise<RunResult>): Promise<RunResult> {
-    if (work.state !== undefined || work.asked.placement === "local") return answer;
+    if (work.state !== undefined || work.options.placement === "local") return answer;
     return answer.then((first) => {
       const { escalateBelow } = this.#options;
       if (first.info.placement !== "local") return first;
@@ -138,16 +138,16 @@ class Cascade {
     const route: ModelRoute = { ...found, variant: `${name}/${found.variant}` };
     const { inputs, outputs, plan } = loader;
     const mayBatch = work.shape !== null && canBatch(inputs, outputs) && plan.remote?.variant.mixesRows === false;
-    const shape = mayBatch ? guessShape({ ports: inputs }, work.feeds) : null;
+    const shape = mayBatch ? estimateShape({ ports: inputs }, work.feeds) : null;
     return { ...work, routes: [route], message, shape };
   }
 
   /** Asks the larger model; resolves to null where it fails or is late. @throws the signal's reason */
-  async #ask(step: Work, { asked }: Work): Promise<RunResult | null> {
+  async #ask(step: Work, { options }: Work): Promise<RunResult | null> {
     const { effects, executor } = this.#small.host;
     const startMs = effects.now();
     const waitMs = this.#leftMs(step);
-    const { signal } = asked;
+    const { signal } = options;
     const stop = new Stop();
     const late = new SelvedgeError("deadline-exceeded", "The larger model is late.");
     const cancel = effects.setTimer(() => {
@@ -166,7 +166,7 @@ class Cascade {
       this.#steps.set(id, stop);
     };
     // The scheduler refuses nothing: the timer above is the bound.
-    const run = executor.dispatcher.submit({ ...step, asked: { ...asked, isRefusable: false, signal: stop } });
+    const run = executor.dispatcher.submit({ ...step, options: { ...options, isRefusable: false, signal: stop } });
     this.#onId = null;
     try {
       const result = await run;
@@ -193,8 +193,8 @@ class Cascade {
   }
 
   /** Returns how long an unsure answer may wait from now on. */
-  #leftMs({ asked }: Work): number {
-    return Math.min(this.#waitMs, asked.dueMs - MARGIN_MS - this.#small.host.effects.now());
+  #leftMs({ options }: Work): number {
+    return Math.min(this.#waitMs, options.dueMs - MARGIN_MS - this.#small.host.effects.now());
   }
 
   #took(ms: number): void {

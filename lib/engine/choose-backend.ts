@@ -18,8 +18,8 @@ import type { Loader } from "./loader.ts";
 import { Measurements } from "./measurements.ts";
 import type { ModelMeasurements } from "./measurements.ts";
 import type { Feeds } from "../rpc/messages.ts";
-import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
-import type { Probe } from "./measure-backend.ts";
+import { measureBackend, MEASURE_BUDGET_MS } from "./measure-backend.ts";
+import type { Measurement } from "./measure-backend.ts";
 import { candidateIn, decisionFor } from "./backend-chooser.ts";
 import { Measuring } from "./measuring.ts";
 import { keyOf } from "./routes.ts";
@@ -30,7 +30,7 @@ import { typicalFeeds } from "./typical-feeds.ts";
 import { watch } from "../rpc/watchdog.ts";
 
 /** How long a load waits for the model to be loaded on the GPU and measured, including the wait for both, in ms. */
-const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
+const LOAD_WAIT_MS = 2 * MEASURE_BUDGET_MS;
 /** Errors that blame the model on a backend: the next page would get the same error. */
 const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
 /** Errors that blame the device in its current state: not stored, and not retried on this page. */
@@ -115,10 +115,10 @@ export class Comparer {
   }
 
   async #measure(loader: Loader, feeds: Feeds): Promise<BackendDecision> {
-    const wasm = await this.#probe(loader, "wasm", feeds);
+    const wasm = await this.#measureOn(loader, "wasm", feeds);
     // A wasm run of many seconds continues in parallel: the GPU is compared with its elapsed time.
-    let ms = await this.#inTime(wasm.ms, PROBE_BUDGET_MS).catch(asError);
-    const gpu = await this.#probe(loader, "webgpu", feeds);
+    let ms = await this.#inTime(wasm.ms, MEASURE_BUDGET_MS).catch(asError);
+    const gpu = await this.#measureOn(loader, "webgpu", feeds);
     const webgpu = await gpu.ms.catch(asError);
     const isBegun = wasm.soFarMs() > 0;
     ms ??= await this.#inTime(wasm.ms, isBegun ? 0 : Infinity).catch(asError);
@@ -126,9 +126,9 @@ export class Comparer {
     return this.#settle(loader, { wasm: ms ?? wasm.soFarMs(), webgpu });
   }
 
-  async #probe(loader: Loader, backend: BackendName, feeds: Feeds): Promise<Probe> {
+  async #measureOn(loader: Loader, backend: BackendName, feeds: Feeds): Promise<Measurement> {
     try {
-      const started = probe(this.#effects, await loader.on(candidateOf(loader, backend)), feeds);
+      const started = measureBackend(this.#effects, await loader.on(candidateOf(loader, backend)), feeds);
       started.ms.catch(() => undefined); // its end is not awaited
       return started;
     } catch (error) {

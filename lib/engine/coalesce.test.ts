@@ -26,13 +26,13 @@ const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
 /** Runs that end on request, and a clock that advances with each reading. */
 function stage(lookMs = 0) {
   let now = 0;
-  const flights = new Coalescer<Answer>(
+  const coalescer = new Coalescer<Answer>(
     () => (now += lookMs),
     (copy) => copy,
   );
   const runs: { answer(value: number): void; fail(error: Error): void; signal: Signal | undefined }[] = [];
   const ask = (one: Ask): Promise<Answer> =>
-    flights.ask(
+    coalescer.ask(
       one,
       (signal) =>
         new Promise((resolve, reject) => {

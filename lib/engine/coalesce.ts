@@ -8,7 +8,7 @@ import { Stop } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
 import type { Urgency } from "./joinable.ts";
-import { Table } from "../core/id-map.ts";
+import { IdMap } from "../core/id-map.ts";
 import type { Tensor } from "../core/tensor.ts";
 
 /** A request as coalescing sees it: its inputs, signal and urgency. */
@@ -23,7 +23,7 @@ interface Flown {
 }
 
 /** A run, and the number of requests that wait for it. */
-interface Flight<T> {
+interface SharedRun<T> {
   readonly ask: Ask;
   readonly words: number;
   readonly answer: Promise<T>;
@@ -45,7 +45,7 @@ const PAUSE = 1_000;
 export class Coalescer<T extends Flown> {
   readonly #now: () => number;
   readonly #shared: (copy: T) => T;
-  readonly #flights: Table<Flight<T>[]> = new Table();
+  readonly #runs: IdMap<SharedRun<T>[]> = new IdMap();
   #compared = 0;
   #spentMs = 0;
   #savedMs = 0;
@@ -66,13 +66,13 @@ export class Coalescer<T extends Flown> {
     const words = wordsOf(ask.inputs);
     const same = this.#find(words, ask);
     if (same === undefined) {
-      const flight = this.#begin(words, ask, run);
-      return this.#wait(flight.answer, ask.signal, flight, true);
+      const shared = this.#begin(words, ask, run);
+      return this.#wait(shared.answer, ask.signal, shared, true);
     }
     return this.#join(same, ask, run);
   }
 
-  async #join(same: Flight<T>, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
+  async #join(same: SharedRun<T>, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
     same.waiting += 1;
     if (ask.signal === undefined) same.stop = null;
     let copy: T;
@@ -87,44 +87,44 @@ export class Coalescer<T extends Flown> {
     return this.#shared(copy);
   }
 
-  #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Flight<T> {
+  #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): SharedRun<T> {
     const stop = ask.signal === undefined ? null : new Stop();
-    const flight: Flight<T> = { ask, words, answer: run(stop ?? undefined), stop, waiting: 1 };
-    const alike = this.#flights.get(words);
-    if (alike === undefined) this.#flights.set(words, [flight]);
-    else alike.push(flight);
-    return flight;
+    const shared: SharedRun<T> = { ask, words, answer: run(stop ?? undefined), stop, waiting: 1 };
+    const alike = this.#runs.get(words);
+    if (alike === undefined) this.#runs.set(words, [shared]);
+    else alike.push(shared);
+    return shared;
   }
 
-  #landed(flight: Flight<T>): void {
-    const alike = this.#flights.get(flight.words) ?? [];
-    if (alike.length > 1) alike.splice(alike.indexOf(flight), 1);
-    else this.#flights.delete(flight.words);
+  #ended(shared: SharedRun<T>): void {
+    const alike = this.#runs.get(shared.words) ?? [];
+    if (alike.length > 1) alike.splice(alike.indexOf(shared), 1);
+    else this.#runs.delete(shared.words);
   }
 
   /**
    * Waits for an answer until the signal aborts; the last waiter to leave ends the run. The first one removes it at its
    * end.
    */
-  #wait(answer: Promise<T>, signal: Signal | undefined, flight: Flight<T>, isFirst: boolean): Promise<T> {
+  #wait(answer: Promise<T>, signal: Signal | undefined, shared: SharedRun<T>, isFirst: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const leave = (): void => {
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
         reject(signal?.reason);
-        flight.waiting -= 1;
-        if (flight.waiting === 0) flight.stop?.abort(signal?.reason);
+        shared.waiting -= 1;
+        if (shared.waiting === 0) shared.stop?.abort(signal?.reason);
       };
       signal?.addEventListener("abort", leave, { once: true });
       if (signal?.aborted === true) leave();
       answer.then(
         (value) => {
           signal?.removeEventListener("abort", leave);
-          if (isFirst) this.#landed(flight);
+          if (isFirst) this.#ended(shared);
           resolve(value);
         },
         (error: unknown) => {
           signal?.removeEventListener("abort", leave);
-          if (isFirst) this.#landed(flight);
+          if (isFirst) this.#ended(shared);
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the run's own
           reject(error);
         },
@@ -132,8 +132,8 @@ export class Coalescer<T extends Flown> {
     });
   }
 
-  #find(words: number, asked: Ask): Flight<T> | undefined {
-    const alike = this.#flights.get(words)?.slice(-COMPARED) ?? [];
+  #find(words: number, asked: Ask): SharedRun<T> | undefined {
+    const alike = this.#runs.get(words)?.slice(-COMPARED) ?? [];
     const asUrgent = alike.filter(({ ask, stop }) => stop?.aborted !== true && mayJoin(ask, asked));
     if (asUrgent.length === 0) return undefined;
     const startMs = this.#now();

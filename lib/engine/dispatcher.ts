@@ -22,7 +22,7 @@ import { Scheduler } from "../schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "../schedule/scheduler.ts";
 import { arrivalOf, isHeldBeside, nextOf, refusalOf } from "./steps.ts";
 import type { Running, Step } from "./steps.ts";
-import { Table } from "../core/id-map.ts";
+import { IdMap } from "../core/id-map.ts";
 import { WakeTimer } from "./wake-timer.ts";
 
 /** Receives each event that the scheduler handled, and its decisions. */
@@ -47,8 +47,8 @@ export class Dispatcher {
   readonly #watchers: Set<Watcher> = new Set();
   readonly #scheduler: Scheduler;
   readonly #estimate: Estimate;
-  readonly #steps: Table<Step> = new Table();
-  readonly #running: Table<Running> = new Table();
+  readonly #steps: IdMap<Step> = new IdMap();
+  readonly #running: IdMap<Running> = new IdMap();
   #nextId = 1;
   #closed: Error | null = null;
   #isPumping = false;
@@ -108,7 +108,7 @@ export class Dispatcher {
   /** Queues a step. Its signal removes it while it is queued and settles it at once while it runs. */
   submit(work: Work): Promise<RunResult> {
     return new Promise<RunResult>((resolve, reject) => {
-      const { signal } = work.asked;
+      const { signal } = work.options;
       if (this.#closed !== null || signal?.aborted === true) {
         reject(this.#closed ?? (signal?.reason as Error));
         return;
@@ -117,7 +117,7 @@ export class Dispatcher {
       const step: Step = {
         id,
         work,
-        arrivedMs: work.asked.calledMs,
+        arrivedMs: work.options.calledMs,
         attempts: [],
         route: 0,
         message: work.message,
@@ -180,7 +180,7 @@ export class Dispatcher {
 
   /** Removes a step; returns whether it was still pending. */
   #leave({ id, work, abort }: Step): boolean {
-    if (abort !== null) work.asked.signal?.removeEventListener("abort", abort);
+    if (abort !== null) work.options.signal?.removeEventListener("abort", abort);
     return this.#steps.delete(id);
   }
 
@@ -344,7 +344,7 @@ export class Dispatcher {
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
     const routeWhy = isBarred || isServer(route) ? route.why : own.why;
-    const lateMs = this.#effects.now() - arrivedMs - work.asked.deadlineMs;
+    const lateMs = this.#effects.now() - arrivedMs - work.options.deadlineMs;
     this.#leave(step);
     own.promote?.();
     // A state that moved leaves a copy on its old lane, which nothing else would free.
@@ -382,7 +382,7 @@ export class Dispatcher {
       this.#reject(step, error);
       return;
     }
-    this.#counters.retried(PRIORITIES[step.work.asked.priority] as Priority);
+    this.#counters.retried(PRIORITIES[step.work.options.priority] as Priority);
     if (recovery === "step-down" && !isElsewhere) this.#stepDown(step, next);
     else this.#arrive(step, true);
   }

@@ -40,7 +40,7 @@ class Race {
     this.work = work;
     this.#resolve = resolve;
     this.#reject = reject;
-    const { signal } = work.asked;
+    const { signal } = work.options;
     this.#onAbort = () => {
       this.#stop(signal?.reason);
     };
@@ -76,7 +76,7 @@ class Race {
 
   #settle(): void {
     this.isSettled = true;
-    this.work.asked.signal?.removeEventListener("abort", this.#onAbort);
+    this.work.options.signal?.removeEventListener("abort", this.#onAbort);
   }
 
   #stop(reason: unknown): void {
@@ -118,13 +118,13 @@ export class Hedging {
 
   /** Queues a request as the dispatcher does; where its answer is late, a copy as well. */
   run(work: Work): Promise<RunResult> {
-    const { routes, state, asked } = work;
+    const { routes, state, options } = work;
     if (state !== undefined || !routes.some(isServer) || routes.every(isServer))
       return this.#host.executor.dispatcher.submit(work);
     return new Promise((resolve, reject) => {
       const race = new Race(work, resolve, reject);
       let id = 0;
-      const run = this.#submit({ ...work, asked: { ...asked, signal: race.own } }, (given) => {
+      const run = this.#submit({ ...work, options: { ...options, signal: race.own } }, (given) => {
         id = given;
         this.#races.set(id, race);
       });
@@ -183,11 +183,11 @@ export class Hedging {
     const route = { ...server, variant: server.variant, why: whyHedged(afterMs, this.#limits.quantile) };
     race.add(copy);
     let id = 0;
-    const asked = { ...work.asked, signal: copy.stop };
+    const options = { ...work.options, signal: copy.stop };
     const onBegun = (): void => {
       copy.sentMs ??= effects.now();
     };
-    const run = this.#submit({ ...work, routes: [route], message, asked, onBegun }, (given) => {
+    const run = this.#submit({ ...work, routes: [route], message, options, onBegun }, (given) => {
       id = given;
       this.#copies.set(id, copy);
     });

@@ -4,7 +4,7 @@ import { Stop } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { Inputs } from "./inputs.ts";
-import { lazily } from "../core/lazy-property.ts";
+import { lazyProperty } from "../core/lazy-property.ts";
 import type { MapFailure, MapParts, MapResult } from "./map.ts";
 import type { AskOptions, MapOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -34,7 +34,7 @@ export async function* answersOf(
     wake();
   };
   const ends = (error: unknown): boolean => errors === "stop" || (isSelvedgeError(error) && error.code === "closed");
-  const ahead = new Ahead(parts, { ...own, signal }, concurrency, { ends, settled: woken });
+  const ahead = new RunsAhead(parts, { ...own, signal }, concurrency, { ends, settled: woken });
   let turn: Promise<void> | undefined;
   let sinceTurn = 0;
   let isFailed = false;
@@ -81,7 +81,7 @@ export async function* answersOf(
 }
 
 /** The inputs that were read ahead of the answers taken, and their outcomes. */
-class Ahead {
+class RunsAhead {
   /** Outcomes that were not yielded yet, in order of arrival. */
   readonly settled: Map<number, MapResult | MapFailure> = new Map();
   /** The source's error, if it failed. */
@@ -199,8 +199,8 @@ class Ahead {
 
 /** An answer with its index; decodes it when `decoded` is read. */
 class MappedAnswer implements MapResult {
-  static readonly #DECODED = lazily((answer: MappedAnswer) => answer.#result.decoded);
-  static readonly #ANSWER = lazily((answer: MappedAnswer) => answer.#result.answer);
+  static readonly #DECODED = lazyProperty((answer: MappedAnswer) => answer.#result.decoded);
+  static readonly #ANSWER = lazyProperty((answer: MappedAnswer) => answer.#result.answer);
   readonly index: number;
   readonly outputs: MapResult["outputs"];
   declare readonly decoded: MapResult["decoded"];

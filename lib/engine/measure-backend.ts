@@ -9,11 +9,11 @@ import type { Feeds } from "../rpc/messages.ts";
 import { Watchdog } from "../rpc/watchdog.ts";
 
 /** How long a caller waits for a measurement before it continues without it, in ms. */
-export const PROBE_BUDGET_MS = 4_000;
+export const MEASURE_BUDGET_MS = 4_000;
 const TIMED_RUNS = 3;
 
 /** A measurement in progress. */
-export interface Probe {
+export interface Measurement {
   /** Resolves to ms per run; rejects as the lane's runs do. */
   readonly ms: Promise<number>;
   /** Returns the fastest run so far; before the first has ended, its elapsed time. */
@@ -21,7 +21,7 @@ export interface Probe {
 }
 
 /** Starts to measure ms per run. */
-export function probe(effects: Effects, { lane, message, assertWanted }: OnLane, feeds: Feeds): Probe {
+export function measureBackend(effects: Effects, { lane, message, assertWanted }: OnLane, feeds: Feeds): Measurement {
   const clock = new Watchdog(effects, Infinity);
   let fastest = Infinity;
   const onPhase = (phase: Phase): void => {
@@ -37,7 +37,7 @@ export function probe(effects: Effects, { lane, message, assertWanted }: OnLane,
     fastest = await run();
     const startMs = clock.spentMs;
     const timed: number[] = [];
-    while (timed.length < TIMED_RUNS && clock.spentMs - startMs < PROBE_BUDGET_MS / 2) {
+    while (timed.length < TIMED_RUNS && clock.spentMs - startMs < MEASURE_BUDGET_MS / 2) {
       timed.push(await run());
       fastest = Math.min(...timed);
     }

@@ -1,8 +1,8 @@
 // A loaded model, as an app holds it: checks inputs, passes them to the dispatcher, and shapes the results.
 import { inTime, untilAborted } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
-import { askedOf } from "./asked.ts";
-import type { Asked } from "./asked.ts";
+import { resolveOptions } from "./resolve-options.ts";
+import type { ResolvedOptions } from "./resolve-options.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { ModelCheck } from "./check-model.ts";
 import type { Assignment } from "../core/bundle.ts";
@@ -18,7 +18,7 @@ import { Disposes, endByUsing } from "../core/disposing.ts";
 import { codeOf, SelvedgeError } from "../core/errors.ts";
 import { whyShared } from "./explain-run.ts";
 import { Coalescer } from "./coalesce.ts";
-import { guessShape } from "./batch-key.ts";
+import { estimateShape } from "./batch-key.ts";
 import { mapRuns } from "./map.ts";
 import type { MapResult, MapFailure } from "./map.ts";
 import type { Measuring } from "./measuring.ts";
@@ -284,13 +284,13 @@ export class Model extends Disposes {
   }
 
   #run(inputs: Inputs, options: AskOptions): Promise<RunResult> {
-    return this.#count(this.#accepts, inputs, options, (feeds, asked) => {
+    return this.#count(this.#accepts, inputs, options, (feeds, resolved) => {
       const tensors = tensorsOf(feeds);
       if (tensors !== null)
         return (options.cache ?? this.#cache)
-          ? this.#recall(tensors, feeds, asked)
-          : this.#share(tensors, feeds, asked);
-      return this.#submit(feeds, asked).finally(() => {
+          ? this.#recall(tensors, feeds, resolved)
+          : this.#share(tensors, feeds, resolved);
+      return this.#submit(feeds, resolved).finally(() => {
         if (!this.#inUse.has(feeds)) release(feeds);
       });
     });
@@ -301,7 +301,7 @@ export class Model extends Disposes {
     accepts: Accepts,
     inputs: Inputs,
     options: AskOptions,
-    work: (feeds: Feeds, asked: Asked) => Promise<RunResult>,
+    work: (feeds: Feeds, options: ResolvedOptions) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#host;
     // Options that are not an object are rejected below.
@@ -332,10 +332,10 @@ export class Model extends Disposes {
       checkRunOptions(options);
       signal?.throwIfAborted();
       const taken = takeInputs(effects, accepts, inputs, transfer, this.#slab);
-      const asked = askedOf(options, startMs);
+      const resolved = resolveOptions(options, startMs);
       return taken instanceof Promise
-        ? untilDecoded(taken, signal).then((feeds) => work(feeds, asked))
-        : work(taken, asked);
+        ? untilDecoded(taken, signal).then((feeds) => work(feeds, resolved))
+        : work(taken, resolved);
     };
     let answer: Promise<RunResult>;
     try {
@@ -368,55 +368,60 @@ export class Model extends Disposes {
     });
   }
 
-  #dispatch(feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {
-    const { placement } = asked;
+  #dispatch(feeds: Feeds, options: ResolvedOptions, state?: StateStep): Promise<RunResult> {
+    const { placement } = options;
     const { servers } = this.#loader;
-    const send = (current: ModelRoutes): Promise<RunResult> => this.#send(current, feeds, asked, state);
+    const send = (current: ModelRoutes): Promise<RunResult> => this.#send(current, feeds, options, state);
     if (placement === undefined || (placement === "local" && servers === null)) return send(this.#current);
     return import("./remote-lanes.ts")
-      .then((x) => x.placed(servers, this.#current, asked, this.#host.effects))
+      .then((x) => x.placed(servers, this.#current, options, this.#host.effects))
       .then(send);
   }
 
-  #send({ routes, message }: ModelRoutes, feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {
+  #send(
+    { routes, message }: ModelRoutes,
+    feeds: Feeds,
+    options: ResolvedOptions,
+    state?: StateStep,
+  ): Promise<RunResult> {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
-    const shape = state === undefined && this.mayBatch ? guessShape(this.#accepts, feeds) : null;
+    const shape = state === undefined && this.mayBatch ? estimateShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
-    const work = { routes, message, feeds, shape, batching, concurrency, asked, state };
+    const work = { routes, message, feeds, shape, batching, concurrency, options, state };
     return this.#loader.servers?.run?.(work) ?? this.#host.executor.dispatcher.submit(work);
   }
 
   /** Answers from the result cache, by the bytes of the inputs. */
-  #recall(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
-    const answer = this.#recalled(inputs, feeds, asked);
-    return asked.signal === undefined ? answer : untilAborted(answer, asked.signal);
+  #recall(inputs: Feeds["tensors"], feeds: Feeds, options: ResolvedOptions): Promise<RunResult> {
+    const answer = this.#recalled(inputs, feeds, options);
+    return options.signal === undefined ? answer : untilAborted(answer, options.signal);
   }
 
-  async #recalled(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
+  async #recalled(inputs: Feeds["tensors"], feeds: Feeds, options: ResolvedOptions): Promise<RunResult> {
     const { results, effects } = this.#host;
     // A result cache that can't be loaded or opened in time is no reason to fail.
-    const waitMs = asked.dueMs - effects.now();
+    const waitMs = options.dueMs - effects.now();
     const kept = await inTime(results.open(), waitMs, effects.setTimer).catch(() => null);
-    if (kept === null) return this.#share(inputs, feeds, asked);
+    if (kept === null) return this.#share(inputs, feeds, options);
     const { identity, variant, backend } = this;
-    const run = (): Promise<RunResult> => this.#submit(feeds, asked);
+    const run = (): Promise<RunResult> => this.#submit(feeds, options);
     // Answers of a GPU from before one was found to compute wrongly are not used.
     const key = `${identity} ${variant} ${backend} ${backend === "webgpu" ? effects.memo.get(REFUSED_KEY) : ""}`;
-    return kept.answer(key, inputs, run, { ...asked, variant });
+    return kept.answer(key, inputs, run, { ...options, variant });
   }
 
   /** Coalesces with a request in flight that has the same inputs. */
-  #share(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
-    if (asked.placement !== undefined) return this.#submit(feeds, asked);
-    return this.#coalescer.ask({ inputs, ...asked }, (signal) =>
-      this.#submit(feeds, signal === asked.signal ? asked : { ...asked, signal }),
+  #share(inputs: Feeds["tensors"], feeds: Feeds, options: ResolvedOptions): Promise<RunResult> {
+    if (options.placement !== undefined) return this.#submit(feeds, options);
+    return this.#coalescer.ask({ inputs, ...options }, (signal) =>
+      this.#submit(feeds, signal === options.signal ? options : { ...options, signal }),
     );
   }
 
-  #submit(feeds: Feeds, asked: Asked): Promise<RunResult> {
+  #submit(feeds: Feeds, options: ResolvedOptions): Promise<RunResult> {
     const isMeasured = this.#measuring?.take() === true;
-    const answer = this.#dispatch(feeds, asked);
+    const answer = this.#dispatch(feeds, options);
     return isMeasured ? this.#measured(answer, feeds) : answer;
   }
 

@@ -83,7 +83,7 @@ export function createRemoteLane(
         return new SelvedgeError("remote-failed", text, { reason: "timeout", url: this.endpoint }, cause);
       };
       for (const step of batch.steps) {
-        const { signal, isRefusable, dueMs, deadlineMs } = step.work.asked;
+        const { signal, isRefusable, dueMs, deadlineMs } = step.work.options;
         const leave = (): void => {
           if (waiting.delete(step) && waiting.size === 0) tell({ selvedge: "cancel", call });
         };

@@ -1,7 +1,7 @@
 // Servers as lanes: their options, and the builds that their workers start with. Imported where the engine has the
 // option `remote`; without it no lane to a server exists, so nothing can be sent.
 import { inTime, untilAborted } from "../core/abort.ts";
-import type { Asked } from "./asked.ts";
+import type { ResolvedOptions } from "./resolve-options.ts";
 import type { FetchOptions } from "./cache-client.ts";
 import { accept, checkOptions, isFunction, list, oneOf, range, text, truth, whole } from "./check-options.ts";
 import type { Checks } from "./check-options.ts";
@@ -54,7 +54,7 @@ export function refuse(placement: Placement): never {
 export async function placed(
   servers: Servers | null,
   current: ModelRoutes,
-  { placement = "auto", signal, isRefusable, dueMs, deadlineMs }: Asked,
+  { placement = "auto", signal, isRefusable, dueMs, deadlineMs }: ResolvedOptions,
   { now, setTimer }: Effects,
 ): Promise<ModelRoutes> {
   if (servers === null) return refuse(placement);

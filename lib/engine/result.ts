@@ -4,7 +4,7 @@ import type { BackendName } from "../core/device.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { explain } from "./explain-run.ts";
 import type { Grounds, RunWhy } from "./explain-run.ts";
-import { lazily } from "../core/lazy-property.ts";
+import { lazyProperty } from "../core/lazy-property.ts";
 import type { Outcome } from "../observe/counters.ts";
 import type { Decoded, Ran, RanItem } from "../rpc/messages.ts";
 import type { Priority, StartWhy } from "../schedule/events.ts";
@@ -124,7 +124,7 @@ export function toResult(done: Done): RunResult {
 
 /** Creates the reasons when they are read. */
 class Info implements RunInfo {
-  static readonly #WHY = lazily((info: Info) => explain(info.#grounds));
+  static readonly #WHY = lazyProperty((info: Info) => explain(info.#grounds));
   readonly backend: BackendName;
   readonly variant: string;
   readonly lane: string;
@@ -162,8 +162,8 @@ class Info implements RunInfo {
 
 /** Decodes answers when they are read. */
 class Answer implements RunResult {
-  static readonly #DECODED = lazily((answer: Answer) => answer.#item.decoded);
-  static readonly #ANSWER = lazily(answerOf);
+  static readonly #DECODED = lazyProperty((answer: Answer) => answer.#item.decoded);
+  static readonly #ANSWER = lazyProperty(answerOf);
   readonly outputs: RunResult["outputs"];
   declare readonly decoded: RunResult["decoded"];
   declare readonly answer: RunResult["answer"];

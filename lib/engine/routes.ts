@@ -2,7 +2,7 @@
 // schedule/ decides which of these lanes it gets.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
-import type { Asked } from "./asked.ts";
+import type { ResolvedOptions } from "./resolve-options.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "../rpc/messages.ts";
 import type { Attempt } from "./result.ts";
@@ -55,7 +55,7 @@ export interface Work {
   readonly batching: BatchLimits;
   /** Number of lanes that the model may run on at once. */
   readonly concurrency: number;
-  readonly asked: Asked;
+  readonly options: ResolvedOptions;
   /** The step of a recurrent state; else undefined. */
   readonly state?: StateStep | undefined;
   /** Called when a lane to a server begins its run. */

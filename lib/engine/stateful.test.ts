@@ -3,7 +3,7 @@ import type { Backend, StateCall } from "../rpc/backend.ts";
 import { createEngine } from "../create-engine.ts";
 import type { Engine } from "./engine.ts";
 import type { Model } from "./model.ts";
-import { askedOf } from "./asked.ts";
+import { resolveOptions } from "./resolve-options.ts";
 import { Stateful } from "./stateful.ts";
 import type { StatefulOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -298,7 +298,7 @@ function bare() {
       plan: { name: "bare", states: { next: "sum" }, typical: {} },
       accepts: { ports: [port("x"), port("sum")] },
       count: (_accepts, _inputs, _options, work) =>
-        work({ tensors: {}, others: { x: { kind: "image", image } } }, askedOf({}, 0)),
+        work({ tensors: {}, others: { x: { kind: "image", image } } }, resolveOptions({}, 0)),
       submit: () => outcome(),
     },
   );

@@ -7,7 +7,7 @@
 //
 // Imported by loads of models that have a state (load-plan.ts).
 import { eitherOf, untilAborted } from "../core/abort.ts";
-import type { Asked } from "./asked.ts";
+import type { ResolvedOptions } from "./resolve-options.ts";
 import { Disposes, endByUsing } from "../core/disposing.ts";
 import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
@@ -39,9 +39,9 @@ export interface StatefulParts {
     accepts: Accepts,
     inputs: Inputs,
     options: RunOptions,
-    work: (feeds: Feeds, asked: Asked) => Promise<RunResult>,
+    work: (feeds: Feeds, options: ResolvedOptions) => Promise<RunResult>,
   ) => Promise<RunResult>;
-  readonly submit: (feeds: Feeds, asked: Asked, state: StateStep) => Promise<RunResult>;
+  readonly submit: (feeds: Feeds, options: ResolvedOptions, state: StateStep) => Promise<RunResult>;
 }
 
 /** A recurrent state; made by `model.stateful`. */
@@ -90,8 +90,8 @@ export class Stateful extends Disposes {
     const signal = eitherOf(options.signal, this.#stop.signal);
     const before = this.#tail;
     const accepts = { ...this.#accepts, symbols: this.#symbols() };
-    const step = this.#parts.count(accepts, inputs, { ...options, signal }, (feeds, asked) =>
-      this.#step(before, signal, feeds, asked),
+    const step = this.#parts.count(accepts, inputs, { ...options, signal }, (feeds, resolved) =>
+      this.#step(before, signal, feeds, resolved),
     );
     this.#tail = before.then(() => step).catch(() => undefined);
     return step;
@@ -102,13 +102,18 @@ export class Stateful extends Disposes {
     this.#end(new SelvedgeError("closed", "The state is closed."));
   }
 
-  async #step(before: Promise<unknown>, signal: AbortSignal, feeds: Feeds, asked: Asked): Promise<RunResult> {
+  async #step(
+    before: Promise<unknown>,
+    signal: AbortSignal,
+    feeds: Feeds,
+    options: ResolvedOptions,
+  ): Promise<RunResult> {
     try {
       await untilAborted(before, signal);
       const [checkpoint, since, mark] = [this.#checkpoint, this.#since, this.#parts.executor.newMark()];
       const isCheckpoint = since.length + 1 >= this.#every;
       const state = { id: this.#id, after: this.#after, mark, checkpoint, since, isCheckpoint };
-      const result = await this.#parts.submit(feeds, asked, state);
+      const result = await this.#parts.submit(feeds, options, state);
       this.#after = mark;
       since.push(feeds);
       return isCheckpoint ? this.#keep(result) : result;

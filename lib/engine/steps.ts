@@ -49,7 +49,7 @@ export interface Running {
 /** Describes a step to the scheduler. */
 export function arrivalOf(step: Step): (SchedulerEvent & { type: "arrived" })["step"] {
   const { work, arrivedMs } = step;
-  const { priority, dueMs, isRefusable, preempts } = work.asked;
+  const { priority, dueMs, isRefusable, preempts } = work.options;
   const isAlone = step.isAlone || work.state !== undefined;
   return {
     id: step.id,
@@ -81,7 +81,7 @@ export function nextOf({ work, route, attempts }: Step, code: string | null): Mo
 
 /** Returns the error of a step that the scheduler rejects. */
 export function refusalOf({ work }: Step, { code, expected }: Decision & { type: "reject" }): SelvedgeError {
-  const { deadlineMs } = work.asked;
+  const { deadlineMs } = work.options;
   const text =
     code === "overloaded"
       ? `Queue is full: ${expected} requests queued (queue.maxSize).`

@@ -5,7 +5,7 @@ import type { LaneView } from "../schedule/events.ts";
 import { copyOf } from "./prelude.ts";
 import type { Early, LaneInputs, Prelude, Watch } from "./prelude.ts";
 import { toTrace } from "./trace.ts";
-import type { About, Told, Trace } from "./trace.ts";
+import type { About, RecordedEvent, Trace } from "./trace.ts";
 import type { Json } from "./trace-json.ts";
 
 /** Parts of an engine that a recorder needs. */
@@ -28,7 +28,7 @@ export function record(source: RecordedEngine, prelude: Prelude, ms: number): Pr
   const { now, setTimer, signal, watch, inputsOf, about } = source;
   const { startMs, saved } = prelude;
   return new Promise<Trace>((resolve) => {
-    const told: Told[] = [];
+    const told: RecordedEvent[] = [];
     const inputs = new Map<number, Json>();
     let lanesThen: { readonly key: string; readonly views: readonly LaneView[] } = { key: "", views: [] };
     const note = ({ event, now, lanes, decisions, inputs: given }: Early, isCopy: boolean): void => {

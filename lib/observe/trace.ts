@@ -67,7 +67,7 @@ export interface Written {
 }
 
 /** An event of the scheduler with its decisions. */
-export interface Told {
+export interface RecordedEvent {
   readonly now: number;
   readonly event: SchedulerEvent;
   readonly lanes: readonly LaneView[];
@@ -80,7 +80,7 @@ export interface Recording {
   readonly startMs: number;
   readonly endMs: number;
   readonly isCut: boolean;
-  readonly told: readonly Told[];
+  readonly told: readonly RecordedEvent[];
   /** Inputs of requests by id, if they were requested. */
   readonly inputs: ReadonlyMap<number, Json>;
 }

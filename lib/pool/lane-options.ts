@@ -101,7 +101,7 @@ export interface WaitingBatch {
     readonly work: {
       readonly routes: readonly { readonly backend: BackendName; readonly here: () => object | null }[];
       readonly onBegun?: (() => void) | undefined;
-      readonly asked: {
+      readonly options: {
         readonly signal: Signal | undefined;
         readonly isRefusable: boolean;
         readonly dueMs: number;

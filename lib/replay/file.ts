@@ -1,7 +1,7 @@
 // Parser of traces. A trace may come from a stranger's bug report, so every value is validated before it reaches the
 // scheduler. Errors name the place of the fault.
 import * as v from "valibot";
-import type { Told } from "../observe/trace.ts";
+import type { RecordedEvent } from "../observe/trace.ts";
 import { read } from "../observe/trace-json.ts";
 import type { Json } from "../observe/trace-json.ts";
 import { parseEstimate } from "../schedule/cost-estimate.ts";
@@ -15,7 +15,7 @@ export interface TraceFile {
   readonly isCut: boolean;
   readonly models: ReadonlyMap<number, { readonly name: string; readonly variant: string }>;
   readonly saved: SavedScheduler;
-  readonly told: readonly Told[];
+  readonly told: readonly RecordedEvent[];
 }
 
 const SCHEMAS = ["selvedge/trace@1", "selvedge/trace@2", "selvedge/trace@3"] as const;
@@ -193,7 +193,7 @@ export function readTrace(text: string): TraceFile {
   return {
     ...{ startMs, endMs, isCut, models: about.models },
     saved: result.output.saved,
-    told: told as unknown as readonly Told[],
+    told: told as unknown as readonly RecordedEvent[],
   };
 }
 

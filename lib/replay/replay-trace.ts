@@ -1,12 +1,12 @@
 // Decides a recorded trace again, and counts what it recorded, for `selvedge replay`.
-import { decideAgain } from "./again.ts";
+import { repeatDecisions } from "./repeat-decisions.ts";
 import type { TraceFile } from "./file.ts";
 import { reportOf } from "./report.ts";
 import type { ReplayReport } from "./report.ts";
 
 /** Repeats a trace's decisions. */
 export function replayTrace(trace: TraceFile): ReplayReport {
-  const again = decideAgain(trace);
+  const again = repeatDecisions(trace);
   const { recorded, open } = reportOf(trace);
   const notes: string[] = [];
   if (open > 0) notes.push(`${open} requests were open at the end of the record; they are left out.`);

@@ -2,7 +2,7 @@
 import { quantile } from "../core/quantile.ts";
 import { Spans } from "../observe/spans.ts";
 import type { BatchSpan, RequestSpan } from "../observe/spans.ts";
-import type { Again } from "./again.ts";
+import type { RepeatResult } from "./repeat-decisions.ts";
 import type { TraceFile } from "./file.ts";
 
 /** Results of one class of requests. */
@@ -36,7 +36,7 @@ export interface RecordReport {
 export interface ReplayReport {
   readonly seconds: number;
   readonly isCut: boolean;
-  readonly again: Again;
+  readonly again: RepeatResult;
   readonly recorded: RecordReport;
   /** Caveats. */
   readonly notes: readonly string[];
@@ -141,7 +141,7 @@ export function toText(path: string, trace: TraceFile, report: ReplayReport): st
   return lines.join("\n");
 }
 
-function againText({ events, decisions, difference }: Again): string {
+function againText({ events, decisions, difference }: RepeatResult): string {
   if (difference === null) return `replayed: ${events} events, ${decisions} decisions, all the same`;
   const { index, type, atMs, recorded, again } = difference;
   const short = (text: string): string => (text.length > 400 ? `${text.slice(0, 400)} …` : text);

@@ -9,7 +9,7 @@
 const WORTH_BYTES = 64 * 1024;
 
 /** Releases the memory of bytes that are no longer needed; they are empty then. Small ones are left unchanged. */
-export function release(bytes: Uint8Array<ArrayBuffer>): void {
+export function freeBuffer(bytes: Uint8Array<ArrayBuffer>): void {
   if (bytes.buffer.byteLength < WORTH_BYTES) return;
   const { port1, port2 } = new MessageChannel();
   port2.close();

@@ -1,5 +1,5 @@
 // A batch and its results on the thread line: packed on one side, unpacked on the other.
-import { lazily } from "../core/lazy-property.ts";
+import { lazyProperty } from "../core/lazy-property.ts";
 import type { Reply } from "./reply.ts";
 import { buffersOf, pack, unpack } from "./pack-tensors.ts";
 import { packAnswers, unpackAnswers } from "./pack-answers.ts";
@@ -55,7 +55,7 @@ type Answers = readonly (readonly [name: string, each: readonly (() => Decoded[]
 
 /** Makes decoded answers on first access. */
 class Answered implements RanItem {
-  static readonly #DECODED = lazily((answered: Answered) => answered.#decode());
+  static readonly #DECODED = lazyProperty((answered: Answered) => answered.#decode());
   readonly outputs: RanItem["outputs"];
   declare readonly decoded: RanItem["decoded"];
   readonly #answers: Answers;

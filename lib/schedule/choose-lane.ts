@@ -1,7 +1,7 @@
 // Chooses the lane on which a step starts, and until when it waits there for others to join it.
 import { isServer } from "../core/device.ts";
-import { costOf, earliestMs, isUsual, soonest } from "./chance.ts";
-import type { Chance } from "./chance.ts";
+import { costOf, earliestMs, isUsual, soonest } from "./lane-option.ts";
+import type { LaneOption } from "./lane-option.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { Decision, ScheduledStep } from "./events.ts";
 import type { LanePick } from "./form-batch.ts";
@@ -36,43 +36,43 @@ export class LaneChooser {
    */
   choose(
     waiting: Waiting,
-    chances: readonly Chance[],
+    options: readonly LaneOption[],
     tried: string | undefined,
     now: number,
     out: Decision[],
   ): LanePick | undefined {
     const { step } = waiting;
-    const usual = chances.filter(isUsual);
+    const usual = options.filter(isUsual);
     const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
-    const trial = idle && this.#urgency.leavesRoom(step, idle, chances, now) ? idle : undefined;
+    const trial = idle && this.#urgency.leavesRoom(step, idle, options, now) ? idle : undefined;
     const best = this.#best(step, usual, trial);
     // The finish on a full lane is unknown: more urgent work may come in between.
     const isFull = best === undefined || best.batches.length > 1;
-    const express = this.express(step, chances, isFull ? Infinity : best.endMs, now, out);
+    const express = this.express(step, options, isFull ? Infinity : best.endMs, now, out);
     if (express?.isCold === false && express.batches.length < 2)
-      return { waiting, chance: express, latestMs: Infinity };
+      return { waiting, option: express, latestMs: Infinity };
     if (best === undefined) return undefined;
     // Work that has aged past others is not held back for their deadlines.
     const { level, priority } = waiting.group;
-    const hasRoom = level < priority || this.#urgency.leavesRoom(step, best, chances, now);
+    const hasRoom = level < priority || this.#urgency.leavesRoom(step, best, options, now);
     if (!isFull && !isTaken(step, best, now)) {
       if (!hasRoom) return undefined;
       const first = this.#fitting(waiting, best, tried);
-      if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
-      return trial ? { waiting, chance: trial, latestMs: Infinity } : this.#lastChance(waiting, chances, now);
+      if (first !== undefined) return { waiting: first, option: best, latestMs: Infinity };
+      return trial ? { waiting, option: trial, latestMs: Infinity } : this.#lastOption(waiting, options, now);
     }
     // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
     const latestMs = best.endMs + this.#restMs(waiting, best, now);
     const other = soonest(usual.filter((x) => x.batches.length < 2 && !isTaken(step, x, now) && costOf(x) < latestMs));
     const behind = other && this.#fitting(waiting, other, tried);
-    if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
-      return { waiting: behind, chance: other, latestMs };
+    if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, options, now))
+      return { waiting: behind, option: other, latestMs };
     if (best.endMs > step.dueMs) {
-      if (trial !== undefined) return { waiting, chance: trial, latestMs: Infinity };
-      const last = this.#lastChance(waiting, chances, now);
+      if (trial !== undefined) return { waiting, option: trial, latestMs: Infinity };
+      const last = this.#lastOption(waiting, options, now);
       if (last !== undefined) return last;
     }
-    return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
+    return isFull || !hasRoom ? undefined : { waiting, option: best, latestMs: Infinity };
   }
 
   /**
@@ -80,7 +80,11 @@ export class LaneChooser {
    * not, whatever its cost. Instead of a server the idle lane where the cost is to be measured, even if it may be late:
    * else a device whose cost is unknown, or was bad once, would never get work again.
    */
-  #best({ dueMs, rows }: ScheduledStep, usual: readonly Chance[], trial: Chance | undefined): Chance | undefined {
+  #best(
+    { dueMs, rows }: ScheduledStep,
+    usual: readonly LaneOption[],
+    trial: LaneOption | undefined,
+  ): LaneOption | undefined {
     let best = soonest(usual);
     if (best && best.endMs - best.ms + this.#highMs(best, rows) > dueMs)
       best = soonest(usual.filter((x) => isServer(x.route) && x.batches.length < 2 && x.endMs <= dueMs)) ?? best;
@@ -91,37 +95,37 @@ export class LaneChooser {
    * Returns an idle lane for the last step of a group that is expected to be late everywhere, where one of the last runs
    * was short enough for it: rejected, it would be late for sure, and nobody would learn that a slow while is over.
    */
-  #lastChance({ group }: Waiting, chances: readonly Chance[], now: number): LanePick | undefined {
+  #lastOption({ group }: Waiting, options: readonly LaneOption[], now: number): LanePick | undefined {
     const waiting = group.steps.at(group.steps.size - 1) as Waiting;
     const { step } = waiting;
-    const chance = soonest(chances.filter((x) => isUsual(x) && x.batches.length === 0 && earliestMs(x) <= step.dueMs));
-    return chance && this.#urgency.leavesRoom(step, chance, chances, now)
-      ? { waiting, chance, latestMs: Infinity }
+    const option = soonest(options.filter((x) => isUsual(x) && x.batches.length === 0 && earliestMs(x) <= step.dueMs));
+    return option && this.#urgency.leavesRoom(step, option, options, now)
+      ? { waiting, option, latestMs: Infinity }
       : undefined;
   }
 
   /**
    * Returns the first step of a group that a lane finishes in time; the first of all where its cost is to be measured.
    */
-  #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
+  #fitting(waiting: Waiting, option: LaneOption, tried: string | undefined): Waiting | undefined {
     const { step, group } = waiting;
-    const { endMs, ms, route } = chance;
+    const { endMs, ms, route } = option;
     if (route.key === tried) return waiting;
     const startMs = endMs - ms;
     // If the high quantile fits none, the first that is in time by the median.
     return (
-      group.steps.at(group.steps.from(startMs + this.#highMs(chance, step.rows))) ??
+      group.steps.at(group.steps.from(startMs + this.#highMs(option, step.rows))) ??
       group.steps.at(group.steps.from(startMs + ms))
     );
   }
 
   /** A high quantile of the last runs on a lane. */
-  #highMs({ key, ms }: Chance, rows: number): number {
+  #highMs({ key, ms }: LaneOption, rows: number): number {
     return this.#estimate.highMs(key, rows) ?? ms;
   }
 
   /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
-  #restMs({ step, group }: Waiting, { key, ms }: Chance, now: number): number {
+  #restMs({ step, group }: Waiting, { key, ms }: LaneOption, now: number): number {
     const rows = (group.steps.size - 1) * step.rows;
     if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
     const most = Math.min(step.batching.maxBatchSize, rows);
@@ -135,13 +139,13 @@ export class LaneChooser {
    */
   express(
     step: ScheduledStep,
-    chances: readonly Chance[],
+    options: readonly LaneOption[],
     endMs: number,
     now: number,
     out: Decision[],
-  ): Chance | undefined {
+  ): LaneOption | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
-    const express = chances.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
+    const express = options.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
     if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warmUps.start(step, express, now, out);
     return express;
@@ -151,13 +155,13 @@ export class LaneChooser {
    * Returns until when a step waits for others, 0 where it does not: on a free lane as long as the model allows, on a
    * busy one until it is nearly free.
    */
-  waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
-    const { key, batches } = chance;
+  waitsUntil({ step, group }: Waiting, option: LaneOption, now: number): number {
+    const { key, batches } = option;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
-    const untilMs = batches.length > 0 ? stagedMs(step, chance) : arrivedMs + batching.maxQueueDelayMs;
+    const untilMs = batches.length > 0 ? stagedMs(step, option) : arrivedMs + batching.maxQueueDelayMs;
     if (untilMs <= now) return 0;
     // A step with an earlier deadline may arrive until then.
-    if (isTaken(step, chance, now)) return untilMs;
+    if (isTaken(step, option, now)) return untilMs;
     if (shape === null) return 0;
     const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
@@ -170,11 +174,11 @@ export class LaneChooser {
  * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one with an earlier deadline
  * may arrive.
  */
-export function isTaken(step: ScheduledStep, chance: Chance, now: number): boolean {
-  return step.dueMs < Infinity && stagedMs(step, chance) > now;
+export function isTaken(step: ScheduledStep, option: LaneOption, now: number): boolean {
+  return step.dueMs < Infinity && stagedMs(step, option) > now;
 }
 
 /** Returns when a step may be staged on a lane: at once on a free one. */
-function stagedMs({ dueMs }: ScheduledStep, { batches: [run], freeMs }: Chance): number {
+function stagedMs({ dueMs }: ScheduledStep, { batches: [run], freeMs }: LaneOption): number {
   return run ? freeMs - Math.min(STAGE_MS, dueMs < Infinity ? run.ms / 4 : STAGE_MS) : 0;
 }

@@ -1,7 +1,7 @@
 // Reasons for the start of a batch: the codes that apply, and the numbers that decided. They are part of the decision,
 // so that a trace records them and a replay must reproduce them; explain-run.ts writes the sentences.
 import { isServer } from "../core/device.ts";
-import { isUsual } from "./chance.ts";
+import { isUsual } from "./lane-option.ts";
 import type { LaneView, StartWhy } from "./events.ts";
 
 /** A lane as an option for a batch: its estimated finish and its queue. */

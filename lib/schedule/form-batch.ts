@@ -3,14 +3,14 @@
 import type { Estimate } from "./cost-estimate.ts";
 import type { StartWhy, ScheduledStep } from "./events.ts";
 import { whyStart } from "./explain-start.ts";
-import { stateOf } from "./chance.ts";
-import type { Chance } from "./chance.ts";
+import { stateOf } from "./lane-option.ts";
+import type { LaneOption } from "./lane-option.ts";
 import type { Queue, Waiting } from "./queue.ts";
 
 /** A lane that was picked for a step. */
 export interface LanePick {
   readonly waiting: Waiting;
-  readonly chance: Chance;
+  readonly option: LaneOption;
   /** When a batch there must end to be worthwhile: by then the lane that it relieves would have run all queued work. */
   readonly latestMs: number;
 }
@@ -39,7 +39,7 @@ interface Wanted {
 interface Given {
   readonly estimate: Estimate;
   readonly queue: Queue;
-  readonly chances: readonly Chance[];
+  readonly options: readonly LaneOption[];
   /** Maximum duration of a batch without a deadline. */
   readonly batchMs: number;
   readonly now: number;
@@ -54,8 +54,8 @@ const SKIP_UNFILLED = 1.5;
 
 /** Forms a batch and takes its steps out of the queue. */
 export function formBatch(pick: LanePick, given: Given): Formed {
-  const { estimate, queue, chances, now } = given;
-  const { key, freeMs, endMs, ms: aloneMs } = pick.chance;
+  const { estimate, queue, options, now } = given;
+  const { key, freeMs, endMs, ms: aloneMs } = pick.option;
   const { from: first, rows: wanted } = wantedRows(pick, given);
   const { step, group } = first;
   const steps = new Map<number, ScheduledStep>();
@@ -80,16 +80,16 @@ export function formBatch(pick: LanePick, given: Given): Formed {
   }
   const why = whyStart({
     now,
-    chosen: pick.chance,
-    options: chances,
-    hasState: step.state !== undefined && stateOf(step, pick.chance) === step.state.after,
+    chosen: pick.option,
+    options,
+    hasState: step.state !== undefined && stateOf(step, pick.option) === step.state.after,
     shape: step.shape,
     count: steps.size,
     rows,
     firstMs,
     hasPeer: step.shape !== null && queue.peer(group) !== undefined,
     bestRows: estimate.rows(key, step.batching.maxBatchSize, step.shape, now),
-    idleLanes: idleLanes(pick.chance, chances),
+    idleLanes: idleLanes(pick.option, options),
     msOf: (n) => estimate.ms(key, n),
   });
   return { step, steps, rows, ms, preempt, why };
@@ -100,15 +100,15 @@ export function formBatch(pick: LanePick, given: Given): Formed {
  * the deadlines. Where the first deadlines allow only a small batch, after which the later ones would miss theirs, the
  * batch skips the first.
  */
-function wantedRows({ waiting, chance, latestMs }: LanePick, given: Given): Wanted {
-  const { estimate, chances, now } = given;
+function wantedRows({ waiting, option, latestMs }: LanePick, given: Given): Wanted {
+  const { estimate, options, now } = given;
   const { step, group } = waiting;
   const { shape, rows, batching } = step;
   if (shape === null) return { from: waiting, rows };
   const { maxBatchSize, preferredBatchSizes } = batching;
-  const { key, endMs, ms } = chance;
+  const { key, endMs, ms } = option;
   const startMs = endMs - ms;
-  const idle = idleLanes(chance, chances) || 1;
+  const idle = idleLanes(option, options) || 1;
   const highMs = (n: number): number => estimate.highMs(key, n) ?? 0;
   const most = Math.min(maxBatchSize, Math.ceil((given.queue.count(group) * rows) / idle));
   let best = estimate.rows(key, most, shape, now);
@@ -120,14 +120,14 @@ function wantedRows({ waiting, chance, latestMs }: LanePick, given: Given): Want
   const after = group.steps.at(Math.floor(fit / rows));
   if (fit === best || after === undefined || after.step.dueMs >= startMs + (estimate.ms(key, fit) ?? 0) + highMs(rows))
     return { from: waiting, rows: fit };
-  return skipping(best, { from: waiting, rows: fit }, chance, given);
+  return skipping(best, { from: waiting, rows: fit }, option, given);
 }
 
 /**
  * Returns the batch that skips the steps with which it would be late for their deadlines, of the number of rows that
  * runs most of them in a time; the small batch that skips none where no other is clearly better.
  */
-function skipping(best: number, small: Wanted, { key, endMs, ms }: Chance, { estimate }: Given): Wanted {
+function skipping(best: number, small: Wanted, { key, endMs, ms }: LaneOption, { estimate }: Given): Wanted {
   const { group, step } = small.from;
   const smallMs = estimate.ms(key, small.rows) ?? 0;
   let wanted = small;
@@ -147,8 +147,8 @@ function skipping(best: number, small: Wanted, { key, endMs, ms }: Chance, { est
 }
 
 /** Counts the idle lanes of the same kind that hold the model. */
-function idleLanes({ key }: Chance, chances: readonly Chance[]): number {
+function idleLanes({ key }: LaneOption, options: readonly LaneOption[]): number {
   let count = 0;
-  for (const x of chances) if (x.key === key && !x.isCold && x.batches.length === 0) count += 1;
+  for (const x of options) if (x.key === key && !x.isCold && x.batches.length === 0) count += 1;
   return count;
 }

@@ -3,8 +3,8 @@
 import { isServer } from "../core/device.ts";
 import { BackOffs } from "./back-offs.ts";
 import type { BackOff } from "./back-offs.ts";
-import { endOf, isUsual, runs, countStates, stalledMs, stateOf } from "./chance.ts";
-import type { Batch, Chance } from "./chance.ts";
+import { endOf, isUsual, runs, countStates, stalledMs, stateOf } from "./lane-option.ts";
+import type { Batch, LaneOption } from "./lane-option.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { LaneView, Route, SchedulerEvent, ScheduledStep } from "./events.ts";
 
@@ -318,7 +318,7 @@ export class LaneStates {
   }
 
   /** Whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
-  isForWide({ rows, dueMs }: ScheduledStep, usual: Chance, wide: Chance, now: number): boolean {
+  isForWide({ rows, dueMs }: ScheduledStep, usual: LaneOption, wide: LaneOption, now: number): boolean {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
     if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
@@ -355,9 +355,9 @@ export class LaneStates {
   }
 
   /** Returns every lane on which a step may run. */
-  chances(step: ScheduledStep, now: number, lanes: readonly LaneView[]): Chance[] {
+  options(step: ScheduledStep, now: number, lanes: readonly LaneView[]): LaneOption[] {
     const { routes, rows, state, concurrency } = step;
-    let found: Chance[] = [];
+    let found: LaneOption[] = [];
     for (const lane of lanes) {
       const route = routes.find(({ backend }) => backend === lane.backend);
       if (route === undefined) continue;
@@ -372,7 +372,7 @@ export class LaneStates {
       found.push({ lane, route, key, freeMs, ms, leastMs, endMs, isCold, loadMs, batches });
     }
     // Failing lanes are left out where another one works.
-    const isWell = (x: Chance): boolean => !this.backOffs.has(x.lane.id, x.route.modelId, now);
+    const isWell = (x: LaneOption): boolean => !this.backOffs.has(x.lane.id, x.route.modelId, now);
     if (found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
       // The lane that holds the state of the previous step; else, since it must be rebuilt anyway, the lane with the

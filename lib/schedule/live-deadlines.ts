@@ -2,7 +2,7 @@
 // short, long runs are not staged, and a lane is kept free for short ones.
 import type { Estimate } from "./cost-estimate.ts";
 import { EXPRESS, remember } from "./lane-state.ts";
-import type { Chance } from "./chance.ts";
+import type { LaneOption } from "./lane-option.ts";
 import type { ScheduledStep } from "./events.ts";
 
 /** Short deadlines count as live for so many times their length, and at least so long. */
@@ -97,15 +97,20 @@ export class LiveDeadlines {
   }
 
   /** Whether a step on a lane leaves room for urgent steps. */
-  leavesRoom({ dueMs, arrivedMs }: ScheduledStep, chance: Chance, chances: readonly Chance[], now: number): boolean {
-    if (chance.batches.length > 0 && chance.endMs - now > PART * this.#shortestMs) return false;
+  leavesRoom(
+    { dueMs, arrivedMs }: ScheduledStep,
+    option: LaneOption,
+    options: readonly LaneOption[],
+    now: number,
+  ): boolean {
+    if (option.batches.length > 0 && option.endMs - now > PART * this.#shortestMs) return false;
     if (dueMs - arrivedMs <= SAME * this.#shortestMs) return true;
-    if (!this.isLong(chance.ms)) return true;
+    if (!this.isLong(option.ms)) return true;
     // A single lane can't be kept free.
-    const others = chances.filter(
-      (x) => x !== chance && x.lane.backend === chance.lane.backend && x.lane.kind !== "wide",
+    const others = options.filter(
+      (x) => x !== option && x.lane.backend === option.lane.backend && x.lane.kind !== "wide",
     );
-    const isRoom = ({ lane, batches }: Chance): boolean =>
+    const isRoom = ({ lane, batches }: LaneOption): boolean =>
       lane.kind === "express"
         ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
         : !batches.some(({ ms }) => this.isLong(ms));

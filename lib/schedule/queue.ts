@@ -1,14 +1,14 @@
 // The queued steps, indexed so that the next to run is found without a scan: any operation costs O(log n), but for moves
-// within a group's list (line.ts). Steps that can run together, of one caller and one priority, form a *group*, those with
+// within a group's list (deadline-list.ts). Steps that can run together, of one caller and one priority, form a *group*, those with
 // a deadline apart from those without: within it the earliest deadline is first, else the order of arrival. Groups of one
 // model and caller form a *class*; recurrent states that one lane keeps form one class together, since they wait for the
 // same lane. Between groups: the priority first, which rises with each `agingMs` in which a group was not served, up to one
 // past the highest, so that none starves, but a long backlog that aged as a whole does not overtake urgent steps; then the
 // earliest deadline; then the class with the least lane time; then the order of arrival.
 import { Heap } from "./heap.ts";
-import { Line } from "./line.ts";
+import { DeadlineList } from "./deadline-list.ts";
 import type { ScheduledStep } from "./events.ts";
-import { Table } from "../core/id-map.ts";
+import { IdMap } from "../core/id-map.ts";
 
 /** A queued step. */
 export interface Waiting {
@@ -31,7 +31,7 @@ export interface Group {
   readonly priority: number;
   readonly class: Class;
   readonly hasDue: boolean;
-  readonly steps: Line<Waiting>;
+  readonly steps: DeadlineList<Waiting>;
   /** Time of its last service, or of its creation. */
   servedMs: number;
   /** Its current level, and when it rises next. */
@@ -84,7 +84,7 @@ const PLACES = { at: -1, riseAt: -1, restsMs: 0, restAt: -1 };
 /** Keeps the queued steps. */
 export class Queue {
   readonly #agingMs: number;
-  readonly #steps: Table<Waiting> = new Table();
+  readonly #steps: IdMap<Waiting> = new IdMap();
   readonly #groups: Map<string, Group> = new Map();
   /** Groups that can run together. */
   readonly #peers: Map<string, Set<Group>> = new Map();
@@ -316,7 +316,7 @@ export class Queue {
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
     const ofClass = this.#classOf(classKey(step, home), home);
-    const steps = new Line<Waiting>();
+    const steps = new DeadlineList<Waiting>();
     const times = { servedMs: now, level: priority, risesMs: now + this.#agingMs };
     const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, ...PLACES };
     ofClass.count += 1;

@@ -22,8 +22,8 @@
 // soon as there is other work all steps go to the usual lanes.
 import { isServer } from "../core/device.ts";
 import { Estimate } from "./cost-estimate.ts";
-import { costOf, earliestMs, endOf, homeOf, isSooner, isUsual, stalledMs } from "./chance.ts";
-import type { Batch, Chance } from "./chance.ts";
+import { costOf, earliestMs, endOf, homeOf, isSooner, isUsual, stalledMs } from "./lane-option.ts";
+import type { Batch, LaneOption } from "./lane-option.ts";
 import { isTaken, LaneChooser } from "./choose-lane.ts";
 import { LaneStates } from "./lane-state.ts";
 import type { SavedLanes } from "./lane-state.ts";
@@ -221,28 +221,28 @@ export class Scheduler {
       if (next === undefined) break;
       const { step, group } = next;
       const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.has(lane));
-      const chances = this.#lanes.chances(step, now, open);
+      const options = this.#lanes.options(step, now, open);
       const tried = this.#lanes.trial(step, now, lanes)?.key;
-      const pick = this.#chooser.choose(next, chances, tried, now, out);
-      const untilMs = pick === undefined ? now : this.#chooser.waitsUntil(pick.waiting, pick.chance, now);
+      const pick = this.#chooser.choose(next, options, tried, now, out);
+      const untilMs = pick === undefined ? now : this.#chooser.waitsUntil(pick.waiting, pick.option, now);
       if (pick !== undefined && untilMs <= now) {
-        this.#start(this.#widen(step, pick, chances, now, out), chances, tried, now, out);
+        this.#start(this.#widen(step, pick, options, now, out), options, tried, now, out);
         continue;
       }
       if (pick !== undefined) {
         this.#wakeAt(untilMs);
         // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
-        for (const x of chances)
-          if (isTaken(step, x, now) || (x === pick.chance && x.batches.length > 0)) kept.add(x.lane);
+        for (const x of options)
+          if (isTaken(step, x, now) || (x === pick.option && x.batches.length > 0)) kept.add(x.lane);
       }
       // A group that only waits for others to join hides none.
-      if (pick?.chance.batches.length === 0) {
+      if (pick?.option.batches.length === 0) {
         this.#queue.rest(group, untilMs);
         continue;
       }
       const count = (passed.get(group.class) ?? 0) + 1;
       passed.set(group.class, count);
-      const hasRoom = chances.some((x) => isUsual(x) && x.batches.length < 2 && !isTaken(step, x, now));
+      const hasRoom = options.some((x) => isUsual(x) && x.batches.length < 2 && !isTaken(step, x, now));
       if (count >= LOOK || (!hasRoom && step.state === undefined)) this.#queue.block(group.class);
       else this.#queue.pass(group);
     }
@@ -275,9 +275,9 @@ export class Scheduler {
   /** Rejects a step for its deadline. */
   #reject(step: ScheduledStep, endMs: number, now: number, lanes: readonly LaneView[], out: Decision[]): void {
     const { id, rows, dueMs, arrivedMs } = step;
-    const isFast = ({ key }: Chance): boolean => (this.#estimate.ms(key, rows) ?? Infinity) <= dueMs - arrivedMs;
-    const chances = this.#lanes.chances(step, now, lanes).filter(isFast);
-    this.#warmUps.startBetter({ step, chances, backend: null, rows, endMs: Infinity }, now, out);
+    const isFast = ({ key }: LaneOption): boolean => (this.#estimate.ms(key, rows) ?? Infinity) <= dueMs - arrivedMs;
+    const options = this.#lanes.options(step, now, lanes).filter(isFast);
+    this.#warmUps.startBetter({ step, options, backend: null, rows, endMs: Infinity }, now, out);
     out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
   }
 
@@ -295,13 +295,13 @@ export class Scheduler {
           out.push({ type: "reject", id, code: "deadline-exceeded", expected });
         }
       if (stalledMs(first) > now) continue;
-      const isElsewhere = (x: Chance): boolean =>
+      const isElsewhere = (x: LaneOption): boolean =>
         isUsual(x) &&
         x.lane.id !== lane &&
         (x.batches[0] === undefined || stalledMs(x.batches[0]) > now) &&
         (batch !== first || isSooner(x, batch, now));
       const ids = [...steps.values()]
-        .filter((step) => step.state === undefined && this.#lanes.chances(step, now, lanes).some(isElsewhere))
+        .filter((step) => step.state === undefined && this.#lanes.options(step, now, lanes).some(isElsewhere))
         .map(({ id }) => id);
       if (ids.length === 0) continue;
       for (const id of ids) {
@@ -330,14 +330,14 @@ export class Scheduler {
   /**
    * Moves a step of a single stream to the wide lane where that pays; where the model is not loaded there, loads it.
    */
-  #widen(step: ScheduledStep, pick: LanePick, chances: readonly Chance[], now: number, out: Decision[]): LanePick {
+  #widen(step: ScheduledStep, pick: LanePick, options: readonly LaneOption[], now: number, out: Decision[]): LanePick {
     this.#alone = this.#isQuiet(1) ? this.#alone + 1 : 0;
-    const { chance } = pick;
+    const { option } = pick;
     // A state stays on its lane; and an urgent step needs an idle core, not only a lane.
     if (this.#alone <= ALONE_STARTS || step.state !== undefined || !this.#urgency.isUrgent(step)) return pick;
-    const wide = chances.find(({ lane }) => lane.kind === "wide" && lane.backend === chance.lane.backend);
-    if (wide === undefined || !isUsual(chance) || !this.#lanes.isForWide(step, chance, wide, now)) return pick;
-    if (!wide.isCold) return { ...pick, chance: wide, latestMs: Infinity };
+    const wide = options.find(({ lane }) => lane.kind === "wide" && lane.backend === option.lane.backend);
+    if (wide === undefined || !isUsual(option) || !this.#lanes.isForWide(step, option, wide, now)) return pick;
+    if (!wide.isCold) return { ...pick, option: wide, latestMs: Infinity };
     this.#warmUps.start(step, wide, now, out, WARM_WIDE_MS);
     return pick;
   }
@@ -347,17 +347,23 @@ export class Scheduler {
     return this.#queue.size <= waiting && this.#lanes.areIdle;
   }
 
-  #start(pick: LanePick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
-    const { lane, route, key, isCold, freeMs: startMs } = pick.chance;
+  #start(
+    pick: LanePick,
+    options: readonly LaneOption[],
+    tried: string | undefined,
+    now: number,
+    out: Decision[],
+  ): void {
+    const { lane, route, key, isCold, freeMs: startMs } = pick.option;
     const { batchMs } = this.#urgency;
-    const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, chances, batchMs, now });
+    const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, options, batchMs, now });
     const { step, steps, rows, preempt, why } = formed;
     let { ms } = formed;
     if (isCold) ms += this.#lanes.loadOf(route);
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
     const isKnown = route.key === tried && this.#estimate.ms(key, rows) !== undefined;
-    const serverMs = Math.min(...chances.filter(({ route }) => isServer(route)).map(costOf));
+    const serverMs = Math.min(...options.filter(({ route }) => isServer(route)).map(costOf));
     const isTrial = isKnown && [...steps.values()].some((x) => Math.min(x.dueMs, serverMs) < startMs + ms);
     const batch: Batch = {
       id,
@@ -375,17 +381,17 @@ export class Scheduler {
     };
     this.#lanes.add(lane.id, batch, now);
     out.push({ type: "start", batch: id, lane: lane.id, route, ids: [...steps.keys()], ms, why });
-    this.#warmUps.startBetter({ step, chances, backend: route.backend, rows, endMs: startMs + ms }, now, out);
+    this.#warmUps.startBetter({ step, options, backend: route.backend, rows, endMs: startMs + ms }, now, out);
   }
 
   /** Returns the earliest estimated finish of a step, after the work on lanes and all more urgent queued work. */
   #endOf(step: ScheduledStep, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     if (this.#lanes.trial(step, now, lanes) !== undefined) return now;
-    const chances = this.#lanes.chances(step, now, lanes);
-    const usual = chances.filter(isUsual);
+    const options = this.#lanes.options(step, now, lanes);
+    const usual = options.filter(isUsual);
     if (usual.length === 0) return now;
     const endMs =
       Math.min(...usual.map(earliestMs)) + this.#queue.aheadMs(step, homeOf(step, lanes), now) / usual.length;
-    return this.#chooser.express(step, chances, endMs, now, out)?.endMs ?? endMs;
+    return this.#chooser.express(step, options, endMs, now, out)?.endMs ?? endMs;
   }
 }

@@ -1,7 +1,7 @@
 // Loads of models onto lanes ahead of the work: of lanes that would have finished it sooner, or in time at all, had they
 // held the model.
-import type { Chance } from "./chance.ts";
-import { isUsual } from "./chance.ts";
+import type { LaneOption } from "./lane-option.ts";
+import { isUsual } from "./lane-option.ts";
 import type { Estimate } from "./cost-estimate.ts";
 import type { Decision, ScheduledStep } from "./events.ts";
 import { remember } from "./lane-state.ts";
@@ -10,9 +10,9 @@ import type { LaneStates } from "./lane-state.ts";
 /** A batch that was started, or a step that was rejected, to compare with lanes that might have been faster. */
 export interface Started {
   readonly step: ScheduledStep;
-  readonly chances: readonly Chance[];
+  readonly options: readonly LaneOption[];
   /** Backend on which it was started; null for one that was rejected. */
-  readonly backend: Chance["lane"]["backend"] | null;
+  readonly backend: LaneOption["lane"]["backend"] | null;
   readonly rows: number;
   /** Its estimated end. */
   readonly endMs: number;
@@ -44,7 +44,13 @@ export class WarmUps {
   }
 
   /** Loads the model of a queued step onto a lane, unless that was tried recently or the lane is not able to. */
-  start({ id }: ScheduledStep, { lane, route }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
+  start(
+    { id }: ScheduledStep,
+    { lane, route }: LaneOption,
+    now: number,
+    out: Decision[],
+    everyMs: number = WARM_MS,
+  ): void {
     const what = lane.id + route.key;
     if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.backOffs.has(lane.id, route.modelId, now)) return;
     this.#lanes.note(what, now);
@@ -57,8 +63,8 @@ export class WarmUps {
    * that was never measured is 0; that of a lane of the same backend is this one's. A step with a deadline is not staged
    * behind others: where it is rejected, since no lane has time for it, its end is Infinity.
    */
-  startBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
-    for (const cold of chances) {
+  startBetter({ step, options, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
+    for (const cold of options) {
       if (!cold.isCold || cold.batches.length > 0 || !isUsual(cold)) continue;
       const { route, freeMs, ms } = cold;
       const isBetter = route.backend === step.routes[0].backend && route.backend !== backend;

@@ -86,14 +86,14 @@ function rows(count: number): Feeds {
 }
 
 /** Runs a request of 1,000 rows; `rejected` is what its caller gets. */
-function ask(own: Partial<WaitingBatch["steps"][number]["work"]["asked"]>): {
+function ask(own: Partial<WaitingBatch["steps"][number]["work"]["options"]>): {
   readonly ran: Promise<Ran>;
   readonly rejected: Promise<unknown>;
 } {
-  const asked = { signal: undefined, isRefusable: true, dueMs: Infinity, deadlineMs: Infinity, ...own };
+  const options = { signal: undefined, isRefusable: true, dueMs: Infinity, deadlineMs: Infinity, ...own };
   let reject: (error: unknown) => void = NOTHING;
   const rejected = new Promise<unknown>((resolve) => (reject = resolve));
-  const steps = [{ id: 1, work: { routes: [{ backend: "remote" as const, here: () => null }], asked }, reject }];
+  const steps = [{ id: 1, work: { routes: [{ backend: "remote" as const, here: () => null }], options }, reject }];
   const ran = lane.run(MODEL, () => [rows(1_000)], { batch: { steps, withdrawn: new Set(), why: { inMs: 0 } } });
   ran.catch(NOTHING);
   return { ran, rejected };

@@ -107,7 +107,7 @@ export function serve(
     },
     unload: (modelId) =>
       inOrder(async () => {
-        forget(models, modelId);
+        removeModel(models, modelId);
         await backend.unload(modelId);
         return null;
       }),
@@ -219,7 +219,7 @@ async function load(
   const batching = batchingOf(ported.inputs, ported.outputs, message.declared !== undefined, isRemote);
   // Requests that are batched for this device's lanes too run one by one on a server whose graph may mix their rows.
   batching.canJoin &&= message.remote?.mixesRows !== true;
-  forget(models, message.modelId);
+  removeModel(models, message.modelId);
   const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
   models.set(message.modelId, { images, texts, ports, decoders, batching, gpu });
   return facts;
@@ -345,7 +345,7 @@ function served(models: ReadonlyMap<number, WorkerModel>, modelId: number): Work
   throw new SelvedgeError("internal", `Model ${modelId} is not loaded in this worker.`, { modelId });
 }
 
-function forget(models: Map<number, WorkerModel>, modelId: number): void {
+function removeModel(models: Map<number, WorkerModel>, modelId: number): void {
   models.get(modelId)?.gpu?.close();
   models.delete(modelId);
 }

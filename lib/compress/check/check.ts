@@ -80,7 +80,7 @@ const PROFILED_RUNS = 3;
 /** Backends round differently; below this ratio something is computed differently. */
 const PARITY_DB = 20;
 /** A second run of a form: its log, and the cost of what runs on the CPU. */
-interface Again {
+interface Recheck {
   readonly log: readonly string[];
   readonly cost: PlacementCost;
 }
@@ -94,7 +94,7 @@ async function withoutShapes(
   feed: Feed | undefined,
   counted: Assignment,
   scratch: Scratch,
-  again: (named: WrittenModel) => Promise<Again>,
+  again: (named: WrittenModel) => Promise<Recheck>,
 ): Promise<{ assignment: Assignment; why?: string | undefined }> {
   if (counted.cpu === 0) return { assignment: counted };
   const named = model.copy();
@@ -198,7 +198,7 @@ export class Checker {
     const first = { ...WEBGPU_FEEDS, last: this.#rowsFor(input) };
     const run = await runInChildProcess(source, "webgpu", form.session?.webgpu ?? {}, feeds, first);
     const counted = assignmentOf(run, "webgpu");
-    const again = async (named: WrittenModel): Promise<Again> => {
+    const again = async (named: WrittenModel): Promise<Recheck> => {
       const enough = { count: PROFILED_RUNS, ms: 0, isProfiled: true };
       const session = form.session?.webgpu ?? {};
       const { exit, log, profile } = await runInChildProcess(
@@ -239,7 +239,7 @@ export class Checker {
     const where = `on ${backend} in ${started.name}`;
     if (counted === null)
       return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
-    const again = async (named: WrittenModel): Promise<Again> => {
+    const again = async (named: WrittenModel): Promise<Recheck> => {
       const { log } = await run(named);
       return { log, cost: costFromLog(log) };
     };

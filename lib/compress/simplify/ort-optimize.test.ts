@@ -14,7 +14,7 @@ import {
 } from "../../test-support/compress/fixtures.ts";
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
-import type { Ahead } from "./ort-optimize.ts";
+import type { OptimizedModel } from "./ort-optimize.ts";
 import { afterLoading, optimizeAhead, PASSES } from "./ort-optimize.ts";
 import { packConstants } from "./pack-constants.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
@@ -30,7 +30,10 @@ const scratch = new Scratch();
 afterAll(() => scratch.close());
 
 /** The form after the passes, in memory. */
-async function aheadOf(form: WrittenModel, session = {}): Promise<(Ahead & { readonly bytes: Uint8Array }) | null> {
+async function aheadOf(
+  form: WrittenModel,
+  session = {},
+): Promise<(OptimizedModel & { readonly bytes: Uint8Array }) | null> {
   const ahead = await optimizeAhead(form, scratch, session);
   return ahead && { ...ahead, bytes: ahead.model.write() };
 }

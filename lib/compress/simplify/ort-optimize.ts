@@ -23,7 +23,7 @@ import { findPackage, loadRuntime } from "../run/optional-peers.ts";
 import { DISABLED } from "../run/session.ts";
 
 /** A form after the passes. */
-export interface Ahead extends WrittenModel {
+export interface OptimizedModel extends WrittenModel {
   /** ONNX Runtime's session entries for loading it. */
   readonly session: Readonly<Record<string, string>>;
 }
@@ -108,7 +108,7 @@ export async function optimizeAhead(
   { model, source, byteLength }: WrittenModel,
   scratch: Scratch,
   session: Readonly<Record<string, string>> = {},
-): Promise<Ahead | null> {
+): Promise<OptimizedModel | null> {
   await loadRuntime();
   const without = (names: readonly string[]): Record<string, string> => ({
     ...session,

@@ -2,7 +2,7 @@
 // scheduler's recorded state. The decisions must be equal.
 import type { Engine } from "../../engine/engine.ts";
 import type { Trace } from "../../observe/trace.ts";
-import { decideAgain } from "../../replay/again.ts";
+import { repeatDecisions } from "../../replay/repeat-decisions.ts";
 import { readTrace } from "../../replay/file.ts";
 import type { World } from "./world.ts";
 
@@ -25,7 +25,7 @@ export function traceFrom(world: World, engine: Engine, ms: number): () => Promi
   });
   return async () => {
     if (tracing === null) return null;
-    const { difference } = decideAgain(readTrace(JSON.stringify(await tracing)));
+    const { difference } = repeatDecisions(readTrace(JSON.stringify(await tracing)));
     if (difference === null) return null;
     const { index, type, recorded, again } = difference;
     return `event ${index} (${type}) recorded ${recorded}, replayed ${again}`;

@@ -3,7 +3,7 @@
 // streams are slow, too: 64 kB at a time. So in this worker a Blob's stream reads pieces of 4 MB by `arrayBuffer()`,
 // none of which was lost, and has no byob reader; ONNX Runtime then takes the default one. It copies a piece before it
 // reads the next, which releases the one before: garbage of up to 50 MB would add to the peak of a load.
-import { release } from "../../rpc/free-buffer.ts";
+import { freeBuffer } from "../../rpc/free-buffer.ts";
 
 const PIECE_BYTES = 4 * 2 ** 20;
 
@@ -16,7 +16,7 @@ export function replaceBlobStreams(): void {
     let at = 0;
     let before: Uint8Array<ArrayBuffer> | null = null;
     const pull = async (controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> => {
-      if (before !== null) release(before);
+      if (before !== null) freeBuffer(before);
       before = null;
       if (at >= this.size) {
         controller.close();

@@ -31,7 +31,7 @@ import { hasRareOperator } from "./operators.ts";
 import { rowsMix } from "./read-rows.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
-import { release } from "../../rpc/free-buffer.ts";
+import { freeBuffer } from "../../rpc/free-buffer.ts";
 import { STARTER } from "./identity-model.ts";
 import { createNextTask } from "./next-task.ts";
 import { askForThreads } from "./threads.ts";
@@ -288,7 +288,7 @@ class OrtBackend implements Backend {
       });
       return { session: created, mixesRows };
     } finally {
-      release(bytes);
+      freeBuffer(bytes);
     }
   }
 

@@ -6,7 +6,7 @@ import type { AskOptions } from "./options.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 
 /** Urgency, signal and time of a request. */
-export interface Asked extends Urgency {
+export interface ResolvedOptions extends Urgency {
   /** Time of the call, from which the deadline counts. */
   readonly calledMs: number;
   /** Infinity where there is none. */
@@ -17,7 +17,7 @@ export interface Asked extends Urgency {
 }
 
 /** Applies the defaults to checked options. */
-export function askedOf(options: AskOptions, calledMs: number): Asked {
+export function resolveOptions(options: AskOptions, calledMs: number): ResolvedOptions {
   const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false, signal, placement } = options;
   return {
     priority: PRIORITIES.indexOf(priority),

@@ -5,7 +5,7 @@ import { Scheduler } from "../schedule/scheduler.ts";
 import type { TraceFile } from "./file.ts";
 
 /** Result of repeating the decisions. */
-export interface Again {
+export interface RepeatResult {
   readonly events: number;
   readonly decisions: number;
   /** The first event with a different decision; null without one. */
@@ -24,7 +24,7 @@ export interface Difference {
 }
 
 /** Repeats a trace's decisions up to the first difference. */
-export function decideAgain({ saved, told, startMs }: Pick<TraceFile, "saved" | "told" | "startMs">): Again {
+export function repeatDecisions({ saved, told, startMs }: Pick<TraceFile, "saved" | "told" | "startMs">): RepeatResult {
   const scheduler = Scheduler.restore(saved);
   let count = 0;
   for (const [index, { event, now, lanes, decisions }] of told.entries()) {

@@ -1,14 +1,14 @@
 // A list sorted by deadline, then by order of arrival. Finding a position takes O(log n) comparisons. Adding and removing
 // moves the items behind it: 1 µs in a list of 10,000, 50 to 100 µs in one of 100,000, the most that a queue holds by default.
 
-/** An item of a line. */
+/** An item of the list. */
 interface Due {
   readonly id: number;
   readonly step: { readonly dueMs: number };
 }
 
 /** Keeps items by deadline. */
-export class Line<T extends Due> {
+export class DeadlineList<T extends Due> {
   readonly #items: T[] = [];
 
   /** Number of items. */

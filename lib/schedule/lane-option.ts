@@ -29,7 +29,7 @@ export interface Batch {
 }
 
 /** A lane on which a step may run, and its estimated finish there. */
-export interface Chance {
+export interface LaneOption {
   readonly lane: LaneView;
   readonly route: Route;
   readonly key: string;
@@ -62,7 +62,7 @@ export function stalledMs({ startMs, ms }: Batch): number {
 }
 
 /** Whether a step of a batch whose lane is still loading its model would finish sooner on another lane. */
-export function isSooner(x: Chance, loading: Batch, now: number): boolean {
+export function isSooner(x: LaneOption, loading: Batch, now: number): boolean {
   return costOf(x) < endOf(loading, now) && (!x.isCold || now - loading.startMs > LOAD_STALLED_MS);
 }
 
@@ -81,21 +81,21 @@ export function endOf({ startMs, ms }: Batch, fromMs: number): number {
  * Returns the lane with the earliest finish; among equal ones the one with the least work. A lane that loads slows
  * those that run or load in parallel, so it must be earlier by a part of the load.
  */
-export function soonest(chances: readonly Chance[]): Chance | undefined {
-  let best: Chance | undefined;
-  for (const chance of chances)
-    if (best === undefined || (costOf(chance) - costOf(best) || chance.batches.length - best.batches.length) < 0)
-      best = chance;
+export function soonest(options: readonly LaneOption[]): LaneOption | undefined {
+  let best: LaneOption | undefined;
+  for (const option of options)
+    if (best === undefined || (costOf(option) - costOf(best) || option.batches.length - best.batches.length) < 0)
+      best = option;
   return best;
 }
 
 /** Finish of a step on a lane if it takes as little as the shortest of the last runs. */
-export function earliestMs({ freeMs, loadMs, leastMs }: Chance): number {
+export function earliestMs({ freeMs, loadMs, leastMs }: LaneOption): number {
   return freeMs + loadMs + leastMs;
 }
 
 /** Estimated finish of a step on a lane, plus a part of the load time there and the cost of its route. */
-export function costOf({ endMs, loadMs, route }: Chance): number {
+export function costOf({ endMs, loadMs, route }: LaneOption): number {
   return endMs + LOAD_PART * loadMs + (route.costMs ?? 0);
 }
 
@@ -109,17 +109,20 @@ export function homeOf(step: ScheduledStep, lanes: readonly LaneView[]): string 
 }
 
 /** Returns the mark of a state's last step on a lane. */
-export function stateOf({ state }: ScheduledStep, { lane, route }: Pick<Chance, "lane" | "route">): number | undefined {
+export function stateOf(
+  { state }: ScheduledStep,
+  { lane, route }: Pick<LaneOption, "lane" | "route">,
+): number | undefined {
   return lane.held.get(route.modelId)?.states.get(state?.id ?? -1);
 }
 
 /** Whether the model runs or is staged on the lane. */
-export function runs({ batches, route }: Chance): boolean {
+export function runs({ batches, route }: LaneOption): boolean {
   return batches.some((batch) => batch.route.modelId === route.modelId);
 }
 
 /** Counts the recurrent states that the lane holds. */
-export function countStates({ lane: { held } }: Chance): number {
+export function countStates({ lane: { held } }: LaneOption): number {
   let count = 0;
   for (const { states } of held.values()) count += states.size;
   return count;
