@@ -10,6 +10,7 @@ import type { Metrics } from "./metrics.ts";
 import type { Origins } from "./origins.ts";
 import { PendingBytes, readBody } from "./request-body.ts";
 import type { ServedModel } from "./served-models.ts";
+import { WaitingAnswers } from "./waiting-answers.ts";
 
 /** Characters of an error that a client reads: it may quote the request, which may be large. */
 const MESSAGE_MAX = 500;
@@ -41,10 +42,12 @@ export type RunFacts = Readonly<Partial<Record<"together" | "queuedMs" | "ranMs"
 export function addChecks(app: FastifyInstance, context: CheckContext): void {
   const { origins, token, maxPendingBytes, maxBodyBytes, log, isPassedOn } = context;
   const pending = new PendingBytes(maxPendingBytes);
+  const waiting = new WaitingAnswers();
   app.removeAllContentTypeParsers();
   // The protocol's clients send other content types than they should, or none.
   app.addContentTypeParser("*", (request: FastifyRequest) => readBody(request, maxBodyBytes, pending, isPassedOn));
   app.addHook("onRequest", async (request, reply) => {
+    waiting.track(request.raw, reply.raw);
     record(request, reply, context);
     pending.track(request, reply);
     origins.check(request, reply);

@@ -530,6 +530,20 @@ describe("limits", () => {
     expect((await busy).map((x) => x.status)).toEqual(new Array(20).fill(200));
     await expect.poll(async () => (await fetch(`${url}/metrics`)).text()).toContain("selvedge_pending_requests 0");
   });
+
+  test("a client that sent requests ahead frees the places of all when it leaves, and those that wait are not run", async () => {
+    const { url } = await start({ lanes: 1, maxBodyBytes: 10_000, maxPendingBytes: 10_000, maxBatchSize: 1 }, ["slow"]);
+    const body = column(500);
+    const socket = await opened(url);
+    const head = headOf(body.length).replace("layers", "slow").replace("Expect: 100-continue\r\n", "");
+    socket.write(`${head}${body}`.repeat(8));
+    const metrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+    await expect.poll(metrics, { interval: 5 }).toContain("selvedge_pending_requests 8");
+    socket.destroy();
+    await expect.poll(metrics).toContain('selvedge_requests_total{model="slow",status="499"} 8\n');
+    await expect.poll(async () => (await post(inferAt("layers", url), "x".repeat(9_000))).status).toBe(400);
+    expect(await metrics()).not.toMatch(/selvedge_run_requests_total\{model="slow"\} [3-9]/);
+  });
 });
 
 describe("a client that left", () => {
