@@ -262,6 +262,18 @@ test("headers that Connection names are of one connection, in both directions", 
   expect(answer).toContain("vary: origin, accept-encoding");
 });
 
+test("an answer has the length that the server states, also for HEAD, so that HTTP/1.0 sees where it is cut", async () => {
+  const upstream = await other(({ method }, reply) => {
+    reply.writeHead(200, { "content-length": "50" });
+    if (method === "HEAD") reply.end();
+    else reply.write("01234", () => reply.destroy());
+  });
+  const url = await start({ upstream });
+  const cut = await exchange(url, `GET /v2 HTTP/1.0\r\n${HEAD}\r\n`);
+  expect(cut).toMatch(/^HTTP\/1.1 200 [^]*content-length: 50\r\n[^]*\r\n01234$/);
+  expect((await fetch(`${url}/v2`, { method: "HEAD" })).headers.get("content-length")).toBe("50");
+});
+
 test("an answer to a request without an origin varies by it too", async () => {
   const url = await start();
   for (const path of ["/v2", "/none", "/%zz"]) expect((await fetch(url + path)).headers.get("vary")).toBe("origin");

@@ -88,6 +88,9 @@ async function passOn(
   }
   const others = (answer.headers.vary ?? "").split(/[\s,]+/).filter((x) => !/^(origin)?$/i.test(x));
   reply.header("vary", ["origin", ...others].join(", "));
+  // Without its length an answer that is cut would look whole to a client of HTTP/1.0, such as an nginx in front.
+  const { "content-length": length } = answer.headers;
+  if (length !== undefined) reply.header("content-length", length);
   return reply.code(statusCode).headers(passedOn(answer.headers)).send(answer);
 }
 
