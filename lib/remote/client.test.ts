@@ -82,6 +82,19 @@ describe("an answer", () => {
     expect(info.modelVersion).toBeNull();
   });
 
+  test("comes from a server whose metadata list values that are no texts, which are left out", async () => {
+    const { engine, remote } = await world();
+    const values = ["1", 2, null, { toString: 1, valueOf: 1 }, [["3"]]];
+    engine.paths.set("/v2/models/double", (response) => {
+      sendJson(response, { ...DOUBLE, versions: values });
+    });
+    engine.paths.set("/v2", (response) => {
+      sendJson(response, { name: "odd", extensions: values });
+    });
+    expect((await remote.model("double")).metadata.versions).toEqual(["1", "2"]);
+    expect(await remote.metadata()).toMatchObject({ name: "odd", extensions: ["1", "2"] });
+  });
+
   test("is of the input as it was when infer was called", async () => {
     const { model } = await world();
     const input = x(1, 2, 3, 4);

@@ -421,6 +421,13 @@ describe("a reply", () => {
     await expect(decodeReply(bytes, header)).rejects.toThrow(ReplyError);
   });
 
+  test("with another byte than 0 and 1 as BOOL is refused", async () => {
+    const head = reply([{ name: "b", datatype: "BOOL", shape: [2], parameters: { binary_data_size: 2 } }]);
+    const of = (byte: number): Promise<unknown> => decodeReply(Uint8Array.from([...head, 1, byte]), null);
+    await of(0);
+    await expect(of(2)).rejects.toThrow(ReplyError);
+  });
+
   test("with strings whose lengths don't fit is refused", async () => {
     const of = (...bytes: number[]): Promise<unknown> => {
       const head = reply([

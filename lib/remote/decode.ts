@@ -106,6 +106,7 @@ function fromBytes(at: string, datatype: Datatype, bytes: Uint8Array, count: num
   if (datatype === "BYTES") return stringsOf(at, bytes, count);
   const size = elementBytes(datatype) * count;
   if (bytes.length !== size) throw new ReplyError(`${at} needs ${size} bytes for its shape and has ${bytes.length}`);
+  if (datatype === "BOOL" && bytes.some((x) => x > 1)) throw new ReplyError(`${at}: elements of BOOL must be 0 or 1`);
   const { buffer } = bytes.slice();
   if (datatype === "BF16") return fromBfloat16(new Uint16Array(buffer));
   return new ARRAY_TYPES[DTYPE_OF[datatype] as NumericDtype](buffer);

@@ -45,7 +45,7 @@ export function textOf(value: unknown): string | null {
   return typeof value === "string" || typeof value === "number" ? String(value) : null;
 }
 
-/** Returns a list as texts; an empty one where there is none. */
+/** Returns the names and versions of a list as texts; an empty one where there is none. */
 export function texts(value: unknown): string[] {
-  return Array.isArray(value) ? value.map(String) : [];
+  return Array.isArray(value) ? value.flatMap((x) => textOf(x) ?? []) : [];
 }

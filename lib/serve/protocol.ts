@@ -97,8 +97,6 @@ function inputOf(model: ServedModel, entry: Fields, rest: Rest): readonly [strin
         )
       : data;
   const { name, tensor } = decodeTensor({ ...entry, ...(data !== undefined && { data: values }) }, rest, "input");
-  if (tensor.dtype === "bool" && tensor.data.some((x) => x > 1))
-    throw new RangeError(`input "${name}": elements of BOOL must be 0 or 1`);
   return [name, tensor];
 }
 
