@@ -141,6 +141,8 @@ describe("export kserve", () => {
       "minReplicas: 2\n    maxReplicas: 9\n    scaleMetric: concurrency\n    scaleTarget: 16\n",
     );
     expect(manifest).toContain('storageUri: "s3://bucket/a #b"');
+    // YAML reads some bare names as other values, as "on" and "null".
+    expect(manifest).toContain('metadata:\n  name: "small"\n');
     expect(written("small/models/small/config.pbtxt")).toContain('name: "small"');
     expect((await run("kserve", path)).storageUri).toBe("pvc://small/models");
     await expect(run("kserve", path, { minReplicas: 5 })).rejects.toThrow("minReplicas: 5 is above maxReplicas, 4");

@@ -30,7 +30,7 @@ export function kserveManifest(model: ServerModel, options: KserveOptions): stri
   return `apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
-  name: ${serviceName(model.name)}
+  name: ${JSON.stringify(serviceName(model.name))}
 spec:
   predictor:
     minReplicas: ${minReplicas}
