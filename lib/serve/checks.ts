@@ -38,8 +38,8 @@ export type RunFacts = Readonly<Partial<Record<"together" | "queuedMs" | "ranMs"
   readonly model?: string;
 };
 
-/** Adds what precedes and follows each request: CORS, token, limits, errors, log. */
-export function addChecks(app: FastifyInstance, context: CheckContext): void {
+/** Adds what precedes and follows each request: CORS, token, limits, errors, log. Returns the count of its bytes. */
+export function addChecks(app: FastifyInstance, context: CheckContext): PendingBytes {
   const { origins, token, maxPendingBytes, maxBodyBytes, log, isPassedOn } = context;
   const pending = new PendingBytes(maxPendingBytes);
   const waiting = new WaitingAnswers();
@@ -75,6 +75,7 @@ export function addChecks(app: FastifyInstance, context: CheckContext): void {
     if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
     return reply.code(status).send(errorOf(request, status, error.message.slice(0, MESSAGE_MAX)));
   });
+  return pending;
 }
 
 /** Returns the body of an error in the shape of the protocol that a path is of. */

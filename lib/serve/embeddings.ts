@@ -5,12 +5,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { HttpError } from "./http-error.ts";
 import { readJson } from "./read-json.ts";
 import type { ServeTensors } from "./lane.ts";
+import type { PendingBytes } from "./request-body.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** The server as these routes use it. */
 export interface EmbeddingsContext {
   readonly models: ReadonlyMap<string, ServedModel>;
   readonly maxRows: number;
+  readonly pending: PendingBytes;
   /** Records the model of a request, for its line in the log and its metrics. */
   noteModel(request: FastifyRequest, model: ServedModel): void;
   /** Calls back with a function that runs feeds until the request's time ends or its client leaves. */
@@ -63,6 +65,7 @@ export function addEmbeddings(app: FastifyInstance, context: EmbeddingsContext):
     }
     const usage = { prompt_tokens: tokens, total_tokens: tokens };
     const rest = JSON.stringify({ model: model.name, usage, parameters: parametersOf(model) });
+    context.pending.check(0);
     return reply
       .type("application/json")
       .send(Buffer.from(`{"object":"list","data":[${data.join()}],${rest.slice(1)}`));

@@ -42,7 +42,10 @@ export class PendingBytes {
     this.add(request, -(this.#held.get(request) ?? 0));
   }
 
-  /** @throws HttpError 429 where so many bytes more are too many */
+  /**
+   * Checks before a request's body is read, and before its answer is made: many requests whose answers are far larger may
+   * have been admitted before the first of these is there. @throws HttpError 429 where so many bytes more are too many
+   */
   check(bytes: number): void {
     if (this.#total + bytes > this.#max) throw new HttpError(429, "too many bytes are not answered yet", 1);
   }

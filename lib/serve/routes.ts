@@ -12,6 +12,7 @@ import type { ServeTensors } from "./lane.ts";
 import { HEADER_LENGTH } from "./origins.ts";
 import { decodeCall, encodeReply } from "./protocol.ts";
 import type { InferCall } from "./protocol.ts";
+import type { PendingBytes } from "./request-body.ts";
 import type { ServedModel } from "./served-models.ts";
 
 /** The server as its routes use it. */
@@ -29,7 +30,7 @@ interface Params {
 
 /** Adds all routes. */
 export function addRoutes(app: FastifyInstance, context: RouteContext): void {
-  addChecks(app, context);
+  const pending = addChecks(app, context);
   const { models, executor, metrics, state } = context;
   const found = (request: FastifyRequest): ServedModel => modelOf(models, request.params as Params);
   const readiness = (reply: FastifyReply): FastifyReply =>
@@ -49,12 +50,13 @@ export function addRoutes(app: FastifyInstance, context: RouteContext): void {
       found(request);
       return readiness(reply);
     });
-    app.post(`${path}/infer`, (request, reply) => infer(context, found(request), request, reply));
+    app.post(`${path}/infer`, (request, reply) => infer(context, pending, found(request), request, reply));
   }
   const { maxRows } = context;
   addEmbeddings(app, {
     models,
     maxRows,
+    pending,
     noteModel: (request, { name }) => {
       context.runs.set(request, { model: name });
     },
@@ -72,6 +74,7 @@ function modelOf(models: ReadonlyMap<string, ServedModel>, { model, version }: P
 
 async function infer(
   context: RouteContext,
+  pending: PendingBytes,
   model: ServedModel,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -79,6 +82,7 @@ async function infer(
   checkServing(context);
   const call = decode(model, request, context.maxRows);
   const outputs = await answer(context, model, request, reply, (run) => run(call.feeds));
+  pending.check(0);
   const { body, headerLength } = encodeReply(model, call, outputs);
   if (headerLength === null) return reply.type("application/json").send(body);
   return reply.type("application/octet-stream").header(HEADER_LENGTH, headerLength).send(body);

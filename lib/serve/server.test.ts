@@ -492,6 +492,17 @@ describe("limits", () => {
     socket.destroy();
   });
 
+  test("answers that clients do not take stay within the bound and one more, also of requests that were queued before", async () => {
+    const { url } = await start({ lanes: 1, maxBodyBytes: 100_000, maxPendingBytes: 1_000_000 }, ["wide"]);
+    const body = column(1_000);
+    const sockets = await Promise.all(Array.from({ length: 6 }, () => opened(url)));
+    for (const socket of sockets) socket.write(`${headOf(body.length).replace("layers", "wide")}${body}`);
+    const metrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+    await expect.poll(metrics, { timeout: 5_000 }).toContain('selvedge_requests_total{model="wide",status="429"} 5\n');
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(async () => (await post(inferAt("layers", url), json())).status).toBe(200);
+  });
+
   test("a client that sends its request too slowly is answered with 408, and others are served meanwhile", async () => {
     const { url } = await start({ receiveTimeoutMs: 400 });
     const slow = await Promise.all(Array.from({ length: 50 }, () => opened(url)));
