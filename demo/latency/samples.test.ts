@@ -1,25 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { histogram, percentile } from "./samples.ts";
+import { histogram } from "./samples.ts";
 
 const times = fc.array(fc.double({ min: 0.01, max: 5000, noNaN: true }), { minLength: 1, maxLength: 80 });
-
-describe("percentile", () => {
-  it("is a sample with at least that share at or below it, and less below the one before", () => {
-    fc.assert(
-      fc.property(times, fc.constantFrom(0.5, 0.95, 1), (samples, share) => {
-        const value = percentile(samples, share);
-        expect(samples).toContain(value);
-        expect(samples.filter((x) => x <= value).length).toBeGreaterThanOrEqual(share * samples.length);
-        expect(samples.filter((x) => x < value).length).toBeLessThan(share * samples.length);
-      }),
-    );
-  });
-
-  it("is NaN of nothing", () => {
-    expect(percentile([], 0.5)).toBeNaN();
-  });
-});
 
 describe("histogram", () => {
   it("counts every sample once, those outside in the outer bins", () => {

@@ -1,10 +1,4 @@
-// Statistics of a series of times. Pure.
-
-/** Nearest-rank percentile: the smallest sample with at least `share` of the samples at or below it; NaN for none. */
-export function percentile(samples: readonly number[], share: number): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
-}
+// Histogram of a series of times. Pure.
 
 /**
  * Counts samples in bins of equal ratio between two bounds, since times span decades. The outer bins also count

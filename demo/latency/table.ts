@@ -1,5 +1,6 @@
 // Draws the table of latencies and the histogram, and redraws them after each run.
-import { histogram, percentile } from "./samples.ts";
+import { quantile } from "../quantile.ts";
+import { histogram } from "./samples.ts";
 import type { Stall } from "./stall.ts";
 
 /** All measurements of a subject. */
@@ -22,14 +23,14 @@ export function drawRows(body: HTMLElement, all: readonly Series[]): void {
       row.dataset["testid"] = "row";
       row.dataset["subject"] = name;
       row.dataset["runs"] = String(samples.length);
-      row.dataset["p50"] = percentile(samples, 0.5).toFixed(3);
-      row.dataset["p95"] = percentile(samples, 0.95).toFixed(3);
+      row.dataset["p50"] = (quantile(samples, 0.5) ?? NaN).toFixed(3);
+      row.dataset["p95"] = (quantile(samples, 0.95) ?? NaN).toFixed(3);
       row.dataset["stall"] = gapMs.toFixed(3);
       row.append(
         cell(name),
         cell(String(samples.length), "number"),
-        cell(show(percentile(samples, 0.5)), "number"),
-        cell(show(percentile(samples, 0.95)), "number"),
+        cell(show(quantile(samples, 0.5) ?? NaN), "number"),
+        cell(show(quantile(samples, 0.95) ?? NaN), "number"),
         cell(samples.length === 0 ? "–" : show(gapMs), "number"),
         cell(samples.length === 0 || tasks.length === 0 ? "–" : showTask(Math.max(...tasks)), "number"),
       );
@@ -61,7 +62,7 @@ export function drawHistogram(place: HTMLElement, all: readonly Series[]): void 
   const parts = all.flatMap(({ name, samples }) => {
     const label = document.createElement("span");
     label.textContent = name;
-    return [label, bars(histogram(samples, min, max, BINS), `${name}: p50 ${show(percentile(samples, 0.5))} ms`)];
+    return [label, bars(histogram(samples, min, max, BINS), `${name}: p50 ${show(quantile(samples, 0.5) ?? NaN)} ms`)];
   });
   const axis = document.createElement("div");
   axis.className = "axis";

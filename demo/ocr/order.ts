@@ -5,6 +5,7 @@
 // page into bands. Without a gutter, boxes are read in rows. Apparent gutters in a table or on a receipt do not count:
 // the cells are short, and they belong to their rows. The detector splits some lines at a wide space; such pieces move
 // as one, so that no piece of a title ends up in a column.
+import { quantile } from "../quantile.ts";
 import { pageSkew } from "./boxes.ts";
 import type { Box } from "./boxes.ts";
 
@@ -147,12 +148,21 @@ function cutAt(items: readonly Item[], x: number): Band[] {
 function areColumns(left: readonly Item[], right: readonly Item[]): boolean {
   if (left.length < MIN_LINES || right.length < MIN_LINES) return false;
   const gutter = Math.min(...right.map((item) => item.left)) - Math.max(...left.map((item) => item.right));
-  const height = median([...left, ...right].map((item) => item.bottom - item.top));
+  const height =
+    quantile(
+      [...left, ...right].map((item) => item.bottom - item.top),
+      0.5,
+    ) ?? 0;
   return gutter >= MIN_GUTTER * height && isProse(left) && isProse(right);
 }
 
 function isProse(items: readonly Item[]): boolean {
-  return median(items.map((item) => (item.right - item.left) / (item.bottom - item.top))) >= MIN_ASPECT;
+  return (
+    (quantile(
+      items.map((item) => (item.right - item.left) / (item.bottom - item.top)),
+      0.5,
+    ) ?? 0) >= MIN_ASPECT
+  );
 }
 
 /** Rows from the top, each from the left: a box is in the row whose middle lies within half of the lower one's height. */
@@ -170,9 +180,4 @@ function orderRows(items: readonly Item[]): Item[] {
 
 function middle(item: Item): number {
   return (item.top + item.bottom) / 2;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }

@@ -6,6 +6,7 @@
 import * as Comlink from "comlink";
 import { createEngine } from "selvedge";
 import type { BackendName, Engine, Model, Progress } from "selvedge";
+import { quantile } from "../quantile.ts";
 import { flipBox } from "./boxes.ts";
 import type { Box, ProbabilityMap } from "./boxes.ts";
 import type { Pixels } from "./crops.ts";
@@ -114,7 +115,12 @@ export class Reader {
     let lines = await this.#recognise(boxes, crops, signal);
     watch.lap(`Recognise ${count(lines.length, "line")}`, `${this.recogniser.variant} on ${this.recogniser.backend}`);
 
-    if (median(lines.map((line) => line.confidence)) < DOUBTFUL) {
+    if (
+      (quantile(
+        lines.map((line) => line.confidence),
+        0.5,
+      ) ?? 1) < DOUBTFUL
+    ) {
       const isTurned = await this.#isUpsideDown(crops, signal);
       if (isTurned) {
         const flipped = boxes.map(flipBox);
@@ -200,8 +206,4 @@ function toImage(crop: Pixels | undefined): ImageData {
 
 function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 1;
 }

@@ -1,4 +1,5 @@
 // Results of requests in the last seconds, by class.
+import { quantile } from "../quantile.ts";
 import { CLASSES, isOnTime } from "./classes.ts";
 import type { Class, Settled } from "./classes.ts";
 
@@ -43,9 +44,9 @@ export class Tally {
       CLASSES.map((of) => {
         const own = recent.filter((x) => x.of === of);
         const answered = own.filter(({ outcome }) => outcome === "answered");
-        const times = answered.map((x) => x.endMs - x.calledMs).sort((a, b) => a - b);
+        const times = answered.map((x) => x.endMs - x.calledMs);
         const refused = own.filter(({ outcome }) => outcome === "refused").length;
-        const p99Ms = times[Math.max(0, Math.ceil(0.99 * times.length) - 1)] ?? null;
+        const p99Ms = quantile(times, 0.99) ?? null;
         return [of, { asked: own.length, onTime: own.filter(isOnTime).length, refused, p99Ms }];
       }),
     );

@@ -3,6 +3,7 @@
 import { createEngine } from "selvedge";
 import type { Model, Stateful } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
+import { quantile } from "../quantile.ts";
 import { Chunks, RATE } from "./chunks.ts";
 import { draw } from "./plot.ts";
 import { decodeFile, openMicrophone } from "./sound.ts";
@@ -70,8 +71,8 @@ class Listening {
     if (heard.textContent !== text) heard.textContent = text; // only a change is announced
     const { length: count } = this.probabilities;
     const sum = this.probabilities.reduce((total, value) => total + value, 0);
-    const recent = this.#latencies.slice(-100).sort((a, b) => a - b);
-    const medianMs = recent[recent.length >> 1] ?? 0;
+    const recent = this.#latencies.slice(-100);
+    const medianMs = quantile(recent, 0.5) ?? 0;
     const left = this.#left === 0 ? "" : `, ${this.#left} dropped`;
     const last = this.probabilities.at(-1) ?? 0;
     probabilityLine.textContent = `Probability ${last.toFixed(2)} · ${medianMs.toFixed(1)} ms per chunk · ${count} chunks${left}`;

@@ -12,7 +12,7 @@ test("a suite that took twice the median in two runs in a row is named, one slow
   expect(slowSuites([...usual, row(150)])).toEqual([]);
   expect(slowSuites([...usual, row(150), row(60)])).toEqual([]);
   expect(slowSuites([...usual, row(150), row(130)])).toEqual([
-    "unit: 150 and 130 s in the last two runs, 61 s is the median of 4 before",
+    "unit: 150 and 130 s in the last two runs, 60 s is the median of 4 before",
   ]);
 });
 

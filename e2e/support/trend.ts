@@ -2,6 +2,7 @@
 // Kept in e2e/.cache, so that a checkout stays clean; `npm run soak` commits dated rows of its own.
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { quantile } from "../../lib/core/quantile.ts";
 
 /** One run: seconds of each suite, and bytes of each file that ships. */
 export interface TrendRow {
@@ -45,9 +46,9 @@ export function slowSuites(rows: readonly TrendRow[]): string[] {
   const last = rows.at(-1);
   return Object.keys(last?.seconds ?? {}).flatMap((suite) => {
     const times = rows.flatMap((row) => row.seconds[suite] ?? []);
-    const before = times.slice(0, -2).sort((a, b) => a - b);
+    const before = times.slice(0, -2);
     const recent = times.slice(-2);
-    const usual = Math.max(LEAST_SECONDS, before[Math.floor(before.length / 2)] ?? Infinity);
+    const usual = Math.max(LEAST_SECONDS, quantile(before, 0.5) ?? Infinity);
     if (before.length < LEAST || !recent.every((seconds) => seconds > TIMES * usual)) return [];
     return [
       `${suite}: ${recent.join(" and ")} s in the last two runs, ${usual} s is the median of ${before.length} before`,

@@ -271,7 +271,7 @@ function sortedMs(samples: readonly Sample[]): number[] {
 
 /**
  * Returns a high quantile without the largest sample, which may be an outlier: including it, no run would meet its
- * deadline and nothing would be learned.
+ * deadline and nothing would be learned. Not core/quantile.ts, which the page would have to load: 77 bytes.
  */
 function highOf(sorted: readonly number[]): number {
   const count = sorted.length;

@@ -78,6 +78,7 @@ export function statistic(samples: readonly number[], name: Statistic): number {
   if (samples.length === 0) throw new RangeError("statistic: no samples");
   if (name === "mean") return samples.reduce((sum, value) => sum + value, 0) / samples.length;
   if (name !== "median") return quantile(samples, QUANTILES[name]) ?? Number.NaN;
+  // Not core/quantile.ts's, which is the lower one of the middle two: new rows are compared with the recorded ones.
   const sorted = [...samples].sort((a, b) => a - b);
   const [low = Number.NaN, high = Number.NaN] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
   return low + (high - low) / 2;

@@ -89,6 +89,7 @@ function quantileBounds(values: readonly number[]): Bounds | null {
   const n = values.length;
   if (n < 6) return null;
   const sorted = [...values].sort((a, b) => a - b);
+  // Positions around the middle, not core/quantile.ts's ranks: those of the ends depend on the number of values.
   const half = 0.98 * Math.sqrt(n);
   const at = (place: number): number => sorted[Math.max(0, Math.min(n - 1, Math.round(place)))] ?? 0;
   return { median: at((n - 1) / 2), low: at((n - 1) / 2 - half), high: at((n - 1) / 2 + half) };
