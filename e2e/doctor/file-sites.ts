@@ -184,7 +184,7 @@ export const FILE_SITES: readonly Broken[] = [
     name: "the package's module that was cut short",
     finding: "script-syntax",
     isSilent: true,
-    line: /cp node_modules\/selvedge\/dist\/index\.js .* <output folder>\/selvedge\//,
+    line: /cp node_modules\/selvedge\/dist\/index\.js .* <site folder>\/selvedge\//,
     make: async () => changed(await unbundled("/selvedge/"), /\/selvedge\/index\.js$/, (body) => body.subarray(0, -20)),
   },
   {

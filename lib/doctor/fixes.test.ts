@@ -38,7 +38,7 @@ test("each change has a line for each host and bundler, which names what is chan
   const words: Readonly<Record<string, RegExp>> = {
     header: /require-corp|no-cache/,
     type: /application\/wasm/,
-    copy: /deploy|node_modules\/selvedge\/dist|packageExports/,
+    copy: /deploy|node_modules\/selvedge\/dist/,
     csp: /worker-src 'self'/,
     compress: /application\/wasm/,
     "secure-context": /https/,
@@ -79,6 +79,35 @@ test("a line for a shell has no braces, which sh does not expand", () => {
       const { line } = fixOf(change, { stack: { host: null, bundler, isDev: false }, url: "https://x.example/" });
       expect(line).not.toMatch(/\bcp [^;]*\{[^}]*\} /);
     }
+});
+
+test("files of the package are copied into a folder that is made first: the output, or that of a site without a build", () => {
+  const lineFor = (bundler: Bundler | null, change: Change): readonly [where: string, line: string] => {
+    const { where, line } = fixOf(change, { stack: { host: null, bundler, isDev: false }, url: "https://x.example/" });
+    return [where, line];
+  };
+  const copy: Change = { kind: "copy", files: ["selvedge.min.js", "worker-*.js", "*.wasm"], to: "/selvedge/" };
+  const cp =
+    "cp node_modules/selvedge/dist/selvedge.min.js node_modules/selvedge/dist/worker-*.js node_modules/selvedge/dist/*.wasm";
+  expect(lineFor("importmap", copy)).toEqual([
+    "the site's folder",
+    `mkdir -p <site folder>/selvedge/ && ${cp} <site folder>/selvedge/`,
+  ]);
+  expect(lineFor("esbuild", copy)).toEqual([
+    "after the build",
+    `mkdir -p <output folder>/selvedge/ && ${cp} <output folder>/selvedge/`,
+  ]);
+  for (const bundler of BUNDLERS)
+    for (const change of [copy, { kind: "same-origin-files" } as const])
+      expect(lineFor(bundler, change)[1]).toMatch(/"glob": |\bmkdir -p (\S.*?\/) && cp .* \1(?: |$)/);
+  // Parcel needs no setting for the package, and has no folder that it copies.
+  const lost: Change = { kind: "copy", files: ["worker-*.js", "*.wasm"], to: "/" };
+  expect(lineFor("parcel", lost)).toEqual([
+    "the output of parcel, and what is deployed of it",
+    expect.stringMatching(
+      /^deploy the output folder .*; or, after each build, mkdir -p dist\/selvedge\/ && cp .* dist\/selvedge\/ and createEngine/,
+    ),
+  ]);
 });
 
 test("a header is written in the host's own syntax", () => {

@@ -167,7 +167,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "same-origin-files":
       return {
         where: "the page's own origin",
-        line: `cp ${PACKAGE_FILES} public/selvedge/  and  createEngine({ assetsBase: "/selvedge/" })`,
+        line: `${copyTo("public/selvedge/")}  and  createEngine({ assetsBase: "/selvedge/" })`,
       };
     case "worker-by-blob":
       return {
@@ -385,16 +385,24 @@ function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): 
       where: 'angular.json, "assets", and createEngine({ assetsBase: "selvedge/" })',
       line: `{ "glob": "{worker-*.js,*.wasm}", "input": "${PACKAGE}", "output": "selvedge" }`,
     };
-  if (bundler === "parcel")
-    return { where: "package.json", line: '"@parcel/resolver-default": { "packageExports": true }' };
   const isBundled = bundler !== null && !["rollup", "esbuild", "importmap"].includes(bundler);
-  const own = `${folder ?? "public"}/selvedge/`;
-  if (isBundled)
+  if (isBundled) {
+    // webpack, Rspack and Parcel copy no folder by themselves: the files go into their output.
+    const own = `${folder ?? "dist"}/selvedge/`;
     return {
       where: `the output of ${bundler}, and what is deployed of it`,
-      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or mkdir -p ${own} && cp ${PACKAGE_FILES} ${own} and createEngine({ assetsBase: "/selvedge/" })`,
+      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or${folder === undefined ? ", after each build," : ""} ${copyTo(own)} and createEngine({ assetsBase: "/selvedge/" })`,
     };
-  return { where: "after the build", line: `cp ${modules.join("")}${PACKAGE_FILES} <output folder>${to}` };
+  }
+  // A site with an import map may have no build at all.
+  return bundler === "importmap"
+    ? { where: "the site's folder", line: copyTo(`<site folder>${to}`, modules) }
+    : { where: "after the build", line: copyTo(`<output folder>${to}`, modules) };
+}
+
+/** Writes the command that copies the package's workers and binaries, and modules of it, into a folder. */
+function copyTo(folder: string, modules: readonly string[] = []): string {
+  return `mkdir -p ${folder} && cp ${modules.join("")}${PACKAGE_FILES} ${folder}`;
 }
 
 function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "change"> {
