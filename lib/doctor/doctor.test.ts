@@ -439,3 +439,24 @@ test("a worker of another build than the server's own comes from the service wor
   expect(idsOf(await examine(files, shown("0.1.0+abcdef01")))).toContain("error service-worker-stale");
   expect(idsOf(await examine(files, shown("0.2.0+abcdef02")))).not.toContain("error service-worker-stale");
 });
+
+test("a report has no logins, and keeps addresses that have // and @ in their paths", async () => {
+  const said = [
+    ["http://cdn.example/npm//selvedge@0.1.0/x.js", "http://cdn.example/npm//selvedge@0.1.0/x.js"],
+    ["https://cdn.example?mail=a@b/x.js", "https://cdn.example?mail=a@b/x.js"],
+    ["//cdn.example/npm/vue@3/vue.js //vue@3/vue.js", "//cdn.example/npm/vue@3/vue.js //vue@3/vue.js"],
+    ["https://me:p@ss@cdn.example/x.js", "https://…@cdn.example/x.js"],
+    ["HTTP://me@cdn.example/x.js", "HTTP://…@cdn.example/x.js"],
+    ['"//me:pass@cdn.example/x.js"', '"//…@cdn.example/x.js"'],
+  ] as const;
+  const words = `Failed to resolve module specifier "selvedge".`;
+  for (const [address, shown] of said) {
+    const { findings } = await examineSite(
+      { "/": `<script type="module">import { createEngine } from "selvedge";</script>` },
+      () => ({
+        console: [`${words} ${address}`],
+      }),
+    );
+    expect(findings[0]?.evidence.join("\n")).toContain(`${words} ${shown}`);
+  }
+});

@@ -48,6 +48,8 @@ const CHECKS: readonly Check[] = [
 ];
 /** Findings on a host alone: a folder has none, and the doctor's own server is not judged. */
 const OF_HOST: ReadonlySet<string> = new Set(["wasm-uncompressed", "assets-not-cached", "no-ranges"]);
+/** A login in an address: directly after its scheme, or in an address of markup without one. Paths have "//" and "@" too. */
+const LOGIN = /(\b(?:https?|wss?):\/\/)[^\s/?#"'`\\]+@|(?<![\w:/.%~-])(\/\/)[^\s/?#"'`\\:]+:[^\s/?#"'`\\]*@/gi;
 const WAIT_MS = 20_000;
 const ORDER = ["error", "warning", "hint"] as const;
 
@@ -231,8 +233,9 @@ function report(evidence: Evidence, notes: readonly string[], isKept: (found: Fo
 
 /** Takes the logins out of all addresses of a report, which is passed around: markup and consoles have them too. */
 function withoutLogins(shown: DoctorReport): DoctorReport {
-  const text = JSON.stringify(shown).replaceAll(/\/\/[^\s/"'`@\\]+@/g, "//…@");
-  return JSON.parse(text) as DoctorReport;
+  return JSON.parse(JSON.stringify(shown), (_, value: unknown) =>
+    typeof value === "string" ? value.replaceAll(LOGIN, "$1$2…@") : value,
+  ) as DoctorReport;
 }
 
 /** Notes on parts that the page did not start while it was watched: nothing is known of them then. */
@@ -246,7 +249,7 @@ function unseen({ browser, files }: Evidence): string[] {
   if (browser !== null && browser.engineFrames.length > 0)
     return browser.engineFrames.map(
       (frame) =>
-        `an engine was started in a frame (${withoutSecret(frame)}): its requests are checked; its errors and its ` +
+        `an engine was started in a frame (${frame}): its requests are checked; its errors and its ` +
         "workers are not seen. Run the doctor on the frame's own address to have them checked",
     );
   if (browser === null ? !files.some((x) => ENGINE.has(x.role)) : !browser.hasStarted)
