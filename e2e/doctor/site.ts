@@ -297,7 +297,7 @@ export function mend(site: Site, change: Change): void {
       if (site.other !== null) site.other.hostname = "localhost";
       return;
     case "import-map": {
-      const map = `<script type="importmap">${JSON.stringify({ imports: change.imports })}</script>`;
+      const map = `<script type="importmap">${JSON.stringify({ imports: change.imports, ...change.rest })}</script>`;
       const withoutMaps = (html = ""): string => html.replaceAll(/<script type="importmap">[^]*?<\/script>/g, "");
       site.app.head = `${map}${withoutMaps(site.app.head)}`;
       site.app.tail = withoutMaps(site.app.tail);

@@ -118,6 +118,16 @@ test("the sources of an app of Vite are to be built, and no import map is writte
     expect(findings.map((x) => x.id)).toEqual(["not-built"]);
     expect(findings[0]?.fixes.map((x) => x.line)).toEqual(["npx vite build && npx selvedge doctor dist"]);
   }
+  const later = site({
+    "package.json": JSON.stringify({ devDependencies: { vite: "7" } }),
+    "index.html": `<script type="module" src="/main.js"></script>`,
+    "main.js": `button.onclick = () => import("selvedge");`,
+  });
+  out = "";
+  expect(await doctor(later, "--json")).toBe(0);
+  const [warning] = (JSON.parse(out) as DoctorReport).findings;
+  expect(warning).toMatchObject({ id: "import-unresolved", severity: "warning" });
+  expect(warning?.fixes.map((x) => x.line)).toEqual(["npx vite build && npx selvedge doctor dist"]);
   const path = site({
     "index.html": `<script type="importmap">{"imports":{"vue":"/vue.js"}}</script><script type="module" src="/main.js"></script>`,
     "main.js": main,

@@ -257,8 +257,12 @@ export type Change =
   | { readonly kind: "no-header"; readonly path: string; readonly name: string; readonly value: string }
   /** Requests a file over https. */
   | { readonly kind: "https"; readonly url: string }
-  /** Makes the page's one import map have these addresses, before the page's first module. */
-  | { readonly kind: "import-map"; readonly imports: Readonly<Record<string, string>> }
+  /** Makes the page's one import map have these addresses, before the page's first module; `rest`: its other parts. */
+  | {
+      readonly kind: "import-map";
+      readonly imports: Readonly<Record<string, string>>;
+      readonly rest?: Readonly<Record<string, unknown>>;
+    }
   /** Has the bundler build what is served as sources. */
   | { readonly kind: "build" }
   /** Makes a classic script a module; the address of an inline one is null. */

@@ -3,10 +3,10 @@
 import type { HttpAnswer, EngineError, Role, Seen, SiteFile, FoundBy, StartedWorker } from "./evidence.ts";
 import { ask, isOk, textOf } from "./http.ts";
 import type { Login } from "./http.ts";
-import { importMaps, importsPackage, isOwnName, mappedAddress, scriptTags, tagsOf } from "./markup.ts";
+import { importMaps, importsPackage, isCode, isOwnName, mappedAddress, namesOf, scriptTags, tagsOf } from "./markup.ts";
 import { bare, extensionOf, folderOf, nameOf, roleByName, stemOf } from "./urls.ts";
 
-/** Bytes of a script or binary that are read: the largest is 9 MB. */
+/** Bytes of a script or binary that are read: the largest is 11 MB. */
 const SCRIPT_LIMIT = 16 * 2 ** 20;
 /** Chunks of a bundle that are read whole, beside those that failed in the browser. */
 const CHUNKS_MAX = 12;
@@ -195,12 +195,13 @@ class Finder {
       await this.add({ url, role: "script", source: "requested" });
     // Without an engine that ran, scripts that scripts import are found by their names; the loop reaches those that it adds.
     if (this.#hasStarted) return;
-    const inline = scriptTags(document, this.#page);
-    const maps = importMaps(inline);
+    const tags = scriptTags(document, this.#page);
+    const maps = importMaps(tags);
+    const inline = tags.filter((x) => x.url === null && isCode(x));
     for (const [at, text] of this.#texts) {
       const code = at === this.#page ? inline.map((x) => x.text).join("\n") : text;
       for (const [, name = ""] of code.matchAll(/(?:from|import)\s*\(?\s*["']([^"'\s]+)["']/g)) {
-        const mapped = mappedAddress(maps, name);
+        const mapped = mappedAddress(maps, name, at);
         const url = absolute(mapped ?? name, mapped === null ? at : this.#page);
         const isPath = mapped !== null || /^(?:\.{1,2})?\/[^"']+\.m?[jt]sx?(?:\?|$)/.test(name);
         if (isPath && url !== null && this.#texts.size < SCRIPTS_MAX)
@@ -212,8 +213,8 @@ class Finder {
   /** Reads the package's modules that import maps name; where none is there, those of the usual places. */
   async addMapped(): Promise<void> {
     const tags = scriptTags(this.#texts.get(this.#page) ?? "", this.#page);
-    const named = importMaps(tags).flatMap(({ imports }) => [...(imports ?? [])].filter(([name]) => isOwnName(name)));
-    const codes = [...tags.filter((x) => x.url === null).map((x) => x.text), ...this.#texts.values()];
+    const named = importMaps(tags).flatMap((map) => namesOf(map).filter(([name]) => isOwnName(name)));
+    const codes = [...tags.filter((x) => x.url === null && isCode(x)).map((x) => x.text), ...this.#texts.values()];
     if (named.length === 0 && !codes.some(importsPackage)) return;
     const isThere = async (path: string): Promise<boolean> => {
       const url = absolute(path, this.#page);

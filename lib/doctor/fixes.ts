@@ -103,7 +103,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "import-map":
       return {
         where: "the page's markup, before its first module; one import map, which is JSON",
-        line: `<script type="importmap">${JSON.stringify({ imports: change.imports })}</script>`,
+        line: `<script type="importmap">${JSON.stringify({ imports: change.imports, ...change.rest })}</script>`,
       };
     case "build":
       return {

@@ -54,7 +54,7 @@ test("an import that runs later needs the map too, unless code writes the map it
   const click = inline(`b.onclick = async () => (await import("selvedge")).createEngine();`);
   for (const shown of [undefined, () => ({})]) {
     const report = await examineSite({ "/": click, ...MODULE }, shown);
-    expect(idsOf(report)).toEqual(["error import-unresolved"]);
+    expect(idsOf(report)).toEqual(["warning import-unresolved"]);
     expect(report.findings[0]?.evidence.join()).toContain('import … "selvedge"');
     expect(fixesOf(report)).toContain('"selvedge":"/selvedge/selvedge.min.js"');
     expect(idsOf(await examineSite({ "/": click + map(MAP), ...MODULE }, shown))).toEqual([]);
@@ -63,6 +63,96 @@ test("an import that runs later needs the map too, unless code writes the map it
     const sample = inline(`code.textContent = 'import("selvedge")';`);
     expect(idsOf(await examineSite({ "/": sample, ...MODULE }, shown))).toEqual([]);
   }
+});
+
+test("an import that runs later and fails, or is handled, is a warning: code may never come to it", async () => {
+  for (const code of [
+    `async function ocr() { try { return await import("selvedge"); } catch { return null; } }`,
+    `if (typeof window === "undefined") await import("selvedge");`,
+    `b.onclick = () => import("/selvedge/selvedge.min.js").catch(() => import("selvedge"));`,
+  ])
+    for (const shown of [undefined, () => ({})]) {
+      const { findings } = await examineSite({ "/": inline(code), ...MODULE }, shown);
+      expect(findings.map((x) => `${x.severity} ${x.id}: ${x.message}`)).toEqual([
+        'warning import-unresolved: Code imports "selvedge" when it is used, and nothing resolves it: ' +
+          "the page has no import map, and no bundler has replaced the name.",
+      ]);
+    }
+  const click = inline(`b.onclick = () => import("selvedge");`);
+  expect(idsOf(await examineSite({ "/": click, ...MODULE }, () => ({ console: [CHROMIUM] })))).toEqual([
+    "error import-unresolved",
+  ]);
+});
+
+test("a name in a scope of the import map counts: for what runs later, and for modules in that scope", async () => {
+  const scoped = (prefix: string): string => map(`{"scopes":{"${prefix}":{"selvedge":"/selvedge/selvedge.min.js"}}}`);
+  const click = inline(`b.onclick = () => import("selvedge");`);
+  const main = { "/app/main.js": IMPORT, ...MODULE };
+  const tag = `<script type="module" src="/app/main.js"></script>`;
+  for (const html of [scoped("/") + inline(), scoped("/lib/") + click, scoped("/app/") + tag, scoped("./app/") + tag])
+    expect([html, await examineSite({ "/": html, ...main })]).toMatchObject([
+      html,
+      { findings: [], hasSelvedge: true },
+    ]);
+  const other = await examineSite({ "/": scoped("/lib/") + tag, ...main });
+  expect(idsOf(other)).toEqual(["error import-unresolved"]);
+  expect(other.findings[0]?.message).toContain("has the name in scopes alone, which are of other modules");
+});
+
+test("an import map keeps its scopes and its integrity, also where it is no JSON", async () => {
+  const scopes = { "/a/": { vue: "/vue2.js" } };
+  const integrity = { "/vue.js": "sha384-x" };
+  const text = JSON.stringify({ imports: { vue: "https://cdn.example//vue@3/vue.js" }, scopes, integrity });
+  const whole = `<script type="importmap">${JSON.stringify({
+    imports: { vue: "https://cdn.example//vue@3/vue.js", selvedge: "/selvedge/selvedge.min.js" },
+    scopes,
+    integrity,
+  })}</script>`;
+  expect(fixesOf(await examineSite({ "/": map(text) + inline(), ...MODULE }))).toBe(whole);
+  const broken = whole.replace("}}</", "},}</").replace('"imports":', "imports: /* names */");
+  expect(fixesOf(await examineSite({ "/": broken + inline(), ...MODULE }))).toBe(whole);
+  const lost = map(JSON.stringify({ imports: { selvedge: "/lib/selvedge.min.js" }, scopes, integrity }));
+  const missing = await examineSite({ "/": lost + inline(), ...MODULE });
+  expect(idsOf(missing)).toEqual(["error script-missing"]);
+  expect(fixesOf(missing)).toBe(whole.replace('"vue":"https://cdn.example//vue@3/vue.js",', ""));
+});
+
+test("what a browser makes no script of is none: in templates, in text, in a frame's own markup, of another type", async () => {
+  for (const html of [
+    `<template>${inline()}<template></template>${inline()}</template>`,
+    `<textarea>${inline()}</textarea>`,
+    `<iframe srcdoc='${inline()}'></iframe>`,
+    `<noscript>${inline()}</noscript>`,
+    inline(IMPORT, ` type="text/plain"`),
+  ])
+    for (const shown of [undefined, () => ({})])
+      expect([html, await examineSite({ "/": html, ...MODULE }, shown)]).toMatchObject([
+        html,
+        { findings: [], hasSelvedge: false },
+      ]);
+  const open = `<div><template shadowrootmode="open">${inline()}</template></div><template></template>`;
+  expect(idsOf(await examineSite({ "/": open, ...MODULE }))).toEqual(["error import-unresolved"]);
+  const after = `<textarea></textarea><template></template>${inline("`<template>`;")}${inline()}`;
+  expect(idsOf(await examineSite({ "/": after, ...MODULE }))).toEqual(["error import-unresolved"]);
+});
+
+test("modules of es-module-shims get their names from its own map, which the browser does not read", async () => {
+  const shim = map(MAP).replace("importmap", "importmap-shim");
+  const click = `b.onclick = () => import("selvedge");`;
+  for (const html of [
+    shim + inline(click, ` type="module-shim"`),
+    shim + inline(IMPORT, ` type="module-shim"`),
+    `${shim}<script type="module-shim" src="/main.js"></script>`,
+    `${shim}<script>importShim("/main.js")</script><script src="/main.js"></script>`,
+  ])
+    for (const shown of [undefined, () => ({})])
+      expect([html, await examineSite({ "/": html, "/main.js": click, ...MODULE }, shown)]).toMatchObject([
+        html,
+        { findings: [], hasSelvedge: true },
+      ]);
+  const native = await examineSite({ "/": shim + inline(), ...MODULE });
+  expect(idsOf(native)).toEqual(["error import-unresolved"]);
+  expect(native.findings[0]?.message).toContain("no import map");
 });
 
 test("an import map keeps the addresses that it has beside the package's", async () => {

@@ -3,7 +3,7 @@
 import { createReadStream, readFileSync, statSync } from "node:fs";
 import { fileAt } from "../compress/check/file-at.ts";
 import { contentTypeOf, pathOf, startServer } from "../compress/check/local-server.ts";
-import { importMaps, scriptTags, tagsOf } from "./markup.ts";
+import { importMaps, namesOf, scriptTags, tagsOf } from "./markup.ts";
 
 /** A folder that is served. */
 export interface ServedFolder {
@@ -44,7 +44,7 @@ function namedPaths(html: string): string[] {
   const urls = [
     ...tags.flatMap((x) => x.url ?? []),
     ...tagsOf(html, "link").flatMap((x) => x.get("href") ?? []),
-    ...importMaps(tags).flatMap(({ imports }) => [...(imports?.values() ?? [])]),
+    ...importMaps(tags).flatMap((map) => namesOf(map).map(([, address]) => address)),
   ].flatMap((x) => (URL.canParse(x, from) ? [new URL(x, from)] : []));
   return [...new Set(urls.filter((x) => x.origin === origin && !x.pathname.endsWith("/")).map((x) => x.pathname))];
 }

@@ -3,7 +3,7 @@ import { brotliDecompressSync } from "node:zlib";
 import type { HttpAnswer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
-import { importMaps, importsPackage, isClassic, isModule, isOwnName, scriptTags } from "../markup.ts";
+import { importMaps, importsPackage, isCode, isOwnName, namesOf, scriptTags } from "../markup.ts";
 import { extensionOf, isLoopback, pathOf } from "../urls.ts";
 
 /** Facts that a finding shows. */
@@ -156,8 +156,8 @@ export function namesPackage(evidence: Evidence): boolean {
   const document = documentOf(evidence);
   if (document === undefined) return false;
   const tags = scriptTags(textOf(document.answer), evidence.url);
-  const maps = importMaps(tags).some(({ imports, text }) =>
-    imports === null ? /\bselvedge\b/.test(text) : [...imports.keys()].some(isOwnName),
+  const maps = importMaps(tags).some((map) =>
+    map.imports === null ? /\bselvedge\b/.test(map.text) : namesOf(map).some(([name]) => isOwnName(name)),
   );
   return maps || codesOf(evidence).some((code) => code.includes("selvedge.error") || importsPackage(code));
 }
@@ -166,7 +166,7 @@ export function namesPackage(evidence: Evidence): boolean {
 export function codesOf(evidence: Evidence): string[] {
   const document = documentOf(evidence);
   const tags = document === undefined ? [] : scriptTags(textOf(document.answer), evidence.url);
-  const inline = tags.filter((x) => x.url === null && (isModule(x) || isClassic(x))).map((x) => x.text);
+  const inline = tags.filter((x) => x.url === null && isCode(x)).map((x) => x.text);
   return [...inline, ...filesOf(evidence, "script").map((x) => textOf(x.answer))];
 }
 

@@ -1,7 +1,8 @@
 // Imports that the page can't resolve, before any file of Selvedge is requested: an import map that is no JSON, that
 // comes after the module or lacks the name, and a script with imports that is no module. The browser's own words decide
-// where there is a browser, and what the markup says where there is none.
-import type { Evidence, Found, SiteFile } from "../evidence.ts";
+// where there is a browser, and what the markup says where there is none. An import that runs later is a warning: code
+// may handle its failure, or never come to it.
+import type { Change, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import {
   dynamicImports,
@@ -10,9 +11,11 @@ import {
   isBare,
   isClassic,
   isModule,
+  isOfShims,
   isOwnName,
   leadingImports,
   mappedAddress,
+  recordOf,
   scriptTags,
 } from "../markup.ts";
 import type { ImportMap, ScriptTag } from "../markup.ts";
@@ -48,8 +51,8 @@ export function isOfImports({ message }: { readonly message: string }): boolean 
 }
 
 function unreadMaps(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
-  return importMaps(tags).flatMap(({ text, fault }): Found[] => {
-    if (fault === null) return [];
+  return importMaps(tags).flatMap(({ text, fault, isShim }): Found[] => {
+    if (fault === null || isShim) return [];
     return [
       {
         id: "import-map-invalid",
@@ -59,14 +62,32 @@ function unreadMaps(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
           `import map: ${short(text)}`,
           ...lines(evidence, /import ?map|JSON|module specifier|bare specifier/i),
         ],
-        changes: [{ kind: "import-map", imports: repaired(text) }],
+        changes: [repaired(text)],
       },
     ];
   });
 }
 
-/** Returns the names and addresses of an import map that is no JSON. */
-function repaired(text: string): Record<string, string> {
+/** Returns what an import map that is no JSON means: its parts, where quotes, commas and comments alone are wrong. */
+function repaired(text: string): Change {
+  const plain = text.replaceAll(
+    /("(?:[^"\\\n]|\\.)*")|'([^'\\\n]*)'|\/\*[^]*?\*\/|\/\/[^\n]*|([A-Za-z_$][\w$]*)(?=\s*:)/g,
+    (_, text?: string, single?: string, name?: string) => {
+      const other = single ?? name;
+      return text ?? (other === undefined ? "" : JSON.stringify(other));
+    },
+  );
+  try {
+    const json = recordOf(JSON.parse(plain.replaceAll(/("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])/g, "$1")));
+    const { imports, ...rest } = json;
+    return { kind: "import-map", imports: recordOf(imports) as Readonly<Record<string, string>>, rest };
+  } catch {
+    return { kind: "import-map", imports: pairsOf(text) };
+  }
+}
+
+/** Returns the names and addresses that a text has. */
+function pairsOf(text: string): Record<string, string> {
   const pairs = text.matchAll(/["']?([@\w][\w@/.-]*)["']?\s*:\s*["']([^"'\n]+)["']/g);
   const found = [...pairs].map(([, name = "", address = ""]) => [name, address] as const);
   return found.length === 0 ? { selvedge: USUAL } : Object.fromEntries(found);
@@ -104,20 +125,23 @@ function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
 
 /** Bare names that no import map resolves for the module that imports them. */
 function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
-  const maps = importMaps(tags);
-  const seen = evidence.browser === null ? unmapped(tags, maps, evidence) : told(tags, evidence);
-  const names = [...new Set([...seen, ...later(maps, evidence)])].filter(isBare);
+  const maps = importMaps(tags).filter((x) => !x.isShim);
+  const seen = (evidence.browser === null ? unmapped(tags, maps, evidence) : told(tags, evidence)).filter(isBare);
+  const names = [...new Set([...seen, ...later(tags, maps, evidence)])];
   const [first] = names;
   if (first === undefined) return [];
   const { bundler } = evidence.stack;
-  if (maps.length === 0 && evidence.project !== null && bundler !== null && bundler !== "importmap")
+  const isBuilt = maps.length === 0 && evidence.project !== null && bundler !== null && bundler !== "importmap";
+  if (isBuilt && seen.length > 0)
     return [
       notBuilt(`The page imports "${first}", a name that ${bundler} replaces`, [
         ...lines(evidence, /module specifier|bare specifier|does not resolve/i),
         `${evidence.project.folder}: ${bundler}`,
       ]),
     ];
-  const map = maps.find((x) => mappedAddress([x], first) !== null);
+  const importer = tags.find((x) => isModule(x) && leadingImports(codeOf(x, evidence)).includes(first));
+  const at = importer?.url ?? importer?.base ?? evidence.url;
+  const map = maps.find((x) => mappedAddress([x], first, at) !== null);
   const address = mappedAddress(maps, first);
   const isWrong = address !== null && !isAddressOfMap(address);
   const added = Object.fromEntries(
@@ -130,20 +154,25 @@ function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
     ? `the import map's address "${address}" does not begin with "/", "./" or "../"`
     : map !== undefined
       ? "the import map comes after the module that needs it"
-      : maps.length > 0
-        ? "the import map does not have the name"
-        : "the page has no import map, and no bundler has replaced the name";
+      : address !== null
+        ? "the import map has the name in scopes alone, which are of other modules"
+        : maps.length > 0
+          ? "the import map does not have the name"
+          : "the page has no import map, and no bundler has replaced the name";
   return [
     {
       id: "import-unresolved",
-      severity: "error",
-      message: `The page imports "${first}", which the browser can't resolve: ${cause}.`,
+      severity: seen.length > 0 ? "error" : "warning",
+      message:
+        seen.length > 0
+          ? `The page imports "${first}", which the browser can't resolve: ${cause}.`
+          : `Code imports "${first}" when it is used, and nothing resolves it: ${cause}.`,
       evidence: [
         ...(map === undefined ? [] : [`import map: ${short(map.text)}`]),
         ...lines(evidence, /module specifier|bare specifier|does not resolve|import ?map/i),
         ...(evidence.browser === null || seen.length === 0 ? [`${evidence.url}: import … "${first}"`] : []),
       ],
-      changes: [{ kind: "import-map", imports: { ...kept(maps), ...added } }],
+      changes: [isBuilt ? { kind: "build" } : mapWith(maps, added)],
     },
   ];
 }
@@ -163,33 +192,64 @@ function fileOf({ url }: ScriptTag, { files }: Evidence): SiteFile | undefined {
   return files.find((x) => url !== null && bare(x.url) === bare(url));
 }
 
+function codeOf(tag: ScriptTag, evidence: Evidence): string {
+  const file = fileOf(tag, evidence);
+  if (tag.url === null) return tag.text;
+  return file !== undefined && isServed(file) ? textOf(file.answer) : "";
+}
+
 /** Names of this package that modules of the markup import, and that no map before them has. */
 function unmapped(tags: readonly ScriptTag[], maps: readonly ImportMap[], evidence: Evidence): string[] {
   return tags.flatMap((tag, index) => {
     if (!isModule(tag)) return [];
-    const file = fileOf(tag, evidence);
-    const code = tag.url === null ? tag.text : file !== undefined && isServed(file) ? textOf(file.answer) : "";
     // A module of its own file is fetched while the rest of the markup is read.
     const before = tag.url === null ? maps.filter((x) => x.index < index) : maps;
-    return leadingImports(code).filter((name) => {
-      const address = mappedAddress(before, name);
+    return leadingImports(codeOf(tag, evidence)).filter((name) => {
+      const address = mappedAddress(before, name, tag.url ?? tag.base);
       return isOwnName(name) && (address === null || !isAddressOfMap(address));
     });
   });
 }
 
 /** Names of this package that code imports once it is used, and that no map has. */
-function later(maps: readonly ImportMap[], evidence: Evidence): string[] {
+function later(tags: readonly ScriptTag[], maps: readonly ImportMap[], evidence: Evidence): string[] {
+  // es-module-shims resolves the names of its own modules.
+  if (tags.some(isOfShims)) return [];
   const codes = codesOf(evidence);
   // Code may write the map itself.
   if (codes.some((x) => x.includes("importmap"))) return [];
   return codes.flatMap(dynamicImports).filter((name) => isOwnName(name) && mappedAddress(maps, name) === null);
 }
 
-/** Addresses of the page's maps that a browser takes. */
-function kept(maps: readonly ImportMap[]): Record<string, string> {
-  const all = maps.flatMap(({ imports }) => [...(imports ?? [])]).reverse();
-  return Object.fromEntries(all.filter(([, address]) => isAddressOfMap(address)));
+/**
+ * Makes one import map of the page's maps, with these addresses: the first map's word on a name counts.
+ * @param isLost - whether an address leads nowhere; default: none does
+ */
+export function mapWith(
+  maps: readonly ImportMap[],
+  added: Readonly<Record<string, string>>,
+  isLost: (address: string) => boolean = () => false,
+): Change {
+  const isKept = ([, address]: readonly [string, unknown]): boolean =>
+    typeof address !== "string" || (isAddressOfMap(address) && !isLost(address));
+  // The last assignment stands: the first map's.
+  const jsons: Readonly<Record<string, unknown>>[] = maps
+    .filter((x) => !x.isShim)
+    .flatMap(({ json }) => (json === null ? [] : [json]));
+  const all = jsons.reverse().flatMap((x) => Object.entries(x));
+  const rest: Record<string, unknown> = {};
+  let imports: Readonly<Record<string, string>> = {};
+  const keep = (names: unknown): Record<string, string> =>
+    Object.fromEntries(Object.entries(recordOf(names)).filter(isKept)) as Record<string, string>;
+  for (const [key, value] of all)
+    if (key === "imports") imports = { ...imports, ...keep(value) };
+    else if (key === "scopes") {
+      const scopes: Record<string, unknown> = { ...recordOf(rest[key]) };
+      for (const [prefix, names] of Object.entries(recordOf(value)))
+        scopes[prefix] = { ...recordOf(scopes[prefix]), ...keep(names) };
+      rest[key] = scopes;
+    } else rest[key] = { ...recordOf(rest[key]), ...recordOf(value) };
+  return { kind: "import-map", imports: { ...imports, ...added }, rest };
 }
 
 /** Returns the address of a name: that of the package's module where it was found, else the documents' place. */

@@ -5,7 +5,7 @@ import { admitsInline, governing } from "../csp.ts";
 import type { Policy } from "../csp.ts";
 import type { Check, Evidence, Found } from "../evidence.ts";
 import { textOf } from "../http.ts";
-import { importMaps, isModule, isOwnName, scriptTags } from "../markup.ts";
+import { importMaps, isModule, isOwnName, namesOf, scriptTags } from "../markup.ts";
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, lines } from "./facts.ts";
 import { imports, isOfImports } from "./imports.ts";
@@ -110,8 +110,8 @@ function syntax(evidence: Evidence): Found[] {
 function isMapped(url: string, evidence: Evidence): boolean {
   const document = documentOf(evidence);
   const maps = document === undefined ? [] : importMaps(scriptTags(textOf(document.answer), evidence.url));
-  return maps.some(({ imports }) =>
-    [...(imports ?? [])].some(
+  return maps.some((map) =>
+    namesOf(map).some(
       ([name, to]) =>
         isOwnName(name) && URL.canParse(to, evidence.url) && bare(new URL(to, evidence.url).href) === bare(url),
     ),

@@ -2,10 +2,11 @@
 import type { HttpAnswer, Change, Check, Evidence, FailureKind, FileName, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
-import { importMaps, isModule, leadingImports, mappedAddress, scriptTags } from "../markup.ts";
+import { importMaps, isModule, leadingImports, mappedAddress, namesOf, scriptTags } from "../markup.ts";
+import type { ImportMap } from "../markup.ts";
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, ENGINE, filesOf, isMixed, lines, mergeById, MODELS } from "./facts.ts";
-import { moduleOf } from "./imports.ts";
+import { mapWith, moduleOf } from "./imports.ts";
 
 const NOUNS: Readonly<Partial<Record<Role, string>>> = {
   worker: "The worker script",
@@ -289,8 +290,7 @@ function scriptChanges(file: SiteFile, evidence: Evidence): Change[] {
   const to = pathOf(folderOf(file.url));
   const mapped = mappings(file, evidence);
   const found = mapped.some(([name]) => name === "selvedge") ? moduleOf(evidence) : null;
-  if (found !== null)
-    return [{ kind: "import-map", imports: { ...Object.fromEntries(mapsOf(evidence)), selvedge: found } }];
+  if (found !== null) return [mapWith(mapsOf(evidence), { selvedge: found }, (x) => isAt(x, file, evidence))];
   const name = nameOf(file.url);
   if (mapped.length > 0 && /^(?:selvedge\.min|index)\.js$/.test(name))
     return [{ kind: "copy", files: [name, "worker-*.js", "*.wasm"], to }];
@@ -299,18 +299,22 @@ function scriptChanges(file: SiteFile, evidence: Evidence): Change[] {
 
 /** Names for which the page's import maps have a file's address. */
 function mappings(file: SiteFile, evidence: Evidence): [name: string, address: string][] {
-  return mapsOf(evidence).filter(([, address]) => bare(new URL(address, evidence.url).href) === bare(file.url));
-}
-
-/** Names and addresses of the page's import maps, as the browser takes them. */
-function mapsOf(evidence: Evidence): [name: string, address: string][] {
-  const document = documentOf(evidence);
-  const maps = document === undefined ? [] : importMaps(scriptTags(textOf(document.answer), evidence.url));
-  const names = new Set(maps.flatMap(({ imports }) => [...(imports?.keys() ?? [])]));
+  const maps = mapsOf(evidence);
+  const names = new Set(maps.flatMap((map) => namesOf(map).map(([name]) => name)));
   return [...names].flatMap((name) => {
     const address = mappedAddress(maps, name);
-    return address !== null && URL.canParse(address, evidence.url) ? [[name, address]] : [];
+    return address !== null && isAt(address, file, evidence) ? [[name, address]] : [];
   });
+}
+
+/** Whether an address of an import map is a file's. */
+function isAt(address: string, file: SiteFile, { url }: Evidence): boolean {
+  return URL.canParse(address, url) && bare(new URL(address, url).href) === bare(file.url);
+}
+
+function mapsOf(evidence: Evidence): ImportMap[] {
+  const document = documentOf(evidence);
+  return document === undefined ? [] : importMaps(scriptTags(textOf(document.answer), evidence.url));
 }
 
 /** Whether the page loads selvedge from the cache folder of Vite's dev server. */

@@ -1,4 +1,4 @@
-// A service worker of the app: it may answer with files of an older release, and its precache may hold 36 MB of binaries.
+// A service worker of the app: it may answer with files of an older release, and its precache may hold 32 MB of binaries.
 import { createHash } from "node:crypto";
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
