@@ -565,3 +565,44 @@ test("a chunk or a binary with other line ends was copied as text, and is copied
   }
   expect((await find((x) => x)).findings.map((x) => x.id)).not.toContain("chunk-changed");
 });
+
+test('a chunk or a binary whose "\\r\\n" became "\\n", or that was read as UTF-8, was copied as text', async () => {
+  const random = (length: number): Buffer => {
+    const bytes = Buffer.alloc(length);
+    let state = 1;
+    for (let i = 0; i < length; i += 1) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      bytes[i] = state >>> 24;
+    }
+    return bytes;
+  };
+  const stored = random(2 ** 20);
+  const sha256 = createHash("sha256").update(stored).digest("hex");
+  const file = { chunks: [{ sha256, bytes: stored.length, wireBytes: stored.length }] };
+  const bundle = JSON.stringify({ schema: "selvedge/bundle@2", variants: [{ files: [file] }] });
+  // A section of 2 ** 20 bytes.
+  const wasm = Buffer.concat([WASM, Buffer.of(0, 0x80, 0x80, 0x40), stored]);
+  const path = `/m/chunks/${sha256}.bin`;
+  const shown = (url: string) => ({ seen: [seen(url, "/m/bundle.json"), seen(url, "/ort-wasm.wasm")] });
+  const find = async (write: (x: Buffer) => Buffer): Promise<string[]> => {
+    const files = { ...MAIN, "/m/bundle.json": bundle, [path]: write(stored), "/ort-wasm.wasm": write(wasm) };
+    const { findings } = await examineSite(files, shown);
+    const found = findings.filter((x) => x.id === "chunk-changed" || x.id === "wasm-content");
+    return found.map((x) => `${x.message} ${x.fixes.map((y) => y.line).join()}`);
+  };
+  const again = [
+    expect.stringMatching(/copied as text, with other line ends.*cp /),
+    expect.stringMatching(/copied as text, with other line ends.*deploy /),
+  ];
+  expect(await find((x) => Buffer.from(x.toString("latin1").replaceAll("\r\n", "\n"), "latin1"))).toEqual(again);
+  expect(await find((x) => Buffer.from(x.toString("utf8")))).toEqual([
+    expect.stringMatching(/copied as text: .*U\+FFFD.*cp /),
+    expect.stringMatching(/copied as text: .*U\+FFFD.*deploy /),
+  ]);
+  for (const lost of [8, 2 ** 18])
+    expect(await find((x) => x.subarray(0, x.length - lost))).toEqual([
+      expect.stringMatching(/is cut short/),
+      expect.stringMatching(/is cut short/),
+    ]);
+  expect(await find((x) => x)).toEqual([]);
+});

@@ -1,4 +1,5 @@
 // Questions that several checks ask of the evidence, and how facts are written.
+import { isUtf8 } from "node:buffer";
 import { brotliDecompressSync } from "node:zlib";
 import type { HttpAnswer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
@@ -71,9 +72,31 @@ export function withoutCarriageReturns(body: Uint8Array): Uint8Array {
   return body.filter((byte, i) => byte !== 0x0d || body[i + 1] !== 0x0a);
 }
 
-/** Cause of such a change. */
+/** Causes of such changes. */
 export const AS_TEXT =
   "it was copied as text, with other line ends: by an upload in text mode, or by Git without `* -text` in .gitattributes";
+const AS_UTF8 =
+  "it was copied as text: a program read it as UTF-8, and wrote U+FFFD (ef bf bd) for each byte that is none";
+
+/** Pairs "\r\n" that a file must have by chance for their absence to say something. */
+const PAIRS_MIN = 12;
+
+/**
+ * Returns how bytes were changed by something that took them for text; null where nothing shows it.
+ * @param isShort whether bytes are missing: about as many as the file had pairs "\r\n", if it was that
+ */
+export function textFault(body: Uint8Array, isShort: boolean): string | null {
+  let marks = 0;
+  let pairs = 0;
+  for (let i = 0; i < body.byteLength; i += 1)
+    if (body[i] === 0x0a && body[i - 1] === 0x0d) pairs += 1;
+    else if (body[i] === 0xbd && body[i - 1] === 0xbf && body[i - 2] === 0xef) marks += 1;
+  // By chance one of 16 million places has such a mark, and hardly any binary is UTF-8.
+  if (marks >= 8 && marks * 100 >= body.byteLength && isUtf8(body)) return AS_UTF8;
+  // "\r\r\n" leaves a pair: one for 256 that are gone.
+  const expected = body.byteLength / 2 ** 16;
+  return isShort && expected >= PAIRS_MIN && pairs * PAIRS_MIN < expected ? AS_TEXT : null;
+}
 
 /** Whether WebAssembly ends within one of its sections. */
 export function isCutWasm({ body, isWhole, headers }: HttpAnswer): boolean {
@@ -94,11 +117,7 @@ export function isCutWasm({ body, isWhole, headers }: HttpAnswer): boolean {
 }
 
 function isText(body: Uint8Array): boolean {
-  try {
-    return !new TextDecoder("utf-8", { fatal: true }).decode(body).includes("\0");
-  } catch {
-    return false;
-  }
+  return !body.includes(0) && isUtf8(body);
 }
 
 /** Returns the type of an answer without its parameters, in lower case. */

@@ -19,6 +19,7 @@ import {
   MODELS,
   placeOf,
   pointer,
+  textFault,
   undeclaredCoding,
   withoutCarriageReturns,
 } from "./facts.ts";
@@ -118,7 +119,8 @@ function changed(evidence: Evidence): Found[] {
   if (wrong === undefined) return [];
   const { answer, url } = wrong;
   const expected = listed.get(nameOf(url).slice(0, 64));
-  if (expected !== undefined && isShort(wrong, expected))
+  const asText = expected === undefined ? null : textFaultOf(wrong, expected);
+  if (expected !== undefined && asText === null && isShort(wrong, expected))
     return [
       {
         id: "chunk-changed",
@@ -128,15 +130,12 @@ function changed(evidence: Evidence): Found[] {
         changes: [{ kind: "copy", files: [`${pathOf(folderOf(url))}*`], to: pathOf(folderOf(url)) }],
       },
     ];
-  if (
-    expected !== undefined &&
-    isStored(withoutCarriageReturns(answer.body), answer.headers["content-encoding"], expected)
-  )
+  if (expected !== undefined && asText !== null)
     return [
       {
         id: "chunk-changed",
         severity: "error",
-        message: `${pathOf(url)} is not what its name, a SHA-256, stands for: ${AS_TEXT}.`,
+        message: `${pathOf(url)} is not what its name, a SHA-256, stands for: ${asText}.`,
         evidence: [described(wrong), `${url}: ${answer.body.byteLength} bytes, ${expected.wireBytes} expected`],
         changes: [{ kind: "copy", files: [`${pathOf(folderOf(url))}*`], to: pathOf(folderOf(url)) }],
       },
@@ -153,6 +152,15 @@ function changed(evidence: Evidence): Found[] {
       changes: [{ kind: "as-stored", path: `${pathOf(new URL(".", url).href)}*` }],
     },
   ];
+}
+
+/** Returns how a chunk was changed by something that took it for text; null where nothing shows it. */
+function textFaultOf({ answer }: SiteFile, expected: Listed): string | null {
+  const { body, headers } = answer;
+  if (isStored(withoutCarriageReturns(body), headers["content-encoding"], expected)) return AS_TEXT;
+  const lost = expected.wireBytes - body.byteLength;
+  // Twice what chance lets expect, for content that chance did not make; a chunk that is cut short lacks more.
+  return "content-encoding" in headers ? null : textFault(body, lost > 0 && lost < (2 * expected.wireBytes) / 2 ** 16);
 }
 
 /** Whether a file lacks bytes, and by no compression on its way. */

@@ -20,6 +20,7 @@ import {
   mergeById,
   notBuilt,
   pointer,
+  textFault,
   typeOf,
   undeclaredCoding,
   withoutCarriageReturns,
@@ -172,14 +173,19 @@ function binary(file: SiteFile): Found[] {
         changes: [coding === null ? { kind: "as-stored", path: pathOf(file.url) } : encodedAs(file, coding)],
       },
     ];
-  if (isCutWasm(file.answer))
+  const isCut = isCutWasm(file.answer);
+  const isAsText = isCut && !isCutWasm({ ...file.answer, body: withoutCarriageReturns(body) });
+  const isRead = encoding === undefined && file.answer.isWhole;
+  const asText = isAsText ? AS_TEXT : isRead ? textFault(body, isCut) : null;
+  if (isCut || asText !== null)
     return [
       {
         id: "wasm-content",
         severity: "error",
-        message: isCutWasm({ ...file.answer, body: withoutCarriageReturns(body) })
-          ? `${pathOf(file.url)} is cut short: it ends after ${body.byteLength} bytes, within a section.`
-          : `${pathOf(file.url)} is no whole WebAssembly: ${AS_TEXT}.`,
+        message:
+          asText === null
+            ? `${pathOf(file.url)} is cut short: it ends after ${body.byteLength} bytes, within a section.`
+            : `${pathOf(file.url)} is no whole WebAssembly: ${asText}.`,
         evidence: [`${described(file)}, ${body.byteLength} bytes`],
         changes: [{ kind: "copy", files: ["worker-*.js", "*.wasm"], to: pathOf(folderOf(file.url)) }],
       },
