@@ -13,6 +13,7 @@ import { build, createServer, preview } from "vite";
 import { REPORTS, reportOf } from "../../../lib/build/declarations.ts";
 import { ERROR_CODES } from "../../../lib/core/errors.ts";
 import { readEntries } from "../../../lib/build/entries.ts";
+import { serveFolder } from "../../../lib/doctor/serve-folder.ts";
 import { doubleModel } from "../../support/double-model.ts";
 import { pages, snippetGlobals, snippetsOf } from "../../support/snippets.ts";
 
@@ -155,6 +156,31 @@ async function answerAt(page: Page, url: string | undefined): Promise<unknown> {
   return title.startsWith("{") ? JSON.parse(title) : title;
 }
 
+/** Opens README's code; returns the answer that it writes to the console, and every error. */
+async function loggedAt(page: Page, url: string | undefined): Promise<{ answer: unknown; wrong: string[] }> {
+  // Kept by the page: Firefox hands typed arrays of console lines over empty.
+  await page.addInitScript(() => {
+    const { log } = console;
+    console.log = (...words: unknown[]) => {
+      if (words.length === 3) Object.assign(window, { logged: words });
+      log(...words);
+    };
+  });
+  const wrong: string[] = [];
+  page.on("pageerror", ({ message }) => wrong.push(message));
+  page.on("console", (line) => line.type() === "error" && wrong.push(line.text()));
+  await page.goto(url ?? "");
+  await page.waitForFunction(() => "logged" in window, null, { timeout: 60_000 });
+  const answer = await page.evaluate(() => (Reflect.get(window, "logged") as unknown[])[0]);
+  page.removeAllListeners();
+  return { answer, wrong };
+}
+
+/** Returns a piece of README's code by its language and number. */
+const codeOf = (language: string, at: number): string =>
+  snippetsOf("README.md").filter((x) => x.language === language)[at]?.code ?? "";
+
+const RIGHT = { answer: { kind: "text", text: "Read on your own device" }, wrong: [] };
 const ANSWER = { dims: [1, 3], data: [2, 4, 6], backend: "wasm" };
 
 test.describe("the packed package, installed in a fresh app", () => {
@@ -232,44 +258,44 @@ test.describe("the packed package, installed in a fresh app", () => {
 
   test("README's first code, typed into an empty Vite app, answers from the dev server and built", async ({ page }) => {
     const folder = mkdtempSync(join(app, "empty-"));
-    const code = snippetsOf("README.md").find((x) => x.language === "ts")?.code ?? "";
     writeFileSync(join(folder, "index.html"), `${PAGE}<link rel="icon" href="data:,">`);
-    writeFileSync(join(folder, "main.ts"), code);
+    writeFileSync(join(folder, "main.ts"), codeOf("ts", 0));
     const [, ...line] = /^npx (selvedge init public .*)$/m.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
     execFileSync("npx", line[0]?.split(" ") ?? [], { cwd: folder });
     const options = { root: folder, configFile: false, logLevel: "error" } as const;
-    const RIGHT = { answer: { kind: "text", text: "Read on your own device" }, wrong: [] };
-    // Kept by the page: Firefox hands typed arrays of console lines over empty.
-    await page.addInitScript(() => {
-      const { log } = console;
-      console.log = (...words: unknown[]) => {
-        if (words.length === 3) Object.assign(window, { logged: words });
-        log(...words);
-      };
-    });
-    const answerOf = async (url: string | undefined): Promise<unknown> => {
-      const wrong: string[] = [];
-      page.on("pageerror", ({ message }) => wrong.push(message));
-      page.on("console", (line) => line.type() === "error" && wrong.push(line.text()));
-      await page.goto(url ?? "");
-      await page.waitForFunction(() => "logged" in window, null, { timeout: 60_000 });
-      const answer = await page.evaluate(() => (Reflect.get(window, "logged") as unknown[])[0]);
-      page.removeAllListeners();
-      return { answer, wrong };
-    };
     const dev = await createServer({ ...options, server: { port: 0 } });
     try {
       await dev.listen();
-      expect(await answerOf(dev.resolvedUrls?.local[0])).toMatchObject(RIGHT);
+      expect(await loggedAt(page, dev.resolvedUrls?.local[0])).toMatchObject(RIGHT);
     } finally {
       await dev.close();
     }
     await build(options);
     const built = await preview({ ...options, preview: { port: 0 } });
     try {
-      expect(await answerOf(built.resolvedUrls?.local[0])).toMatchObject(RIGHT);
+      expect(await loggedAt(page, built.resolvedUrls?.local[0])).toMatchObject(RIGHT);
     } finally {
       await built.close();
+    }
+  });
+
+  test("README's lines for a page without a bundler, and its first code there, answer from a static server", async ({
+    page,
+  }) => {
+    const folder = mkdtempSync(join(app, "plain-"));
+    symlinkSync(join(app, "node_modules"), join(folder, "node_modules"));
+    const [, init = ""] = /^(npx selvedge init) public --model-only$/m.exec(codeOf("sh", 0)) ?? [];
+    const copy = codeOf("sh", 1);
+    expect(copy).toMatch(/^mkdir selvedge\ncp .*\n$/);
+    for (const lines of [`${init} . --model-only`, copy]) execFileSync("sh", ["-ec", lines], { cwd: folder });
+    const scripts = `${codeOf("html", 0)}<script type="module">\n${codeOf("ts", 0)}</script>`;
+    const head = `<meta charset="utf-8"><title>app</title><link rel="icon" href="data:,">`;
+    writeFileSync(join(folder, "index.html"), `<!doctype html>${head}${scripts}`);
+    const server = await serveFolder(folder);
+    try {
+      expect(await loggedAt(page, server.url)).toMatchObject(RIGHT);
+    } finally {
+      await server.close();
     }
   });
 
