@@ -18,8 +18,16 @@ export interface Shown {
   readonly errors: readonly string[];
 }
 
-/** Opens a page and waits for the text that it reads, or for its error; `withAxe` looks for barriers then. */
-export async function readAt(page: Page, url: string, withAxe = false): Promise<Shown> {
+/** Options of {@link readAt}. */
+export interface ReadOptions {
+  /** Whether barriers are looked for once the text is there. */
+  readonly withAxe?: boolean;
+  /** Selector of what is clicked first. */
+  readonly click?: string | undefined;
+}
+
+/** Opens a page and waits for the text that it reads, or for its error. */
+export async function readAt(page: Page, url: string, { withAxe = false, click }: ReadOptions = {}): Promise<Shown> {
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
@@ -27,6 +35,7 @@ export async function readAt(page: Page, url: string, withAxe = false): Promise<
   const answer = await page.goto(url, { timeout: ANSWER_MS });
   if (answer?.ok() === false) return { text: "", barriers: [], errors: [`${url}: status ${answer.status()}`] };
   const output = page.locator("output");
+  if (click !== undefined) await page.click(click);
   try {
     await page.waitForFunction(
       () => !["", "Loading…", undefined].includes(document.querySelector("output")?.textContent),
@@ -43,9 +52,9 @@ export async function readAt(page: Page, url: string, withAxe = false): Promise<
 }
 
 /** Loads an unpacked extension in a Chromium of its own, and reads at a page of it. */
-export async function readInExtension(folder: string, path: string, withAxe = false): Promise<Shown> {
+export async function readInExtension(folder: string, path: string, options?: ReadOptions): Promise<Shown> {
   return inExtension(folder, async (worker, context) =>
-    readAt(await context.newPage(), new URL(path, worker.url()).href, withAxe),
+    readAt(await context.newPage(), new URL(path, worker.url()).href, options),
   );
 }
 

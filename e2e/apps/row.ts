@@ -32,7 +32,7 @@ export interface Row {
   /** Packages beside selvedge, with exact versions. */
   readonly packages: Readonly<Record<string, string>>;
   /** Client that installs the packages; npm by default. */
-  readonly install?: "npm" | "pnpm" | "yarn-pnp";
+  readonly install?: "npm" | "pnpm" | "yarn-1" | "yarn-pnp";
   /** Whether the app is a workspace, packages/app, whose packages npm installs in the folder above. */
   readonly isWorkspace?: boolean;
   /** Files that are added to the template or replace its own; null removes one. */
@@ -44,6 +44,10 @@ export interface Row {
   readonly serve: Serve;
   /** Path of the page; "/" by default. */
   readonly path?: string;
+  /** Selector of what is clicked on the page, once it has loaded. */
+  readonly click?: string;
+  /** Whether the page is opened twice with its server, and once more without it. */
+  readonly opensOffline?: boolean;
   /** Folder of the built files, whose bytes are counted; the served folder by default. */
   readonly emitted?: string;
   /** Chromium alone by default. */

@@ -20,6 +20,12 @@ const CLIENTS = {
     script: "pnpm/bin/pnpm.cjs",
     words: "install --ignore-scripts --prefer-offline --no-frozen-lockfile",
   },
+  "yarn-1": {
+    packages: { yarn: "1.22.22" },
+    script: "yarn/bin/yarn.js",
+    // A cache of the app's own: yarn 1 may take the package of before, of the same name and version, from a shared one.
+    words: "install --ignore-scripts --non-interactive --no-lockfile --cache-folder .yarn-cache",
+  },
   "yarn-pnp": {
     packages: { "@yarnpkg/cli-dist": "4.18.1" },
     script: "@yarnpkg/cli-dist/bin/yarn.js",
@@ -110,8 +116,8 @@ export async function makeApp(row: Row): Promise<string> {
     writeFileSync(join(app, path), text.replaceAll(from, to));
   }
   setPackages(app, row);
-  if (row.install === "pnpm" || row.install === "yarn-pnp") installWith(row.install, app);
-  else install(root, row.packages, tarball);
+  if (row.install === undefined || row.install === "npm") install(root, row.packages, tarball);
+  else installWith(row.install, app);
   if (row.isWorkspace === true)
     writeFileSync(join(root, "package.json"), JSON.stringify({ private: true, workspaces: ["packages/*"] }));
   return app;

@@ -10,7 +10,17 @@ const copyAssets = (to: string): string =>
   `mkdir -p ${to} && cp node_modules/selvedge/dist/worker-*.js node_modules/selvedge/dist/*.wasm ${to}`;
 const FROM_DIST = { template: "vanilla", serve: { kind: "folder", folder: "dist" } } as const;
 const WEBPACK = { webpack: "5.113.0", "webpack-cli": "7.3.1" };
+const RSPACK = { "@rspack/core": "2.3.3", "@rspack/cli": "2.2.8" };
+/** An app below a path, whose page names its files relatively. */
+const SUB_PATH = {
+  serve: { kind: "folder", folder: "dist", base: "/some/app/" },
+  edits: [
+    ["index.html", "/main.js", "./main.js"],
+    ["index.html", "/style.css", "./style.css"],
+  ],
+} as const;
 const BUILD_WEBPACK = "webpack --mode production --entry ./main.js --output-path dist";
+const BUILD_RSPACK = "rspack build --mode production --entry ./main.js --output-path dist";
 
 /** Rows of bundlers other than Vite. */
 export const BUNDLER_ROWS: readonly Row[] = [
@@ -35,12 +45,41 @@ export const BUNDLER_ROWS: readonly Row[] = [
   },
   {
     ...FROM_DIST,
+    ...SUB_PATH,
+    id: "webpack-5-sub-path",
+    title: "webpack 5, below a path",
+    needed: "nothing",
+    packages: WEBPACK,
+    build: [BUILD_WEBPACK, COPY_PAGE],
+  },
+  {
+    ...FROM_DIST,
+    id: "webpack-5-dev",
+    title: "webpack 5, development, `webpack serve`",
+    needed: "nothing",
+    packages: { ...WEBPACK, "webpack-dev-server": "5.2.7" },
+    files: {
+      "webpack.config.js": `export default { mode: "development", entry: "./main.js", devServer: { static: [".", "public"] } };\n`,
+    },
+    serve: { kind: "command", command: "webpack serve --port {port} --host localhost" },
+  },
+  {
+    ...FROM_DIST,
     id: "rspack-2",
     title: "Rspack 2",
     needed: "nothing",
-    packages: { "@rspack/core": "2.3.3", "@rspack/cli": "2.2.8" },
-    build: ["rspack build --mode production --entry ./main.js --output-path dist", COPY_PAGE],
+    packages: RSPACK,
+    build: [BUILD_RSPACK, COPY_PAGE],
     browsers: BOTH,
+  },
+  {
+    ...FROM_DIST,
+    ...SUB_PATH,
+    id: "rspack-2-sub-path",
+    title: "Rspack 2, below a path",
+    needed: "nothing",
+    packages: RSPACK,
+    build: [BUILD_RSPACK, COPY_PAGE],
   },
   {
     ...FROM_DIST,
@@ -68,6 +107,7 @@ export default { input: "main.js", output: { dir: "dist" }, plugins: [nodeResolv
     needed: "`cp node_modules/selvedge/dist/{worker-*.js,*.wasm}` beside the output",
     packages: { esbuild: "0.28.2" },
     build: ["esbuild main.js --bundle --splitting --format=esm --outdir=dist", copyAssets("dist"), COPY_PAGE],
+    isInSlice: true,
   },
   {
     ...FROM_DIST,
@@ -158,5 +198,30 @@ read().then((text) => chrome.runtime.sendMessage({ text }), (error) => chrome.ru
       ["index.html", "./main.js", "./page.js"],
       ["manifest.json", '"manifest_version": 3,', '"manifest_version": 3,\n  "permissions": ["offscreen"],'],
     ],
+  },
+  {
+    ...EXTENSION,
+    id: "mv3-side-panel",
+    title: "MV3 extension, side panel",
+    needed: "the same, and the permission `sidePanel`",
+    build: ["npm run copy"],
+    files: {
+      "opener.html": `<!doctype html><title>opener</title><button>Open</button><output></output><script type="module" src="./opener.js"></script>\n`,
+      "opener.js": `chrome.runtime.onMessage.addListener(({ text }) => (document.querySelector("output").value = text));
+const { id } = await chrome.windows.getCurrent();
+document.querySelector("button").onclick = () => chrome.sidePanel.open({ windowId: id });
+`,
+    },
+    edits: [
+      [
+        "manifest.json",
+        '"manifest_version": 3,',
+        '"manifest_version": 3,\n  "permissions": ["sidePanel"],\n  "side_panel": { "default_path": "index.html" },',
+      ],
+      ["main.js", "output.value = answer.text", "chrome.runtime.sendMessage({ text: answer.text })"],
+      ["main.js", "(output.value = reason.message)", "chrome.runtime.sendMessage({ text: reason.message })"],
+    ],
+    path: "opener.html",
+    click: "button",
   },
 ];

@@ -49,6 +49,51 @@ const STRICT = {
   "cross-origin-embedder-policy": "require-corp",
 };
 
+/** The library of docs/recipes.md, "A library that wraps Selvedge", as a package of its own: reader. */
+const LIBRARY: Readonly<Record<string, string>> = {
+  "reader/package.json": JSON.stringify({
+    ...{ name: "reader", version: "1.0.0", type: "module", exports: "./dist/reader.js" },
+    peerDependencies: { selvedge: "*" },
+  }),
+  "reader/src/index.js": `import { createEngine } from "selvedge";
+
+export async function createReader(url) {
+  const model = await (await createEngine()).load(url);
+  return async (picture) => (await model.run({ x: picture })).answer.text;
+}
+`,
+  "reader/vite.config.js": `import { defineConfig } from "vite";
+
+export default defineConfig({
+  build: { lib: { entry: "src/index.js", formats: ["es"] }, rollupOptions: { external: [/^selvedge/] } },
+});
+`,
+  "main.js": `import { createReader } from "reader";
+
+const output = document.querySelector("output");
+const read = async () => (await createReader("models/ocr-rec/bundle.json"))(await (await fetch("sample.png")).blob());
+read().then((text) => (output.value = text), (error) => (output.value = error.message));
+`,
+};
+
+/** A service worker that answers from its cache before it asks the network, as many apps have one. */
+const CACHE_FIRST: Readonly<Record<string, string>> = {
+  "public/sw.js": `addEventListener("install", () => skipWaiting());
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+async function answer(request) {
+  const cache = await caches.open("v1");
+  const kept = await cache.match(request);
+  if (kept) return kept;
+  const response = await fetch(request);
+  if (response.status === 200) await cache.put(request, response.clone());
+  return response;
+}
+addEventListener("fetch", (event) => {
+  if (event.request.method === "GET") event.respondWith(answer(event.request));
+});
+`,
+};
+
 /** Rows of Vite. */
 export const VITE_ROWS: readonly Row[] = [
   {
@@ -157,6 +202,51 @@ export const VITE_ROWS: readonly Row[] = [
   },
   {
     ...BUILD,
+    id: "vite-8-pwa",
+    title: "Vite 8, `vite-plugin-pwa`, and offline after two visits",
+    needed: "[two options](recipes.md#pwa)",
+    packages: { ...VITE_8, "vite-plugin-pwa": "2.0.0", "workbox-build": "7.4.1", "workbox-window": "7.4.1" },
+    files: {
+      "vite.config.js": `import { VitePWA } from "vite-plugin-pwa";
+
+const pwa = {
+  includeAssets: ["sample.png"],
+  workbox: {
+    globIgnores: ["**/*.wasm", "**/chunks/**"],
+    runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "CacheFirst", options: { cacheName: "wasm", expiration: { maxEntries: 10 } } }],
+  },
+};
+export default { plugins: [VitePWA(pwa)] };
+`,
+    },
+    opensOffline: true,
+  },
+  {
+    ...BUILD,
+    id: "vite-8-cache-first",
+    title: "Vite 8, a service worker that answers from its cache first, and offline after two visits",
+    needed: "nothing",
+    packages: VITE_8,
+    files: CACHE_FIRST,
+    edits: [["main.js", "const [input,", 'navigator.serviceWorker.register("/sw.js");\nconst [input,']],
+    opensOffline: true,
+  },
+  {
+    ...BUILD,
+    id: "vite-8-library",
+    title: "Vite 8, a library that wraps the package, built in library mode",
+    needed: "`external: [/^selvedge/]` in the library",
+    packages: VITE_8,
+    files: LIBRARY,
+    build: [
+      "vite build reader",
+      "test $(wc -c < reader/dist/reader.js) -lt 5000",
+      "mkdir -p node_modules/reader && cp -r reader/package.json reader/dist node_modules/reader",
+      "vite build",
+    ],
+  },
+  {
+    ...BUILD,
     id: "serve-single",
     title: "Vite 8, `serve -s`",
     needed: "nothing",
@@ -165,6 +255,15 @@ export const VITE_ROWS: readonly Row[] = [
     emitted: "dist",
   },
   { ...BUILD, id: "pnpm", title: "pnpm 10, Vite 8", needed: "nothing", packages: VITE_8, install: "pnpm" },
+  {
+    ...DEV,
+    id: "pnpm-vite-7",
+    title: "pnpm 10, Vite 7, dev",
+    needed: "nothing",
+    packages: VITE_7,
+    install: "pnpm",
+  },
+  { ...BUILD, id: "yarn-1", title: "yarn 1, Vite 8", needed: "nothing", packages: VITE_8, install: "yarn-1" },
   {
     ...BUILD,
     id: "yarn-pnp",
@@ -182,5 +281,13 @@ export const VITE_ROWS: readonly Row[] = [
     template: "react",
     packages: { react: "19.3.1", "react-dom": "19.3.1", ...VITE_8 },
     browsers: BOTH,
+  },
+  {
+    ...DEV,
+    id: "react-dev",
+    title: "React 19, StrictMode, Vite 8, dev",
+    needed: "nothing",
+    template: "react",
+    packages: { react: "19.3.1", "react-dom": "19.3.1", ...VITE_8 },
   },
 ];

@@ -22,13 +22,18 @@ async function readIn(row: Row, app: string, page: Page): Promise<Shown> {
   // A template as it is written has no barriers.
   const withAxe = row.files === undefined && row.edits === undefined;
   if (row.serve.kind === "extension")
-    return readInExtension(join(app, row.serve.folder), row.path ?? "index.html", withAxe);
+    return readInExtension(join(app, row.serve.folder), row.path ?? "index.html", { withAxe, click: row.click });
   const server = await serveApp(app, row.serve);
+  const url = new URL(row.path ?? "./", server.url).href;
   try {
-    return await readAt(page, new URL(row.path ?? "./", server.url).href, withAxe);
+    const shown = await readAt(page, url, { withAxe });
+    if (row.opensOffline !== true || shown.text !== SAMPLE_TEXT) return shown;
+    await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+    await readAt(page, url);
   } finally {
     await server.close();
   }
+  return readAt(page, url);
 }
 
 function emittedBytes({ emitted, serve }: Row, app: string): number | null {
