@@ -14,6 +14,27 @@ const READ = (engine = "createEngine()"): string => `const engine = await ${engi
     const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });
     const { text } = answer;`;
 
+const NEXT_15 = { ...TEMPLATES.next.dependencies, next: "15.5.29" };
+/** A page in TypeScript, for which Next writes a tsconfig.json. */
+const TYPED_PAGE = `"use client";
+
+import { useEffect, useState } from "react";
+import { createEngine } from "selvedge";
+
+async function read(): Promise<string> {
+  const engine = await createEngine();
+  const model = await engine.load("/models/ocr-rec/bundle.json");
+  const { answer } = await model.run({ x: await (await fetch("/sample.png")).blob() });
+  return answer?.kind === "text" ? answer.text : "no text";
+}
+
+export default function Page() {
+  const [text, setText] = useState("Loading…");
+  useEffect(() => void read().then(setText, (error: Error) => setText(error.message)), []);
+  return <output>{text}</output>;
+}
+`;
+
 const NEXT_ROWS: readonly Row[] = [
   {
     ...NEXT,
@@ -143,12 +164,55 @@ export const config = { matcher: ["/((?!api|_next|.*\\\\..*).*)"] };
     emitted: ".next/static",
     path: "/en",
   },
+  {
+    ...NEXT,
+    id: "next-16-strict",
+    title: "Next 16, the CSP of its guide, and isolation, on every file",
+    needed: "`'wasm-unsafe-eval'` in `script-src`",
+    files: {
+      "next.config.mjs": `const policy = "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:";
+const headers = [
+  { key: "Content-Security-Policy", value: policy },
+  { key: "Cross-Origin-Opener-Policy", value: "same-origin" },
+  { key: "Cross-Origin-Embedder-Policy", value: "require-corp" },
+];
+export default { headers: () => [{ source: "/:path*", headers }] };
+`,
+    },
+    edits: [
+      ["app/page.jsx", "createEngine()", 'createEngine({ backends: ["wasm"], threads: 2 })'],
+      [
+        "app/page.jsx",
+        "  return (await",
+        '  if (!crossOriginIsolated) throw new Error("not isolated");\n  return (await',
+      ],
+    ],
+    build: ["next build"],
+    serve: NEXT_START,
+    emitted: ".next/static",
+  },
+  {
+    ...NEXT,
+    id: "next-15-build",
+    title: "Next 15.5, build, TypeScript",
+    needed: "nothing",
+    packages: { ...NEXT_15, typescript: "5.9.3", "@types/react": "19.2.0", "@types/node": "20.19.43" },
+    files: { "app/page.jsx": null, "app/page.tsx": TYPED_PAGE },
+    build: ["next build"],
+    serve: NEXT_START,
+    emitted: ".next/static",
+  },
+  {
+    ...NEXT,
+    id: "next-15-dev",
+    title: "Next 15.5, dev",
+    needed: "nothing",
+    packages: NEXT_15,
+    serve: { kind: "command", command: "next dev -p {port}" },
+  },
 ];
 
-const SVELTE: Row = {
-  id: "sveltekit-2",
-  title: "SvelteKit 2, build and Node server",
-  needed: "nothing; `precompress: false` spares minutes",
+const SVELTE: Omit<Row, "id" | "title" | "needed" | "serve"> = {
   template: "vanilla",
   packages: {
     "@sveltejs/kit": "2.70.4",
@@ -182,9 +246,6 @@ export default { plugins: [sveltekit()] };
 <output>{shown}</output>
 `,
   },
-  build: ["vite build"],
-  serve: { kind: "command", command: "node build" },
-  emitted: "build/client",
 };
 
 const NUXT: Omit<Row, "id" | "title" | "needed" | "serve"> = {
@@ -286,6 +347,22 @@ void bootstrapApplication(App, { providers: [provideZonelessChangeDetection()] }
 
 const OTHERS: readonly Row[] = [
   {
+    ...SVELTE,
+    id: "sveltekit-2",
+    title: "SvelteKit 2, build and Node server",
+    needed: "nothing; `precompress: false` spares minutes",
+    build: ["vite build"],
+    serve: { kind: "command", command: "node build" },
+    emitted: "build/client",
+  },
+  {
+    ...SVELTE,
+    id: "sveltekit-2-dev",
+    title: "SvelteKit 2, dev",
+    needed: "nothing",
+    serve: { kind: "command", command: "vite dev --port {port} --strictPort --host localhost" },
+  },
+  {
     ...NUXT,
     id: "nuxt-4-build",
     title: "Nuxt 4, build",
@@ -308,6 +385,18 @@ const OTHERS: readonly Row[] = [
     needed: '`assets` of angular.json with `node_modules/selvedge/dist`, and `assetsBase: "selvedge/"`',
     build: ["ng build --no-progress"],
     serve: { kind: "folder", folder: "dist" },
+  },
+  {
+    ...ANGULAR,
+    id: "angular-20-csp",
+    title: "Angular 20, CSP",
+    needed: "the same, and `'wasm-unsafe-eval'` in `script-src`",
+    build: ["ng build --no-progress"],
+    serve: {
+      kind: "folder",
+      folder: "dist",
+      headers: { "content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'" },
+    },
   },
   {
     ...ANGULAR,
@@ -340,4 +429,4 @@ import { isSelvedgeError } from "selvedge";
 ];
 
 /** Rows of frameworks. */
-export const FRAMEWORK_ROWS: readonly Row[] = [...NEXT_ROWS, SVELTE, ...OTHERS];
+export const FRAMEWORK_ROWS: readonly Row[] = [...NEXT_ROWS, ...OTHERS];
