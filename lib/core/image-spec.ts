@@ -105,7 +105,7 @@ export type ScaledSize =
   | { readonly width: number; readonly height: number }
   /**
    * The shorter side is `short`, unless the longer one would exceed `long`: then that is `long`. The other side is rounded
-   * down. Both are then rounded down to `multipleOf`.
+   * down. An image whose shorter side is as wanted stays as it is. Both are then rounded down to `multipleOf`.
    */
   | { readonly short: number; readonly long?: number | undefined; readonly multipleOf?: number | undefined }
   /** The longer side is `long`, the other one is rounded to the nearest. */

@@ -204,7 +204,8 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
 /** Returns the steps that a repository's files declare, by the names of ports that exporters use. */
 export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
   const { config, processor, vocabulary } = facts;
-  const { padId = null, keeps = null } = facts.tokenizer ?? {};
+  const keeps = facts.tokenizer?.keeps ?? null;
+  const padId = facts.tokenizer?.padId ?? config?.padId ?? null;
   const fill = processor?.textLength ?? null;
   const text: TextSpec = {
     tokenizer: TOKENIZER,
@@ -226,6 +227,10 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
   const table = steps.some((x) => x.op === "ctc") ? vocabulary?.lines : config?.labels;
   const hasTable = steps.some((x) => "asset" in x);
   const hasPrompts = Object.keys(prompts).length > 0;
+  const { unsupported: sound, ...sounds } = soundsOf(processor);
+  // A tokenizer beside a processor of sounds is one of characters, which answers are decoded by.
+  const lacksTokenizer = facts.tokenizer !== null && !hasTokenizer && processor?.isSound !== true;
+  const reasons = { ...(lacksTokenizer && { [TEXT_INPUT]: NO_TOKENIZER }), ...sound };
   return {
     texts: hasTokenizer
       ? {
@@ -237,7 +242,8 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
           },
         }
       : {},
-    ...soundsOf(processor),
+    ...sounds,
+    ...(Object.keys(reasons).length > 0 && { unsupported: reasons }),
     images: processor?.image == null ? {} : { [IMAGE_INPUT]: { ...processor.image, mask: "pixel_mask" } },
     decodes: { ...task, ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }) },
     assets: hasTable ? { [LABELS]: `${(table ?? []).join("\n")}\n` } : {},
@@ -285,6 +291,8 @@ function topOf(processor: ProcessorFacts | null): { readonly top?: number } {
 }
 
 const LABELS = "labels.txt";
+const NO_TOKENIZER =
+  "the repository has no tokenizer.json, which texts are read by: AutoTokenizer.from_pretrained(…).save_pretrained(…) writes it";
 
 /** Facts of a file whose host states no SHA-256. */
 export interface FilePlace {

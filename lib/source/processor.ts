@@ -59,7 +59,9 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
   const isFast = /Fast$/.test(className ?? "");
   const key = isFast && Object.hasOwn(PROCESSOR_CLASSES, `${name}Fast`) ? `${name}Fast` : name;
   const row = Object.hasOwn(PROCESSOR_CLASSES, key) ? PROCESSOR_CLASSES[key] : undefined;
-  const textLength = row?.textLength ?? null;
+  // Models that write texts about pictures have the class for their pictures alone.
+  const isOwn = config["processor_class"] === `${name}Processor`;
+  const textLength = isOwn ? (row?.textLength ?? null) : null;
   const facts = {
     file,
     className,

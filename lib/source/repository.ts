@@ -120,7 +120,8 @@ export function readRepository(files: ReadonlyMap<string, string>): RepositoryFa
 function processorIn(json: unknown): ProcessorFacts | null {
   const all = objectOf(json);
   const own = [all["image_processor"], all["feature_extractor"]].find((x) => Object.keys(objectOf(x)).length > 0);
-  return own === undefined ? null : readProcessor(own, FILES.processors);
+  const whole = { processor_class: all["processor_class"], ...objectOf(own) };
+  return own === undefined ? null : readProcessor(whole, FILES.processors);
 }
 
 /** Reads the licence in the head of a model card (README.md); null where it names none. */

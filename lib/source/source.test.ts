@@ -548,6 +548,19 @@ test("the padding's id is carried to the texts, from the tokenizer's files or fr
   expect(padOf({ "config.json": { pad_token_id: 3 } })).toBe(3);
   expect(padOf({ "config.json": { pad_token_id: 1.5 } })).toBeUndefined();
   expect(padOf({})).toBeUndefined();
+  const alone = describeFiles(filesOf(["onnx/model.onnx", "tokenizer.json"]), { "config.json": { pad_token_id: 3 } });
+  expect(alone.steps.texts["input_ids"]?.padId, "without tokenizer_config.json").toBe(3);
+});
+
+test("a tokenizer without tokenizer.json is named where a text is given, unless it is that of a sound's texts", () => {
+  const reasonsOf = (texts: Readonly<Record<string, unknown>>, paths = ["onnx/model.onnx"]): unknown =>
+    describeFiles(filesOf(paths), { "tokenizer_config.json": { tokenizer_class: "BertTokenizer" }, ...texts }).steps
+      .unsupported;
+  expect(reasonsOf({})).toMatchObject({ input_ids: expect.stringContaining("has no tokenizer.json") as unknown });
+  expect(reasonsOf({}, ["onnx/model.onnx", "tokenizer.json"])).toBeUndefined();
+  expect(
+    reasonsOf({ "preprocessor_config.json": { sampling_rate: 16_000, feature_size: 1, do_normalize: true } }),
+  ).toBe(undefined);
 });
 
 test("the length of a text is read from the file's older names too, where the usual one is not there", () => {
@@ -586,15 +599,23 @@ test("texts of sentence-transformers lose the white space at their ends, as it s
 });
 
 test("texts beside SigLIP's pictures are padded to 64 tokens: the model has no mask, and reads the last one", () => {
-  const textOf = (name: string, length: number): unknown =>
+  const textOf = (processor: object, length = 1e30, file = "preprocessor_config.json"): unknown =>
     describeFiles(filesOf(["onnx/text_model.onnx", "tokenizer.json"]), {
-      "preprocessor_config.json": { image_processor_type: name },
+      [file]: processor,
       "tokenizer_config.json": { model_max_length: length },
     }).steps.texts["input_ids"];
-  for (const name of ["SiglipImageProcessor", "SiglipImageProcessorFast", "Siglip2ImageProcessor"])
-    expect(textOf(name, 1e30)).toMatchObject({ maxLength: 64, fill: true });
-  expect(textOf("SiglipImageProcessor", 16)).toMatchObject({ maxLength: 16, fill: true });
-  expect(textOf("CLIPImageProcessor", 77)).not.toHaveProperty("fill");
+  const siglip = { image_processor_type: "SiglipImageProcessor", processor_class: "SiglipProcessor" };
+  const siglip2 = { image_processor_type: "Siglip2ImageProcessor", processor_class: "Siglip2Processor" };
+  for (const processor of [siglip, { ...siglip, image_processor_type: "SiglipImageProcessorFast" }, siglip2])
+    expect(textOf(processor)).toMatchObject({ maxLength: 64, fill: true });
+  expect(textOf(siglip, 16)).toMatchObject({ maxLength: 16, fill: true });
+  const { processor_class, ...image_processor } = siglip;
+  expect(textOf({ image_processor, processor_class }, 64, "processor_config.json")).toMatchObject({ fill: true });
+  // Of a model that writes texts, and of one that has a mask.
+  const clip = { image_processor_type: "CLIPImageProcessor", processor_class: "CLIPProcessor" };
+  for (const processor of [{ ...siglip, processor_class: "PaliGemmaProcessor" }, clip])
+    expect(textOf(processor)).toMatchObject({ maxLength: 512 });
+  expect(textOf(clip)).not.toHaveProperty("fill");
 });
 
 test("files that are not at the top are read beside the graphs, where some exporters leave them", () => {

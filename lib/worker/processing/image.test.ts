@@ -4,6 +4,7 @@ import type { ImageSpec, ResizeSpec } from "../../core/bundle.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
 import { filterOf } from "./filters.ts";
 import { imageToTensor } from "./image.ts";
+import type { ScaledSize } from "../../core/image-spec.ts";
 import { planImage } from "./plan-image.ts";
 
 const RAW = { channels: "rgb", scale: 1, layout: "nhwc" } as const;
@@ -298,6 +299,22 @@ describe("sizes", () => {
     const plan = planImage(width, height, resize);
     expect([plan.width, plan.height, plan.pictureWidth, plan.pictureHeight]).toEqual(expected);
   });
+
+  // As get_size_with_aspect_ratio of transformers 4.57 for DETR, and the one for YOLOS.
+  test.each<[width: number, height: number, to: ScaledSize, expected: readonly number[]]>([
+    [1334, 600, { short: 800, long: 1333 }, [1334, 600]],
+    [600, 1332, { short: 800, long: 1333 }, [600, 1332]],
+    [1335, 600, { short: 800, long: 1333 }, [1333, 599]],
+    [1334, 800, { short: 800, long: 1333 }, [1333, 799]],
+    [865, 400, { short: 512, long: 864, multipleOf: 16 }, [864, 400]],
+    [21, 1335, { short: 800, long: 1333, multipleOf: 16 }, [16, 1328]],
+  ])(
+    "%i × %i, of which the longer side is bounded, keeps its size where the shorter one is as wanted",
+    (w, h, to, size) => {
+      const { scaledWidth, scaledHeight } = planImage(w, h, { mode: "resample", filter: "pil-bilinear", to });
+      expect([scaledWidth, scaledHeight]).toEqual(size);
+    },
+  );
 });
 
 test("nearest samples on a border between two pixels are Pillow's, which adds the scale up", () => {

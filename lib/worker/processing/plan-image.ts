@@ -84,10 +84,11 @@ function scaledSize(width: number, height: number, to: ScaledSize | undefined): 
   if ("short" in to) {
     const [short, long] = [Math.min(width, height), Math.max(width, height)];
     const bound = to.long !== undefined && (long / short) * to.short > to.long ? (to.long * short) / long : null;
-    const [newShort, newLong] =
-      bound === null
-        ? [to.short, Math.floor((to.short * long) / short)]
-        : [roundEven(bound), Math.floor((bound * long) / short)];
+    const newShort = bound === null ? to.short : roundEven(bound);
+    // As DETR's code, in which a rounded shorter side that is the image's own leaves the image as it is; that of YOLOS, the
+    // one with a multiple, looks at the height first.
+    const isKept = newShort === short && (to.multipleOf === undefined || width >= height);
+    const newLong = isKept ? long : Math.floor(((bound ?? to.short) * long) / short);
     const sides = [newShort, newLong].map((x) => down(Math.max(1, x), to.multipleOf)) as [number, number];
     return width <= height ? sides : [sides[1], sides[0]];
   }
