@@ -5,6 +5,7 @@ import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeSync } fro
 import { dirname } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema } from "../../lib/compress/onnx/onnx.gen.js";
+import { Random } from "../../lib/test-support/random.ts";
 import { DTYPES, modelOf } from "./onnx-graphs.ts";
 import type { GraphSpec, NumericType } from "./onnx-graphs.ts";
 
@@ -84,16 +85,15 @@ function nodesOf(kind: StackKind, layers: number): GraphSpec["nodes"] {
 /** Yields the weights of all layers; empty ones of the same sizes where only the sizes are needed. */
 function* weightsOf(kind: StackKind, layers: number, isEmpty: boolean): Generator<Weights> {
   const count = STACK_WIDTH ** 2;
-  let seed = 1;
-  const draw = (): number => (seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
+  const random = new Random(1);
   const floats = (length: number, least: number, most: number): Float32Array<ArrayBuffer> => {
     const data = new Float32Array(length);
-    if (!isEmpty) for (let i = 0; i < length; i += 1) data[i] = least + draw() * (most - least);
+    if (!isEmpty) for (let i = 0; i < length; i += 1) data[i] = random.between(least, most);
     return data;
   };
   const bytes = (length: number): Uint8Array<ArrayBuffer> => {
     const data = new Uint8Array(length);
-    if (!isEmpty) for (let i = 0; i < length; i += 1) data[i] = draw() * 256;
+    if (!isEmpty) for (let i = 0; i < length; i += 1) data[i] = random.below(256);
     return data;
   };
   const square = [STACK_WIDTH, STACK_WIDTH];

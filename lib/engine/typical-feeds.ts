@@ -38,7 +38,7 @@ export function seededTensor(dtype: NumericDtype, dims: readonly number[]): Tens
   const data = zeros(dtype, count);
   let state = 1;
   for (let i = 0; i < count; i += 1) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0; // a linear congruential generator
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0; // a linear congruential generator, since test-support/random.ts is not in the package
     const value = state / 2 ** 31;
     if (dtype === "float16")
       data[i] = value < 0 ? 0xb800 : 0x3800; // −0.5 and 0.5

@@ -1,5 +1,6 @@
 // Servers beside a device: which of several servers gets the work, and how often the worse side is tried.
 import { describe, expect, test } from "vitest";
+import { Random } from "../test-support/random.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { StageLane } from "../test-support/schedule-fixtures.ts";
 import { Estimate } from "./cost-estimate.ts";
@@ -14,12 +15,9 @@ const server = (id: string, models: readonly number[] = [2]): StageLane =>
 
 /** Returns random times of arrival with a mean distance, the same for one seed. */
 function arrivals(count: number, meanMs: number, seed = 1): number[] {
-  let [state, atMs] = [seed, 0];
-  return Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
-    atMs += -meanMs * Math.log(1 - state / 0x80000000);
-    return atMs;
-  });
+  const random = new Random(seed);
+  let atMs = 0;
+  return Array.from({ length: count }, () => (atMs -= meanMs * Math.log(1 - random.next())));
 }
 
 interface Scene {

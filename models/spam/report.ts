@@ -10,6 +10,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { brotliCompressSync } from "node:zlib";
+import { quantile } from "../../lib/core/quantile.ts";
+import { Random } from "../../lib/test-support/random.ts";
 import { SPAM_INPUTS, spamVariants } from "../spam.ts";
 import { fitBaseline } from "./baseline.ts";
 import { judgeMails, judgementOf, TRAINED_ON } from "./judge.ts";
@@ -67,11 +69,8 @@ function difference(ours: readonly number[], theirs: readonly number[], mails: r
   const all = [...threads.values()];
   const mean = (some: typeof all): number =>
     (100 * some.reduce((sum, x) => sum + x.sum, 0)) / some.reduce((sum, x) => sum + x.n, 0);
-  let state = 7;
-  const next = (): number => (state = (state * 16_807) % 2_147_483_647);
-  const means = Array.from({ length: ROUNDS }, () =>
-    mean(Array.from(all, () => all[next() % all.length] ?? { sum: 0, n: 0 })),
-  ).sort((a, b) => a - b);
-  const at = (share: number): string => (means[Math.floor(share * ROUNDS)] ?? 0).toFixed(2);
+  const random = new Random(7);
+  const means = Array.from({ length: ROUNDS }, () => mean(Array.from(all, () => random.pick(all))));
+  const at = (share: number): string => (quantile(means, share) ?? 0).toFixed(2);
   return `${mean(all).toFixed(2)} points (${at(0.025)} to ${at(0.975)})`;
 }
