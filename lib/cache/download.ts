@@ -14,6 +14,7 @@ import { fetchChunk, partOf } from "./chunk-fetch.ts";
 import { fetchFile, isFile } from "./file-download.ts";
 import type { BrotliDecoder } from "./expand.ts";
 import { SharedDownloads } from "./shared-downloads.ts";
+import type { LoadedChunk } from "./shared-downloads.ts";
 import type { NetEffects } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
@@ -59,14 +60,6 @@ export interface DownloadOptions {
   readonly admit?: ((bytes: number) => void) | undefined;
 }
 
-/** A loaded chunk, and its origin. */
-interface Here {
-  readonly chunk: BundleChunk;
-  blob: Blob;
-  readonly from: "store" | "network";
-  isStored: boolean;
-}
-
 /** Parallel requests of one load: enough to fill a link, few enough not to starve the page's own requests. */
 const PARALLEL = 4;
 /** Room that is made for a manifest and its records. */
@@ -82,7 +75,7 @@ export class Downloader {
   readonly effects: DownloadEffects;
   /** Bundles that are loading or in use, which nothing may evict. */
   readonly uses: Uses;
-  readonly #downloads: SharedDownloads<Here> = new SharedDownloads();
+  readonly #downloads: SharedDownloads = new SharedDownloads();
   /** Null where no other tab sees the store. */
   readonly #locks: TabLocks | null;
   /** Manifests that had no room: written before the first chunk is. */
@@ -151,14 +144,14 @@ export class Downloader {
       const unstored = missing.reduce((total, [, { chunk }]) => total + chunk.bytes, 0);
       if (mustStore && unstored > 0) throw noRoom(unstored);
       isLoaded = !mustStore;
-      return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));
+      return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as LoadedChunk).blob)));
     } finally {
       end(isLoaded);
     }
   }
 
   /** Whether a version can be loaded from these chunks and the stored ones. */
-  async #completes(identity: string, found: ReadonlyMap<string, Here>): Promise<boolean> {
+  async #completes(identity: string, found: ReadonlyMap<string, LoadedChunk>): Promise<boolean> {
     if ([...found.values()].every((x) => x.isStored)) return false; // nothing is left to store
     const manifest = (await this.modelStore?.bundle(identity).catch(() => null)) ?? null;
     const here = await this.modelStore?.chunks().catch(() => null);
@@ -175,8 +168,8 @@ export class Downloader {
     signal: AbortSignal,
     progress: LoadProgress,
     token?: string,
-  ): Promise<Map<string, Here>> {
-    const found = new Map<string, Here>();
+  ): Promise<Map<string, LoadedChunk>> {
+    const found = new Map<string, LoadedChunk>();
     // One failure stops the others: no caller waits for their bytes any more.
     const stop = new AbortController();
     const both = AbortSignal.any([signal, stop.signal]);
@@ -371,9 +364,9 @@ export class Downloader {
     signal: AbortSignal,
     onBytes: (bytes: number) => void,
     token?: string,
-  ): Promise<Here> {
+  ): Promise<LoadedChunk> {
     return this.#downloads.join(keyOf(chunk), url, signal, onBytes, async (signal, report) => {
-      const fromStore = async (): Promise<Here | null> => {
+      const fromStore = async (): Promise<LoadedChunk | null> => {
         const blob = await this.stored(chunk);
         return blob === null ? null : { chunk, blob, from: "store", isStored: true };
       };

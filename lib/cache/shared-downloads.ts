@@ -1,12 +1,21 @@
 // Coalesced downloads: concurrent requests for the same bytes share one download. It goes on as long as one of them
 // waits for it.
 import { untilAborted } from "../core/abort.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+
+/** A loaded chunk, and its origin. */
+export interface LoadedChunk {
+  readonly chunk: BundleChunk;
+  blob: Blob;
+  readonly from: "store" | "network";
+  isStored: boolean;
+}
 
 /** A download that requests share. */
-interface Download<T> {
+interface Download {
   /** Address of the download. */
   readonly url: string;
-  readonly result: Promise<T>;
+  readonly result: Promise<LoadedChunk>;
   readonly stop: AbortController;
   readonly listeners: Set<(bytes: number) => void>;
   /** Bytes so far, for requests that join later. */
@@ -14,8 +23,8 @@ interface Download<T> {
 }
 
 /** Downloads in flight, by key. */
-export class SharedDownloads<T> {
-  readonly #downloads: Map<string, Download<T>> = new Map();
+export class SharedDownloads {
+  readonly #downloads: Map<string, Download> = new Map();
 
   /** Whether a download is in flight. */
   has(key: string): boolean {
@@ -32,8 +41,8 @@ export class SharedDownloads<T> {
     url: string,
     signal: AbortSignal,
     onBytes: (bytes: number) => void,
-    start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<T>,
-  ): Promise<T> {
+    start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<LoadedChunk>,
+  ): Promise<LoadedChunk> {
     for (;;) {
       signal.throwIfAborted();
       const download = this.#downloads.get(key) ?? this.#start(key, url, start);
@@ -57,8 +66,8 @@ export class SharedDownloads<T> {
   #start(
     key: string,
     url: string,
-    start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<T>,
-  ): Download<T> {
+    start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<LoadedChunk>,
+  ): Download {
     const stop = new AbortController();
     const listeners = new Set<(bytes: number) => void>();
     const report = (bytes: number): void => {
@@ -66,7 +75,7 @@ export class SharedDownloads<T> {
       for (const tell of listeners) tell(bytes);
     };
     const result = Promise.resolve().then(() => start(stop.signal, report));
-    const download: Download<T> = { url, result, stop, listeners, bytes: 0 };
+    const download: Download = { url, result, stop, listeners, bytes: 0 };
     this.#downloads.set(key, download);
     const remove = (): void => {
       if (this.#downloads.get(key) === download) this.#downloads.delete(key);

@@ -3,14 +3,20 @@ import type { Signal } from "../core/abort.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { Coalescer } from "./coalesce.ts";
 import type { Ask } from "./coalesce.ts";
+import type { RunInfo, RunResult } from "./result.ts";
 import type { Tensor } from "../core/tensor.ts";
 
 const LENGTH = 1_000;
 
-interface Answer {
-  readonly y: Float32Array;
-  readonly info: { readonly ranMs: number; readonly isCached: boolean };
+/** An answer with one value. */
+function answerOf(value: number): RunResult {
+  const y: Tensor = { dtype: "float32", dims: [1], data: Float32Array.of(value) };
+  const info = { ranMs: 10, isCached: false } as RunInfo;
+  return { outputs: { y }, decoded: {}, answer: null, info };
 }
+
+/** The value of such an answer. */
+const valueOf = ({ outputs }: RunResult): unknown => outputs["y"]?.data[0];
 
 const floats = (...at: readonly (readonly [number, number])[]): Tensor => {
   const data = new Float32Array(LENGTH);
@@ -26,12 +32,12 @@ const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
 /** Runs that end on request, and a clock that advances with each reading. */
 function stage(lookMs = 0) {
   let now = 0;
-  const coalescer = new Coalescer<Answer>(
+  const coalescer = new Coalescer(
     () => (now += lookMs),
     (copy) => copy,
   );
   const runs: { answer(value: number): void; fail(error: Error): void; signal: Signal | undefined }[] = [];
-  const ask = (one: Ask): Promise<Answer> =>
+  const ask = (one: Ask): Promise<RunResult> =>
     coalescer.ask(
       one,
       (signal) =>
@@ -40,7 +46,7 @@ function stage(lookMs = 0) {
             signal,
             fail: reject,
             answer: (value) => {
-              resolve({ y: Float32Array.of(value), info: { ranMs: 10, isCached: false } });
+              resolve(answerOf(value));
             },
           });
           signal?.addEventListener("abort", () => {
@@ -57,16 +63,16 @@ test("two equal requests at once run once, and each gets its own answer", async 
   expect(runs.length).toBe(1);
   runs[0]?.answer(7);
   const answers = await Promise.all(all);
-  expect(answers.map(({ y, info }) => [y[0], info.isCached])).toEqual([
+  expect(answers.map((x) => [valueOf(x), x.info.isCached])).toEqual([
     [7, false],
     [7, true],
     [7, true],
   ]);
-  expect(new Set(answers.map(({ y }) => y.buffer)).size).toBe(3);
+  expect(new Set(answers.map(({ outputs }) => outputs["y"]?.data)).size).toBe(3);
   const later = ask(asks(floats([3, 1])));
   expect(runs.length).toBe(2);
   runs[1]?.answer(8);
-  expect((await later).y[0]).toBe(8);
+  expect(valueOf(await later)).toBe(8);
 });
 
 test("a request that differs in size, type or name runs by itself", () => {
@@ -123,7 +129,7 @@ test("a request without a signal keeps the run, and where that fails each reques
   await Promise.resolve();
   expect(runs.length).toBe(2);
   runs[1]?.answer(5);
-  expect((await second).y[0]).toBe(5);
+  expect(valueOf(await second)).toBe(5);
 });
 
 test("comparing is paused for a while where it costs more than a twentieth of what it saves", () => {
@@ -159,5 +165,5 @@ test("where the first is too late one other runs for all; where a run fails each
   await expect(all[1]).rejects.toThrow("a fault");
   await expect.poll(() => runs.length).toBe(51);
   for (const { answer } of runs) answer(3);
-  for (const one of all.slice(2)) expect((await one).y[0]).toBe(3);
+  for (const one of all.slice(2)) expect(valueOf(await one)).toBe(3);
 });

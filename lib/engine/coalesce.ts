@@ -8,6 +8,7 @@ import { Stop } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
 import type { Urgency } from "./joinable.ts";
+import type { RunResult } from "./result.ts";
 import { IdMap } from "../core/id-map.ts";
 import type { Tensor } from "../core/tensor.ts";
 
@@ -17,16 +18,11 @@ export interface Ask extends Urgency {
   readonly signal: Signal | undefined;
 }
 
-/** The part of a result that the benefit of comparing is computed from; the whole result must be cloneable. */
-interface Flown {
-  readonly info: { readonly ranMs: number; readonly isCached: boolean };
-}
-
 /** A run, and the number of requests that wait for it. */
-interface SharedRun<T> {
+interface SharedRun {
   readonly ask: Ask;
   readonly words: number;
-  readonly answer: Promise<T>;
+  readonly answer: Promise<RunResult>;
   /** Ends it; null where one of the waiting requests has no signal. */
   stop: Stop | null;
   waiting: number;
@@ -42,23 +38,23 @@ const TRIAL = 32;
 const PAUSE = 1_000;
 
 /** Runs of one model that are in flight. */
-export class Coalescer<T extends Flown> {
+export class Coalescer {
   readonly #now: () => number;
-  readonly #shared: (copy: T) => T;
-  readonly #runs: IdMap<SharedRun<T>[]> = new IdMap();
+  readonly #shared: (copy: RunResult) => RunResult;
+  readonly #runs: IdMap<SharedRun[]> = new IdMap();
   #compared = 0;
   #spentMs = 0;
   #savedMs = 0;
   #pause = 0;
 
   /** `shared` maps each answer that is a copy of another request's. */
-  constructor(now: () => number, shared: (copy: T) => T) {
+  constructor(now: () => number, shared: (copy: RunResult) => RunResult) {
     this.#now = now;
     this.#shared = shared;
   }
 
   /** Returns the answer of an identical run in flight, else of a new run; the signal passed to `run` cancels it. */
-  ask(ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
+  ask(ask: Ask, run: (signal: Signal | undefined) => Promise<RunResult>): Promise<RunResult> {
     if (this.#pause > 0) {
       this.#pause -= 1;
       return run(ask.signal);
@@ -72,10 +68,10 @@ export class Coalescer<T extends Flown> {
     return this.#join(same, ask, run);
   }
 
-  async #join(same: SharedRun<T>, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
+  async #join(same: SharedRun, ask: Ask, run: (signal: Signal | undefined) => Promise<RunResult>): Promise<RunResult> {
     same.waiting += 1;
     if (ask.signal === undefined) same.stop = null;
-    let copy: T;
+    let copy: RunResult;
     try {
       copy = await this.#wait(same.answer.then(copyOf), ask.signal, same, false);
     } catch (error) {
@@ -87,16 +83,16 @@ export class Coalescer<T extends Flown> {
     return this.#shared(copy);
   }
 
-  #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): SharedRun<T> {
+  #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<RunResult>): SharedRun {
     const stop = ask.signal === undefined ? null : new Stop();
-    const shared: SharedRun<T> = { ask, words, answer: run(stop ?? undefined), stop, waiting: 1 };
+    const shared: SharedRun = { ask, words, answer: run(stop ?? undefined), stop, waiting: 1 };
     const alike = this.#runs.get(words);
     if (alike === undefined) this.#runs.set(words, [shared]);
     else alike.push(shared);
     return shared;
   }
 
-  #ended(shared: SharedRun<T>): void {
+  #ended(shared: SharedRun): void {
     const alike = this.#runs.get(shared.words) ?? [];
     if (alike.length > 1) alike.splice(alike.indexOf(shared), 1);
     else this.#runs.delete(shared.words);
@@ -106,8 +102,13 @@ export class Coalescer<T extends Flown> {
    * Waits for an answer until the signal aborts; the last waiter to leave ends the run. The first one removes it at its
    * end.
    */
-  #wait(answer: Promise<T>, signal: Signal | undefined, shared: SharedRun<T>, isFirst: boolean): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+  #wait(
+    answer: Promise<RunResult>,
+    signal: Signal | undefined,
+    shared: SharedRun,
+    isFirst: boolean,
+  ): Promise<RunResult> {
+    return new Promise<RunResult>((resolve, reject) => {
       const leave = (): void => {
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
         reject(signal?.reason);
@@ -132,7 +133,7 @@ export class Coalescer<T extends Flown> {
     });
   }
 
-  #find(words: number, asked: Ask): SharedRun<T> | undefined {
+  #find(words: number, asked: Ask): SharedRun | undefined {
     const alike = this.#runs.get(words)?.slice(-COMPARED) ?? [];
     const asUrgent = alike.filter(({ ask, stop }) => stop?.aborted !== true && mayJoin(ask, asked));
     if (asUrgent.length === 0) return undefined;
@@ -148,7 +149,7 @@ export class Coalescer<T extends Flown> {
   }
 }
 
-function copyOf<T extends Flown>(answer: T): T {
+function copyOf(answer: RunResult): RunResult {
   const copy = structuredClone(answer);
   return { ...copy, info: { ...copy.info, isCached: true } };
 }

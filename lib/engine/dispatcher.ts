@@ -43,7 +43,7 @@ export class Dispatcher {
   readonly #effects: Effects;
   readonly #lanes: readonly Lane[];
   readonly #ledger: GpuLedger;
-  readonly #counters: Counters<Priority>;
+  readonly #counters: Counters;
   readonly #watchers: Set<Watcher> = new Set();
   readonly #scheduler: Scheduler;
   readonly #estimate: Estimate;
@@ -55,13 +55,7 @@ export class Dispatcher {
   readonly #timer: WakeTimer;
   #savedMs = 0;
 
-  constructor(
-    effects: Effects,
-    lanes: readonly Lane[],
-    ledger: GpuLedger,
-    counters: Counters<Priority>,
-    settings: Settings,
-  ) {
+  constructor(effects: Effects, lanes: readonly Lane[], ledger: GpuLedger, counters: Counters, settings: Settings) {
     this.#effects = effects;
     this.#lanes = lanes;
     this.#ledger = ledger;

@@ -16,7 +16,6 @@ import { GpuLedger } from "../pool/gpu-loss-ledger.ts";
 import type { Builds, LaneEvents } from "../pool/lane-options.ts";
 import { Pool } from "../pool/pool.ts";
 import type { PoolSize } from "../pool/pool.ts";
-import type { Priority } from "../schedule/events.ts";
 import { withTicker } from "./worker-timers.ts";
 
 /** Idle time of a worker on a small device: WebAssembly memory shrinks only with its worker. */
@@ -33,7 +32,7 @@ export interface Registered {
 export interface ExecutorParts {
   readonly effects: Effects;
   readonly cache: CacheClient;
-  readonly counters: Counters<Priority>;
+  readonly counters: Counters;
   readonly device: DeviceFacts;
   readonly backends: readonly BackendName[];
   readonly threads: number;

@@ -43,7 +43,7 @@ export interface ModelHost {
   readonly effects: Effects;
   readonly executor: Executor;
   readonly chooser: BackendChooser;
-  readonly counters: Counters<Priority>;
+  readonly counters: Counters;
   /** Receives every request as it is settled; null without `observe`. */
   readonly observe: ((settled: RequestSummary) => void) | null;
   readonly results: LazyResults;
@@ -69,7 +69,7 @@ export class Model extends Disposes {
   readonly #inUse: Set<Feeds> = new Set();
   /** Whether its requests can be batched at all. */
   readonly #canJoin: boolean;
-  readonly #coalescer: Coalescer<RunResult>;
+  readonly #coalescer: Coalescer;
   readonly #slab: Slab = new Slab();
   /** Makes recurrent states; null for a model without one. */
   readonly #state: typeof Stateful | null;

@@ -1,4 +1,5 @@
 // Request and batch counters of an engine. Each request costs a few additions; only `engine.stats()` reads them.
+import type { Priority } from "../schedule/events.ts";
 
 /** Outcome of a request. "rejected": its deadline could not be met or the queue was full. */
 export type Outcome = "done" | "failed" | "rejected" | "cancelled";
@@ -44,7 +45,7 @@ export interface BatchCounts {
 const GROWTH = 1.1;
 const SMALLEST_MS = 0.01;
 
-class ClassCounters {
+class PriorityCounters {
   asked = 0;
   readonly by: Record<Outcome, number> = { done: 0, failed: 0, rejected: 0, cancelled: 0 };
   late = 0;
@@ -52,26 +53,26 @@ class ClassCounters {
   readonly buckets: Map<number, number> = new Map();
 }
 
-/** Request counters of several classes. */
-export class Counters<Class extends string> {
-  readonly #classes: Readonly<Record<Class, ClassCounters>>;
+/** Request counters by priority. */
+export class Counters {
+  readonly #priorities: Readonly<Record<Priority, PriorityCounters>>;
   readonly #sizes: Map<number, number> = new Map();
 
-  constructor(classes: readonly Class[]) {
-    this.#classes = Object.fromEntries(classes.map((name) => [name, new ClassCounters()])) as Record<
-      Class,
-      ClassCounters
+  constructor(priorities: readonly Priority[]) {
+    this.#priorities = Object.fromEntries(priorities.map((name) => [name, new PriorityCounters()])) as Record<
+      Priority,
+      PriorityCounters
     >;
   }
 
   /** Counts a submitted request. */
-  asked(of: Class): void {
-    this.#classes[of].asked += 1;
+  asked(of: Priority): void {
+    this.#priorities[of].asked += 1;
   }
 
   /** Counts the outcome and the latency of a request. */
-  settled(of: Class, outcome: Outcome, ms: number, isLate: boolean): void {
-    const counts = this.#classes[of];
+  settled(of: Priority, outcome: Outcome, ms: number, isLate: boolean): void {
+    const counts = this.#priorities[of];
     counts.by[outcome] += 1;
     if (outcome !== "done") return;
     if (isLate) counts.late += 1;
@@ -80,8 +81,8 @@ export class Counters<Class extends string> {
   }
 
   /** Counts a retry. */
-  retried(of: Class): void {
-    this.#classes[of].retried += 1;
+  retried(of: Priority): void {
+    this.#priorities[of].retried += 1;
   }
 
   /** Counts an executed batch. */
@@ -89,10 +90,10 @@ export class Counters<Class extends string> {
     this.#sizes.set(requests, (this.#sizes.get(requests) ?? 0) + 1);
   }
 
-  /** Returns the counts so far, of one class or of all. */
-  read(of?: Class): RequestCounts {
-    const all: ClassCounters[] = of === undefined ? Object.values(this.#classes) : [this.#classes[of]];
-    const sum = (get: (counts: ClassCounters) => number): number => all.reduce((total, x) => total + get(x), 0);
+  /** Returns the counts so far, of one priority or of all. */
+  read(of?: Priority): RequestCounts {
+    const all: PriorityCounters[] = of === undefined ? Object.values(this.#priorities) : [this.#priorities[of]];
+    const sum = (get: (counts: PriorityCounters) => number): number => all.reduce((total, x) => total + get(x), 0);
     const buckets = new Map<number, number>();
     for (const x of all)
       for (const [bucket, count] of x.buckets) buckets.set(bucket, (buckets.get(bucket) ?? 0) + count);
