@@ -1,4 +1,4 @@
-// Subjects, faults and results of the benchmark of faults. Shared by its page (fault-cost.ts) and bench/faults.ts.
+// Subjects, faults and results of the benchmark of faults. Shared by its page (fault-cost.ts) and bench/scenarios/faults.ts.
 
 /** Subjects. */
 export const SUFFERERS = ["onnxruntime-web", "transformers.js", "selvedge"] as const;

@@ -1,4 +1,4 @@
-// The cases from which the usual functions of ONNX Runtime are found out (usual-functions.ts): ONNX's own operator cases
+// The cases from which the usual functions of ONNX Runtime are found out (profile-functions.ts): ONNX's own operator cases
 // from Debian's libonnx-testdata, each also with its parameters as constants, with other types and in older operator
 // sets, and typical blocks (profile-blocks.ts). None is one of this repository's models: those are benchmarked.
 import { create, fromBinary } from "@bufbuild/protobuf";

@@ -1,5 +1,5 @@
 // Runs the cases of profile-cases.ts in a worker, by the backend that ships, on a module that notes which of its functions
-// run (lib/build/instrument.ts). The builds are exchanged by usual-functions.ts.
+// run (lib/build/instrument.ts). The builds are exchanged by profile-functions.ts.
 import * as ort from "onnxruntime-web";
 import type { Backend, BackendName } from "../../lib/rpc/backend.ts";
 import { replaceBlobStreams } from "../../lib/worker/backend/blob-streams.ts";

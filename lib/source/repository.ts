@@ -1,6 +1,6 @@
 // Reads the files of a repository in the Hugging Face layout into facts: config.json, the tokenizer's and the processor's
 // files, generation_config.json, and those of sentence-transformers. Pure: the caller fetches the texts (the fetch
-// worker) or reads them (Node). describe-repository.ts makes a bundle of the facts.
+// worker) or reads them (Node). describe.ts makes a bundle of the facts.
 import { readConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
 import { EVALUATION } from "./evaluation.ts";

@@ -1,5 +1,5 @@
-// Conformance of ONNX Runtime in the browsers to the contract of lib/backend: the shipped workers, each build and each
-// backend.
+// Conformance of ONNX Runtime in the browsers to the contract of lib/rpc/backend.ts: the shipped workers, each build and
+// each backend.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type { BackendPage, Setup } from "../../pages/backend.ts";

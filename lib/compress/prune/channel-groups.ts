@@ -1,6 +1,6 @@
 // Dependencies between the channels of a graph: groups of equivalent units (the output channels of a convolution, the
 // hidden units of an MLP, heads of attention, the width of a residual stream), each unit with everything that must be
-// removed with it. Nothing is changed here; prune-units.ts removes units, mask-units.ts sets them to 0 instead.
+// removed with it. Nothing is changed here; prune-units.ts removes units, or sets them to 0.
 //
 // Units that reach an output of the graph, or an operator that this folder cannot follow, are in no group.
 import { SelvedgeError } from "../../core/errors.ts";
