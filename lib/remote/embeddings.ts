@@ -164,7 +164,7 @@ class Embeddings implements RemoteEmbeddings {
   readonly #checks: Map<Endpoint, Promise<Found>> = new Map();
   /** Calls of `headers` for each server that have not answered. */
   readonly #waiting: Map<Endpoint, number> = new Map();
-  /** Servers that refused base64. */
+  /** Servers that refused base64 and answered in lists of numbers. */
   readonly #lists: Set<Endpoint> = new Set();
   /** Texts of one request at most, by the option and by what servers said. */
   #most: number;
@@ -245,6 +245,8 @@ class Embeddings implements RemoteEmbeddings {
     const found = new Map<Endpoint, Found>();
     /** Set where the last attempt was refused as too many. */
     let most: number | null = null;
+    /** Whether a server is asked for lists of numbers: as soon as it has refused base64, also for another fault. */
+    const lists = new Map<Endpoint, boolean>();
     /** Servers that were checked again, after a reply of another model. */
     const again = new Set<Endpoint>();
     let last: Endpoint | null = null;
@@ -259,7 +261,9 @@ class Embeddings implements RemoteEmbeddings {
         last = to;
         found.delete(to);
         found.set(to, await unlessAborted(this.#checked(to), signal));
-        return this.#requestOf(to, texts);
+        const asLists = lists.get(to) === true || this.#lists.has(to);
+        lists.set(to, asLists);
+        return this.#requestOf(to, texts, asLists);
       },
       read: (reply: HttpReply, from: Endpoint) => {
         const read = this.#read(reply, texts.length);
@@ -269,12 +273,16 @@ class Embeddings implements RemoteEmbeddings {
         checkName(read.name, known.name);
         // Not before: a reply of another model would have all others refused.
         this.#width ??= read.vectors[0]?.length ?? null;
+        if (lists.get(from) === true) this.#lists.add(from);
         return read;
       },
       adapts: (failure: FailedAttempt, to: Endpoint) => {
         most = this.#fewer(failure, texts.length);
         if (most !== null) return false;
-        if (this.#takesLists(failure, to)) return true;
+        if (REFUSALS.includes(failure.status) && lists.get(to) === false) {
+          lists.set(to, true);
+          return true;
+        }
         // A server that failed may come back with another model.
         this.#checks.delete(to);
         if (failure.reason !== "other-model" || !found.has(to) || again.has(to)) return false;
@@ -315,13 +323,6 @@ class Embeddings implements RemoteEmbeddings {
     if (count < this.#most) return;
     this.#full += 1;
     if (this.#full % RAISE_AFTER === 0) this.#most = Math.min(this.#options.maxTexts ?? TEXTS_MAX, 2 * this.#most);
-  }
-
-  /** Whether a server may have refused base64: it is asked for lists of numbers from now on. */
-  #takesLists({ status }: FailedAttempt, to: Endpoint): boolean {
-    if (!REFUSALS.includes(status) || this.#lists.has(to)) return false;
-    this.#lists.add(to);
-    return true;
   }
 
   /** Checks a server's model, once, for all callers: no caller's signal ends it. @throws Failure */
@@ -374,10 +375,12 @@ class Embeddings implements RemoteEmbeddings {
     const vectors: Float32Array[] = [];
     let name: string | null | undefined;
     let most = Infinity;
+    let asLists = this.#lists.has(endpoint);
     while (vectors.length < texts.length) {
       const part = texts.slice(vectors.length, vectors.length + Math.min(most, this.#most));
       try {
-        const reply = this.#read(await this.#once(await this.#requestOf(endpoint, part)), part.length);
+        const reply = this.#read(await this.#once(await this.#requestOf(endpoint, part, asLists)), part.length);
+        if (asLists) this.#lists.add(endpoint);
         if (name === undefined) name = reply.name;
         checkName(reply.name, name);
         vectors.push(...reply.vectors);
@@ -386,7 +389,9 @@ class Embeddings implements RemoteEmbeddings {
         if (!(error instanceof FailedAttempt)) throw error;
         const fewer = this.#fewer(error, part.length);
         most = fewer ?? most;
-        if (fewer === null && !this.#takesLists(error, endpoint)) throw error;
+        if (fewer !== null) continue;
+        if (asLists || !REFUSALS.includes(error.status)) throw error;
+        asLists = true;
       }
     }
     return { vectors, name };
@@ -403,14 +408,14 @@ class Embeddings implements RemoteEmbeddings {
     return { method: "GET", url, headers: await this.#headers(endpoint) };
   }
 
-  async #requestOf(endpoint: Endpoint, texts: readonly string[]): Promise<HttpRequest> {
+  async #requestOf(endpoint: Endpoint, texts: readonly string[], asLists: boolean): Promise<HttpRequest> {
     const { dims } = this.#options;
     const headers = await this.#headers(endpoint);
     headers.set("content-type", "application/json");
     const body = new TextEncoder().encode(
       JSON.stringify({
         ...{ model: this.#model, input: texts },
-        encoding_format: this.#lists.has(endpoint) ? "float" : "base64",
+        encoding_format: asLists ? "float" : "base64",
         ...(dims !== undefined && { dimensions: dims }),
       }),
     );

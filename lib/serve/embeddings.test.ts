@@ -605,6 +605,21 @@ describe("the client", () => {
     expect(formats).toEqual(["base64", "float", "float", "float"]);
   });
 
+  test("asks for base64 again after a text that a server refuses in both forms", async () => {
+    const formats: unknown[] = [];
+    const other = await startOther((texts, { encoding_format: format }) => {
+      formats.push(format);
+      if (texts.includes("moon")) return { status: 400, body: { error: "no moon" } };
+      return { body: listOf(texts.map((x) => vectorOf(x))) };
+    });
+    const model = await connect([other.url], { golden });
+    formats.length = 0;
+    await expect(model.embed(["moon"])).rejects.toMatchObject({ details: { status: 400 } });
+    await model.embed(["sea"]);
+    // The third is the check after the failure.
+    expect(formats).toEqual(["base64", "float", "base64", "base64"]);
+  });
+
   test.each([
     ["another number of vectors", () => listOf([vectorOf("cat")])],
     ["an index twice", (n: number) => ({ data: Array.from({ length: n }, () => ({ index: 0, embedding: [1] })) })],
