@@ -183,8 +183,8 @@ export default { headers: () => [{ source: "/:path*", headers }] };
       ["app/page.jsx", "createEngine()", 'createEngine({ backends: ["wasm"], threads: 2 })'],
       [
         "app/page.jsx",
-        "  return (await",
-        '  if (!crossOriginIsolated) throw new Error("not isolated");\n  return (await',
+        "read(picture) {",
+        'read(picture) {\n  if (!crossOriginIsolated) throw new Error("not isolated");',
       ],
     ],
     build: ["next build"],

@@ -283,7 +283,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     page,
   }) => {
     const folder = mkdtempSync(join(app, "plain-"));
-    symlinkSync(join(app, "node_modules"), join(folder, "node_modules"));
+    for (const name of ["node_modules", "package.json"]) symlinkSync(join(app, name), join(folder, name));
     const [, init = ""] = /^(npx selvedge init) public --model-only$/m.exec(codeOf("sh", 0)) ?? [];
     const copy = codeOf("sh", 1);
     expect(copy).toMatch(/^mkdir selvedge\ncp .*\n$/);
