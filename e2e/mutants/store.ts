@@ -561,7 +561,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-blind",
     breaks: "A changed file of a host without validators is noticed by its content.",
-    file: "lib/cache/blind-files.ts",
+    file: "lib/cache/unvalidated-files.ts",
     from: "if (found.join() !== pieces.map((x) => x.sha256).join())",
     to: "if (found.length !== pieces.length)",
     test: "lib/cache/repository.test.ts",

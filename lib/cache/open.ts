@@ -15,7 +15,7 @@ import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../core/signature.ts";
 import type { Signature, VerifiedClaim } from "../core/signature.ts";
 import type { BareModel } from "./bare-download.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
-import { blindIn } from "./blind-files.ts";
+import { unvalidatedIn } from "./unvalidated-files.ts";
 import { withExternal } from "./external-data.ts";
 import { describeBare } from "./describe-bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
@@ -220,7 +220,7 @@ async function fromServer(
     else await downloader.remember(json as ManifestJson, source, current);
   }
   // Its files may have changed all the same, which takes a look at their content.
-  const mustCheck = blindIn(bundle).length > 0 && (await reading)?.identity === identity;
+  const mustCheck = unvalidatedIn(bundle).length > 0 && (await reading)?.identity === identity;
   return { ...asked(bundle, identity, null), seen, mustCheck };
 }
 

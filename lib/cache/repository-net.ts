@@ -1,7 +1,7 @@
 // Requests for the small files of a repository, from a hub or a static host, and for a file's size and validators.
 import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
-import { blindIn } from "./blind-files.ts";
+import { unvalidatedIn } from "./unvalidated-files.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { placeOf, REPOSITORY_RULES } from "../source/describe.ts";
 import type { DescribedFile, FilePlace } from "../source/describe.ts";
@@ -29,8 +29,8 @@ export interface KnownRepository {
   readonly version: string;
   /** Paths of external data by the hash of their graph. */
   readonly locations: ReadonlyMap<string, readonly string[]>;
-  /** Blind files (source/describe.ts) by address. */
-  readonly blind: ReadonlyMap<string, Pick<DescribedFile, "sha256" | "bytes">>;
+  /** Files without validators (unvalidated-files.ts) by address. */
+  readonly unvalidated: ReadonlyMap<string, Pick<DescribedFile, "sha256" | "bytes">>;
 }
 
 /** Returns what is known of a repository from its stored bundle. */
@@ -39,22 +39,22 @@ export function knownOf(bundle: Bundle): KnownRepository {
   const locations = variants.map(({ files: [graph, ...data] }) => {
     return [graph?.chunks[0]?.sha256 ?? "", data.map((x) => x.path)] as const;
   });
-  const blind = blindIn(bundle).map(({ url, sha256, bytes }) => [url, { sha256, bytes }] as const);
+  const unvalidated = unvalidatedIn(bundle).map(({ url, sha256, bytes }) => [url, { sha256, bytes }] as const);
   const version = model.steps?.rules === REPOSITORY_RULES ? model.version : "";
-  return { version, locations: new Map(locations), blind: new Map(blind) };
+  return { version, locations: new Map(locations), unvalidated: new Map(unvalidated) };
 }
 
 /** Bound on a small file. */
 const SMALL_MAX_BYTES = 8 * 1024 * 1024;
 
 /**
- * Names a file without a stated hash by its place. A blind one keeps the name that it has: its place is the same whatever
- * it holds, and a check of its content gives another name (blind-files.ts).
+ * Names a file without a stated hash by its place. One without validators keeps its name: its place is the same whatever
+ * it holds, and a check of its content gives another name (unvalidated-files.ts).
  */
 export async function unverified(place: FilePlace, known: KnownRepository | null = null): Promise<Located> {
   const { url, oid = null, etag = null, lastModified = null } = place;
   const isBlind = oid === null && etag === null && lastModified === null;
-  const own = isBlind ? known?.blind.get(url) : undefined;
+  const own = isBlind ? known?.unvalidated.get(url) : undefined;
   const sha256 =
     own !== undefined && own.bytes === place.bytes
       ? own.sha256

@@ -2,7 +2,7 @@
 // not stored yet. Unchanged chunks are not fetched, since chunks are named by their hashes. A bare model is fetched whole.
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { openNewest, storedVersion } from "./open.ts";
-import { renameChanged } from "./blind-files.ts";
+import { renameChanged } from "./unvalidated-files.ts";
 import { fetchBare } from "./bare-model.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";

@@ -148,7 +148,7 @@ function signalled(): Promise<void> {
           endNow(signal);
           return;
         }
-        note("stopping: answers what it has; a second signal ends it at once");
+        note("stopping: finishes pending requests; a second signal ends the process at once");
         resolve();
       });
     }

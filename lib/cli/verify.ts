@@ -9,13 +9,15 @@ import { print } from "./terminal.ts";
 export function verify(program: Command, _run: Run): Command {
   return program
     .command("verify")
-    .summary("whether a bundle is whole, and signed by one of the keys")
+    .summary("check that no chunk is missing or damaged, and that one of the keys signed the bundle")
     .description("Checks every chunk of a bundle, and its signature.")
     .argument("<folder>", "folder of a bundle")
     .option("--trust <key>", "a public key, as sign --new-key printed it; may be given again", addTo, [])
     .action(async (folder: string, { trust }: { readonly trust: readonly string[] }) => {
       if (trust.length === 0) throw new TypeError("verify needs --trust, a public key as sign --new-key printed it");
       const claim = await verifyBundle(folder, trust);
-      print(`whole and trusted: ${claim.model}, release ${claim.release}, until ${claim.expires}`);
+      print(
+        `verified: ${claim.model}, release ${claim.release}, all chunks present, signature valid until ${claim.expires}`,
+      );
     });
 }

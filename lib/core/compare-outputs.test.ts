@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { faultOf } from "./compare-outputs.ts";
 import type { Tensors } from "./compare-outputs.ts";
-import { CHANGES, effectsOf, floorsFor, floorsOf, nudged, roundingOf } from "./other-floors.ts";
+import { NUDGE_COUNT, effectsOf, floorsFor, floorsOf, nudged, roundingOf } from "./tolerances.ts";
 import type { Tensor } from "./tensor.ts";
 
 const floats = (...values: number[]): Tensor => ({
@@ -101,7 +101,7 @@ describe("the comparison", () => {
 
   test("several changes of one input differ, each up for half of the values", () => {
     const before = new Float32Array(10_000).fill(0.5);
-    const signs = Array.from({ length: CHANGES }, (_, round) => {
+    const signs = Array.from({ length: NUDGE_COUNT }, (_, round) => {
       const changed = nudged({ x: floats(...before) }, round)?.["x"]?.data as Float32Array;
       return changed.map((x) => Math.sign(x - 0.5));
     });

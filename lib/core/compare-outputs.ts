@@ -21,7 +21,7 @@ export interface Bounds {
   readonly random?: readonly string[] | undefined;
   /** Absolute tolerance of each output in float32. Default: the relative one, of the largest element. */
   readonly floors?: Readonly<Record<string, number>> | undefined;
-  /** Largest |Δ| of each output that rounding explains, where that is more (other-floors.ts). Default: none. */
+  /** Largest |Δ| of each output that rounding explains, where that is more (tolerances.ts). Default: none. */
   readonly rounding?: Readonly<Record<string, number>> | undefined;
 }
 

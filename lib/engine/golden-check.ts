@@ -62,14 +62,14 @@ export class GoldenCheck implements AnswerCheck {
   /** Classes of shapes that passed, and those that could not be checked on this page. */
   #passed: Set<string> = new Set();
   readonly #unchecked: Set<string> = new Set();
-  /** Number of comparisons that proved nothing, by class. */
+  /** Number of inconclusive comparisons, by class. */
   readonly #tries: Map<string, number> = new Map();
   /** Comparisons in progress, by class. */
   readonly #running: Map<string, Promise<void>> = new Map();
   /** Whether the variant computes in float16; null until a comparison depends on it. */
   #isHalf: boolean | null;
-  /** Whether a comparison lacked its second look: what it refuses may be right, and is not stored. */
-  #isBlind = false;
+  /** Whether a comparison could not be rechecked (second-look.ts): what it refuses may be right, and is not stored. */
+  #isUnexplained = false;
   #checkedMs: number;
   #isRepeatDue = false;
 
@@ -142,10 +142,10 @@ export class GoldenCheck implements AnswerCheck {
     const shape = this.#classOf(group);
     if (this.#isKnown(shape)) return;
     const work = async (): Promise<void> => {
-      this.#isBlind = false;
+      this.#isUnexplained = false;
       const found = await compare();
       if (this.#refused !== null) throw this.#refused;
-      if (typeof found === "string") throw this.#refuse(found, !this.#isBlind);
+      if (typeof found === "string") throw this.#refuse(found, !this.#isUnexplained);
       if (found === undefined) this.#countTry(shape);
       if (found === undefined || this.#unchecked.has(shape)) return;
       this.#passed.add(shape);
@@ -243,13 +243,13 @@ export class GoldenCheck implements AnswerCheck {
   /** Returns a second look at one request or batch; null where it could not be fetched. */
   async #secondLook(): Promise<SecondLook | null> {
     const { random } = this.#parts;
-    const onBlind = (): void => {
-      this.#isBlind = true;
+    const onUnexplained = (): void => {
+      this.#isUnexplained = true;
     };
     return import("./second-look.ts").then(
-      (x) => new x.SecondLook(this.#known, random, () => this.#isHalf === true, onBlind),
+      (x) => new x.SecondLook(this.#known, random, () => this.#isHalf === true, onUnexplained),
       () => {
-        onBlind();
+        onUnexplained();
         return null;
       },
     );
@@ -264,13 +264,13 @@ export class GoldenCheck implements AnswerCheck {
     if (!this.#known.isAlone) this.#parts.onUnchecked(why);
   }
 
-  /** Counts a comparison that proved nothing; after some the class is answered unchecked. */
+  /** Counts an inconclusive comparison; after some the class is answered unchecked. */
   #countTry(shape: string): void {
     const tries = (this.#tries.get(shape) ?? 0) + 1;
     this.#tries.set(shape, tries);
     if (tries < TRIES_MAX) return;
     this.#unchecked.add(shape);
-    this.#note("comparisons of a shape proved nothing");
+    this.#note("comparisons of a shape were inconclusive");
   }
 
   /** Whether outputs tell a right computation from a wrong one. */

@@ -115,7 +115,7 @@ export class KnownAnswers {
     const { read, variant } = this.#parts;
     if (read === null) return undefined;
     // Without them the bound is relative.
-    const found = await import("../core/other-floors.ts").catch(() => null);
+    const found = await import("../core/tolerances.ts").catch(() => null);
     if (found === null) return undefined;
     if (this.#floors === null) {
       const golden = await this.golden();

@@ -1,5 +1,5 @@
-// Loads another one in place of a plan that failed: a smaller variant where the device ran out of memory, the stored version
-// where the server's can't be fetched whole. Imported when a load fails.
+// Fallbacks of a load that failed: a smaller variant where the device ran out of memory, the stored version where the
+// server's can't be fetched completely. Imported when a load fails.
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Candidate } from "../core/choose-variant.ts";

@@ -1,9 +1,10 @@
-// A second look at a golden check's comparisons, by wasm's answers to the whole batch and to nudged inputs: a right GPU may
-// differ by rounding alone, in sums of many values that are nearly zero by chance; a model may mix the rows of a batch, and
-// padded rows have another answer alone. Imported by golden-check.ts where there are such, or an answer would be refused.
+// Rechecks a golden check's comparison before its result refuses the GPU. WebAssembly runs the whole batch, and inputs that
+// are changed by a rounding error. A correct GPU may differ by rounding alone, where an output is a sum of many values
+// that is nearly zero. A model may mix the rows of a batch, and padded rows have another answer than alone. golden-check.ts
+// imports this module where an answer would be refused, or rows are mixed or padded.
 import { faultOf, isTelling } from "../core/compare-outputs.ts";
 import type { Tensors } from "../core/compare-outputs.ts";
-import { CHANGES, effectsOf, nudged, roundingOf } from "../core/other-floors.ts";
+import { NUDGE_COUNT, effectsOf, nudged, roundingOf } from "../core/tolerances.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { KnownAnswers } from "./known-answers.ts";
 import type { Answered } from "./shape-class.ts";
@@ -23,21 +24,21 @@ export interface Comparisons {
 /** Returns wasm's outputs for one of several changes of the inputs; null where none can be changed, undefined where it fails. */
 type Changed = (round: number) => Promise<Tensors | null | undefined>;
 
-/** A second look at one request or batch. */
+/** Rechecks one request or batch. */
 export class SecondLook {
   readonly #known: KnownAnswers;
   readonly #random: readonly string[];
   readonly #isHalf: () => boolean;
   /** Wasm's outputs of a batch for each change of its inputs, once they are needed. */
   readonly #changed: Promise<readonly (Tensors | undefined)[] | null>[] = [];
-  readonly #onBlind: () => void;
+  readonly #onUnexplained: () => void;
 
-  /** @param onBlind - called for a difference that could not be explained, since wasm failed for the nudged inputs */
-  constructor(known: KnownAnswers, random: readonly string[], isHalf: () => boolean, onBlind: () => void) {
+  /** @param onUnexplained - called for a difference that could not be explained, since wasm failed for the nudged inputs */
+  constructor(known: KnownAnswers, random: readonly string[], isHalf: () => boolean, onUnexplained: () => void) {
     this.#known = known;
     this.#random = random;
     this.#isHalf = isHalf;
-    this.#onBlind = onBlind;
+    this.#onUnexplained = onUnexplained;
   }
 
   /** Whether rounding may explain how a step of a request differs from wasm's, which then proves nothing. */
@@ -129,7 +130,7 @@ export class SecondLook {
   async #explains(outputs: Tensors, expected: Tensors, changedBy: Changed): Promise<boolean> {
     const [floors, usual, isHalf] = [await this.#known.floors(expected), await this.#known.usual(), this.#isHalf()];
     const effects = new Map<string, number>();
-    for (let round = 0; round < CHANGES; round += 1) {
+    for (let round = 0; round < NUDGE_COUNT; round += 1) {
       const changed = await changedBy(round);
       for (const [name, effect] of effectsOf(expected, changed ?? {}))
         effects.set(name, Math.max(effects.get(name) ?? 0, effect));
@@ -143,7 +144,7 @@ export class SecondLook {
         }),
       );
       if (faultOf(outputs, expected, isHalf, { floors, rounding, random: this.#random }) === null) return true;
-      if (changed === undefined) this.#onBlind();
+      if (changed === undefined) this.#onUnexplained();
       if (!changed) break;
     }
     return false;

@@ -1,6 +1,6 @@
-// Detects that a worker has ended, whoever ended it: it holds a Web Lock of a random name, the page waits for the same
-// one, and the grant is the worker's end. That takes 1 to 2 ms; Chromium ends a worker that computes without a pause 2
-// s after `terminate`. Without locks the watchdog of a pending call detects it.
+// Detects that a worker has ended, by `terminate`, a crash or the browser: the worker holds a Web Lock of a random name,
+// and the page requests the same lock, which is granted when the worker ends. That takes 1 to 2 ms; Chromium ends a worker
+// that computes without a pause 2 s after `terminate`. Without locks the watchdog of a pending call detects it.
 //
 // Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor
 // came; `pagehide` is too late, `beforeunload` is not. So the lock is released before the page is left (stolen, since a

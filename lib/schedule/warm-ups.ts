@@ -1,5 +1,5 @@
-// Loads of models onto lanes ahead of the work: of lanes that would have finished it sooner, or in time at all, had they
-// held the model.
+// Preloads models onto lanes. A lane preloads a model if it would have finished a request earlier, or would have met a
+// deadline that no other lane meets, with the model loaded.
 import type { LaneOption } from "./lane-option.ts";
 import { isUsual } from "./lane-option.ts";
 import type { Estimate } from "./cost-estimate.ts";

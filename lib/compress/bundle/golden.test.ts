@@ -5,7 +5,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import { floatTensor, int64Tensor, int8Tensor } from "../onnx/tensor-proto.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
-import { floorsOf } from "../../core/other-floors.ts";
+import { floorsOf } from "../../core/tolerances.ts";
 import { readTensors } from "../../core/read-tensors.ts";
 import { makeGolden, withGolden } from "./golden.ts";
 import type { PackVariant } from "./pack.ts";

@@ -7,7 +7,7 @@ import type { Bundle, GoldenRun } from "../../core/bundle.ts";
 import { smallestTable } from "./describe.ts";
 import { modelOf } from "./pack.ts";
 import type { PackFile, PackModel, PackVariant } from "./pack.ts";
-import { floorsOf, nudged } from "../../core/other-floors.ts";
+import { floorsOf, nudged } from "../../core/tolerances.ts";
 import { readModel } from "../onnx/model.ts";
 import { nudgeLookups } from "../onnx/nudge-lookups.ts";
 import { Scratch, writeModel } from "../onnx/written-model.ts";

@@ -1,4 +1,4 @@
-// Signing a bundle, and looking whether a signed one is whole: what the command line's `sign` and `verify` do.
+// Signs a bundle, and verifies a signature and all chunks: the commands `sign` and `verify`.
 // lib/core/signature.ts says what is signed and what a page refuses.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -103,7 +103,7 @@ function unexpired(before: Signature | null, nowMs: number): Signature | undefin
 }
 
 /**
- * Looks whether the bundle in a folder is whole and signed by one of the keys.
+ * Verifies that a bundle in a folder has all its chunks and is signed by one of the keys.
  * @throws SelvedgeError `integrity-failed` where it is not, with the reason in its details
  */
 export async function verifyBundle(

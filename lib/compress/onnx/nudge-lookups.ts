@@ -1,7 +1,8 @@
-// Nudges of looked-up values: models of texts take integers, whose rounding shows nothing; their first floats are rows of
-// tables. Each such value is changed as a float input would be (core/other-floors.ts), by nodes after the lookup, so that
-// no table is copied.
-import { NUDGE } from "../../core/other-floors.ts";
+// Adds small relative changes to the outputs of embedding lookups (Gather and its like), to measure how much rounding
+// changes a model's outputs. Text models take integers, which have no rounding error; their first float values are rows
+// of embedding tables. Nodes after the lookup change each value by the factor that core/tolerances.ts applies to a float
+// input, so that no table is copied.
+import { NUDGE } from "../../core/tolerances.ts";
 import type { Graph } from "./graph.ts";
 import { integerOf } from "./graph.ts";
 import { CONTRIB } from "./model.ts";

@@ -224,7 +224,7 @@ class Search {
   async #measure(): Promise<void> {
     const { simple, signal, onProgress } = this.#input;
     const ends = performance.now() + this.#budgetMs() * MEASURING;
-    onProgress("search: measuring what each weight and each group is worth");
+    onProgress("search: measuring the sensitivity of each weight and each channel group");
     if (this.#state.sensitive === null) {
       const budgetMs = Math.max(1_000, (ends - performance.now()) / 2);
       const rows = await measureSensitivity(simple.model, this.#probes.slice(0, 4), { budgetMs, signal }).catch(

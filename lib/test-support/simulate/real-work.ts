@@ -1,7 +1,7 @@
 // Work that Node does outside the simulated world, on threads of its own: digests and the reading of blobs. The
 // simulated clock stands still meanwhile, or a busy machine would age the requests that wait for it. Modules that an
 // engine imports on demand are imported here, before any engine is made: all of them, as real-work.test.ts checks.
-import { floorsFor } from "../../core/other-floors.ts";
+import { floorsFor } from "../../core/tolerances.ts";
 import { readTensors } from "../../core/read-tensors.ts";
 import { readReleases } from "../../core/release-record.ts";
 import { unreadableOf } from "../../core/unreadable.ts";

@@ -9,12 +9,12 @@ import type { Tensor } from "./tensor.ts";
 /** Relative change of an input, in both directions: eight units in the last place of float32. */
 export const NUDGE: number = 2 ** -20;
 /** Absolute tolerance of an output, as a multiple of what one such change causes. */
-const SLACK = 100;
+const TOLERANCE_FACTOR = 100;
 /** Number of changes that are tried, and the difference that rounding explains as a multiple of their largest effect. */
-export const CHANGES = 4;
-const EXPLAINED = 16;
+export const NUDGE_COUNT = 4;
+const ROUNDING_FACTOR = 16;
 /** Relative effect up to which the relative tolerance of the comparison suffices. */
-const OWN = 1e-5;
+const PROPORTIONAL_MAX = 1e-5;
 
 /**
  * Returns tensors with each float32 value changed by its rounding, up or down; null where there is none. Masks stay: a
@@ -47,7 +47,7 @@ export function effectsOf(answer: Tensors, changed: Tensors): ReadonlyMap<string
       const y = other.data[i] as number;
       const effect = Math.abs(y - x);
       if (!(Math.max(Math.abs(x), Math.abs(y)) < MASK) || effect === 0) continue;
-      effects.set(name, Math.max(effects.get(name) ?? 0, effect > OWN * Math.abs(x) ? effect : 0));
+      effects.set(name, Math.max(effects.get(name) ?? 0, effect > PROPORTIONAL_MAX * Math.abs(x) ? effect : 0));
     }
   }
   return effects;
@@ -57,7 +57,10 @@ export function effectsOf(answer: Tensors, changed: Tensors): ReadonlyMap<string
 export function floorsOf(answer: Tensors, changed: Tensors): Readonly<Record<string, number>> {
   const floors = [...effectsOf(answer, changed)].map(([name, effect]): [string, number] => {
     const values = numbersOf(answer[name] as Tensor);
-    return [name, Math.min(SLACK * Math.max(effect, NUDGE * middleOf(values)), TOLERANCE.float32 * largestOf(values))];
+    return [
+      name,
+      Math.min(TOLERANCE_FACTOR * Math.max(effect, NUDGE * middleOf(values)), TOLERANCE.float32 * largestOf(values)),
+    ];
   });
   return Object.fromEntries(floors.filter(([, floor]) => floor > 0));
 }
@@ -69,7 +72,7 @@ export function floorsFor(known: readonly Pick<Bounds, "floors">[], expected: Te
     for (const [name, floor] of Object.entries(own)) {
       const tensor = expected[name];
       if (tensor === undefined) continue;
-      floors[name] = Math.max(floor, floors[name] ?? SLACK * NUDGE * middleOf(numbersOf(tensor)));
+      floors[name] = Math.max(floor, floors[name] ?? TOLERANCE_FACTOR * NUDGE * middleOf(numbersOf(tensor)));
     }
   return floors;
 }
@@ -80,5 +83,5 @@ export function floorsFor(known: readonly Pick<Bounds, "floors">[], expected: Te
  * @param usual - a magnitude of which the output, nearly zero by chance, may be off by its relative tolerance
  */
 export function roundingOf(effect = 0, usual = 0, isHalf: boolean): number {
-  return Math.max(EXPLAINED * effect, TOLERANCE[isHalf ? "float16" : "float32"] * usual);
+  return Math.max(ROUNDING_FACTOR * effect, TOLERANCE[isHalf ? "float16" : "float32"] * usual);
 }

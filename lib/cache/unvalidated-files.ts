@@ -1,6 +1,7 @@
-// Blind files: those whose host states neither a hash nor a validator, so that a change of the same size shows in the
-// content alone. They are used at once, and compared once a load is over: fetched again, within HTTP freshness from the
-// browser's own cache, and hashed piece by piece. A changed file gets another name, so it is another version to the store.
+// Files without validators: the host sends neither a hash nor an ETag nor a Last-Modified date, so that a change of the
+// same size shows in the content alone. They are used at once, and compared once a load is over: fetched again, within
+// HTTP freshness from the browser's own cache, and hashed piece by piece. A changed file gets another name, so it is
+// another version to the store.
 import { CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../core/bundle.ts";
 import type { Bundle, BundleFile } from "../core/bundle.ts";
 import type { Downloader } from "./download.ts";
@@ -12,14 +13,14 @@ import type { LoadCriteria } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 
-/** Lists the blind files of a repository. */
-export function blindIn(bundle: Bundle): FileChunk[] {
+/** Lists the files of a repository that have no validators. */
+export function unvalidatedIn(bundle: Bundle): FileChunk[] {
   return filesOf(bundle).flatMap(({ chunks }) => chunks.filter(isFile).filter((x) => x.isBlind === true));
 }
 
 /**
- * Returns a stored version in which each blind file that has changed has another name; those that are not stored keep
- * theirs.
+ * Returns a stored version in which each file without validators that has changed has another name; those that are not
+ * stored keep theirs.
  * @throws SelvedgeError `download-failed`
  */
 export async function renameChanged(
@@ -28,7 +29,7 @@ export async function renameChanged(
   { modelStore, effects }: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
-  const files = new Map(blindIn(stored.bundle).map((x) => [keyOf(x), x]));
+  const files = new Map(unvalidatedIn(stored.bundle).map((x) => [keyOf(x), x]));
   const names = new Map<string, string>();
   for (const [key, file] of files) {
     const pieces = (await modelStore?.pieces(file).catch(() => [])) ?? [];
