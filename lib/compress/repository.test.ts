@@ -157,6 +157,17 @@ test("a pair that is too long is cut to the model's length, and keeps both texts
   }
 });
 
+test("a pair is read as a page reads it: padded to a fixed length, and whole where the file joins no pairs", async () => {
+  put({ "pairs.tsv": "a cat\tgreen house\n" });
+  const joinless = JSON.stringify({ ...(JSON.parse(TOKENIZER) as object), post_processor: null });
+  const ports = PORTS.map((x) => ({ ...x, dims: ["batch", 6] }));
+  const samples = await openSamples(join(folder, "pairs.tsv"), ports, 9, sampleReaders(ports, { t: joinless }));
+  for await (const feed of samples.each()) {
+    expect(Array.from(feed["input_ids"]?.data as BigInt64Array, Number)).toEqual([4, 6, 10, 11, 0, 0]);
+    expect(Array.from(feed["attention_mask"]?.data as BigInt64Array, Number)).toEqual([1, 1, 1, 1, 0, 0]);
+  }
+});
+
 test("texts without a tokenizer are refused with the way out", async () => {
   put({ "lines.txt": "a cat\n" });
   await expect(openSamples(join(folder, "lines.txt"), PORTS, 9)).rejects.toThrow("give the folder of the repository");

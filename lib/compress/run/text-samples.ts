@@ -1,12 +1,10 @@
-// Texts and pairs of texts as samples, tokenized by the model's own tokenizer.json. A single text is read as a page reads
-// it (worker/processing/text.ts); a pair, as a cross-encoder takes it, with the token types that the file's template
-// gives.
-import { Tokenizer } from "@huggingface/tokenizers";
-import type { BundleInput, TextSpec } from "../../core/bundle.ts";
+// Texts and pairs of texts as samples, tokenized by the model's own tokenizer.json as a page reads them
+// (worker/processing/text.ts).
+import type { BundleInput } from "../../core/bundle.ts";
+import { joinPair } from "../../core/text-pair.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { createTextReaders } from "../../worker/processing/text.ts";
 import type { TextReader } from "../../worker/processing/text.ts";
-import { valuesOf } from "./feeds.ts";
 
 /** Reads a text, or a pair, into the inputs that they fill. */
 export interface SampleReader {
@@ -45,55 +43,10 @@ export function sampleReaders(
   inputs: readonly BundleInput[],
   assets: Readonly<Record<string, string>>,
 ): Record<string, SampleReader> {
-  const readers: Record<string, SampleReader> = {};
-  for (const [name, reader] of Object.entries<TextReader>(createTextReaders(inputs, assets))) {
-    const input = inputs.find((x) => x.name === name);
-    const file = assets[input?.text?.tokenizer ?? ""];
-    const pair = input?.text && file !== undefined ? pairReader(input, input.text, inputs, file) : undefined;
-    readers[name] = Object.assign((texts: readonly string[]) => reader.read(texts), { pair });
-  }
-  return readers;
-}
-
-function pairReader(
-  input: BundleInput,
-  { maxLength, mask, types }: TextSpec,
-  inputs: readonly BundleInput[],
-  file: string,
-): SampleReader["pair"] {
-  let tokenizer: Tokenizer | undefined;
-  return (first, second) => {
-    tokenizer ??= new Tokenizer(JSON.parse(file) as object, {});
-    const { ids, kinds } = encodePair(tokenizer, first, second, maxLength);
-    const fills: [string | undefined, readonly number[]][] = [
-      [input.name, ids],
-      [mask, ids.map(() => 1)],
-      [types, kinds],
-    ];
-    return Object.fromEntries(
-      fills.flatMap(([name, values]) => {
-        const port = inputs.find((x) => x.name === name);
-        if (port === undefined) return [];
-        const tensor = { dtype: port.dtype, dims: [1, values.length], data: valuesOf(port, values) } as Tensor;
-        return [[port.name, tensor]];
-      }),
-    );
-  };
-}
-
-/** Encodes a pair; of one that is too long, the longer text is cut until it fits. */
-function encodePair(
-  tokenizer: Tokenizer,
-  first: string,
-  second: string,
-  maxLength: number,
-): { ids: readonly number[]; kinds: readonly number[] } {
-  let [a, b] = [first, second];
-  for (;;) {
-    const { ids, token_type_ids: kinds } = tokenizer.encode(a, { text_pair: b, return_token_type_ids: true });
-    if (ids.length <= maxLength || a.length + b.length < 2) return { ids, kinds: kinds ?? ids.map(() => 0) };
-    const share = Math.min(0.9, maxLength / ids.length);
-    if (a.length >= b.length) a = a.slice(0, Math.floor(a.length * share));
-    else b = b.slice(0, Math.floor(b.length * share));
-  }
+  const readers = Object.entries<TextReader>(createTextReaders(inputs, assets)).map(([name, reader]) => {
+    const pair = (text: string, second: string): Record<string, Tensor> =>
+      reader.read([joinPair({ text, pair: second }) as string]);
+    return [name, Object.assign((texts: readonly string[]) => reader.read(texts), { pair })] as const;
+  });
+  return Object.fromEntries(readers);
 }
