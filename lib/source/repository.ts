@@ -9,7 +9,7 @@ import type { GenerationFacts } from "./generation.ts";
 import { objectOf, parseJson, textOf } from "./json.ts";
 import { readProcessor } from "./processor.ts";
 import type { ProcessorFacts } from "./processor.ts";
-import { poolingPath, readSentence } from "./sentence.ts";
+import { MODULES, POOLING, poolingPath, readSentence } from "./sentence.ts";
 import type { SentenceFacts } from "./sentence.ts";
 import { readTokenizer } from "./tokenizer.ts";
 import type { TokenizerFacts } from "./tokenizer.ts";
@@ -39,8 +39,8 @@ const FILES = {
   processor: "preprocessor_config.json",
   processors: "processor_config.json",
   generation: "generation_config.json",
-  modules: "modules.json",
-  pooling: "1_Pooling/config.json",
+  modules: MODULES,
+  pooling: POOLING,
   length: "sentence_bert_config.json",
   prompts: "config_sentence_transformers.json",
 } as const;

@@ -53,6 +53,10 @@ const WORDS: Readonly<Record<string, PoolingMode>> = {
   ...{ mean_sqrt_len_tokens: "sqrt-mean", weightedmean: "weighted-mean" },
 };
 
+/** Path of the list of modules, and the usual one of the pooling. */
+export const MODULES = "modules.json";
+export const POOLING = "1_Pooling/config.json";
+
 /** Returns the path of the pooling's config.json by modules.json; null where there is none. */
 export function poolingPath(modules: unknown): string | null {
   const pooling = listOf(modules).map(objectOf).find(isOf("Pooling"));

@@ -536,6 +536,13 @@ describe("models of sounds", () => {
     expect(furtherFiles(text("BertForMaskedLM"))).toEqual([]);
     expect(furtherFiles(new Map())).toEqual([]);
   });
+
+  test("a pooling in a folder of another name is fetched by modules.json", () => {
+    const modules = (path: string): [string, string] => ["modules.json", JSON.stringify([{ type: "x.Pooling", path }])];
+    expect(furtherFiles(new Map([modules("pooler")]))).toEqual(["pooler/config.json"]);
+    expect(furtherFiles(new Map([modules("2_Pooling"), ["2_Pooling/config.json", "{}"]]))).toEqual([]);
+    expect(furtherFiles(new Map([modules("1_Pooling")]))).toEqual([]);
+  });
 });
 
 test("the padding's id is carried to the texts, from the tokenizer's files or from config.json", () => {

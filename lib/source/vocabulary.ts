@@ -1,6 +1,7 @@
 // Reads vocab.json of a model that writes texts by CTC: the table of its classes, and which of them is the blank.
-import { countOf, objectOf, textOf, truthOf } from "./json.ts";
+import { countOf, objectOf, parseJson, textOf, truthOf } from "./json.ts";
 import { CTC_TOKENIZERS } from "./processor-classes.ts";
+import { MODULES, POOLING, poolingPath } from "./sentence.ts";
 import { tokenOf } from "./tokenizer.ts";
 
 /** Table of a CTC model. */
@@ -15,9 +16,16 @@ export interface VocabularyFacts {
 export const VOCABULARY = "vocab.json";
 const CLASSES_MAX = 100_000;
 
-/** Returns the paths that are read too where a repository's first files ask for them: vocabularies are large, few are needed. */
+/**
+ * Returns the paths that are read too where a repository's first files ask for them: vocabularies are large, few are needed,
+ * and a pooling may have a folder of any name.
+ */
 export function furtherFiles(texts: ReadonlyMap<string, string>): string[] {
-  return /"\w+ForCTC"/.test(texts.get("config.json") ?? "") ? [VOCABULARY] : [];
+  const modules = texts.get(MODULES);
+  const pooling = modules === undefined ? null : poolingPath(parseJson(MODULES, modules));
+  const isOther = pooling !== null && pooling !== POOLING && !texts.has(pooling);
+  const hasVocabulary = /"\w+ForCTC"/.test(texts.get("config.json") ?? "");
+  return [...(hasVocabulary ? [VOCABULARY] : []), ...(isOther ? [pooling] : [])];
 }
 
 /**
