@@ -8,6 +8,7 @@ import type { Rest } from "../remote/decode.ts";
 import { concat, toBytes } from "../remote/encode.ts";
 import { flatOf, parseJson, readData, writeData } from "../remote/json-tensors.ts";
 import { asObject } from "../remote/plain-json.ts";
+import { HttpError } from "./http-error.ts";
 import type { ServeTensors } from "./lane.ts";
 import { readJson } from "./read-json.ts";
 import type { ServedModel } from "./served-models.ts";
@@ -35,6 +36,11 @@ const NUMBERS: Readonly<Record<string, number>> = { NaN: NaN, Infinity: Infinity
 const ID_MAX = 1_024;
 /** Maximum size of JSON, in bytes: parsed, its numbers take some ten times as much. */
 const JSON_MAX = 8 * 2 ** 20;
+/**
+ * Maximum number of an answer's elements in JSON, as many as a request's JSON can have: 10 million took 10 s, in which the
+ * server answers nothing else, and 40 million are no string.
+ */
+const JSON_ELEMENTS_MAX = JSON_MAX / 2;
 
 /**
  * Decodes a request. `headerLength` is the header `Inference-Header-Content-Length`, which marks tensor bytes.
@@ -134,8 +140,17 @@ function flagOf({ parameters }: Fields, name: string): boolean | undefined {
   return typeof value === "boolean" ? value : undefined;
 }
 
-/** Encodes a reply. JSON has no NaN and no Infinity: both are null there, as KServe and MLServer write them. */
+/**
+ * Encodes a reply. JSON has no NaN and no Infinity: both are null there, as KServe and MLServer write them.
+ * @throws HttpError 400 where it is too large for JSON
+ */
 export function encodeReply(model: ServedModel, { id, outputs }: InferCall, answers: ServeTensors): EncodedReply {
+  const written = outputs.reduce((sum, x) => sum + (x.isBinary ? 0 : (answers[x.name]?.data.length ?? 0)), 0);
+  if (written > JSON_ELEMENTS_MAX)
+    throw new HttpError(
+      400,
+      `the answer has ${written} elements, in JSON at most ${JSON_ELEMENTS_MAX}: ask for bytes (binary_data_output)`,
+    );
   const parts: Uint8Array[] = [];
   const entries = outputs.map(({ name, isBinary }) => {
     const tensor = answers[name];

@@ -361,6 +361,17 @@ describe("requests that are wrong", () => {
     expect(reply.text).toContain("elements of BOOL must be 0 or 1");
   });
 
+  test("an answer that is too large for JSON is refused in JSON, and sent as bytes", async () => {
+    const { url } = await start({ maxRows: 1_100 }, ["wide"]);
+    const body = JSON.parse(column(1_025)) as object;
+    const reply = await post(inferAt("wide", url), JSON.stringify({ ...body, parameters: {} }));
+    expect([reply.status, reply.text]).toEqual([
+      400,
+      expect.stringContaining("the answer has 4198400 elements, in JSON at most 4194304: ask for bytes"),
+    ]);
+    expect((await post(inferAt("wide", url), JSON.stringify(body))).status).toBe(200);
+  });
+
   test("an integer of a million digits is refused, and is not quoted in full", async () => {
     const inputs = [
       { name: "table", datatype: "FP32", shape: [1, 3], data: [1, 2, 3] },
