@@ -8,7 +8,7 @@ import type { StoreContents, StoredFile } from "./cache/messages.ts";
 import type { StoredBundle } from "./cache/model-store.ts";
 import { browserEffects } from "./effects/effects.ts";
 import type { Effects, ScriptUrl } from "./effects/effects.ts";
-import { forgetAll } from "./engine/delete-site-data.ts";
+import { deleteSiteData } from "./engine/delete-site-data.ts";
 import { forgetPage, keepPage } from "./engine/keep-page.ts";
 import { persistStorage } from "./effects/persist-storage.ts";
 import { SelvedgeError } from "./core/errors.ts";
@@ -103,7 +103,7 @@ export class ModelCache {
   async delete(bundle?: string | URL): Promise<number> {
     if (bundle !== undefined) return this.#client.manage("delete", this.#name(bundle));
     const freed = await this.#client.manage("delete", null);
-    await forgetAll();
+    await deleteSiteData();
     return freed;
   }
 

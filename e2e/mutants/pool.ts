@@ -124,7 +124,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-C7 state",
     breaks: "a copy of a state stays on a lane that it has left",
     file: "lib/engine/dispatcher.ts",
-    from: "other.forget(stateId).catch(() => undefined);",
+    from: "other.removeState(stateId).catch(() => undefined);",
     to: "undefined;",
     test: "lib/pool/lane.test.ts",
     title: "core-C7",

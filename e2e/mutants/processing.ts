@@ -282,7 +282,7 @@ const STATES: readonly Mutant[] = [
     fault: "processing-mutant-stateful-2",
     breaks: "States stay on their lanes after their end.",
     file: "lib/engine/stateful.ts",
-    from: "    this.#parts.executor.forget(this.#id);\n",
+    from: "    this.#parts.executor.removeState(this.#id);\n",
     to: "",
     test: "lib/engine/stateful.test.ts",
     title: "(processing-mutant-stateful-2)",

@@ -155,7 +155,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-B12 rest",
     breaks: "deleting all leaves cached results, measurements and pages kept offline",
     file: "lib/cache.ts",
-    from: "await forgetAll();",
+    from: "await deleteSiteData();",
     to: "",
     test: "lib/engine/delete-site-data.test.ts",
     title: "store-B12",

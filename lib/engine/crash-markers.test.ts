@@ -100,7 +100,7 @@ test("the marker of a model that is unloaded while it is tried goes with the try
   const markers = new CrashMarkers(place.effects);
   markers.name(1, "abc", on("webgpu", "f32"));
   markers.set(1, true);
-  markers.forget(1);
+  markers.delete(1);
   expect(written.size).toBe(1);
   markers.set(1, false);
   expect(written.size).toBe(0);

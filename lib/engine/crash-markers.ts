@@ -67,7 +67,7 @@ export class CrashMarkers {
   }
 
   /** Removes the name of an unloaded model, once no lane tries it any more. */
-  forget(modelId: number): void {
+  delete(modelId: number): void {
     const tried = this.#tried.get(modelId);
     if (tried !== undefined && tried.tries > 0) tried.isLeaving = true;
     else this.#tried.delete(modelId);

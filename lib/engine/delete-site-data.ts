@@ -10,7 +10,7 @@ const RELEASES = "selvedge/releases/";
  * Removes cached answers, records of earlier pages (measurements, estimates, crash markers), and the pages that a
  * service worker keeps. Never rejects: data that is inaccessible here was not written here.
  */
-export async function forgetAll(): Promise<void> {
+export async function deleteSiteData(): Promise<void> {
   forgetMemos();
   await Promise.allSettled([deleteAnswers(), forgetPage(null)]);
 }

@@ -346,7 +346,7 @@ export class Dispatcher {
     if (stateId !== undefined)
       for (const other of this.#lanes)
         if (other !== lane && [...other.held.values()].some(({ states }) => states.has(stateId)))
-          other.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
+          other.removeState(stateId).catch(() => undefined); // a worker that ended has freed it already
     step.resolve(toResult({ item, ran, route, endpoint: lane.endpoint, routeWhy, start, queuedMs, attempts, lateMs }));
   }
 

@@ -85,7 +85,7 @@ export class Executor implements LaneEvents {
   /** Frees a model on every lane; rejects its queued steps with the error. */
   unload(modelId: number, error: Error): void {
     this.models.delete(modelId);
-    this.markers.forget(modelId);
+    this.markers.delete(modelId);
     this.dispatcher.drop(modelId, error);
     this.pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
   }
@@ -96,8 +96,8 @@ export class Executor implements LaneEvents {
   }
 
   /** Frees a state on every lane. */
-  forget(stateId: number): void {
-    this.pool.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
+  removeState(stateId: number): void {
+    this.pool.removeState(stateId).catch(() => undefined); // a worker that ended has freed it already
   }
 
   /** Ends all workers, and rejects everything that is queued or running. */

@@ -281,7 +281,7 @@ test("a checkpoint comes after every 16 steps unless told otherwise (processing-
 /** A state over the test's own parts: the test decides each step's outcome and counts what is freed. */
 function bare() {
   const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 2], batchAxis: 0 }) as const;
-  const noted = { forgotten: [] as number[], closed: 0 };
+  const noted = { removed: [] as number[], closed: 0 };
   let outcome: () => Promise<RunResult> = () => Promise.resolve({ outputs: {} } as RunResult);
   let mark = 0;
   const image = {
@@ -294,7 +294,7 @@ function bare() {
   const state = new Stateful(
     {},
     {
-      executor: { newMark: () => ++mark, forget: (id) => noted.forgotten.push(id) },
+      executor: { newMark: () => ++mark, removeState: (id) => noted.removed.push(id) },
       plan: { name: "bare", states: { next: "sum" }, typical: {} },
       accepts: { ports: [port("x"), port("sum")] },
       count: (_accepts, _inputs, _options, work) =>
@@ -315,13 +315,13 @@ test("closing a state frees it on its lanes, once (processing-mutant-stateful-2)
   const { state, step, noted } = bare();
   await step(answered);
   state.close();
-  expect(noted.forgotten).toEqual([1]);
+  expect(noted.removed).toEqual([1]);
   state.close();
-  expect(noted.forgotten).toEqual([1]); // processing-mutant-stateful-5
+  expect(noted.removed).toEqual([1]); // processing-mutant-stateful-5
   const failing = bare();
   await expect(failing.step(rejected(new Error("boom")))).rejects.toMatchObject({ code: "state-lost" });
   failing.state.close();
-  expect(failing.noted.forgotten).toEqual([1]);
+  expect(failing.noted.removed).toEqual([1]);
 });
 
 test("images of a failed step are closed (processing-mutant-stateful-3)", async () => {

@@ -32,7 +32,7 @@ const REFUSED: readonly ErrorCode[] = ["closed", "overloaded", "deadline-exceede
 
 /** Collaborators of a state, from its model. */
 export interface StatefulParts {
-  readonly executor: Pick<Executor, "newMark" | "forget">;
+  readonly executor: Pick<Executor, "newMark" | "removeState">;
   readonly plan: Pick<Plan, "name" | "states" | "typical">;
   readonly accepts: Accepts;
   readonly count: (
@@ -158,7 +158,7 @@ export class Stateful extends Disposes {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort(error);
     this.#releaseSince();
-    this.#parts.executor.forget(this.#id);
+    this.#parts.executor.removeState(this.#id);
   }
 }
 

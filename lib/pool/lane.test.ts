@@ -284,14 +284,14 @@ test("a step staged behind a hung first run is answered elsewhere or rejected in
 });
 
 test("a state that moved to another lane leaves no copy on the first (core-C7)", async () => {
-  const forgotten: number[] = [];
+  const removed: number[] = [];
   const { world, load, pass, up } = await openScene({
     cores: 2,
     change: (toy, worker) => ({
       ...toy,
-      forget: (id) => {
-        forgotten.push(worker.id);
-        return toy.forget(id);
+      removeState: (id) => {
+        removed.push(worker.id);
+        return toy.removeState(id);
       },
     }),
   });
@@ -315,7 +315,7 @@ test("a state that moved to another lane leaves no copy on the first (core-C7)",
   const { lane: second } = await world.finish(step());
   expect(second).not.toBe(first);
   await pass(500);
-  expect(forgotten).toEqual([home?.id]);
+  expect(removed).toEqual([home?.id]);
 });
 
 /** A lane with two builds, the scripts of the workers that it started, and a large model. */

@@ -181,13 +181,13 @@ export class Lane {
   }
 
   /** Frees a state. */
-  async forget(stateId: number): Promise<void> {
+  async removeState(stateId: number): Promise<void> {
     const client = this.#client;
     if (client === null) return;
     await this.#serial(async () => {
       if (this.#client !== client) return;
       for (const { states } of this.#loaded.values()) states.delete(stateId);
-      await client.forget(stateId, this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS);
+      await client.removeState(stateId, this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS);
     });
   }
 
@@ -354,7 +354,7 @@ export class Lane {
     const client = new WorkerClient(effects, source());
     client.onLog = this.#options.onLog;
     client.onEnd = (error) => {
-      this.#forget(client, error);
+      this.#dropClient(client, error);
     };
     this.#client = client;
     this.#starts += 1;
@@ -375,7 +375,7 @@ export class Lane {
     }
   }
 
-  #forget(client: WorkerClient, error: Error): void {
+  #dropClient(client: WorkerClient, error: Error): void {
     if (this.#client !== client) return;
     // An idle worker, or one whose work was cancelled, is ended on purpose; the loss of a device always counts.
     const code = codeOf(error);

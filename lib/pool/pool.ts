@@ -76,8 +76,8 @@ export class Pool {
   }
 
   /** Frees a state on every lane. */
-  async forget(stateId: number): Promise<void> {
-    await Promise.all(this.lanes.map((lane) => lane.forget(stateId)));
+  async removeState(stateId: number): Promise<void> {
+    await Promise.all(this.lanes.map((lane) => lane.removeState(stateId)));
   }
 
   /** Checks that each idle worker still answers; one that does not is ended. */

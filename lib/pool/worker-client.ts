@@ -87,8 +87,8 @@ export class WorkerClient {
   }
 
   /** Frees a state. */
-  forget(stateId: number, boundMs: number): Promise<null> {
-    return this.#link.call("forget", boundMs, stateId);
+  removeState(stateId: number, boundMs: number): Promise<null> {
+    return this.#link.call("removeState", boundMs, stateId);
   }
 
   /** Ends the worker now and rejects pending calls. */

@@ -171,7 +171,7 @@ export interface Backend {
   /** Releases a model and its states; unknown ids are ignored. */
   unload(modelId: number): Promise<void>;
   /** Releases a state; unknown ids are ignored. */
-  forget(stateId: number): Promise<void>;
+  removeState(stateId: number): Promise<void>;
   /** Called when the device under the backend is lost, with the reason; the worker is ended after it. */
   onLost: ((reason: string) => void) | null;
   /** Called for each line of the runtime's own log, where started verbose. */

@@ -243,7 +243,7 @@ export interface WorkerApi {
   load(message: Omit<LoadMessage, "renew" | "check">): Promise<Reply<ModelFacts>>;
   run(message: WireRun): Promise<Reply<WireRan>>;
   unload(modelId: number): Promise<Reply<null>>;
-  forget(stateId: number): Promise<Reply<null>>;
+  removeState(stateId: number): Promise<Reply<null>>;
 }
 
 /** Notices that the worker sends on its own, beside Comlink's messages. */

@@ -164,7 +164,7 @@ export class Estimate {
   }
 
   /** Removes the costs of a model on a lane kind. */
-  forget(key: string): void {
+  delete(key: string): void {
     this.#curves.delete(key);
   }
 
@@ -179,7 +179,7 @@ export class Estimate {
     const cells = this.#curves.get(key) ?? [];
     this.#curves.delete(key);
     this.#curves.set(key, cells);
-    if (this.#curves.size > KEPT) for (const oldest of [...this.#curves.keys()].slice(0, 1)) this.forget(oldest);
+    if (this.#curves.size > KEPT) for (const oldest of [...this.#curves.keys()].slice(0, 1)) this.delete(oldest);
     const size = Math.round(Math.log2(rows));
     const row = ms / rows;
     const [first, ...more] = cells[size]?.samples ?? [];

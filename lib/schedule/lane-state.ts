@@ -220,7 +220,7 @@ export class LaneStates {
     const own = keyOn({ kind: "usual", endpoint }, { key });
     if (own === key || this.#notedMs.has(own)) return;
     // In place of that of an earlier page, which counts for nothing.
-    this.#estimate.forget(own);
+    this.#estimate.delete(own);
     this.#estimate.learn(own, 1, ms, now);
     this.#noteUse(own, key, now);
   }
@@ -324,7 +324,7 @@ export class LaneStates {
     if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
     if (ms < WIDE_PAYS * usual.ms) return true;
     this.#passed += 1;
-    if (this.#passed % FORGET_STEPS === FORGET_STEPS / 2) this.#estimate.forget(key);
+    if (this.#passed % FORGET_STEPS === FORGET_STEPS / 2) this.#estimate.delete(key);
     return false;
   }
 

@@ -23,7 +23,7 @@ test("sums and differences of times that are rounded differently never keep a st
     reads = 0;
     const estimate = new Estimate();
     const learn = (runMs: number): void => {
-      estimate.forget("m1");
+      estimate.delete("m1");
       for (let i = 0; i < 3; i += 1) estimate.learn("m1", 1, runMs);
     };
     const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 100 }, estimate);

@@ -205,7 +205,7 @@ export const CONFORMANCE: readonly Check[] = [
         const begin = { ...goOn, restore: { sum: floats([1, 3], 0) } };
         await rejects("internal", backend.run(id, { x }, goOn));
         await backend.run(id, { x }, begin);
-        await backend.forget(stateId);
+        await backend.removeState(stateId);
         await rejects("internal", backend.run(id, { x }, goOn));
         await backend.run(id, { x }, begin);
         await rejects("TypeError", backend.run(id, {}, goOn));

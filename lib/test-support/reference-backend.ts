@@ -59,7 +59,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       models.delete(modelId);
       for (const [stateId, state] of kept) if (state.modelId === modelId) kept.delete(stateId);
     },
-    forget(stateId: number): Promise<void> {
+    removeState(stateId: number): Promise<void> {
       kept.delete(stateId);
       return Promise.resolve();
     },

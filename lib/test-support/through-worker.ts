@@ -31,8 +31,8 @@ export function throughWorker(client: WorkerClient): Backend {
     async unload(modelId) {
       await client.unload(modelId, BOUND_MS);
     },
-    async forget(stateId) {
-      await client.forget(stateId, BOUND_MS);
+    async removeState(stateId) {
+      await client.removeState(stateId, BOUND_MS);
     },
   };
 }

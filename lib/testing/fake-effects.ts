@@ -226,7 +226,7 @@ class FakeWorld {
           : takeOutputs(`${name}: run returned`, outputs, await model.run(feeds));
       },
       unload: (modelId) => Promise.resolve(void models.delete(modelId)),
-      forget: () => Promise.resolve(),
+      removeState: () => Promise.resolve(),
     };
   }
 }

@@ -111,9 +111,9 @@ export function serve(
         await backend.unload(modelId);
         return null;
       }),
-    forget: (stateId) =>
+    removeState: (stateId) =>
       inOrder(async () => {
-        await backend.forget(stateId);
+        await backend.removeState(stateId);
         return null;
       }),
   };

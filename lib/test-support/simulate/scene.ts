@@ -381,7 +381,7 @@ export class Scene {
         worker.models.delete(modelId);
         return Promise.resolve();
       },
-      forget: () => Promise.resolve(),
+      removeState: () => Promise.resolve(),
     };
     return backend;
   }

@@ -98,7 +98,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
       for (const [stateId, kept] of sums) if (kept.modelId === modelId) sums.delete(stateId);
       return Promise.resolve();
     },
-    forget(stateId) {
+    removeState(stateId) {
       sums.delete(stateId);
       return Promise.resolve();
     },

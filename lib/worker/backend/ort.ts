@@ -238,11 +238,11 @@ class OrtBackend implements Backend {
     const model = this.#models.get(modelId);
     if (model === undefined) return;
     this.#models.delete(modelId);
-    for (const [stateId, kept] of this.#states) if (kept.modelId === modelId) await this.forget(stateId);
+    for (const [stateId, kept] of this.#states) if (kept.modelId === modelId) await this.removeState(stateId);
     await model.session.release();
   }
 
-  forget(stateId: number): Promise<void> {
+  removeState(stateId: number): Promise<void> {
     for (const value of Object.values(this.#states.get(stateId)?.tensors ?? {})) value.dispose();
     this.#states.delete(stateId);
     return Promise.resolve();
@@ -347,7 +347,7 @@ class OrtBackend implements Backend {
       this.#states.delete(stateId);
       return kept.tensors;
     }
-    void this.forget(stateId);
+    void this.removeState(stateId);
     return Object.fromEntries(Object.entries(restore).map(([name, tensor]) => [name, this.#toOrt(tensor)]));
   }
 

@@ -125,7 +125,7 @@ class RemoteBackend implements Backend {
     return Promise.resolve();
   }
 
-  forget(): Promise<void> {
+  removeState(): Promise<void> {
     return Promise.resolve();
   }
 
