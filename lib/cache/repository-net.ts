@@ -27,7 +27,7 @@ export type Located = Omit<DescribedFile, "path" | "bytes">;
 export interface KnownRepository {
   /** Its commit; empty where the host has none, and where another release described it, by other rules. */
   readonly version: string;
-  /** Paths of external data by the hash of their graph. */
+  /** Paths of external data by the hash of their graph; none where another release described it. */
   readonly locations: ReadonlyMap<string, readonly string[]>;
   /** Files without validators (unvalidated-files.ts) by address. */
   readonly unvalidated: ReadonlyMap<string, Pick<DescribedFile, "sha256" | "bytes">>;
@@ -36,11 +36,12 @@ export interface KnownRepository {
 /** Returns what is known of a repository from its stored bundle. */
 export function knownOf(bundle: Bundle): KnownRepository {
   const { model, variants } = bundle;
-  const locations = variants.map(({ files: [graph, ...data] }) => {
+  const isCurrent = model.steps?.rules === REPOSITORY_RULES;
+  const locations = (isCurrent ? variants : []).map(({ files: [graph, ...data] }) => {
     return [graph?.chunks[0]?.sha256 ?? "", data.map((x) => x.path)] as const;
   });
   const unvalidated = unvalidatedIn(bundle).map(({ url, sha256, bytes }) => [url, { sha256, bytes }] as const);
-  const version = model.steps?.rules === REPOSITORY_RULES ? model.version : "";
+  const version = isCurrent ? model.version : "";
   return { version, locations: new Map(locations), unvalidated: new Map(unvalidated) };
 }
 

@@ -262,9 +262,14 @@ describe("from a hub", () => {
     const first = await load(store);
     const bundle = await new ModelStore(store, () => 1).bundle(first.plan.identity);
     if (bundle === null || !("variants" in bundle)) throw new Error("it is not stored");
-    expect(knownOf(bundle).version).toBe(bundle.model.version);
+    expect(knownOf(bundle)).toMatchObject({ version: bundle.model.version });
+    expect(knownOf(bundle).locations.size).toBe(2);
     const { steps = { texts: {}, images: {}, decodes: {}, assets: {} } } = bundle.model;
     const older = { ...bundle, model: { ...bundle.model, steps: { ...steps, rules: undefined } } };
+    expect(knownOf(older), "an older release may have missed a file").toMatchObject({
+      version: "",
+      locations: new Map(),
+    });
     const { hub: repository, ...address } = parseAddress(addressOf());
     const net = {
       ...{ effects: hurried, signal: new AbortController().signal },
