@@ -300,6 +300,21 @@ describe("images and answers", () => {
     );
   });
 
+  test("an input that takes no text of a repository says why: a graph of a fixed batch takes tensors", async () => {
+    const text = { tokenizer: "tokenizer.json", maxLength: 8 };
+    const loaded = async (dims: readonly (number | string)[]): Promise<unknown> => {
+      const asked = { ...message(identityModel("int64", dims)), readers: { x: { text } }, images: {} };
+      return (await connect(createReferenceBackend()).load(asked, BOUND_MS)).inputs[0];
+    };
+    expect(await loaded(["batch", "length"])).toMatchObject({ text });
+    expect(await loaded(["batch", "length"])).not.toHaveProperty("unsupported");
+    expect(await loaded([1, 8])).not.toHaveProperty("text");
+    expect(await loaded([1, 8])).toMatchObject({
+      unsupported:
+        "texts need an input of whole numbers, [batch, length] with an open batch, and this one is int64 [1, 8]: export the model with dynamic axes",
+    });
+  });
+
   test("samples become the spectrogram that a repository or a bundle declares", async () => {
     const sound = { op: "log-mel", sampleRate: 16_000, bands: 4, seconds: 0.05 } as const;
     const dims = ["b", 4, 5];

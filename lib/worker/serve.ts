@@ -290,7 +290,9 @@ function withReaders(
     const { text, sound, unsupported } = (Object.hasOwn(readers, port.name) ? readers[port.name] : null) ?? {};
     const [ownText, ownSound] = [text && fitText(port, text, names), sound && fitSound(port, sound, inputs)];
     const image = Object.hasOwn(images, port.name) ? images[port.name] : undefined;
-    const why = unsupported ?? (isPicturePort(port) || port.name === IMAGE_INPUT ? pictures : undefined);
+    const isPicture = isPicturePort(port) || port.name === IMAGE_INPUT;
+    const noText = text !== undefined && ownText === null ? whyNoText(port) : undefined;
+    const why = unsupported ?? noText ?? (isPicture ? pictures : undefined);
     return {
       ...port,
       ...(image && { image }),
@@ -299,6 +301,11 @@ function withReaders(
       ...(why !== undefined && image === undefined && { unsupported: why }),
     };
   });
+}
+
+/** Returns the reason why an input that texts are described for takes none. */
+function whyNoText({ dtype, dims }: Port): string {
+  return `texts need an input of whole numbers, [batch, length] with an open batch, and this one is ${dtype} [${dims.join(", ")}]: export the model with dynamic axes`;
 }
 
 /** A repository's decodings that fit the graph: they go by the names that exporters use. */
