@@ -24,6 +24,10 @@ test("a decoding stays where rank, classes and named ports are those of the grap
   expect(fit(pool, ["b", "s", 4])).toEqual(pool);
   expect(fit({ ...pool, mask: "mask" }, ["b", "s", 4])).toEqual({ op: "pool", mode: "mean" });
   expect(fit(pool, ["b", 4])).toBeNull();
+  // Every text is padded to a fixed length: without a mask its padding would be pooled too.
+  expect(fit({ ...pool, mask: "mask" }, ["b", 8, 4])).toBeNull();
+  expect(fit(pool, ["b", 8, 4])).toEqual(pool);
+  expect(fit({ op: "pool", mode: "cls", mask: "mask" }, ["b", 8, 4])).toEqual({ op: "pool", mode: "cls" });
 });
 
 test("boxes have the classes of the labels, unless the graph takes texts as classes", () => {

@@ -29,7 +29,9 @@ export function fitDecode(
   if (!RANKS[decode.op].includes(dims.length)) return null;
   if (decode.op === "pool") {
     const { mask, ...spec } = decode;
-    return mask !== undefined && inputs.has(mask) ? decode : spec;
+    if (mask === undefined || inputs.has(mask)) return decode;
+    // Of a fixed length, vectors of padding would count.
+    return typeof dims[1] === "number" && spec.mode !== "cls" ? null : spec;
   }
   const named = "image" in decode ? decode.image : "text" in decode ? decode.text : undefined;
   if (named !== undefined && !inputs.has(named)) return null;
