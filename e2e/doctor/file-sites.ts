@@ -2,8 +2,8 @@
 // and of the app, whose addresses the fix must have.
 import { gzipSync } from "node:zlib";
 import { addModel } from "../../lib/test-support/backend-models.ts";
-import { changed, GZIP } from "./page-sites.ts";
-import { makeSite, packageFiles } from "./site.ts";
+import { GZIP } from "./page-sites.ts";
+import { changed, makeSite, packageFiles } from "./site.ts";
 import type { Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, copied, FULL, header, LFS, model, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";

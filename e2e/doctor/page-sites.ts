@@ -2,7 +2,7 @@
 // and by other tools: scripts that a policy blocks or that can't be parsed, workers that are compressed without a word,
 // service workers of the app, two copies of the package.
 import { gzipSync } from "node:zlib";
-import { makeSite, packageFiles } from "./site.ts";
+import { changed, makeSite, packageFiles } from "./site.ts";
 import type { App, HeaderRule, Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, copied, header, model, OWN_WORKER, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";
@@ -12,18 +12,6 @@ const SELF = "worker-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
 /** A host that compresses binaries. */
 export const PACKED = { compress: new Set(["application/wasm"]) } as const;
 const textOf = (body: Uint8Array | undefined): string => new TextDecoder().decode(body);
-
-/** Replaces files that match, and keeps the right ones for a fix. */
-export function changed(site: Site, pattern: RegExp, change: (body: Uint8Array) => Uint8Array): Site {
-  const paths = [...site.files.keys()].filter((x) => pattern.test(x));
-  if (paths.length === 0) throw new Error(`the site has no ${String(pattern)}`);
-  for (const path of paths) {
-    const body = site.files.get(path) ?? new Uint8Array();
-    site.store.set(path, body);
-    site.files.set(path, change(body));
-  }
-  return site;
-}
 
 /** Claims its pages, and does what the code of its `fetch` event says. */
 export const serviceWorker = (onFetch = "", head = ""): Uint8Array =>

@@ -2,10 +2,10 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { app, BUNDLE, byEsbuild, copied, header, model, POLICY, without } from "./sites.ts";
 import type { Broken } from "./sites.ts";
+import { changed } from "./site.ts";
 import { hashed, unbundled, UNBUNDLED } from "./twins.ts";
 import {
   PACKED,
-  changed,
   serviceWorker,
   STALE,
   withServiceWorker,

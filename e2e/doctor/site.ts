@@ -137,6 +137,18 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
   };
 }
 
+/** Replaces files that match, and keeps the right ones for a fix. */
+export function changed(site: Site, pattern: RegExp, change: (body: Uint8Array) => Uint8Array): Site {
+  const paths = [...site.files.keys()].filter((x) => pattern.test(x));
+  if (paths.length === 0) throw new Error(`the site has no ${String(pattern)}`);
+  for (const path of paths) {
+    const body = site.files.get(path) ?? new Uint8Array();
+    site.store.set(path, body);
+    site.files.set(path, change(body));
+  }
+  return site;
+}
+
 /** A site that is served. */
 export interface Served {
   /** Address of the page; changes with the host name. */

@@ -1,5 +1,5 @@
 // A twin of each broken site, written after the doctor: the same fault on other hosts, by other tools, under other names.
-import { folderFiles, makeSite, packageFiles } from "./site.ts";
+import { changed, folderFiles, makeSite, packageFiles } from "./site.ts";
 import type { App, Site } from "./site.ts";
 import { app, BUNDLE, byEsbuild, byVite, copied, FULL, header, LFS, model, POLICY, without } from "./sites.ts";
 import type { AssetNames, Broken } from "./sites.ts";
@@ -227,17 +227,14 @@ export const TWINS: readonly Broken[] = [
   {
     name: "chunks whose line ends a deployment has changed",
     finding: "chunk-changed",
-    line: /chunks/,
-    make: () =>
-      hashed({
-        base: "/w/",
-        options: { model: "shoes/bundle.json" },
-        files: BUNDLE("/w/shoes/"),
-        transform: (path, body) =>
-          path.includes("/chunks/")
-            ? Buffer.from(Buffer.from(body).toString("latin1").replaceAll("\n", "\r\n"), "latin1")
-            : body,
-      }),
+    line: /deploy \/w\/shoes\/chunks/,
+    evidence: /expected/,
+    make: async () => {
+      const given = { base: "/w/", options: { model: "shoes/bundle.json" }, files: BUNDLE("/w/shoes/") };
+      return changed(await hashed(given), /\/chunks\//, (body) =>
+        Buffer.from(Buffer.from(body).toString("latin1").replaceAll("\n", "\r\n"), "latin1"),
+      );
+    },
   },
   {
     name: "a package that Nuxt's dev server has pre-bundled",
