@@ -1,6 +1,8 @@
 // The command line: one file a command. Results go to standard output, progress and errors to standard error.
 // Exit codes: 0 done; 1 failed, or a wrong option; 2 and 3 as the command's help says; 130 stopped by Ctrl-C, 143
 // by SIGTERM, 129 by SIGHUP.
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { Command, CommanderError } from "commander";
 import type { Option } from "commander";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -130,7 +132,7 @@ function fileText(code: string, path: string): string | null {
       return `${path} does not exist`;
     case "EEXIST":
     case "ENOTDIR":
-      return `${path} is in the way of a folder: a file has this name; choose another folder`;
+      return `${existing(path)} is in the way of a folder: a file has this name; choose another folder`;
     case "EACCES":
     case "EPERM":
     case "EROFS":
@@ -138,6 +140,11 @@ function fileText(code: string, path: string): string | null {
     default:
       return null;
   }
+}
+
+/** Returns the path, or the nearest one above it that exists: below a file nothing does. */
+function existing(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : existing(dirname(path));
 }
 
 /** Runs the command line of this process; the first Ctrl-C packs what is done, the second ends at once. */

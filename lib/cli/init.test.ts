@@ -210,6 +210,27 @@ test.each([
   expect(readdirSync(app, { recursive: true }).sort()).toEqual([...new Set([mine.split("/")[0], mine])]);
 });
 
+test("a file that can't be written takes back those before it, and the error names that file", async () => {
+  const app = join(root, "app");
+  mkdirSync(app);
+  writeFileSync(join(app, "mine.txt"), "mine");
+  // The longest path of Linux is 4,095 bytes: index.html fits, public/sample.png does not. A folder without permission
+  // would not hold back a superuser.
+  const part = "x".repeat(200);
+  let deep = app;
+  while (deep.length < 3800) deep = join(deep, part);
+  deep = join(deep, "x".repeat(4081 - deep.length - 1));
+  const error = await writeTemplate("vanilla", deep, { model }).catch((x: unknown) => x);
+  expect(error).toMatchObject({ code: "ENAMETOOLONG", path: expect.stringContaining(app) as string });
+  expect(readdirSync(app)).toEqual(["mine.txt"]);
+});
+
+test("below a file the error names that file", async () => {
+  writeFileSync(join(root, "notes"), "mine");
+  expect(await main(["init", join(root, "notes/app"), "--template", "static"])).toBe(1);
+  expect(said).toMatch(/notes is in the way of a folder|the model of the templates is not built/);
+});
+
 describe("--model-only", () => {
   test("writes the model and a picture alone into an app that exists, or nothing", async () => {
     const folder = join(root, "app/public");

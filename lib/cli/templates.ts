@@ -2,7 +2,7 @@
 // in templates/<name>/; templates/shared/ and the model are the same for each. The matrix of apps (e2e/apps) builds
 // and opens every one of them.
 import { existsSync, statSync } from "node:fs";
-import { cp, readdir, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { makeFolder } from "../compress/onnx/make-folder.ts";
@@ -97,7 +97,7 @@ interface CopiedFile {
  * Writes an app into a folder, which it creates.
  * @returns the files that it wrote, relative to the folder
  * @throws Error that names the files that exist already, without `force`; with it, what is a folder in place of a file, or
- * a file in place of a folder. Nothing is written then.
+ * a file in place of a folder. Nothing is written then. An error of the file system takes back what is new.
  */
 export async function writeTemplate(name: TemplateName, folder: string, options: WriteOptions = {}): Promise<string[]> {
   const template: Template = TEMPLATES[name];
@@ -125,7 +125,7 @@ export async function writeModel(folder: string, options: WriteOptions = {}): Pr
   return write(folder, [picture, ...model], new Map(), options);
 }
 
-/** Writes all files, or none. */
+/** Writes all files, or none; with `force`, what was written over stays so where a later file can't be written. */
 async function write(
   folder: string,
   copied: readonly CopiedFile[],
@@ -143,11 +143,27 @@ async function write(
   const blocked = written.map((to) => inTheWay(folder, to)).find((x) => x !== undefined);
   if (blocked !== undefined)
     throw new Error(`${blocked} in ${folder}; nothing was written. Move it away, or choose another folder.`);
-  for (const { from, to } of copied) {
-    await makeFolder(join(folder, to, ".."));
-    await cp(from, join(folder, to));
+  const undo: (() => Promise<void>)[] = [];
+  const make = async (path: string): Promise<void> => {
+    await mkdir(path);
+    undo.unshift(() => rmdir(path));
+  };
+  // Written and not copied: an error then names the app's file, and a package that is read-only gives files to edit.
+  const put = async (to: string, content: Uint8Array | string): Promise<void> => {
+    const path = join(folder, to);
+    await makeFolder(join(path, ".."), make);
+    const file = await open(path, force ? "w" : "wx");
+    if (!force) undo.unshift(() => rm(path));
+    await file.writeFile(content).finally(() => file.close());
+  };
+  try {
+    for (const { from, to } of copied) await put(to, await readFile(from));
+    for (const [to, content] of text) await put(to, content);
+  } catch (error) {
+    // A folder that is not empty stays.
+    for (const step of undo) await step().catch(() => undefined);
+    throw error;
   }
-  for (const [to, content] of text) await writeFile(join(folder, to), content);
   return written.sort();
 }
 
