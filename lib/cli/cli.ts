@@ -132,7 +132,7 @@ function fileText(code: string, path: string): string | null {
       return `${path} does not exist`;
     case "EEXIST":
     case "ENOTDIR":
-      return `${existing(path)} is in the way of a folder: a file has this name; choose another folder`;
+      return `${code === "EEXIST" ? path : existing(path)} is in the way of a folder: a file has this name; choose another folder`;
     case "EACCES":
     case "EPERM":
     case "EROFS":

@@ -1,5 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -229,6 +238,16 @@ test("below a file the error names that file", async () => {
   writeFileSync(join(root, "notes"), "mine");
   expect(await main(["init", join(root, "notes/app"), "--template", "static"])).toBe(1);
   expect(said).toMatch(/notes is in the way of a folder|the model of the templates is not built/);
+});
+
+test.each(["main.js", "public"])("a broken link in the place of %s is named, and nothing is written", async (name) => {
+  const app = join(root, "app");
+  mkdirSync(app);
+  symlinkSync(join(root, "elsewhere"), join(app, name));
+  for (const force of [false, true])
+    await expect(writeTemplate("vanilla", app, { model, force })).rejects.toThrow(`${name} is a broken link in `);
+  expect(readdirSync(app)).toEqual([name]);
+  expect(existsSync(join(root, "elsewhere"))).toBe(false);
 });
 
 describe("--model-only", () => {

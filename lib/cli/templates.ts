@@ -1,7 +1,7 @@
 // The apps that `selvedge init` writes: their packages, their commands, and where they keep public files. The files are
 // in templates/<name>/; templates/shared/ and the model are the same for each. The matrix of apps (e2e/apps) builds
 // and opens every one of them.
-import { existsSync, statSync } from "node:fs";
+import { existsSync, lstatSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -171,16 +171,27 @@ function templatesFolder(): string {
   return fileURLToPath(new URL("./templates/", import.meta.url));
 }
 
-/** Describes what `--force` can't write a file over: a folder of its name, or a file where one of its folders goes. */
+/**
+ * Describes what `--force` can't write a file over: a folder of its name, a file where one of its folders goes, or a
+ * link whose target is missing.
+ */
 function inTheWay(folder: string, file: string): string | undefined {
   const parts = file.split(sep);
   for (let count = 1; count <= parts.length; count++) {
     const path = join(...parts.slice(0, count));
-    if (!existsSync(join(folder, path))) return undefined;
+    if (!existsSync(join(folder, path))) return isLink(join(folder, path)) ? `${path} is a broken link` : undefined;
     const isFile = count === parts.length;
     if (statSync(join(folder, path)).isDirectory() === isFile) return `${path} is a ${isFile ? "folder" : "file"}`;
   }
   return undefined;
+}
+
+function isLink(path: string): boolean {
+  try {
+    return lstatSync(path).isSymbolicLink();
+  } catch {
+    return false;
+  }
 }
 
 /** Returns the files below a folder, each with its place in the app. */
