@@ -22,6 +22,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "errors name the option",
   },
   {
+    fault: "cli-half-app",
+    breaks: "init leaves half an app where a later file can't be written",
+    file: "lib/cli/templates.ts",
+    from: "for (const step of undo) await step().catch(() => undefined);",
+    to: "",
+    test: "lib/cli/init.test.ts",
+    title: "takes back those before it",
+  },
+  {
     fault: "tool-keys",
     breaks: "signing with one key drops another's signature",
     file: "lib/core/signature.ts",
