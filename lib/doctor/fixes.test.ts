@@ -110,6 +110,24 @@ test("files of the package are copied into a folder that is made first: the outp
   ]);
 });
 
+test("files of a site below a path are copied into that path's folder, where assetsBase has them", () => {
+  const lineFor = (bundler: Bundler, to: string, page: string): string => {
+    const change: Change = { kind: "copy", files: ["worker-*.js", "*.wasm"], to };
+    return fixOf(change, { stack: { host: null, bundler, isDev: false }, url: `https://x.example${page}` }).line;
+  };
+  for (const page of ["/app/", "/app", "/app/route/1"])
+    expect([page, lineFor("vite", "/app/assets/", page)]).toEqual([
+      page,
+      expect.stringMatching(/cp .* public\/selvedge\/ and createEngine\(\{ assetsBase: "\/app\/selvedge\/" \}\)$/),
+    ]);
+  expect(lineFor("vite", "/assets/", "/ocr/")).toContain('assetsBase: "/selvedge/"');
+  for (const bundler of ["importmap", "esbuild"] as const) {
+    expect(lineFor(bundler, "/app/selvedge/", "/app/")).toMatch(/<folder that is served at \/app\/>\/selvedge\/$/);
+    expect(lineFor(bundler, "/app/", "/app/")).toMatch(/<folder that is served at \/app\/>\/$/);
+    expect(lineFor(bundler, "/selvedge/", "/ocr/")).toMatch(/<(?:site|output) folder>\/selvedge\/$/);
+  }
+});
+
 test("a header is written in the host's own syntax", () => {
   const change: Change = { kind: "header", path: "/*", name: "Cross-Origin-Embedder-Policy", value: "require-corp" };
   const lineFor = (host: Host): string =>

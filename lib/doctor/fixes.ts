@@ -70,7 +70,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "type":
       return typeFix(change, stack.host);
     case "copy":
-      return copyFix(change, stack);
+      return copyFix(change, stack, url);
     case "no-fallback":
       return fallbackFix(change.paths, stack.host);
     case "no-redirect":
@@ -371,7 +371,7 @@ function typeRule(source: string, type: string): string {
   return `{ "source": "${source}", "headers": [{ "key": "Content-Type", "value": "${type}" }] }`;
 }
 
-function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): Omit<Fix, "change"> {
+function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack, page: string): Omit<Fix, "change"> {
   const folder = bundler === null ? undefined : PUBLIC[bundler];
   const isPackage = files.every((x) => !x.startsWith("/"));
   const modules = files.filter((x) => !x.includes("*")).map((x) => `${PACKAGE}/${x} `);
@@ -389,15 +389,29 @@ function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): 
   if (isBundled) {
     // webpack, Rspack and Parcel copy no folder by themselves: the files go into their output.
     const own = `${folder ?? "dist"}/selvedge/`;
+    const base = `${baseOf(page, to)}selvedge/`;
     return {
       where: `the output of ${bundler}, and what is deployed of it`,
-      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or${folder === undefined ? ", after each build," : ""} ${copyTo(own)} and createEngine({ assetsBase: "/selvedge/" })`,
+      line: `deploy ${to === "/" ? "the output folder" : to} with its workers and binaries; or${folder === undefined ? ", after each build," : ""} ${copyTo(own)} and createEngine({ assetsBase: "${base}" })`,
     };
   }
+  const base = baseOf(page, to);
+  const at = (folder: string): string =>
+    base === "/" ? `<${folder} folder>${to}` : `<folder that is served at ${base}>/${to.slice(base.length)}`;
   // A site with an import map may have no build at all.
   return bundler === "importmap"
-    ? { where: "the site's folder", line: copyTo(`<site folder>${to}`, modules) }
-    : { where: "after the build", line: copyTo(`<output folder>${to}`, modules) };
+    ? { where: "the site's folder", line: copyTo(at("site"), modules) }
+    : { where: "after the build", line: copyTo(at("output"), modules) };
+}
+
+/** Returns the folder in which both the page and a path are: where a site lies below a path, what it is served at. */
+function baseOf(page: string, to: string): string {
+  const [own, parts] = [pathOf(page).split("/").slice(1), to.split("/").slice(1, -1)];
+  const differs = parts.findIndex((x, i) => x !== own[i]);
+  return `/${parts
+    .slice(0, differs === -1 ? parts.length : differs)
+    .map((x) => `${x}/`)
+    .join("")}`;
 }
 
 /** Writes the command that copies the package's workers and binaries, and modules of it, into a folder. */
