@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { reachable } from "./checks/reachable.ts";
+import { versions } from "./checks/versions.ts";
 import type { DoctorReport } from "./doctor.ts";
 import type { Evidence, SiteFile } from "./evidence.ts";
 import { examineSite, idsOf, seen } from "../test-support/doctor-site.ts";
@@ -493,6 +494,34 @@ test("a redirect without end is the cause, and taking it off the fix, unless the
   await expect(examineSite({ "/": { status: 302, headers: { location: "/" } } })).rejects.toThrow(
     "redirected without end",
   );
+});
+
+test("a worker in which Git has written other line ends is the same, and one with other code is not", () => {
+  const release = "0.1.0 1.30.0";
+  const name = "worker-wasm.js";
+  const find = (written: string, sent: string): number => {
+    const file = (path: string, body: string): SiteFile => ({
+      url: `https://x.example/${path}`,
+      role: path === "main.js" ? "script" : "worker",
+      source: "requested",
+      answer: {
+        url: `https://x.example/${path}`,
+        status: 200,
+        headers: {},
+        body: Buffer.from(body),
+        isWhole: true,
+        redirects: [],
+      },
+      packed: null,
+      range: null,
+      seen: null,
+    });
+    const sha256 = createHash("sha256").update(written).digest("hex");
+    const files = [file("main.js", `"selvedge", "${release}"`), file(name, sent)];
+    return versions({ files, own: { release, files: { [name]: sha256 } } } as unknown as Evidence).length;
+  };
+  expect(find("a = 1;\nb = 2;\n", "a = 1;\r\nb = 2;\r\n")).toBe(0);
+  expect(find("a = 1;\nb = 2;\n", "a = 1;\r\nb = 3;\r\n")).toBe(1);
 });
 
 test("a script that the browser can't parse is named by what it is", async () => {
