@@ -59,6 +59,18 @@ test("a page that is there, and never loaded whole, is opened, and again with it
   expect(visits).toEqual(["goto", "reload"]);
 });
 
+test("a page that goes to another address while it is asked is asked again there", async () => {
+  const { page } = slowPage("https://x.example/");
+  const evaluate = vi
+    .fn(() => Promise.resolve<unknown>(false))
+    .mockRejectedValueOnce(
+      new Error("page.evaluate: Execution context was destroyed, most likely because of a navigation"),
+    );
+  const browser = await startWith("playwright-core", { newContext: contextOf({ ...page, evaluate }) });
+  await browser.open("https://x.example/", 100);
+  expect(evaluate).toHaveBeenCalledTimes(3);
+});
+
 test("a page of which nothing comes in time is not opened", async () => {
   const browser = await startWith("playwright-core", { newContext: contextOf(slowPage("about:blank").page) });
   await expect(browser.open("https://x.example/", 100)).rejects.toThrow("Timeout");

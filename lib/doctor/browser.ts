@@ -210,7 +210,7 @@ async function open(
   const isServed = log.seen.some((x) => x.status === 200 && ["model", "chunk"].includes(roleByName(x.url) ?? ""));
   // The engine tries again what failed on its way, a file of labels beside a model too.
   const isRetrying = log.seen.some((x) => x.failure !== undefined || x.status >= 500);
-  const run = runner(page);
+  const run = runner(page, () => settle(waitMs));
   if ((!isServed || isRetrying) && (await run(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
   if ((await run(SERVICE_WORKER_READY)) === true) {
     // The worker answers from the second visit on.
@@ -245,10 +245,13 @@ async function engineFrames(page: PageLike): Promise<string[]> {
   return frames.filter((_, i) => has[i] === true).map((x) => x.url());
 }
 
-/** Returns a function that runs code in a frame, to null where the frame runs none. */
-function runner(page: FrameLike): (expression: string) => Promise<unknown> {
+/**
+ * Returns a function that runs code in a frame, to null where the frame runs none.
+ * @param whenLeft - waits for the next page, where the frame goes to another address while the code runs
+ */
+function runner(page: FrameLike, whenLeft?: () => Promise<void>): (expression: string) => Promise<unknown> {
   let isDead = false;
-  return async (expression) => {
+  const once = async (expression: string): Promise<unknown> => {
     if (isDead) return null;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<null>((resolve) => {
@@ -261,6 +264,15 @@ function runner(page: FrameLike): (expression: string) => Promise<unknown> {
       return await Promise.race([page.evaluate(expression), late]);
     } finally {
       clearTimeout(timer);
+    }
+  };
+  return async (expression) => {
+    try {
+      return await once(expression);
+    } catch (error) {
+      if (whenLeft === undefined || !/context was destroyed/i.test(String(error))) throw error;
+      await whenLeft();
+      return once(expression);
     }
   };
 }
