@@ -46,6 +46,7 @@ type Observed = Omit<BrowserEvidence, "name" | "isSilent" | "console" | "seen" |
 /** Members that requests of Playwright and Puppeteer share. */
 interface RequestLike {
   url(): string;
+  resourceType?(): string;
   failure(): { errorText: string } | null;
 }
 
@@ -344,7 +345,8 @@ function watch(
 async function record(response: ResponseLike): Promise<Seen> {
   const url = response.url();
   const isFromServiceWorker = response.fromServiceWorker();
-  const seen = { url, status: response.status(), headers: response.headers(), isFromServiceWorker };
+  const isByCode = ["fetch", "xhr"].includes(response.request().resourceType?.() ?? "");
+  const seen = { url, status: response.status(), headers: response.headers(), isFromServiceWorker, isByCode };
   if (!isFromServiceWorker || roleByName(url) === null) return seen;
   try {
     const body = await (response.body?.() ?? response.buffer?.());

@@ -146,6 +146,8 @@ test("a login in markup or in a console is in no report", async () => {
 test("an answer of which a browser shows no page is named as that", async () => {
   const attachment = { "content-disposition": 'attachment; filename="index.html"' };
   await expect(examine({ "/": { headers: attachment } })).rejects.toThrow(/is a download for browsers .*: take that/);
+  const plain = { headers: { "content-type": "text/plain; charset=utf-8" }, body: "<!doctype html>" };
+  await expect(examine({ "/": plain })).rejects.toThrow("has the type text/plain, of which no browser makes a page");
   await expect(examine({ "/": { status: 204 } })).rejects.toThrow("status 204, which has no page");
   const inline = { "content-disposition": "inline" };
   expect(idsOf(await examine({ "/": { headers: inline, body: "<p>hello" } }))).toEqual([]);
@@ -305,12 +307,14 @@ test("a limit of requests, a login and a cut binary are named as what they are",
   const find = (
     path: string,
     given: Readonly<Record<string, string | Uint8Array | SiteAnswer>>,
-  ): Promise<DoctorReport> => examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path)] }));
-  const limited = await find("/m.onnx", { "/m.onnx": { status: 429, headers: { "retry-after": "60" } } });
+    status = 200,
+  ): Promise<DoctorReport> => examine({ "/main.js": MARK, ...given }, (url) => ({ seen: [seen(url, path, status)] }));
+  const limited = await find("/m.onnx", { "/m.onnx": { status: 429, headers: { "retry-after": "60" } } }, 429);
   expect(idsOf(limited)).toEqual(["error model-limited"]);
   expect(limited.findings[0]?.message).toMatch(/too many requests.*429.*60/);
   const html = { headers: { "content-type": "text/html" }, body: "<!doctype html><title>log in</title>" };
-  const login = await find("/m.onnx", { "/m.onnx": { status: 302, headers: { location: "/login" } }, "/login": html });
+  const to = { status: 302, headers: { location: "/login" } };
+  const login = await find("/m.onnx", { "/m.onnx": to, "/login": html }, 302);
   expect(idsOf(login)).toEqual(["error model-redirected"]);
   expect(JSON.stringify(login.findings)).not.toContain("rewrite");
   const cut = await find("/ort-wasm.wasm", { "/ort-wasm.wasm": Buffer.from([...WASM, 1, 100, 3, 3, 3]) });
@@ -321,6 +325,43 @@ test("a limit of requests, a login and a cut binary are named as what they are",
   });
   expect(idsOf(pointer)).toEqual(["error lfs-pointer"]);
   expect(JSON.stringify(pointer.findings[0])).toContain("git lfs pull");
+});
+
+test("a file that the server refuses to the doctor alone is noted, and no error: pages have cookies", async () => {
+  const html = { headers: { "content-type": "text/html" }, body: "<!doctype html><title>log in</title>" };
+  const answers: SiteAnswer[] = [
+    { status: 403 },
+    { status: 404 },
+    { status: 302, headers: { location: "/login" } },
+    html,
+  ];
+  for (const answer of answers) {
+    const files = { "/main.js": answer, "/m.onnx": answer, "/ort-wasm.wasm": answer, "/login": html };
+    const paths = ["/main.js", "/m.onnx", "/ort-wasm.wasm"];
+    const find = (more: Partial<Seen>): Promise<DoctorReport> =>
+      examine(files, (url) => ({
+        seen: paths.map((x) => ({ ...seen(url, x), headers: { "content-type": "a/b" }, ...more })),
+      }));
+    const { findings, notes } = await find({});
+    expect(findings).toEqual([]);
+    expect(notes[0]).toMatch(/^the server does not send the doctor what the browser got \(.*status .* and 2 more\)/);
+    // An answer that a service worker has kept says nothing of the server.
+    expect(idsOf(await find({ isFromServiceWorker: true })).length).toBeGreaterThan(0);
+    const { status = 200 } = answer;
+    expect((await find({ status, headers: html.headers })).notes.join()).not.toContain("the doctor");
+  }
+});
+
+test("a picture that the page's code requests in vain is a warning, and other missing files are none", async () => {
+  const find = async (path: string, given: Partial<Seen>): Promise<string[]> => {
+    const request = (url: string): Seen => ({ ...seen(url, path, 404), isByCode: true, ...given });
+    return idsOf(await examine({ "/main.js": MARK }, (url) => ({ seen: [request(url)] })));
+  };
+  expect(await find("/cat.jpg?1", {})).toEqual(["warning file-missing"]);
+  expect(await find("/cat.jpg", { isByCode: false })).toEqual([]);
+  expect(await find("/cat.jpg", { status: 200 })).toEqual([]);
+  expect(await find("/config.json", {})).toEqual([]);
+  expect(await find("https://x.example/cat.jpg", {})).toEqual([]);
 });
 
 test("threads are asked for where an engine's options have them, in sources and minified code", () => {

@@ -7,7 +7,7 @@ import { copies } from "./checks/copies.ts";
 import { cors } from "./checks/cors.ts";
 import { delivery } from "./checks/delivery.ts";
 import { engineErrors } from "./checks/engine.ts";
-import { ENGINE, isServed, namesPackage } from "./checks/facts.ts";
+import { described, ENGINE, isHidden, isServed, namesPackage, typeOf } from "./checks/facts.ts";
 import { externalScripts } from "./checks/external-scripts.ts";
 import { isolation } from "./checks/isolation.ts";
 import { models } from "./checks/models.ts";
@@ -50,6 +50,9 @@ const CHECKS: readonly Check[] = [
 const OF_HOST: ReadonlySet<string> = new Set(["wasm-uncompressed", "assets-not-cached", "no-ranges"]);
 /** A login in an address: directly after its scheme, or in an address of markup without one. Paths have "//" and "@" too. */
 const LOGIN = /(\b(?:https?|wss?):\/\/)[^\s/?#"'`\\]+@|(?<![\w:/.%~-])(\/\/)[^\s/?#"'`\\:]+:[^\s/?#"'`\\]*@/gi;
+/** Types of documents that browsers show as text, or save. */
+const NO_PAGE =
+  /^(?:text\/plain|text\/css|(?:application|text)\/(?:json|javascript)|(?:application|binary)\/octet-stream)$/;
 const WAIT_MS = 20_000;
 const ORDER = ["error", "warning", "hint"] as const;
 
@@ -121,12 +124,15 @@ export async function diagnose(address: string, options: DiagnoseOptions): Promi
 }
 
 /** Returns the reason for which a browser shows no page for an answer; null where it shows one. */
-function whyNoPage({ status, headers }: HttpAnswer): string | null {
+function whyNoPage(answer: HttpAnswer): string | null {
+  const { status, headers } = answer;
   if (status === 204 || status === 205)
     return `answers with status ${status}, which has no page: name the page's address`;
   const disposition = headers["content-disposition"] ?? "";
   if (/^\s*attachment\b/i.test(disposition))
     return `is a download for browsers (Content-Disposition: ${disposition}): take that header off the page`;
+  const type = typeOf(answer);
+  if (NO_PAGE.test(type)) return `has the type ${type}, of which no browser makes a page: send it as text/html`;
   return null;
 }
 
@@ -226,7 +232,7 @@ function report(evidence: Evidence, notes: readonly string[], isKept: (found: Fo
     browser: browser?.name ?? null,
     stack,
     findings,
-    notes: [...notes, ...(hasSelvedge || browser?.isSilent === true ? unseen(evidence) : [])],
+    notes: [...notes, ...hidden(evidence), ...(hasSelvedge || browser?.isSilent === true ? unseen(evidence) : [])],
     hasSelvedge,
   });
 }
@@ -236,6 +242,17 @@ function withoutLogins(shown: DoctorReport): DoctorReport {
   return JSON.parse(JSON.stringify(shown), (_, value: unknown) =>
     typeof value === "string" ? value.replaceAll(LOGIN, "$1$2…@") : value,
   ) as DoctorReport;
+}
+
+/** Note on files that the browser got and the doctor did not: what they hold is not known. */
+function hidden({ files }: Evidence): string[] {
+  const [first, ...rest] = files.filter(isHidden);
+  if (first === undefined) return [];
+  const more = rest.length === 0 ? "" : `, and ${rest.length} more`;
+  return [
+    `the server does not send the doctor what the browser got (${described(first)}${more}), such as for want of a cookie: ` +
+      "what those files hold is not checked",
+  ];
 }
 
 /** Notes on parts that the page did not start while it was watched: nothing is known of them then. */

@@ -43,6 +43,8 @@ export interface Seen {
   /** The browser's word for a request that failed, such as net::ERR_BLOCKED_BY_RESPONSE. */
   readonly failure?: string;
   readonly isFromServiceWorker: boolean;
+  /** Whether code requested it, by fetch() or XMLHttpRequest. */
+  readonly isByCode?: boolean;
   /** SHA-256 of the decoded body, for files that a service worker answered. */
   readonly sha256?: string;
 }

@@ -26,6 +26,22 @@ export function isServed({ answer }: SiteFile): boolean {
   return isOk(answer) && !isHtml(answer);
 }
 
+/** Whether the browser got a file. */
+export function isArrived({ seen }: SiteFile): boolean {
+  return seen !== null && seen.failure === undefined && isOk(seen);
+}
+
+/** Whether the server withholds a file from the doctor alone, as where the page got a cookie: that is no fault of the file. */
+export function isHidden(file: SiteFile): boolean {
+  const { answer, seen } = file;
+  if (seen === null || !isArrived(file) || seen.isFromServiceWorker) return false;
+  if (answer.status >= 400 && answer.status < 500) return true;
+  const isRedirected = answer.redirects.length > 0 && pathOf(answer.url) !== pathOf(file.url);
+  // A page in place of the file, and its type, are the doctor's alone.
+  const isOther = typeOf(answer) === "text/html" && !["", "text/html"].includes(typeOf(seen));
+  return isHtml(answer) && (isRedirected || isOther);
+}
+
 /** Whether an answer is a Git LFS pointer. */
 export function isPointer(answer: HttpAnswer): boolean {
   return LFS.test(textOf({ ...answer, body: answer.body.subarray(0, 256) }));
@@ -121,7 +137,7 @@ function isText(body: Uint8Array): boolean {
 }
 
 /** Returns the type of an answer without its parameters, in lower case. */
-export function typeOf({ headers }: HttpAnswer): string {
+export function typeOf({ headers }: Pick<HttpAnswer, "headers">): string {
   return (headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
 }
 

@@ -5,7 +5,18 @@ import { isOk, textOf } from "../http.ts";
 import { importMaps, isModule, leadingImports, mappedAddress, namesOf, scriptTags } from "../markup.ts";
 import type { ImportMap } from "../markup.ts";
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
-import { described, documentOf, ENGINE, filesOf, isMixed, lines, mergeById, MODELS } from "./facts.ts";
+import {
+  described,
+  documentOf,
+  ENGINE,
+  filesOf,
+  isArrived,
+  isHidden,
+  isMixed,
+  lines,
+  mergeById,
+  MODELS,
+} from "./facts.ts";
 import { mapWith, moduleOf } from "./imports.ts";
 
 const NOUNS: Readonly<Partial<Record<Role, string>>> = {
@@ -34,6 +45,8 @@ const ID_NAMES: Readonly<Partial<Record<Role, FileName>>> = {
   data: "file",
 };
 
+const MEDIA = /\.(?:avif|bmp|gif|jpe?g|png|webp|mp3|ogg|wav|flac|mp4|webm)$/i;
+
 /** Files of a folder that are listed one by one. */
 const LISTED_MAX = 4;
 
@@ -54,8 +67,26 @@ export const reachable: Check = (evidence) => {
     found.delete(wasm.id);
   }
   const merged = [...found.values(), ...modules(evidence)].map((x) => ({ ...x, changes: grouped(x.changes) }));
-  return [...merged, ...mixed(evidence), ...moved(evidence)];
+  return [...merged, ...mixed(evidence), ...moved(evidence), ...inputs(evidence)];
 };
+
+/** Pictures, sounds and videos of the page's own server that its code requested in vain: a model's inputs, as a rule. */
+function inputs({ browser, url: page }: Evidence): Found[] {
+  const { origin } = new URL(page);
+  const lost = (browser?.hasStarted === true ? browser.seen : []).filter(
+    ({ url, status, isByCode }) =>
+      isByCode === true && [404, 410].includes(status) && MEDIA.test(bare(url)) && new URL(url).origin === origin,
+  );
+  return mergeById(
+    lost.map(({ url, status }) => ({
+      id: "file-missing",
+      severity: "warning",
+      message: `The page's code requests ${pathOf(url)}, which is missing (status ${status}).`,
+      evidence: [`browser: ${url}: status ${status}`],
+      changes: [{ kind: "copy", files: [pathOf(url)], to: pathOf(folderOf(url)) }],
+    })),
+  );
+}
 
 /** Makes one change of those that more files of a folder need than a reader wants listed. */
 function grouped(changes: readonly Change[]): Change[] {
@@ -108,11 +139,6 @@ function mixed(evidence: Evidence): Found[] {
   );
 }
 
-/** Whether the browser got a file. */
-function isArrived({ seen }: SiteFile): boolean {
-  return seen !== null && seen.failure === undefined && isOk(seen);
-}
-
 /** The package's own word that a bundler has changed the addresses of its files. */
 function moved(evidence: Evidence): Found[] {
   const noted = lines(evidence, /A bundler moved Selvedge away/);
@@ -136,7 +162,7 @@ function judge(file: SiteFile, name: FileName, evidence: Evidence): Found | null
   const { answer, role, url } = file;
   const noun = NOUNS[role] ?? "A file";
   const isPage = isAnsweredPage(answer);
-  if (isMixed(file, evidence)) return null;
+  if (isMixed(file, evidence) || isHidden(file)) return null;
   // The engine takes no part of a model for the whole; a page that got its model by other requests is not broken.
   const isPart = answer.status === 206 && MODELS.has(role) && (evidence.browser?.errors.length ?? 1) > 0;
   if (isOk(answer) && !isPage && !isPart) return null;
@@ -244,7 +270,7 @@ function modules(evidence: Evidence): Found[] {
     const isPage = isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url));
     const isSilent = answer.status === 0 && !isArrived(file) && isOfApp(file, evidence);
     const isLost = answer.status >= 300 || isPage || isSilent;
-    return isRequested && isLost && !(isRedirect(answer) && isArrived(file));
+    return isRequested && isLost && !isHidden(file) && !(isRedirect(answer) && isArrived(file));
   });
   return mergeById(
     missing.map((file): Found => {
