@@ -259,7 +259,7 @@ describe("--model-only", () => {
     expect(await writeModel(folder, { model })).toEqual(written);
     expect(readdirSync(folder).sort()).toEqual(["favicon.svg", "models", "sample.png"]);
     await expect(writeModel(folder, { model })).rejects.toThrow(
-      /exist in .*; nothing was written\. --force overwrites\.$/,
+      /^sample\.png, models.ocr-rec.bundle\.json, models.ocr-rec.chunks exist in .*; nothing was written\. --force overwrites\.$/,
     );
     await writeModel(folder, { model, force: true });
     const app = join(root, "app");

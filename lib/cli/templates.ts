@@ -3,7 +3,7 @@
 // and opens every one of them.
 import { existsSync, lstatSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rm, rmdir } from "node:fs/promises";
-import { basename, join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { makeFolder } from "../compress/onnx/make-folder.ts";
 import { RELEASE } from "../core/version.ts";
@@ -135,7 +135,9 @@ async function write(
   const written = [...text.keys(), ...copied.map(({ to }) => to)];
   const present = written.filter((to) => existsSync(join(folder, to)));
   if (present.length > 0 && !force) {
-    const exist = `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}`;
+    // Chunks are named by a hash, which tells a reader nothing: their folder stands for them.
+    const names = [...new Set(present.map((x) => (basename(dirname(x)) === "chunks" ? dirname(x) : x)))];
+    const exist = `${names.slice(0, 5).join(", ")} ${names.length === 1 ? "exists" : "exist"} in ${folder}`;
     const isApp = text.has("package.json");
     const other = "Choose an empty folder; into an app that exists, --model-only writes the model alone. ";
     throw new Error(`${exist}; nothing was written. ${isApp ? other : ""}--force overwrites.`);
