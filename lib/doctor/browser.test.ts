@@ -71,6 +71,17 @@ test("a page that goes to another address while it is asked is asked again there
   expect(evaluate).toHaveBeenCalledTimes(3);
 });
 
+test("an alert of a page, which Puppeteer leaves open, is closed", async () => {
+  const { page } = slowPage("https://x.example/");
+  const dismiss = vi.fn(() => Promise.resolve());
+  const on = (event: string, listener: (dialog: object) => void): void => {
+    if (event === "dialog") listener({ dismiss });
+  };
+  const createBrowserContext = contextOf({ ...page, on });
+  await (await startWith("puppeteer-core", { createBrowserContext })).open("https://x.example/", 100);
+  expect(dismiss).toHaveBeenCalledOnce();
+});
+
 test("a page of which nothing comes in time is not opened", async () => {
   const browser = await startWith("playwright-core", { newContext: contextOf(slowPage("about:blank").page) });
   await expect(browser.open("https://x.example/", 100)).rejects.toThrow("Timeout");

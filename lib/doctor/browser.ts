@@ -70,6 +70,7 @@ interface PageLike extends FrameLike {
   on(event: "response", listener: (response: ResponseLike) => void): unknown;
   on(event: "console", listener: (message: { text(): string; type(): string }) => void): unknown;
   on(event: "pageerror", listener: (error: unknown) => void): unknown;
+  on(event: "dialog", listener: (dialog: { dismiss(): Promise<void> }) => void): unknown;
   goto(url: string, options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
   reload(options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
   frames(): FrameLike[];
@@ -325,6 +326,8 @@ function watch(
     changed();
     log.console.push(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
   });
+  // An alert() stops the page until it is answered; of Puppeteer's pages nothing answers it.
+  page.on("dialog", (dialog) => void dialog.dismiss().catch(() => undefined));
   const settle = async (waitMs: number, quietMs = QUIET_MS): Promise<void> => {
     const until = performance.now() + waitMs;
     changed();
