@@ -26,7 +26,9 @@ export interface Lived {
 const KEY = "life";
 /** Number of attempts that the browser ended for a reason of its own. */
 const MISSED_KEY = "life-missed";
-const MOST_MISSED = 3;
+const MOST_MISSED = 6;
+/** Longest pause before an attempt, which outlasts the load that another test makes. */
+const LONGEST_PAUSE_MS = 16_000;
 const query = new URLSearchParams(location.search);
 const ROUNDS = Number(query.get("rounds"));
 const AWAY = `./away.html?ms=${Number(query.get("away"))}`;
@@ -54,29 +56,37 @@ function end(): void {
 }
 
 /**
- * Whether the browser dropped the page for a reason that it keeps to itself ("masked"), as Chromium does where the page
- * takes seconds to freeze (6 s in a handler of `freeze` show it). A page that can't be cached has its reason named.
+ * Whether the browser dropped the page for a reason that it keeps to itself, as Chromium does ("masked") where the page
+ * takes seconds to freeze (6 s in a handler of `freeze` show it), and Firefox always. In Chromium, a page that can't be
+ * cached has its reason named.
  */
 function isBrowsersOwnReason(entry: PerformanceEntry | undefined): boolean {
-  const why = entry === undefined ? null : (Reflect.get(entry, "notRestoredReasons") as { reasons?: unknown[] } | null);
+  const why = entry && (Reflect.get(entry, "notRestoredReasons") as { reasons?: unknown[] } | null | undefined);
+  if (why === undefined) return true;
   const reasons = (why?.reasons ?? []).map((x) => (x as { reason?: string }).reason);
   return reasons.length > 0 && reasons.every((x) => x === "masked");
 }
 
-/** Returns whether the page was loaded again in place of being restored, and this attempt is to be reported as failed. */
-function isReloaded(): boolean {
+/**
+ * Resolves to whether the page was loaded again in place of being restored, and this attempt is to be reported as
+ * failed. Where the reason is the browser's own, a pause lets the machine come to rest.
+ */
+async function isReloaded(): Promise<boolean> {
   if (localStorage.getItem(KEY) !== "away") return false;
   const [entry] = performance.getEntriesByType("navigation");
   const missed = Number(localStorage.getItem(MISSED_KEY) ?? 0) + 1;
   localStorage.setItem(MISSED_KEY, String(missed));
-  // All rounds begin anew.
-  if (isBrowsersOwnReason(entry) && missed < MOST_MISSED) return false;
-  lived.reasons = JSON.stringify(entry === undefined ? null : Reflect.get(entry, "notRestoredReasons"));
+  if (isBrowsersOwnReason(entry) && missed < MOST_MISSED) {
+    await new Promise((resolve) => setTimeout(resolve, Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** missed)));
+    // All rounds begin anew.
+    return false;
+  }
+  lived.reasons = JSON.stringify((entry && Reflect.get(entry, "notRestoredReasons")) ?? null);
   return true;
 }
 
 async function live(): Promise<void> {
-  if (isReloaded()) {
+  if (await isReloaded()) {
     end();
     return;
   }

@@ -5,7 +5,10 @@
 export interface PageLocks {
   /** Calls back once nobody holds the lock; the returned function withdraws the request. */
   wait(name: string, granted: () => void): () => void;
-  /** Steals a lock from its holder, and releases it. */
+  /**
+   * Steals a lock from its holder, and releases it; does nothing in Chromium, which restores a page whose workers hold
+   * locks, but not one that is granted a lock while it enters the back/forward cache ("JavaScriptExecution").
+   */
   steal(name: string): void;
 }
 
@@ -23,7 +26,7 @@ export function browserLocks(): PageLocks | null {
       };
     },
     steal(name) {
-      locks.request(name, { steal: true }, ignore).catch(ignore);
+      if (!("userAgentData" in navigator)) locks.request(name, { steal: true }, ignore).catch(ignore);
     },
   };
 }

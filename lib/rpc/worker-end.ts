@@ -3,10 +3,9 @@
 // that computes without a pause 2 s after `terminate`. Without locks the watchdog of a pending call detects it.
 //
 // Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor
-// came; `pagehide` is too late, `beforeunload` is not. So the lock is released before the page is left (stolen, since a
-// worker that computes answers nothing), and another is acquired when it is shown again or was not left after all. A
-// worker that has not answered yet may acquire its lock once the page is in the cache, where nothing can steal it: it
-// is asked to release it too.
+// came; `pagehide` is too late, `beforeunload` is not. So the worker is asked to release its lock before the page is
+// left, and another is acquired when it is shown again or was not left after all. In Firefox the lock is stolen too,
+// since a worker that computes answers nothing.
 import type { Effects } from "../effects/effects.ts";
 
 /**
@@ -31,9 +30,8 @@ export function watchWorkerEnd(
     let withdraw: (() => void) | null = null;
     const own = (release = (): void => {
       release = null;
-      if (withdraw === null)
-        hold(null).catch(() => undefined); // it has ended
-      else withdraw();
+      hold(null).catch(() => undefined); // it has ended
+      withdraw?.();
       locks.steal(name);
     });
     void hold(name)
