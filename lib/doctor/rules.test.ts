@@ -496,10 +496,10 @@ test("a redirect without end is the cause, and taking it off the fix, unless the
   );
 });
 
-test("a worker in which Git has written other line ends is the same, and one with other code is not", () => {
+test("a worker with Git's line ends, or rewritten by a dev server, is the same, and one with other code is not", () => {
   const release = "0.1.0 1.30.0";
   const name = "worker-wasm.js";
-  const find = (written: string, sent: string): number => {
+  const find = (written: string, sent: string, folder = ""): number => {
     const file = (path: string, body: string): SiteFile => ({
       url: `https://x.example/${path}`,
       role: path === "main.js" ? "script" : "worker",
@@ -517,11 +517,14 @@ test("a worker in which Git has written other line ends is the same, and one wit
       seen: null,
     });
     const sha256 = createHash("sha256").update(written).digest("hex");
-    const files = [file("main.js", `"selvedge", "${release}"`), file(name, sent)];
+    const files = [file("main.js", `"selvedge", "${release}"`), file(folder + name, sent)];
     return versions({ files, own: { release, files: { [name]: sha256 } } } as unknown as Evidence).length;
   };
   expect(find("a = 1;\nb = 2;\n", "a = 1;\r\nb = 2;\r\n")).toBe(0);
   expect(find("a = 1;\nb = 2;\n", "a = 1;\r\nb = 3;\r\n")).toBe(1);
+  const rewritten = "import '/@vite/env';\na = 1;\nb = 2;\n";
+  expect(find("a = 1;\nb = 2;\n", rewritten, "node_modules/selvedge/dist/")).toBe(0);
+  expect(find("a = 1;\nb = 2;\n", rewritten, "selvedge/")).toBe(1);
 });
 
 test("a script that the browser can't parse is named by what it is", async () => {

@@ -43,8 +43,9 @@ function copies({ files, own }: Evidence): Found[] {
     // The check of types says what it is.
     if (answer.body.byteLength < 8 || isPointer(answer) || undeclaredCoding(file) !== null) return [];
     if (name.endsWith(".wasm") && isCutWasm(answer)) return [];
-    // A dev server or a minifier may rewrite scripts; only a copy is the same byte for byte.
+    // A dev server (Vite's of node_modules) or a minifier may rewrite scripts; only a copy is the same byte for byte.
     if (answer.url.includes("?") || !/\.(?:js|wasm)$/.test(name)) return [];
+    if (name.endsWith(".js") && file.url.includes("/node_modules/")) return [];
     const sha256 = hashOf(answer.body);
     // Git on Windows writes other line ends into scripts, which read the same.
     const isSame =
