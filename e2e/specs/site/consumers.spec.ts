@@ -215,6 +215,10 @@ test.describe("the packed package, in projects of others", { tag: "@chromium" },
     ["@huggingface/transformers", "^4.3.0", "4.3.1"],
     ["sharp", "0.32.6", "0.32.6"],
     ["playwright-core", "1.49.1", "1.49.1"],
+    // Versions that the hooks do not work with, or that no range of releases has: npm holds an optional peer to its range.
+    ["react", "19.0.0-rc.1", "19.0.0-rc.1"],
+    ["react", "17.0.2", "17.0.2"],
+    ["react", "19.3.0-canary-ff8f88fc-20260915", "19.3.0-canary-ff8f88fc-20260915"],
   ] as const;
   for (const [name, wanted, version] of sample(others, 2))
     test(`is installed beside ${name} ${wanted}, and changes nothing of the app's own`, () => {
