@@ -130,6 +130,22 @@ export default { input: "main.js", output: { dir: "dist" }, plugins: [nodeResolv
     edits: [["index.html", 'href="/style.css"', 'href="./public/style.css"']],
     build: ["parcel build index.html --no-source-maps", "cp -r public/. dist/"],
   },
+  {
+    ...FROM_DIST,
+    id: "parcel-2-sub-path",
+    title: "Parcel 2, `selvedge/cache` and `selvedge/wasm`",
+    needed: "nothing",
+    packages: { parcel: "2.16.4" },
+    edits: [
+      ["index.html", 'href="/style.css"', 'href="./public/style.css"'],
+      [
+        "main.js",
+        'import { createEngine } from "selvedge";',
+        'import { openCache } from "selvedge/cache";\nimport { createEngine } from "selvedge/wasm";\n\nopenCache().contents().catch(console.error);',
+      ],
+    ],
+    build: ["parcel build index.html --no-source-maps", "cp -r public/. dist/"],
+  },
 ];
 
 const EXTENSION = { template: "extension", packages: {}, serve: { kind: "extension", folder: "." } } as const;

@@ -131,6 +131,13 @@ export default function Page() {
   },
   {
     ...NEXT,
+    id: "next-16-webpack-dev",
+    title: "Next 16, dev, webpack",
+    needed: "nothing",
+    serve: { kind: "command", command: "next dev --webpack -p {port}" },
+  },
+  {
+    ...NEXT,
     id: "next-16-export",
     title: "Next 16, static export with `basePath`",
     needed: "the prefix in addresses of models, as for any public file: `NEXT_PUBLIC_BASE` in `.env`",
@@ -209,6 +216,14 @@ export default { headers: () => [{ source: "/:path*", headers }] };
     needed: "nothing",
     packages: NEXT_15,
     serve: { kind: "command", command: "next dev -p {port}" },
+  },
+  {
+    ...NEXT,
+    id: "next-15-turbopack-dev",
+    title: "Next 15.5, dev, Turbopack",
+    needed: "nothing",
+    packages: NEXT_15,
+    serve: { kind: "command", command: "next dev --turbopack -p {port}" },
   },
 ];
 

@@ -274,6 +274,18 @@ export default { plugins: [VitePWA(pwa)] };
     build: ["node .yarn/releases/yarn.cjs vite build"],
   },
   {
+    ...DEV,
+    id: "yarn-pnp-dev",
+    title: "yarn 4 PnP, Vite 8, dev",
+    needed: "nothing",
+    packages: VITE_8,
+    install: "yarn-pnp",
+    serve: {
+      kind: "command",
+      command: "node .yarn/releases/yarn.cjs vite --port {port} --strictPort --host localhost",
+    },
+  },
+  {
     ...BUILD,
     id: "react",
     title: "React 19, StrictMode, Vite 8",

@@ -26,7 +26,9 @@ async function examine(url: string): Promise<{ findings: string[]; stack: string
   if (typeof doctor === "string") throw new Error(doctor);
   try {
     const { findings, stack } = await diagnose(url, { project: null, browser: doctor });
-    const told = findings.map((x) => `${x.severity} ${x.id}: ${x.message} ${x.fixes.map((fix) => fix.line).join("; ")}`);
+    const told = findings.map(
+      (x) => `${x.severity} ${x.id}: ${x.message} ${x.fixes.map((fix) => fix.line).join("; ")}`,
+    );
     return { findings: told, stack: `${stack.bundler ?? "?"} on ${stack.host ?? "?"}` };
   } finally {
     await doctor.close();
