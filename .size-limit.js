@@ -54,6 +54,14 @@ export default [
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
+  {
+    // As it is served: an import map's page loads all of it.
+    name: "The single file of the main entry, gzip",
+    path: "dist/selvedge.min.js",
+    limit: "87 kB",
+    gzip: true,
+    modifyEsbuildConfig: (config) => ({ ...config, loader: { ".js": "copy" } }),
+  },
   part("engine/record-trace.js"),
   part("engine/stateful.js"),
   part("engine/devtools-tracks.js"),
