@@ -141,7 +141,7 @@ export default { input: "main.js", output: { dir: "dist" }, plugins: [nodeResolv
       [
         "main.js",
         'import { createEngine } from "selvedge";',
-        'import { openCache } from "selvedge/cache";\nimport { createEngine } from "selvedge/wasm";\n\nopenCache().contents().catch(console.error);',
+        'import { openCache } from "selvedge/cache";\nimport { createEngine } from "selvedge/wasm";\n\nopenCache().list().catch(console.error);',
       ],
     ],
     build: ["parcel build index.html --no-source-maps", "cp -r public/. dist/"],
