@@ -3,11 +3,23 @@ import { expect, test } from "vitest";
 import { readResults } from "./results.ts";
 import type { AppResult } from "./results.ts";
 import { ROWS } from "./rows.ts";
-import { PAGE, withTable } from "./table.ts";
+import { GROUPS, PAGE, README, withShortTable, withTable } from "./table.ts";
 
-test("the table in docs/browsers.md is that of the committed results: npm run apps:table writes it", () => {
-  const page = readFileSync(PAGE, "utf8");
-  expect(page).toBe(withTable(page, ROWS, readResults()));
+test.each([
+  ["docs/browsers.md", PAGE, withTable],
+  ["README.md", README, withShortTable],
+])("the table in %s is that of the committed results: npm run apps:table writes it", (_, path, write) => {
+  const page = readFileSync(path, "utf8");
+  expect(page).toBe(write(page, ROWS, readResults()));
+});
+
+test("each row belongs to one group of README's table, which has 15 lines at most", () => {
+  for (const { id } of ROWS)
+    expect(
+      GROUPS.filter(([, ids]) => ids.test(id)),
+      id,
+    ).toHaveLength(1);
+  expect(GROUPS.length).toBeLessThanOrEqual(15);
 });
 
 test("each row has an id of its own, exact versions, and a result only for a browser that it names", () => {
@@ -26,4 +38,13 @@ test("a row that fails says so in the table, and one without a result is not cal
   const line = (title: string): string => page.split("\n").find((x) => x.startsWith(`| ${title} |`)) ?? "";
   expect(line(first!.title)).toContain("**fails**: failed: a \\| b (2026-01-02)");
   expect(line(second!.title)).toContain("| not run |");
+});
+
+test("README's table counts a row that fails, and one without a result, apart from those that work", () => {
+  const results = [
+    ...readResults().filter(({ row }) => !row.startsWith("esbuild-")),
+    { row: "esbuild-esm", browser: "chromium", result: "failed: a", date: "2026-01-02T03:04:05Z" } as AppResult,
+  ];
+  const page = withShortTable(readFileSync(README, "utf8"), ROWS, results);
+  expect(page).toMatch(/^\| esbuild \|.*\| \*\*1 fails\*\*, 1 not run \| – \|$/m);
 });

@@ -1,4 +1,5 @@
-// `npm run apps:table`: writes the table of bundlers and hosts in docs/browsers.md from e2e/results/apps.json.
+// `npm run apps:table`: writes the table of bundlers and hosts in docs/browsers.md, and the short one in README.md, from
+// e2e/results/apps.json.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,17 +9,46 @@ import type { AppResult } from "./results.ts";
 import { ROWS } from "./rows.ts";
 import type { AppBrowser, Row } from "./row.ts";
 
-/** Path of the page with the table. */
+/** Path of the page with a line for each row. */
 export const PAGE: string = join(ROOT, "docs/browsers.md");
+/** Path of the page with a line for each group of rows. */
+export const README: string = join(ROOT, "README.md");
 const BEGIN = "<!-- table of apps: npm run apps:table -->";
 const END = "<!-- end of the table of apps -->";
 
-/** Returns the page's text with the table of these results. */
+/** The groups in README.md, by the ids of their rows; the first row of each is the usual set-up. */
+export const GROUPS: readonly (readonly [title: string, ids: RegExp])[] = [
+  ["Vite 5 to 8", /^(vite-\d-(?!pwa)|serve-single)/],
+  ["React 19 with Vite 8", /^react/],
+  ["webpack 5, Rspack 2", /^(webpack|rspack)-/],
+  ["Rollup 4", /^rollup-/],
+  ["esbuild", /^esbuild-/],
+  ["Parcel 2", /^parcel-/],
+  ["Next 15 and 16", /^next-/],
+  ["SvelteKit 2", /^sveltekit-/],
+  ["Nuxt 4, Astro 5", /^(nuxt|astro)-/],
+  ["Angular 20", /^angular-/],
+  ["import map, no bundler", /^(import-map|other-origin)$/],
+  ["extension, Manifest V3", /^mv3-/],
+  ["PWA: `vite-plugin-pwa`", /^vite-8-pwa$/],
+  ["pnpm 10, yarn 1, yarn 4 PnP", /^(pnpm|yarn)/],
+];
+
+/** Returns the text of docs/browsers.md with the table of these results. */
 export function withTable(page: string, rows: readonly Row[], results: readonly AppResult[]): string {
+  return between(page, tableOf(rows, results));
+}
+
+/** Returns README's text with the short table of these results. */
+export function withShortTable(page: string, rows: readonly Row[], results: readonly AppResult[]): string {
+  return between(page, shortTableOf(rows, results));
+}
+
+function between(page: string, table: string): string {
   const [before, rest] = page.split(BEGIN);
   const [, after] = rest?.split(END) ?? [];
-  if (before === undefined || after === undefined) throw new Error(`${PAGE} lacks the lines ${BEGIN} and ${END}`);
-  return `${before}${BEGIN}\n\n${tableOf(rows, results)}\n\n${END}${after}`;
+  if (before === undefined || after === undefined) throw new Error(`the page lacks the lines ${BEGIN} and ${END}`);
+  return `${before}${BEGIN}\n\n${table}\n\n${END}${after}`;
 }
 
 function tableOf(rows: readonly Row[], results: readonly AppResult[]): string {
@@ -32,6 +62,33 @@ function tableOf(rows: readonly Row[], results: readonly AppResult[]): string {
   );
 }
 
+function shortTableOf(rows: readonly Row[], results: readonly AppResult[]): string {
+  const lines = GROUPS.map(([title, ids]) => {
+    const [usual, ...others] = rows.filter(({ id }) => ids.test(id));
+    if (usual === undefined) throw new Error(`no row belongs to the group ${title}`);
+    const all = [usual, ...others];
+    const unlike = others.filter(({ needed }) => ![usual.needed, "nothing", "the same"].includes(needed)).length;
+    // Links are relative to docs/.
+    const needed = usual.needed.replaceAll(/\]\((?!https?:)/g, "](docs/");
+    const note = unlike === 0 ? "" : ` (differs in ${unlike} of ${all.length} set-ups)`;
+    return `| ${[title, needed + note, counts(all, "chromium", results), counts(all, "firefox", results)].join(" | ")} |`;
+  });
+  return ["| with | needed | Chromium | Firefox |", "| --- | --- | --- | --- |", ...lines].join("\n");
+}
+
+/** Returns how many of these rows work, fail and were not run in a browser. */
+function counts(rows: readonly Row[], browser: AppBrowser, results: readonly AppResult[]): string {
+  const states = rows.map((row) => state(row, browser, results));
+  const count = (start: string): number => states.filter((x) => x.startsWith(start)).length;
+  const [works, fails, notRun] = [count("works"), count("**fails**"), count("not run")];
+  const parts = [
+    ...(works > 0 ? [`${works} ${works === 1 ? "works" : "work"}`] : []),
+    ...(fails > 0 ? [`**${fails} ${fails === 1 ? "fails" : "fail"}**`] : []),
+    ...(notRun > 0 ? [`${notRun} not run`] : []),
+  ];
+  return parts.join(", ") || "–";
+}
+
 /** Returns what a row came to in a browser, with the date. */
 function state({ id, browsers = ["chromium"] }: Row, browser: AppBrowser, results: readonly AppResult[]): string {
   if (!browsers.includes(browser)) return "–";
@@ -41,5 +98,7 @@ function state({ id, browsers = ["chromium"] }: Row, browser: AppBrowser, result
   return `${text} (${result.date.slice(0, 10)})`;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url))
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
   writeFileSync(PAGE, withTable(readFileSync(PAGE, "utf8"), ROWS, readResults()));
+  writeFileSync(README, withShortTable(readFileSync(README, "utf8"), ROWS, readResults()));
+}
