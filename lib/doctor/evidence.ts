@@ -164,6 +164,9 @@ export type Host =
   | "iis"
   | "vite"
   | "webpack-dev-server"
+  | "ng-serve"
+  | "nuxt-dev"
+  | "astro-dev"
   | "next"
   | "python";
 

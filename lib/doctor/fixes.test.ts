@@ -5,6 +5,7 @@ import { fixOf } from "./fixes.ts";
 const HOSTS: readonly (Host | null)[] = [
   ...(["nginx", "apache", "caddy", "netlify", "vercel", "cloudflare-pages", "github-pages", "firebase"] as const),
   ...(["serve", "http-server", "express", "iis", "vite", "webpack-dev-server", "next", "python"] as const),
+  ...(["ng-serve", "nuxt-dev", "astro-dev"] as const),
   null,
 ];
 const BUNDLERS: readonly (Bundler | null)[] = [
@@ -141,6 +142,24 @@ test("a header is written in the host's own syntax", () => {
   );
 });
 
+test("a header of a development server is written in its own configuration", () => {
+  const change: Change = { kind: "header", path: "/*", name: "X", value: "y" };
+  const fixOn = (host: Host, bundler: Bundler): readonly [where: string, line: string] => {
+    const { where, line } = fixOf(change, { stack: { host, bundler, isDev: true }, url: "http://localhost/" });
+    return [where, line];
+  };
+  const vite = 'server: { headers: { "X": "y" } }, preview: { headers: { "X": "y" } }';
+  expect(fixOn("vite", "sveltekit")).toEqual(["vite.config", vite]);
+  expect(fixOn("webpack-dev-server", "webpack")).toEqual(["webpack.config", 'devServer: { headers: { "X": "y" } }']);
+  expect(fixOn("webpack-dev-server", "rspack")).toEqual(["rspack.config", 'devServer: { headers: { "X": "y" } }']);
+  expect(fixOn("ng-serve", "angular")).toEqual(["angular.json, architect.serve.options", '"headers": { "X": "y" }']);
+  expect(fixOn("astro-dev", "astro")).toEqual(["astro.config", 'server: { headers: { "X": "y" } }']);
+  expect(fixOn("nuxt-dev", "nuxt")).toEqual([
+    "nuxt.config",
+    'routeRules: { "/**": { headers: { "X": "y" } } }, vite: { server: { headers: { "X": "y" } } }',
+  ]);
+});
+
 test("a header of a folder, or of a kind of file, is not set on the whole site", () => {
   const value = "public, max-age=31536000, immutable";
   const changes = [
@@ -148,7 +167,10 @@ test("a header of a folder, or of a kind of file, is not set on the whole site",
     { kind: "type", extension: ".wasm", type: "application/wasm" },
   ] as const;
   // These servers, of this machine alone, set a header on all that they send, or know the types themselves.
-  const single: readonly (Host | null)[] = ["vite", "webpack-dev-server", "github-pages", null];
+  const single: readonly (Host | null)[] = [
+    ...(["vite", "webpack-dev-server", "ng-serve", "nuxt-dev", "astro-dev", "github-pages"] as const),
+    null,
+  ];
   for (const host of HOSTS)
     for (const change of changes) {
       const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };

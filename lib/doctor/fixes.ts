@@ -26,9 +26,20 @@ const HEADER_FILES: Readonly<Record<Host, string>> = {
   iis: "web.config, system.webServer/httpProtocol/customHeaders",
   vite: "vite.config",
   "webpack-dev-server": "webpack.config",
+  "ng-serve": "angular.json, architect.serve.options",
+  "nuxt-dev": "nuxt.config",
+  "astro-dev": "astro.config",
   next: "next.config",
   python: "python -m http.server sets no headers: npx serve, with serve.json in the served folder",
 };
+
+/** Bundler and host. */
+type HostStack = Pick<Stack, "bundler" | "host">;
+
+/** Where a host's headers are written. */
+function placeOf({ host, bundler }: HostStack & { readonly host: Host }): string {
+  return host === "webpack-dev-server" && bundler === "rspack" ? "rspack.config" : HEADER_FILES[host];
+}
 
 /** Where lines of Apache's modules that are always there are written. */
 const APACHE = ".htaccess (AllowOverride FileInfo)";
@@ -68,7 +79,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
     case "header":
       return headerFix(change, stack);
     case "type":
-      return typeFix(change, stack.host);
+      return typeFix(change, stack);
     case "copy":
       return copyFix(change, stack, url);
     case "no-fallback":
@@ -127,7 +138,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
       const where =
         stack.host === null
           ? "the Content-Security-Policy"
-          : `the Content-Security-Policy, ${HEADER_FILES[stack.host]}`;
+          : `the Content-Security-Policy, ${placeOf({ ...stack, host: stack.host })}`;
       const on = change.path === new URL(url).pathname ? "" : ` (on ${change.path})`;
       return {
         where: `${where}${on}`,
@@ -195,7 +206,10 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
   }
 }
 
-function headerFix({ path, name, value }: Change & { kind: "header" }, { host }: Stack): Omit<Fix, "change"> {
+function headerFix(
+  { path, name, value }: Change & { kind: "header" },
+  { host, bundler }: HostStack,
+): Omit<Fix, "change"> {
   // The page's host says nothing of another origin's.
   if (/^https?:/.test(path))
     return { where: `the server of ${new URL(path).host}, on ${pathOf(path)}`, line: `${name}: ${value}` };
@@ -204,7 +218,8 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
   const folder = path.replace(/\*$/, "");
   const quoted = value.replaceAll('"', '\\"');
   const headers = `"headers": [{ "key": "${name}", "value": "${quoted}" }]`;
-  const where = host === null ? `the server, on ${path}` : HEADER_FILES[host];
+  const pair = `{ "${name}": ${JSON.stringify(value)} }`;
+  const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
   switch (host) {
     case "nginx": {
       if (isAll) return { where, line: `add_header ${name} '${value}' always;` };
@@ -262,10 +277,17 @@ function headerFix({ path, name, value }: Change & { kind: "header" }, { host }:
     case "vite":
       return {
         where,
-        line: `server: { headers: { "${name}": ${JSON.stringify(value)} } }, preview: { headers: { "${name}": ${JSON.stringify(value)} } }`,
+        line: `server: { headers: ${pair} }, preview: { headers: ${pair} }`,
       };
     case "webpack-dev-server":
-      return { where, line: `devServer: { headers: { "${name}": ${JSON.stringify(value)} } }` };
+      return { where, line: `devServer: { headers: ${pair} }` };
+    case "ng-serve":
+      return { where, line: `"headers": ${pair}` };
+    case "nuxt-dev":
+      // Nitro answers with the page, and Vite with the files below /_nuxt/.
+      return { where, line: `routeRules: { "/**": { headers: ${pair} } }, vite: { server: { headers: ${pair} } }` };
+    case "astro-dev":
+      return { where, line: `server: { headers: ${pair} }` };
     case "next":
       return {
         where,
@@ -324,7 +346,8 @@ function noHeaderFix({ path, name, value }: Change & { kind: "no-header" }, host
   return { where: "the server, or its rules of headers", line };
 }
 
-function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | null): Omit<Fix, "change"> {
+function typeFix({ extension, type }: Change & { kind: "type" }, stack: HostStack): Omit<Fix, "change"> {
+  const { host } = stack;
   switch (host) {
     case "nginx":
       return { where: "mime.types (http block)", line: `types { ${type} ${extension.slice(1)}; }` };
@@ -359,7 +382,7 @@ function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | nu
       return { where: HEADER_FILES[host], line: `/*${extension}\n  Content-Type: ${type}` };
     case "webpack-dev-server":
       return {
-        where: HEADER_FILES[host],
+        where: placeOf({ ...stack, host }),
         line: `devServer: { devMiddleware: { mimeTypes: { ${extension.slice(1)}: "${type}" } } }`,
       };
     default:

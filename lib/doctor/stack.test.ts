@@ -5,9 +5,14 @@ import { expect, test } from "vitest";
 import type { SiteFile } from "./evidence.ts";
 import { readProject, recognise } from "./stack.ts";
 
-function file(url: string, text: string, headers: Readonly<Record<string, string>> = {}): SiteFile {
+function file(
+  url: string,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+  role: SiteFile["role"] = "document",
+): SiteFile {
   const answer = { url, status: 200, headers, body: Buffer.from(text), isWhole: true, redirects: [] };
-  return { url, role: "document", source: "requested", answer, packed: null, range: null, seen: null };
+  return { url, role, source: "requested", answer, packed: null, range: null, seen: null };
 }
 
 test.each([
@@ -42,6 +47,64 @@ test.each([
   [{}, null],
 ] as const)("%o comes from %s", (headers, host) => {
   expect(recognise("https://x.example/", [file("https://x.example/", "", headers)], null).host).toBe(host);
+});
+
+/** Pages and scripts as development servers answer them: Vite 8, Nuxt 4, Astro 5, Angular 20, webpack 5, Rspack 2. */
+const VITE_CLIENT = '<script type="module" src="/@vite/client"></script>';
+const EXPRESS = { "x-powered-by": "Express", "cross-origin-resource-policy": "same-origin" };
+const MAIN = '<!doctype html><title>a</title><script src="main.js"></script>';
+test.each([
+  ["vite", "vite", `${VITE_CLIENT}<script type="module" src="/main.js"></script>`, "", {}],
+  // A dependency that webpack has built.
+  ["vite", "vite", `${VITE_CLIENT}<script src="/a.js">`, "__webpack_require__(1)", {}],
+  ["sveltekit", "vite", `<script>__sveltekit_dev = {};</script>${VITE_CLIENT}`, "", {}],
+  [
+    ...(["nuxt", "nuxt-dev"] as const),
+    '<script type="module" src="/_nuxt/@vite/client" crossorigin></script><script>window.__NUXT__={}</script>',
+    ...(["", { "x-powered-by": "Nuxt" }] as const),
+  ],
+  [
+    ...(["astro", "astro-dev"] as const),
+    `<html lang="en">${VITE_CLIENT}
+<script type="module" src="/@fs/app/node_modules/astro/dist/runtime/client/dev-toolbar/entrypoint.js?v=0584658b"></script>
+<script>window.__astro_dev_toolbar__ = {"root":"/app/","version":"5.18.2"}</script>`,
+    ...(["", {}] as const),
+  ],
+  // Without the toolbar.
+  [
+    ...(["astro", "astro-dev"] as const),
+    `${VITE_CLIENT}<script type="module" src="/src/pages/index.astro?astro&type=script&index=0&lang.ts"></script>`,
+    ...(["", {}] as const),
+  ],
+  [
+    ...(["angular", "ng-serve"] as const),
+    `<html lang="en" data-beasties-container><head>
+  ${VITE_CLIENT}
+<base href="/"></head><body><app-root></app-root><script src="main.js" type="module"></script></body></html>`,
+    ...(["", {}] as const),
+  ],
+  // Its older builder, by webpack.
+  [
+    ...(["angular", "ng-serve"] as const),
+    '<app-root></app-root><script src="vendor.js" type="module"></script>',
+    ...(["self.webpackHotUpdateapp = 1; webpack-dev-server", EXPRESS] as const),
+  ],
+  ["angular", "vite", `${VITE_CLIENT}<app-root></app-root><script type="module" src="/src/main.ts">`, "", {}],
+  [
+    ...(["webpack", "webpack-dev-server", MAIN] as const),
+    '"./node_modules/webpack-dev-server/client/index.js?protocol=ws%3A"; __webpack_require__("./main.js")',
+    EXPRESS,
+  ],
+  ["webpack", "webpack-dev-server", MAIN, 'self["webpackHotUpdate"] = 1; __webpack_require__.c', {}],
+  [
+    ...(["rspack", "webpack-dev-server", MAIN] as const),
+    '__webpack_require__("./node_modules/@rspack/dev-server/client/utils/log.js"); self["rspackHotUpdate"] = (chunkId) => 1',
+    {},
+  ],
+  ["next", "next", '<script src="/_next/static/chunks/webpack.js"></script>', "webpackHotUpdate_N_E next-hmr", {}],
+] as const)("a development server of %s is %s", (bundler, host, html, script, headers) => {
+  const files = [file("http://localhost/", html, headers), file("http://localhost/main.js", script, headers, "script")];
+  expect(recognise("http://localhost/", files, null)).toEqual({ bundler, host, isDev: true });
 });
 
 test("a model of another origin does not tell the page's host", () => {

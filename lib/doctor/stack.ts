@@ -10,12 +10,14 @@ const TRACES: readonly (readonly [RegExp, Bundler])[] = [
   [/\/_next\/static\/|__NEXT_DATA__|self\.__next_f/, "next"],
   [/\/_nuxt\/|__NUXT/, "nuxt"],
   [/\/_app\/immutable\/|__sveltekit/, "sveltekit"],
-  [/\/_astro\/|<astro-island/, "astro"],
+  [/\/_astro\/|<astro-island|\b__astro_dev_toolbar__|\.astro\?astro&/, "astro"],
   [/\bng-version=|<app-root\b|\bng-app-id\b/, "angular"],
+  // A dependency that webpack has built says nothing of a page of Vite's development server.
+  [/\/@vite\/client/, "vite"],
   [/\bparcelRequire/, "parcel"],
-  [/rspackChunk|__rspack|\brspack\//, "rspack"],
+  [/rspackChunk|rspackHotUpdate|rspack-dev-server|__rspack|\brspack\//, "rspack"],
   [/webpackChunk|__webpack_require__|webpack-dev-server/, "webpack"],
-  [/\/@vite\/client|\/\.vite\/deps|__vite__|vite\/modulepreload-polyfill|vite:preloadError/, "vite"],
+  [/\/\.vite\/deps|__vite__|vite\/modulepreload-polyfill|vite:preloadError/, "vite"],
   [/<script[^>]+type=["']?importmap/, "importmap"],
 ];
 
@@ -74,6 +76,9 @@ const HEADERS: readonly (readonly [name: string, RegExp, Host])[] = [
   ["x-powered-by", /express/i, "express"],
 ];
 
+/** Marks of development servers in the page, its addresses and its scripts. */
+const DEV = /\/@vite\/client|\b(?:webpack|rspack)(?:-dev-server|HotUpdate)|\/_next\/webpack-hmr|next-hmr/;
+
 /** Configuration files that name a host. */
 const HOST_FILES: readonly (readonly [RegExp, Host])[] = [
   [/^netlify\.toml$/, "netlify"],
@@ -91,15 +96,31 @@ const HOST_FILES: readonly (readonly [RegExp, Host])[] = [
 /** Recognises bundler and host. */
 export function recognise(url: string, files: readonly SiteFile[], project: Project | null): Stack {
   const pages = files.filter(({ role }) => role === "document" || role === "script");
-  const text = pages.map((x) => `${x.url}\n${textOf(x.answer)}`).join("\n");
+  const textsOf = (some: readonly SiteFile[]): string => some.map((x) => textOf(x.answer)).join("\n");
+  const urls = pages.map((x) => x.url).join("\n");
+  const text = `${urls}\n${textsOf(pages)}`;
   // A model or a script may come from another host.
   const { origin } = new URL(url);
   const answers = files.filter((x) => new URL(x.url).origin === origin).map((x) => x.answer);
-  const isDev = /\/@vite\/client|webpack-dev-server|\/_next\/webpack-hmr|next-hmr/.test(text);
-  const host = hostOf(url, answers, project, isDev);
+  const isDev = DEV.test(text);
+  // A script may hold the names of tools that did not make it.
+  const markup = `${urls}\n${textsOf(pages.filter(({ role }) => role === "document"))}`;
+  const host = isDev ? devHostOf(markup, answers) : hostOf(url, answers, project);
   const first = (traces: readonly (readonly [RegExp, Bundler])[]): Bundler | undefined =>
     traces.find(([trace]) => trace.test(text))?.[1];
   return { bundler: first(TRACES) ?? bundlerOf(project) ?? first(FAINT) ?? null, host, isDev };
+}
+
+/** Recognises a development server by the page's markup and the addresses of its scripts. */
+function devHostOf(markup: string, answers: readonly HttpAnswer[]): Host {
+  if (answers.some((x) => /next\.js/i.test(x.headers["x-powered-by"] ?? ""))) return "next";
+  const framework = TRACES.find(([trace]) => trace.test(markup))?.[1];
+  // Vite alone serves an Angular app from its sources.
+  if (framework === "angular" && !/\bsrc="\/?src\/[^"]+\.ts\b/.test(markup)) return "ng-serve";
+  if (framework === "next") return "next";
+  if (framework === "nuxt") return "nuxt-dev";
+  if (framework === "astro") return "astro-dev";
+  return /\/@vite\/client/.test(markup) ? "vite" : "webpack-dev-server";
 }
 
 function bundlerOf(project: Project | null): Bundler | undefined {
@@ -111,12 +132,11 @@ function bundlerOf(project: Project | null): Bundler | undefined {
   );
 }
 
-function hostOf(url: string, answers: readonly HttpAnswer[], project: Project | null, isDev: boolean): Host | null {
+function hostOf(url: string, answers: readonly HttpAnswer[], project: Project | null): Host | null {
   const { hostname } = new URL(url);
   if (/\.github\.io$/.test(hostname)) return "github-pages";
   if (/\.pages\.dev$/.test(hostname)) return "cloudflare-pages";
   const told = HEADERS.find(([name, value]) => answers.some((x) => value.test(x.headers[name] ?? "")))?.[2];
-  if (isDev) return told === "next" ? "next" : "vite";
   if (told !== undefined) return told;
   // http-server: a weak tag of inode, size and time, and an hour.
   if (

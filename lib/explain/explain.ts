@@ -70,6 +70,9 @@ const HOSTS: Readonly<Record<Host, string>> = {
   iis: "IIS",
   vite: "Vite's server",
   "webpack-dev-server": "webpack-dev-server",
+  "ng-serve": "ng serve",
+  "nuxt-dev": "Nuxt's dev server",
+  "astro-dev": "Astro's dev server",
   next: "Next's server",
   python: "python -m http.server",
 };
