@@ -1,5 +1,6 @@
 // Rows of the other bundlers, and of pages without one.
 import { TEMPLATES } from "../../../lib/cli/templates.ts";
+import { snippetsOf } from "../../support/snippets.ts";
 import type { Row } from "../row.ts";
 import { OWN_WORKER } from "./vite.ts";
 
@@ -21,6 +22,10 @@ const SUB_PATH = {
 } as const;
 const BUILD_WEBPACK = "webpack --mode production --entry ./main.js --output-path dist";
 const BUILD_RSPACK = "rspack build --mode production --entry ./main.js --output-path dist";
+/** The scripts of docs/extensions.md, "Offscreen document". */
+const [BACKGROUND = "", OFFSCREEN = ""] = snippetsOf("docs/extensions.md").flatMap(({ language, code }) =>
+  language === "js" ? [code] : [],
+);
 
 /** Rows of bundlers other than Vite. */
 export const BUNDLER_ROWS: readonly Row[] = [
@@ -194,21 +199,8 @@ export const BARE_ROWS: readonly Row[] = [
 chrome.runtime.sendMessage({ read: true });
 `,
       "offscreen.html": `<!doctype html><title>reader</title><script type="module" src="./offscreen.js"></script>\n`,
-      "offscreen.js": `import { createEngine } from "./selvedge/selvedge.min.js";
-
-async function read() {
-  const engine = await createEngine({ backends: ["wasm"] });
-  const model = await engine.load("models/ocr-rec/bundle.json");
-  const { answer } = await model.run({ x: await (await fetch("sample.png")).blob() });
-  return answer.text;
-}
-read().then((text) => chrome.runtime.sendMessage({ text }), (error) => chrome.runtime.sendMessage({ text: error.message }));
-`,
-      "background.js": `chrome.runtime.onMessage.addListener(({ read }) => {
-  if (read !== true) return;
-  chrome.offscreen.createDocument({ url: "offscreen.html", reasons: ["WORKERS"], justification: "reads text" });
-});
-`,
+      "offscreen.js": OFFSCREEN,
+      "background.js": BACKGROUND,
     },
     edits: [
       ["index.html", "./main.js", "./page.js"],
