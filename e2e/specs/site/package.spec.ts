@@ -285,7 +285,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     const folder = mkdtempSync(join(app, "plain-"));
     for (const name of ["node_modules", "package.json"]) symlinkSync(join(app, name), join(folder, name));
     const [, init = ""] = /^(npx selvedge init) public --model-only$/m.exec(codeOf("sh", 0)) ?? [];
-    const copy = codeOf("sh", 1);
+    const copy = codeOf("sh", 2);
     expect(copy).toMatch(/^mkdir selvedge\ncp .*\n$/);
     for (const lines of [`${init} . --model-only`, copy]) execFileSync("sh", ["-ec", lines], { cwd: folder });
     const scripts = `${codeOf("html", 0)}<script type="module">\n${codeOf("ts", 0)}</script>`;
