@@ -156,6 +156,8 @@ export type Host =
   | "netlify"
   | "vercel"
   | "cloudflare-pages"
+  /** Cloudflare's proxy, before a host that its answers do not name. */
+  | "cloudflare"
   | "github-pages"
   | "firebase"
   | "serve"

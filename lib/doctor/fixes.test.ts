@@ -5,7 +5,7 @@ import { fixOf } from "./fixes.ts";
 const HOSTS: readonly (Host | null)[] = [
   ...(["nginx", "apache", "caddy", "netlify", "vercel", "cloudflare-pages", "github-pages", "firebase"] as const),
   ...(["serve", "http-server", "express", "iis", "vite", "webpack-dev-server", "next", "python"] as const),
-  ...(["ng-serve", "nuxt-dev", "astro-dev"] as const),
+  ...(["ng-serve", "nuxt-dev", "astro-dev", "cloudflare"] as const),
   null,
 ];
 const BUNDLERS: readonly (Bundler | null)[] = [
@@ -168,7 +168,7 @@ test("a header of a folder, or of a kind of file, is not set on the whole site",
   ] as const;
   // These servers, of this machine alone, set a header on all that they send, or know the types themselves.
   const single: readonly (Host | null)[] = [
-    ...(["vite", "webpack-dev-server", "ng-serve", "nuxt-dev", "astro-dev", "github-pages"] as const),
+    ...(["vite", "webpack-dev-server", "ng-serve", "nuxt-dev", "astro-dev", "github-pages", "cloudflare"] as const),
     null,
   ];
   for (const host of HOSTS)
@@ -179,6 +179,19 @@ test("a header of a folder, or of a kind of file, is not set on the whole site",
       expect([host, line]).toEqual([host, expect.stringMatching(scope)]);
       expect([host, where, line]).not.toEqual([host, where, expect.stringMatching(/"source": "(?:\*\*|\/\(\.\*\))"/)]);
     }
+});
+
+test("behind Cloudflare's proxy, a line names both places where its header may be written", () => {
+  const header: Change = { kind: "header", path: "/*", name: "X", value: "y" };
+  expect(fixFor("cloudflare", header)).toEqual([
+    "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
+    "X: y",
+  ]);
+  // Pages answers index.html for what is missing until the site has a 404.html.
+  expect(fixFor("cloudflare-pages", { kind: "no-fallback", paths: ["/a.js"] })).toEqual([
+    "the deployed folder",
+    expect.stringMatching(/^deploy \/a\.js, and a 404\.html beside index\.html /),
+  ]);
 });
 
 /** Line and place for a host. */

@@ -18,6 +18,7 @@ const HEADER_FILES: Readonly<Record<Host, string>> = {
   netlify: "public/_headers",
   vercel: "vercel.json",
   "cloudflare-pages": "public/_headers",
+  cloudflare: "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
   "github-pages": "GitHub Pages sets no headers: use another host",
   firebase: "firebase.json, hosting.headers",
   serve: "serve.json, in the served folder",
@@ -293,6 +294,7 @@ function headerFix(
         where,
         line: `headers: async () => [{ source: "${isFolder ? `${folder}:path*` : path}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] }]`,
       };
+    case "cloudflare":
     case "github-pages":
     case null:
       return { where, line: `${name}: ${value}` };
@@ -469,8 +471,12 @@ function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "ch
         where: "vercel.json",
         line: '"rewrites": [{ "source": "/((?!.*\\\\.).*)", "destination": "/index.html" }]',
       };
-    case "netlify":
     case "cloudflare-pages":
+      return {
+        where: "the deployed folder",
+        line: `deploy ${shown}, and a 404.html beside index.html  (without one, Pages answers index.html for what is missing)`,
+      };
+    case "netlify":
       return { where: "public/_redirects", line: "/* /index.html 200  (without !, so that files come first)" };
     case "express":
       return {

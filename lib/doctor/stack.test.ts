@@ -38,7 +38,29 @@ test.each([
   [{ server: "Caddy" }, "caddy"],
   [{ server: "Netlify", "x-nf-request-id": "1" }, "netlify"],
   [{ "x-vercel-id": "fra1" }, "vercel"],
-  [{ server: "cloudflare", "cf-ray": "1" }, "cloudflare-pages"],
+  [{ server: "cloudflare", "cf-ray": "1" }, "cloudflare"],
+  // Cloudflare Pages, on a domain of its own.
+  [
+    {
+      ...{
+        server: "cloudflare",
+        "cf-ray": "1",
+        "access-control-allow-origin": "*",
+        "x-content-type-options": "nosniff",
+      },
+      ...{
+        "cache-control": "public, max-age=0, must-revalidate",
+        "referrer-policy": "strict-origin-when-cross-origin",
+      },
+    },
+    "cloudflare-pages",
+  ],
+  // Origins behind Cloudflare's proxy.
+  [{ server: "cloudflare", "cf-ray": "1", "x-powered-by": "Express" }, "express"],
+  [{ server: "cloudflare", "cf-ray": "1", "x-github-request-id": "1" }, "github-pages"],
+  [{ server: "cloudflare", "cf-ray": "1", "x-vercel-id": "fra1" }, "vercel"],
+  [{ server: "cloudflare", "cf-ray": "1", "x-powered-by": "ASP.NET" }, "iis"],
+  [{ server: "cloudflare", "cf-ray": "1", via: "1.1 Caddy" }, "caddy"],
   [{ server: "GitHub.com" }, "github-pages"],
   [{ "content-disposition": 'inline; filename="index.html"' }, "serve"],
   [{ etag: 'W/"1-2-2026"', "cache-control": "max-age=3600" }, "http-server"],
@@ -105,6 +127,19 @@ test.each([
 ] as const)("a development server of %s is %s", (bundler, host, html, script, headers) => {
   const files = [file("http://localhost/", html, headers), file("http://localhost/main.js", script, headers, "script")];
   expect(recognise("http://localhost/", files, null)).toEqual({ bundler, host, isDev: true });
+});
+
+test("behind Cloudflare's proxy, files of the app tell the host: those of Pages, or of the origin", () => {
+  const page = file("https://x.example/", "", { server: "cloudflare", "cf-ray": "1" });
+  const hostOf = (...names: readonly string[]): string | null => {
+    const configs = Object.fromEntries(names.map((x) => [x, ""]));
+    return recognise("https://x.example/", [page], { folder: "/app", packages: {}, configs }).host;
+  };
+  expect(hostOf("_headers")).toBe("cloudflare-pages");
+  expect(hostOf("wrangler.toml")).toBe("cloudflare-pages");
+  expect(hostOf("netlify.toml", "_headers")).toBe("netlify");
+  expect(hostOf("nginx.conf")).toBe("nginx");
+  expect(recognise("https://x.pages.dev/", [file("https://x.pages.dev/", "")], null).host).toBe("cloudflare-pages");
 });
 
 test("a model of another origin does not tell the page's host", () => {

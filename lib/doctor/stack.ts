@@ -65,16 +65,27 @@ const HEADERS: readonly (readonly [name: string, RegExp, Host])[] = [
   ["x-vercel-id", /./, "vercel"],
   ["server", /^vercel/i, "vercel"],
   ["server", /^github\.com/i, "github-pages"],
+  ["x-github-request-id", /./, "github-pages"],
   ["server", /nginx|openresty/i, "nginx"],
   ["server", /apache/i, "apache"],
   ["server", /caddy/i, "caddy"],
   ["server", /iis/i, "iis"],
   ["server", /^SimpleHTTP/i, "python"],
-  ["cf-ray", /./, "cloudflare-pages"],
+  // A proxy before the host replaces `server`, and keeps these.
+  ["via", /\bcaddy\b/i, "caddy"],
+  ["x-powered-by", /^asp\.net/i, "iis"],
   ["x-powered-by", /next\.js/i, "next"],
   ["content-disposition", /^inline; filename=/, "serve"],
   ["x-powered-by", /express/i, "express"],
 ];
+
+/** Headers that Cloudflare Pages sends with each file by default; its proxy adds none of them. */
+const PAGES_HEADERS: Readonly<Record<string, string>> = {
+  "access-control-allow-origin": "*",
+  "cache-control": "public, max-age=0, must-revalidate",
+  "referrer-policy": "strict-origin-when-cross-origin",
+  "x-content-type-options": "nosniff",
+};
 
 /** Marks of development servers in the page, its addresses and its scripts. */
 const DEV = /\/@vite\/client|\b(?:webpack|rspack)(?:-dev-server|HotUpdate)|\/_next\/webpack-hmr|next-hmr/;
@@ -138,6 +149,11 @@ function hostOf(url: string, answers: readonly HttpAnswer[], project: Project | 
   if (/\.pages\.dev$/.test(hostname)) return "cloudflare-pages";
   const told = HEADERS.find(([name, value]) => answers.some((x) => value.test(x.headers[name] ?? "")))?.[2];
   if (told !== undefined) return told;
+  const isBehindCloudflare = answers.some((x) => "cf-ray" in x.headers);
+  const isPages = answers.some((x) =>
+    Object.entries(PAGES_HEADERS).every(([name, value]) => x.headers[name] === value),
+  );
+  if (isBehindCloudflare && isPages) return "cloudflare-pages";
   // http-server: a weak tag of inode, size and time, and an hour.
   if (
     answers.some((x) => /^W\/"\d+-\d+-/.test(x.headers["etag"] ?? "") && x.headers["cache-control"] === "max-age=3600")
@@ -145,7 +161,10 @@ function hostOf(url: string, answers: readonly HttpAnswer[], project: Project | 
     return "http-server";
   const names = Object.keys(project?.configs ?? {});
   const file = HOST_FILES.find(([pattern]) => names.some((x) => pattern.test(x)))?.[1];
+  // `_headers` and `_redirects` are files of both.
+  if (file === "netlify" && isBehindCloudflare && !names.includes("netlify.toml")) return "cloudflare-pages";
   if (file !== undefined) return file;
+  if (isBehindCloudflare) return "cloudflare";
   // Vite's preview: sirv's weak tag of size and time.
   const isPreview = answers.some((x) => /^W\/"\d+-\d{13}"$/.test(x.headers["etag"] ?? ""));
   return isPreview ? "vite" : null;

@@ -62,6 +62,7 @@ const HOSTS: Readonly<Record<Host, string>> = {
   netlify: "Netlify",
   vercel: "Vercel",
   "cloudflare-pages": "Cloudflare Pages",
+  cloudflare: "Cloudflare's proxy",
   "github-pages": "GitHub Pages",
   firebase: "Firebase",
   serve: "serve",
