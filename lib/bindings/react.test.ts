@@ -422,3 +422,11 @@ describe.each(REACT_VERSIONS)("with React %s", (version, folder) => {
     expect(seen).toEqual([{ repo: "owner/name", revision: "main", token }, { repo: "owner/other" }]);
   });
 });
+
+test("with React 17, which npm installs the package beside, the provider names the version that it needs", async () => {
+  vi.resetModules();
+  vi.doMock("react", async (original) => ({ ...(await original<object>()), useSyncExternalStore: undefined }));
+  const { EngineProvider } = await import("./react.ts");
+  expect(() => EngineProvider({})).toThrow(new TypeError("EngineProvider needs React 18"));
+  vi.doUnmock("react");
+});

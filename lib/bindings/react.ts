@@ -98,14 +98,15 @@ type OfModel = RunState & { readonly of?: Model | null };
 
 /** One load, shared by the components that want the same source with the same options. */
 class Load {
-  state!: ModelState;
+  // `declare`: a field without a value costs bytes.
+  declare state: ModelState;
   /** Settles with the load, never rejects. */
-  settled!: Promise<void>;
+  declare settled: Promise<void>;
   /** Those of its users. */
   readonly listeners: Set<() => void> = new Set();
   /** The failed state whose error a render threw, and the one whose error has reached an error boundary. */
-  thrown?: ModelState;
-  reported?: ModelState;
+  declare thrown?: ModelState;
+  declare reported?: ModelState;
   readonly #begin: (options: LoadOptions) => Promise<Model>;
   #stop!: AbortController;
 
@@ -155,7 +156,7 @@ class Host {
   /** Number of times that a suspended component was rendered. */
   asks = 0;
   /** Pending until the provider is mounted: on the server for ever. */
-  engine!: Promise<Engine>;
+  declare engine: Promise<Engine>;
   /** Loads by their keys. */
   readonly loads: Map<string, Load> = new Map();
   readonly #ids: WeakMap<object, number> = new WeakMap();
@@ -245,10 +246,9 @@ class Host {
     if (source instanceof URL) return source.href;
     if ("repo" in source) return sorted(source);
     const size = (source as Partial<Blob>).size ?? (source as ArrayBuffer).byteLength;
-    const known = this.#ids.get(source);
-    const count = known === undefined ? (this.#new.get(size) ?? 0) + 1 : 0;
+    const count = this.#ids.has(source) ? 0 : (this.#new.get(size) ?? 0) + 1;
     this.#new.set(size, count);
-    const id = known ?? this.#nextId++;
+    const id = this.#ids.get(source) ?? this.#nextId++;
     this.#ids.set(source, id);
     if (count > MAX_NEW) {
       // Later, since React renders once more before it reports an error.
@@ -267,17 +267,20 @@ const HostContext = createContext<Host | null>(null);
 
 function useHost(hook: string): Host {
   const host = useContext(HostContext);
-  if (host === null) throw new TypeError(`${hook}: no EngineProvider is above it.`);
+  if (!host) throw new TypeError(`${hook}: no EngineProvider is above it.`);
   return host;
 }
 
 /**
  * Provides one engine to the components below it: creates it when mounted in a browser, and closes it when unmounted.
  * Rendered on the server it creates nothing. One per page, near the root: each has workers of its own.
+ * @throws TypeError with React 17 and older
  * @example
  * createRoot(root).render(<EngineProvider options={{ workers: 2 }}><App /></EngineProvider>);
  */
 export function EngineProvider(props: EngineProviderProps): ReactElement {
+  // npm installs the package beside any React, of which 17 lacks the hook.
+  if (!useSyncExternalStore) throw new TypeError("EngineProvider needs React 18");
   // The engine outlives changes of the other props.
   const host = useMemo(() => new Host(props), [props.engine]);
   // It is created in an effect: none is created on the server, nor by a render that React discards.
@@ -420,8 +423,7 @@ export function useRun(model: Model | null, { abortPrevious = true }: UseRunOpti
       if (own.isAway) await after(0);
       if (own.isAway) return null;
       if (abortPrevious) abortRuns(own);
-      const stop = new AbortController();
-      own.newest = stop;
+      const stop = (own.newest = new AbortController());
       own.started.set(stop, model);
       const set = (change: Partial<RunState>): void => {
         if (!stop.signal.aborted && own.newest === stop)
