@@ -100,7 +100,7 @@ export const PAGE_TWINS: readonly Broken[] = [
     name: "a policy in the markup of Vite's page that admits requests of an API alone",
     finding: "csp-connect",
     severity: "warning",
-    line: /connect-src 'self'/,
+    line: /<meta [^]*connect-src https:\/\/api\.example\.com 'self'/,
     make: () =>
       hashed({
         base: "/docs/",
@@ -282,7 +282,7 @@ export const PAGE_TWINS: readonly Broken[] = [
     name: "a policy that sandboxes the page",
     finding: "csp-sandbox",
     isSilent: true,
-    line: /sandbox allow-same-origin/,
+    line: /sandbox allow-scripts allow-same-origin/,
     make: () => copied({ headers: [header("/", POLICY, "sandbox allow-scripts")] }),
   },
   {

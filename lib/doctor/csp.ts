@@ -25,6 +25,17 @@ export function parsePolicies(value: string | undefined): Policy[] {
     .filter((x) => x.size > 0);
 }
 
+/** Writes a policy. */
+export function written(policy: Policy): string {
+  return [...policy].map(([name, sources]) => [name, ...sources].join(" ")).join("; ");
+}
+
+/** Adds sources to a directive of a policy. */
+export function withSources(policy: Policy, directive: string, sources: readonly string[]): Policy {
+  const kept = (policy.get(directive) ?? []).filter((x) => x.toLowerCase() !== "'none'");
+  return new Map([...policy, [directive, [...new Set([...kept, ...sources])]]]);
+}
+
 /** Returns the directive that governs another one's subject in a policy, and its sources; null where nothing does. */
 export function governing(policy: Policy, directive: string): { name: string; sources: readonly string[] } | null {
   const name = FALLBACKS[directive]?.find((x) => policy.has(x));

@@ -221,9 +221,10 @@ function report(evidence: Evidence, notes: readonly string[], isKept: (found: Fo
   if (!found.some((x) => x.severity === "error")) found.push(...engineErrors(evidence));
   const kept = found.filter(isKept);
   const sorted = ORDER.flatMap((severity) => kept.filter((x) => x.severity === severity));
+  const all = sorted.flatMap((x) => x.changes);
   const findings = sorted.map(({ changes, ...rest }) => ({
     ...rest,
-    fixes: changes.map((change) => fixOf(change, evidence)),
+    fixes: changes.map((change) => fixOf(change, evidence, all)),
   }));
   const { url, stack, browser, files } = evidence;
   const hasSelvedge = files.some((x) => ENGINE.has(x.role)) || namesPackage(evidence);

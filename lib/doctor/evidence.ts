@@ -242,6 +242,14 @@ export const OTHER_IDS = [
 /** error: the page fails; warning: it works, at a cost or not for long; hint: it could do better. */
 export type Severity = "error" | "warning" | "hint";
 
+/** A content security policy as it was seen: all policies of the header, or the one of a `<meta>`. */
+export interface SeenPolicy {
+  readonly policies: readonly string[];
+  /** Which of them refuses something. */
+  readonly index: number;
+  readonly isMeta: boolean;
+}
+
 /** A change that mends a finding, as data; fixes.ts writes the line for a bundler or a host. */
 export type Change =
   | { readonly kind: "header"; readonly path: string; readonly name: string; readonly value: string }
@@ -274,7 +282,14 @@ export type Change =
   | { readonly kind: "build" }
   /** Makes a classic script a module; the address of an inline one is null. */
   | { readonly kind: "module"; readonly script: string | null }
-  | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }
+  | {
+      readonly kind: "csp";
+      readonly path: string;
+      readonly directive: string;
+      readonly sources: readonly string[];
+      /** The policy as it was seen; without it, only what is added is known. */
+      readonly seen?: SeenPolicy;
+    }
   | { readonly kind: "trusted-types" }
   /** Sets the nonce of the policy on a script's tag; null where the policy has none yet. */
   | { readonly kind: "nonce"; readonly script: string; readonly nonce: string | null }

@@ -181,6 +181,55 @@ test("a header of a folder, or of a kind of file, is not set on the whole site",
     }
 });
 
+test("a policy is written whole, with what all findings add to it, in the host's own syntax", () => {
+  const seen = { policies: ["default-src 'none'; script-src 'self'; img-src data:"], index: 0, isMeta: false };
+  const wasm: Change = { kind: "csp", path: "/", directive: "script-src", sources: ["'wasm-unsafe-eval'"], seen };
+  const worker: Change = { kind: "csp", path: "/", directive: "worker-src", sources: ["'self'"], seen };
+  const other: Change = { ...wasm, path: "/worker-wasm.js", sources: ["https://other.example"] };
+  const whole = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; img-src data:; worker-src 'self'";
+  const lineOf = (host: Host | null, change: Change = wasm): string => {
+    const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };
+    return fixOf(change, evidence, [wasm, worker, other]).line;
+  };
+  const name = "Content-Security-Policy";
+  const rule = `"headers": [{ "key": "${name}", "value": "${whole}" }]`;
+  expect(lineOf("nginx")).toBe(`add_header ${name} "${whole}" always;`);
+  expect(lineOf("apache")).toBe(`Header onsuccess unset ${name}\nHeader always set ${name} "${whole}"`);
+  expect(lineOf("caddy")).toBe(`header /* ${name} "${whole}"`);
+  for (const host of ["netlify", "cloudflare-pages"] as const) expect(lineOf(host)).toBe(`/*\n  ${name}: ${whole}`);
+  expect(lineOf("vercel")).toBe(`"headers": [{ "source": "/(.*)", ${rule} }]`);
+  expect(lineOf("firebase")).toBe(`"headers": [{ "source": "**", ${rule} }]`);
+  expect(lineOf("iis")).toBe(`<remove name="${name}" /><add name="${name}" value="${whole}" />`);
+  expect(lineOf("next")).toContain(`headers: [{ key: "${name}", value: "${whole}" }]`);
+  expect(lineOf("express")).toMatch(
+    /setHeader\(.*\); next\(\); \}\); {2}\(with helmet: contentSecurityPolicy: \{ useDefaults: false, directives: \{.*"script-src":\["'self'","'wasm-unsafe-eval'"\]/,
+  );
+  expect(lineOf("github-pages")).toBe(`<meta http-equiv="${name}" content="${whole}">`);
+  expect(lineOf(null)).toBe(`${name}: ${whole}`);
+  // Each finding has the same line, and another response has its own.
+  expect(lineOf("nginx", worker)).toBe(lineOf("nginx"));
+  expect(lineOf("nginx", other)).toContain("script-src 'self' https://other.example; img-src");
+});
+
+test("a policy of the markup is changed there, and the others of a header are kept", () => {
+  const stack = { host: "nginx", bundler: null, isDev: false } as const;
+  const fix = (policies: readonly string[], index: number, isMeta: boolean): readonly [string, string] => {
+    const sources = ["'wasm-unsafe-eval'"];
+    const seen = { policies, index, isMeta };
+    const change: Change = { kind: "csp", path: "/", directive: "script-src", sources, seen };
+    const { where, line } = fixOf(change, { stack, url: "https://x.example/" });
+    return [where, line];
+  };
+  expect(fix(["script-src 'none'"], 0, true)).toEqual([
+    "the page's markup, in place of the policy that is there",
+    `<meta http-equiv="Content-Security-Policy" content="script-src 'wasm-unsafe-eval'">`,
+  ]);
+  expect(fix(["frame-ancestors 'none'", "script-src 'nonce-abc'"], 1, false)).toEqual([
+    "nginx.conf, in the server block, in place of the policy that is there, with the nonce of each response",
+    `add_header Content-Security-Policy "frame-ancestors 'none', script-src 'nonce-abc' 'wasm-unsafe-eval'" always;`,
+  ]);
+});
+
 test("behind Cloudflare's proxy, a line names both places where its header may be written", () => {
   const header: Change = { kind: "header", path: "/*", name: "X", value: "y" };
   expect(fixFor("cloudflare", header)).toEqual([

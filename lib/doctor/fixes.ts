@@ -1,4 +1,5 @@
 // The line that makes a change, for the bundler and the host that were found. Unknown hosts get the change itself.
+import { parsePolicies, withSources, written } from "./csp.ts";
 import type { Bundler, Change, Evidence, Host, Stack } from "./evidence.ts";
 import { pathOf } from "./urls.ts";
 
@@ -42,6 +43,9 @@ function placeOf({ host, bundler }: HostStack & { readonly host: Host }): string
   return host === "webpack-dev-server" && bundler === "rspack" ? "rspack.config" : HEADER_FILES[host];
 }
 
+/** Hosts on which a policy stands in the markup, since no header can be set. */
+const NO_HEADERS: ReadonlySet<Host> = new Set(["github-pages", "http-server", "python"]);
+
 /** Where lines of Apache's modules that are always there are written. */
 const APACHE = ".htaccess (AllowOverride FileInfo)";
 
@@ -70,12 +74,16 @@ const PACKAGE = "node_modules/selvedge/dist";
 /** Without braces, which `sh` does not expand. */
 const PACKAGE_FILES = `${PACKAGE}/worker-*.js ${PACKAGE}/*.wasm`;
 
-/** Words a change for a stack. */
-export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">): Fix {
-  return { change, ...worded(change, evidence) };
+/** Words a change for a stack. `all`: the changes of the report, of which some may be of the same line. */
+export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">, all: readonly Change[] = []): Fix {
+  return { change, ...worded(change, evidence, all) };
 }
 
-function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">): Omit<Fix, "change"> {
+function worded(
+  change: Change,
+  { stack, url }: Pick<Evidence, "stack" | "url">,
+  all: readonly Change[],
+): Omit<Fix, "change"> {
   switch (change.kind) {
     case "header":
       return headerFix(change, stack);
@@ -135,17 +143,8 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
         where: "the host's limit of requests, or its protection against bots",
         line: `raise it for ${change.path}: a page with models requests dozens of files at once`,
       };
-    case "csp": {
-      const where =
-        stack.host === null
-          ? "the Content-Security-Policy"
-          : `the Content-Security-Policy, ${placeOf({ ...stack, host: stack.host })}`;
-      const on = change.path === new URL(url).pathname ? "" : ` (on ${change.path})`;
-      return {
-        where: `${where}${on}`,
-        line: `${change.directive} ${change.sources.join(" ")}  (added to what it has)`,
-      };
-    }
+    case "csp":
+      return policyFix(change, stack, url, all);
     case "nonce":
       return {
         where: "the page's markup, and each script of it",
@@ -207,6 +206,58 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">)
   }
 }
 
+const POLICY = "Content-Security-Policy";
+
+/** Writes the whole policy, since a host's line or tag has all of it. */
+function policyFix(
+  change: Change & { kind: "csp" },
+  stack: HostStack,
+  url: string,
+  all: readonly Change[],
+): Omit<Fix, "change"> {
+  const { path, directive, sources, seen } = change;
+  const { host } = stack;
+  const isPage = path === new URL(url).pathname;
+  const on = isPage ? "" : ` (on ${path})`;
+  if (seen === undefined) {
+    const place = host === null ? "" : `, ${placeOf({ ...stack, host })}`;
+    return { where: `the ${POLICY}${place}${on}`, line: `${directive} ${sources.join(" ")}  (added to what it has)` };
+  }
+  const header = JSON.stringify([path, seen.policies, seen.isMeta]);
+  const added = [change, ...all].flatMap((x) =>
+    x.kind === "csp" && x.seen !== undefined && JSON.stringify([x.path, x.seen.policies, x.seen.isMeta]) === header
+      ? { ...x, index: x.seen.index }
+      : [],
+  );
+  const policies = seen.policies.map((text, i) =>
+    added
+      .filter((x) => x.index === i)
+      .reduce(
+        (policy, x) => withSources(policy, x.directive, x.sources),
+        parsePolicies(text)[0] ?? new Map<string, readonly string[]>(),
+      ),
+  );
+  const value = policies.map(written).join(", ");
+  const replaced = `in place of the policy that is there${/'nonce-/.test(value) ? ", with the nonce of each response" : ""}${on}`;
+  if (seen.isMeta || (host !== null && NO_HEADERS.has(host)))
+    return {
+      where: `the page's markup, ${replaced}`,
+      line: `<meta http-equiv="${POLICY}" content="${markup(value)}">`,
+    };
+  // Of these, the line that is replaced says for which paths it is.
+  const isPlaced = host !== null && ["nginx", "apache", "iis"].includes(host);
+  const { where, line } = headerFix(
+    { kind: "header", path: isPage || isPlaced ? "/*" : path, name: POLICY, value },
+    stack,
+  );
+  const directives = Object.fromEntries(policies[0] ?? []);
+  const helmet = `  (with helmet: contentSecurityPolicy: { useDefaults: false, directives: ${JSON.stringify(directives)} })`;
+  return {
+    where: `${host === null ? "the server" : where}, ${replaced}`,
+    line: host === "express" && policies.length === 1 ? `${line}${helmet}` : line,
+  };
+}
+
 function headerFix(
   { path, name, value }: Change & { kind: "header" },
   { host, bundler }: HostStack,
@@ -223,7 +274,10 @@ function headerFix(
   const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
   switch (host) {
     case "nginx": {
-      if (isAll) return { where, line: `add_header ${name} '${value}' always;` };
+      if (isAll) {
+        const mark = value.includes("'") ? '"' : "'";
+        return { where, line: `add_header ${name} ${mark}${value}${mark} always;` };
+      }
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
       // nginx hashes the names of variables, of 46 letters at most; it takes patterns of any length.
       const place = (folder.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);

@@ -312,13 +312,17 @@ test("a worker from another origin has the page's policy, whatever its own respo
   const refused = await find(`${script}; ${worker}; connect-src 'self'`);
   expect(errorsOf(refused)).toEqual(["error csp-connect"]);
   expect(refused.findings[0]?.message).toMatch(/keeps files from being fetched.*http:\/\/localhost:\d+/);
-  expect(fixesOf(refused)).toMatch(/^connect-src http:\/\/localhost:\d+/);
+  expect(fixesOf(refused)).toMatch(/; connect-src 'self' http:\/\/localhost:\d+/);
   const wasm = await find(`${script.replace(" 'wasm-unsafe-eval'", "")}; ${worker}; ${connect}`);
   expect(errorsOf(wasm)).toEqual(["error csp-wasm"]);
   const blob = await find(`${script}; ${worker.replace(" blob:", "")}; ${connect}`);
   expect(errorsOf(blob)).toEqual(["error csp-worker"]);
-  expect(fixesOf(blob)).toMatch(/^worker-src blob:/);
+  expect(fixesOf(blob)).toMatch(/; worker-src 'self' http:\/\/localhost:\* blob:;/);
   expect(errorsOf(await find(`${script}; ${worker}; ${connect}`))).toEqual([]);
+  // A new directive replaces default-src, and keeps the addresses that it admits.
+  const byDefault = await find(`default-src 'self' https://api.example 'nonce-a'; ${script}; ${worker}`);
+  const kept = /; connect-src http:\/\/localhost:\d+ 'self' https:\/\/api\.example$/;
+  expect(fixesOf(byDefault)).toMatch(kept);
 });
 
 /** Another origin of the same server. */

@@ -7,7 +7,7 @@ import { isModule, scriptTags } from "../markup.ts";
 import type { ScriptTag } from "../markup.ts";
 import { bare, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, header, isForeign, isServed, lines, mergeById, placeOf } from "./facts.ts";
-import { policiesOf, scriptBase, shown } from "./policy.ts";
+import { policiesOf, scriptBase, seenPolicy, shown } from "./policy.ts";
 
 /** An external script whose refusal keeps the app from starting. */
 interface Entry {
@@ -59,7 +59,10 @@ function byPolicy({ url }: Entry, policy: Policy, document: SiteFile): Found {
   const source = origin === new URL(document.url).origin ? "'self'" : origin;
   const change: Change = isStrict
     ? { kind: "nonce", script: pathOf(url), nonce: nonce ?? null }
-    : { kind: "csp", path: pathOf(document.url), directive, sources: [...withoutNone(rule, directive), source] };
+    : {
+        ...{ kind: "csp", path: pathOf(document.url), directive },
+        ...{ sources: [...withoutNone(rule, directive), source], seen: seenPolicy(document, policy) },
+      };
   return {
     id: "csp-script",
     severity: "error",
@@ -85,7 +88,12 @@ function sandboxed(document: SiteFile, evidence: Evidence): Found[] {
         severity: "error" as const,
         message: `The content security policy sandboxes the page without ${missing.join(" and ")}: it runs no modules, and starts no workers.`,
         evidence: [shown(document, { name: "sandbox", sources }), ...lines(evidence, /sandbox|origin 'null'/)],
-        changes: [{ kind: "csp" as const, path: pathOf(document.url), directive: "sandbox", sources: missing }],
+        changes: [
+          {
+            ...{ kind: "csp" as const, path: pathOf(document.url), directive: "sandbox", sources: missing },
+            seen: seenPolicy(document, policy),
+          },
+        ],
       },
     ];
   });

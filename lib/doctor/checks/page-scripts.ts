@@ -9,7 +9,7 @@ import { importMaps, isModule, isOwnName, namesOf, scriptTags } from "../markup.
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, lines } from "./facts.ts";
 import { imports, isOfImports } from "./imports.ts";
-import { policiesOf, scriptBase, shown } from "./policy.ts";
+import { policiesOf, scriptBase, seenPolicy, shown } from "./policy.ts";
 import { scriptContent } from "./types.ts";
 
 /** Finds inline scripts that a policy blocks, imports that lead nowhere, and scripts with syntax errors. */
@@ -55,6 +55,7 @@ function blockedScript({ isMap, text }: Inline, policy: Policy, evidence: Eviden
         path: pathOf(evidence.url),
         directive,
         sources: [...(rule.name === directive ? [] : scriptBase(rule)), `'${hashesOf(text)[0] ?? ""}'`],
+        ...(document !== undefined && { seen: seenPolicy(document, policy) }),
       },
     ],
   };

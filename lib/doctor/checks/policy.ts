@@ -1,8 +1,8 @@
 // Content security policy: WebAssembly, workers and requests. A worker is governed by the policy of its own response, so
 // the document's and the workers' are both read.
-import { admits, admitsWasm, governing, parsePolicies } from "../csp.ts";
+import { admits, admitsWasm, governing, parsePolicies, written } from "../csp.ts";
 import type { Policy } from "../csp.ts";
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { Check, Evidence, Found, SeenPolicy, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import { textOf } from "../http.ts";
 import { tagsOf } from "../markup.ts";
@@ -50,7 +50,7 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
         shown(file, rule),
         ...(typeof refusal === "string" ? [`in ${evidence.browser?.name ?? ""}: ${refusal.slice(0, 300)}`] : []),
       ],
-      changes: [change(file, "script-src", [...scriptBase(rule), "'wasm-unsafe-eval'"])],
+      changes: [change(file, each, "script-src", [...scriptBase(rule), "'wasm-unsafe-eval'"])],
     },
   ];
 }
@@ -82,7 +82,7 @@ function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
         ...refused.slice(0, 2).map((x) => `refused: ${x}`),
         ...violations(evidence, "worker-src"),
       ],
-      changes: [change(file, "worker-src", sources)],
+      changes: [change(file, each, "worker-src", sources)],
     },
   ];
 }
@@ -113,7 +113,7 @@ function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
         ...violations(evidence, "connect-src"),
         ...lines(evidence, /connect-src/),
       ],
-      changes: [change(file, "connect-src", sources)],
+      changes: [change(file, each, "connect-src", sources)],
     },
   ];
 }
@@ -145,8 +145,21 @@ export function scriptBase({ name, sources }: { name: string; sources: readonly 
   return name === "script-src" ? [] : sources.filter((x) => x !== "'none'");
 }
 
-function change(file: SiteFile, directive: string, sources: readonly string[]) {
-  return { kind: "csp", path: pathOf(file.url), directive, sources } as const;
+/** Returns a policy of a file with the others of its header. */
+export function seenPolicy(file: SiteFile, policy: Policy): SeenPolicy {
+  const text = written(policy);
+  const policies = parsePolicies(header(file, "content-security-policy")).map(written);
+  const index = policies.indexOf(text);
+  return index === -1 ? { policies: [text], index: 0, isMeta: true } : { policies, index, isMeta: false };
+}
+
+function change(file: SiteFile, each: Policy, directive: string, sources: readonly string[]) {
+  const rule = governing(each, directive);
+  // A new directive replaces the one that held in its place; of that, addresses are kept.
+  const isNew = rule !== null && rule.name !== directive && directive !== "script-src";
+  const base = isNew ? rule.sources.filter((x) => !x.startsWith("'") || x.toLowerCase() === "'self'") : [];
+  const all = [...new Set([...sources, ...base])];
+  return { kind: "csp", path: pathOf(file.url), directive, sources: all, seen: seenPolicy(file, each) } as const;
 }
 
 function sourceOf(url: string, evidence: Evidence): string {
