@@ -230,6 +230,59 @@ test("a policy of the markup is changed there, and the others of a header are ke
   ]);
 });
 
+test("a page in place of files is taken off by the host's own rule", () => {
+  const change: Change = { kind: "no-fallback", paths: ["/worker-wasm.js"] };
+  expect(fixFor("firebase", change)).toEqual([
+    "firebase.json, hosting",
+    '"rewrites": [{ "regex": "^/[^.]*$", "destination": "/index.html" }]',
+  ]);
+  expect(fixFor("iis", change)).toEqual([
+    "web.config, the conditions (logicalGrouping MatchAll) of the rule that rewrites to the page",
+    '<add input="{URL}" pattern="\\.(js|mjs|wasm|json|onnx|bin)$" negate="true" />',
+  ]);
+  expect(fixFor("github-pages", change)[1]).toMatch(/^deploy \/worker-wasm\.js, and an empty \.nojekyll/);
+  expect(fixFor("http-server", change)[1]).toMatch(/^npx http-server dist {2}\(without --proxy/);
+  expect(fixFor("webpack-dev-server", change)).toEqual([
+    "webpack.config",
+    expect.stringMatching(/^devServer: \{ historyApiFallback: true \} {2}\(without disableDotRule/),
+  ]);
+});
+
+test("binaries are kept out of a precache, and the package out of pre-bundling, in the bundler's own configuration", () => {
+  const fixOn = (bundler: Bundler | null, kind: "keep-out-of-precache" | "exclude-prebundle"): readonly string[] => {
+    const { where, line } = fixOf(
+      { kind },
+      { stack: { host: null, bundler, isDev: false }, url: "https://x.example/" },
+    );
+    return [where, line];
+  };
+  const exclude = "exclude: [/\\.wasm$/, /\\.map$/, /^manifest.*\\.js$/]";
+  for (const [bundler, where, line] of [
+    ["vite", "vite.config, VitePWA", 'workbox: { globIgnores: ["**/*.wasm"]'],
+    ["sveltekit", "vite.config, SvelteKitPWA", 'workbox: { globIgnores: ["**/*.wasm"]'],
+    ["astro", "astro.config, AstroPWA", 'workbox: { globIgnores: ["**/*.wasm"]'],
+    ["nuxt", "nuxt.config, pwa", 'workbox: { globIgnores: ["**/*.wasm"]'],
+    ["webpack", "webpack.config, GenerateSW", exclude],
+    ["rspack", "rspack.config, GenerateSW", exclude],
+    ["next", "next.config, withSerwistInit", `${exclude}  (next-pwa: buildExcludes: [/\\.wasm$/]`],
+    ["angular", "ngsw-config.json", '"!/**/*.wasm"'],
+    ["esbuild", "workbox-config.js", 'globIgnores: ["**/node_modules/**/*", "**/*.wasm"]'],
+    [null, "workbox-config.js", 'globIgnores: ["**/node_modules/**/*", "**/*.wasm"]'],
+  ] as const)
+    expect([bundler, ...fixOn(bundler, "keep-out-of-precache")]).toEqual([
+      bundler,
+      expect.stringContaining(where),
+      expect.stringContaining(line),
+    ]);
+  for (const [bundler, where] of [
+    ["vite", "vite.config"],
+    ["sveltekit", "vite.config"],
+    ["astro", "astro.config, vite"],
+    ["nuxt", "nuxt.config, vite"],
+  ] as const)
+    expect(fixOn(bundler, "exclude-prebundle")).toEqual([where, 'optimizeDeps: { exclude: ["selvedge"] }']);
+});
+
 test("behind Cloudflare's proxy, a line names both places where its header may be written", () => {
   const header: Change = { kind: "header", path: "/*", name: "X", value: "y" };
   expect(fixFor("cloudflare", header)).toEqual([

@@ -92,7 +92,7 @@ function worded(
     case "copy":
       return copyFix(change, stack, url);
     case "no-fallback":
-      return fallbackFix(change.paths, stack.host);
+      return fallbackFix(change.paths, stack);
     case "no-redirect":
       return {
         where: "the host's login, or its redirects",
@@ -170,7 +170,7 @@ function worded(
       return compressFix(change, stack.host);
     case "exclude-prebundle":
       return {
-        where: stack.bundler === "nuxt" ? "nuxt.config, vite" : "vite.config",
+        where: isViteOf(stack.bundler) ? `${stack.bundler}.config, vite` : "vite.config",
         line: 'optimizeDeps: { exclude: ["selvedge"] }',
       };
     case "assets-base":
@@ -194,10 +194,7 @@ function worded(
             : "npm dedupe selvedge  (npm ls selvedge shows both)",
       };
     case "keep-out-of-precache":
-      return {
-        where: "vite.config, VitePWA",
-        line: 'workbox: { globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "NetworkFirst" }] }',
-      };
+      return precacheFix(stack.bundler);
     case "refresh-service-worker":
       return {
         where: change.url,
@@ -256,6 +253,47 @@ function policyFix(
     where: `${host === null ? "the server" : where}, ${replaced}`,
     line: host === "express" && policies.length === 1 ? `${line}${helmet}` : line,
   };
+}
+
+/** Whether a bundler's own configuration has one of Vite in it. */
+function isViteOf(bundler: Bundler | null): bundler is "nuxt" | "astro" {
+  return bundler === "nuxt" || bundler === "astro";
+}
+
+/** Plugins of Vite that make a service worker by Workbox. */
+const PWA: Readonly<Partial<Record<Bundler, string>>> = {
+  vite: "vite.config, VitePWA",
+  sveltekit: "vite.config, SvelteKitPWA",
+  astro: "astro.config, AstroPWA",
+  nuxt: "nuxt.config, pwa",
+};
+/** Patterns that keep binaries out, with those of Workbox's own list for webpack, which this one replaces. */
+const EXCLUDE = "exclude: [/\\.wasm$/, /\\.map$/, /^manifest.*\\.js$/]";
+
+function precacheFix(bundler: Bundler | null): Omit<Fix, "change"> {
+  const where = bundler === null ? undefined : PWA[bundler];
+  if (where !== undefined)
+    return {
+      where,
+      line: 'workbox: { globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "NetworkFirst" }] }  (with strategies: "injectManifest", injectManifest: { globIgnores: ["**/*.wasm"] }; to precache them all the same, maximumFileSizeToCacheInBytes: 16 * 2 ** 20)',
+    };
+  switch (bundler) {
+    case "webpack":
+    case "rspack":
+      return { where: `${bundler}.config, GenerateSW or InjectManifest of workbox-webpack-plugin`, line: EXCLUDE };
+    case "next":
+      return {
+        where: "next.config, withSerwistInit, or workboxOptions of @ducanh2912/next-pwa",
+        line: `${EXCLUDE}  (next-pwa: buildExcludes: [/\\.wasm$/]; files of public/: Serwist's globPublicPatterns: ["**/!(*.wasm)"], next-pwa's publicExcludes: ["!**/*.wasm"])`,
+      };
+    case "angular":
+      return { where: "ngsw-config.json, at the end of each assetGroups[].resources.files", line: '"!/**/*.wasm"' };
+    default:
+      return {
+        where: "workbox-config.js, or the list of files in the service worker",
+        line: 'globIgnores: ["**/node_modules/**/*", "**/*.wasm"]  (of a list by hand: without *.wasm)',
+      };
+  }
 }
 
 function headerFix(
@@ -498,7 +536,7 @@ function copyTo(folder: string, modules: readonly string[] = []): string {
   return `mkdir -p ${folder} && cp ${modules.join("")}${PACKAGE_FILES} ${folder}`;
 }
 
-function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "change"> {
+function fallbackFix(paths: readonly string[], { host, bundler }: HostStack): Omit<Fix, "change"> {
   const shown = paths.join(", ");
   switch (host) {
     case "nginx":
@@ -536,6 +574,31 @@ function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "ch
       return {
         where: "the server, before the route of the page",
         line: "app.use(express.static(folder)); app.get(/\\.\\w+$/, (_request, response) => response.sendStatus(404));",
+      };
+    case "firebase":
+      return {
+        where: "firebase.json, hosting",
+        line: '"rewrites": [{ "regex": "^/[^.]*$", "destination": "/index.html" }]',
+      };
+    case "iis":
+      return {
+        where: "web.config, the conditions (logicalGrouping MatchAll) of the rule that rewrites to the page",
+        line: '<add input="{URL}" pattern="\\.(js|mjs|wasm|json|onnx|bin)$" negate="true" />',
+      };
+    case "github-pages":
+      return {
+        where: "the deployed branch or artifact",
+        line: `deploy ${shown}, and an empty .nojekyll beside index.html  (GitHub Pages rewrites no path; Jekyll leaves out names that begin with _)`,
+      };
+    case "http-server":
+      return {
+        where: "the command",
+        line: 'npx http-server dist  (without --proxy "http://…?", which answers missing paths with the page)',
+      };
+    case "webpack-dev-server":
+      return {
+        where: placeOf({ host, bundler }),
+        line: "devServer: { historyApiFallback: true }  (without disableDotRule and rewrites, which answer files with the page)",
       };
     case "next":
       return { where: "middleware or proxy, matcher", line: '"/((?!api|_next|models|.*\\\\..*).*)"' };
