@@ -27,20 +27,19 @@ export function watchWorkerEnd(
   let release: (() => void) | null = null;
   const begin = (): void => {
     const name = `selvedge worker ${effects.random()}`;
-    let withdraw: (() => void) | null = null;
+    let withdraw = (): void => undefined;
     const own = (release = (): void => {
       release = null;
       hold(null).catch(() => undefined); // it has ended
-      withdraw?.();
+      withdraw();
       locks.steal(name);
     });
     void hold(name)
       .then(
         (isHeld) => {
-          if (!isHeld) return false;
-          if (release === own) withdraw = locks.wait(name, ended);
-          else locks.steal(name); // the page was left meanwhile
-          return true;
+          // Where the page was left meanwhile, the worker releases it again.
+          if (isHeld && release === own) withdraw = locks.wait(name, ended);
+          return isHeld;
         },
         () => false, // the worker ended before its first message
       )
