@@ -27,6 +27,8 @@ const KEY = "life";
 /** Number of attempts that the browser ended for a reason of its own. */
 const MISSED_KEY = "life-missed";
 const MOST_MISSED = 6;
+/** The same where the browser tells no reason at all: a reason of the page's own would look alike. */
+const MOST_UNTOLD = 2;
 /** Longest pause before an attempt, which outlasts the load that another test makes. */
 const LONGEST_PAUSE_MS = 16_000;
 const query = new URLSearchParams(location.search);
@@ -56,27 +58,27 @@ function end(): void {
 }
 
 /**
- * Whether the browser dropped the page for a reason that it keeps to itself, as Chromium does ("masked") where the page
- * takes seconds to freeze (6 s in a handler of `freeze` show it), and Firefox always. In Chromium, a page that can't be
- * cached has its reason named.
+ * Returns how often the browser may drop the page for the reason that it gives. Chromium has reasons that it keeps to
+ * itself ("masked"), as where the page takes seconds to freeze (6 s in a handler of `freeze` show it), and names those
+ * of a page that can't be cached; Firefox tells none.
  */
-function isBrowsersOwnReason(entry: PerformanceEntry | undefined): boolean {
+function mostMissed(entry: PerformanceEntry | undefined): number {
   const why = entry && (Reflect.get(entry, "notRestoredReasons") as { reasons?: unknown[] } | null | undefined);
-  if (why === undefined) return true;
+  if (why === undefined) return MOST_UNTOLD;
   const reasons = (why?.reasons ?? []).map((x) => (x as { reason?: string }).reason);
-  return reasons.length > 0 && reasons.every((x) => x === "masked");
+  return reasons.length > 0 && reasons.every((x) => x === "masked") ? MOST_MISSED : 1;
 }
 
 /**
  * Resolves to whether the page was loaded again in place of being restored, and this attempt is to be reported as
- * failed. Where the reason is the browser's own, a pause lets the machine come to rest.
+ * failed. Where it may be tried again, a pause lets the machine come to rest.
  */
 async function isReloaded(): Promise<boolean> {
   if (localStorage.getItem(KEY) !== "away") return false;
   const [entry] = performance.getEntriesByType("navigation");
   const missed = Number(localStorage.getItem(MISSED_KEY) ?? 0) + 1;
   localStorage.setItem(MISSED_KEY, String(missed));
-  if (isBrowsersOwnReason(entry) && missed < MOST_MISSED) {
+  if (missed < mostMissed(entry)) {
     await new Promise((resolve) => setTimeout(resolve, Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** missed)));
     // All rounds begin anew.
     return false;

@@ -49,20 +49,21 @@ async function readIn(
     return readInExtension(join(app, row.serve.folder), row.path ?? "index.html", { withAxe, click: row.click });
   const server = await serveApp(app, row.serve);
   const url = new URL(row.path ?? "./", server.url).href;
+  let findings: readonly string[] = [];
   try {
     const shown = await readAt(page, url, { withAxe });
     if (withDoctor && shown.text === SAMPLE_TEXT) {
-      const { findings, stack } = await examine(url);
-      console.log(JSON.stringify({ row: row.id, doctor: stack, findings }));
-      if (row.opensOffline !== true) return { ...shown, findings };
+      const found = await examine(url);
+      findings = found.findings;
+      console.log(JSON.stringify({ row: row.id, doctor: found.stack, findings }));
     }
-    if (row.opensOffline !== true || shown.text !== SAMPLE_TEXT) return shown;
+    if (row.opensOffline !== true || shown.text !== SAMPLE_TEXT) return { ...shown, findings };
     await page.evaluate(async () => void (await navigator.serviceWorker.ready));
     await readAt(page, url);
   } finally {
     await server.close();
   }
-  return readAt(page, url);
+  return { ...(await readAt(page, url)), findings };
 }
 
 function emittedBytes({ emitted, serve }: Row, app: string): number | null {
