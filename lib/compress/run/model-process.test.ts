@@ -99,6 +99,8 @@ test.each(["cpu", "wasm"] as const)(
 
 test("a process that ends takes its calls with it, and says so", async () => {
   const opened = await ModelProcess.open(path, "cpu", { executionProviders: ["cpu"], logSeverityLevel: 4 });
+  // Stopped, so that it does not answer before it is ended.
+  forked.at(-1)?.kill("SIGSTOP");
   const call = opened.run(feed);
   await Promise.all([expect(call).rejects.toThrow("the process that ran the model ended (SIGKILL)"), opened.release()]);
   await expect(opened.run(feed)).rejects.toThrow(/ended|closed/i);
