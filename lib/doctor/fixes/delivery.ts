@@ -1,0 +1,80 @@
+// How a host sends a file: as it is stored, in parts, compressed.
+import type { Change, Host } from "../evidence.ts";
+import { APACHE, escaped } from "./places.ts";
+import type { Line } from "./places.ts";
+
+/** Returns the line by which a path is sent as it is stored. */
+export function storedFix(path: string, host: Host | null): Line {
+  switch (host) {
+    case "nginx":
+      return {
+        where: `nginx.conf, in the location that serves ${path}`,
+        line: "gzip off; gunzip off; sub_filter_types none;",
+      };
+    case "apache":
+      return {
+        where: APACHE,
+        line: `SetEnvIf Request_URI "^${escaped(path.replace(/\*$/, ""))}${path.endsWith("*") ? "" : "$"}" no-gzip no-brotli dont-vary`,
+      };
+    case "express":
+      return {
+        where: "the server",
+        line: `compression({ filter: (request) => !request.path.startsWith("${path.replace(/\*$/, "")}") })`,
+      };
+    default:
+      return { where: "the host", line: `serve ${path} as stored: no compression, no decompression, no rewriting` };
+  }
+}
+
+/** Returns the line by which parts of a file are sent. */
+export function rangesFix(path: string, host: Host | null): Line {
+  switch (host) {
+    case "nginx":
+      return { where: `nginx.conf, in the location that serves ${path}`, line: "proxy_force_ranges on;" };
+    case "express":
+      return {
+        where: "the server",
+        line: "app.use(express.static(folder));  (in place of a route that sends the file)",
+      };
+    case "python":
+      return { where: "the command", line: "npx serve  (python -m http.server sends whole files alone)" };
+    default:
+      return {
+        where: "the server, or a proxy or CDN before it",
+        line: `answer requests of ${path} that have a Range header with status 206 and that part`,
+      };
+  }
+}
+
+/** Returns the line by which files of a type are compressed. */
+export function compressFix({ extension, type }: Change & { kind: "compress" }, host: Host | null): Line {
+  switch (host) {
+    case "nginx":
+      return {
+        where: "nginx.conf",
+        line: `gzip on; gzip_types text/javascript application/javascript application/json ${type};`,
+      };
+    case "apache":
+      return {
+        where: ".htaccess (AllowOverride FileInfo; mod_filter, mod_deflate)",
+        line: `AddOutputFilterByType DEFLATE ${type}`,
+      };
+    case "caddy":
+      return {
+        where: "Caddyfile",
+        line: `encode {\n  zstd\n  gzip\n  match {\n    header Content-Type ${type}\n  }\n}`,
+      };
+    case "express":
+      return {
+        where: "the server",
+        line: `app.use(compression({ filter: (request, response) => response.getHeader("Content-Type") === "${type}" || compression.filter(request, response) }))`,
+      };
+    case "iis":
+      return {
+        where: "an administrator's prompt, in %windir%\\system32\\inetsrv",
+        line: `appcmd set config -section:system.webServer/httpCompression /+"staticTypes.[mimeType='${type}',enabled='True']" /commit:apphost`,
+      };
+    default:
+      return { where: "the host's compression", line: `add ${type} (${extension}) to the compressed types` };
+  }
+}

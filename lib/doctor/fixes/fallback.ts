@@ -1,0 +1,78 @@
+// Rules that answer what is missing with the page, narrowed to paths of pages.
+import { inTag, placeOf } from "./places.ts";
+import type { HostStack, Line } from "./places.ts";
+
+/** Returns the rule that answers the page for paths of pages alone. `paths`: files that were answered with it. */
+export function fallbackFix(paths: readonly string[], { host, bundler }: HostStack): Line {
+  const shown = paths.join(", ");
+  switch (host) {
+    case "nginx":
+      return { where: "nginx.conf", line: `location ~ \\.(js|mjs|wasm|json|onnx|bin)$ { try_files $uri =404; }` };
+    case "apache":
+      return {
+        where: ".htaccess, the one that applies (AllowOverride FileInfo; for FallbackResource Indexes, too)",
+        line: [
+          "# directly before the RewriteRule to index.html, if there is one",
+          "RewriteCond %{REQUEST_URI} !\\.(js|mjs|wasm|json|onnx|bin)$",
+          "# if there is a FallbackResource",
+          inTag("If", "%{REQUEST_URI} =~ /\\.(js|mjs|wasm|json|onnx|bin)$/", "FallbackResource disabled"),
+        ].join("\n"),
+      };
+    case "caddy":
+      return {
+        where: "Caddyfile, in place of try_files",
+        line: "@page {\n  not path *.js *.mjs *.wasm *.json *.onnx *.bin\n  file {path} /index.html\n}\nrewrite @page {http.matchers.file.relative}",
+      };
+    case "serve":
+      return { where: "the command", line: "npx serve dist  (without -s, which answers paths with index.html)" };
+    case "vercel":
+      return {
+        where: "vercel.json",
+        line: '"rewrites": [{ "source": "/((?!.*\\\\.).*)", "destination": "/index.html" }]',
+      };
+    case "cloudflare-pages":
+      return {
+        where: "the deployed folder",
+        line: `deploy ${shown}, and a 404.html beside index.html  (without one, Pages answers index.html for what is missing)`,
+      };
+    case "netlify":
+      return { where: "public/_redirects", line: "/* /index.html 200  (without !, so that files come first)" };
+    case "express":
+      return {
+        where: "the server, before the route of the page",
+        line: "app.use(express.static(folder)); app.get(/\\.\\w+$/, (_request, response) => response.sendStatus(404));",
+      };
+    case "firebase":
+      return {
+        where: "firebase.json, hosting",
+        line: '"rewrites": [{ "regex": "^/[^.]*$", "destination": "/index.html" }]',
+      };
+    case "iis":
+      return {
+        where: "web.config, the conditions (logicalGrouping MatchAll) of the rule that rewrites to the page",
+        line: '<add input="{URL}" pattern="\\.(js|mjs|wasm|json|onnx|bin)$" negate="true" />',
+      };
+    case "github-pages":
+      return {
+        where: "the deployed branch or artifact",
+        line: `deploy ${shown}, and an empty .nojekyll beside index.html  (GitHub Pages rewrites no path; Jekyll leaves out names that begin with _)`,
+      };
+    case "http-server":
+      return {
+        where: "the command",
+        line: 'npx http-server dist  (without --proxy "http://…?", which answers missing paths with the page)',
+      };
+    case "webpack-dev-server":
+      return {
+        where: placeOf({ host, bundler }),
+        line: "devServer: { historyApiFallback: true }  (without disableDotRule and rewrites, which answer files with the page)",
+      };
+    case "next":
+      return { where: "middleware or proxy, matcher", line: '"/((?!api|_next|models|.*\\\\..*).*)"' };
+    default:
+      return {
+        where: "the rewrite rule of the host",
+        line: `answer ${shown} with the file, and 404 where there is none`,
+      };
+  }
+}
