@@ -96,5 +96,6 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ),
     "browsers/minimum",
   ],
-  doctor: ["--project=own-browser", "site/doctor"],
+  doctor: ["--project=own-browser", "site/doctor.own"],
+  ...Object.fromEntries(["sites", "pages"].map((x) => [`doctor-${x}`, ["--project=own-browser", `site/doctor-${x}`]])),
 };

@@ -1,93 +1,25 @@
-// `selvedge doctor` on sites with one fault each: it finds that fault and no other, the page answers once the change that
-// it names is made, and nothing is found on sites without a fault. Needs dist/ and the bundles.
+// `selvedge doctor` beside faults of sites (doctor-sites, doctor-pages): logins, frames, busy pages, folders, other drivers,
+// and sites on which it finds nothing. Needs dist/ and the bundles.
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { chromium, expect, test } from "@playwright/test";
-import type { Browser } from "@playwright/test";
+import { expect, test } from "@playwright/test";
 import { startBrowser } from "../../../lib/doctor/browser.ts";
-import type { DoctorBrowser } from "../../../lib/doctor/browser.ts";
 import { basePathOf, serveFolder } from "../../../lib/doctor/serve-folder.ts";
 import { diagnose } from "../../../lib/doctor/doctor.ts";
-import type { DoctorReport } from "../../../lib/doctor/doctor.ts";
 import { makeSite, mend, serveSite } from "../../doctor/site.ts";
 import type { HeaderRule, Site } from "../../doctor/site.ts";
 import { app, BUNDLE, byVite, copied, GOOD, header, model, SITES, without } from "../../doctor/sites.ts";
-import { FILE_GOOD, FILE_SITES } from "../../doctor/file-sites.ts";
+import { FILE_GOOD } from "../../doctor/file-sites.ts";
 import { PAGE_GOOD, PAGE_SITES } from "../../doctor/page-sites.ts";
-import { PAGE_TWINS } from "../../doctor/page-twins.ts";
-import { hashed, TWINS } from "../../doctor/twins.ts";
+import { hashed } from "../../doctor/twins.ts";
+import { ANSWER, idsOf, useBrowsers } from "../../doctor/use-browsers.ts";
 import { chromiumLaunch } from "../../support/browsers.ts";
 import { certificate } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
 import { sample } from "../../support/slice.ts";
 
-let page: Browser;
-let doctor: DoctorBrowser;
-
-test.beforeAll(async () => {
-  page = await chromium.launch(chromiumLaunch());
-  const started = await startBrowser([ROOT], chromiumLaunch().executablePath);
-  if (typeof started === "string") throw new Error(started);
-  doctor = started;
-});
-test.afterAll(async () => {
-  await doctor.close();
-  await page.close();
-});
-
-async function examine(url: string, hints = false): Promise<DoctorReport> {
-  return diagnose(url, { project: null, browser: doctor, hints });
-}
-
-function idsOf({ findings }: DoctorReport): string[] {
-  return findings.map(({ severity, id }) => `${severity} ${id}`);
-}
-
-/** Opens a site as a visitor, and returns what its title says in the end. */
-async function titleOf(url: string, site: Site, isSilent = false): Promise<string> {
-  const context = await page.newContext({ ignoreHTTPSErrors: true });
-  try {
-    const visit = await context.newPage();
-    // A script that is never answered keeps the page from being loaded.
-    if (isSilent) await visit.goto(url, { timeout: 10_000 }).catch(() => undefined);
-    else await visit.goto(url);
-    if (site.app.isLazy === true) await visit.mouse.click(5, 5);
-    const changed = visit.waitForFunction(() => document.title !== "app", null, { timeout: isSilent ? 3_000 : 30_000 });
-    await (isSilent ? changed.catch(() => undefined) : changed);
-    // A page that may run no scripts does not tell its title.
-    const untold = new Promise<string>((resolve) => setTimeout(resolve, 3_000, "app"));
-    return await (isSilent ? Promise.race([visit.title(), untold]) : visit.title());
-  } finally {
-    await context.close();
-  }
-}
-
-/** A part of the sites in each run, all of them in the soak: one takes 12 seconds. */
-const broken = sample([...SITES, ...PAGE_SITES, ...TWINS, ...PAGE_TWINS, ...FILE_SITES], 18);
-
-const ANSWER = /^(?:answer 11 22 33|loaded)$/;
-
-for (const { name, finding, severity = "error", isSilent = false, line, evidence = /./, mendApp, make } of broken)
-  test(`finds ${name}, and the fix that it names makes the page work`, async () => {
-    const site = await make();
-    const served = await serveSite(site);
-    try {
-      const report = await examine(served.url, severity === "hint");
-      expect(idsOf(report)).toEqual([`${severity} ${finding}`]);
-      const [found] = report.findings;
-      expect(found?.evidence.join("\n")).toMatch(evidence);
-      expect(found?.fixes.map((x) => `${x.where}: ${x.line}`).join("\n")).toMatch(line);
-      if (severity === "error")
-        expect(await titleOf(served.url, site, isSilent)).toMatch(isSilent ? /^app$/ : /^failed/);
-      for (const { change } of found?.fixes ?? []) mend(site, change);
-      mendApp?.(site);
-      expect(await titleOf(served.url, site)).toMatch(ANSWER);
-      expect(idsOf(await examine(served.url, severity === "hint"))).toEqual([]);
-    } finally {
-      await served.close();
-    }
-  });
+const { examine, titleOf } = useBrowsers();
 
 test("an error of this device that the page handles is a warning, and what the page cancels is nothing", async () => {
   const site = await SITES[0]!.make();
