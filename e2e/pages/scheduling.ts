@@ -24,8 +24,6 @@ export interface MixTold {
   /** Requests, and how many of them were answered in time. */
   readonly asked: number;
   readonly answered: number;
-  /** 99th percentile of the time until a rejection, 0 without any. */
-  readonly refusedMs: number;
   /** Rate of a saturating stream beside it, in requests per second. */
   readonly beside: number;
 }
@@ -160,7 +158,6 @@ const bench = {
   ): Promise<MixTold> {
     const peer = await get(name);
     const counts = classes.map(() => ({ all: 0, onTime: 0 }));
-    const refused: number[] = [];
     let backend = "";
     const stream = saturate(peer, beside);
     let sent = 0;
@@ -169,13 +166,11 @@ const bench = {
       const count = counts[classes.indexOf(own)] as { all: number; onTime: number };
       const options: RunOptions = { deadlineMs: own.deadlineMs };
       count.all += 1;
-      const startMs = performance.now();
       try {
         backend = await peer.run(own.model, noise(own.model), options);
         if (performance.now() - dueMs <= own.deadlineMs) count.onTime += 1;
       } catch (error) {
         if (Reflect.get(error as object, "code") !== "deadline-exceeded") throw error;
-        refused.push(performance.now() - startMs);
       }
     });
     const told = await stream.stop();
@@ -186,7 +181,6 @@ const bench = {
       onTime,
       asked,
       answered,
-      refusedMs: quantile(refused, 0.99) ?? 0,
       beside: told,
     };
   },
