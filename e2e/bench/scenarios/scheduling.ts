@@ -165,14 +165,17 @@ async function* offlineCases(page: Page, bench: Bench, { model, other }: Item): 
 function serverCase(page: Page, bench: Bench, model: Measured, other: Measured): Case {
   const { rate } = COUNTS[model.name] as { rate: number };
   // Long enough that a rate above what can be kept up makes more than 1 in 100 late.
-  const ms = model.name === "ocr-rec" ? 4_000 : 2_000;
+  const isSlow = model.name === "ocr-rec";
+  const ms = isSlow ? 4_000 : 2_000;
+  // One run of ocr-rec takes 60 to 100 ms: within 100, any wait is too long, and each peer ends at the search's floor.
+  const withinMs = isSlow ? 400 : 100;
   let round = 0;
   const subject = (name: string, peer: PeerName, own: Measured): Subject => ({
     name,
-    sample: async () => sampleOf(await call(page, "server", peer, own, `${round++}`, rate, ms), own),
+    sample: async () => sampleOf(await call(page, "server", peer, own, `${round++}`, rate, ms, withinMs), own),
   });
   return {
-    name: `Server, 99 of 100 within 100 ms, ${model.name}`,
+    name: `Server, 99 of 100 within ${withinMs} ms, ${model.name}`,
     unit: "requests/s",
     statistic: "median",
     subjects: [
