@@ -7,7 +7,7 @@ import { countRuns } from "./count-runs.ts";
 import { bareOf, lookUp } from "./open.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";
-import type { Cost, CostEstimate, LoadCriteria } from "./messages.ts";
+import type { DownloadCost, CostEstimate, LoadCriteria } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import { wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
@@ -39,7 +39,7 @@ export async function estimateCost(
     const here = (await modelStore?.chunks().catch(() => null)) ?? new Set<string>();
     const held = await effects.heldLocks().catch((): readonly string[] => []);
     const assets = planned.assets.flatMap((x) => x.chunks);
-    const costs = planned.candidates.map(({ backend, variant, fit = null }): Cost => {
+    const costs = planned.candidates.map(({ backend, variant, fit = null }): DownloadCost => {
       const all = [...assets, ...variant.files.flatMap((x) => x.chunks)];
       const chunks = [...new Map(all.map((x) => [keyOf(x), x])).values()];
       const missing = chunks.filter((x) => !here.has(keyOf(x)));
@@ -93,7 +93,7 @@ async function bareCost(
   url: string,
   downloader: Downloader,
   signal: AbortSignal,
-): Promise<Omit<Cost, "fit"> & { readonly chunks: readonly BundleChunk[] }> {
+): Promise<Omit<DownloadCost, "fit"> & { readonly chunks: readonly BundleChunk[] }> {
   const { modelStore, effects } = downloader;
   const source = (await modelStore?.source(url).catch(() => null)) ?? null;
   const manifest: Manifest | null = source === null ? null : ((await modelStore?.bundle(source.identity)) ?? null);

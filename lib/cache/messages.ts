@@ -89,7 +89,7 @@ export interface OwnDescription {
 export type UpdatePolicy = "first" | "later" | "never";
 
 /** Download cost of a candidate. */
-export interface Cost {
+export interface DownloadCost {
   /** Null for a bare model. */
   readonly backend: BackendName | null;
   /** Its size with the assets; null where the server does not send it. */
@@ -106,7 +106,7 @@ export interface Cost {
 export interface CostEstimate {
   /** Null for a bare model, and where it is not available. */
   readonly plan: Plan | null;
-  readonly costs: readonly Cost[];
+  readonly costs: readonly DownloadCost[];
   /** Why it is not available. */
   readonly failed: string | null;
   /** The memory of a model that does not fit; else null. */

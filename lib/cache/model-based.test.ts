@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "vitest";
 import { Folder } from "../test-support/fake-folder.ts";
-import { checkEntries, CHUNK, storeProperty, World } from "../test-support/store-model.ts";
+import { checkEntries, CHUNK, storeProperty, StoreWorld } from "../test-support/store-model.ts";
 import type { Tab } from "../test-support/store-model.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { openFolder } from "./stores/opfs.ts";
@@ -35,7 +35,7 @@ test.each(STORES)(
 
 test("two tabs in a tight store load the right bytes in whatever order their reads and writes take effect (store-A2)", async () => {
   const property = fc.asyncProperty(fc.scheduler(), fc.integer({ min: 2, max: 7 }), async (scheduler, room) => {
-    const world = await World.make(new MemoryStore());
+    const world = await StoreWorld.make(new MemoryStore());
     world.quotaBytes = room * CHUNK;
     for (const { store } of world.tabs) {
       const [write, remove] = [store.write.bind(store), store.remove.bind(store)];

@@ -16,7 +16,7 @@ import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
 import { answerTwoRows } from "../compress/run/two-rows.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { browserOption, feedsFor, limitOption, samplesOption, shapeOption, targetsOption } from "./options.ts";
 import { print } from "./terminal.ts";
 
@@ -31,7 +31,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function check(program: Command, run: Run): Command {
+export function check(program: Command, run: CliRun): Command {
   return program
     .command("check")
     .summary("where a model runs, and whether it answers the same there")

@@ -24,7 +24,7 @@ import { note, print } from "./terminal.ts";
 import { verify } from "./verify.ts";
 
 /** State of one run of the command line. */
-export interface Run {
+export interface CliRun {
   /** Aborted by the first Ctrl-C. */
   readonly signal: AbortSignal | undefined;
   /** Exit code of the process, 0 unless the command sets it. */
@@ -33,7 +33,7 @@ export interface Run {
 
 /** Runs the command line and returns its exit code. */
 export async function main(words: readonly string[], signal?: AbortSignal): Promise<number> {
-  const run: Run = { signal, exitCode: 0 };
+  const run: CliRun = { signal, exitCode: 0 };
   try {
     const parser = program(run);
     checkOptions(parser.commands.find((x) => x.name() === words[0])?.options ?? [], words);
@@ -69,7 +69,7 @@ function checkOptions(options: readonly Option[], words: readonly string[]): voi
 }
 
 /** Makes the parser, with a fresh one for each call: Commander keeps the values of options in it. */
-function program(run: Run): Command {
+function program(run: CliRun): Command {
   const all = new Command("selvedge")
     .description("Compresses ONNX models for the browser, and packs, checks and signs them as bundles.")
     .version(RELEASE.split(" ")[0] ?? "", "-V, --version", "print the version")

@@ -13,7 +13,7 @@ import { readRecipe } from "../compress/recipe.ts";
 import { isFolder, openRepository } from "../compress/repository.ts";
 import { terminalReport } from "../compress/report/markdown.ts";
 import type { CompressReport } from "../compress/report/report.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { browserOption, limitOption, shapeOption, targetsOption } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
@@ -42,7 +42,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function compress(program: Command, run: Run): Command {
+export function compress(program: Command, run: CliRun): Command {
   return program
     .command("compress")
     .summary("make every form that the targets need, measured, checked and packed")

@@ -6,7 +6,7 @@ import { readModelFile } from "../compress/onnx/model-file.ts";
 import type { Feed } from "../compress/run/feeds.ts";
 import type { Outputs } from "../compress/run/metric.ts";
 import { runAll } from "../compress/run/session.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { feedsFor, limitOption, samplesOption, shapeOption } from "./options.ts";
 import { print } from "./terminal.ts";
 
@@ -17,7 +17,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function diff(program: Command, _run: Run): Command {
+export function diff(program: Command, _run: CliRun): Command {
   return program
     .command("diff")
     .summary("how far one model's outputs are from another's")

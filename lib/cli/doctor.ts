@@ -9,7 +9,7 @@ import type { DoctorReport } from "../doctor/doctor.ts";
 import { painter, writeText } from "../doctor/report.ts";
 import { basePathOf, serveFolder } from "../doctor/serve-folder.ts";
 import { readProject } from "../doctor/stack.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { note, plain } from "./terminal.ts";
 
 interface Values {
@@ -30,7 +30,7 @@ A browser is driven by the app's own playwright-core, @playwright/test or puppet
 Exit codes: 0 no errors found; 1 errors found, or a wrong option; 2 could not run.`;
 
 /** Adds the command. */
-export function doctor(program: Command, run: Run): Command {
+export function doctor(program: Command, run: CliRun): Command {
   return program
     .command("doctor")
     .summary("what keeps a site from running models, and the line to change")

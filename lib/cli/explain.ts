@@ -5,11 +5,11 @@ import type { ErrorCode } from "../core/errors.ts";
 import { FAILURE_KINDS, FILE_NAMES, OTHER_IDS } from "../doctor/evidence.ts";
 import { codesOf, explain as explained, words } from "../explain/explain.ts";
 import type { ExplainedError, ExplainedReason, FixLine } from "../explain/explain.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { print } from "./terminal.ts";
 
 /** Adds the command. */
-export function explain(program: Command, _run: Run): Command {
+export function explain(program: Command, _run: CliRun): Command {
   return program
     .command("explain")
     .summary("cause and fix of an error's code")

@@ -6,12 +6,12 @@ import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
 import { exportBundle, SERVERS } from "../export/export.ts";
 import type { Exported, ExportOptions, ServerName } from "../export/export.ts";
 import type { ServerPort } from "../export/exported-model.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { wholeOf } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
 /** Adds the command. */
-export function exportCommand(program: Command, _run: Run): Command {
+export function exportCommand(program: Command, _run: CliRun): Command {
   return program
     .command("export")
     .summary("write a bundle's model for an inference server")

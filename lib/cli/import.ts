@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { signBundle } from "../compress/bundle/sign.ts";
 import { importRepository } from "../compress/import-repository.ts";
 import { HUB } from "../source/hub-address.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { note, print } from "./terminal.ts";
 
 interface Values {
@@ -17,7 +17,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function importCommand(program: Command, run: Run): Command {
+export function importCommand(program: Command, run: CliRun): Command {
   return program
     .command("import")
     .summary("pack a Hugging Face repository as a bundle for one's own origin")
@@ -44,7 +44,7 @@ Examples:
     });
 }
 
-async function runImport(from: string, { tokenEnv, dtype, key, ...values }: Values, run: Run): Promise<void> {
+async function runImport(from: string, { tokenEnv, dtype, key, ...values }: Values, run: CliRun): Promise<void> {
   const dtypes = dtype?.split(",").map((x) => x.trim());
   const token = tokenOf(process.env, tokenEnv, values.host);
   const { signal } = run;

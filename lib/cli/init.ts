@@ -4,7 +4,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Option } from "commander";
 import type { Command } from "commander";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { TEMPLATE_NAMES, TEMPLATES, writeModel, writeTemplate } from "./templates.ts";
 import type { TemplateName } from "./templates.ts";
 import { note, print } from "./terminal.ts";
@@ -18,7 +18,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function init(program: Command, run: Run): Command {
+export function init(program: Command, run: CliRun): Command {
   return program
     .command("init")
     .summary("write a small app that reads text from pictures")

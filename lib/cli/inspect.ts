@@ -3,11 +3,11 @@ import type { Command } from "commander";
 import { bundleFolder, inspectBundle } from "../compress/bundle/inspect-bundle.ts";
 import { inspect as describeModel } from "../compress/bundle/inspect.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { print } from "./terminal.ts";
 
 /** Adds the command. */
-export function inspect(program: Command, run: Run): Command {
+export function inspect(program: Command, run: CliRun): Command {
   return program
     .command("inspect")
     .summary("what a model or a bundle holds")

@@ -6,7 +6,7 @@ import { readTrace } from "../replay/file.ts";
 import type { TraceFile } from "../replay/file.ts";
 import { replayTrace } from "../replay/replay-trace.ts";
 import { toText } from "../replay/report.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { print } from "./terminal.ts";
 
 /** A trace of 500,000 events has some hundred megabytes. */
@@ -17,7 +17,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function replay(program: Command, run: Run): Command {
+export function replay(program: Command, run: CliRun): Command {
   return program
     .command("replay")
     .summary("decide a trace of engine.trace() again")

@@ -6,7 +6,7 @@ import { bundleFolder } from "../compress/bundle/inspect-bundle.ts";
 import { startGateway } from "../serve/gateway.ts";
 import { startServer } from "../serve/server.ts";
 import type { ServeOptions } from "../serve/server.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { addTo } from "./options.ts";
 import { note } from "./terminal.ts";
 
@@ -28,7 +28,7 @@ const OF_BUNDLES = {
 } as const satisfies Partial<Record<keyof ServeOptions, string>>;
 
 /** Adds the command. */
-export function serve(program: Command, run: Run): Command {
+export function serve(program: Command, run: CliRun): Command {
   const number = (flags: string, description: string, most: number, least = 1): Option =>
     new Option(flags, description).argParser((text) => numberOf(text, least, most));
   return program

@@ -1,7 +1,7 @@
 // `selvedge sign`.
 import type { Command } from "commander";
 import { createKey, signBundle } from "../compress/bundle/sign.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { wholeOf } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
@@ -13,7 +13,7 @@ interface Values {
 }
 
 /** Adds the command. */
-export function sign(program: Command, _run: Run): Command {
+export function sign(program: Command, _run: CliRun): Command {
   return program
     .command("sign")
     .summary("sign a bundle, or make a key")

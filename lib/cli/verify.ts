@@ -1,12 +1,12 @@
 // `selvedge verify`.
 import type { Command } from "commander";
 import { verifyBundle } from "../compress/bundle/sign.ts";
-import type { Run } from "./cli.ts";
+import type { CliRun } from "./cli.ts";
 import { addTo } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** Adds the command. */
-export function verify(program: Command, _run: Run): Command {
+export function verify(program: Command, _run: CliRun): Command {
   return program
     .command("verify")
     .summary("check that no chunk is missing or damaged, and that one of the keys signed the bundle")

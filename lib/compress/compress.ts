@@ -26,7 +26,7 @@ import type { CompressReport } from "./report/report.ts";
 import { makeMetric } from "./run/metric.ts";
 import { measureSensitivity } from "./run/sensitivity.ts";
 import { simplifySource } from "./simplify-source.ts";
-import type { Job } from "./simplify-source.ts";
+import type { SimplifiedSource } from "./simplify-source.ts";
 
 const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
 
@@ -151,7 +151,13 @@ async function writeReports(out: OutFolder, report: CompressReport): Promise<voi
   await out.write("report.json", encode(`${JSON.stringify(report, null, 2)}\n`));
 }
 
-async function sensitivityOf({ simple, feeds, options, notes, ...job }: Job): Promise<CompressReport["sensitivity"]> {
+async function sensitivityOf({
+  simple,
+  feeds,
+  options,
+  notes,
+  ...job
+}: SimplifiedSource): Promise<CompressReport["sensitivity"]> {
   const { sensitivityMs = SENSITIVITY.ms, signal } = options;
   if (sensitivityMs === 0 || job.isStopped() || feeds.length === 0) return [];
   if (simple.byteLength >= LARGE_BYTES) {

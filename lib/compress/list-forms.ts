@@ -8,7 +8,7 @@ import { describeSearch } from "./report/search-report.ts";
 import { firstFeeds } from "./run/samples.ts";
 import { search } from "./search/search.ts";
 import type { SearchOutcome } from "./search/search.ts";
-import type { Job } from "./simplify-source.ts";
+import type { SimplifiedSource } from "./simplify-source.ts";
 
 /**
  * Maximum number of samples for reconstruction after pruning. More than a layer has units, or the fit would interpolate
@@ -25,7 +25,7 @@ export interface FormList {
 }
 
 /** Lists the forms to make. */
-export async function listForms(job: Job): Promise<FormList> {
+export async function listForms(job: SimplifiedSource): Promise<FormList> {
   const pruned = await prunedForms(job);
   const searched = await searchedForms(job);
   const forms = [...job.forms, ...(pruned?.forms ?? []), ...(searched?.forms ?? [])];
@@ -40,7 +40,7 @@ async function prunedForms({
   sampleMs,
   notes,
   ...job
-}: Job): Promise<Awaited<ReturnType<typeof pruneForms>> | null> {
+}: SimplifiedSource): Promise<Awaited<ReturnType<typeof pruneForms>> | null> {
   if (options.prune === undefined || job.isStopped()) return null;
   job.onProgress("pruning");
   const most = Math.min(FITTED, FITTED_MS / sampleMs, available.n);
@@ -62,7 +62,7 @@ function inFours(request: PruneRequest, targets: readonly Target[]): PruneReques
   return isForGpu && (request.heads ?? 0) === 0 ? { multipleOf: 4, ...request } : request;
 }
 
-async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search>> | null> {
+async function searchedForms(job: SimplifiedSource): Promise<Awaited<ReturnType<typeof search>> | null> {
   const { simple, options, references, metric, labels, targets, out, notes, onProgress } = job;
   const { samples } = references;
   if (options.search === undefined || samples.n === 0 || job.isStopped()) return null;

@@ -24,7 +24,7 @@ import { TimeLeft } from "./time-left.ts";
 import type { WorkPart } from "./time-left.ts";
 import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
-import type { Job } from "./simplify-source.ts";
+import type { SimplifiedSource } from "./simplify-source.ts";
 import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
 import { productShare } from "./quantize/choose-8-bit.ts";
 
@@ -55,7 +55,7 @@ export interface FormInputs extends MakeOptions {
 }
 
 /** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
-export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
+export async function makeForms(job: SimplifiedSource, forms: readonly Form[]): Promise<FormResult[]> {
   const { simple, description, checked, rows, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
   const where = browser && { browser, model: description };
@@ -109,7 +109,7 @@ interface Evaluated {
 /** Makes and evaluates a form; again without its worst layers, or with weights in more bits, where it missed its budget. */
 async function makeWithinBudget(
   form: Form,
-  job: Job,
+  job: SimplifiedSource,
   context: EvaluateContext,
   sensitivity: Sensitivity,
   clock: TimeLeft,
@@ -151,7 +151,7 @@ function whyNoInt4({ id }: Form, widths: WeightWidths): string | null {
  */
 async function withForm<T>(
   form: Form,
-  { simple, feeds, references, notes }: Job,
+  { simple, feeds, references, notes }: SimplifiedSource,
   options: MakeOptions,
   use: (made: MadeForm) => Promise<T>,
 ): Promise<T> {
@@ -167,7 +167,7 @@ async function withForm<T>(
 /** Makes a form and evaluates it; writes it to the output folder and returns it where it is within its budget. */
 function attempt(
   form: Form,
-  job: Job,
+  job: SimplifiedSource,
   options: MakeOptions,
   context: EvaluateContext,
   { isTrial }: { readonly isTrial: boolean },
@@ -202,7 +202,11 @@ function bitsOfName(id: string): 4 | 8 | null {
   return ["int8", "int8-dynamic", "int8-static"].includes(id) ? 8 : null;
 }
 
-async function rowsFor({ id }: Form, sensitivity: Sensitivity, { onProgress }: Job): ReturnType<Sensitivity["rows"]> {
+async function rowsFor(
+  { id }: Form,
+  sensitivity: Sensitivity,
+  { onProgress }: SimplifiedSource,
+): ReturnType<Sensitivity["rows"]> {
   if (bitsOfName(id) === null && id !== "mixed") return [];
   onProgress(`${id} missed its budget: measuring which weights need more bits`);
   return sensitivity.rows();
@@ -211,7 +215,7 @@ async function rowsFor({ id }: Form, sensitivity: Sensitivity, { onProgress }: J
 /** Makes a form that missed its budget again, with more and more bits for its weights; null where that does not help. */
 async function makeRaised(
   form: Form,
-  job: Job,
+  job: SimplifiedSource,
   context: EvaluateContext,
   { widths, score }: Pick<FormReport, "widths" | "score">,
   rows: Awaited<ReturnType<Sensitivity["rows"]>>,
@@ -249,7 +253,11 @@ function countsOf(raised: Raised, weights: number): string {
 }
 
 /** The form to make where some target would get float32 alone: int8 with as many weights in 16 bits as it takes. */
-function mixedOf(forms: readonly Form[], results: readonly FormResult[], { targets, feeds }: Job): Form | null {
+function mixedOf(
+  forms: readonly Form[],
+  results: readonly FormResult[],
+  { targets, feeds }: SimplifiedSource,
+): Form | null {
   const int8 = forms.find((x) => x.id === "int8");
   const reports = results.map((x) => x.report);
   const isMissed = reports.some((x) => x.id === "int8" && !x.isWithinBudget && x.score !== null);
@@ -261,7 +269,7 @@ function mixedOf(forms: readonly Form[], results: readonly FormResult[], { targe
 
 async function makeMixed(
   form: Form,
-  job: Job,
+  job: SimplifiedSource,
   context: EvaluateContext,
   sensitivity: Sensitivity,
   isWide: boolean,
@@ -275,7 +283,7 @@ async function makeMixed(
  */
 async function makeWithExclusions(
   form: Form,
-  job: Job,
+  job: SimplifiedSource,
   { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
   context: EvaluateContext,
 ): Promise<Evaluated | null> {

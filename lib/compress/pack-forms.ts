@@ -12,7 +12,7 @@ import type { CompressReport, FormReport } from "./report/report.ts";
 import { readModelFile } from "./onnx/model-file.ts";
 import { modelMixesRows } from "./onnx/rows-mix.ts";
 import { makeScore } from "./run/score.ts";
-import type { Job } from "./simplify-source.ts";
+import type { SimplifiedSource } from "./simplify-source.ts";
 
 /** The bundle, the forms with the bytes that it sends for each, and the form that each target gets. */
 export interface PackedForms {
@@ -23,7 +23,7 @@ export interface PackedForms {
 }
 
 /** Chooses the default of each target, and packs the forms into `out/bundle`. */
-export async function packForms(job: Job, results: readonly FormResult[]): Promise<PackedForms> {
+export async function packForms(job: SimplifiedSource, results: readonly FormResult[]): Promise<PackedForms> {
   const reports = results.map((x) => x.report);
   const defaultsOf = (among: readonly FormReport[]): CompressReport["defaults"] =>
     Object.fromEntries(job.targets.map((x) => [x, defaultFor(x, among)]));
@@ -37,7 +37,7 @@ export async function packForms(job: Job, results: readonly FormResult[]): Promi
 }
 
 async function pack(
-  job: Job,
+  job: SimplifiedSource,
   results: readonly FormResult[],
   defaults: CompressReport["defaults"],
 ): Promise<{ bundle: CompressReport["bundle"]; variants: readonly Variant[] } | null> {
@@ -71,7 +71,7 @@ async function pack(
 /** Describes a form as a variant; none where it could not be made. */
 function variantsOf(
   { made, report }: FormResult,
-  { metric, referenceScore, split, out }: Job,
+  { metric, referenceScore, split, out }: SimplifiedSource,
 ): PackVariant<PackModel>[] {
   if (made === null) return [];
   const { form } = made;

@@ -22,7 +22,7 @@ import { splitLogSoftmax } from "./simplify/split-log-softmax.ts";
 const SIMPLIFIED_DB = 60;
 
 /** A compression whose model is simplified. */
-export interface Job extends CompressSource {
+export interface SimplifiedSource extends CompressSource {
   /** The model that all forms are made from. */
   readonly simple: WrittenModel;
   /**
@@ -35,7 +35,7 @@ export interface Job extends CompressSource {
 }
 
 /** Simplifies the model, and finds out whether the result takes several samples at once. */
-export async function simplifySource(source: CompressSource): Promise<Job> {
+export async function simplifySource(source: CompressSource): Promise<SimplifiedSource> {
   source.onProgress("simplifying");
   const { scratch, scored, feeds, checked } = source;
   const asIs = (form: OnnxModel): OnnxModel => form;

@@ -1,12 +1,15 @@
 // Comparison of a loaded model with its golden, as `model.check` returns it.
 import { expect, test } from "vitest";
 import { each, floats, honest, stage, zeros } from "../test-support/simulate/golden-stage.ts";
-import type { Stage, StageOptions } from "../test-support/simulate/golden-stage.ts";
+import type { GoldenStage, StageOptions } from "../test-support/simulate/golden-stage.ts";
 import type { LoadOptions } from "./options.ts";
 
 const PINNED = { backend: "webgpu" } as const;
 
-async function check(scene: Stage, options: LoadOptions = {}): ReturnType<Awaited<ReturnType<Stage["load"]>>["check"]> {
+async function check(
+  scene: GoldenStage,
+  options: LoadOptions = {},
+): ReturnType<Awaited<ReturnType<GoldenStage["load"]>>["check"]> {
   const model = await scene.load("checked", options);
   return scene.world.finish(model.check());
 }

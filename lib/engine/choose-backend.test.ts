@@ -4,7 +4,7 @@ import type { BackendName } from "../rpc/backend.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { AGAIN_MS } from "./measuring.ts";
 import { openScene } from "../test-support/simulate/fixtures.ts";
-import type { Scene } from "../test-support/simulate/fixtures.ts";
+import type { EngineScene } from "../test-support/simulate/fixtures.ts";
 import { toyBundle } from "../test-support/simulate/toy-backend.ts";
 
 /** Called before each call to a worker proceeds; a first run compiles shaders. */
@@ -14,7 +14,7 @@ const NAMES = ["a", "b", "c", "d", "e"] as const;
 /** How long a load may go on after its model is on wasm. */
 const WAIT_MS = 10_000;
 
-interface Opened extends Scene {
+interface Opened extends EngineScene {
   /**
    * Script of the workers' calls, and the time of wasm's last load of a model: before that, a load waits for the real
    * world.

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Signal } from "../core/abort.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { Coalescer } from "./coalesce.ts";
-import type { Ask } from "./coalesce.ts";
+import type { RunRequest } from "./coalesce.ts";
 import type { RunInfo, RunResult } from "./result.ts";
 import type { Tensor } from "../core/tensor.ts";
 
@@ -24,7 +24,7 @@ const floats = (...at: readonly (readonly [number, number])[]): Tensor => {
   return { dtype: "float32", dims: [1, LENGTH], data };
 };
 
-const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
+const asks = (x: Tensor, more: Partial<RunRequest> = {}): RunRequest => {
   const urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
   return { inputs: { x }, signal: undefined, ...urgency, ...more };
 };
@@ -37,7 +37,7 @@ function stage(lookMs = 0) {
     (copy) => copy,
   );
   const runs: { answer(value: number): void; fail(error: Error): void; signal: Signal | undefined }[] = [];
-  const ask = (one: Ask): Promise<RunResult> =>
+  const ask = (one: RunRequest): Promise<RunResult> =>
     coalescer.ask(
       one,
       (signal) =>

@@ -13,14 +13,14 @@ import { IdMap } from "../core/id-map.ts";
 import type { Tensor } from "../core/tensor.ts";
 
 /** A request as coalescing sees it: its inputs, signal and urgency. */
-export interface Ask extends Urgency {
+export interface RunRequest extends Urgency {
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly signal: Signal | undefined;
 }
 
 /** A run, and the number of requests that wait for it. */
 interface SharedRun {
-  readonly ask: Ask;
+  readonly ask: RunRequest;
   readonly words: number;
   readonly answer: Promise<RunResult>;
   /** Ends it; null where one of the waiting requests has no signal. */
@@ -54,7 +54,7 @@ export class Coalescer {
   }
 
   /** Returns the answer of an identical run in flight, else of a new run; the signal passed to `run` cancels it. */
-  ask(ask: Ask, run: (signal: Signal | undefined) => Promise<RunResult>): Promise<RunResult> {
+  ask(ask: RunRequest, run: (signal: Signal | undefined) => Promise<RunResult>): Promise<RunResult> {
     if (this.#pause > 0) {
       this.#pause -= 1;
       return run(ask.signal);
@@ -68,7 +68,11 @@ export class Coalescer {
     return this.#join(same, ask, run);
   }
 
-  async #join(same: SharedRun, ask: Ask, run: (signal: Signal | undefined) => Promise<RunResult>): Promise<RunResult> {
+  async #join(
+    same: SharedRun,
+    ask: RunRequest,
+    run: (signal: Signal | undefined) => Promise<RunResult>,
+  ): Promise<RunResult> {
     same.waiting += 1;
     if (ask.signal === undefined) same.stop = null;
     let copy: RunResult;
@@ -83,7 +87,7 @@ export class Coalescer {
     return this.#shared(copy);
   }
 
-  #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<RunResult>): SharedRun {
+  #begin(words: number, ask: RunRequest, run: (signal: Signal | undefined) => Promise<RunResult>): SharedRun {
     const stop = ask.signal === undefined ? null : new Stop();
     const shared: SharedRun = { ask, words, answer: run(stop ?? undefined), stop, waiting: 1 };
     const alike = this.#runs.get(words);
@@ -133,7 +137,7 @@ export class Coalescer {
     });
   }
 
-  #find(words: number, asked: Ask): SharedRun | undefined {
+  #find(words: number, asked: RunRequest): SharedRun | undefined {
     const alike = this.#runs.get(words)?.slice(-COMPARED) ?? [];
     const asUrgent = alike.filter(({ ask, stop }) => stop?.aborted !== true && mayJoin(ask, asked));
     if (asUrgent.length === 0) return undefined;
@@ -155,7 +159,7 @@ function copyOf(answer: RunResult): RunResult {
 }
 
 /** Hashes the sizes of inputs and some of their words, including the first and the last, into one number. */
-function wordsOf(inputs: Ask["inputs"]): number {
+function wordsOf(inputs: RunRequest["inputs"]): number {
   let sum = 0x811c9dc5;
   const add = (word: number): void => {
     sum = Math.imul(sum ^ word, 0x01000193);
@@ -175,7 +179,7 @@ function wordsOf(inputs: Ask["inputs"]): number {
   return sum;
 }
 
-function isSame(a: Ask["inputs"], b: Ask["inputs"]): boolean {
+function isSame(a: RunRequest["inputs"], b: RunRequest["inputs"]): boolean {
   const names = Object.keys(a);
   if (names.length !== Object.keys(b).length) return false;
   return names.every((name) => {

@@ -6,7 +6,7 @@ import { parseBundle } from "../core/bundle-schema.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
-import type { Scene, SceneOptions } from "../test-support/simulate/fixtures.ts";
+import type { EngineScene, SceneOptions } from "../test-support/simulate/fixtures.ts";
 import { TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 import type { Model } from "./model.ts";
 
@@ -16,7 +16,7 @@ const refuse = (code: ErrorCode) => (): Promise<never> => Promise.reject(new Sel
 async function besideBroken(
   options: Omit<SceneOptions, "change"> & { readonly name?: string },
   change: NonNullable<SceneOptions["change"]>,
-): Promise<Scene & { readonly model: Model }> {
+): Promise<EngineScene & { readonly model: Model }> {
   let isBroken = false;
   const { name = "m", ...rest } = options;
   const scene = await openScene({

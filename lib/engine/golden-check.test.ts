@@ -4,7 +4,7 @@ import { createEngine } from "../create-engine.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { endOf } from "../test-support/simulate/fixtures.ts";
 import { askWide, each, honest, onlyWhere, right, stage, zeros } from "../test-support/simulate/golden-stage.ts";
-import type { Lie, Stage } from "../test-support/simulate/golden-stage.ts";
+import type { Lie, GoldenStage } from "../test-support/simulate/golden-stage.ts";
 import { IDLE_MS, REPEAT_MS } from "./golden-check.ts";
 import type { Model } from "./model.ts";
 import type { LoadOptions } from "./options.ts";
@@ -22,7 +22,7 @@ const LIES: readonly (readonly [string, Lie, string])[] = [
 ];
 
 /** Loads `checked` on another engine in the same browser, as a later page does. */
-async function nextPage({ world }: Stage): Promise<string> {
+async function nextPage({ world }: GoldenStage): Promise<string> {
   const engine = await createEngine({ effects: world.effects });
   const model = await world.finish(engine.load("https://app.test/checked.json"));
   await engine.close();

@@ -14,13 +14,13 @@ import {
   stage,
   zeros,
 } from "../test-support/simulate/golden-stage.ts";
-import type { Lie, Stage } from "../test-support/simulate/golden-stage.ts";
+import type { Lie, GoldenStage } from "../test-support/simulate/golden-stage.ts";
 import type { ImageInput, Inputs } from "./inputs.ts";
 import type { Model } from "./model.ts";
 import type { LoadOptions } from "./options.ts";
 
 describe("a bare model", () => {
-  const load = ({ world, engine }: Stage, options: LoadOptions = {}): Promise<Model> =>
+  const load = ({ world, engine }: GoldenStage, options: LoadOptions = {}): Promise<Model> =>
     world.finish(engine.load("https://app.test/bare.onnx", options));
   const LIES_OF_ROWS: readonly (readonly [string, Lie])[] = [
     ["everywhere", zeros],
@@ -120,7 +120,7 @@ describe("a model of images whose size follows the image", () => {
     data: new Uint8ClampedArray(4 * width * height).fill(255),
     close: () => undefined,
   });
-  const askImage = async ({ world }: Stage, model: Model, width: number, height: number): Promise<unknown> => {
+  const askImage = async ({ world }: GoldenStage, model: Model, width: number, height: number): Promise<unknown> => {
     world.effects.createImageBitmap = (source) => Promise.resolve(source as ImageBitmap);
     return world.finish(endOf(model.run({ x: pixels(width, height) })));
   };

@@ -10,7 +10,7 @@ import type { RunResult } from "./result.ts";
 import { Random } from "../test-support/random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle, toyStep } from "../test-support/simulate/toy-backend.ts";
 import { World } from "../test-support/simulate/world.ts";
-import type { Fault } from "../test-support/simulate/world.ts";
+import type { WorkerFault } from "../test-support/simulate/world.ts";
 
 /** An engine in a simulated world, with a model that keeps a sum; the calls of its workers are recorded. */
 async function setUp(cores = 1): Promise<{
@@ -18,10 +18,10 @@ async function setUp(cores = 1): Promise<{
   engine: Engine;
   model: Model;
   calls: { lane: number; state: StateCall | undefined }[];
-  faults: (Fault | null)[];
+  faults: (WorkerFault | null)[];
 }> {
   const calls: { lane: number; state: StateCall | undefined }[] = [];
-  const faults: (Fault | null)[] = [];
+  const faults: (WorkerFault | null)[] = [];
   const world = new World({
     random: new Random(1),
     gpu: null,
@@ -167,7 +167,7 @@ test("a state that can't be rebuilt is lost, and skips no step: later ones are r
   const { world, model, faults } = await setUp();
   const state = model.stateful();
   await world.finish(state.run(x(1)));
-  faults.push(...Array.from({ length: 12 }, (): Fault => "crash"));
+  faults.push(...Array.from({ length: 12 }, (): WorkerFault => "crash"));
   const steps = [state.run(x(2)), state.run(x(3))].map((step) => failure(world, step));
   faults.length = 0;
   faults.push("crash", "crash", "crash");

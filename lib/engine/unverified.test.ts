@@ -4,16 +4,16 @@ import { describe, expect, test } from "vitest";
 import { createEngine } from "../create-engine.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { askWide, each, honest, onlyWhere, right, stage, zeros } from "../test-support/simulate/golden-stage.ts";
-import type { Lie, Stage, StageOptions } from "../test-support/simulate/golden-stage.ts";
+import type { Lie, GoldenStage, StageOptions } from "../test-support/simulate/golden-stage.ts";
 import type { Model } from "./model.ts";
 import type { LoadOptions } from "./options.ts";
 
 const PINNED = { backend: "webgpu" } as const;
 const KINDS = ["checked.json", "bare.onnx"] as const;
 
-const open = (lie: Lie, options: StageOptions = {}): Promise<Stage> =>
+const open = (lie: Lie, options: StageOptions = {}): Promise<GoldenStage> =>
   stage(lie, { isWithoutGolden: true, ...options });
-const load = ({ world, engine }: Stage, name: string, options: LoadOptions = {}): Promise<Model> =>
+const load = ({ world, engine }: GoldenStage, name: string, options: LoadOptions = {}): Promise<Model> =>
   world.finish(engine.load(`https://app.test/${name}`, options));
 const outOfMemory = (): void => {
   throw new SelvedgeError("out-of-memory", "simulated");

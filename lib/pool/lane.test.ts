@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import { COST_ENTRY, FACTOR_ENTRY } from "../test-support/simulate/toy-backend.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
-import type { Scene } from "../test-support/simulate/fixtures.ts";
-import type { Fault } from "../test-support/simulate/world.ts";
+import type { EngineScene } from "../test-support/simulate/fixtures.ts";
+import type { WorkerFault } from "../test-support/simulate/world.ts";
 import { Lane, LARGE_BYTES } from "./lane.ts";
 import type { Build, LaneEvents, LaneOptions } from "./lane-options.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
@@ -42,7 +42,7 @@ function buildAt(name: string): Build {
 }
 
 /** Makes a lane in the world of a scene. */
-function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
+function laneIn({ world }: EngineScene, options: Partial<LaneOptions> = {}): Lane {
   const usual: LaneOptions = {
     effects: world.effects,
     builds: { usual: SMALL, large: SMALL },
@@ -59,8 +59,8 @@ function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
 test.each([50, 1_200, 4_500])(
   "a hang after an hour's sleep %i ms into a run is noticed within a minute (core-A7)",
   async (intoMs) => {
-    let fault: Fault | null = null;
-    const draw = (): Fault | null => {
+    let fault: WorkerFault | null = null;
+    const draw = (): WorkerFault | null => {
       const drawn = fault;
       fault = null;
       return drawn;
@@ -189,8 +189,8 @@ test.each([1, 20, 150, 320, 370, 390])(
 );
 
 test("a run whose worker dies after the unload is not retried (core-B6)", async () => {
-  let fault: Fault | null = "crash";
-  const draw = (): Fault | null => {
+  let fault: WorkerFault | null = "crash";
+  const draw = (): WorkerFault | null => {
     const drawn = fault;
     fault = null;
     return drawn;
@@ -319,7 +319,7 @@ test("a state that moved to another lane leaves no copy on the first (core-C7)",
 });
 
 /** A lane with two builds, the scripts of the workers that it started, and a large model. */
-function withTwoBuilds(scene: Scene, fails?: string): { lane: Lane; scripts: string[]; large: LoadMessage } {
+function withTwoBuilds(scene: EngineScene, fails?: string): { lane: Lane; scripts: string[]; large: LoadMessage } {
   const scripts: string[] = [];
   const { effects } = scene.world;
   const createWorker: typeof effects.createWorker = (url, name) => {

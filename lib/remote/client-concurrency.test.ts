@@ -2,7 +2,7 @@
 // ones. Real HTTP servers, with an injected clock.
 import { describe, expect, test } from "vitest";
 import { DOUBLE, sendJson } from "../test-support/remote/faulty-engine.ts";
-import type { Fault, FaultyEngine, SeenRequest } from "../test-support/remote/faulty-engine.ts";
+import type { ServerFault, FaultyEngine, SeenRequest } from "../test-support/remote/faulty-engine.ts";
 import { ManualClock } from "../test-support/remote/manual-clock.ts";
 import {
   connect,
@@ -20,7 +20,7 @@ import type { RemoteModel } from "./index.ts";
 const isBytes = ({ headers }: SeenRequest): boolean => headers["inference-header-content-length"] !== undefined;
 /** Refuses what is sent as bytes. */
 const refuseBytes =
-  (code: number): Fault =>
+  (code: number): ServerFault =>
   (response, seen, pass) => {
     if (isBytes(seen)) status(code, '{"error":"no bytes"}')(response, seen, pass);
     else pass();
@@ -186,7 +186,7 @@ describe("a server that answers with errors where another answers rightly", () =
     ["404", status(404, '{"error":"unknown model"}')],
     ["400", status(400, '{"error":"model not ready"}')],
     ["another model", (response) => response.writeHead(200).end('{"model_name":"other","outputs":[]}')],
-  ] as [string, Fault][])("%s costs no call, and soon gets no more requests", async (_, fault) => {
+  ] as [string, ServerFault][])("%s costs no call, and soon gets no more requests", async (_, fault) => {
     const [bad, good] = (await start(2)) as [FaultyEngine, FaultyEngine];
     const model = await connect([bad.url, good.url], new ManualClock(), { binary: "always" }).model("double");
     bad.always = fault;

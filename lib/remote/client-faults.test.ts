@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { sendJson } from "../test-support/remote/faulty-engine.ts";
-import type { Fault, FaultyEngine } from "../test-support/remote/faulty-engine.ts";
+import type { ServerFault, FaultyEngine } from "../test-support/remote/faulty-engine.ts";
 import { ManualClock } from "../test-support/remote/manual-clock.ts";
 import {
   connect,
@@ -156,7 +156,13 @@ describe("under load", () => {
       { timeoutMs: 300_000, attempts: 50 },
     );
     const model = await remote.model("double");
-    const faults: Fault[] = [reset, resetMidBody, status(429), status(503, "", { "retry-after": "1" }), status(502)];
+    const faults: ServerFault[] = [
+      reset,
+      resetMidBody,
+      status(429),
+      status(503, "", { "retry-after": "1" }),
+      status(502),
+    ];
     let turn = 0;
     for (const engine of three)
       engine.always = (response, seen, pass) => {
@@ -175,10 +181,10 @@ describe("under load", () => {
 describe("the message of each failure", () => {
   const messages = JSON.parse(readFileSync(MESSAGES, "utf8")) as Record<string, readonly string[]>;
   const html = "<!doctype html><title>Not found</title>";
-  const other: Fault = (response) => {
+  const other: ServerFault = (response) => {
     sendJson(response, { model_name: "other", outputs: [] });
   };
-  const CASES: readonly [reason: string, fault: Fault, options?: Partial<RemoteOptions>][] = [
+  const CASES: readonly [reason: string, fault: ServerFault, options?: Partial<RemoteOptions>][] = [
     ["unreachable", reset],
     ["cut", resetMidBody],
     ["busy", status(503, '{"error":"Exceeds maximum queue size"}')],

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { Tensor } from "../core/tensor.ts";
 import { DOUBLE, floats, sendBinary, sendJson } from "../test-support/remote/faulty-engine.ts";
-import type { Fault } from "../test-support/remote/faulty-engine.ts";
+import type { ServerFault } from "../test-support/remote/faulty-engine.ts";
 import {
   connect,
   failureOf,
@@ -173,7 +173,7 @@ describe("a mistake of the caller is reported before anything is sent:", () => {
 });
 
 describe("a passing fault is retried:", () => {
-  test.each<[string, Fault]>([
+  test.each<[string, ServerFault]>([
     ["a reset connection", reset],
     ["a reset in the body", resetMidBody],
     ["429", status(429)],
@@ -246,7 +246,7 @@ describe("a passing fault is retried:", () => {
 
   test("a reply that never comes, and one of a byte now and then: cancelled after their time, and sent again", async () => {
     const { engine, model, clock } = await world();
-    const trickle: Fault = (response) => {
+    const trickle: ServerFault = (response) => {
       response.writeHead(200);
       response.write("{");
     };
@@ -263,7 +263,7 @@ describe("a passing fault is retried:", () => {
 });
 
 describe("a failure that waiting does not change is reported at once:", () => {
-  test.each<[string, Fault, string, string]>([
+  test.each<[string, ServerFault, string, string]>([
     ["400", status(400, '{"error":"unexpected shape for input \'x\'"}'), "refused", "unexpected shape"],
     [
       "404 as text",

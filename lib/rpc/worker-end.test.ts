@@ -2,7 +2,7 @@
 import { expect, test, vi } from "vitest";
 import { lockHolder } from "../effects/web-locks.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
-import type { Scene } from "../test-support/simulate/fixtures.ts";
+import type { EngineScene } from "../test-support/simulate/fixtures.ts";
 import type { SceneOptions } from "../test-support/simulate/fixtures.ts";
 import type { WorkerHandle } from "../effects/effects.ts";
 import { Link } from "./worker-link.ts";
@@ -12,7 +12,7 @@ import { watchWorkerEnd } from "./worker-end.ts";
 const FIRST_RUN_MS = 5_000;
 
 /** Opens a scene in which the first run of each worker takes five seconds. */
-function open(options: SceneOptions = {}): Promise<Scene> {
+function open(options: SceneOptions = {}): Promise<EngineScene> {
   return openScene({
     cores: 2,
     ...options,

@@ -13,7 +13,7 @@ import type { RunResult } from "../engine/result.ts";
 import { smallModel } from "../test-support/compress/fixtures.ts";
 import { goldenBundle } from "../test-support/remote/remote-stage.ts";
 import { openScene } from "../test-support/simulate/fixtures.ts";
-import type { Scene } from "../test-support/simulate/fixtures.ts";
+import type { EngineScene } from "../test-support/simulate/fixtures.ts";
 import { counted } from "../test-support/simulate/real-work.ts";
 import { startServer } from "./server.ts";
 import type { RunningServer } from "./server.ts";
@@ -43,7 +43,7 @@ afterAll(async () => {
 }, 120_000);
 
 /** Opens a device with the small model, y = 2 x, whose unsure answers go to the larger one, y = 5 x. */
-async function open(): Promise<{ readonly scene: Scene; readonly model: Model }> {
+async function open(): Promise<{ readonly scene: EngineScene; readonly model: Model }> {
   const classes = (model: Bundle["model"]): Bundle["model"] => ({
     ...model,
     outputs: model.outputs.map((x) => ({ ...x, decode: { op: "softmax" } })),

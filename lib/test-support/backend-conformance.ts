@@ -14,7 +14,7 @@ import {
 } from "./backend-models.ts";
 
 /** One requirement on a backend. */
-export interface Check {
+export interface Requirement {
   /** The requirement, as a sentence about the backend. */
   readonly name: string;
   run(backend: Backend): Promise<void>;
@@ -38,7 +38,7 @@ const SAMPLES: { readonly [D in Dtype]: DtypeArrays[D] } = {
 const DTYPES = Object.keys(SAMPLES) as Dtype[];
 
 /** Every check, in the order in which they should run. */
-export const CONFORMANCE: readonly Check[] = [
+export const CONFORMANCE: readonly Requirement[] = [
   ...DTYPES.map((dtype) => ({
     name: `returns ${dtype} unchanged`,
     async run(backend: Backend) {

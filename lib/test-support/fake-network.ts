@@ -173,7 +173,7 @@ export interface ServedFile {
 }
 
 /** A received request. */
-export interface Asked {
+export interface ReceivedRequest {
   readonly method: string;
   readonly path: string;
   readonly range: string | null;
@@ -184,7 +184,7 @@ export class BadServer {
   /** Files by path, with a slash at the beginning. */
   readonly files: Map<string, ServedFile> = new Map();
   /** Received requests, in order. */
-  asked: Asked[] = [];
+  asked: ReceivedRequest[] = [];
   /** Its address, without a slash at the end. */
   url = "";
   /** Bytes of bodies that were sent. */

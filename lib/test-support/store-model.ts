@@ -91,7 +91,7 @@ export interface Tab {
 }
 
 /** The world outside the store, and the properties' record of it. */
-export class World {
+export class StoreWorld {
   readonly base: Store;
   readonly tabs: Tab[] = [];
   readonly locks: SharedLocks = new SharedLocks();
@@ -114,9 +114,9 @@ export class World {
   }
 
   /** Makes a world over an empty store, with the first version of each model published. */
-  static async make(base: Store): Promise<World> {
+  static async make(base: Store): Promise<StoreWorld> {
     check((await base.names()).length === 0, "the store is not empty");
-    const world = new World(base);
+    const world = new StoreWorld(base);
     for (const name of MODELS) await world.publish(name);
     return world;
   }
@@ -244,11 +244,11 @@ interface Excuse {
   readonly room?: ModelName;
 }
 
-class Step implements fc.AsyncCommand<object, World> {
+class Step implements fc.AsyncCommand<object, StoreWorld> {
   readonly #name: string;
-  readonly #act: (world: World) => Promise<Excuse | undefined>;
+  readonly #act: (world: StoreWorld) => Promise<Excuse | undefined>;
 
-  constructor(name: string, act: (world: World) => Promise<Excuse | undefined>) {
+  constructor(name: string, act: (world: StoreWorld) => Promise<Excuse | undefined>) {
     this.#name = name;
     this.#act = act;
   }
@@ -257,7 +257,7 @@ class Step implements fc.AsyncCommand<object, World> {
     return true;
   }
 
-  async run(_: object, world: World): Promise<void> {
+  async run(_: object, world: StoreWorld): Promise<void> {
     const kept = world.kept();
     const excuse = (await this.#act(world)) ?? {};
     const after = await world.whole();
@@ -280,7 +280,7 @@ class Step implements fc.AsyncCommand<object, World> {
 }
 
 /** Nothing is stored that a load would refuse, and nothing of a newer release is changed. */
-export async function checkEntries(world: World): Promise<void> {
+export async function checkEntries(world: StoreWorld): Promise<void> {
   for (const name of await world.base.names()) {
     const hash = /^(?:chunk|bundle)-([0-9a-f]{64})/.exec(name)?.[1];
     if (hash === undefined || world.damaged.has(name)) continue;
@@ -296,7 +296,7 @@ const tab = fc.constantFrom(0, 1);
 const policy = fc.constantFrom<UpdatePolicy>("first", "later", "never");
 
 /** Runs an operation that may fail because of the simulated world. */
-async function attempt(world: World, work: () => Promise<unknown>): Promise<void> {
+async function attempt(world: StoreWorld, work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
   } catch (error) {
@@ -436,9 +436,9 @@ const steps = [
  */
 export function storeProperty(
   make: () => Store | Promise<Store>,
-): fc.IAsyncProperty<[Iterable<fc.AsyncCommand<object, World>>]> {
+): fc.IAsyncProperty<[Iterable<fc.AsyncCommand<object, StoreWorld>>]> {
   return fc.asyncProperty(fc.commands(steps, { maxCommands: 30, size: "max" }), (commands) =>
-    fc.asyncModelRun(async () => ({ model: {}, real: await World.make(await make()) }), commands),
+    fc.asyncModelRun(async () => ({ model: {}, real: await StoreWorld.make(await make()) }), commands),
   );
 }
 

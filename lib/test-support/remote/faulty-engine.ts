@@ -15,7 +15,7 @@ export interface SeenRequest {
 }
 
 /** Answers a request in another way; `pass` answers it rightly. */
-export type Fault = (response: ServerResponse, seen: SeenRequest, pass: () => void) => void;
+export type ServerFault = (response: ServerResponse, seen: SeenRequest, pass: () => void) => void;
 
 /** Metadata of the model "double". */
 export const DOUBLE = {
@@ -31,10 +31,10 @@ export class FaultyEngine {
   /** Requests to `infer`, in order. */
   readonly infers: SeenRequest[] = [];
   /** Faults of the next requests to `infer`, one each; then `always`, where it is set. */
-  readonly faults: Fault[] = [];
-  always: Fault | null = null;
+  readonly faults: ServerFault[] = [];
+  always: ServerFault | null = null;
   /** Replaces a path's reply, by path. */
-  readonly paths = new Map<string, Fault>();
+  readonly paths = new Map<string, ServerFault>();
   /** Whether it has the binary extension. */
   isBinary = true;
   port = 0;

@@ -14,7 +14,7 @@ export interface ServedPort {
 }
 
 /** A model of a server. */
-export interface ServedModel {
+export interface OipModel {
   readonly name: string;
   readonly version: string;
   readonly inputs: readonly ServedPort[];
@@ -43,7 +43,7 @@ export const LENGTH_HEADER = "inference-header-content-length";
 
 /** Answers a request: its path, its length header (null for JSON), and its body. */
 export async function answerOip(
-  models: readonly ServedModel[],
+  models: readonly OipModel[],
   path: string,
   length: string | null,
   body: Uint8Array<ArrayBuffer>,
@@ -83,7 +83,7 @@ function readTensors(tensors: readonly HeadTensor[], bytes: Uint8Array<ArrayBuff
 }
 
 function reply(
-  { name, version, outputs: ports }: ServedModel,
+  { name, version, outputs: ports }: OipModel,
   id: string,
   answers: Readonly<Record<string, Tensor>>,
   isBinary: boolean,

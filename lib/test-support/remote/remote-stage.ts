@@ -9,12 +9,12 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../engine/model.ts";
 import type { LoadOptions } from "../../engine/options.ts";
 import { openScene } from "../simulate/fixtures.ts";
-import type { Scene, SceneOptions } from "../simulate/fixtures.ts";
+import type { EngineScene, SceneOptions } from "../simulate/fixtures.ts";
 import { toyBundle } from "../simulate/toy-backend.ts";
 import { CHUNK_FILE, toyGolden } from "../simulate/toy-golden.ts";
 import type { Files } from "../simulate/toy-golden.ts";
 import { answerOip, LENGTH_HEADER } from "./oip-answer.ts";
-import type { ServedModel } from "./oip-answer.ts";
+import type { OipModel } from "./oip-answer.ts";
 
 /** Address of the first server. */
 export const URL_A = "https://infer.test";
@@ -43,7 +43,7 @@ export interface Server {
 }
 
 /** A world with two servers that have the model `m`, y = 2 x; the engine knows the first unless the options say otherwise. */
-export interface RemoteStage extends Scene {
+export interface RemoteStage extends EngineScene {
   readonly server: Server;
   readonly other: Server;
 }
@@ -80,7 +80,7 @@ export async function stage(options: RemoteStageOptions = {}): Promise<RemoteSta
   return { ...scene, server, other };
 }
 
-function served(server: Server, name: string, factor: number): ServedModel {
+function served(server: Server, name: string, factor: number): OipModel {
   const shape = [server.rows, 2];
   return {
     name,
@@ -103,7 +103,7 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
 }
 
 /** Loads the model `m`. */
-export const load = (scene: Scene, options: LoadOptions = {}): Promise<Model> => scene.load("m", options);
+export const load = (scene: EngineScene, options: LoadOptions = {}): Promise<Model> => scene.load("m", options);
 
 /** A bundle's JSON, and its files by path. */
 interface Made {

@@ -6,7 +6,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import { connectRemote } from "../../remote/index.ts";
 import type { RemoteClient, RemoteModel, RemoteOptions } from "../../remote/index.ts";
 import { FaultyEngine } from "./faulty-engine.ts";
-import type { Fault } from "./faulty-engine.ts";
+import type { ServerFault } from "./faulty-engine.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 const engines: FaultyEngine[] = [];
@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 /** A server, its client and their clock. */
-export interface World {
+export interface RemoteWorld {
   readonly engine: FaultyEngine;
   readonly clock: ManualClock;
   readonly remote: RemoteClient;
@@ -54,7 +54,7 @@ export function connect(
 }
 
 /** A server and its client, which tries by itself whether the server takes bytes unless `binary` says so. */
-export async function world(options: Partial<RemoteOptions> = {}, clock = new ManualClock()): Promise<World> {
+export async function world(options: Partial<RemoteOptions> = {}, clock = new ManualClock()): Promise<RemoteWorld> {
   const [engine = new FaultyEngine()] = await start();
   const remote = connect([engine.url], clock, options);
   return { engine, clock, remote, model: await remote.model("double") };
@@ -87,18 +87,18 @@ export async function failureOf(
 
 /** Answers with a status. */
 export const status =
-  (code: number, body = "", headers: Record<string, string> = {}): Fault =>
+  (code: number, body = "", headers: Record<string, string> = {}): ServerFault =>
   (response) => {
     response.writeHead(code, headers).end(body);
   };
 /** Resets the connection instead of an answer. */
-export const reset: Fault = (response) => {
+export const reset: ServerFault = (response) => {
   response.socket?.resetAndDestroy();
 };
 /** Resets the connection in the middle of the answer. */
-export const resetMidBody: Fault = (response) => {
+export const resetMidBody: ServerFault = (response) => {
   response.writeHead(200, { "content-length": "1000" });
   response.write(" ".repeat(64), () => response.socket?.resetAndDestroy());
 };
 /** Never answers. */
-export const hang: Fault = () => undefined;
+export const hang: ServerFault = () => undefined;

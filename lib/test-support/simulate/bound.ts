@@ -13,13 +13,13 @@ export const ORDERS = ["earliest deadline", "least slack", "shortest job"] as co
 export const ADMISSIONS = ["drop at start", "plan on arrival"] as const;
 
 /** A policy: an order and an admission control. */
-export interface Policy {
+export interface SchedulingPolicy {
   readonly order: (typeof ORDERS)[number];
   readonly admission: (typeof ADMISSIONS)[number];
 }
 
 /** Every policy. */
-export const POLICIES: readonly Policy[] = ORDERS.flatMap((order) =>
+export const POLICIES: readonly SchedulingPolicy[] = ORDERS.flatMap((order) =>
   ADMISSIONS.map((admission) => ({ order, admission })),
 );
 
@@ -40,7 +40,7 @@ interface Entry {
 
 /** The best policy of a workload. */
 export interface Best {
-  readonly policy: Policy;
+  readonly policy: SchedulingPolicy;
   readonly goodput: number;
 }
 
@@ -55,7 +55,7 @@ export function bestPolicy(workload: Workload): Best {
 }
 
 /** Executes a workload by a policy; returns the runs. */
-export function runPolicy(workload: Workload, { order, admission }: Policy): Run[] {
+export function runPolicy(workload: Workload, { order, admission }: SchedulingPolicy): Run[] {
   const { lanes, jobs } = workload;
   const freeMs = lanes.map(() => 0);
   const waiting: Entry[] = [];
@@ -76,7 +76,7 @@ export function runPolicy(workload: Workload, { order, admission }: Policy): Run
   }
 }
 
-function entryOf(workload: Workload, job: Job, order: Policy["order"]): Entry {
+function entryOf(workload: Workload, job: Job, order: SchedulingPolicy["order"]): Entry {
   const { lanes, models } = workload;
   const model = models[job.model] as ModelCosts;
   const leastMs = Math.min(...lanes.map((backend) => rowsMs(model, backend, 1, job.factor)));

@@ -5,7 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { judge, reaches, summarise } from "./judge.ts";
-import type { Summary, Verdict } from "./judge.ts";
+import type { Summary, GoodputResult } from "./judge.ts";
 import { spread } from "./shares.ts";
 import { simulate } from "./simulate.ts";
 import type { Story } from "./simulate.ts";
@@ -148,9 +148,9 @@ function judgeOne(seed: number): void {
 
 /** Judges the scheduler on every family and prints a line each. */
 async function judgeAll(): Promise<void> {
-  const verdicts = new Map(families.map(({ name }) => [name, [] as Verdict[]]));
+  const verdicts = new Map(families.map(({ name }) => [name, [] as GoodputResult[]]));
   const isWhole = await spread({ from, count }, ["--bound", "--world", values.world ?? ""], (message) => {
-    const { name, verdict } = message as { name: string; verdict: Verdict };
+    const { name, verdict } = message as { name: string; verdict: GoodputResult };
     verdicts.get(name)?.push(verdict);
   });
   const summaries = [...verdicts].map(([name, own]) => summarise(name, own));

@@ -11,7 +11,7 @@ import type { RunResult } from "../../engine/result.ts";
 import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
-import type { Fault, SimulatedWorker } from "./world.ts";
+import type { WorkerFault, SimulatedWorker } from "./world.ts";
 
 /** GPU facts that no browser has. */
 export const TOY_GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
@@ -25,7 +25,7 @@ export interface SceneOptions extends EngineOptions {
   /** Changes the backend of a worker that computes. */
   readonly change?: (toy: Backend, worker: SimulatedWorker, world: World) => Backend;
   /** Draws a fault for a message to a worker, once `world.faults` is set. */
-  readonly drawFault?: () => Fault | null;
+  readonly drawFault?: () => WorkerFault | null;
   /**
    * Bundles besides the default ones: `m` (20 ms), `together`, `slow` (100 ms on wasm) and `sum`, which has a state.
    */
@@ -38,7 +38,7 @@ export interface SceneOptions extends EngineOptions {
 export type Ended = number | string;
 
 /** An engine in a simulated world. */
-export interface Scene {
+export interface EngineScene {
   readonly world: World;
   readonly engine: Engine;
   /** Loads one of the bundles. */
@@ -54,7 +54,7 @@ export interface Scene {
 }
 
 /** Creates a scene. */
-export async function openScene(options: SceneOptions = {}): Promise<Scene> {
+export async function openScene(options: SceneOptions = {}): Promise<EngineScene> {
   const {
     cores = 2,
     gpu = false,

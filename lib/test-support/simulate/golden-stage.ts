@@ -7,7 +7,7 @@ import type { Bundle, BundleFile, GoldenRun, ResizeSpec, Variant } from "../../c
 import type { Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../engine/model.ts";
 import { endOf, openScene } from "./fixtures.ts";
-import type { Scene, SceneOptions } from "./fixtures.ts";
+import type { EngineScene, SceneOptions } from "./fixtures.ts";
 import { COST_ENTRY, FACTOR_ENTRY, TOY_CHUNK, toyBundle, toyStep } from "./toy-backend.ts";
 
 /** Session entry that tells the variants of a test apart. */
@@ -20,9 +20,9 @@ export const floats = (...values: number[]): Tensor => ({
 });
 
 /** Tensors by name. */
-export type Outputs = Readonly<Record<string, Tensor>>;
+export type NamedTensors = Readonly<Record<string, Tensor>>;
 /** Changes the outputs of a run on the GPU; `variant` is the number of its variant. */
-export type Lie = (outputs: Outputs, variant: number) => Outputs;
+export type Lie = (outputs: NamedTensors, variant: number) => NamedTensors;
 
 /** Applies a function to each value of `y`. */
 export const each =
@@ -41,7 +41,7 @@ export const onlyWhere =
   };
 
 /** A model in a simulated world, where the GPU lies as `gpu.lie` says. */
-export interface Stage extends Scene {
+export interface GoldenStage extends EngineScene {
   readonly gpu: { lie: Lie; runs: number; rows: number[]; lose: () => void };
 }
 
@@ -62,7 +62,7 @@ export interface StageOptions extends SceneOptions {
   /** Whether the model has a state: y = next = sum / 2 + x. Default false. */
   readonly hasState?: boolean;
   /** Further runs of the golden, by their inputs and outputs. Default: none. */
-  readonly next?: readonly (readonly [inputs: Outputs, outputs: Outputs])[];
+  readonly next?: readonly (readonly [inputs: NamedTensors, outputs: NamedTensors])[];
   /** Changes the bundle's description. */
   readonly describe?: (model: Bundle["model"]) => Bundle["model"];
   /** Called before each load, with its session options, and each run on wasm. */
@@ -89,8 +89,8 @@ const OWN: ReadonlySet<string> = new Set<keyof StageOptions>([
  * Opens a scene with the bundle `checked`, whose golden is x = (3, −5), y = (6, −10), or with a state sum = (2, 4) and
  * y = next = (4, −3); the GPU is 5 × faster.
  */
-export async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage> {
-  const gpu: Stage["gpu"] = { lie, runs: 0, rows: [], lose: () => undefined };
+export async function stage(lie: Lie, options: StageOptions = {}): Promise<GoldenStage> {
+  const gpu: GoldenStage["gpu"] = { lie, runs: 0, rows: [], lose: () => undefined };
   const { bundle: checked, files } = bundleOf(options);
   const { bareWidth = 2, resize, onWasm } = options;
   const sceneOptions: SceneOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !OWN.has(name)));
@@ -139,7 +139,7 @@ export async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage
 }
 
 /** Returns the outputs of a run that was given the state as an input. */
-function withState({ x, sum }: Readonly<Record<string, unknown>>, outputs: Record<string, Tensor>): Outputs {
+function withState({ x, sum }: Readonly<Record<string, unknown>>, outputs: Record<string, Tensor>): NamedTensors {
   if (x === undefined || sum === undefined) return outputs;
   const { data, dims } = x as Tensor<"float32">;
   const before = (sum as Tensor<"float32">).data;
@@ -159,13 +159,13 @@ function bundleOf(options: StageOptions): { bundle: string; files: Record<string
     "bare.onnx": Uint8Array.of(8, 9, 0x3a, 0),
     "half.onnx": Uint8Array.of(8, 9, 0x3a, 6, 0x2a, 4, 8, 2, 0x10, 10), // one weight, float16
   };
-  const fileOf = (path: string, tensors: Outputs): BundleFile => {
+  const fileOf = (path: string, tensors: NamedTensors): BundleFile => {
     const bytes = writeSafetensors(tensors) as Uint8Array<ArrayBuffer>;
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     if (hasGolden) files[`chunks/${sha256}.bin`] = bytes;
     return { path, bytes: bytes.length, chunks: [{ sha256, bytes: bytes.length }] };
   };
-  const runOf = ([inputs, outputs]: readonly [Outputs, Outputs]): GoldenRun => ({
+  const runOf = ([inputs, outputs]: readonly [NamedTensors, NamedTensors]): GoldenRun => ({
     inputs: fileOf("in", inputs),
     outputs: fileOf("out", outputs),
   });
@@ -199,7 +199,12 @@ function bundleOf(options: StageOptions): { bundle: string; files: Record<string
 }
 
 /** Runs the model on rows of `columns` times a number; returns the first number of each answer, or the error's code. */
-export async function askWide({ world }: Stage, model: Model, count: number, columns: number): Promise<unknown[]> {
+export async function askWide(
+  { world }: GoldenStage,
+  model: Model,
+  count: number,
+  columns: number,
+): Promise<unknown[]> {
   const one = (value: number): Promise<unknown> =>
     endOf(model.run({ x: { dtype: "float32", dims: [1, columns], data: new Float32Array(columns).fill(value) } }));
   return world.finish(Promise.all(Array.from({ length: count }, (_, i) => one(i + 1))));

@@ -6,7 +6,7 @@ import { goodput } from "./workload.ts";
 import type { Family } from "./workloads.ts";
 
 /** Goodput of one workload. */
-export interface Verdict {
+export interface GoodputResult {
   readonly seed: number;
   /** Requests that count. */
   readonly asked: number;
@@ -38,7 +38,7 @@ export interface Summary {
 export const GOAL: { readonly mean: number; readonly least: number } = { mean: 0.9, least: 0.6 };
 
 /** Judges one workload of a family. */
-export function judge({ draw }: Family, seed: number): Verdict {
+export function judge({ draw }: Family, seed: number): GoodputResult {
   const workload = draw(new Random(seed));
   const { policy, goodput: best } = bestPolicy(workload);
   const asked = workload.jobs.filter(({ atMs }) => atMs >= workload.countsFromMs).length;
@@ -47,11 +47,12 @@ export function judge({ draw }: Family, seed: number): Verdict {
 }
 
 /** Summarises a family's verdicts. */
-export function summarise(name: string, verdicts: readonly Verdict[]): Summary {
-  const mean = (of: (x: Verdict) => number): number => verdicts.reduce((sum, x) => sum + of(x), 0) / verdicts.length;
+export function summarise(name: string, verdicts: readonly GoodputResult[]): Summary {
+  const mean = (of: (x: GoodputResult) => number): number =>
+    verdicts.reduce((sum, x) => sum + of(x), 0) / verdicts.length;
   // A workload of which no policy answers anything has no ratio.
-  const ratio = ({ ours, best }: Verdict): number => (best === 0 ? 1 : ours / best);
-  let worst = verdicts[0] as Verdict;
+  const ratio = ({ ours, best }: GoodputResult): number => (best === 0 ? 1 : ours / best);
+  let worst = verdicts[0] as GoodputResult;
   for (const x of verdicts) if (ratio(x) < ratio(worst)) worst = x;
   return {
     name,

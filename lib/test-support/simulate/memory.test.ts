@@ -7,12 +7,12 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { openScene } from "./fixtures.ts";
 import { createToyBackend, FACTOR_ENTRY, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
-import type { Fault } from "./world.ts";
+import type { WorkerFault } from "./world.ts";
 
 const BASE = "https://app.test/";
 
 test("where a worker runs out of memory its work is run again, and idle workers give theirs back", async () => {
-  const faults: Fault[] = [];
+  const faults: WorkerFault[] = [];
   const world = new World({
     random: new Random(1),
     gpu: null,

@@ -8,7 +8,7 @@ import type { RunResult, RequestSummary } from "../../engine/result.ts";
 import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
-import type { Fault } from "./world.ts";
+import type { WorkerFault } from "./world.ts";
 
 const BASE = "https://app.test/";
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
@@ -18,7 +18,7 @@ interface Scene {
   readonly engine: Engine;
   readonly model: Model;
   /** Faults of the next messages to workers. */
-  readonly faults: Fault[];
+  readonly faults: WorkerFault[];
 }
 
 async function start(
@@ -28,7 +28,7 @@ async function start(
   gpu: typeof GPU | null = null,
   seed = 1,
 ): Promise<Scene> {
-  const faults: Fault[] = [];
+  const faults: WorkerFault[] = [];
   const world = new World({
     random: new Random(seed),
     gpu,

@@ -11,7 +11,7 @@ import type { World } from "./world.ts";
 export const MODELS = 3;
 
 /** A request of a story. */
-export interface Asked {
+export interface RequestPlan {
   readonly name: string;
   readonly model: Model;
   /** The model's multiplier. */
@@ -23,7 +23,7 @@ export interface Asked {
 
 /** One request, from its call to its end. */
 export class Request {
-  readonly asked: Asked;
+  readonly asked: RequestPlan;
   settled = 0;
   answered = false;
   cancelled = false;
@@ -39,7 +39,7 @@ export class Request {
   readonly wrong: string[] = [];
   readonly #world: World;
 
-  constructor(world: World, asked: Asked) {
+  constructor(world: World, asked: RequestPlan) {
     this.#world = world;
     this.asked = asked;
   }

@@ -34,7 +34,7 @@ const IDLE_TURNS = 50;
 const BUSY_MS = 20;
 
 /** Costs of a model on one backend. */
-export interface Cost {
+export interface RunCost {
   readonly fixedMs: number;
   readonly rowMs: number;
 }
@@ -42,8 +42,8 @@ export interface Cost {
 /** A model of a scene: y = factor · x. */
 export interface Toy {
   readonly factor: number;
-  readonly wasm: Cost;
-  readonly webgpu?: Cost;
+  readonly wasm: RunCost;
+  readonly webgpu?: RunCost;
   /** Whether each backend has a variant of its own. Default: one variant for both. */
   readonly hasTwoVariants?: boolean;
   /** Whether its output is decoded to two classes. */
@@ -75,7 +75,7 @@ export interface Faults {
 }
 
 /** One request and its result. */
-export interface Call {
+export interface SceneRequest {
   readonly model: Model;
   readonly calledMs: number;
   /** Infinity without a deadline. */
@@ -92,7 +92,7 @@ export interface Call {
 }
 
 /** Options of a request. */
-export interface Ask extends RunOptions {
+export interface SceneRequestOptions extends RunOptions {
   readonly rows?: number;
   /** Default: true where it has no deadline. */
   readonly isPossible?: boolean;
@@ -125,7 +125,7 @@ export class Scene {
     maxRows: () => Infinity,
     isOnline: true,
   };
-  readonly calls: Call[] = [];
+  readonly calls: SceneRequest[] = [];
   /** Properties that did not hold. */
   readonly broken: string[] = [];
   /** Runs started on each backend with their durations in ms. */
@@ -211,10 +211,13 @@ export class Scene {
   }
 
   /** Makes a request now. */
-  ask(model: Model, { rows = 1, isPossible, isSure = false, value = this.#value++, ...options }: Ask = {}): Call {
+  ask(
+    model: Model,
+    { rows = 1, isPossible, isSure = false, value = this.#value++, ...options }: SceneRequestOptions = {},
+  ): SceneRequest {
     const { deadlineMs = Infinity } = options;
     const calledMs = this.world.now;
-    const call: Call = {
+    const call: SceneRequest = {
       ...{ model, calledMs, dueMs: calledMs + deadlineMs, isPossible: isPossible ?? deadlineMs === Infinity },
       ...{ isSure, settledMs: null, info: null, code: null },
     };
@@ -245,8 +248,13 @@ export class Scene {
   }
 
   /** Makes a request every `everyMs`; resolves after the last one is made. */
-  async askEvery(model: Model, everyMs: number, count: number, ask: Ask | ((i: number) => Ask) = {}): Promise<Call[]> {
-    const calls: Call[] = [];
+  async askEvery(
+    model: Model,
+    everyMs: number,
+    count: number,
+    ask: SceneRequestOptions | ((i: number) => SceneRequestOptions) = {},
+  ): Promise<SceneRequest[]> {
+    const calls: SceneRequest[] = [];
     for (let i = 0; i < count; i += 1) {
       calls.push(this.ask(model, typeof ask === "function" ? ask(i) : ask));
       await this.pass(everyMs);
@@ -319,7 +327,7 @@ export class Scene {
   }
 
   #createBackend(world: World, worker: SimulatedWorker): Backend {
-    const factors = new Map<number, { readonly factor: number; readonly cost: Cost }>();
+    const factors = new Map<number, { readonly factor: number; readonly cost: RunCost }>();
     this.#factors.set(worker, new Map());
     let name: BackendName = "wasm";
     let isLost = false;
@@ -394,7 +402,10 @@ function bundleOf({ factor, wasm, webgpu = wasm, hasTwoVariants = false, hasClas
     variants: Record<string, unknown>[];
   };
   if (hasClasses) for (const output of bundle.model.outputs) output["decode"] = { op: "softmax" };
-  const session = ({ fixedMs, rowMs }: Cost) => ({ [FACTOR_ENTRY]: `${factor}`, [COST_ENTRY]: `${fixedMs}+${rowMs}` });
+  const session = ({ fixedMs, rowMs }: RunCost) => ({
+    [FACTOR_ENTRY]: `${factor}`,
+    [COST_ENTRY]: `${fixedMs}+${rowMs}`,
+  });
   const [variant] = bundle.variants;
   const all = { wasm: session(wasm), webgpu: session(webgpu) };
   // The one for the GPU is compared with wasm.
@@ -412,6 +423,6 @@ function withGolden(json: string, golden: Golden): string {
 }
 
 /** Whether a request was answered by its deadline. */
-export function isOnTime({ info, settledMs, dueMs }: Call): boolean {
+export function isOnTime({ info, settledMs, dueMs }: SceneRequest): boolean {
   return info !== null && settledMs !== null && settledMs <= dueMs;
 }

@@ -17,10 +17,10 @@ import { Request } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { BEGIN_MS, World } from "./world.ts";
-import type { Fault } from "./world.ts";
+import type { WorkerFault } from "./world.ts";
 
 const REQUESTS = 100;
-const FAULTS: readonly Fault[] = [
+const FAULTS: readonly WorkerFault[] = [
   "crash",
   "hang",
   "lost",

@@ -20,7 +20,8 @@ import type { Random } from "../random.ts";
 import { isWorkingOutside } from "./real-work.ts";
 
 /** Fault that a message triggers in a worker. */
-export type Fault = "crash" | "hang" | "lost" | "out-of-memory" | "error" | "slow" | "never-starts" | "messageerror";
+export type WorkerFault =
+  "crash" | "hang" | "lost" | "out-of-memory" | "error" | "slow" | "never-starts" | "messageerror";
 
 /** Options of a world. */
 export interface WorldOptions {
@@ -36,7 +37,7 @@ export interface WorldOptions {
   /** Creates the backend inside a worker. */
   readonly createBackend: (world: World, worker: SimulatedWorker) => Backend;
   /** Draws a fault for a message to a worker, or null; called only after `faults` was switched on. */
-  readonly drawFault: (world: World) => Fault | null;
+  readonly drawFault: (world: World) => WorkerFault | null;
   /** Slowness of each new worker as a factor, and the factor by which its reported times are wrong. */
   readonly drawPace?: (world: World) => [slowness: number, lie: number];
   /** Clock resolution of page and workers, in ms. Default: exact. */
@@ -46,7 +47,7 @@ export interface WorldOptions {
   readonly log: ((line: string) => void) | null;
 }
 
-interface Event {
+interface TimedEvent {
   readonly at: number;
   readonly order: number;
   readonly act: () => void;
@@ -102,7 +103,7 @@ export class World {
   readonly held: Map<string, SimulatedWorker> = new Map();
   readonly #waits: Map<string, () => void> = new Map();
   readonly #lives: Set<(change: LifeChange) => void> = new Set();
-  #events: Event[] = [];
+  #events: TimedEvent[] = [];
   #order = 0;
 
   constructor(options: WorldOptions) {
@@ -122,7 +123,7 @@ export class World {
     let high = this.#events.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      const other = this.#events[middle] as Event;
+      const other = this.#events[middle] as TimedEvent;
       if (other.at < event.at || (other.at === event.at && other.order < event.order)) low = middle + 1;
       else high = middle;
     }
@@ -280,7 +281,7 @@ export class World {
   }
 
   /** Draws a fault for a message to a worker. */
-  drawFault(): Fault | null {
+  drawFault(): WorkerFault | null {
     return this.faults ? this.#options.drawFault(this) : null;
   }
 
@@ -358,7 +359,7 @@ export class SimulatedWorker implements WorkerHandle {
   /** Whether it belongs to a lane, rather than being the one that fetches models. */
   readonly computes: boolean;
   /** A fault that the backend acts out in its current call. */
-  fault: Fault | null = null;
+  fault: WorkerFault | null = null;
   /** Slowness as a factor, and the error factor of its reported times. */
   readonly slowness: number;
   readonly lie: number;

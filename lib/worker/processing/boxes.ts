@@ -9,7 +9,7 @@ import { argmax, checkNumbers, mismatch, sigmoid, softmax, valuesOf } from "./va
 import type { Values } from "./values.ts";
 
 /** A box in the tensor: centre and size, in its pixels. */
-interface Candidate {
+interface BoxCandidate {
   readonly label: number;
   readonly score: number;
   readonly cx: number;
@@ -43,7 +43,7 @@ export function decodeBoxes(
   };
 }
 
-type Reader = (output: Tensor, frame: Frame, threshold: number) => Candidate[][];
+type Reader = (output: Tensor, frame: Frame, threshold: number) => BoxCandidate[][];
 
 function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeRun | undefined): Reader {
   return (output, { shareWidth, shareHeight }, threshold) => {
@@ -60,7 +60,7 @@ function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeR
     checkNumbers(name, logits);
     checkNumbers(spec.boxes ?? "", places);
     return Array.from({ length: items }, (_, item) => {
-      const found: Candidate[] = [];
+      const found: BoxCandidate[] = [];
       for (let query = item * queries; query < (item + 1) * queries; query += 1) {
         const row = logits.subarray(query * classes, (query + 1) * classes);
         const [cx = 0, cy = 0, width = 0, height = 0] = Array.from({ length: 4 }, (_, i) =>
@@ -110,7 +110,7 @@ function readAnchors(name: string, labels: number): Reader {
     return Array.from({ length: items }, (_, item) => {
       const at = (anchor: number, i: number): number =>
         Number(values[item * a * b + (columns ? i * anchors + anchor : anchor * size + i)]);
-      const found: Candidate[] = [];
+      const found: BoxCandidate[] = [];
       for (let anchor = 0; anchor < anchors; anchor += 1) {
         const own = size === labels + 5 ? at(anchor, 4) : 1;
         let label = 0;
@@ -127,9 +127,9 @@ function readAnchors(name: string, labels: number): Reader {
 }
 
 /** Leaves out boxes that overlap a better one of their label by more than `iou`; at most `top` are kept. */
-function suppress(sorted: readonly Candidate[], iou: number, top: number): Candidate[] {
+function suppress(sorted: readonly BoxCandidate[], iou: number, top: number): BoxCandidate[] {
   if (iou >= 1) return sorted.slice(0, top);
-  const kept: Candidate[] = [];
+  const kept: BoxCandidate[] = [];
   for (const box of sorted) {
     if (kept.length >= top) break;
     if (kept.every((x) => x.label !== box.label || overlap(x, box) <= iou)) kept.push(box);
@@ -138,7 +138,7 @@ function suppress(sorted: readonly Candidate[], iou: number, top: number): Candi
 }
 
 /** Intersection over union. */
-function overlap(a: Candidate, b: Candidate): number {
+function overlap(a: BoxCandidate, b: BoxCandidate): number {
   const along = (p: number, sizeP: number, q: number, sizeQ: number): number =>
     Math.max(0, Math.min(p + sizeP / 2, q + sizeQ / 2) - Math.max(p - sizeP / 2, q - sizeQ / 2));
   const both = along(a.cx, a.width, b.cx, b.width) * along(a.cy, a.height, b.cy, b.height);
@@ -147,7 +147,7 @@ function overlap(a: Candidate, b: Candidate): number {
 }
 
 function boxOf(
-  { label, score, cx, cy, width, height }: Candidate,
+  { label, score, cx, cy, width, height }: BoxCandidate,
   labels: readonly string[],
   frame: Frame,
 ): Extract<Decoded, { kind: "boxes" }>["boxes"][number] {

@@ -1,6 +1,6 @@
 // Worlds of deadlines: more requests than lanes can answer, so that admission control decides how many are on time.
 import { isOnTime } from "../scene.ts";
-import type { Call, Scene, WorldPlan } from "../scene.ts";
+import type { SceneRequest, Scene, WorldPlan } from "../scene.ts";
 
 /** Requests per world. */
 const COUNT = 90;
@@ -13,7 +13,7 @@ const OVERLOAD = 3;
 /** Overloads lanes of that cost, and expects as many answers as they can give. */
 async function overload(
   scene: Scene,
-  ask: (deadlineMs: number) => Call,
+  ask: (deadlineMs: number) => SceneRequest,
   runMs: number,
   lanes: number,
   slack: number,
@@ -21,7 +21,7 @@ async function overload(
   const { world } = scene;
   const fromMs = world.now;
   const runsBefore = scene.runs.length;
-  const calls: Call[] = [];
+  const calls: SceneRequest[] = [];
   for (let i = 0; i < COUNT; i += 1) {
     calls.push(ask(slack * runMs));
     await scene.pass(runMs / OVERLOAD / lanes);

@@ -3,9 +3,9 @@
 import type { Model } from "../../../engine/model.ts";
 import type { Tensor } from "../../../core/tensor.ts";
 import { answerOip, LENGTH_HEADER } from "../../remote/oip-answer.ts";
-import type { ServedModel } from "../../remote/oip-answer.ts";
+import type { OipModel } from "../../remote/oip-answer.ts";
 import { Random } from "../../random.ts";
-import type { Call, Scene, Toy, WorldPlan } from "../scene.ts";
+import type { SceneRequest, Scene, Toy, WorldPlan } from "../scene.ts";
 
 const URL_A = "https://infer.test";
 const URL_B = "https://other.test";
@@ -103,10 +103,10 @@ const OTHER_ROWS: ReadonlyMap<Fault | null, number> = new Map([
 function serve({ world }: Scene, toys: readonly Toy[], address: string = URL_A): Server {
   const factors = new Map(toys.map(({ factor }) => [`m${factor}`, factor]));
   const server: Server = { factors, ms: 30, fault: null, isOther: false, infers: 0 };
-  const modelOf = ([name, own]: readonly [string, number]): ServedModel => {
+  const modelOf = ([name, own]: readonly [string, number]): OipModel => {
     const [version, factor] = server.isOther ? ["2", own + OTHER] : ["1", own];
     const port = { datatype: "FP32", shape: [-1, -1] } as const;
-    const run: ServedModel["run"] = ({ x }) => {
+    const run: OipModel["run"] = ({ x }) => {
       const { dims, data } = x as Tensor<"float32">;
       const [rows = 0, width = 0] = dims;
       const more = rows > 1 ? (OTHER_ROWS.get(server.fault) ?? 0) : 0;
@@ -164,9 +164,9 @@ function disturb({ world, random: own }: Scene, server: Server): () => void {
 }
 
 /** Makes requests for some seconds, in crowds that this device alone would answer late. */
-async function crowd(scene: Scene, model: Model, count: number): Promise<Call[]> {
+async function crowd(scene: Scene, model: Model, count: number): Promise<SceneRequest[]> {
   const { random } = scene;
-  const calls: Call[] = [];
+  const calls: SceneRequest[] = [];
   while (calls.length < count) {
     for (let left = 1 + random.below(8); left > 0; left -= 1)
       calls.push(scene.ask(model, random.chance(0.2) ? { rows: 3 } : {}));
@@ -175,7 +175,7 @@ async function crowd(scene: Scene, model: Model, count: number): Promise<Call[]>
   return calls;
 }
 
-const isAnswered = ({ info }: Call): boolean => info !== null;
+const isAnswered = ({ info }: SceneRequest): boolean => info !== null;
 
 /** Exchanges the models of a server for others, and back, every few seconds; returns the function that ends that. */
 function exchange({ world, random: own }: Scene, server: Server): () => void {
@@ -245,7 +245,7 @@ export const SERVERS: readonly WorldPlan[] = [
       await scene.open({ placement: "auto", remote: { endpoints: [URL_A], models: { m2: { verified: true } } } });
       const model = await scene.load(toy);
       await scene.pass(2_000);
-      const calls: Call[] = [];
+      const calls: SceneRequest[] = [];
       for (let i = 0; i < 4; i += 1) {
         const isBroken = random.chance(0.5);
         faults.maxRows = () => (isBroken ? 0 : Infinity);
@@ -305,7 +305,7 @@ export const SERVERS: readonly WorldPlan[] = [
       end();
       const lost = calls.filter((call) => !isAnswered(call)).map(({ code }) => code);
       scene.expect(lost.length === 0, `requests with an answer of this device were rejected: ${lost.join(", ")}`);
-      const escalated = (call: Call | undefined): boolean => call?.info?.why.code === "escalated";
+      const escalated = (call: SceneRequest | undefined): boolean => call?.info?.why.code === "escalated";
       scene.expect(!calls.some((x) => x.isSure && escalated(x)), "a sure answer was sent");
       const slowest = Math.max(...calls.map(({ calledMs, settledMs }) => (settledMs ?? Infinity) - calledMs));
       scene.expect(slowest < waitMs + 1_500, `an unsure answer waited ${slowest.toFixed(0)} ms`);
