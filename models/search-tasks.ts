@@ -6,7 +6,7 @@
 import sharp from "sharp";
 import { lines } from "./corpus/render.ts";
 import { isExact } from "./corpus/score.ts";
-import { clips } from "../e2e/support/sounds.ts";
+import { clips } from "./sounds.ts";
 import type { BundleInput } from "../lib/core/bundle.ts";
 import type { Feed } from "../lib/compress/run/feeds.ts";
 import { makeMetric, meanMetric } from "../lib/compress/run/metric.ts";

@@ -1,5 +1,5 @@
 // The page /vad/: sound in chunks of 32 ms through a recurrent state of the speech model, with the probability of each
-// drawn as it arrives. sample.wav is synthesised: `npx tsx e2e/support/sounds.ts demo/vad/sample.wav` makes it.
+// drawn as it arrives. sample.wav is synthesised: `npx tsx models/sounds.ts demo/vad/sample.wav` makes it.
 import { createEngine } from "selvedge";
 import type { Model, Stateful } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";

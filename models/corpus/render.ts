@@ -14,11 +14,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "@playwright/test";
-import { chromiumLaunch } from "../../e2e/support/browsers.ts";
-import { writeWhole } from "../../e2e/support/write-whole.ts";
+import { writeWhole } from "../../lib/test-support/write-whole.ts";
 import { FAMILIES, WEIGHTS, faceBase64 } from "./fonts.ts";
 import { layLine, layPage, laySmallPage } from "./layout.ts";
-import type { Page } from "@playwright/test";
+import type { LaunchOptions, Page } from "@playwright/test";
 import type { LineSpec, PageSpec, Picture } from "./draw.ts";
 
 /** One line of text as a picture, with its truth. */
@@ -136,6 +135,16 @@ function draw(page: Page, kind: Kind, specs: readonly (LineSpec | PageSpec)[]): 
   );
 }
 
+/** Debian's Chromium where it is installed, else Playwright's. Pictures are drawn without the GPU. */
+function launchOptions(): LaunchOptions {
+  const path = "/usr/bin/chromium";
+  return {
+    ...(existsSync(path) ? { executablePath: path } : {}),
+    headless: true,
+    args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
+  };
+}
+
 async function withPage(work: (page: Page) => Promise<void>): Promise<void> {
   const bundled = await build({
     entryPoints: [join(HERE, "draw.ts")],
@@ -146,7 +155,7 @@ async function withPage(work: (page: Page) => Promise<void>): Promise<void> {
     target: "es2022",
   });
   const script = bundled.outputFiles[0]?.text ?? "";
-  const browser = await chromium.launch(chromiumLaunch());
+  const browser = await chromium.launch(launchOptions());
   try {
     const page = await browser.newPage();
     await page.addScriptTag({ content: script });

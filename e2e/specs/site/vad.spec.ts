@@ -7,9 +7,10 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import type * as Selvedge from "selvedge";
-import { keep, slice } from "../../support/slice.ts";
-import { clips, join as joined } from "../../support/sounds.ts";
-import { writeWhole } from "../../support/write-whole.ts";
+import { keep } from "../../support/suite.ts";
+import { clips, join as joined } from "../../../models/sounds.ts";
+import { writeWhole } from "../../../lib/test-support/write-whole.ts";
+import { slice } from "../../../lib/test-support/slice.ts";
 import { ROOT } from "../../support/prepare.ts";
 
 const MODEL = join(dirname(createRequire(import.meta.url).resolve("@ricky0123/vad-web")), "silero_vad_v5.onnx");

@@ -1,11 +1,11 @@
 // Test sounds for speech detection: speech is synthesised by espeak-ng in several voices, speeds and pitches, so it is
 // cleaner than people's; noises are computed. All from a seed, at 16 kHz, mono. Real voices are a harder test.
 //
-//   npx tsx e2e/support/sounds.ts demo/vad/sample.wav     writes the sample of the page /vad/
+//   npx tsx models/sounds.ts demo/vad/sample.wav     writes the sample of the page /vad/
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { Random } from "../../lib/test-support/random.ts";
+import { Random } from "../lib/test-support/random.ts";
 
 /** Samples per second. */
 export const RATE = 16_000;
