@@ -2,7 +2,7 @@
 // time, since much of a test waits; one in the soak, which judges times, on machines of two cores that draw WebGPU too.
 import { defineConfig } from "@playwright/test";
 import { chromiumLaunch, firefoxLaunch } from "./e2e/support/browsers.ts";
-import { isSoak } from "./e2e/support/slice.ts";
+import { isSoak } from "./lib/test-support/slice.ts";
 
 const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
 const PAGES_PORT = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43118);

@@ -11,7 +11,7 @@ import { ensureBrowsers } from "./support/browsers.ts";
 import { ensureLavapipe } from "./support/lavapipe/lavapipe.ts";
 import { commit } from "./support/origin.ts";
 import { prepare, ROOT } from "./support/prepare.ts";
-import { isSoak, slice } from "./support/slice.ts";
+import { isSoak, slice } from "../lib/test-support/slice.ts";
 import { addCounts, playwrightCounts, playwrightFailures, playwrightMeasured, settled } from "./support/tally.ts";
 import { vitestCounts, vitestFailures } from "./support/tally.ts";
 import { addToTrend, slowSuites } from "./support/trend.ts";

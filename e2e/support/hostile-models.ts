@@ -1,7 +1,7 @@
 // Models whose honest answers a GPU and WebAssembly may round differently, for tests of the golden check: outside of those
 // that its bounds were chosen by. All take a free number of rows.
 import { CONTRIB } from "../../lib/compress/onnx/model.ts";
-import type { KernelModel } from "./kernel-models.ts";
+import type { KernelModel } from "../../lib/test-support/onnx/kernel-models.ts";
 
 /** A model, and how its rows are made. */
 export interface HostileModel extends KernelModel {

@@ -7,7 +7,7 @@ import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
 import { setDims } from "../../lib/compress/simplify/set-dims.ts";
 import type { RepoFiles } from "../../lib/test-support/hub-server.ts";
 import { SPECIAL, wordTokenizer } from "../../lib/test-support/word-tokenizer.ts";
-import { modelOf } from "./onnx-graphs.ts";
+import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -7,7 +7,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { MemoryName } from "../pages/memory.ts";
 import { BareChromium } from "./bare-chromium.ts";
 import { BareFirefox } from "./bare-firefox.ts";
-import { modelOf } from "./onnx-graphs.ts";
+import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import { Resident } from "./resident.ts";
 import { MEMORY_FOLDER } from "./server.ts";
 

@@ -9,8 +9,8 @@ import { quantizeDynamic } from "../../lib/compress/quantize/quantize-dynamic.ts
 import { quantizeWeights } from "../../lib/compress/quantize/quantize-weights.ts";
 import { CONTRIB, readModel } from "../../lib/compress/onnx/model.ts";
 import type { Transform } from "../../lib/compress/onnx/model.ts";
-import { modelOf } from "./onnx-graphs.ts";
-import type { NumericType, Values } from "./onnx-graphs.ts";
+import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { NumericType, Values } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import { withExternalData } from "./profile-cases.ts";
 import type { Case, LazyCase } from "./profile-cases.ts";
 

@@ -17,8 +17,8 @@ import { decodeModel } from "../../lib/compress/onnx/model.ts";
 import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
 import { elementCount } from "../../lib/compress/onnx/tensor-proto.ts";
 import { float16Value } from "../../lib/compress/onnx/float16.ts";
-import { bytesOf, DTYPES, tensorOf } from "./onnx-graphs.ts";
-import type { NumericType, Values } from "./onnx-graphs.ts";
+import { bytesOf, DTYPES, tensorOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { NumericType, Values } from "../../lib/test-support/onnx/onnx-graphs.ts";
 
 /** A model with the inputs of one run. */
 export interface Case {

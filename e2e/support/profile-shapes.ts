@@ -1,7 +1,7 @@
 // Cases of common operators in the shapes and types that models have, for the profile (profile-cases.ts): ONNX's own cases are
 // small and of one shape each, while kernels have ways of their own for scalars, rows, and neighbouring or distant axes.
-import { modelOf } from "./onnx-graphs.ts";
-import type { NumericType, Values } from "./onnx-graphs.ts";
+import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { NumericType, Values } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
 import type { LazyCase } from "./profile-cases.ts";
 

@@ -6,8 +6,8 @@ import { dirname } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema } from "../../lib/compress/onnx/onnx.gen.js";
 import { Random } from "../../lib/test-support/random.ts";
-import { DTYPES, modelOf } from "./onnx-graphs.ts";
-import type { GraphSpec, NumericType } from "./onnx-graphs.ts";
+import { DTYPES, modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { GraphSpec, NumericType } from "../../lib/test-support/onnx/onnx-graphs.ts";
 
 /** Kinds of weights: float32, int8 behind DequantizeLinear, and int4 of MatMulNBits. */
 export const STACK_KINDS = ["f32", "int8", "int4"] as const;

@@ -1,6 +1,6 @@
 // The run of a model whose description states none: counted where its file is here.
 import { expect, test } from "vitest";
-import { modelOf } from "../../e2e/support/onnx-graphs.ts";
+import { modelOf } from "../test-support/onnx/onnx-graphs.ts";
 import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { countRuns } from "./count-runs.ts";

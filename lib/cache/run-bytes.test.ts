@@ -1,10 +1,10 @@
 // The memory of a run by the graph alone: as the toolchain states it, for which ONNX Runtime infers the dims.
 import { describe, expect, test } from "vitest";
-import { JUDGED } from "../../e2e/support/activation-models.ts";
-import { heldOut } from "../../e2e/support/held-out-models.ts";
-import { KERNEL_MODELS } from "../../e2e/support/kernel-models.ts";
-import { modelOf } from "../../e2e/support/onnx-graphs.ts";
-import type { GraphSpec, Values } from "../../e2e/support/onnx-graphs.ts";
+import { JUDGED } from "../test-support/onnx/activation-models.ts";
+import { heldOut } from "../test-support/onnx/held-out-models.ts";
+import { KERNEL_MODELS } from "../test-support/onnx/kernel-models.ts";
+import { modelOf } from "../test-support/onnx/onnx-graphs.ts";
+import type { GraphSpec, Values } from "../test-support/onnx/onnx-graphs.ts";
 import { runBytes } from "../compress/check/activation-bytes.ts";
 import { readModel } from "../compress/onnx/model.ts";
 import { runBytesOf } from "./run-bytes.ts";

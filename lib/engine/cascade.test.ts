@@ -2,7 +2,7 @@
 // small model is y = 2 x and the large one y = 5 x, both decoded to two classes by softmax.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { slice } from "../../e2e/support/slice.ts";
+import { slice } from "../test-support/slice.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { CascadeCounts } from "../observe/offload.ts";

@@ -1,6 +1,6 @@
 // Copies of requests that are late, sent to a server: real engine, scheduler, worker code and client in a simulated world.
 import { expect, test } from "vitest";
-import { slice } from "../../e2e/support/slice.ts";
+import { slice } from "../test-support/slice.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { Random } from "../test-support/random.ts";
 import { failure, load, MODELS, stage, URL_A } from "../test-support/remote/remote-stage.ts";

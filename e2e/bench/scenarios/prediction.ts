@@ -8,7 +8,7 @@ import { describe } from "../../../lib/compress/bundle/describe.ts";
 import { writeBundle } from "../../../lib/compress/bundle/pack.ts";
 import { importRepository } from "../../../lib/compress/import-repository.ts";
 import { readModelFile } from "../../../lib/compress/onnx/model-file.ts";
-import { JUDGED } from "../../support/activation-models.ts";
+import { JUDGED } from "../../../lib/test-support/onnx/activation-models.ts";
 import { memoryOf, withProfile } from "../../support/memory-page.ts";
 import { MEMORY_FOLDER } from "../../support/server.ts";
 import { layersOf, STACK_WIDTH, writeStack } from "../../support/stack-model.ts";

@@ -11,7 +11,7 @@ import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";

@@ -6,7 +6,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { modelOf } from "../../support/onnx-graphs.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";

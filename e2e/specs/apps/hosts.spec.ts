@@ -11,7 +11,7 @@ import { TEMPLATES } from "../../../lib/cli/templates.ts";
 import type { Row } from "../../apps/row.ts";
 import { serveCommand } from "../../apps/serve.ts";
 import { makeApp, removeApp, runIn } from "../../apps/workplace.ts";
-import { sample } from "../../support/slice.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
 
 const VANILLA = { needed: "nothing", template: "vanilla", build: ["vite build"] } as const;
 const VITE = TEMPLATES.vanilla.dependencies;

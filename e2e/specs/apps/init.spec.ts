@@ -14,7 +14,7 @@ import { SAMPLE_TEXT } from "../../apps/row.ts";
 import { serveCommand } from "../../apps/serve.ts";
 import { environment, packed } from "../../apps/workplace.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { isSoak } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 
 /** Starts a registry that has the packed package, and redirects for all others. */
 async function startRegistry(): Promise<{ readonly url: string; close(): Promise<void> }> {

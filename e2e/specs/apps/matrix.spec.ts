@@ -18,7 +18,7 @@ import { makeApp, removeApp, runIn } from "../../apps/workplace.ts";
 import { chromiumLaunch } from "../../support/browsers.ts";
 import { commit } from "../../support/origin.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { isSoak } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 
 /** Returns what `selvedge doctor` finds on an app, and the bundler and host that it takes it for. */
 async function examine(url: string): Promise<{ findings: string[]; stack: string }> {

@@ -7,7 +7,7 @@ import { zerosModel } from "../../../lib/test-support/backend-models.ts";
 import { errorOf } from "../../support/attempt.ts";
 import { modelIs, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 
 let server: FaultyServer;
 test.beforeAll(async () => {

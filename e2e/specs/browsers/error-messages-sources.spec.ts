@@ -7,7 +7,7 @@ import { externalModel } from "../../../lib/test-support/backend-models.ts";
 import { errorOf } from "../../support/attempt.ts";
 import { modelIs, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Reply, Rule } from "../../support/faulty-server.ts";
-import { sample } from "../../support/slice.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;

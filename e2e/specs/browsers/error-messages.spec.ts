@@ -13,7 +13,7 @@ import type { Call, Outcome } from "../../support/attempt.ts";
 import { compareMessage } from "../../support/error-messages.ts";
 import { HTML, insecureOrigin, instead, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Reply, Rule } from "../../support/faulty-server.ts";
-import { sample } from "../../support/slice.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;

@@ -1,6 +1,7 @@
 // f32 outputs agree across backends: the same tensor through WebGPU and wasm, in the browser that has both.
 import { expect, test } from "@playwright/test";
-import { keep, sample } from "../../support/slice.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type * as Selvedge from "selvedge";
 
 const MAX_DIFFERENCE = 1e-3;

@@ -9,12 +9,13 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { bundleJson } from "../../../lib/core/bundle-json.ts";
 import { STARTER } from "../../../lib/worker/backend/identity-model.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
 import { inExtension } from "../../apps/open.ts";
 import { attempt } from "../../support/attempt.ts";
 import { HTML, insecureOrigin, instead, MISSING, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { CHROMIUM_IN_TEST, sample } from "../../support/slice.ts";
+import { CHROMIUM_IN_TEST } from "../../support/suite.ts";
 
 let server: FaultyServer;
 let other: FaultyServer;

@@ -9,8 +9,9 @@ import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { HubServer } from "../../../lib/test-support/hub-server.ts";
 import type { RepoFiles } from "../../../lib/test-support/hub-server.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 /** Bounds on max|Δ| / max|reference|, by encoding: rounding of activations differs where they are quantized. */
 const BOUNDS: Readonly<Record<string, number>> = { fp32: 1e-4, q4: 1e-4, q8: 5e-2 };

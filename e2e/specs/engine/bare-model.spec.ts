@@ -2,7 +2,7 @@
 // same one with an unknown field at its end, which ONNX Runtime skips and the rewriter refuses. The answers are the same
 // to the bit, and ONNX Runtime's memory is smaller by nearly one copy of the weights.
 import { expect, test } from "@playwright/test";
-import { keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type * as Selvedge from "selvedge";
 
 interface Case {

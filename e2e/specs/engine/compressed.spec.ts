@@ -20,7 +20,7 @@ import { ocrDet } from "../../../models/ocr-det.ts";
 import { ocrRec } from "../../../models/ocr-rec.ts";
 import { byteLm, POSITIONS } from "../../bench/scenarios/byte-lm.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type * as Selvedge from "selvedge";
 
 const FOLDER = join(ROOT, "e2e/.cache/compressed");

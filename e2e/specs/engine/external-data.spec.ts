@@ -6,10 +6,11 @@ import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { canonicalJson } from "../../../lib/core/bundle.ts";
 import { packBundle, writePacked } from "../../../lib/compress/bundle/pack.ts";
+import { slice } from "../../../lib/test-support/slice.ts";
 import { buildGraph } from "../../../models/graph.ts";
 import type { Weights } from "../../../models/graph.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type * as Selvedge from "selvedge";
 
 const FOLDER = join(ROOT, "e2e/.cache/external-data");

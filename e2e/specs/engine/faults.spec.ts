@@ -2,7 +2,8 @@
 // later ones work, no worker is left behind, and the delay is no more than the fault's detection and a new worker.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { CHROMIUM_IN_TEST, isSoak, keep, slice } from "../../support/slice.ts";
+import { isSoak, slice } from "../../../lib/test-support/slice.ts";
+import { CHROMIUM_IN_TEST, keep } from "../../support/suite.ts";
 import type { Case, FaultsPage } from "../../pages/faults.ts";
 
 /** Timeout of every call, so the time to detect a stalled worker. A start must fit into it, on a busy machine too. */

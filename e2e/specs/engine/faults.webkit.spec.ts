@@ -1,6 +1,7 @@
 // A worker's end is detected in WebKitGTK as in the other browsers (faults.spec.ts).
+import { slice } from "../../../lib/test-support/slice.ts";
 import { expect, test } from "../../support/webkit.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { EndedAll } from "../../pages/faults.ts";
 
 for (const when of ["idle", "warm"] as const)

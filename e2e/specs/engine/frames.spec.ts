@@ -5,8 +5,9 @@ import { basename } from "node:path";
 import type { ImageSpec, ResizeSpec } from "../../../lib/core/bundle.ts";
 import { corpusFolder, lines } from "../../../models/corpus/render.ts";
 import { Random } from "../../../lib/test-support/random.ts";
+import { slice } from "../../../lib/test-support/slice.ts";
 import type { FramesPage, Picture } from "../../pages/frames.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 /** In units of 1/255, before normalising. */
 const TOLERANCE = 2;

@@ -8,7 +8,7 @@ import { firefoxLaunch } from "../../support/browsers.ts";
 import { halfBundle, serveBundle } from "../../support/half-bundle.ts";
 import { EDITED, makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 /** Magnitude of the samples: an image of the demo is within −1 and 1. */
 const LARGEST = 8;

@@ -9,8 +9,9 @@ import { serveBundle } from "../../support/half-bundle.ts";
 import { HOSTILE_MODELS } from "../../support/hostile-models.ts";
 import { EDITED, makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 /** The kernel of products, which all models have and which is edited. */
 const KERNEL = "MatMul|NBits|Gemm";

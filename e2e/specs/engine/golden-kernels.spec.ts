@@ -6,11 +6,12 @@ import type * as Selvedge from "selvedge";
 import { withGolden } from "../../../lib/compress/bundle/golden.ts";
 import { packBundle } from "../../../lib/compress/bundle/pack.ts";
 import { serveBundle } from "../../support/half-bundle.ts";
-import { KERNEL_MODELS } from "../../support/kernel-models.ts";
+import { KERNEL_MODELS } from "../../../lib/test-support/onnx/kernel-models.ts";
 import { EDITED, makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 const MORE = "(T(value) * T(S(1.01)) + T(S(0.01)))";
 const ZERO = "T(S(0))";

@@ -4,9 +4,10 @@
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 import { EDITED, makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 const NAN = "T(S(bitcast<f32>(0x7fc00000u + (u32(i) & 0u))))";
 const BY = (factor: string): string => `select(T(value), T(value) * T(S(${factor})), HIT)`;

@@ -11,7 +11,7 @@ import { smallModel } from "../../../lib/test-support/compress/fixtures.ts";
 import { serveBundle } from "../../support/half-bundle.ts";
 import { makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 /** Rows of the table of tokens: each is the opposite of the one before, but for the last. */
 const ROWS = 512;

@@ -7,7 +7,7 @@ import { HubServer } from "../../../lib/test-support/hub-server.ts";
 import { productRepository } from "../../support/hub-models.ts";
 import { EDITED, makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { CHROMIUM_IN_TEST, keep } from "../../support/slice.ts";
+import { CHROMIUM_IN_TEST, keep } from "../../support/suite.ts";
 
 /** One text of three tokens is a product of three rows. */
 const FEW = 4;

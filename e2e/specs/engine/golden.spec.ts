@@ -7,7 +7,7 @@ import type * as Selvedge from "selvedge";
 import { compareMessage } from "../../support/error-messages.ts";
 import { makeLiar } from "../../support/liar.ts";
 import type { Lie } from "../../support/liar.ts";
-import { sample } from "../../support/slice.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
 
 /** Edits of each store of a shader. */
 const LIES: Readonly<Record<string, Lie>> = {

@@ -7,8 +7,8 @@ import { Random } from "../../../lib/test-support/random.ts";
 import { packBundle } from "../../../lib/compress/bundle/pack.ts";
 import { chunkPath } from "../../../lib/core/bundle.ts";
 import { chromiumAdapter } from "../../support/browsers.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
-import { keep } from "../../support/slice.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import { keep } from "../../support/suite.ts";
 import type * as Selvedge from "selvedge";
 
 const WIDTH = 64;

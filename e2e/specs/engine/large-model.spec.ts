@@ -4,7 +4,7 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { toBinary } from "@bufbuild/protobuf";
 import { ModelProtoSchema } from "../../../lib/compress/onnx/onnx.gen.js";
-import { modelOf } from "../../support/onnx-graphs.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import type * as Selvedge from "selvedge";
 
 /** Columns of the large model's weights: 2,048 rows of float32 make 33.5 MB. */

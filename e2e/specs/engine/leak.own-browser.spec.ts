@@ -2,8 +2,9 @@
 // starts the browsers itself, since the heap is only available to a client that requested it at their start.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
+import { isSoak, slice } from "../../../lib/test-support/slice.ts";
 import { weighedChromium, weighedFirefox } from "../../support/heap.ts";
-import { isSoak, keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { FaultsPage } from "../../pages/faults.ts";
 
 const TENTHS = 10;

@@ -7,10 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
+import { slice } from "../../../lib/test-support/slice.ts";
 import { BROWSER_PATHS, chromiumLaunch } from "../../support/browsers.ts";
 import { MemoryGroup } from "../../support/cgroup.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import { layersOf, STACK_WIDTH, writeStack } from "../../support/stack-model.ts";
 import type * as Selvedge from "selvedge";
 

@@ -6,8 +6,8 @@ import type { Page } from "@playwright/test";
 import { packBundle } from "../../../lib/compress/bundle/pack.ts";
 import type { PackVariant } from "../../../lib/compress/bundle/pack.ts";
 import { chunkPath } from "../../../lib/core/bundle.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
-import { CHROMIUM_IN_TEST } from "../../support/slice.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import { CHROMIUM_IN_TEST } from "../../support/suite.ts";
 import type * as Selvedge from "selvedge";
 
 const ROWS = 2_048;

@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "@playwright/test";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 import { BareChromium } from "../../support/bare-chromium.ts";
 import { serveLarge, startDelivery } from "../../support/delivery-server.ts";
 import { Resident } from "../../support/resident.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 /** As large as the largest model that visitors are likely to load: ISNet in f16. */
 const MODEL_BYTES = 88_000_000;

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { HubServer } from "../../../lib/test-support/hub-server.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 import { makeMiniLm } from "../../../models/minilm.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 const REPO = "sentence-transformers/all-MiniLM-L6-v2";
 /** Bound on max|Δ| / max|reference| of float32. */

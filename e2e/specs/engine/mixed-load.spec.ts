@@ -1,7 +1,8 @@
 // The scheduler in real browsers, with real models: a crowd of requests of three models, of all priorities, one in ten
 // cancelled, while three workers die. No request is lost, and every answer equals the one that the request gets alone.
 import { expect, test } from "@playwright/test";
-import { keep, slice } from "../../support/slice.ts";
+import { slice } from "../../../lib/test-support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { CrowdPage } from "../../pages/crowd.ts";
 
 const REQUESTS = slice(600, 5_000);

@@ -1,9 +1,10 @@
 // Reads rendered lines with both variants of ocr-rec on wasm, through the shipped package, against ground truth.
 import { expect, test } from "@playwright/test";
 import { basename } from "node:path";
+import { slice } from "../../../lib/test-support/slice.ts";
 import { corpusFolder, lines } from "../../../models/corpus/render.ts";
 import { exactRate, isExact, pairedDifference } from "../../../models/corpus/score.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { Answer, Task } from "../../pages/lines.ts";
 
 const MIN_EXACT = 0.96;

@@ -6,8 +6,8 @@ import { expect, test } from "@playwright/test";
 import { build } from "esbuild";
 import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
-import { heldOut } from "../../support/held-out-models.ts";
-import { bytesOf } from "../../support/onnx-graphs.ts";
+import { heldOut } from "../../../lib/test-support/onnx/held-out-models.ts";
+import { bytesOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { DIST, ROOT } from "../../support/prepare.ts";
 
 const APP = `

@@ -8,7 +8,7 @@ import { runAll } from "../../../lib/compress/run/session.ts";
 import type { ImageSpec } from "../../../lib/core/bundle.ts";
 import { softmax } from "../../../lib/worker/processing/values.ts";
 import { imageToTensor } from "../../../lib/worker/processing/image.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type * as Selvedge from "selvedge";
 

@@ -4,8 +4,9 @@
 // pages without it.
 import { chromium, expect, firefox, test } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
+import { slice } from "../../../lib/test-support/slice.ts";
 import { chromiumLaunch, firefoxLaunch } from "../../support/browsers.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { Lived } from "../../pages/life.ts";
 
 const ROUNDS = slice(5, 50);

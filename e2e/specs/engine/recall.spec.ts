@@ -4,11 +4,12 @@
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
+import { isSoak, slice } from "../../../lib/test-support/slice.ts";
 import { VectorTable } from "../../../demo/search/vector-table.ts";
 import { debianTexts } from "../../../models/debian-texts.ts";
 import type { DebianText } from "../../../models/debian-texts.ts";
 import { FORMS, makeMiniLmForms } from "../../../models/minilm-forms.ts";
-import { CHROMIUM_IN_TEST, isSoak, keep, slice } from "../../support/slice.ts";
+import { CHROMIUM_IN_TEST, keep } from "../../support/suite.ts";
 
 const COUNT = slice(150, 5_000);
 const WIDTH = 384;

@@ -5,11 +5,11 @@ import type * as Selvedge from "selvedge";
 import { runBytesOf } from "../../../lib/cache/run-bytes.ts";
 import { packBundle } from "../../../lib/compress/bundle/pack.ts";
 import type { Variant } from "../../../lib/core/bundle.ts";
-import { JUDGED } from "../../support/activation-models.ts";
+import { JUDGED } from "../../../lib/test-support/onnx/activation-models.ts";
 import { serveBundle } from "../../support/half-bundle.ts";
-import { modelOf } from "../../support/onnx-graphs.ts";
-import type { Values } from "../../support/onnx-graphs.ts";
-import { keep } from "../../support/slice.ts";
+import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import type { Values } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import { keep } from "../../support/suite.ts";
 
 /** Bounds of measured to estimated: WebAssembly's memory grows by a fifth of itself at a time. */
 const OFF_MAX = 1.4;

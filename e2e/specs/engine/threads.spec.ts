@@ -1,7 +1,7 @@
 // Threads against workers: a single stream of requests gets the wide lane after it is detected, and its answers equal
 // those of the other lanes; two concurrent ones get the other lanes.
 import { expect, test } from "@playwright/test";
-import { keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { WidePage } from "../../pages/wide.ts";
 
 test("one stream of requests gets the wide lane, two get the others, and each answer is right", async ({

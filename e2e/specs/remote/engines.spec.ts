@@ -13,7 +13,8 @@ import type { EngineName, RunningEngine } from "../../support/engines.ts";
 import { serveFaulty } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
 import { startGateway } from "../../../lib/serve/gateway.ts";
-import { isSoak, keep } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
+import { keep } from "../../support/suite.ts";
 
 interface Expected {
   readonly engine: EngineName;

@@ -18,7 +18,7 @@ import { installEngine, startExported } from "../../support/engines.ts";
 import { freePort } from "../../support/free-port.ts";
 import type { RunningEngine } from "../../support/engines.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { isSoak } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/export");
 const NAME = 'odd:0 "ü"\\';

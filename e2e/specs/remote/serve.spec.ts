@@ -12,7 +12,7 @@ import { startServer } from "../../../lib/serve/server.ts";
 import { makeModels } from "../../support/engine-models.ts";
 import { installEngine } from "../../support/engines.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { isSoak } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 
 if (isSoak)
   test("tritonclient reads metadata, and infers every type as bytes, in JSON and compressed @chromium", async () => {

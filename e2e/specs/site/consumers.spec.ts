@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { expect, test } from "@playwright/test";
 import { readEntries } from "../../../lib/build/entries.ts";
 import { identityModel } from "../../../lib/test-support/backend-models.ts";
-import { isSoak, sample } from "../../support/slice.ts";
+import { isSoak, sample } from "../../../lib/test-support/slice.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 const CACHE = join(ROOT, "e2e/.cache");

@@ -17,7 +17,7 @@ import { ANSWER, idsOf, useBrowsers } from "../../doctor/use-browsers.ts";
 import { chromiumLaunch } from "../../support/browsers.ts";
 import { certificate } from "../../support/faulty-server.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { sample } from "../../support/slice.ts";
+import { sample } from "../../../lib/test-support/slice.ts";
 
 const { examine, titleOf } = useBrowsers();
 

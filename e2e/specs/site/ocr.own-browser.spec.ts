@@ -1,12 +1,13 @@
 // The main job: /ocr/ reads rendered pages in every browser and on each of its backends. Text is compared with the
 // truth, with npm @gutenye/ocr-node (the same models), and between browsers, which must agree to the letter.
 import { chromium, expect, firefox, test } from "@playwright/test";
+import { isSoak, slice } from "../../../lib/test-support/slice.ts";
 import { chromiumLaunch, firefoxLaunch } from "../../support/browsers.ts";
 import { fairReading, readPages } from "../../../models/corpus/reference.ts";
 import { pages, smallPages } from "../../../models/corpus/render.ts";
 import { characterErrorRate } from "../../../models/corpus/score.ts";
 import { openReader, readPage, throughPlaywright, throughWebDriver } from "../../support/reader.ts";
-import { isSoak, keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import { WebDriver } from "../../support/webdriver.ts";
 import type { BrowserName } from "../../support/browsers.ts";
 import type { CorpusPage } from "../../../models/corpus/render.ts";

@@ -14,7 +14,7 @@ import { doubleModel } from "../../support/double-model.ts";
 import { freshApp } from "../../support/fresh-app.ts";
 import type { FreshApp } from "../../support/fresh-app.ts";
 import { ROOT } from "../../support/prepare.ts";
-import { isSoak } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 
 const HTML = `<!doctype html><meta charset="utf-8"><title>app</title><div id="root"></div>
 <script type="module" src="/main.tsx"></script>`;

@@ -25,7 +25,7 @@ import * as vite7 from "vite-7";
 import { doubleModel } from "../../support/double-model.ts";
 import { freshApp } from "../../support/fresh-app.ts";
 import type { FreshApp } from "../../support/fresh-app.ts";
-import { isSoak } from "../../support/slice.ts";
+import { isSoak } from "../../../lib/test-support/slice.ts";
 
 const RUN = `import { createEngine } from "selvedge";
 export async function run() {

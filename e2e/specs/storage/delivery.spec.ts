@@ -5,8 +5,9 @@ import type { Page } from "@playwright/test";
 import { sha256Hex } from "../../../lib/core/bundle.ts";
 import { weights } from "../../../lib/test-support/cache-fixtures.ts";
 import type { Trick } from "../../../lib/test-support/fake-network.ts";
+import { slice } from "../../../lib/test-support/slice.ts";
 import { CHUNK_BYTES, startDelivery } from "../../support/delivery-server.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { DeliveryPage } from "../../pages/delivery.ts";
 
 /** Chunks that one load fetches at once. */

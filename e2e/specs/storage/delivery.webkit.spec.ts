@@ -1,6 +1,7 @@
 // A model is downloaded once in WebKitGTK too, where IndexedDB stores it.
+import { slice } from "../../../lib/test-support/slice.ts";
 import { startDelivery } from "../../support/delivery-server.ts";
-import { keep, slice } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import type { Delivered } from "../../pages/delivery.ts";
 import { expect, test } from "../../support/webkit.ts";
 import { WebDriver } from "../../support/webdriver.ts";

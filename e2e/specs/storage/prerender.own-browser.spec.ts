@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, expect, test } from "@playwright/test";
 import { chromiumLaunch } from "../../support/browsers.ts";
-import { keep } from "../../support/slice.ts";
+import { keep } from "../../support/suite.ts";
 import { freePort } from "../../support/free-port.ts";
 import type { Prerendered } from "../../pages/prerendered.ts";
 

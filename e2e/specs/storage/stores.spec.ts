@@ -2,7 +2,8 @@
 // while it writes, then a full disk.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { slice, STORE_RUNS } from "../../support/slice.ts";
+import { slice } from "../../../lib/test-support/slice.ts";
+import { STORE_RUNS } from "../../support/suite.ts";
 import type { StoresPage } from "../../pages/stores.ts";
 
 const KINDS = ["opfs", "cache", "indexeddb", "memory"] as const;

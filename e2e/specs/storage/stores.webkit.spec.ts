@@ -1,5 +1,5 @@
 // The stores of WebKitGTK, whose file system has no sync handles: IndexedDB serves instead.
-import { STORE_RUNS } from "../../support/slice.ts";
+import { STORE_RUNS } from "../../support/suite.ts";
 import { expect, test } from "../../support/webkit.ts";
 
 test.beforeEach(async ({ webkit, pages }) => {

@@ -1,7 +1,7 @@
 // Predicted memory against peaks that were measured: loads of 50.3 and 201 MB of float32 weights from loopback in
 // Chromium 156, ONNX Runtime Web 1.30, JSPI build; for float16 the WebAssembly memory alone is known.
 import { expect, test } from "vitest";
-import { modelOf } from "../../../e2e/support/onnx-graphs.ts";
+import { modelOf } from "../../test-support/onnx/onnx-graphs.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { setDims } from "../simplify/set-dims.ts";
 import { describeMemory, describeRun } from "./describe-memory.ts";

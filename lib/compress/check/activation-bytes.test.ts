@@ -1,7 +1,7 @@
 // Bytes of a run by the graph alone: what is held at once, and what shares a buffer.
 import { expect, test } from "vitest";
-import { modelOf } from "../../../e2e/support/onnx-graphs.ts";
-import type { GraphSpec } from "../../../e2e/support/onnx-graphs.ts";
+import { modelOf } from "../../test-support/onnx/onnx-graphs.ts";
+import type { GraphSpec } from "../../test-support/onnx/onnx-graphs.ts";
 import { runBytes } from "./activation-bytes.ts";
 
 const N = 1_000;

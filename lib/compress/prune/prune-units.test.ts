@@ -7,7 +7,7 @@ import type { OnnxModel } from "../onnx/model.ts";
 import { chooseUnits, maskUnits, removeUnits } from "./prune-units.ts";
 import { BLOCKS, randomModel } from "../../test-support/compress/random-graph.ts";
 import { elementCount, floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
-import { slice } from "../../../e2e/support/slice.ts";
+import { slice } from "../../test-support/slice.ts";
 
 const block = fc.record({ kind: fc.constantFrom(...BLOCKS), channels: fc.integer({ min: 2, max: 9 }) });
 const plan = fc.record({

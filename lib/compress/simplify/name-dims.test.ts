@@ -16,7 +16,7 @@ import type { OnnxModel } from "../onnx/model.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { simplify } from "./simplify.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
-import { slice } from "../../../e2e/support/slice.ts";
+import { slice } from "../../test-support/slice.ts";
 
 /** Returns the dims that ONNX Runtime infers, once they are named. */
 async function dimsOf(model: OnnxModel, ...names: string[]): Promise<unknown[]> {

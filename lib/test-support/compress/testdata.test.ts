@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { expect, test } from "vitest";
-import { slice } from "../../../e2e/support/slice.ts";
+import { slice } from "../slice.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import { TensorProto_DataType as T, TensorProtoSchema } from "../../compress/onnx/onnx.gen.js";
 import { readModel } from "../../compress/onnx/model.ts";

@@ -10,7 +10,7 @@ import { Script } from "node:vm";
 import { build, transform } from "esbuild";
 import type { BuildOptions } from "esbuild";
 import { beforeAll, expect, test } from "vitest";
-import { isSoak } from "../../../e2e/support/slice.ts";
+import { isSoak } from "../slice.ts";
 import type { simulate as Simulate } from "./simulate.ts";
 
 const require = createRequire(import.meta.url);

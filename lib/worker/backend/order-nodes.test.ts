@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { modelOf } from "../../../e2e/support/onnx-graphs.ts";
+import { modelOf } from "../../test-support/onnx/onnx-graphs.ts";
 import { readModel } from "../../compress/onnx/model.ts";
 import { weightsFirst } from "./order-nodes.ts";
 

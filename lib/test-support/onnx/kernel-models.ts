@@ -1,6 +1,6 @@
 // Small models for tests of the golden check, each with kernels that the demo's models lack. All take a free number of rows.
 import type { GraphSpec } from "./onnx-graphs.ts";
-import { CONTRIB } from "../../lib/compress/onnx/model.ts";
+import { CONTRIB } from "../../compress/onnx/model.ts";
 
 /** A model of one input `x`, whose rows have some dims. */
 export interface KernelModel extends GraphSpec {

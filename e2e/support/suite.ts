@@ -1,20 +1,8 @@
-// Extent of each suite: a slice in `npm test`, the full counts in `npm run soak`. A suite's measurements are kept
-// beside its verdict as an attachment, from which the soak's dated report is made.
+// Settings of the browsers' suites. A suite's measurements are kept beside its verdict as an attachment, from which the
+// soak's dated report is made.
 import type { TestInfo } from "@playwright/test";
+import { isSoak } from "../../lib/test-support/slice.ts";
 import type { ModelRuns } from "../pages/stores.ts";
-
-/** Whether the full counts run. */
-export const isSoak: boolean = process.env["SELVEDGE_SOAK"] === "1";
-
-/** Returns the count for this run. */
-export function slice(inTest: number, inSoak: number): number {
-  return isSoak ? inSoak : inTest;
-}
-
-/** Returns every n-th of the cases in `npm test`, and all of them in the soak. */
-export function sample<T>(cases: readonly T[], n: number): readonly T[] {
-  return cases.filter((_, i) => isSoak || i % n === 0);
-}
 
 /** For a test that `npm test` runs in Chromium alone, and the soak in each browser. */
 export const CHROMIUM_IN_TEST: { readonly tag: string | string[] } = { tag: isSoak ? [] : "@chromium" };

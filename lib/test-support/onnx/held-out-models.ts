@@ -1,6 +1,6 @@
 // Models of one common operator each, and a few of two that ONNX Runtime fuses, by which the split of its binary is judged.
 // The profile (profile-cases.ts) knows none of them: shapes, types and operator sets are others.
-import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
+import type { NodeSpec } from "../../compress/onnx/graph.ts";
 import { modelOf } from "./onnx-graphs.ts";
 import type { NumericType, Values } from "./onnx-graphs.ts";
 

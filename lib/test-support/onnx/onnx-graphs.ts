@@ -1,12 +1,12 @@
 // Small ONNX graphs for the tests of the split WebAssembly module and for its profile: built from nodes, constants and
 // inputs of any type.
 import { create } from "@bufbuild/protobuf";
-import { float16Bits } from "../../lib/compress/onnx/float16.ts";
-import { makeNode } from "../../lib/compress/onnx/graph.ts";
-import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
-import { ModelProtoSchema, TensorProto_DataType as T, TensorProtoSchema } from "../../lib/compress/onnx/onnx.gen.js";
-import type { TensorProto } from "../../lib/compress/onnx/onnx.gen.js";
-import { CONTRIB, OnnxModel } from "../../lib/compress/onnx/model.ts";
+import { float16Bits } from "../../compress/onnx/float16.ts";
+import { makeNode } from "../../compress/onnx/graph.ts";
+import type { NodeSpec } from "../../compress/onnx/graph.ts";
+import { ModelProtoSchema, TensorProto_DataType as T, TensorProtoSchema } from "../../compress/onnx/onnx.gen.js";
+import type { TensorProto } from "../../compress/onnx/onnx.gen.js";
+import { CONTRIB, OnnxModel } from "../../compress/onnx/model.ts";
 
 /** The numeric types of tensors, by their names in the engine. */
 export const DTYPES = {

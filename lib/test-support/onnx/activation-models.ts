@@ -1,7 +1,7 @@
 // Models whose memory is mostly values between operators: small weights over large images and long sequences. For
 // measurements of predicted memory; the models that a factor was fitted to are marked, so that it is judged on others.
-import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
-import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
+import type { NodeSpec } from "../../compress/onnx/graph.ts";
+import type { OnnxModel } from "../../compress/onnx/model.ts";
 import { modelOf } from "./onnx-graphs.ts";
 import type { Values } from "./onnx-graphs.ts";
 
