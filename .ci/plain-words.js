@@ -80,6 +80,9 @@ const plainWords = {
       TemplateElement(node) {
         check(node.loc, node.value.raw, PHRASES);
       },
+      JSXText(/** @type {{ loc: import("eslint").AST.SourceLocation, value: string }} */ node) {
+        check(node.loc, node.value.replaceAll(/\s+/g, " "), PHRASES);
+      },
     };
   },
 };

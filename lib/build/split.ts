@@ -58,7 +58,7 @@ interface Plan {
   readonly sharedStub: (type: number) => number;
   /** The number in the first part of what links. */
   readonly link: number;
-  /** The type that takes and gives nothing, and the type section with it. */
+  /** The type without parameters and results, and the type section with it. */
   readonly plainType: number;
   readonly typeSection: Uint8Array;
 }

@@ -1,5 +1,5 @@
-// The documentation keeps to the field's terms, as code does: ESLint's rule selvedge/plain-words reads neither Markdown
-// nor HTML.
+// The documentation and the templates of `selvedge init` keep to the field's terms, as code does: ESLint's rule
+// selvedge/plain-words reads neither Markdown nor HTML, and no template.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -37,6 +37,13 @@ function textsOf(path: string): string[] {
     );
 }
 
+/** Returns the comments, texts and strings of a script, with the code between them. */
+function textsIn(path: string): string[] {
+  return readFileSync(path, "utf8")
+    .split(/\n|\/\*+|\*\/|\/\/|["'`<>{}]/)
+    .map((x) => x.trim());
+}
+
 test("no page of the documentation or the demo uses a retired word", () => {
   const pages = [...PAGES.filter((x) => existsSync(x)), ...filesIn("docs", /\.md$/), ...filesIn("demo", /\.html$/)];
   expect(pages.length).toBeGreaterThan(40);
@@ -46,6 +53,14 @@ test("no page of the documentation or the demo uses a retired word", () => {
         .flatMap(retiredIn)
         .map((x) => `${page}: ${x}`),
     ),
+  ).toEqual([]);
+});
+
+test("no template of selvedge init uses a retired word", () => {
+  const templates = filesIn("lib/cli/templates", /\.(js|jsx|html)$/);
+  expect(templates.length).toBeGreaterThan(10);
+  expect(
+    templates.flatMap((path) => [...textsOf(path), ...textsIn(path)].flatMap(retiredIn).map((x) => `${path}: ${x}`)),
   ).toEqual([]);
 });
 

@@ -37,7 +37,7 @@ export async function causeOf(url: string): Promise<Cause> {
     return { reason: "cors", text };
   }
   if (answer !== null) return { reason: "unreachable", text: "The connection was closed before an answer." };
-  // Without an end, or the host behind it is away for now, as a hub's host of files may be: nothing tells the two apart.
+  // Without an end, or the host behind it is away for now, as a hub's host of files may be: both look the same.
   if ((await answerOf(url, { method: "HEAD", redirect: "manual" }))?.type === "opaqueredirect") {
     const text = "It is redirected without end, or to an address that does not answer this page.";
     return { reason: "unreachable", text };

@@ -17,7 +17,7 @@ const EVERY_MS = 50;
 export class PacedProgress {
   readonly #setTimer: (callback: () => void, ms: number) => () => void;
   readonly #tell: (progress: Progress) => void;
-  #untold: Progress | null = null;
+  #pending: Progress | null = null;
   /** Ends the pause after a report; null where there is none. */
   #pause: (() => void) | null = null;
 
@@ -28,20 +28,20 @@ export class PacedProgress {
 
   /** Reports progress, now or after the pause. */
   report(progress: Progress): void {
-    this.#untold = progress;
+    this.#pending = progress;
     if (this.#pause === null || progress.loadedBytes === progress.totalBytes) this.#flush();
   }
 
-  /** Reports what was not yet: the load has ended. */
+  /** Reports the pending progress: the load has ended. */
   end(): void {
     this.#pause?.();
     this.#pause = null;
-    if (this.#untold !== null) this.#tell(this.#untold);
-    this.#untold = null;
+    if (this.#pending !== null) this.#tell(this.#pending);
+    this.#pending = null;
   }
 
   #flush(): void {
-    const isNew = this.#untold !== null;
+    const isNew = this.#pending !== null;
     this.end();
     if (!isNew) return;
     this.#pause = this.#setTimer(() => {

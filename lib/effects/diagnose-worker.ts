@@ -142,7 +142,7 @@ async function unlessPolicy(
     const fix = "Send `Cross-Origin-Embedder-Policy: require-corp` with it too.";
     return report("worker-coep", "the page has a Cross-Origin-Embedder-Policy and this file has none.", fix);
   }
-  // Chromium tells no syntax error of a worker.
+  // Chromium reports no syntax error of a worker.
   const content = contentFault(answer.text);
   if (content !== null) return report("worker-invalid", `${content}.`, fixOf(answer));
   return report("worker-refused", "the browser refuses it.", "The browser's console says why.");

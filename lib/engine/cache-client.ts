@@ -208,7 +208,7 @@ export class CacheClient {
     return link;
   }
 
-  /** Starts the worker's service. Without a lock nothing but its silence tells that it has ended: it is asked. */
+  /** Starts the worker's service. Without a lock only a missing answer shows that it has ended: it is polled. */
   async #begin(link: Link<CacheApi>, { brotliUrl }: CacheSource): Promise<void> {
     try {
       await link.call("begin", SILENT_MS, this.#store, brotliUrl, [...this.#loaded.keys()]);

@@ -27,7 +27,7 @@ const MARGIN_MS = 10;
 /** How long the larger model is not asked after a failure: doubled with each further one. */
 const PAUSE_MIN_MS = 1_000;
 const PAUSE_MAX_MS = 60_000;
-/** How long a measured time of the larger model tells that a deadline is too near for it. */
+/** How long a measured time of the larger model is used to find that a deadline is too near for it. */
 const KNOWN_MS = 60_000;
 
 /** The larger model, once its description was read. */
@@ -134,7 +134,7 @@ class Cascade {
     const found = load.routeOf(whyEscalated(name, confidence, this.#options.escalateBelow));
     const message = found.here(true);
     if (message === null) return null;
-    // The name tells it from a variant of the smaller model, as whose answer it would be cached.
+    // The name distinguishes it from a variant of the smaller model, as whose answer it would be cached.
     const route: ModelRoute = { ...found, variant: `${name}/${found.variant}` };
     const { inputs, outputs, plan } = loader;
     const mayBatch = work.shape !== null && canBatch(inputs, outputs) && plan.remote?.variant.mixesRows === false;
@@ -202,7 +202,7 @@ class Cascade {
     this.#tookAtMs = this.#small.host.effects.now();
   }
 
-  /** Pauses after the failure of a request; one that began before the latest pause tells nothing new. */
+  /** Pauses after the failure of a request; one that began before the latest pause is ignored. */
   #pause(startMs: number): void {
     if (startMs < this.#pausedAtMs) return;
     const ms = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** this.#failures);

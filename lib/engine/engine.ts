@@ -64,7 +64,7 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   if (!workers)
     throw (
       (await effects.diagnose?.(null).catch(() => null)) ??
-      // Service workers can't import the code that tells them apart.
+      // Service workers can't import the code that distinguishes them.
       new SelvedgeError("setup-failed", "No Web Workers here; extensions need an offscreen document.", {
         reason: "no-worker",
       })

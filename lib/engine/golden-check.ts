@@ -273,7 +273,7 @@ export class GoldenCheck implements AnswerCheck {
     this.#note("comparisons of a shape were inconclusive");
   }
 
-  /** Whether outputs tell a right computation from a wrong one. */
+  /** Whether outputs distinguish a right computation from a wrong one. */
   #tells(outputs: Tensors = {}): boolean {
     return isTelling(outputs, this.#parts.random);
   }

@@ -1,4 +1,4 @@
-// The errors for a value that an input does not take, and for one that gives no image, or none that the page may read:
+// The errors for a value that an input does not take, and for one without an image, or with one that the page may not read:
 // what it lacks, or what was meant in its place. Imported only then: the page's script has no room for it.
 import type { BundleInput } from "../core/bundle.ts";
 import { kindOf, show } from "../core/check-inputs.ts";

@@ -5,7 +5,7 @@ import type { Loader } from "./loader.ts";
 import { whyRefused } from "./why-refused.ts";
 
 /**
- * Moves a model to the next variant for the GPU, as chosen anew, or to wasm, after the GPU computed a wrong answer. Tells
+ * Moves a model to the next variant for the GPU, as chosen anew, or to wasm, after the GPU computed a wrong answer. Passes
  * the model its new routes, unless it was unloaded or runs nowhere else: its requests report that.
  */
 export async function leaveGpu(loader: Loader, chooser: BackendChooser, error: SelvedgeError): Promise<void> {

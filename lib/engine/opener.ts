@@ -1,4 +1,4 @@
-// Opens sources of models through the fetch worker: tells it what this engine wants, and avoids variants that a page
+// Opens sources of models through the fetch worker: sends it this engine's criteria, and avoids variants that a page
 // died of.
 import type { BackendName } from "../rpc/backend.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";

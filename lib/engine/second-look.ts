@@ -13,7 +13,7 @@ import type { Answered } from "./shape-class.ts";
 export interface Comparisons {
   /** Returns what is wrong with outputs in comparison to the expected ones. */
   readonly fault: (outputs: Tensors, expected: Tensors) => Promise<string | null>;
-  /** Whether outputs tell a right computation from a wrong one. */
+  /** Whether outputs distinguish a right computation from a wrong one. */
   readonly tells: (outputs: Tensors) => boolean;
   /** Returns the GPU's outputs of requests, undefined for one that failed. */
   readonly onGpu: (items: readonly Feeds[]) => Promise<readonly (Tensors | undefined)[]>;
@@ -137,7 +137,7 @@ export class SecondLook {
       const rounding = Object.fromEntries(
         Object.keys(expected).map((name) => {
           const given = outputs[name];
-          // A kernel that fails gives zeros alone, which no rounding does.
+          // A kernel that fails outputs zeros alone, which no rounding does.
           const isLost = given !== undefined && !isTelling({ [name]: given }, this.#random);
           const size = floors?.[name] === undefined ? usual.get(name) : 0;
           return [name, roundingOf(isLost ? 0 : effects.get(name), size, isHalf)];

@@ -3,7 +3,7 @@ import type { Feeds, WireImage } from "../rpc/messages.ts";
 
 /** For the start of a worker. */
 export const START_BOUND_MS = 60_000;
-/** Without a byte of the binary: the page then leaves it to the worker, which tells the cause. */
+/** Without a byte of the binary: the page then leaves it to the worker, which reports the cause. */
 export const SILENT_BOUND_MS = 10_000;
 /**
  * Minimum for the start of a worker, however short runs are: a healthy worker may need it on a busy device, and a script

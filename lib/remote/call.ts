@@ -17,7 +17,7 @@ const BACKOFF_MAX_MS = 8_000;
 
 /**
  * Bound on retries a second, shared by all calls of a client: a full second of them at once, then evenly spaced, in the
- * order in which calls ask. A retry that is answered gives its place back, so the bound holds for those that fail.
+ * order in which calls ask. A retry that is answered returns its place, so the bound holds for those that fail.
  */
 export class RetryBudget {
   readonly #effects: NetworkEffects;

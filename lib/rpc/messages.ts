@@ -167,7 +167,7 @@ export type Decoded =
       /** Labels that occur, with their share of the picture, the largest first. */
       readonly labels: readonly { readonly label: string; readonly index: number; readonly share: number }[];
     }
-  /** A number for each pixel of the picture, row by row: the probability of a mask, or the depth that the model gives. */
+  /** A number for each pixel of the picture, row by row: the probability of a mask, or the model's depth. */
   | { readonly kind: "map"; readonly width: number; readonly height: number; readonly values: Float32Array }
   /** Key points in pixels of the picture; `label` is empty where the bundle names none. */
   | {

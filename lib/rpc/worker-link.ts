@@ -61,7 +61,7 @@ export class Link<Api extends Served<Api>> {
   #heldBack: (() => void)[] | null = [];
   #nextId = 1;
   #ended: Error | null = null;
-  /** Whether a first message has come, which tells the worker's build. */
+  /** Whether a first message has come, which names the worker's build. */
   #isReady = false;
 
   constructor(effects: Effects, source: WorkerSource) {

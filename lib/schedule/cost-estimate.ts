@@ -1,7 +1,7 @@
 // Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size (more where the clock
-// is too coarse to tell them apart). Sizes are powers of two, since cost is not linear: batching gains nothing past the
+// is too coarse to distinguish them). Sizes are powers of two, since cost is not linear: batching gains nothing past the
 // point where the cores, or the caches, are full. The median estimates the duration of a run, a high quantile its
-// latest start, and the least one tells whether it can be in time at all: after a slow while the first short run counts at
+// latest start, and the minimum decides whether it can be in time at all: after a slow while the first short run counts at
 // once. Samples age: those older than a minute count only while there are no newer ones.
 //
 // The batch size follows from the medians: it doubles for as long as a row gets cheaper. So batches grow by themselves

@@ -36,7 +36,7 @@ export interface StateMark {
   readonly after: number;
 }
 
-/** A step as it arrives. Its id gives the order of arrival; a step that is retried keeps it. */
+/** A step as it arrives. Ids ascend in order of arrival; a step that is retried keeps it. */
 export interface ScheduledStep {
   readonly id: number;
   /** Routes on which it may run, the preferred one first. */

@@ -1,5 +1,5 @@
 // Answers that wait behind others on their connection: a client may send requests ahead. Node assigns such an answer no
-// connection before its turn, so it gets no event "close" where the client leaves. This gives it one: by that event all
+// connection before its turn, so it gets no event "close" where the client leaves. This emits one: by that event all
 // that a request holds is released, and its run is cancelled.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";

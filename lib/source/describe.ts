@@ -100,7 +100,7 @@ const FORMS: Readonly<Record<string, Form>> = {
 const OTHER: Form = { needs: [], speed: { webgpu: 1, wasm: 1.4 }, isCoarse: true };
 /** Size above which a finer encoding is no alternative to a coarse one. */
 const LARGE_BYTES = 2 * 1024 ** 3;
-/** Bound on tokens where no file gives one. */
+/** Bound on tokens where no file has one. */
 const MAX_LENGTH = 512;
 
 /**

@@ -71,7 +71,7 @@ export async function listFiles({ host, repo, revision }: HubRepository, get: Ge
 
 /**
  * Returns the error of a hub with the fix for its status; another error as it is.
- * @param how - how the caller's user gives a token, as "pass `token`, a function that returns an access token"
+ * @param how - how the caller's user passes a token, as "pass `token`, a function that returns an access token"
  */
 export function explainHub(
   error: unknown,

@@ -32,7 +32,7 @@ export interface ProcessorFacts {
   readonly isSound: boolean;
 }
 
-/** Means and deviations that a class has where its file gives none. */
+/** Means and deviations that a class has where its file has none. */
 const VALUES = {
   standard: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
   imagenet: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
@@ -285,7 +285,7 @@ function scaleOf(
     return { to: { width: nearest(size.width, multipleOf), height: nearest(size.height, multipleOf) } };
   }
   if (!("short" in size)) return { to: size };
-  const isNumber = typeof toldSize(config, own) === "number";
+  const isNumber = typeof sizeSetting(config, own) === "number";
   const { short } = size;
   const long = isNumber
     ? (countOf(config["max_size"], SIDE_MAX) ?? own.longSide)
@@ -347,7 +347,7 @@ function padOf(
 
 /** The `size` of a class; CLIP's `use_square_size` makes both sides of a shorter one. */
 function sidesOf(config: JsonObject, own: ProcessorClass): ScaledSize | null {
-  const told = toldSize(config, own);
+  const told = sizeSetting(config, own);
   const one = own.isLong === true ? countOf(told, SIDE_MAX) : null;
   const any = one === null ? sizeOf(told, own.isShort === true) : { long: one };
   const size =
@@ -356,7 +356,7 @@ function sidesOf(config: JsonObject, own: ProcessorClass): ScaledSize | null {
   return isSquare ? { width: size.short, height: size.short } : size;
 }
 
-function toldSize(config: JsonObject, { size = 224 }: ProcessorClass): unknown {
+function sizeSetting(config: JsonObject, { size = 224 }: ProcessorClass): unknown {
   return config["size"] ?? size;
 }
 

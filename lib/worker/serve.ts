@@ -41,11 +41,11 @@ export function serve(
 ): void {
   const models = new Map<number, WorkerModel>();
   let backend = local;
-  let toldBytes = 0;
+  let reportedBytes = 0;
   const inOrder = createQueue(nextTask, () => {
     const { memoryBytes: bytes = 0 } = backend;
-    if (bytes === toldBytes) return;
-    toldBytes = bytes;
+    if (bytes === reportedBytes) return;
+    reportedBytes = bytes;
     notify({ selvedge: "memory", bytes });
   });
   const notify = (notice: WorkerNotice, moved: Transferable[] = []): void => {

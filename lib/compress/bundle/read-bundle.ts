@@ -67,7 +67,7 @@ export async function readChunk(
   if (stored === null) throw refused("is missing");
   const decode = chunk.encoding === undefined ? null : DECODERS.get(chunk.encoding);
   if (decode === undefined) throw refused(`has the encoding "${chunk.encoding}", which this release can't expand`);
-  // Not told by the hash: a decoder ignores bytes behind the end of the compressed data.
+  // The hash does not show this: a decoder ignores bytes behind the end of the compressed data.
   const wireBytes = wireBytesOf(chunk);
   if (stored.length !== wireBytes) throw refused(`is ${stored.length} bytes, but bundle.json says ${wireBytes}`);
   const bytes = expand(stored, chunk.bytes, decode);

@@ -37,7 +37,7 @@ const ALGORITHM = "Ed25519";
 const DAY_MS = 86_400_000;
 const DAYS = 365;
 
-/** Writes a new private key as a JSON Web Key to a file that is not there yet, and gives the public key as text. */
+/** Writes a new private key as a JSON Web Key to a file that is not there yet, and returns the public key as text. */
 export async function createKey(path: string): Promise<string> {
   const pair = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
   const jwk = await crypto.subtle.exportKey("jwk", pair.privateKey);

@@ -1,6 +1,6 @@
 // Runs forms in a browser: the built package loads a bundle's variant, pinned to a backend, in a page served from this
 // machine, and runs it; node placement is read from ONNX Runtime's log. The browser is driven by playwright-core, an
-// optional package. The caller names the browser; SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX gives its path.
+// optional package. The caller names the browser; SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX holds its path.
 import { createReadStream, existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -46,7 +46,7 @@ function rowsIndexed(graph: Graph, input: string): number {
   return rows;
 }
 
-/** Reads a file beside the model, which may be of another tool: one that is no JSON gives no hint. */
+/** Reads a file beside the model, which may be of another tool: one that is no JSON has no hint. */
 function hintFile(path: string, name: string): unknown {
   try {
     return readBeside(path, name);

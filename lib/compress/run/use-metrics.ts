@@ -19,7 +19,7 @@ export interface Use {
 
 /**
  * Finds out what a model is used for: embeddings, where the pooling file of sentence-transformers lies beside it or one
- * folder up; else by an output named "logits". Null where neither tells.
+ * folder up; else by an output named "logits". Null where there is neither.
  */
 export function useOf(path: string, outputs: readonly BundleOutput[]): Use | null {
   const modules = readBeside(path, "modules.json");

@@ -9,7 +9,7 @@ import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { int64Tensor } from "../onnx/tensor-proto.ts";
 
 /** Sentences for the report, by rewrite. */
-const TOLD: Readonly<Record<Rewrite["id"], (count: number) => string>> = {
+const REWRITE_NOTES: Readonly<Record<Rewrite["id"], (count: number) => string>> = {
   "cast-before-expand": (n) => `${counted(n, "Expand")} changed places with the Cast behind, to run on the GPU`,
   "is-nan-as-equal": (n) => `${counted(n, "IsNaN")} became Equal and Not, to run on the GPU`,
   "pad-conv-channels": (n) => `the input channels of ${counted(n, "convolution")} were padded to a multiple of 4`,
@@ -25,7 +25,7 @@ export function legalize(notes: string[] = []): Transform {
         places.set(id as Rewrite["id"], (places.get(id as Rewrite["id"]) ?? 0) + count);
     for (const { id, upstream } of REWRITES) {
       const count = places.get(id);
-      if (count !== undefined) notes.push(`For WebGPU ${TOLD[id](count)} (${upstream}).`);
+      if (count !== undefined) notes.push(`For WebGPU ${REWRITE_NOTES[id](count)} (${upstream}).`);
     }
   };
 }

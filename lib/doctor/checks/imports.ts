@@ -96,14 +96,14 @@ function pairsOf(text: string): Record<string, string> {
 /** Scripts with import statements that lack type="module". */
 function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
   const { browser, files } = evidence;
-  const told = (browser?.scriptErrors ?? []).filter((x) => NO_MODULE.test(x.message));
-  if (browser !== null && told.length === 0) return [];
+  const moduleErrors = (browser?.scriptErrors ?? []).filter((x) => NO_MODULE.test(x.message));
+  if (browser !== null && moduleErrors.length === 0) return [];
   const wrong = tags.find((tag) => {
     if (!isClassic(tag)) return false;
     const { url, text } = tag;
     if (url === null) return leadingImports(text).length > 0;
     const file = files.find((x) => bare(x.url) === bare(url));
-    const isTold = told.some((x) => bare(x.url) === bare(url));
+    const isTold = moduleErrors.some((x) => bare(x.url) === bare(url));
     return isTold || (file !== undefined && isServed(file) && leadingImports(textOf(file.answer)).length > 0);
   });
   if (wrong === undefined) return [];
@@ -116,7 +116,7 @@ function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
       message: `${name} has import statements and no type="module": the browser does not run it.`,
       evidence: [
         url === null ? `inline script: ${short(text)}` : `<script src="${pathOf(url)}"> without type="module"`,
-        ...told.slice(0, 1).map((x) => `${x.url}:${x.line}: ${x.message}`),
+        ...moduleErrors.slice(0, 1).map((x) => `${x.url}:${x.line}: ${x.message}`),
       ],
       changes: [{ kind: "module", script: url === null ? null : pathOf(url) }],
     },
@@ -126,7 +126,9 @@ function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
 /** Bare names that no import map resolves for the module that imports them. */
 function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
   const maps = importMaps(tags).filter((x) => !x.isShim);
-  const seen = (evidence.browser === null ? unmapped(tags, maps, evidence) : told(tags, evidence)).filter(isBare);
+  const seen = (evidence.browser === null ? unmapped(tags, maps, evidence) : unresolvedNames(tags, evidence)).filter(
+    isBare,
+  );
   const names = [...new Set([...seen, ...later(tags, maps, evidence)])];
   const [first] = names;
   if (first === undefined) return [];
@@ -178,7 +180,7 @@ function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
 }
 
 /** Names that the browser could not resolve: this package's, and others of a module that imports this package. */
-function told(tags: readonly ScriptTag[], evidence: Evidence): string[] {
+function unresolvedNames(tags: readonly ScriptTag[], evidence: Evidence): string[] {
   const names = (evidence.browser?.console ?? []).flatMap((text) => {
     const [, name] = UNRESOLVED.map((x) => x.exec(text)).find((x) => x !== null) ?? [];
     return name === undefined ? [] : [name];

@@ -34,7 +34,7 @@ export const types: Check = (evidence) =>
     ...filesOf(evidence, "wasm", "rest", "brotli").flatMap(binary),
   ]);
 
-/** Returns the page's modules, where no engine was started; all of its scripts where the browser tells of a module. */
+/** Returns the page's modules, where no engine was started; all of its scripts where the browser names a module. */
 function modulesOf(evidence: Evidence): readonly SiteFile[] {
   const document = documentOf(evidence);
   if (document === undefined || evidence.browser?.hasStarted === true) return [];
@@ -69,7 +69,7 @@ function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
   ];
 }
 
-/** Finds the fault of a module's content, unless the browser has told of it as a syntax error. */
+/** Finds the fault of a module's content, unless the browser has reported it as a syntax error. */
 function moduleContent(file: SiteFile, { browser }: Evidence): Found | null {
   const isTold = browser?.scriptErrors.some((x) => bare(x.url) === bare(file.url)) ?? false;
   return isTold || file.answer.body.byteLength === 0 ? null : scriptContent(file, "The script ");

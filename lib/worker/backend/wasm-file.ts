@@ -1,5 +1,5 @@
 // Fetches and compiles a part of ONNX Runtime's binary, once: ONNX Runtime's own glue would request a file with a wrong
-// Content-Type, or a page in its place, three times, and report it in the console. Here the answer tells the cause.
+// Content-Type, or a page in its place, three times, and report it in the console. Here the error names the cause.
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import { sniff } from "../../core/sniff.ts";
 import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
