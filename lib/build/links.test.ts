@@ -1,4 +1,5 @@
 // Links between the pages of the documentation: files and anchors that exist. Addresses on the network are not asked.
+// README's length too.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
@@ -44,4 +45,8 @@ test("every page of docs/ is in its index", () => {
     (x) => x.endsWith(".md") && x !== "README.md" && !index.includes(`](${x})`),
   );
   expect(missing).toEqual([]);
+});
+
+test("README has 200 lines at most: details belong into docs/", () => {
+  expect(readFileSync("README.md", "utf8").trimEnd().split("\n").length).toBeLessThanOrEqual(200);
 });
