@@ -9,17 +9,15 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from "node:path";
 import { ensureBrowsers } from "./support/browsers.ts";
 import { ensureLavapipe } from "./support/lavapipe/lavapipe.ts";
-import { commit } from "./support/origin.ts";
+import { commit, machine } from "./support/origin.ts";
 import { prepare, ROOT } from "./support/prepare.ts";
 import { isSoak, slice } from "../lib/test-support/slice.ts";
 import { addCounts, playwrightCounts, playwrightFailures, playwrightMeasured, settled } from "./support/tally.ts";
 import { vitestCounts, vitestFailures } from "./support/tally.ts";
-import { addToTrend, slowSuites } from "./support/trend.ts";
+import { addToTrend, COMMITTED_TREND, LOCAL_TREND, readTrend, slowSuites } from "./support/trend.ts";
 import type { Counts, PlaywrightReport, VitestReport } from "./support/tally.ts";
 
 const REPORTS = join(ROOT, "test-results");
-/** Where the times of suites and the sizes of what ships are kept, run by run. */
-const TREND = join(ROOT, "e2e/.cache/trend.jsonl");
 /**
  * The browsers' tests end this long after the start, in ms, with what they have: a run that others end, after 90 minutes
  * or a part of the soak after 45, would show none of its failures and leave its servers on their ports.
@@ -170,9 +168,7 @@ writeFileSync(join(REPORTS, "outcome.json"), JSON.stringify({ passed, failed, me
 const failures = outcomes.flatMap((x) => x.failures);
 if (isAdapterMissing) failures.push("Chromium has no WebGPU adapter with float16 (lavapipe)");
 if (failures.length > 0) console.log(`\nFailed:\n${failures.join("\n")}`);
-const slow = isSoak
-  ? []
-  : slowSuites(addToTrend(TREND, { at: new Date().toISOString(), commit: commit(), seconds, bytes: sizes() }));
+const slow = slowNow();
 for (const sentence of slow) console.log(`Twice as slow, two runs in a row: ${sentence}`);
 console.log(
   `\nSeconds: ${Object.entries(seconds)
@@ -182,9 +178,25 @@ console.log(
 console.log(`\n${passed} passed, ${failed + slow.length} failed`);
 process.exitCode = failed + slow.length === 0 && passed > 0 ? 0 : 1;
 
-/** Returns the bytes of each file that ships. */
+/** Records the run, and returns a sentence for each suite that is too slow. Chosen files of browser tests say nothing. */
+function slowNow(): string[] {
+  if (isSoak || inBrowsers.length > 0) return [];
+  addToTrend(LOCAL_TREND, {
+    at: new Date().toISOString(),
+    commit: commit(),
+    machine: machine(),
+    seconds,
+    bytes: sizes(),
+  });
+  return slowSuites(readTrend(COMMITTED_TREND, LOCAL_TREND));
+}
+
+/** Returns the bytes of each worker, wasm and bundle that ships, and of all files together. */
 function sizes(): Record<string, number> {
   const dist = join(ROOT, "dist");
+  const bytesOf = (file: string): number => statSync(join(dist, file)).size;
   const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((x) => /\.(js|wasm)$/.test(x));
-  return Object.fromEntries(files.map((file) => [file, statSync(join(dist, file)).size]));
+  const named = files.filter((x) => /^(worker-[^/]*|[^/]*\.min)\.js$|\.wasm$/.test(x));
+  const all = files.reduce((sum, file) => sum + bytesOf(file), 0);
+  return { ...Object.fromEntries(named.map((file) => [file, bytesOf(file)])), all };
 }

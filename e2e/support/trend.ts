@@ -1,17 +1,27 @@
-// Times of suites and sizes of the shipped files, run by run, on this machine: machines differ too much to compare them.
-// Kept in e2e/.cache, so that a checkout stays clean; `npm run soak` commits dated rows of its own.
+// Times of suites and sizes of the shipped files, run by run. Each run is kept in e2e/.cache, so that a checkout stays
+// clean; `npm run trend` adds the latest one to e2e/results/suites.jsonl, which is committed with what lands. Both are
+// read: a machine that starts from a fresh checkout compares with the committed runs. `npm run soak` commits dated rows
+// of its own.
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { quantile } from "../../lib/core/quantile.ts";
+import { ROOT } from "./prepare.ts";
 
 /** One run: seconds of each suite, and bytes of each file that ships. */
 export interface TrendRow {
   /** ISO 8601. */
   readonly at: string;
   readonly commit: string;
+  /** Processor, cores and memory; times are compared on equal machines alone. */
+  readonly machine: string;
   readonly seconds: Readonly<Record<string, number>>;
   readonly bytes: Readonly<Record<string, number>>;
 }
+
+/** Runs of this checkout. */
+export const LOCAL_TREND: string = join(ROOT, "e2e/.cache/trend.jsonl");
+/** A run for each landing. */
+export const COMMITTED_TREND: string = join(ROOT, "e2e/results/suites.jsonl");
 
 /** A suite is too slow where two runs in a row took more than so many times the median of the runs before. */
 const TIMES = 2;
@@ -20,15 +30,19 @@ const LEAST = 3;
 /** Suites below so many seconds differ by what else the machine does. */
 const LEAST_SECONDS = 10;
 
-/** Appends a run, and returns all that are known, oldest first. */
-export function addToTrend(path: string, row: TrendRow): TrendRow[] {
+/** Appends a run to a file. */
+export function addToTrend(path: string, row: TrendRow): void {
   mkdirSync(dirname(path), { recursive: true });
   appendFileSync(path, `${JSON.stringify(row)}\n`);
-  return readTrend(path);
 }
 
-/** Reads the runs that are known, oldest first; a line that is torn is left out. */
-export function readTrend(path: string): TrendRow[] {
+/** Reads the runs of several files, oldest first, each once; a line that is torn is left out. */
+export function readTrend(...paths: readonly string[]): TrendRow[] {
+  const rows = new Map(paths.flatMap(rowsOf).map((row) => [`${row.at} ${row.machine}`, row]));
+  return [...rows.values()].sort((a, b) => a.at.localeCompare(b.at));
+}
+
+function rowsOf(path: string): TrendRow[] {
   if (!existsSync(path)) return [];
   return readFileSync(path, "utf8")
     .split("\n")
@@ -41,11 +55,12 @@ export function readTrend(path: string): TrendRow[] {
     });
 }
 
-/** Returns a sentence for each suite that was too slow twice in a row. */
+/** Returns a sentence for each suite of the latest run that was too slow twice in a row, on that run's machine. */
 export function slowSuites(rows: readonly TrendRow[]): string[] {
   const last = rows.at(-1);
+  const alike = rows.filter((row) => row.machine === last?.machine);
   return Object.keys(last?.seconds ?? {}).flatMap((suite) => {
-    const times = rows.flatMap((row) => row.seconds[suite] ?? []);
+    const times = alike.flatMap((row) => row.seconds[suite] ?? []);
     const before = times.slice(0, -2);
     const recent = times.slice(-2);
     const usual = Math.max(LEAST_SECONDS, quantile(before, 0.5) ?? Infinity);
