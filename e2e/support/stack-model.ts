@@ -5,6 +5,7 @@ import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeSync } fro
 import { dirname } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema } from "../../lib/compress/onnx/onnx.gen.js";
+import { varint } from "../../lib/core/varint.ts";
 import { Random } from "../../lib/test-support/random.ts";
 import { DTYPES, modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import type { GraphSpec, NumericType } from "../../lib/test-support/onnx/onnx-graphs.ts";
@@ -127,11 +128,4 @@ function tensorHead({ dims, dtype, name, data }: Weights): Uint8Array {
 /** Returns the tag and the length of a field of protobuf that holds bytes or a message. */
 function field(number: number, length: number): Uint8Array {
   return Uint8Array.from([...varint(number * 8 + 2), ...varint(length)]);
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let left = value;
-  for (; left >= 128; left = Math.floor(left / 128)) bytes.push((left % 128) + 128);
-  return [...bytes, left];
 }

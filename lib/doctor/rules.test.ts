@@ -9,6 +9,7 @@ import type { DoctorReport } from "./doctor.ts";
 import type { Evidence, SiteFile } from "./evidence.ts";
 import { examineSite, idsOf, seen } from "../test-support/doctor-site.ts";
 import type { SiteAnswer } from "../test-support/doctor-site.ts";
+import { Random } from "../test-support/random.ts";
 import { writeText } from "./report.ts";
 
 const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
@@ -603,16 +604,8 @@ test("a chunk or a binary with other line ends was copied as text, and is copied
 });
 
 test('a chunk or a binary whose "\\r\\n" became "\\n", or that was read as UTF-8, was copied as text', async () => {
-  const random = (length: number): Buffer => {
-    const bytes = Buffer.alloc(length);
-    let state = 1;
-    for (let i = 0; i < length; i += 1) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      bytes[i] = state >>> 24;
-    }
-    return bytes;
-  };
-  const stored = random(2 ** 20);
+  const random = new Random(1);
+  const stored = Buffer.from(Uint8Array.from({ length: 2 ** 20 }, () => random.below(256)));
   const sha256 = createHash("sha256").update(stored).digest("hex");
   const file = { chunks: [{ sha256, bytes: stored.length, wireBytes: stored.length }] };
   const bundle = JSON.stringify({ schema: "selvedge/bundle@2", variants: [{ files: [file] }] });

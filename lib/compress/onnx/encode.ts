@@ -10,7 +10,7 @@ import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.ge
 import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
 import { passingParts, rawLength, rawPiece } from "./stored-bytes.ts";
 import type { Piece } from "./stored-bytes.ts";
-import { varint } from "./varint.ts";
+import { varint } from "../../core/varint.ts";
 
 /** Tensors below this size are serialized by the library. */
 const LARGE_BYTES = 4096;

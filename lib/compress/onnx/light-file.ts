@@ -2,7 +2,7 @@
 // walking over the messages around them, and each is read when it is needed.
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
 import { fill, StoredBytes } from "./stored-bytes.ts";
-import { varint } from "./varint.ts";
+import { varint } from "../../core/varint.ts";
 
 /** Initializers below this size are read with the graph. */
 export const STORED_MIN_BYTES: number = 2 ** 16;

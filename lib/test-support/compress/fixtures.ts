@@ -281,7 +281,7 @@ export async function runModelOften(
   }
 }
 
-/** Makes reproducible numbers in −1…1 (Lehmer's generator). */
+/** Makes reproducible numbers in −1…1 (Lehmer's generator, not `Random`: bounds of some 70 tests are of its values). */
 export function seededFloats(length: number, seed = 1): Float32Array {
   let state = seed;
   return Float32Array.from({ length }, () => {

@@ -5,6 +5,7 @@
 // Walks protobuf's wire format over slices of the Blob: what is not an initializer's raw data stays as it is, byte for
 // byte. Constants in nodes and the initializers of subgraphs stay too: ONNX Runtime refuses external ones there. Returns
 // null for all that is odd, and the file is then loaded as one buffer.
+import { join, message, WIRE } from "./onnx-fields.ts";
 
 /** Files from this size on are rewritten; below, a read per tensor, of about 1 ms, takes longer than one copy of all. */
 const FILE_MIN_BYTES = 16 * 2 ** 20;
@@ -46,9 +47,6 @@ const BITS = new Map([
   [22, 4],
 ]);
 const INTEGERS: readonly number[] = [6, 7];
-
-/** Wire types of protobuf. */
-const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
 
 /** A field of a message, by positions in the file. */
 interface Field {
@@ -224,29 +222,6 @@ function entry(key: string, value: Uint8Array): Uint8Array[] {
   return message(TENSOR.externalData, pair);
 }
 
-/** Prefixes a message with its tag and length. */
-function message(number: number, pieces: readonly Uint8Array[]): Uint8Array[] {
-  const length = pieces.reduce((sum, x) => sum + x.length, 0);
-  return [Uint8Array.from([...varint(number * 8 + WIRE.message), ...varint(length)]), ...pieces];
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let left = value;
-  for (; left >= 128; left = Math.floor(left / 128)) bytes.push((left % 128) + 128);
-  return [...bytes, left];
-}
-
 function ascii(value: string | number): Uint8Array {
   return new TextEncoder().encode(String(value));
-}
-
-function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, x) => sum + x.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }

@@ -1,4 +1,6 @@
-// Reads the fields of a protobuf message in a worker, which has no protobuf library (rewrite-model.ts, read-rows.ts).
+// Reads and writes the fields of a protobuf message in a worker, which has no protobuf library (rewrite-model.ts,
+// externalize.ts, read-rows.ts).
+import { varint } from "../../core/varint.ts";
 
 /** Wire types of protobuf. */
 export const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
@@ -77,4 +79,21 @@ function signed(bytes: Uint8Array): number {
       bytes.reduceRight((sum, byte) => sum * 128n + BigInt(byte & 127), 0n),
     ),
   );
+}
+
+/** Prefixes a message with its tag and length. */
+export function message(field: number, pieces: readonly Uint8Array[]): Uint8Array[] {
+  const length = pieces.reduce((sum, x) => sum + x.length, 0);
+  return [Uint8Array.from([...varint(field * 8 + WIRE.message), ...varint(length)]), ...pieces];
+}
+
+/** Concatenates pieces. */
+export function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(pieces.reduce((sum, x) => sum + x.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }

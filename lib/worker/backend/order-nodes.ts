@@ -7,8 +7,8 @@
 // DequantizeLinear, and is not concerned.)
 //
 // ONNX Runtime: Graph::ReverseDFSFrom and GraphViewer's constructor (core/graph/graph.cc, graph_viewer.cc).
-import { fieldsOf } from "./onnx-fields.ts";
-import { GRAPH, join, message, MODEL, nodeOf, tensorOf } from "./rewrite-model.ts";
+import { fieldsOf, join, message } from "./onnx-fields.ts";
+import { GRAPH, MODEL, nodeOf, tensorOf } from "./rewrite-model.ts";
 
 /**
  * Returns an ONNX file whose nodes that dequantize weights come first; null where they do, and for a file that is no ONNX

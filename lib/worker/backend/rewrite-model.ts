@@ -1,7 +1,8 @@
 // Applies the rewrites for WebGPU (webgpu-rewrites.ts) to an ONNX file in a worker, which has no protobuf library: reads
 // the nodes of the main graph and the dims of its initializers, and writes changed nodes anew. All other fields are
 // copied byte for byte. Values that a subgraph reads count as outputs.
-import { fieldsOf, NOTHING, numbersOf, textOf, WIRE } from "./onnx-fields.ts";
+import { varint } from "../../core/varint.ts";
+import { fieldsOf, join, message, NOTHING, numbersOf, textOf, WIRE } from "./onnx-fields.ts";
 import { rewriteGraph, rewritesFor } from "./webgpu-rewrites.ts";
 import type { NewNode, RewriteNode } from "./webgpu-rewrites.ts";
 
@@ -182,31 +183,7 @@ function integers(name: string, values: readonly number[]): Uint8Array[] {
 const text = new TextDecoder();
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
 
-/** Prefixes a message with its tag and length. */
-export function message(field: number, pieces: readonly Uint8Array[]): Uint8Array[] {
-  const length = pieces.reduce((sum, x) => sum + x.length, 0);
-  return [Uint8Array.from([...varint(field * 8 + WIRE.message), ...varint(length)]), ...pieces];
-}
-
 /** A field that holds a whole number from 0. */
 function number(field: number, value: number): Uint8Array {
   return Uint8Array.from([...varint(field * 8 + WIRE.varint), ...varint(value)]);
-}
-
-function varint(value: number): number[] {
-  const list: number[] = [];
-  let left = value;
-  for (; left >= 128; left = Math.floor(left / 128)) list.push((left % 128) + 128);
-  return [...list, left];
-}
-
-/** Concatenates pieces. */
-export function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, x) => sum + x.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }
