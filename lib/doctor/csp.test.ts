@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { admits, admitsScript, admitsWasm, parsePolicies } from "./csp.ts";
+import { admits, admitsInline, admitsScript, admitsWasm, parsePolicies } from "./csp.ts";
 import type { Policy } from "./csp.ts";
 
 const PAGE = "https://shop.example/app/";
@@ -24,6 +24,12 @@ test.each([
   ["worker-src https://cdn.example:8443", "https://cdn.example/w.js", false],
   ["worker-src 'nonce-abc'", "https://shop.example/w.js", false],
   ["worker-src 'NONE'", "https://shop.example/w.js", false],
+  ["script-src 'Nonce-abc' 'STRICT-DYNAMIC'", "https://shop.example/w.js", true],
+  ["worker-src https://cdn.example:443", "https://cdn.example/w.js", true],
+  ["worker-src cdn.example:443", "https://cdn.example:8443/w.js", false],
+  ["worker-src http://cdn.example:80", "https://cdn.example/w.js", true],
+  ["worker-src https://cdn.example/a%69/", "https://cdn.example/ai/w.js", true],
+  ["worker-src https://cdn.example/ai/w.js?v=1", "https://cdn.example/ai/w.js", true],
 ])("%s: %s is admitted: %s", (text, url, expected) => {
   expect(admits(policy(text), "worker-src", url, PAGE)).toBe(expected);
 });
@@ -57,6 +63,9 @@ test.each([
   ["script-src 'none'", null, [], false],
   ["script-src 'nonce-a'", "a", [], true],
   ["script-src 'nonce-a'", "b", [], false],
+  ["script-src 'NONCE-a'", "a", [], true],
+  ["script-src 'nonce-A'", "a", [], false],
+  ["script-src 'SHA256-a_b-c='", null, ["sha256-a/b+c="], true],
   ["script-src 'self' 'nonce-a'", null, [], true],
   ["script-src 'self' 'nonce-a' 'strict-dynamic'", null, [], false],
   ["script-src 'nonce-a' 'strict-dynamic'", "a", [], true],
@@ -65,4 +74,13 @@ test.each([
 ] as const)("%s and a script with nonce %s and integrity %j: %s", (text, nonce, hashes, expected) => {
   const script = { url: "https://shop.example/app/main.js", nonce, hashes };
   expect(admitsScript(policy(text), script, PAGE)).toBe(expected);
+});
+
+test.each([
+  ["script-src 'sha256-a/b+c='", true],
+  ["script-src 'SHA256-a_b-c'", true],
+  ["script-src 'sha256-A/b+c='", false],
+  ["script-src 'sha384-a/b+c='", false],
+])("%s and an inline script with that hash, in each spelling of base64: %s", (text, expected) => {
+  expect(admitsInline(policy(text), null, ["sha256-a/b+c=", "sha512-x"])).toBe(expected);
 });

@@ -1,11 +1,15 @@
 // Content security policies (CSP level 3) as far as Selvedge meets them: whether a directive admits an address or a
 // keyword. Several policies hold at once: each must admit it.
+import { decoded } from "./urls.ts";
+
 const FALLBACKS: Readonly<Record<string, readonly string[]>> = {
   "script-src": ["script-src", "default-src"],
   "script-src-elem": ["script-src-elem", "script-src", "default-src"],
   "worker-src": ["worker-src", "child-src", "script-src", "default-src"],
   "connect-src": ["connect-src", "default-src"],
 };
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:": "443", "ws:": "80", "wss:": "443" };
 
 /** One policy: sources by directive. */
 export type Policy = ReadonlyMap<string, readonly string[]>;
@@ -47,7 +51,7 @@ export function admits(policy: Policy, directive: string, url: string, page: str
   const rule = governing(policy, directive);
   if (rule === null) return true;
   // A nonce or 'strict-dynamic' vouches for scripts that no list of addresses shows.
-  if (directive === "worker-src" && rule.sources.includes("'strict-dynamic'")) return true;
+  if (directive === "worker-src" && isDynamic(rule.sources)) return true;
   return rule.sources.some((source) => matches(source, new URL(url), new URL(page)));
 }
 
@@ -61,8 +65,7 @@ export function admitsWasm(policy: Policy): boolean {
 export function admitsInline(policy: Policy, nonce: string | null, hashes: readonly string[]): boolean {
   const rule = governing(policy, "script-src-elem");
   if (rule === null) return true;
-  const vouched = [...hashes, ...(nonce === null ? [] : [`nonce-${nonce}`])];
-  if (vouched.some((x) => rule.sources.includes(`'${x}'`))) return true;
+  if (hasNonce(rule.sources, nonce) || hashes.some((x) => hasHash(rule.sources, x))) return true;
   // A nonce, a hash or 'strict-dynamic' in the list turns 'unsafe-inline' off.
   const isStrict = rule.sources.some((x) => /^'(?:nonce-|sha(?:256|384|512)-|strict-dynamic')/i.test(x));
   return !isStrict && rule.sources.some((x) => /^'unsafe-inline'$/i.test(x));
@@ -80,11 +83,30 @@ export interface ExternalScript {
 export function admitsScript(policy: Policy, { url, nonce, hashes }: ExternalScript, page: string): boolean {
   const rule = governing(policy, "script-src-elem");
   if (rule === null) return true;
-  if (nonce !== null && rule.sources.includes(`'nonce-${nonce}'`)) return true;
-  if (hashes.length > 0 && hashes.every((x) => rule.sources.includes(`'${x}'`))) return true;
+  if (hasNonce(rule.sources, nonce)) return true;
+  if (hashes.length > 0 && hashes.every((x) => hasHash(rule.sources, x))) return true;
   // 'strict-dynamic' turns lists of addresses off.
-  if (rule.sources.some((x) => /^'strict-dynamic'$/i.test(x))) return false;
+  if (isDynamic(rule.sources)) return false;
   return rule.sources.some((source) => matches(source, new URL(url), new URL(page)));
+}
+
+/** Whether sources have 'strict-dynamic'. */
+export function isDynamic(sources: readonly string[]): boolean {
+  return sources.some((x) => /^'strict-dynamic'$/i.test(x));
+}
+
+/** Whether sources have a nonce, of which the word before it may be in capitals and the value may not. */
+function hasNonce(sources: readonly string[], nonce: string | null): boolean {
+  return sources.some((x) => /^'nonce-(.+)'$/i.exec(x)?.[1] === nonce);
+}
+
+/** Whether sources have a hash, in either alphabet of base64, padded or not. */
+function hasHash(sources: readonly string[], hash: string): boolean {
+  const plain = (text: string): string => {
+    const [, name = "", value = text] = /^'?(sha\d+)-([^=']+)=*'?$/i.exec(text) ?? [];
+    return `${name.toLowerCase()}-${value.replaceAll("-", "+").replaceAll("_", "/")}`;
+  };
+  return sources.some((x) => plain(x) === plain(hash));
 }
 
 function matches(source: string, url: URL, page: URL): boolean {
@@ -100,9 +122,12 @@ function matches(source: string, url: URL, page: URL): boolean {
       ? url.protocol === page.protocol || url.protocol === "https:"
       : url.protocol === `${scheme}:` || (scheme === "http" && url.protocol === "https:");
   const isHost = host.startsWith("*.") ? url.hostname.endsWith(host.slice(1)) : host === "*" || url.hostname === host;
-  const isPort = port === "*" || (port ?? "") === url.port;
+  const own = url.port === "" ? (DEFAULT_PORTS[url.protocol] ?? "") : url.port;
+  const isPort =
+    port === "*" || (port === undefined ? url.port === "" : port === own || (port === "80" && own === "443"));
   // A path that ends with a slash is a folder; paths keep their case.
-  const given = path === undefined ? "" : source.slice(source.length - path.length);
-  const isPath = given === "" || (given.endsWith("/") ? url.pathname.startsWith(given) : url.pathname === given);
+  const given = decoded((path === undefined ? "" : source.slice(source.length - path.length)).replace(/\?.*$/, ""));
+  const pathname = decoded(url.pathname);
+  const isPath = given === "" || (given.endsWith("/") ? pathname.startsWith(given) : pathname === given);
   return isScheme && isHost && isPort && isPath;
 }

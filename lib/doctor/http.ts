@@ -3,7 +3,7 @@
 import { request as requestHttp } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
-import { isLoopback } from "./urls.ts";
+import { decoded, isLoopback } from "./urls.ts";
 import type { HttpAnswer } from "./evidence.ts";
 
 /** Options of a request. */
@@ -58,15 +58,6 @@ export function withoutSecret(address: string): string {
 /** Returns the end of a message on an address that may have such a password; "" for others. */
 export function encodingHint(address: string): string {
   return address.includes("@") ? ": percent-encode the name and password, a / as %2F, # as %23, ? as %3F" : "";
-}
-
-/** Undoes percent-encoding, where it is one. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** Requests an address, and follows redirects. Never rejects: a failure is an answer of status 0. */

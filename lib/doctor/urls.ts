@@ -52,6 +52,15 @@ export function extensionOf(url: string): string {
   return /\.[a-z\d]+$/i.exec(nameOf(url))?.[0].toLowerCase() ?? "";
 }
 
+/** Undoes percent-encoding, where it is one: servers match paths without it. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Whether a host name is this machine for a browser: pages there are secure contexts without https. */
 export function isLoopback(hostname: string): boolean {
   return /^(?:localhost|.+\.localhost|127(?:\.\d+){3}|\[::1\]|::1)$/i.test(hostname);

@@ -1,7 +1,7 @@
 // Headers and types that a host sets or leaves out.
 import type { Change, Host } from "../evidence.ts";
-import { pathOf } from "../urls.ts";
-import { APACHE, decoded, escaped, HEADER_FILES, inFiles, inTag, markup, placeOf } from "./places.ts";
+import { decoded, pathOf } from "../urls.ts";
+import { APACHE, escaped, HEADER_FILES, inFiles, inTag, markup, placeOf } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
 /** Returns the line that sets a header on a path, on a folder with `*` at its end, or on all. */

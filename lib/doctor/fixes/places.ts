@@ -1,5 +1,6 @@
 // Where a host's configuration is written, and how it writes paths and values.
 import type { Host, Stack } from "../evidence.ts";
+import { decoded } from "../urls.ts";
 
 /** A line of configuration, markup or code. */
 export interface Line {
@@ -56,15 +57,6 @@ export function inTag(tag: string, value: string, ...lines: readonly string[]): 
 /** Writes a value of an attribute of XML. */
 export function markup(value: string): string {
   return value.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
-}
-
-/** Returns a path as servers match it, without percent-encoding. */
-export function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    return path;
-  }
 }
 
 /** Writes a path, as servers match it, as a regular expression. */
