@@ -185,11 +185,13 @@ test("a policy is written whole, with what all findings add to it, in the host's
   const seen = { policies: ["default-src 'none'; script-src 'self'; img-src data:"], index: 0, isMeta: false };
   const wasm: Change = { kind: "csp", path: "/", directive: "script-src", sources: ["'wasm-unsafe-eval'"], seen };
   const worker: Change = { kind: "csp", path: "/", directive: "worker-src", sources: ["'self'"], seen };
-  const other: Change = { ...wasm, path: "/worker-wasm.js", sources: ["https://other.example"] };
-  const whole = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; img-src data:; worker-src 'self'";
+  const connect: Change = { ...worker, path: "/worker-wasm.js", directive: "connect-src" };
+  const other: Change = { ...wasm, path: "/worker-wasm.js", seen: { ...seen, policies: ["script-src https:"] } };
+  const whole =
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; img-src data:; worker-src 'self'; connect-src 'self'";
   const lineOf = (host: Host | null, change: Change = wasm): string => {
     const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };
-    return fixOf(change, evidence, [wasm, worker, other]).line;
+    return fixOf(change, evidence, [wasm, worker, connect, other]).line;
   };
   const name = "Content-Security-Policy";
   const rule = `"headers": [{ "key": "${name}", "value": "${whole}" }]`;
@@ -206,9 +208,42 @@ test("a policy is written whole, with what all findings add to it, in the host's
   );
   expect(lineOf("github-pages")).toBe(`<meta http-equiv="${name}" content="${whole}">`);
   expect(lineOf(null)).toBe(`${name}: ${whole}`);
-  // Each finding has the same line, and another response has its own.
+  // Each finding has the same line, and another response has its own where its policy is another.
   expect(lineOf("nginx", worker)).toBe(lineOf("nginx"));
-  expect(lineOf("nginx", other)).toContain("script-src 'self' https://other.example; img-src");
+  expect(lineOf("nginx", other)).toBe(`add_header ${name} "script-src https: 'wasm-unsafe-eval'" always;`);
+});
+
+test("a policy of several responses is one rule, which gets what each of them needs", () => {
+  const seen = (nonce: string) => ({ policies: [`default-src 'none' 'nonce-${nonce}'`], index: 0, isMeta: false });
+  const kind = "csp";
+  const all: Change[] = [
+    { kind, path: "/", directive: "worker-src", sources: ["'self'"], seen: seen("a") },
+    { kind, path: "/w.js", directive: "script-src", sources: ["'nonce-b'", "'wasm-unsafe-eval'"], seen: seen("b") },
+    { kind, path: "/c.js", directive: "connect-src", sources: ["'self'"], seen: seen("c") },
+  ];
+  const stack = { host: "netlify", bundler: null, isDev: false } as const;
+  const whole =
+    "default-src 'none' 'nonce-a'; worker-src 'self'; script-src 'nonce-a' 'wasm-unsafe-eval'; connect-src 'self'";
+  for (const change of all)
+    expect(fixOf(change, { stack, url: "https://x.example/" }, all)).toEqual({
+      change,
+      where: "public/_headers, in place of the policy that is there, with the nonce of each response",
+      line: `/*\n  Content-Security-Policy: ${whole}`,
+    });
+});
+
+test("a policy keeps the signs that a host reads otherwise", () => {
+  const seen = { policies: ["script-src 'self'; report-uri /csp?a=%20"], index: 0, isMeta: false };
+  const change: Change = { kind: "csp", path: "/", directive: "script-src", sources: ["'wasm-unsafe-eval'"], seen };
+  const value = "script-src 'self' 'wasm-unsafe-eval'; report-uri /csp?a=%20";
+  expect(fixFor("apache", change)[1]).toContain(`always set Content-Security-Policy "${value.replace("%", "%%")}"`);
+  expect(fixFor("nginx", { ...change, seen: { ...seen, policies: [`report-to "a"; script-src 'self'`] } })[1]).toBe(
+    `add_header Content-Security-Policy "report-to \\"a\\"; script-src 'self' 'wasm-unsafe-eval'" always;`,
+  );
+  // Without default-src helmet throws, unless an option allows that.
+  expect(fixFor("express", change)[1]).toContain(
+    `"report-uri":["/csp?a=%20"],"default-src":helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc} })`,
+  );
 });
 
 test("a policy of the markup is changed there, and the others of a header are kept", () => {

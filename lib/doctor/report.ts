@@ -26,8 +26,9 @@ export function writeText(report: DoctorReport, paint: Paint, safe: (text: strin
   for (const { id, severity, message, evidence, fixes } of findings) {
     lines.push("", `${paint(severity, COLOURS[severity])} ${paint(id, "bold")}`, `  ${safe(message)}`);
     for (const fact of evidence) lines.push(paint(`  evidence: ${safe(fact)}`, "dim"));
-    for (const { where, line } of fixes)
-      lines.push(`  fix: ${safe(where)}`, `       ${safe(line).replaceAll("\n", "\n       ")}`);
+    // Several responses may have their header by one line of the host.
+    const shown = fixes.map((x) => `  fix: ${safe(x.where)}\n       ${safe(x.line).replaceAll("\n", "\n       ")}`);
+    lines.push(...new Set(shown));
   }
   lines.push("", summary(report));
   return lines.join("\n");

@@ -635,3 +635,55 @@ test('a chunk or a binary whose "\\r\\n" became "\\n", or that was read as UTF-8
     ]);
   expect(await find((x) => x)).toEqual([]);
 });
+
+/** A site whose engine has started, with headers on its page and on its workers. */
+async function policed(page: string | null, workers: string | null, tags = ""): Promise<DoctorReport> {
+  const sent = (value: string | null) => (value === null ? {} : { headers: { "content-security-policy": value } });
+  const files = {
+    "/": { ...sent(page), body: `${tags}<script type="module" src="/main.js"></script>` },
+    "/main.js": PACKAGE,
+    "/worker-wasm.js": { ...sent(workers), body: PACKAGE },
+    "/worker-cache.js": { ...sent(workers), body: PACKAGE },
+    ...{ "/ort-wasm.wasm": WASM, "/ort-wasm-rest.wasm": WASM, "/model.onnx": "x" },
+  };
+  const names = Object.keys(files);
+  return examineSite(files, (url) => ({ hasStarted: true, seen: names.map((x) => seen(url, x)) }));
+}
+
+test("a policy of the whole site is one line, which is right for the page and for its workers", async () => {
+  for (const policy of ["default-src 'none'", "default-src 'none', default-src 'none'"]) {
+    const report = await policed(policy, policy);
+    expect(idsOf(report)).toEqual(["error csp-wasm", "error csp-worker", "error csp-connect"]);
+    const lines = new Set(report.findings.flatMap((x) => x.fixes.map((y) => `${y.where}: ${y.line}`)));
+    expect(lines.size).toBe(1);
+    const [, value = ""] = /^the server, .*: Content-Security-Policy: (.*)$/.exec([...lines].join()) ?? [];
+    expect(idsOf(await policed(value, value))).toEqual([]);
+    const text = writeText(report, (x) => x, String);
+    expect(text.split("\n").filter((x) => x.includes("  fix: "))).toHaveLength(3);
+  }
+});
+
+test("a policy that stands in the header and in the markup is changed in both", async () => {
+  const policy = "worker-src 'none'";
+  const meta = `<meta http-equiv="Content-Security-Policy" content="${policy}">`;
+  const report = await policed(policy, null, meta);
+  expect(idsOf(report)).toEqual(["error csp-worker"]);
+  expect(fixesOf(report)).toBe(`Content-Security-Policy: worker-src 'self'\n${meta.replace("'none'", "'self'")}`);
+});
+
+test("a comma begins another policy in markup too", async () => {
+  const meta = (x: string) => `<meta http-equiv="Content-Security-Policy" content="img-src https:, worker-src ${x}">`;
+  const report = await policed(null, null, meta("'none'"));
+  expect([idsOf(report), fixesOf(report)]).toEqual([["error csp-worker"], meta("'self'")]);
+});
+
+test("a sandbox is read in any case, and in the header alone", async () => {
+  const page = `<script type="module" src="/main.js"></script>`;
+  const sandboxed = (headers: Record<string, string>, tags = "") =>
+    examineSite({ "/": { headers, body: tags + page }, "/main.js": PACKAGE });
+  const policy = (value: string) => ({ "content-security-policy": value });
+  expect(idsOf(await sandboxed(policy("sandbox Allow-Scripts ALLOW-SAME-ORIGIN")))).toEqual([]);
+  expect(idsOf(await sandboxed(policy("sandbox allow-scripts")))).toEqual(["error csp-sandbox"]);
+  const meta = `<meta http-equiv="Content-Security-Policy" content="sandbox">`;
+  expect(idsOf(await sandboxed({}, meta))).toEqual([]);
+});

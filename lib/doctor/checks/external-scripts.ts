@@ -1,13 +1,13 @@
 // External scripts of the page that the browser refuses: by the content security policy, by a sandbox, or on their way.
-import { admitsScript, governing, parsePolicies } from "../csp.ts";
-import type { Policy } from "../csp.ts";
+import { admitsScript, governing, isDynamic } from "../csp.ts";
 import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import type { ScriptTag } from "../markup.ts";
 import { bare, nameOf, pathOf } from "../urls.ts";
-import { described, documentOf, header, isForeign, isServed, lines, mergeById, placeOf } from "./facts.ts";
-import { policiesOf, scriptBase, seenPolicy, shown } from "./policy.ts";
+import { described, documentOf, isForeign, isServed, lines, mergeById, placeOf } from "./facts.ts";
+import { policiesOf, scriptBase, shown } from "./policy.ts";
+import type { HeldPolicy } from "./policy.ts";
 
 /** An external script whose refusal keeps the app from starting. */
 interface Entry {
@@ -21,8 +21,8 @@ export const externalScripts: Check = (evidence) => {
   const document = documentOf(evidence);
   if (document === undefined || evidence.browser?.hasStarted === true) return [];
   const entries = entriesOf(document, evidence);
-  const refused = policiesOf(document).flatMap((policy) =>
-    entries.filter((x) => !admitsScript(policy, given(x), evidence.url)).map((x) => byPolicy(x, policy, document)),
+  const refused = policiesOf(document).flatMap((held) =>
+    entries.filter((x) => !admitsScript(held.policy, given(x), evidence.url)).map((x) => byPolicy(x, held, document)),
   );
   const found = [...sandboxed(document, evidence), ...mergeById(refused)];
   return found.length > 0 ? found : entries.flatMap((x) => failed(x, evidence));
@@ -50,18 +50,18 @@ function given({ tag: { attributes }, url }: Entry): { url: string; nonce: strin
   return { url, nonce: attributes.get("nonce") ?? null, hashes };
 }
 
-function byPolicy({ url }: Entry, policy: Policy, document: SiteFile): Found {
+function byPolicy({ url }: Entry, { policy, seen }: HeldPolicy, document: SiteFile): Found {
   const rule = governing(policy, "script-src-elem") ?? { name: "script-src", sources: [] };
   const directive = rule.name === "default-src" ? "script-src" : rule.name;
-  const isStrict = rule.sources.some((x) => /^'strict-dynamic'$/i.test(x));
-  const nonce = rule.sources.flatMap((x) => /^'nonce-(.*)'$/.exec(x)?.[1] ?? [])[0];
+  const isStrict = isDynamic(rule.sources);
+  const nonce = rule.sources.flatMap((x) => /^'nonce-(.*)'$/i.exec(x)?.[1] ?? [])[0];
   const { origin } = new URL(url);
   const source = origin === new URL(document.url).origin ? "'self'" : origin;
   const change: Change = isStrict
     ? { kind: "nonce", script: pathOf(url), nonce: nonce ?? null }
     : {
         ...{ kind: "csp", path: pathOf(document.url), directive },
-        ...{ sources: [...withoutNone(rule, directive), source], seen: seenPolicy(document, policy) },
+        ...{ sources: [...withoutNone(rule, directive), source], seen },
       };
   return {
     id: "csp-script",
@@ -78,9 +78,11 @@ function withoutNone(rule: { name: string; sources: readonly string[] }, directi
 
 /** A sandbox gives the page an origin of its own: it reads no module, and starts no worker. */
 function sandboxed(document: SiteFile, evidence: Evidence): Found[] {
-  return parsePolicies(header(document, "content-security-policy")).flatMap((policy) => {
-    const sources = policy.get("sandbox");
-    const missing = ["allow-scripts", "allow-same-origin"].filter((x) => sources?.includes(x) === false);
+  return policiesOf(document).flatMap(({ policy, seen }) => {
+    // In markup a sandbox says nothing.
+    const sources = seen.isMeta ? undefined : policy.get("sandbox");
+    const has = sources?.map((x) => x.toLowerCase());
+    const missing = ["allow-scripts", "allow-same-origin"].filter((x) => has?.includes(x) === false);
     if (sources === undefined || missing.length === 0) return [];
     return [
       {
@@ -91,7 +93,7 @@ function sandboxed(document: SiteFile, evidence: Evidence): Found[] {
         changes: [
           {
             ...{ kind: "csp" as const, path: pathOf(document.url), directive: "sandbox", sources: missing },
-            seen: seenPolicy(document, policy),
+            seen,
           },
         ],
       },

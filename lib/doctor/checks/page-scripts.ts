@@ -2,14 +2,14 @@
 // map or script that the content security policy blocks, imports that can't be resolved, and a script with a syntax error.
 import { createHash } from "node:crypto";
 import { admitsInline, governing } from "../csp.ts";
-import type { Policy } from "../csp.ts";
-import type { Check, Evidence, Found } from "../evidence.ts";
+import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { importMaps, isModule, isOwnName, namesOf, scriptTags } from "../markup.ts";
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
 import { described, documentOf, lines } from "./facts.ts";
 import { imports, isOfImports } from "./imports.ts";
-import { policiesOf, scriptBase, seenPolicy, shown } from "./policy.ts";
+import { policiesOf, scriptBase, shown } from "./policy.ts";
+import type { HeldPolicy } from "./policy.ts";
 import { scriptContent } from "./types.ts";
 
 /** Finds inline scripts that a policy blocks, imports that lead nowhere, and scripts with syntax errors. */
@@ -30,14 +30,18 @@ function inline(evidence: Evidence): Found[] {
   const document = documentOf(evidence);
   if (document === undefined) return [];
   const scripts = inlineScripts(textOf(document.answer));
-  return policiesOf(document).flatMap((policy) => {
-    const blocked = scripts.filter(({ nonce, text }) => !admitsInline(policy, nonce, hashesOf(text)));
-    return blocked.map((script) => blockedScript(script, policy, evidence));
+  return policiesOf(document).flatMap((held) => {
+    const blocked = scripts.filter(({ nonce, text }) => !admitsInline(held.policy, nonce, hashesOf(text)));
+    return blocked.map((script) => blockedScript(script, held, document, evidence));
   });
 }
 
-function blockedScript({ isMap, text }: Inline, policy: Policy, evidence: Evidence): Found {
-  const document = documentOf(evidence);
+function blockedScript(
+  { isMap, text }: Inline,
+  { policy, seen }: HeldPolicy,
+  document: SiteFile,
+  evidence: Evidence,
+): Found {
   const rule = governing(policy, "script-src-elem") ?? { name: "script-src", sources: [] };
   const directive = rule.name === "default-src" ? "script-src" : rule.name;
   return {
@@ -45,7 +49,7 @@ function blockedScript({ isMap, text }: Inline, policy: Policy, evidence: Eviden
     severity: "error",
     message: `The content security policy blocks the page's inline ${isMap ? "import map" : "script"}, which names selvedge: ${directive} needs its hash, or a nonce.`,
     evidence: [
-      ...(document === undefined ? [] : [shown(document, rule)]),
+      shown(document, rule),
       `inline ${isMap ? "import map" : "script"}: ${text.trim().replaceAll(/\s+/g, " ").slice(0, 120)}`,
       ...lines(evidence, /inline|import ?map|resolve module specifier|bare specifier/i),
     ],
@@ -55,7 +59,7 @@ function blockedScript({ isMap, text }: Inline, policy: Policy, evidence: Eviden
         path: pathOf(evidence.url),
         directive,
         sources: [...(rule.name === directive ? [] : scriptBase(rule)), `'${hashesOf(text)[0] ?? ""}'`],
-        ...(document !== undefined && { seen: seenPolicy(document, policy) }),
+        seen,
       },
     ],
   };

@@ -25,7 +25,7 @@ function judge(file: SiteFile, evidence: Evidence): Found[] {
   ]);
 }
 
-function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
+function wasm({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Found[] {
   const rule = governing(each, "script-src");
   if (rule === null || admitsWasm(each)) return [];
   // The fetch worker compiles nothing but the brotli decoder, which Chromium lacks.
@@ -38,7 +38,7 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
   const isSoft =
     file.role === "document" &&
     others.length > 0 &&
-    others.every((x) => policiesOfWorker(x, evidence).every(admitsWasm));
+    others.every((x) => policiesOfWorker(x, evidence).every((y) => admitsWasm(y.policy)));
   return [
     {
       id: "csp-wasm",
@@ -50,7 +50,7 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
         shown(file, rule),
         ...(typeof refusal === "string" ? [`in ${evidence.browser?.name ?? ""}: ${refusal.slice(0, 300)}`] : []),
       ],
-      changes: [change(file, each, "script-src", [...scriptBase(rule), "'wasm-unsafe-eval'"])],
+      changes: [change(file, { policy: each, seen }, "script-src", [...scriptBase(rule), "'wasm-unsafe-eval'"])],
     },
   ];
 }
@@ -60,7 +60,7 @@ function hasBrotli(evidence: Evidence): boolean {
   return filesOf(evidence, "bundle").some(({ answer }) => chunksOf(textOf(answer)).some((x) => x.encoding === "br"));
 }
 
-function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
+function workers({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Found[] {
   const scripts = filesOf(evidence, "worker", "cache-worker");
   const refused = scripts.map((x) => x.url).filter((url) => !admits(each, "worker-src", url, evidence.url));
   const lacksBlob =
@@ -82,12 +82,12 @@ function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
         ...refused.slice(0, 2).map((x) => `refused: ${x}`),
         ...violations(evidence, "worker-src"),
       ],
-      changes: [change(file, each, "worker-src", sources)],
+      changes: [change(file, { policy: each, seen }, "worker-src", sources)],
     },
   ];
 }
 
-function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
+function requests({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Found[] {
   const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli", "data");
   const rule = governing(each, "connect-src");
   const refuses = ({ url }: SiteFile): boolean => !admits(each, "connect-src", url, evidence.url);
@@ -95,7 +95,9 @@ function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
   const workers = filesOf(evidence, "worker", "cache-worker").filter(isServed);
   const isFetched = ({ url }: SiteFile): boolean =>
     workers.length > 0 &&
-    workers.every((x) => policiesOfWorker(x, evidence).every((y) => admits(y, "connect-src", url, evidence.url)));
+    workers.every((x) =>
+      policiesOfWorker(x, evidence).every((y) => admits(y.policy, "connect-src", url, evidence.url)),
+    );
   const isSoft = file.role === "document" && wanted.filter(refuses).every(isFetched);
   const refused = wanted.filter((x) => refuses(x) && (!isSoft || x.role === "wasm")).map((x) => x.url);
   if (rule === null || refused.length === 0) return [];
@@ -113,26 +115,38 @@ function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
         ...violations(evidence, "connect-src"),
         ...lines(evidence, /connect-src/),
       ],
-      changes: [change(file, each, "connect-src", sources)],
+      changes: [change(file, { policy: each, seen }, "connect-src", sources)],
     },
   ];
 }
 
 /** Returns the policies of a worker: the page's for one from another origin, which starts from a blob: address. */
-function policiesOfWorker(worker: SiteFile, evidence: Evidence): Policy[] {
+function policiesOfWorker(worker: SiteFile, evidence: Evidence): HeldPolicy[] {
   const document = documentOf(evidence);
   return policiesOf(document !== undefined && isForeign(worker, evidence) ? document : worker);
 }
 
+/** A policy, and where it stands. */
+export interface HeldPolicy {
+  readonly policy: Policy;
+  readonly seen: SeenPolicy;
+}
+
 /** Returns the policies of a response, and of a document's own markup. */
-export function policiesOf(file: SiteFile): Policy[] {
-  const found = parsePolicies(header(file, "content-security-policy"));
+export function policiesOf(file: SiteFile): HeldPolicy[] {
+  const found = heldIn(header(file, "content-security-policy"), false);
   if (file.role !== "document") return found;
   for (const tag of tagsOf(textOf(file.answer), "meta"))
     if (tag.get("http-equiv")?.trim().toLowerCase() === "content-security-policy")
-      // A comma in markup separates nothing.
-      found.push(...parsePolicies(tag.get("content")?.replaceAll(",", " ")));
+      found.push(...heldIn(tag.get("content"), true));
   return found;
+}
+
+/** Returns the policies of a header or a tag: a comma begins another one, for Chromium in markup too. */
+function heldIn(value: string | undefined, isMeta: boolean): HeldPolicy[] {
+  const all = parsePolicies(value);
+  const policies = all.map(written);
+  return all.map((policy, index) => ({ policy, seen: { policies, index, isMeta } }));
 }
 
 /** Writes a directive of a file's policy. */
@@ -145,21 +159,13 @@ export function scriptBase({ name, sources }: { name: string; sources: readonly 
   return name === "script-src" ? [] : sources.filter((x) => x !== "'none'");
 }
 
-/** Returns a policy of a file with the others of its header. */
-export function seenPolicy(file: SiteFile, policy: Policy): SeenPolicy {
-  const text = written(policy);
-  const policies = parsePolicies(header(file, "content-security-policy")).map(written);
-  const index = policies.indexOf(text);
-  return index === -1 ? { policies: [text], index: 0, isMeta: true } : { policies, index, isMeta: false };
-}
-
-function change(file: SiteFile, each: Policy, directive: string, sources: readonly string[]) {
+function change(file: SiteFile, { policy: each, seen }: HeldPolicy, directive: string, sources: readonly string[]) {
   const rule = governing(each, directive);
   // A new directive replaces the one that held in its place; of that, addresses are kept.
   const isNew = rule !== null && rule.name !== directive && directive !== "script-src";
   const base = isNew ? rule.sources.filter((x) => !x.startsWith("'") || x.toLowerCase() === "'self'") : [];
   const all = [...new Set([...sources, ...base])];
-  return { kind: "csp", path: pathOf(file.url), directive, sources: all, seen: seenPolicy(file, each) } as const;
+  return { kind: "csp", path: pathOf(file.url), directive, sources: all, seen } as const;
 }
 
 function sourceOf(url: string, evidence: Evidence): string {

@@ -6,7 +6,7 @@ import { policiesOf } from "./policy.ts";
 /** Finds a page that enforces Trusted Types and starts workers without a policy. */
 export const trustedTypes: Check = (evidence) => {
   const document = documentOf(evidence);
-  const policies = document === undefined ? [] : policiesOf(document);
+  const policies = document === undefined ? [] : policiesOf(document).map((x) => x.policy);
   const enforcing = policies.filter((x) => x.get("require-trusted-types-for")?.some((y) => /script/.test(y)));
   if (document === undefined || enforcing.length === 0) return [];
   const { browser } = evidence;

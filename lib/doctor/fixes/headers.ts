@@ -20,7 +20,7 @@ export function headerFix({ path, name, value }: Change & { kind: "header" }, { 
     case "nginx": {
       if (isAll) {
         const mark = value.includes("'") ? '"' : "'";
-        return { where, line: `add_header ${name} ${mark}${value}${mark} always;` };
+        return { where, line: `add_header ${name} ${mark}${value.replaceAll(mark, `\\${mark}`)}${mark} always;` };
       }
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
       // nginx hashes the names of variables, of 46 letters at most; it takes patterns of any length.
@@ -36,7 +36,8 @@ export function headerFix({ path, name, value }: Change & { kind: "header" }, { 
       // mod_deflate would compress what mod_headers alone says to be compressed.
       if (name === "Content-Encoding" && !isFolder && endingOf(path) !== null)
         return { where: APACHE, line: inFiles(path, `AddEncoding ${value} ${endingOf(path)}`) };
-      const lines = [`Header onsuccess unset ${name}`, `Header always set ${name} "${quoted}"`];
+      // A percent sign begins a variable of Apache's: with another letter behind it, each request fails.
+      const lines = [`Header onsuccess unset ${name}`, `Header always set ${name} "${quoted.replaceAll("%", "%%")}"`];
       if (isAll) return { where, line: lines.join("\n") };
       return {
         where,
