@@ -283,6 +283,20 @@ test("a page in place of files is taken off by the host's own rule", () => {
   ]);
 });
 
+test("a rule for missing files has their endings, and chunks without one; nginx's is where its root is", () => {
+  const change: Change = { kind: "no-fallback", paths: ["/m/labels.txt", "/m/chunks/*", "/m/a.onnx_data"] };
+  const pattern = "(\\.(js|mjs|wasm|json|onnx|bin|txt|onnx_data)|/chunks/[^./]+)$";
+  expect(fixFor("nginx", change)).toEqual([
+    "nginx.conf, inside the location whose try_files names the page; in the server block where none does",
+    `location ~ ${pattern} { try_files $uri =404; }`,
+  ]);
+  expect(fixFor("apache", change)[1]).toContain(`!${pattern}\n`);
+  expect(fixFor("apache", change)[1]).toContain(`m#${pattern}#`);
+  expect(fixFor("iis", change)[1]).toContain(`pattern="${pattern}"`);
+  expect(fixFor("caddy", change)[1]).toContain("*.bin *.txt *.onnx_data */chunks/*\n");
+  expect(fixFor("express", change)[1]).toContain(String.raw`app.get(/\.\w+$|\/chunks\/[^/]+$/, `);
+});
+
 test("binaries are kept out of a precache, and the package out of pre-bundling, in the bundler's own configuration", () => {
   const fixOn = (bundler: Bundler | null, kind: "keep-out-of-precache" | "exclude-prebundle"): readonly string[] => {
     const { where, line } = fixOf(

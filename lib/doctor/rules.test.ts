@@ -687,3 +687,24 @@ test("a sandbox is read in any case, and in the header alone", async () => {
   const meta = `<meta http-equiv="Content-Security-Policy" content="sandbox">`;
   expect(idsOf(await sandboxed({}, meta))).toEqual([]);
 });
+
+test("a page in place of many files of a folder is named by the folder, with their ending", async () => {
+  for (const [schema, shown] of [
+    ["selvedge/bundle@2", "/m/chunks/*.bin"],
+    ["selvedge/bundle@1", "/m/chunks/*"],
+  ] as const) {
+    const hashes = ["a", "b", "c", "d", "e"].map((x) => x.repeat(64));
+    const chunks = hashes.map((sha256) => ({ sha256, bytes: 9 }));
+    const ending = shown.replace("/m/chunks/*", "");
+    const report = await examineSite(
+      {
+        ...MAIN,
+        "/m/bundle.json": JSON.stringify({ schema, variants: [{ files: [{ chunks }] }] }),
+        ...Object.fromEntries(hashes.map((x) => [`/m/chunks/${x}${ending}`, "<!doctype html>"])),
+      },
+      (url) => ({ seen: [seen(url, "/m/bundle.json")] }),
+    );
+    expect(idsOf(report)).toContain("error chunk-is-html");
+    expect(fixesOf(report)).toContain(`answer ${shown} with the file`);
+  }
+});

@@ -4,7 +4,7 @@ import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, isModule, leadingImports, mappedAddress, namesOf, scriptTags } from "../markup.ts";
 import type { ImportMap } from "../markup.ts";
-import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
+import { bare, extensionOf, folderOf, nameOf, pathOf } from "../urls.ts";
 import {
   described,
   documentOf,
@@ -109,7 +109,7 @@ function ofFolder(change: Change): Change {
     case "whole":
       return { ...change, path: all(change.path) };
     case "no-fallback":
-      return { ...change, paths: change.paths.map(all) };
+      return { ...change, paths: change.paths.map((x) => all(x) + extensionOf(x)) };
     case "copy":
       return { ...change, files: change.files.map((x) => (x.startsWith("/") ? all(x) : x)) };
     default:

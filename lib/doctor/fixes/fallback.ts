@@ -2,26 +2,38 @@
 import { inTag, placeOf } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
+/** Endings of files that a page asks for. */
+const ENDINGS = ["js", "mjs", "wasm", "json", "onnx", "bin"] as const;
+
 /** Returns the rule that answers the page for paths of pages alone. `paths`: files that were answered with it. */
 export function fallbackFix(paths: readonly string[], { host, bundler }: HostStack): Line {
   const shown = paths.join(", ");
+  const endings = [...new Set([...ENDINGS, ...paths.flatMap((x) => /\.(\w+)$/.exec(x)?.[1] ?? [])])];
+  // Chunks of old bundles have no ending.
+  const hasBare = paths.some((x) => /\/chunks\/[^./]+$/.test(x));
+  const dotted = `\\.(${endings.join("|")})`;
+  const pattern = hasBare ? `(${dotted}|/chunks/[^./]+)$` : `${dotted}$`;
   switch (host) {
     case "nginx":
-      return { where: "nginx.conf", line: `location ~ \\.(js|mjs|wasm|json|onnx|bin)$ { try_files $uri =404; }` };
+      // Elsewhere it would have neither the root nor the headers of that location.
+      return {
+        where: "nginx.conf, inside the location whose try_files names the page; in the server block where none does",
+        line: `location ~ ${pattern} { try_files $uri =404; }`,
+      };
     case "apache":
       return {
         where: ".htaccess, the one that applies (AllowOverride FileInfo; for FallbackResource Indexes, too)",
         line: [
           "# directly before the RewriteRule to index.html, if there is one",
-          "RewriteCond %{REQUEST_URI} !\\.(js|mjs|wasm|json|onnx|bin)$",
+          `RewriteCond %{REQUEST_URI} !${pattern}`,
           "# if there is a FallbackResource",
-          inTag("If", "%{REQUEST_URI} =~ /\\.(js|mjs|wasm|json|onnx|bin)$/", "FallbackResource disabled"),
+          inTag("If", `%{REQUEST_URI} =~ m#${pattern}#`, "FallbackResource disabled"),
         ].join("\n"),
       };
     case "caddy":
       return {
         where: "Caddyfile, in place of try_files",
-        line: "@page {\n  not path *.js *.mjs *.wasm *.json *.onnx *.bin\n  file {path} /index.html\n}\nrewrite @page {http.matchers.file.relative}",
+        line: `@page {\n  not path ${endings.map((x) => `*.${x}`).join(" ")}${hasBare ? " */chunks/*" : ""}\n  file {path} /index.html\n}\nrewrite @page {http.matchers.file.relative}`,
       };
     case "serve":
       return { where: "the command", line: "npx serve dist  (without -s, which answers paths with index.html)" };
@@ -40,7 +52,7 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
     case "express":
       return {
         where: "the server, before the route of the page",
-        line: "app.use(express.static(folder)); app.get(/\\.\\w+$/, (_request, response) => response.sendStatus(404));",
+        line: `app.use(express.static(folder)); app.get(/\\.\\w+$${hasBare ? "|\\/chunks\\/[^/]+$" : ""}/, (_request, response) => response.sendStatus(404));`,
       };
     case "firebase":
       return {
@@ -50,7 +62,7 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
     case "iis":
       return {
         where: "web.config, the conditions (logicalGrouping MatchAll) of the rule that rewrites to the page",
-        line: '<add input="{URL}" pattern="\\.(js|mjs|wasm|json|onnx|bin)$" negate="true" />',
+        line: `<add input="{URL}" pattern="${pattern}" negate="true" />`,
       };
     case "github-pages":
       return {
