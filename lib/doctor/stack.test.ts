@@ -66,6 +66,7 @@ test.each([
   [{ etag: 'W/"1-2-2026"', "cache-control": "max-age=3600" }, "http-server"],
   [{ "x-powered-by": "Express" }, "express"],
   [{ server: "Microsoft-IIS/10.0" }, "iis"],
+  [{ server: "Apache-Coyote/1.1" }, null],
   [{}, null],
 ] as const)("%o comes from %s", (headers, host) => {
   expect(recognise("https://x.example/", [file("https://x.example/", "", headers)], null).host).toBe(host);
@@ -127,6 +128,25 @@ test.each([
 ] as const)("a development server of %s is %s", (bundler, host, html, script, headers) => {
   const files = [file("http://localhost/", html, headers), file("http://localhost/main.js", script, headers, "script")];
   expect(recognise("http://localhost/", files, null)).toEqual({ bundler, host, isDev: true });
+});
+
+test.each([
+  ["<p>Vite adds /@vite/client, and we used webpack-dev-server.</p>", ""],
+  ['<script type="application/json">{"text": "Vite adds /@vite/client"}</script>', ""],
+  ["<!-- <script src='/@vite/client'></script> -->", ""],
+  ["", 'console.log("not by webpack-dev-server"); if (typeof webpackHotUpdate === "undefined") start();'],
+])("a page that names a development server is not of one: %s %s", (html, script) => {
+  const files = [
+    file("https://x.example/", html, { server: "nginx" }),
+    file("https://x.example/main.js", script, {}, "script"),
+  ];
+  expect(recognise("https://x.example/", files, null)).toMatchObject({ host: "nginx", isDev: false });
+});
+
+test("a page whose scripts alone come from Vite's server is of its own server", () => {
+  const html = `<script type="module" src="http://localhost:5173/@vite/client"></script>`;
+  const page = file("http://localhost/", html, { server: "Apache/2.4" });
+  expect(recognise("http://localhost/", [page], null)).toEqual({ bundler: "vite", host: "apache", isDev: true });
 });
 
 test("behind Cloudflare's proxy, files of the app tell the host: those of Pages, or of the origin", () => {

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { HttpAnswer, Bundler, Host, Project, SiteFile, Stack } from "./evidence.ts";
 import { textOf } from "./http.ts";
+import { isCode, scriptTags } from "./markup.ts";
 
 /** Traces in the addresses and texts of a page, most specific first. */
 const TRACES: readonly (readonly [RegExp, Bundler])[] = [
@@ -67,7 +68,7 @@ const HEADERS: readonly (readonly [name: string, RegExp, Host])[] = [
   ["server", /^github\.com/i, "github-pages"],
   ["x-github-request-id", /./, "github-pages"],
   ["server", /nginx|openresty/i, "nginx"],
-  ["server", /apache/i, "apache"],
+  ["server", /^apache(?:\/|\s*\(|$)/i, "apache"],
   ["server", /caddy/i, "caddy"],
   ["server", /iis/i, "iis"],
   ["server", /^SimpleHTTP/i, "python"],
@@ -87,8 +88,9 @@ const PAGES_HEADERS: Readonly<Record<string, string>> = {
   "x-content-type-options": "nosniff",
 };
 
-/** Marks of development servers in the page, its addresses and its scripts. */
-const DEV = /\/@vite\/client|\b(?:webpack|rspack)(?:-dev-server|HotUpdate)|\/_next\/webpack-hmr|next-hmr/;
+/** Marks of development servers in addresses and scripts of a page: of their clients, which texts may name, too. */
+const DEV =
+  /\/@vite\/client|\b(?:self|window|globalThis)(?:\.|\[["'])(?:webpack|rspack)HotUpdate|(?:webpack-|@rspack\/)dev-server\/client\b|["'](?:webpack|rspack)-dev-server["']|\/_next\/webpack-hmr|next-hmr/;
 
 /** Configuration files that name a host. */
 const HOST_FILES: readonly (readonly [RegExp, Host])[] = [
@@ -113,10 +115,17 @@ export function recognise(url: string, files: readonly SiteFile[], project: Proj
   // A model or a script may come from another host.
   const { origin } = new URL(url);
   const answers = files.filter((x) => new URL(x.url).origin === origin).map((x) => x.answer);
-  const isDev = DEV.test(text);
+  // Prose of a page may name a development server.
+  const documents = pages.filter(({ role }) => role === "document");
+  const tags = documents.flatMap((x) => scriptTags(textOf(x.answer), x.url)).filter(isCode);
+  const code = textsOf(pages.filter(({ role }) => role === "script"));
+  const isDev = DEV.test([urls, ...tags.map((x) => x.url ?? x.text), code].join("\n"));
+  // A server of its own, as PHP's frameworks have, may have the scripts alone from Vite.
+  const client = tags.find((x) => x.url?.endsWith("/@vite/client"))?.url ?? url;
+  const isOfServer = isDev && new URL(client).origin === origin;
   // A script may hold the names of tools that did not make it.
-  const markup = `${urls}\n${textsOf(pages.filter(({ role }) => role === "document"))}`;
-  const host = isDev ? devHostOf(markup, answers) : hostOf(url, answers, project);
+  const markup = `${urls}\n${textsOf(documents)}`;
+  const host = isOfServer ? devHostOf(markup, answers) : hostOf(url, answers, project);
   const first = (traces: readonly (readonly [RegExp, Bundler])[]): Bundler | undefined =>
     traces.find(([trace]) => trace.test(text))?.[1];
   return { bundler: first(TRACES) ?? bundlerOf(project) ?? first(FAINT) ?? null, host, isDev };
