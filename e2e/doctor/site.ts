@@ -329,7 +329,6 @@ export function mend(site: Site, change: Change): void {
       return;
     case "trusted-types":
       site.app.policy = "selvedge";
-      addSources(site, { path: site.base, directive: "trusted-types", sources: ["selvedge"] });
       return;
     case "nonce":
       site.app.nonce = change.nonce ?? "";

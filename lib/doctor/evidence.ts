@@ -290,7 +290,8 @@ export type Change =
       /** The policy as it was seen; without it, only what is added is known. */
       readonly seen?: SeenPolicy;
     }
-  | { readonly kind: "trusted-types" }
+  /** Passes a policy of Trusted Types; `isAllowed`: whether the header needs no name for it, or a change of its own adds it. */
+  | { readonly kind: "trusted-types"; readonly isAllowed?: boolean }
   /** Sets the nonce of the policy on a script's tag; null where the policy has none yet. */
   | { readonly kind: "nonce"; readonly script: string; readonly nonce: string | null }
   | { readonly kind: "secure-context" }

@@ -87,7 +87,10 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">,
       };
     case "trusted-types":
       return {
-        where: "createEngine, and the Content-Security-Policy: trusted-types selvedge",
+        where:
+          change.isAllowed === true
+            ? "createEngine"
+            : "createEngine, and the Content-Security-Policy: trusted-types selvedge",
         line: 'createEngine({ trustedTypesPolicy: trustedTypes.createPolicy("selvedge", { createScriptURL: (url) => url }) })',
       };
     case "secure-context":

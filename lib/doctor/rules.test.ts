@@ -708,3 +708,26 @@ test("a page in place of many files of a folder is named by the folder, with the
     expect(fixesOf(report)).toContain(`answer ${shown} with the file`);
   }
 });
+
+test("a policy of Trusted Types is added to the names that the page allows; without such a list the header stays", async () => {
+  const thrown = "TypeError: This document requires 'TrustedScriptURL' assignment.";
+  const fixesFor = async (types: string) => {
+    const policy = `require-trusted-types-for 'script'${types}`;
+    const report = await examineSite({ "/": { headers: { "content-security-policy": policy }, body: "" } }, () => ({
+      console: [thrown],
+    }));
+    expect(idsOf(report)).toEqual(["error trusted-types"]);
+    return report.findings.flatMap((x) => x.fixes);
+  };
+  const engine = { where: "createEngine", line: expect.stringContaining("trustedTypesPolicy") as string };
+  for (const types of ["", "; trusted-types *", "; trusted-types selvedge"])
+    expect(await fixesFor(types)).toMatchObject([engine]);
+  for (const [types, mended] of [
+    ["; trusted-types dompurify default", "dompurify default selvedge"],
+    ["; trusted-types 'none'", "selvedge"],
+  ] as const)
+    expect(await fixesFor(types)).toMatchObject([
+      engine,
+      { line: `Content-Security-Policy: require-trusted-types-for 'script'; trusted-types ${mended}` },
+    ]);
+});
