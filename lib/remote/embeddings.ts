@@ -6,26 +6,14 @@ import { show } from "../core/check-inputs.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { call } from "./call.ts";
 import type { CallAnswer, CallContext } from "./call.ts";
+import { checkEmbeddings, checkTexts, TEXTS_MAX } from "./embeddings-options.ts";
+import type { EmbeddingsOptions } from "./embeddings-options.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { exchange } from "./exchange.ts";
 import type { HttpReply, HttpRequest } from "./exchange.ts";
 import { FailedAttempt, ReplyError } from "./failure.ts";
 import { asObject, decodeText, parse } from "./plain-json.ts";
-
-/** The model that vectors must be of; `expect` or `golden` is needed. */
-export interface EmbeddingsOptions {
-  /** Bundle and variant that the vectors must be of (`model.identity`, `model.variant`); a server that states others is refused. */
-  readonly expect?: { readonly identity: string; readonly variant: string } | undefined;
-  /**
-   * Texts with vectors of the right model, as `model.embed` computes them: a server that states no identity must answer
-   * each with a cosine of at least 0.999, or is refused.
-   */
-  readonly golden?: { readonly texts: readonly string[]; readonly vectors: readonly ArrayLike<number>[] } | undefined;
-  /** Numbers of a vector, for a model trained for fewer. Default: all. */
-  readonly dims?: number | undefined;
-  /** Texts of one request at most, from 1. Default: 128, and fewer once a server has refused more and named its limit. */
-  readonly maxTexts?: number | undefined;
-}
+import { cosine, vectorOf } from "./vectors.ts";
 
 /** Options of one call. */
 export interface EmbedCallOptions {
@@ -69,8 +57,6 @@ export interface RemoteEmbeddings {
 
 /** Least cosine to the golden's vectors. */
 const COSINE_MIN = 0.999;
-/** Texts of one request, where neither the app nor a server says otherwise: most servers take 256 and more. */
-const TEXTS_MAX = 128;
 /** Statuses with which servers refuse base64, which some lack. */
 const REFUSALS: readonly (number | null)[] = [400, 415, 422];
 /** Words with which servers refuse a request of too many texts, by status 400 or 422: these have two of them. */
@@ -92,41 +78,9 @@ export async function openEmbeddings(
   options: EmbeddingsOptions,
   close: () => void,
 ): Promise<RemoteEmbeddings> {
-  const own = new Embeddings(context, headers, model, checked(model, options), close);
+  const own = new Embeddings(context, headers, model, checkEmbeddings(model, options), close);
   await own.check();
   return own;
-}
-
-function checked(model: unknown, { expect, golden, dims, maxTexts }: EmbeddingsOptions): EmbeddingsOptions {
-  if (typeof model !== "string" || model === "") throw new TypeError(`model: expected a name, got ${show(model)}`);
-  if (expect === undefined && golden === undefined)
-    throw new TypeError("embeddings: `expect` or `golden` is needed, so that vectors of two models never mix");
-  for (const [name, value] of Object.entries({ expect, golden }))
-    if (value !== undefined && (typeof value !== "object" || (value as unknown) === null))
-      throw new TypeError(`${name}: expected an object, got ${show(value)}`);
-  if (expect !== undefined && (typeof expect.identity !== "string" || typeof expect.variant !== "string"))
-    throw new TypeError(`expect: expected { identity, variant }, got ${show(expect)}`);
-  for (const [name, value] of Object.entries({ dims, maxTexts }))
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
-      throw new RangeError(`${name}: expected a whole number from 1, got ${show(value)}`);
-  if (golden === undefined) return { expect, golden, dims, maxTexts };
-  const { texts, vectors } = golden;
-  checkTexts("golden.texts", texts);
-  const isList: boolean = Array.isArray(vectors);
-  if (!isList) throw new TypeError(`golden.vectors: expected a list of vectors, got ${show(vectors)}`);
-  if (texts.length === 0 || texts.length > TEXTS_MAX || vectors.length !== texts.length)
-    throw new TypeError(`golden: expected 1 to ${TEXTS_MAX} texts and a vector for each`);
-  for (const [i, vector] of vectors.entries())
-    if (!(vector.length > 0) || !(norm(vector) > 0) || (dims !== undefined && vector.length !== dims))
-      throw new TypeError(`golden.vectors: number ${i} is no vector${dims === undefined ? "" : ` of ${dims} numbers`}`);
-  return { expect, dims, maxTexts, golden: { texts: [...texts], vectors: vectors.map((x) => Float32Array.from(x)) } };
-}
-
-/** Half of a surrogate pair is no text in UTF-8. */
-function checkTexts(option: string, texts: readonly string[]): void {
-  const isText = (x: unknown): boolean => typeof x === "string" && !/\p{Surrogate}/u.test(x);
-  const wrong = Array.isArray(texts) ? texts.findIndex((x) => !isText(x)) : 0;
-  if (wrong >= 0) throw new TypeError(`${option}: expected a list of texts; number ${wrong} is none`);
 }
 
 /** Identity and variant as a server states them; null where it does not. */
@@ -485,34 +439,4 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
-}
-
-/** Reads a vector: a list of numbers, or the bytes of little-endian float32 numbers in base64. @throws ReplyError */
-function vectorOf(value: unknown): Float32Array {
-  const isList = Array.isArray(value) && value.every((x) => typeof x === "number");
-  const vector = typeof value === "string" ? fromBase64(value) : isList ? Float32Array.from(value) : null;
-  if (vector === null || vector.length === 0 || !vector.every((x) => Number.isFinite(x)))
-    throw new ReplyError("a vector is not one of finite numbers");
-  return vector;
-}
-
-function fromBase64(text: string): Float32Array | null {
-  try {
-    const bytes = Uint8Array.from(atob(text), (x) => x.charCodeAt(0));
-    return new Float32Array(bytes.buffer);
-  } catch {
-    return null;
-  }
-}
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i += 1) sum += (a[i] ?? 0) * (b[i] ?? 0);
-  return sum / (norm(a) * norm(b));
-}
-
-function norm(vector: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < vector.length; i += 1) sum += (vector[i] ?? 0) ** 2;
-  return Math.sqrt(sum);
 }

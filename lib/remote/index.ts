@@ -7,7 +7,8 @@ import { call, checkTime, closedError, RetryBudget } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import { Endpoints } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
-import type { EmbeddingsOptions, RemoteEmbeddings } from "./embeddings.ts";
+import type { EmbeddingsOptions } from "./embeddings-options.ts";
+import type { RemoteEmbeddings } from "./embeddings.ts";
 import type { HttpRequest } from "./exchange.ts";
 import type { EndpointHealth, ServerMetadata } from "./server-state.ts";
 import type { InferContext, RemoteModel } from "./infer.ts";
@@ -19,13 +20,8 @@ export type { ErrorCode, ErrorDetails } from "../core/errors.ts";
 export type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
 export type { Exchanged, NetworkEffects } from "../effects/network.ts";
 export type { Datatype } from "./datatypes.ts";
-export type {
-  EmbedCallOptions,
-  EmbeddingsInfo,
-  EmbeddingsOptions,
-  EmbeddingsResult,
-  RemoteEmbeddings,
-} from "./embeddings.ts";
+export type { EmbedCallOptions, EmbeddingsInfo, EmbeddingsResult, RemoteEmbeddings } from "./embeddings.ts";
+export type { EmbeddingsOptions } from "./embeddings-options.ts";
 export type { EndpointHealth, ServerMetadata } from "./server-state.ts";
 export type { InferInfo, InferOptions, InferResult, RemoteModel } from "./infer.ts";
 export type { ModelMetadata, RemotePort } from "./metadata.ts";

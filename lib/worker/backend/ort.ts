@@ -8,7 +8,7 @@ import type { Assignment } from "../../core/bundle.ts";
 import { adapterFacts } from "../../core/device.ts";
 import type { AdapterFacts } from "../../core/device.ts";
 import { SelvedgeError } from "../../core/errors.ts";
-import type { Dtype, Port, Tensor } from "../../core/tensor.ts";
+import type { Port, Tensor } from "../../core/tensor.ts";
 import { assignmentFromLog } from "../../core/assignment-log.ts";
 import type {
   Backend,
@@ -33,6 +33,7 @@ import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
 import { freeBuffer } from "../../rpc/free-buffer.ts";
 import { STARTER } from "./identity-model.ts";
+import { fromOrt, onDevice, portOf } from "./ort-values.ts";
 import { createNextTask } from "./next-task.ts";
 import { askForThreads } from "./threads.ts";
 
@@ -451,48 +452,6 @@ class OrtBackend implements Backend {
       };
     }
   }
-}
-
-/**
- * Describes an input or output. ONNX Runtime reports "" or −1, also as an unsigned number, for a dim without a name,
- * and no dims for an open rank.
- */
-function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
-  const { name } = metadata;
-  if (!metadata.isTensor) {
-    throw new SelvedgeError(
-      "model-invalid",
-      `"${name}" is not a tensor; sequences, maps and optionals are not supported.`,
-      { name },
-    );
-  }
-  if (metadata.type === "int4" || metadata.type === "uint4") {
-    throw new SelvedgeError(
-      "model-invalid",
-      `"${name}" has type ${metadata.type}, which has no JavaScript typed array.`,
-      { name },
-    );
-  }
-  const dims = metadata.shape.map((dim, axis) =>
-    dim === "" || (typeof dim === "number" && (dim < 0 || dim === 2 ** 32 - 1)) ? `${name}_${axis}` : dim,
-  );
-  return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
-}
-
-/** Returns the output locations that keep a state on the device. */
-function onDevice(states: Readonly<Record<string, string>>): Record<string, "gpu-buffer"> {
-  return Object.fromEntries(Object.keys(states).map((output) => [output, "gpu-buffer"]));
-}
-
-/** Takes ownership of an output, which ONNX Runtime has copied out of its memory. float16 stays as its bits. */
-function fromOrt(value: Ort.Tensor): Tensor {
-  const dtype = value.type as Dtype;
-  let data = value.data;
-  if (dtype === "float16" && !(data instanceof Uint16Array)) {
-    const view = data as unknown as ArrayBufferView;
-    data = new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
-  }
-  return { dtype, dims: [...value.dims], data } as Tensor;
 }
 
 const READ_BYTES = 2 ** 22;
