@@ -13,15 +13,56 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** Files whose mutants are tried on the tests beside them alone, which are quick and must notice all: some at a time. */
+export const ALONE: ReadonlySet<string> = new Set(
+  [
+    ...["back-offs", "cost-estimate", "deadline-list", "explain-start", "heap", "recover"].map((x) => `schedule/${x}`),
+    ...["call-timeouts", "gpu-loss-ledger", "share-rest", "worker-client"].map((x) => `pool/${x}`),
+  ].map((x) => `lib/${x}.ts`),
+);
+
+/**
+ * Tests that are left out: each takes a second or more, which every mutant that they reach would take too, and what only
+ * the outcome of a long story shows needs a sharper test. Parts of the paths, or beginnings of the titles.
+ */
+export const SLOW: { readonly files: readonly string[]; readonly titles: readonly string[] } = {
+  files: ["schedule/mix", "schedule/slow-while", "schedule/coarse-clocks", "schedule/groups", "schedule/servers"].map(
+    (x) => `lib/${x}.test.ts`,
+  ),
+  titles: [
+    "take together no more than an eighth of a lane",
+    "do not keep a model that has become fast from its own",
+    "count where the requests are cancelled once they are late",
+    "where deadlines can't be met, trials take no more than an eighth",
+    "a first run of ",
+    "several slow runs cause rejections",
+    "a device of unknown cost is tried, and keeps the work",
+    "a device that was slow for a while gets work again",
+    "a device that stays slow is tried rarely",
+    "a device that a server beats is tried rarely",
+    "and gets the work back once it is faster",
+    "a lane is tried again once its time is over",
+    "the same events decide the same",
+    "the same events give the same decisions",
+    "sums and differences of times that are rounded differently",
+    "the state per model is bounded",
+    "a scheduler restored midway decides like the saved one",
+    "copies are at most a tenth of the requests",
+  ],
+};
+
 /** Folders whose files have automatic mutants. */
 export const AREAS: readonly string[] = Object.keys(TESTS);
 
+/** Returns the area of a file; empty for a file in none. */
+export const areaOf = (file: string): string => AREAS.find((x) => file.startsWith(`${x}/`)) ?? "";
+
 /**
- * Returns the tests of an area, as patterns.
- * @throws TypeError for a folder that is no area
+ * Returns the tests that the mutants of a file are tried on, as patterns.
+ * @throws TypeError for a file in no area
  */
-export function testsOf(area: string): readonly string[] {
-  const tests = TESTS[area];
-  if (tests === undefined) throw new TypeError(`"${area}" is none of ${AREAS.join(", ")}`);
-  return tests;
+export function testsOf(file: string): readonly string[] {
+  const tests = TESTS[areaOf(file)];
+  if (tests === undefined) throw new TypeError(`"${file}" is in none of ${AREAS.join(", ")}`);
+  return ALONE.has(file) ? [file.replace(/\.ts$/, ".test.ts")] : tests;
 }

@@ -1,9 +1,11 @@
 // The lists of mutants follow the code: what each replaces is there once, and so is the test that must notice it, by its
 // title. Whether it does is shown by `npm run mutants`.
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ROOT } from "../support/prepare.ts";
+import { ALONE, SLOW, testsOf } from "./areas.ts";
+import { EQUIVALENT } from "./equivalent.ts";
 import { mutate } from "./mutant.ts";
 import { readMutants } from "./read-mutants.ts";
 
@@ -27,4 +29,13 @@ test("every mutant's text is in the code once, and its test is there", async () 
   }
   expect(stale).toEqual([]);
   expect(mutants.length).toBeGreaterThan(400);
+});
+
+test("the files and titles that the automatic mutants name are there", () => {
+  const files = [...ALONE, ...SLOW.files, ...Object.keys(EQUIVALENT), ...[...ALONE].flatMap(testsOf)];
+  expect(files.filter((x) => !existsSync(join(ROOT, x)))).toEqual([]);
+  const folder = join(ROOT, "lib/schedule");
+  const tests = readdirSync(folder).filter((x) => x.endsWith(".test.ts"));
+  const texts = tests.map((x) => readFileSync(join(folder, x), "utf8"));
+  expect(SLOW.titles.filter((title) => !texts.some((text) => text.includes(title)))).toEqual([]);
 });

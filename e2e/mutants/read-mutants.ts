@@ -5,7 +5,10 @@ import { pathToFileURL } from "node:url";
 import type { Mutant } from "./mutant.ts";
 
 /** Files beside the lists. */
-const OWN = new Set(["areas.ts", "auto.ts", "mutant.ts", "read-mutants.ts", "run.ts", "vitest.config.ts"]);
+const OWN = new Set([
+  ...["areas.ts", "auto.ts", "equivalent.ts", "stryker-setup.ts", "vitest.config.ts"],
+  ...["mutant.ts", "read-mutants.ts", "run.ts"],
+]);
 
 /** Returns all mutants, in the order of their lists. */
 export async function readMutants(): Promise<Mutant[]> {
