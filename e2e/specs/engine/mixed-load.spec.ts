@@ -3,7 +3,7 @@
 import { expect, test } from "@playwright/test";
 import { slice } from "../../../lib/test-support/slice.ts";
 import { keep } from "../../support/suite.ts";
-import type { CrowdPage } from "../../pages/crowd.ts";
+import type { MixedLoadPage } from "../../pages/mixed-load.ts";
 
 const REQUESTS = slice(600, 5_000);
 const DEATHS = 3;
@@ -12,10 +12,10 @@ test(`${REQUESTS} mixed requests, cancels and ${DEATHS} dead workers: nothing is
   page,
 }, info) => {
   test.setTimeout(slice(300_000, 900_000));
-  await page.goto(`${String(info.config.metadata["pages"])}/crowd.html`);
+  await page.goto(`${String(info.config.metadata["pages"])}/mixed-load.html`);
   await page.waitForFunction("globalThis.page !== undefined");
   const told = await page.evaluate(
-    ([count, deaths]) => (globalThis as unknown as { page: CrowdPage }).page.crowd(count, deaths, "crowd"),
+    ([count, deaths]) => (globalThis as unknown as { page: MixedLoadPage }).page.crowd(count, deaths, "crowd"),
     [REQUESTS, DEATHS] as const,
   );
   const { answered, cancelled, refused, wrong, deaths, meanBatch, again, left } = told;

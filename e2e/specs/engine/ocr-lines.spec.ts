@@ -5,7 +5,7 @@ import { slice } from "../../../lib/test-support/slice.ts";
 import { corpusFolder, lines } from "../../../models/corpus/render.ts";
 import { exactRate, isExact, pairedDifference } from "../../../models/corpus/score.ts";
 import { keep } from "../../support/suite.ts";
-import type { Answer, Task } from "../../pages/lines.ts";
+import type { Answer, Task } from "../../pages/ocr-lines.ts";
 
 const MIN_EXACT = 0.96;
 /** Limit on int8's loss against f32, as a share of lines. */
@@ -18,7 +18,7 @@ test("ocr-rec reads rendered lines on wasm, int8 as well as f32", async ({ page,
   const folder = basename(await corpusFolder());
   const urls = corpus.map(({ file }) => `/corpus/${folder}/lines/${basename(file)}`);
   const { pages } = test.info().config.metadata as { pages: string };
-  await page.goto(`${pages}/lines.html`);
+  await page.goto(`${pages}/ocr-lines.html`);
   await page.waitForFunction("globalThis.readLines !== undefined");
 
   const read = async (variant: string): Promise<string[]> => {

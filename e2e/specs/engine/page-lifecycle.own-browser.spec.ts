@@ -7,7 +7,7 @@ import type { Browser, Page } from "@playwright/test";
 import { slice } from "../../../lib/test-support/slice.ts";
 import { chromiumLaunch, firefoxLaunch } from "../../support/browsers.ts";
 import { keep } from "../../support/suite.ts";
-import type { Lived } from "../../pages/life.ts";
+import type { Lived } from "../../pages/page-lifecycle.ts";
 
 const ROUNDS = slice(5, 50);
 const AWAY_MS = 300;
@@ -41,7 +41,7 @@ for (const [name, launch] of Object.entries(BROWSERS)) {
         const { pages } = test.info().config.metadata as { pages: string };
         await page.goto(`${pages}/blank.html`);
         const query = `rounds=${ROUNDS}&backend=${backend}&away=${AWAY_MS}`;
-        await page.goto(`${pages}/life.html?${query}`);
+        await page.goto(`${pages}/page-lifecycle.html?${query}`);
         // Not polled meanwhile: a call into a page that is leaving keeps it out of the cache.
         await expect.poll(() => page.url(), { timeout: 240_000 }).toMatch(/\?done$/);
         const lived = JSON.parse((await page.evaluate(() => localStorage.getItem("life"))) ?? "null") as Lived;

@@ -26,6 +26,6 @@ const page = {
     return { before, clamped, timer };
   },
 };
-export type HiddenPage = typeof page;
+export type HiddenTabPage = typeof page;
 
 Object.assign(globalThis, { page });

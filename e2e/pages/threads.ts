@@ -66,6 +66,6 @@ const page = {
     };
   },
 };
-export type WidePage = typeof page;
+export type ThreadsPage = typeof page;
 
 Object.assign(globalThis, { page });

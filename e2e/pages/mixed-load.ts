@@ -133,6 +133,6 @@ const page = {
     };
   },
 };
-export type CrowdPage = typeof page;
+export type MixedLoadPage = typeof page;
 
 Object.assign(globalThis, { page });
