@@ -1,10 +1,11 @@
 // Serves the tests' own pages (e2e/pages), the built package as "selvedge", the bundles under /models/, and the corpus
-// under /corpus/. `/expanded/<bundle>/<variant>.onnx` is a variant as one ONNX file, and `/expanded/<bundle>/<path>` an
-// asset, for peers that do not read bundles. The demo has its own server; these pages are of no use there.
+// under /corpus/. `/<name>.html` is a page of the script <name>.ts where no such page lies there.
+// `/expanded/<bundle>/<variant>.onnx` is a variant as one ONNX file, and `/expanded/<bundle>/<path>` an asset, for peers
+// that do not read bundles. The demo has its own server; these pages are of no use there.
 //
 //   npx tsx e2e/support/server.ts --port 43118 [--isolated]
 import { createReadStream, existsSync, statSync } from "node:fs";
-import { extname, join, normalize, sep } from "node:path";
+import { join, normalize, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -12,21 +13,14 @@ import { parseArgs } from "node:util";
 import { createServer } from "vite";
 import type { ViteDevServer } from "vite";
 import { readBundle, readBundleFile, readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
+import { contentTypeOf } from "../../lib/compress/check/local-server.ts";
 import { DIST, ROOT } from "./prepare.ts";
 
+const PAGES = join(ROOT, "e2e/pages");
 /** Folder of the large models whose loads are measured (memory-page.ts). */
 export const MEMORY_FOLDER: string = join(ROOT, "e2e/.cache/memory");
 /** ONNX Runtime Web as bundled with transformers.js. */
 const TRANSFORMERS_ORT = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
-const TYPES: Readonly<Record<string, string>> = {
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".wasm": "application/wasm",
-  ".json": "application/json",
-  ".jpg": "image/jpeg",
-  ".png": "image/png",
-  ".txt": "text/plain; charset=utf-8",
-};
 
 /** The most that a line sends at once after a late timer, as a time. */
 const LATE_MS = 20;
@@ -47,7 +41,7 @@ export interface ServeOptions {
 export async function servePages(options: ServeOptions): Promise<ViteDevServer> {
   const server = await createServer({
     configFile: false,
-    root: join(ROOT, "e2e/pages"),
+    root: PAGES,
     cacheDir: join(ROOT, "e2e/.cache/vite"),
     logLevel: "warn",
     resolve: {
@@ -76,6 +70,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
             next();
           });
           withoutClient(server);
+          shell(server);
           folder(server, "/dist/", DIST);
           folder(server, "/models/", join(ROOT, "models", "dist"));
           expanded(server, join(ROOT, "models", "dist"));
@@ -106,6 +101,35 @@ function withoutClient(server: ViteDevServer): void {
   });
 }
 
+/** Answers `/<name>.html` with a page of the script <name>.ts, where no such page lies there. */
+function shell(server: ViteDevServer): void {
+  server.middlewares.use((request, response, next) => {
+    const url = request.url ?? "/";
+    const [, name] = /^\/([a-z][a-z-]*)\.html(?:\?|$)/.exec(url) ?? [];
+    if (name === undefined || existsSync(join(PAGES, `${name}.html`)) || !existsSync(join(PAGES, `${name}.ts`))) {
+      next();
+      return;
+    }
+    server.transformIndexHtml(url, shellOf(name)).then((html) => {
+      response.setHeader("content-type", contentTypeOf("page.html"));
+      response.setHeader("cache-control", "no-cache");
+      response.end(html);
+    }, next);
+  });
+}
+
+function shellOf(name: string): string {
+  const title = name.charAt(0).toUpperCase() + name.slice(1).replaceAll("-", " ");
+  return `<!doctype html>
+<html lang="en">
+  <meta charset="utf-8" />
+  <title>${title}</title>
+  <link rel="icon" href="data:," />
+  <script type="module" src="./${name}.ts"></script>
+</html>
+`;
+}
+
 /** How a folder is served. */
 interface FolderOptions {
   /** Whether answers have an ETag. Default false. */
@@ -129,7 +153,7 @@ function folder(server: ViteDevServer, prefix: string, path: string, options: Fo
       response.end();
       return;
     }
-    response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
+    response.setHeader("content-type", contentTypeOf(file));
     const { size, mtimeMs } = statSync(file);
     response.setHeader("content-length", size);
     if (hasEtags) response.setHeader("etag", `"${size}-${mtimeMs}"`);
