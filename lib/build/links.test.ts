@@ -9,7 +9,7 @@ const ROOT = process.cwd();
 
 function pages(): string[] {
   const docs = readdirSync("docs", { recursive: true, encoding: "utf8" }).map((x) => join("docs", x));
-  return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "lib/README.md", ...docs].filter(
+  return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "lib/README.md", "e2e/README.md", ...docs].filter(
     (x) => /\.(md|txt)$/.test(x) && existsSync(x),
   );
 }

@@ -8,7 +8,15 @@ const { retiredIn } = (await import(join(process.cwd(), ".ci/plain-words.js"))) 
   retiredIn(text: string): string[];
 };
 
-const PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "lib/README.md", "models/README.md"];
+const PAGES = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  "llms.txt",
+  "lib/README.md",
+  "e2e/README.md",
+  "models/README.md",
+];
 
 function filesIn(folder: string, ends: RegExp): string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
