@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Change } from "../../lib/doctor/evidence.ts";
-import { pathOf, startServer } from "../../lib/compress/check/local-server.ts";
+import { contentTypeOf, pathOf, startServer } from "../../lib/compress/check/local-server.ts";
 import { ROOT } from "../support/prepare.ts";
 
 const DIST = join(ROOT, "dist");
@@ -98,13 +98,7 @@ export interface App {
   serviceWorker?: string;
 }
 
-const TYPES = {
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".json": "application/json",
-  ".wasm": "application/wasm",
-};
+const ENDINGS = [".html", ".js", ".mjs", ".json", ".wasm"];
 
 /** Makes a site that works: a page, its script, the package's files and a model. */
 export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
@@ -112,7 +106,7 @@ export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
     files: new Map(),
     store: new Map(),
     headers: [],
-    types: { ...TYPES },
+    types: Object.fromEntries(ENDINGS.map((x) => [x, contentTypeOf(`a${x}`)])),
     fallback: null,
     login: null,
     loop: null,

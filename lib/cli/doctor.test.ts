@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { startServer } from "../compress/check/local-server.ts";
+import { contentTypeOf, startServer } from "../compress/check/local-server.ts";
 import type { LocalServer } from "../compress/check/local-server.ts";
 import type { DoctorReport } from "../doctor/doctor.ts";
 import { main } from "./cli.ts";
@@ -82,8 +82,7 @@ test("hints on a folder leave out what its host decides", async () => {
       "index.html": `<script type="module" src="main.js"></script>`,
       ...files,
     }[name];
-    const type = { js: "text/javascript", wasm: "application/wasm", html: "text/html" }[name.split(".").at(-1) ?? ""];
-    response.writeHead(body === undefined ? 404 : 200, { "content-type": type ?? "text/plain", etag: '"1"' }).end(body);
+    response.writeHead(body === undefined ? 404 : 200, { "content-type": contentTypeOf(name), etag: '"1"' }).end(body);
   });
   out = "";
   expect(await doctor(server.origin, "--hints", "--json")).toBe(0);

@@ -1,5 +1,5 @@
 // For tests of the doctor: a site that a server in this process answers, and a browser whose evidence is given.
-import { startServer } from "../compress/check/local-server.ts";
+import { contentTypeOf, startServer } from "../compress/check/local-server.ts";
 import { diagnose } from "../doctor/doctor.ts";
 import type { DoctorBrowser } from "../doctor/browser.ts";
 import type { DoctorReport } from "../doctor/doctor.ts";
@@ -13,8 +13,6 @@ export interface SiteAnswer {
   /** Answer to a request that accepts gzip. */
   readonly packed?: { readonly headers: Readonly<Record<string, string>>; readonly body: Uint8Array };
 }
-
-const TYPES: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm" };
 
 /**
  * Diagnoses a site by its answers, each a body or more, by path.
@@ -33,7 +31,7 @@ export async function examineSite(
       request.socket.destroy();
       return;
     }
-    const type = path === "/" ? "text/html" : (TYPES[path.split(".").at(-1) ?? ""] ?? "text/plain");
+    const type = contentTypeOf(path === "/" ? "page.html" : path);
     const sent =
       packed !== undefined && /gzip/.test(request.headers["accept-encoding"] ?? "") ? packed : { headers, body };
     response.writeHead(status, { "content-type": type, etag: '"1"', ...sent.headers }).end(sent.body);
