@@ -1,13 +1,13 @@
 // The site of the tests of ONNX Runtime's split binary (wasm-split.spec.ts): an app, the built package, two
 // models, and a server that notes the order of requests and can withhold the second part. With SELVEDGE_DIST it serves
 // another build.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
-import { contentTypeOf, pathOf, startServer } from "../../lib/compress/check/local-server.ts";
+import { pathOf, startServer } from "../../lib/compress/check/local-server.ts";
 import { int64Tensor } from "../../lib/compress/onnx/tensor-proto.ts";
 import { buildGraph } from "../../models/graph.ts";
-import { DIST, ROOT } from "./prepare.ts";
+import { appSite } from "./app-site.ts";
+import { DIST } from "./prepare.ts";
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -78,37 +78,25 @@ export interface SplitSite {
 
 /** Starts the site. */
 export async function startSplitSite(): Promise<SplitSite> {
-  const { outputFiles } = await build({
-    stdin: { contents: APP, resolveDir: ROOT },
-    alias: { selvedge: join(DIST, "index.js") },
-    bundle: true,
-    write: false,
-    format: "esm",
+  const fileAt = await appSite({
+    app: APP,
+    files: { "/usual.onnx": usualModel(), "/rare.onnx": rareModel(), "/loaded": "", "/answered": "" },
   });
-  const own: Readonly<Record<string, string | Uint8Array>> = {
-    "/": '<!doctype html><title>App</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>',
-    "/app.js": outputFiles[0]?.contents ?? "",
-    "/usual.onnx": usualModel(),
-    "/rare.onnx": rareModel(),
-    "/loaded": "",
-    "/answered": "",
-  };
   const asked: string[] = [];
   const server = await startServer((request, response) => {
     const pathname = pathOf(request);
     asked.push(pathname);
     const isRest = REST.test(pathname);
     const isFirst = pathname.endsWith("ort-wasm.wasm");
-    const body =
-      own[pathname] ?? (pathname.startsWith("/dist/") ? distFile(pathname.slice(6), site.isUnforeseen) : null);
-    response.writeHead(body === null || (isRest && site.isMissing) ? 404 : 200, {
-      "content-type": contentTypeOf(pathname === "/" ? "page.html" : pathname),
+    const file = fileAt(pathname);
+    response.writeHead(file === null || (isRest && site.isMissing) ? 404 : 200, {
+      "content-type": file?.type ?? "text/plain",
       "cross-origin-opener-policy": "same-origin",
       "cross-origin-embedder-policy": "require-corp",
     });
     const end = (): void => {
       if (isFirst && site.isFirstHeld && site.restCount() === 0) setTimeout(end, 20);
-      else response.end(body ?? "");
+      else response.end(file === null ? "" : bodyOf(pathname, file.body, site.isUnforeseen));
     };
     setTimeout(end, isRest ? site.restMs : 0);
   });
@@ -126,11 +114,9 @@ export async function startSplitSite(): Promise<SplitSite> {
   return site;
 }
 
-function distFile(name: string, isUnforeseen: boolean): Uint8Array | string | null {
-  const path = join(DIST, name);
-  if (!existsSync(path)) return null;
-  if (!isUnforeseen || name !== "worker-wasm.js") return readFileSync(path);
-  const code = readFileSync(path, "utf8");
-  if (!code.includes('"Abs",')) throw new Error(`${path} has no list of usual operators`);
+function bodyOf(pathname: string, body: string | Uint8Array, isUnforeseen: boolean): string | Uint8Array {
+  if (!isUnforeseen || pathname !== "/dist/worker-wasm.js") return body;
+  const code = Buffer.from(body).toString();
+  if (!code.includes('"Abs",')) throw new Error(`${pathname} has no list of usual operators`);
   return code.replace('"Abs",', '"Abs","com.microsoft:Inverse",');
 }

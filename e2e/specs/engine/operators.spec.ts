@@ -1,14 +1,11 @@
 // The first part of ONNX Runtime's split binary (lib/build/split.ts) is enough for common operators, on both builds: models
 // that its profile does not know (held-out-models.ts) are loaded and run, and none may have the second part fetched.
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, test } from "@playwright/test";
-import { build } from "esbuild";
-import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import { pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { heldOut } from "../../../lib/test-support/onnx/held-out-models.ts";
 import { bytesOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
-import { DIST, ROOT } from "../../support/prepare.ts";
+import { appSite } from "../../support/app-site.ts";
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -29,23 +26,13 @@ let server: LocalServer;
 let asked: string[] = [];
 
 test.beforeAll(async () => {
-  const { outputFiles } = await build({
-    stdin: { contents: APP, resolveDir: ROOT },
-    alias: { selvedge: join(DIST, "index.js") },
-    bundle: true,
-    write: false,
-    format: "esm",
-  });
+  const files = Object.fromEntries(models.map(({ bytes }, i) => [`/${i}.onnx`, bytes]));
+  const fileAt = await appSite({ app: APP, files });
   server = await startServer((request, response) => {
     const pathname = pathOf(request);
     asked.push(pathname);
-    const [, number] = /^\/(\d+)\.onnx$/.exec(pathname) ?? [];
-    let body: string | Uint8Array = "";
-    if (pathname === "/") body = '<!doctype html><title>App</title><script type="module" src="/app.js"></script>';
-    else if (pathname === "/app.js") body = outputFiles[0]?.contents ?? "";
-    else if (number !== undefined) body = models[Number(number)]?.bytes ?? "";
-    else if (pathname.startsWith("/dist/")) body = readFileSync(join(DIST, pathname.slice(6)));
-    response.writeHead(200, { "content-type": contentTypeOf(pathname === "/" ? "page.html" : pathname) }).end(body);
+    const file = fileAt(pathname);
+    response.writeHead(file === null ? 404 : 200, { "content-type": file?.type ?? "text/plain" }).end(file?.body);
   });
 });
 

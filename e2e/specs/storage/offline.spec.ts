@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { build } from "esbuild";
-import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import { pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import { appSite } from "../../support/app-site.ts";
 import { startDelivery } from "../../support/delivery-server.ts";
-import { ROOT } from "../../support/prepare.ts";
+import { DIST } from "../../support/prepare.ts";
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -47,20 +47,13 @@ test.beforeEach(async () => {
 test.afterEach(() => site.close());
 
 async function serveApp(): Promise<Site> {
-  const { outputFiles } = await build({
-    stdin: { contents: APP, resolveDir: ROOT },
-    alias: { "selvedge/cache": join(ROOT, "dist/cache.js"), selvedge: join(ROOT, "dist/index.js") },
-    bundle: true,
-    write: false,
-    format: "esm",
-    platform: "browser",
+  const fileAt = await appSite({
+    app: APP,
+    files: {
+      "/worker.js": readFileSync(join(DIST, "worker-offline.js")),
+      "/deaf.js": "// a service worker that stores nothing",
+    },
   });
-  const own: Readonly<Record<string, string | Uint8Array>> = {
-    "/": '<!doctype html><title>App</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>',
-    "/app.js": outputFiles[0]?.contents ?? "",
-    "/worker.js": readFileSync(join(ROOT, "dist/worker-offline.js")),
-    "/deaf.js": "// a service worker that stores nothing",
-  };
   const asked: string[] = [];
   const { origin, close } = await startServer((request, response) => {
     const pathname = pathOf(request);
@@ -70,17 +63,12 @@ async function serveApp(): Promise<Site> {
     response.setHeader("cross-origin-opener-policy", "same-origin");
     response.setHeader("cross-origin-embedder-policy", "require-corp");
     response.setHeader("cache-control", "no-cache"); // or an offline start could come from there
-    const body = own[pathname] ?? (/^\/dist\/[a-z-]+\.(js|wasm)$/.test(pathname) ? fileAt(pathname) : null);
-    response.writeHead(trick?.status ?? (body === null ? 404 : 200), {
-      "content-type": contentTypeOf(trick === null && pathname !== "/" ? pathname : "page.html"),
-    });
-    response.end(trick?.body ?? body ?? "");
+    const file = fileAt(pathname);
+    const type = trick === null ? file?.type : "text/html; charset=utf-8";
+    response.writeHead(trick?.status ?? (file === null ? 404 : 200), { "content-type": type ?? "text/plain" });
+    response.end(trick?.body ?? file?.body ?? "");
   });
   return { url: origin, asked, trick: null, close };
-}
-
-function fileAt(pathname: string): Uint8Array {
-  return readFileSync(join(ROOT, pathname));
 }
 
 async function open(page: Page, path = "/"): Promise<void> {
