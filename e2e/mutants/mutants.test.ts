@@ -8,6 +8,10 @@ import { ALONE, SLOW, testsOf } from "./areas.ts";
 import { EQUIVALENT } from "./equivalent.ts";
 import { mutate } from "./mutant.ts";
 import { readMutants } from "./read-mutants.ts";
+import { WORLDS } from "../../lib/test-support/simulate/worlds.ts";
+
+/** Titles in worlds.test.ts, which are made of the worlds' names. */
+const titles = new Set<string | undefined>(WORLDS.map(({ name }) => `world: ${name}`));
 
 test("every mutant's text is in the code once, and its test is there", async () => {
   const texts = new Map<string, string>();
@@ -21,8 +25,7 @@ test("every mutant's text is in the code once, and its test is there", async () 
   for (const mutant of mutants) {
     try {
       expect(mutate(mutant, read(mutant.file))).not.toBe(read(mutant.file));
-      // Titles of worlds.test are made of the worlds' own.
-      if (!mutant.test.endsWith("/worlds.test.ts")) expect(read(mutant.test)).toContain(mutant.title ?? "");
+      if (!titles.has(mutant.title)) expect(read(mutant.test)).toContain(mutant.title ?? "");
     } catch (error) {
       stale.push(String(error));
     }
@@ -38,4 +41,10 @@ test("the files and titles that the automatic mutants name are there", () => {
   const tests = readdirSync(folder).filter((x) => x.endsWith(".test.ts"));
   const texts = tests.map((x) => readFileSync(join(folder, x), "utf8"));
   expect(SLOW.titles.filter((title) => !texts.some((text) => text.includes(title)))).toEqual([]);
+});
+
+test("every world has a mutant that selects its test alone", async () => {
+  const chosen = (await readMutants()).map(({ title }) => title);
+  for (const title of titles) expect(chosen).toContain(title);
+  for (const title of titles) expect([...titles].filter((x) => x?.includes(title ?? ""))).toEqual([title]);
 });

@@ -21,8 +21,8 @@ export interface Told {
   readonly answered: number;
 }
 
-/** Minimum share of possible requests that are answered: with less a world tests nothing. */
-export const ANSWERED_MIN = 0.6;
+/** Minimum share of possible requests that are answered: with less, or none possible, a world tests nothing. */
+const ANSWERED_MIN = 0.6;
 
 /** All worlds. */
 export const WORLDS: readonly WorldPlan[] = [
@@ -66,7 +66,7 @@ async function play(plan: WorldPlan, seed: number, log: ((line: string) => void)
   const possible = scene.possible + asked.length;
   const answered = scene.answered + asked.filter(isOnTime).length;
   const broken = [...new Set(scene.broken)];
-  if (answered < ANSWERED_MIN * possible) broken.push(`void: ${answered} of ${possible} answered`);
+  if (possible === 0 || answered < ANSWERED_MIN * possible) broken.push(`void: ${answered} of ${possible} answered`);
   await scene.close();
   const left = scene.workers().length;
   if (left > 0) broken.push(`${left} workers were leaked`);

@@ -3,8 +3,8 @@
 import type { Model } from "../../../engine/model.ts";
 import type { Toy, WorldPlan } from "../scene.ts";
 
-/** Maximum time before a load is cancelled. */
-const LOAD_MS = 1_500;
+/** Maximum time before a load is cancelled; without a GPU a load takes a third of it. */
+const LOAD_MS = 250;
 
 /** The worlds. */
 export const LOADS: readonly WorldPlan[] = [
