@@ -8,6 +8,15 @@ const open = "lib/cache/open.ts";
 /** Each mutant brings one fault back. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "tuf-slow",
+    breaks: "a server that sends its bundle.json slowly keeps a stored version from being used",
+    file: open,
+    from: "    late.abort();\n",
+    to: "",
+    test,
+    title: "(tuf-slow)",
+  },
+  {
     fault: "store-A4",
     breaks: "another bundle under a release number that was seen is accepted",
     file: releases,
