@@ -252,6 +252,27 @@ describe("selvedge replay", () => {
   };
   const told = (part: Record<string, unknown>): [number, Record<string, unknown>, number, unknown][] =>
     part["told"] as [number, Record<string, unknown>, number, unknown][];
+
+  test("names in it reach the terminal without what a terminal obeys (processing-L15)", async () => {
+    const name = "a\u001b]0;owned\u0007\u009b31m\u202e";
+    const shown = /a\\u001b]0;owned\\u0007\\u009b31m\\u202e/;
+    writeFileSync(
+      path,
+      broken((x) => {
+        for (const each of told(x)) each[3] = [{ type: "end", lane: name }];
+      }),
+    );
+    const { code, out } = await run(path);
+    expect([code, out]).toEqual([2, expect.stringMatching(shown)]);
+    writeFileSync(
+      path,
+      broken((x) => ((told(x)[0]?.[1] ?? {})["type"] = name)),
+    );
+    const { err } = await run(path);
+    expect(err).toMatch(shown);
+    for (const text of [out, err]) expect(text).not.toMatch(/[\u001b\u0007\u009b\u202e]/);
+  });
+
   test.each<[string, () => string, RegExp]>([
     ["cut short", () => JSON.stringify(trace).slice(0, 5_000), /not a JSON file, or a truncated one/],
     ["empty", () => "", /not a JSON file, or a truncated one/],
