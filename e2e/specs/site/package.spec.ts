@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, symlinkSync, 
 import { builtinModules, createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { expect, test } from "@playwright/test";
+import { chromium, expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import ts from "typescript";
 import { build, createServer, preview } from "vite";
@@ -14,6 +14,7 @@ import { REPORTS, reportOf } from "../../../lib/build/declarations.ts";
 import { ERROR_CODES } from "../../../lib/core/errors.ts";
 import { readEntries } from "../../../lib/build/entries.ts";
 import { serveFolder } from "../../../lib/doctor/serve-folder.ts";
+import { BROWSER_PATHS } from "../../support/browsers.ts";
 import { doubleModel } from "../../support/double-model.ts";
 import { pages, snippetGlobals, snippetsOf } from "../../support/snippets.ts";
 
@@ -341,22 +342,26 @@ test.describe("the packed package, installed in a fresh app", () => {
     expect(status).toBe(1);
   });
 
+  /** Puts packages of this repository into the app. */
+  const link = (...names: string[]): void => {
+    for (const name of names)
+      if (!existsSync(join(app, "node_modules", name)))
+        symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
+  };
+
   test("checks a model in a browser by its command", () => {
-    for (const name of ["onnxruntime-node", "onnxruntime-common", "playwright-core"])
-      symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
+    link("onnxruntime-node", "onnxruntime-common", "playwright-core");
     const words = ["selvedge", "check", "public/double.onnx", "--browser", "chromium", "--targets", "wasm"];
     const { stdout, stderr } = spawnSync("npx", words, { cwd: app, encoding: "utf8", timeout: 150_000 });
     expect(stdout, stderr).toMatch(/^wasm: passed/);
   });
 
-  test("compresses for wasm by its own WebAssembly, without onnxruntime-web (apps-3)", () => {
-    for (const name of ["onnxruntime-node", "onnxruntime-common"])
-      if (!existsSync(join(app, "node_modules", name)))
-        symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
-    expect(existsSync(join(app, "node_modules/onnxruntime-web"))).toBe(false);
-    const words = ["compress", "public/double.onnx", "--out", "small", "--targets", "wasm", "--forms", "f32"];
+  /** Compresses the model for wasm by the command, and expects a bundle that was checked. */
+  const compresses = (out: string, options: readonly string[] = [], env: Record<string, string> = {}): void => {
+    const words = ["compress", "public/double.onnx", "--out", out, "--targets", "wasm", "--forms", "f32", ...options];
     const { stdout, stderr, status } = spawnSync("npx", ["selvedge", ...words], {
       cwd: app,
+      env: { ...process.env, ...env },
       encoding: "utf8",
       timeout: 150_000,
     });
@@ -364,9 +369,24 @@ test.describe("the packed package, installed in a fresh app", () => {
       status: 0,
       isLeft: false,
     });
-    const text = readFileSync(join(app, "small/bundle/bundle.json"), "utf8");
+    const text = readFileSync(join(app, out, "bundle/bundle.json"), "utf8");
     const { variants } = JSON.parse(text) as { variants: { unchecked?: string[] }[] };
     expect(variants.map((x) => x.unchecked?.includes("wasm") ?? false)).toEqual([false]);
+  };
+
+  test("compresses for wasm by its own WebAssembly, without onnxruntime-web (apps-3)", () => {
+    link("onnxruntime-node", "onnxruntime-common");
+    expect(existsSync(join(app, "node_modules/onnxruntime-web"))).toBe(false);
+    compresses("small");
+  });
+
+  test("compresses by a check in a browser", () => {
+    link("onnxruntime-node", "onnxruntime-common", "playwright-core");
+    const path = existsSync(BROWSER_PATHS.chromium) ? BROWSER_PATHS.chromium : chromium.executablePath();
+    const [wrapper, started] = [join(app, "chromium"), join(app, "started")];
+    writeFileSync(wrapper, `#!/bin/sh\n: > "${started}"\nexec "${path}" "$@"\n`, { mode: 0o755 });
+    compresses("checked", ["--browser", "chromium"], { SELVEDGE_CHROMIUM: wrapper });
+    expect(existsSync(started)).toBe(true);
   });
 
   test("has the public API that is under review: npm run build -- --accept-api takes a new one", () => {
