@@ -17,6 +17,9 @@ const INTEGRATION = [
   ...["lib/compress/simplify/name-dims", "lib/compress/simplify/ort-optimize", "lib/cache/model-based"],
 ].map((x) => `${x}.test.ts`);
 
+/** Tests that download what takes a minute: for the soak. */
+const SOAK = process.env["SELVEDGE_SOAK"] === "1" ? [] : ["e2e/doctor/hosts.test.ts"];
+
 /**
  * Tests that have a worker's modules to themselves: they replace a module (`vi.mock`), a global or a method of one, or
  * read what a process has as a whole. All others share a worker and its modules, which keep no state: that saves a process
@@ -61,5 +64,5 @@ export default defineConfig({
 });
 
 function project(name: string, include: string[], exclude: string[], isolate: boolean): TestProjectInlineConfiguration {
-  return { extends: true, test: { name, include, exclude: [...configDefaults.exclude, ...exclude], isolate } };
+  return { extends: true, test: { name, include, exclude: [...configDefaults.exclude, ...SOAK, ...exclude], isolate } };
 }

@@ -147,7 +147,7 @@ function install(app: string, packages: Readonly<Record<string, string>>, tarbal
 }
 
 /** Returns a folder in which the packages are installed. */
-function installed(packages: Readonly<Record<string, string>>): string {
+export function installed(packages: Readonly<Record<string, string>>): string {
   const json = JSON.stringify({ private: true, dependencies: packages }, null, 2);
   const at = join(CACHE, createHash("sha256").update(`${process.version} ${json}`).digest("hex").slice(0, 16));
   if (existsSync(join(at, "package.json"))) return at;

@@ -59,10 +59,11 @@ export async function startProgram(
   words: readonly string[],
   port: number,
   env: Readonly<Record<string, string>>,
+  maxWaitMs = 10_000,
 ): Promise<DebianServer> {
   const child = spawn(program, words, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   const { said, stop } = watchProcess(child);
-  for (let tries = 0; tries < 100 && child.exitCode === null; tries += 1) {
+  for (let waitedMs = 0; waitedMs < maxWaitMs && child.exitCode === null; waitedMs += 100) {
     if (await accepts(port)) return { url: `http://127.0.0.1:${port}`, stop };
     await sleep(100);
   }

@@ -148,15 +148,21 @@ test("a header of a development server is written in its own configuration", () 
     const { where, line } = fixOf(change, { stack: { host, bundler, isDev: true }, url: "http://localhost/" });
     return [where, line];
   };
-  const vite = 'server: { headers: { "X": "y" } }, preview: { headers: { "X": "y" } }';
-  expect(fixOn("vite", "sveltekit")).toEqual(["vite.config", vite]);
-  expect(fixOn("webpack-dev-server", "webpack")).toEqual(["webpack.config", 'devServer: { headers: { "X": "y" } }']);
-  expect(fixOn("webpack-dev-server", "rspack")).toEqual(["rspack.config", 'devServer: { headers: { "X": "y" } }']);
-  expect(fixOn("ng-serve", "angular")).toEqual(["angular.json, architect.serve.options", '"headers": { "X": "y" }']);
-  expect(fixOn("astro-dev", "astro")).toEqual(["astro.config", 'server: { headers: { "X": "y" } }']);
+  const entry = '"X": "y",';
+  expect(fixOn("vite", "sveltekit")).toEqual([
+    "vite.config, in server: { headers: { } } and preview: { headers: { } }",
+    entry,
+  ]);
+  expect(fixOn("webpack-dev-server", "webpack")).toEqual(["webpack.config, in devServer: { headers: { } }", entry]);
+  expect(fixOn("webpack-dev-server", "rspack")).toEqual(["rspack.config, in devServer: { headers: { } }", entry]);
+  expect(fixOn("ng-serve", "angular")).toEqual([
+    'angular.json, architect.serve.options, in "headers": { }',
+    '"X": "y"',
+  ]);
+  expect(fixOn("astro-dev", "astro")).toEqual(["astro.config, in server: { headers: { } }", entry]);
   expect(fixOn("nuxt-dev", "nuxt")).toEqual([
-    "nuxt.config",
-    'routeRules: { "/**": { headers: { "X": "y" } } }, vite: { server: { headers: { "X": "y" } } }',
+    'nuxt.config, in routeRules: { "/**": { headers: { } } } and vite: { server: { headers: { } } }',
+    entry,
   ]);
 });
 
@@ -197,10 +203,11 @@ test("a policy is written whole, with what all findings add to it, in the host's
   const rule = `"headers": [{ "key": "${name}", "value": "${whole}" }]`;
   expect(lineOf("nginx")).toBe(`add_header ${name} "${whole}" always;`);
   expect(lineOf("apache")).toBe(`Header onsuccess unset ${name}\nHeader always set ${name} "${whole}"`);
-  expect(lineOf("caddy")).toBe(`header /* ${name} "${whole}"`);
-  for (const host of ["netlify", "cloudflare-pages"] as const) expect(lineOf(host)).toBe(`/*\n  ${name}: ${whole}`);
-  expect(lineOf("vercel")).toBe(`"headers": [{ "source": "/(.*)", ${rule} }]`);
-  expect(lineOf("firebase")).toBe(`"headers": [{ "source": "**", ${rule} }]`);
+  expect(lineOf("caddy")).toBe(`header /* {\n  ${name} "${whole}"\n  defer\n}`);
+  expect(lineOf("netlify")).toBe(`/*\n  ${name}: ${whole}`);
+  expect(lineOf("cloudflare-pages")).toBe(`/*\n  ! ${name}\n  ${name}: ${whole}`);
+  expect(lineOf("vercel")).toBe(`{ "source": "/(.*)", ${rule} }`);
+  expect(lineOf("firebase")).toBe(`{ "source": "**", ${rule} }`);
   expect(lineOf("iis")).toBe(`<remove name="${name}" /><add name="${name}" value="${whole}" />`);
   expect(lineOf("next")).toContain(`headers: [{ key: "${name}", value: "${whole}" }]`);
   expect(lineOf("express")).toMatch(
@@ -227,7 +234,7 @@ test("a policy of several responses is one rule, which gets what each of them ne
   for (const change of all)
     expect(fixOf(change, { stack, url: "https://x.example/" }, all)).toEqual({
       change,
-      where: "public/_headers, in place of the policy that is there, with the nonce of each response",
+      where: "public/_headers, at its end, in place of the policy that is there, with the nonce of each response",
       line: `/*\n  Content-Security-Policy: ${whole}`,
     });
 });
@@ -269,7 +276,12 @@ test("a page in place of files is taken off by the host's own rule", () => {
   const change: Change = { kind: "no-fallback", paths: ["/worker-wasm.js"] };
   expect(fixFor("firebase", change)).toEqual([
     "firebase.json, hosting",
-    '"rewrites": [{ "regex": "^/[^.]*$", "destination": "/index.html" }]',
+    '"rewrites": [{ "regex": "^/(.*/)?[^/.]*$", "destination": "/index.html" }]',
+  ]);
+  // A rule for all paths alone answers missing files with the page, too.
+  expect(fixFor("netlify", { kind: "no-fallback", paths: ["/worker-wasm.js", "/models/"] })).toEqual([
+    "public/_redirects, in this order and without !, so that files come first",
+    "/worker-wasm.js /404.html 404\n/models/* /404.html 404\n/* /index.html 200",
   ]);
   expect(fixFor("iis", change)).toEqual([
     "web.config, the conditions (logicalGrouping MatchAll) of the rule that rewrites to the page",
@@ -412,8 +424,8 @@ test("elements of IIS stand in sections that web.config may have, and replace wh
 test("lines for Caddy go into one Caddyfile: matchers of names of their own, and blocks on lines of their own", () => {
   const matchers = [".js", ".wasm"].map((extension) => fixFor("caddy", { kind: "type", extension, type: "a/b" })[1]);
   expect(matchers).toEqual([
-    "@js path *.js\nheader @js Content-Type a/b",
-    "@wasm path *.wasm\nheader @wasm Content-Type a/b",
+    "@js path *.js\nheader @js {\n  Content-Type a/b\n  defer\n}",
+    "@wasm path *.wasm\nheader @wasm {\n  Content-Type a/b\n  defer\n}",
   ]);
   expect(fixFor("caddy", { kind: "compress", extension: ".wasm", type: "a/b" })[1]).toBe(
     "encode {\n  zstd\n  gzip\n  match {\n    header Content-Type a/b\n  }\n}",
@@ -431,4 +443,49 @@ test("a header of another origin is set there, by the name of its host, not in t
     const { where, line } = fixOf({ kind: "header", path, name: "Access-Control-Allow-Origin", value: "*" }, evidence);
     expect([where, line]).toEqual(["the server of cdn.example, on /models/*", "Access-Control-Allow-Origin: *"]);
   }
+});
+
+test("lines of one report go into one file: entries of its list, or one block of a path's headers", () => {
+  const all = [
+    { kind: "header", path: "/*", name: "A", value: "1" },
+    { kind: "header", path: "/*", name: "B", value: "2" },
+    { kind: "header", path: "/m/*", name: "A", value: "3" },
+    { kind: "header", path: "/m/*", name: "B", value: "4" },
+  ] as const;
+  const linesOf = (host: Host): string[] => {
+    const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };
+    return [...new Set(all.map((x) => fixOf(x, evidence, all).line))];
+  };
+  for (const host of ["vercel", "firebase", "serve"] as const) {
+    const rules = JSON.parse(`[${linesOf(host).join(",")}]`) as { source: string; headers: object[] }[];
+    expect([host, rules.map((x) => x.headers.length)]).toEqual([host, [1, 1, 1, 1]]);
+  }
+  // Pages takes the last block of a path, and joins the values of blocks that match, but for those that it detaches.
+  expect(linesOf("cloudflare-pages")).toEqual([
+    "/*\n  ! A\n  A: 1\n  ! B\n  B: 2",
+    "/m/*\n  ! A\n  A: 3\n  ! B\n  B: 4",
+  ]);
+  expect(linesOf("netlify")).toEqual(["/*\n  A: 1\n  B: 2", "/m/*\n  A: 3\n  B: 4"]);
+  expect(linesOf("iis").filter((x) => x.startsWith("<location"))).toHaveLength(1);
+  expect(linesOf("next").every((x) => /^\{ source: "\S+", headers: \[.*\] \},$/.test(x))).toBe(true);
+});
+
+test("a path with characters of patterns is written as the host matches it", () => {
+  const header = { kind: "header", path: "/m%20(1)/a+b.js", name: "X", value: "y" } as const;
+  for (const host of ["vercel", "next"] as const)
+    expect(fixFor(host, header)[1]).toContain(
+      String.raw`ource${host === "vercel" ? '"' : ""}: "/m%20\\(1\\)/a\\+b.js"`,
+    );
+  expect(fixFor("firebase", header)[1]).toContain('"source": "/m%20(1)/a+b.js"');
+  expect(fixFor("serve", header)[1]).toContain('"source": "/m (1)/a+b.js"');
+  expect(fixFor("express", header)[1]).toContain('request.path === "/m%20(1)/a+b.js"');
+});
+
+test("hosts that compress by themselves take no Content-Encoding of a file", () => {
+  const header = { kind: "header", path: "/m.js", name: "Content-Encoding", value: "br" } as const;
+  for (const host of ["netlify", "cloudflare-pages"] as const)
+    expect(fixFor(host, header)).toEqual([
+      "where the site is deployed",
+      expect.stringMatching(/^deploy \/m\.js uncompressed {2}\(/),
+    ]);
 });

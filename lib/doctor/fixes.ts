@@ -21,7 +21,7 @@ export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">,
 function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">, all: readonly Change[]): Line {
   switch (change.kind) {
     case "header":
-      return headerFix(change, stack);
+      return headerFix(change, stack, all);
     case "type":
       return typeFix(change, stack);
     case "copy":

@@ -18,8 +18,8 @@ export function storedFix(path: string, host: Host | null): Line {
       };
     case "express":
       return {
-        where: "the server",
-        line: `compression({ filter: (request) => !request.path.startsWith("${path.replace(/\*$/, "")}") })`,
+        where: "the server, in place of compression()",
+        line: `app.use(compression({ filter: (request, response) => !request.path.startsWith("${path.replace(/\*$/, "")}") && compression.filter(request, response) }));`,
       };
     default:
       return { where: "the host", line: `serve ${path} as stored: no compression, no decompression, no rewriting` };
@@ -66,8 +66,8 @@ export function compressFix({ extension, type }: Change & { kind: "compress" }, 
       };
     case "express":
       return {
-        where: "the server",
-        line: `app.use(compression({ filter: (request, response) => response.getHeader("Content-Type") === "${type}" || compression.filter(request, response) }))`,
+        where: "the server, before express.static, in place of compression()",
+        line: `app.use(compression({ filter: (request, response) => response.getHeader("Content-Type") === "${type}" || compression.filter(request, response) }));`,
       };
     case "iis":
       return {

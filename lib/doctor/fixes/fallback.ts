@@ -1,5 +1,5 @@
 // Rules that answer what is missing with the page, narrowed to paths of pages.
-import { inTag, placeOf } from "./places.ts";
+import { inTag } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
 /** Endings of files that a page asks for. */
@@ -40,15 +40,19 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
     case "vercel":
       return {
         where: "vercel.json",
-        line: '"rewrites": [{ "source": "/((?!.*\\\\.).*)", "destination": "/index.html" }]',
+        line: '"rewrites": [{ "source": "/((?!.*\\\\.[^/]*$).*)", "destination": "/index.html" }]',
       };
     case "cloudflare-pages":
       return {
         where: "the deployed folder",
-        line: `deploy ${shown}, and a 404.html beside index.html  (without one, Pages answers index.html for what is missing)`,
+        line: `deploy ${shown}, and a 404.html beside index.html  (without one, Pages answers index.html for what is missing; with one, each route of the app needs its line in public/_redirects, as /route / 200)`,
       };
     case "netlify":
-      return { where: "public/_redirects", line: "/* /index.html 200  (without !, so that files come first)" };
+      // Netlify knows no pattern of endings. A rule with 404 and without ! lets files come first, too.
+      return {
+        where: "public/_redirects, in this order and without !, so that files come first",
+        line: [...paths.map((x) => `${x.replace(/\/$/, "/*")} /404.html 404`), "/* /index.html 200"].join("\n"),
+      };
     case "express":
       return {
         where: "the server, before the route of the page",
@@ -57,7 +61,7 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
     case "firebase":
       return {
         where: "firebase.json, hosting",
-        line: '"rewrites": [{ "regex": "^/[^.]*$", "destination": "/index.html" }]',
+        line: '"rewrites": [{ "regex": "^/(.*/)?[^/.]*$", "destination": "/index.html" }]',
       };
     case "iis":
       return {
@@ -76,7 +80,7 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
       };
     case "webpack-dev-server":
       return {
-        where: placeOf({ host, bundler }),
+        where: `${bundler === "rspack" ? bundler : "webpack"}.config`,
         line: "devServer: { historyApiFallback: true }  (without disableDotRule and rewrites, which answer files with the page)",
       };
     case "next":

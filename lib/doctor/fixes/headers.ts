@@ -1,11 +1,17 @@
 // Headers and types that a host sets or leaves out.
 import type { Change, Host } from "../evidence.ts";
 import { decoded, pathOf } from "../urls.ts";
-import { APACHE, escaped, HEADER_FILES, inFiles, inTag, markup, placeOf } from "./places.ts";
+import { APACHE, escaped, HEADER_FILES, inFiles, inTag, markup, patternOf, placeOf } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
-/** Returns the line that sets a header on a path, on a folder with `*` at its end, or on all. */
-export function headerFix({ path, name, value }: Change & { kind: "header" }, { host, bundler }: HostStack): Line {
+type HeaderChange = Change & { readonly kind: "header" };
+
+/**
+ * Returns the line that sets a header on a path, on a folder with `*` at its end, or on all. `all`: the changes of the
+ * report; where a host has one block for a path, its headers stand in it together.
+ */
+export function headerFix(change: HeaderChange, { host, bundler }: HostStack, all: readonly Change[] = []): Line {
+  const { path, name, value } = change;
   // The page's host says nothing of another origin's.
   if (/^https?:/.test(path))
     return { where: `the server of ${new URL(path).host}, on ${pathOf(path)}`, line: `${name}: ${value}` };
@@ -14,7 +20,7 @@ export function headerFix({ path, name, value }: Change & { kind: "header" }, { 
   const folder = path.replace(/\*$/, "");
   const quoted = value.replaceAll('"', '\\"');
   const headers = `"headers": [{ "key": "${name}", "value": "${quoted}" }]`;
-  const pair = `{ "${name}": ${JSON.stringify(value)} }`;
+  const pair = `"${name}": ${JSON.stringify(value)}`;
   const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
   switch (host) {
     case "nginx": {
@@ -45,59 +51,89 @@ export function headerFix({ path, name, value }: Change & { kind: "header" }, { 
       };
     }
     case "caddy":
-      return { where, line: `header ${path} ${name} "${quoted}"` };
+      return { where, line: deferred(path, name, `"${quoted}"`) };
     case "netlify":
-    case "cloudflare-pages":
-      return { where, line: `${path}\n  ${name}: ${value}` };
+    case "cloudflare-pages": {
+      const isPages = host === "cloudflare-pages";
+      if (name === "Content-Encoding")
+        return {
+          where: "where the site is deployed",
+          line: `deploy ${path} uncompressed  (${isPages ? "Pages compresses by itself, a second time what _headers gives a Content-Encoding" : "Netlify compresses by itself, and ignores a Content-Encoding of _headers"})`,
+        };
+      // Pages joins a header to one of another rule that is there, unless the rule detaches it first.
+      const lines = together(change, all).flatMap((x) => [
+        ...(isPages ? [`  ! ${x.name}`] : []),
+        `  ${x.name}: ${x.value}`,
+      ]);
+      return { where, line: [path, ...lines].join("\n") };
+    }
     case "vercel":
-      return { where, line: `"headers": [{ "source": "${isFolder ? `${folder}(.*)` : path}", ${headers} }]` };
+      return {
+        where,
+        line: `{ "source": "${isFolder ? `${patternOf(folder)}(.*)` : patternOf(path)}", ${headers} }`,
+      };
     case "firebase":
     case "serve":
     case "http-server":
-    case "python":
-      return {
-        where,
-        line: `"headers": [{ "source": "${isAll ? "**" : isFolder ? `${folder}**` : path}", ${headers} }]`,
-      };
-    case "express":
-      return {
-        where,
-        line: `app.use("${folder}", (_request, response, next) => { response.setHeader("${name}", ${JSON.stringify(value)}); next(); });`,
-      };
+    case "python": {
+      // Firebase matches the path as it is in the address, and serve as it is on the disk.
+      const at = host === "firebase" ? folder : decoded(folder);
+      const source = JSON.stringify(isAll ? "**" : isFolder ? `${at}**` : at);
+      return { where, line: `{ "source": ${source}, ${headers} }` };
+    }
+    case "express": {
+      const set = `response.setHeader("${name}", ${JSON.stringify(value)});`;
+      if (isAll) return { where, line: `app.use((_request, response, next) => { ${set} next(); });` };
+      // Express 5 takes parentheses and other characters of a path for its own, and does not start.
+      const test = `request.path${isFolder ? `.startsWith(${JSON.stringify(folder)})` : ` === ${JSON.stringify(path)}`}`;
+      return { where, line: `app.use((request, response, next) => { if (${test}) ${set} next(); });` };
+    }
     case "iis": {
       // Without the first element, a header that a parent configuration adds makes the file invalid; so does a second section.
-      const line = `<remove name="${name}" /><add name="${name}" value="${markup(value)}" />`;
-      if (isAll) return { where, line };
+      const elements = (x: HeaderChange): string =>
+        `<remove name="${x.name}" /><add name="${x.name}" value="${markup(x.value)}" />`;
+      if (isAll) return { where, line: elements(change) };
+      const line = together(change, all).map(elements).join("");
       const at = markup(decoded((isFolder ? folder.slice(0, -1) : path).slice(1)));
       return {
         where: "web.config, configuration",
         line: `<location path="${at}"><system.webServer><httpProtocol><customHeaders>${line}</customHeaders></httpProtocol></system.webServer></location>`,
       };
     }
-    case "vite":
-      return {
-        where,
-        line: `server: { headers: ${pair} }, preview: { headers: ${pair} }`,
-      };
-    case "webpack-dev-server":
-      return { where, line: `devServer: { headers: ${pair} }` };
     case "ng-serve":
-      return { where, line: `"headers": ${pair}` };
+      return { where, line: pair };
+    case "vite":
+    case "webpack-dev-server":
     case "nuxt-dev":
-      // Nitro answers with the page, and Vite with the files below /_nuxt/.
-      return { where, line: `routeRules: { "/**": { headers: ${pair} } }, vite: { server: { headers: ${pair} } }` };
     case "astro-dev":
-      return { where, line: `server: { headers: ${pair} }` };
-    case "next":
+      return { where, line: `${pair},` };
+    case "next": {
+      const source = isFolder ? `${patternOf(folder)}:path*` : patternOf(path);
       return {
         where,
-        line: `headers: async () => [{ source: "${isFolder ? `${folder}:path*` : path}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] }]`,
+        line: `{ source: "${source}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] },`,
       };
+    }
     case "cloudflare":
     case "github-pages":
     case null:
       return { where, line: `${name}: ${value}` };
   }
+}
+
+/** Returns the headers that a report sets on the path of one, each once. */
+function together(change: HeaderChange, all: readonly Change[]): readonly HeaderChange[] {
+  if (!all.includes(change)) return [change];
+  const headers = all.filter((x): x is HeaderChange => x.kind === "header" && x.path === change.path);
+  return [...new Map(headers.map((x) => [x.name, x])).values()];
+}
+
+/**
+ * Writes Caddy's directive that sets a header when the answer is sent: after what a general rule and a proxied server
+ * have set, of which the one would replace it and the other stand beside it.
+ */
+function deferred(matcher: string, name: string, value: string): string {
+  return `header ${matcher} {\n  ${name} ${value}\n  defer\n}`;
 }
 
 /** Returns how the name of a path's file ends, as `.wasm`. */
@@ -121,7 +157,7 @@ export function noHeaderFix({ path, name, value }: Change & { kind: "no-header" 
 
 /** Returns the line by which files with an ending have a type. */
 export function typeFix({ extension, type }: Change & { kind: "type" }, stack: HostStack): Line {
-  const { host } = stack;
+  const { host, bundler } = stack;
   switch (host) {
     case "nginx":
       return { where: "mime.types (http block)", line: `types { ${type} ${extension.slice(1)}; }` };
@@ -134,29 +170,29 @@ export function typeFix({ extension, type }: Change & { kind: "type" }, stack: H
       };
     case "express":
       return {
-        where: "the server",
-        line: `express.static(folder, { setHeaders: (response, path) => { if (path.endsWith("${extension}")) response.setHeader("Content-Type", "${type}"); } })`,
+        where: "the server, in place of express.static(folder)",
+        line: `app.use(express.static(folder, { setHeaders: (response, path) => { if (path.endsWith("${extension}")) response.setHeader("Content-Type", "${type}"); } }));`,
       };
     case "caddy": {
       const matcher = `@${extension.slice(1)}`;
       return {
         where: HEADER_FILES[host],
-        line: `${matcher} path *${extension}\nheader ${matcher} Content-Type ${type}`,
+        line: `${matcher} path *${extension}\n${deferred(matcher, "Content-Type", type)}`,
       };
     }
     case "vercel":
-      return { where: HEADER_FILES[host], line: `"headers": [${typeRule(`/(.*)\\\\${extension}`, type)}]` };
+      return { where: HEADER_FILES[host], line: typeRule(`/(.*)\\\\${extension}`, type) };
     case "firebase":
     case "serve":
     case "http-server":
     case "python":
-      return { where: HEADER_FILES[host], line: `"headers": [${typeRule(`**/*${extension}`, type)}]` };
+      return { where: HEADER_FILES[host], line: typeRule(`**/*${extension}`, type) };
     case "netlify":
     case "cloudflare-pages":
-      return { where: HEADER_FILES[host], line: `/*${extension}\n  Content-Type: ${type}` };
+      return headerFix({ kind: "header", path: `/*${extension}`, name: "Content-Type", value: type }, stack);
     case "webpack-dev-server":
       return {
-        where: placeOf({ ...stack, host }),
+        where: `${bundler === "rspack" ? bundler : "webpack"}.config`,
         line: `devServer: { devMiddleware: { mimeTypes: { ${extension.slice(1)}: "${type}" } } }`,
       };
     default:

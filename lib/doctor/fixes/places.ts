@@ -9,36 +9,45 @@ export interface Line {
   readonly line: string;
 }
 
-/** Files where a host's headers are written. */
+/** Where serve has its headers. */
+const SERVE = 'serve.json ("headers": [ ])';
+
+/**
+ * Where a host's headers are written. Places and lines are made for several lines in one file: of two keys of an object,
+ * a list of rules or a map of headers, the first would be lost, so a line is an entry of the one that is there.
+ */
 export const HEADER_FILES: Readonly<Record<Host, string>> = {
   nginx: "nginx.conf, in the server block",
   apache: ".htaccess (AllowOverride FileInfo; mod_headers)",
   caddy: "Caddyfile",
-  netlify: "public/_headers",
-  vercel: "vercel.json",
-  "cloudflare-pages": "public/_headers",
+  netlify: "public/_headers, at its end",
+  vercel: 'vercel.json, in "headers": [ ]',
+  "cloudflare-pages": "public/_headers, at its end; a path has one block there, since Pages takes the last",
   cloudflare: "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
   "github-pages": "GitHub Pages sets no headers: use another host",
-  firebase: "firebase.json, hosting.headers",
-  serve: "serve.json, in the served folder",
-  "http-server": "http-server sets no headers: npx serve, with serve.json in the served folder",
+  firebase: 'firebase.json, in "hosting": { "headers": [ ] }',
+  serve: `${SERVE} in the served folder`,
+  "http-server": `http-server sets no headers: npx serve, with ${SERVE} in the served folder`,
   express: "the server, before express.static",
   iis: "web.config, system.webServer/httpProtocol/customHeaders",
-  vite: "vite.config",
-  "webpack-dev-server": "webpack.config",
-  "ng-serve": "angular.json, architect.serve.options",
-  "nuxt-dev": "nuxt.config",
-  "astro-dev": "astro.config",
-  next: "next.config",
-  python: "python -m http.server sets no headers: npx serve, with serve.json in the served folder",
+  vite: "vite.config, in server: { headers: { } } and preview: { headers: { } }",
+  "webpack-dev-server": "webpack.config, in devServer: { headers: { } }",
+  "ng-serve": 'angular.json, architect.serve.options, in "headers": { }',
+  // Nitro answers with the page, and Vite with the files below /_nuxt/.
+  "nuxt-dev": 'nuxt.config, in routeRules: { "/**": { headers: { } } } and vite: { server: { headers: { } } }',
+  "astro-dev": "astro.config, in server: { headers: { } }",
+  next: "next.config, in headers: async () => [ ]",
+  python: `python -m http.server sets no headers: npx serve, with ${SERVE} in the served folder`,
 };
+
+const RSPACK = HEADER_FILES["webpack-dev-server"].replace("webpack", "rspack");
 
 /** Bundler and host. */
 export type HostStack = Pick<Stack, "bundler" | "host">;
 
 /** Where a host's headers are written. */
 export function placeOf({ host, bundler }: HostStack & { readonly host: Host }): string {
-  return host === "webpack-dev-server" && bundler === "rspack" ? "rspack.config" : HEADER_FILES[host];
+  return host === "webpack-dev-server" && bundler === "rspack" ? RSPACK : HEADER_FILES[host];
 }
 
 /** Where lines of Apache's modules that are always there are written. */
@@ -62,4 +71,12 @@ export function markup(value: string): string {
 /** Writes a path, as servers match it, as a regular expression. */
 export function escaped(path: string): string {
   return decoded(path).replaceAll(/[.*+?^${}()|[\]\\#]/g, String.raw`\$&`);
+}
+
+/** Characters that path-to-regexp takes for its own: of Vercel and Next.js. */
+const PATTERN = /[\\():*+?{}]/g;
+
+/** Writes a path as a pattern of path-to-regexp, in a text of JSON or JavaScript; Vercel refuses to deploy an invalid one. */
+export function patternOf(path: string): string {
+  return path.replaceAll(PATTERN, String.raw`\\$&`);
 }

@@ -28,7 +28,7 @@ export function precacheFix(bundler: Bundler | null): Line {
     case "next":
       return {
         where: "next.config, withSerwistInit, or workboxOptions of @ducanh2912/next-pwa",
-        line: `${EXCLUDE}  (next-pwa: buildExcludes: [/\\.wasm$/]; files of public/: Serwist's globPublicPatterns: ["**/!(*.wasm)"], next-pwa's publicExcludes: ["!**/*.wasm"])`,
+        line: `${EXCLUDE}  (next-pwa: buildExcludes: [/\\.wasm$/]; files of public/: Serwist's globPublicPatterns: ["**/!(*.wasm)"], next-pwa's publicExcludes: ["!**/*.wasm"]; in serwist.config, without webpack: globIgnores: ["**/*.wasm"])`,
       };
     case "angular":
       return { where: "ngsw-config.json, at the end of each assetGroups[].resources.files", line: '"!/**/*.wasm"' };
