@@ -10,14 +10,14 @@ import { quantizeWeights } from "../../lib/compress/quantize/quantize-weights.ts
 import { CONTRIB, readModel } from "../../lib/compress/onnx/model.ts";
 import type { Transform } from "../../lib/compress/onnx/model.ts";
 import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
-import type { NumericType, Values } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { NumericType, ConstantValues } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import { withExternalData } from "./profile-cases.ts";
 import type { Case, LazyCase } from "./profile-cases.ts";
 
 /** Builds a graph node by node; values are named by numbers. */
 class Builder {
-  readonly inputs: Record<string, Values> = {};
-  readonly constants: Record<string, Values> = {};
+  readonly inputs: Record<string, ConstantValues> = {};
+  readonly constants: Record<string, ConstantValues> = {};
   readonly nodes: NodeSpec[] = [];
   readonly dtype: NumericType;
   readonly opset: number;

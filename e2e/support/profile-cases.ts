@@ -18,12 +18,12 @@ import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
 import { elementCount } from "../../lib/compress/onnx/tensor-proto.ts";
 import { float16Value } from "../../lib/compress/onnx/float16.ts";
 import { bytesOf, DTYPES, tensorOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
-import type { NumericType, Values } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { NumericType, ConstantValues } from "../../lib/test-support/onnx/onnx-graphs.ts";
 
 /** A model with the inputs of one run. */
 export interface Case {
   readonly model: OnnxModel;
-  readonly inputs: Readonly<Record<string, Values>>;
+  readonly inputs: Readonly<Record<string, ConstantValues>>;
   /** A second file with the weights; absent where they are in the model. */
   readonly weights?: Uint8Array;
   /** ONNX Runtime's session entries. */
@@ -139,7 +139,7 @@ function variantsOf(name: string, folder: string, isVaried: boolean): LazyCase[]
 /** Reads a case; null where an input is no numeric tensor. */
 function readCase(folder: string): Case | null {
   const model = decodeModel(new Uint8Array(readFileSync(join(folder, "model.onnx"))));
-  const inputs: Record<string, Values> = {};
+  const inputs: Record<string, ConstantValues> = {};
   for (const [i, { name, type }] of (model.proto.graph?.input ?? []).entries()) {
     if (type?.value.case !== "tensorType") return null;
     const path = join(folder, `test_data_set_0/input_${i}.pb`);
@@ -150,7 +150,7 @@ function readCase(folder: string): Case | null {
   return { model, inputs };
 }
 
-function valuesOf(tensor: TensorProto): Values | null {
+function valuesOf(tensor: TensorProto): ConstantValues | null {
   const dtype = NAMES.get(tensor.dataType);
   if (dtype === undefined) return null;
   const dims = tensor.dims.map(Number);
@@ -244,7 +244,7 @@ function withOpset({ model, inputs }: Case, version: number): Case | null {
   return { model, inputs: left };
 }
 
-function attributeOf({ dtype, dims }: Values, values: readonly number[]): AttributeValue {
+function attributeOf({ dtype, dims }: ConstantValues, values: readonly number[]): AttributeValue {
   if (dtype.startsWith("float")) return { float: values[0] ?? 0 };
   return dims.length === 0 ? (values[0] ?? 0) : values;
 }

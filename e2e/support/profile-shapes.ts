@@ -1,7 +1,7 @@
 // Cases of common operators in the shapes and types that models have, for the profile (profile-cases.ts): ONNX's own cases are
 // small and of one shape each, while kernels have ways of their own for scalars, rows, and neighbouring or distant axes.
 import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
-import type { NumericType, Values } from "../../lib/test-support/onnx/onnx-graphs.ts";
+import type { NumericType, ConstantValues } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
 import type { LazyCase } from "./profile-cases.ts";
 
@@ -91,8 +91,8 @@ const count = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 
 /** A case of one operator; inputs come before constants. The first dim is free where there is one. */
 function one(
   opType: string,
-  given: readonly Values[],
-  constants: readonly Values[] = [],
+  given: readonly ConstantValues[],
+  constants: readonly ConstantValues[] = [],
   attributes: NodeSpec["attributes"] = {},
   opset = 16,
 ): LazyCase {

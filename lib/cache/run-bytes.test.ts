@@ -4,7 +4,7 @@ import { JUDGED } from "../test-support/onnx/activation-models.ts";
 import { heldOut } from "../test-support/onnx/held-out-models.ts";
 import { KERNEL_MODELS } from "../test-support/onnx/kernel-models.ts";
 import { modelOf } from "../test-support/onnx/onnx-graphs.ts";
-import type { GraphSpec, Values } from "../test-support/onnx/onnx-graphs.ts";
+import type { GraphSpec, ConstantValues } from "../test-support/onnx/onnx-graphs.ts";
 import { runBytes } from "../compress/check/activation-bytes.ts";
 import { readModel } from "../compress/onnx/model.ts";
 import { runBytesOf } from "./run-bytes.ts";
@@ -18,7 +18,7 @@ async function compare(bytes: Uint8Array, dims: Readonly<Record<string, readonly
   expect(await runBytesOf(blob(bytes), NO_SIZES)).toEqual(await runBytes(readModel(bytes), dims, NONE));
 }
 
-const dimsOf = (inputs: Readonly<Record<string, Values>>): Record<string, readonly number[]> =>
+const dimsOf = (inputs: Readonly<Record<string, ConstantValues>>): Record<string, readonly number[]> =>
   Object.fromEntries(Object.entries(inputs).map(([name, { dims }]) => [name, dims]));
 
 describe("dims are those that ONNX Runtime infers", () => {
@@ -65,10 +65,10 @@ test("a list of 200,000 integers that are not packed is read in a moment", async
 });
 
 const N = 4_000;
-const number = (value: number): Values => ({ dtype: "float32", dims: [1], values: [value] });
+const number = (value: number): ConstantValues => ({ dtype: "float32", dims: [1], values: [value] });
 /** A model whose middle value is computed from the shape of its input. */
 const shaped = (dims: readonly number[], isFree: boolean): Uint8Array => {
-  const ints = (...values: number[]): Values => ({ dtype: "int64", dims: [values.length], values });
+  const ints = (...values: number[]): ConstantValues => ({ dtype: "int64", dims: [values.length], values });
   const spec: GraphSpec = {
     inputs: { x: { dtype: "float32", dims } },
     constants: { first: { dtype: "int64", dims: [], values: [0] }, rest: ints(-1), zero: ints(0), twice: ints(2) },
@@ -135,7 +135,7 @@ test("a file that is no model, or cut, has no run", async () => {
 });
 
 test("a slice with a step of 0, and dims that double with each node, end in no dims", async () => {
-  const ints = (...values: number[]): Values => ({ dtype: "int64", dims: [values.length], values });
+  const ints = (...values: number[]): ConstantValues => ({ dtype: "int64", dims: [values.length], values });
   const spec = { inputs: { x: { dtype: "float32", dims: [1, N] } }, outputs: ["y"], isFree: true } as const;
   const last = { opType: "Reshape", input: ["x", "to"], output: ["y"] };
   const constants = { list: ints(1, 2, 3), from: ints(2), end: ints(0), zero: ints(0), tiny: number(-1e-30) };

@@ -8,7 +8,7 @@ import type { Variant } from "../../../lib/core/bundle.ts";
 import { JUDGED } from "../../../lib/test-support/onnx/activation-models.ts";
 import { serveBundle } from "../../support/half-bundle.ts";
 import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
-import type { Values } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import type { ConstantValues } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { keep } from "../../support/suite.ts";
 
 /** Bounds of measured to estimated: WebAssembly's memory grows by a fifth of itself at a time. */
@@ -52,7 +52,7 @@ function dequantized(opType: "MatMul" | "Conv"): Uint8Array<ArrayBuffer> {
   const isConv = opType === "Conv";
   const dims = isConv ? [WIDTH, WIDTH, 1, 1] : [WIDTH, WIDTH];
   const values = Array.from({ length: WIDTH ** 2 }, (_, i) => ((i * 7_919) % 255) - 127);
-  const constants: Record<string, Values> = { s: { dtype: "float32", dims: [], values: [0.001] } };
+  const constants: Record<string, ConstantValues> = { s: { dtype: "float32", dims: [], values: [0.001] } };
   const nodes = Array.from({ length: LAYERS }, (_, i) => {
     constants[`q${i}`] = { dtype: "int8", dims, values };
     return [

@@ -3,7 +3,7 @@
 import type { NodeSpec } from "../../compress/onnx/graph.ts";
 import type { OnnxModel } from "../../compress/onnx/model.ts";
 import { modelOf } from "./onnx-graphs.ts";
-import type { Values } from "./onnx-graphs.ts";
+import type { ConstantValues } from "./onnx-graphs.ts";
 
 /** A model of one input, `x`. */
 export interface ActivationModel {
@@ -14,7 +14,7 @@ export interface ActivationModel {
 /** Builds a graph node by node; methods return the name of what they make. */
 class Builder {
   readonly #dims: readonly number[];
-  readonly #constants: Record<string, Values> = {};
+  readonly #constants: Record<string, ConstantValues> = {};
   readonly #nodes: NodeSpec[] = [];
   #channels: Map<string, number> = new Map();
 

@@ -2,24 +2,24 @@
 // The profile (profile-cases.ts) knows none of them: shapes, types and operator sets are others.
 import type { NodeSpec } from "../../compress/onnx/graph.ts";
 import { modelOf } from "./onnx-graphs.ts";
-import type { NumericType, Values } from "./onnx-graphs.ts";
+import type { NumericType, ConstantValues } from "./onnx-graphs.ts";
 
 /** A model, its inputs, and a title. */
-export interface HeldOut {
+export interface HeldOutModel {
   readonly title: string;
   readonly bytes: Uint8Array;
-  readonly inputs: Readonly<Record<string, Values>>;
+  readonly inputs: Readonly<Record<string, ConstantValues>>;
 }
 
 const X = [2, 6, 5, 7] as const;
-const f = (...dims: readonly number[]): Values => ({ dtype: "float32", dims });
-const ints = (...values: readonly number[]): Values => ({ dtype: "int64", dims: [values.length], values });
-const float = (value: number): Values => ({ dtype: "float32", dims: [], values: [value] });
+const f = (...dims: readonly number[]): ConstantValues => ({ dtype: "float32", dims });
+const ints = (...values: readonly number[]): ConstantValues => ({ dtype: "int64", dims: [values.length], values });
+const float = (value: number): ConstantValues => ({ dtype: "float32", dims: [], values: [value] });
 
 interface One {
-  readonly x?: Values;
-  readonly others?: readonly Values[];
-  readonly constants?: readonly (Values | null)[];
+  readonly x?: ConstantValues;
+  readonly others?: readonly ConstantValues[];
+  readonly constants?: readonly (ConstantValues | null)[];
   readonly attributes?: NodeSpec["attributes"];
   readonly outputs?: number;
   readonly opset?: number;
@@ -29,7 +29,7 @@ interface One {
 function one(
   opType: string,
   { x = f(...X), others = [], constants = [], attributes = {}, outputs = 1, opset = 16 }: One = {},
-): HeldOut {
+): HeldOutModel {
   const inputs = Object.fromEntries([x, ...others].map((values, i) => [`x${i}`, values]));
   const given = Object.fromEntries(constants.flatMap((values, i) => (values === null ? [] : [[`c${i}`, values]])));
   const names = [...Object.keys(inputs), ...constants.map((values, i) => (values === null ? "" : `c${i}`))];
@@ -47,10 +47,14 @@ function one(
 /** A chain of operators over one value, each with constants of its own. */
 function chain(
   title: string,
-  x: Values,
-  steps: readonly (readonly [opType: string, constants: readonly Values[], attributes?: NodeSpec["attributes"]])[],
-): HeldOut {
-  const constants: Record<string, Values> = {};
+  x: ConstantValues,
+  steps: readonly (readonly [
+    opType: string,
+    constants: readonly ConstantValues[],
+    attributes?: NodeSpec["attributes"],
+  ])[],
+): HeldOutModel {
+  const constants: Record<string, ConstantValues> = {};
   const nodes = steps.map(([opType, own, attributes = {}], i): NodeSpec => {
     const names = own.map((values, k) => {
       constants[`c${i}.${k}`] = values;
@@ -118,7 +122,7 @@ const REDUCTIONS = [
 const WHOLE_NUMBERS: readonly NumericType[] = ["int32", "int64"];
 
 /** Lists the models. */
-export function heldOut(): HeldOut[] {
+export function heldOut(): HeldOutModel[] {
   return [
     ...UNARY.map((opType) => one(opType)),
     ...BINARY.map((opType) => one(opType, { others: [f(6, 1, 7)] })),

@@ -27,7 +27,7 @@ export const DTYPES = {
 export type NumericType = keyof typeof DTYPES;
 
 /** A tensor of a type, filled with small numbers unless `values` are given. */
-export interface Values {
+export interface ConstantValues {
   readonly dtype: NumericType;
   readonly dims: readonly number[];
   readonly values?: readonly number[];
@@ -35,8 +35,8 @@ export interface Values {
 
 /** A graph: inputs and constants by name. */
 export interface GraphSpec {
-  readonly inputs: Readonly<Record<string, Values>>;
-  readonly constants?: Readonly<Record<string, Values>>;
+  readonly inputs: Readonly<Record<string, ConstantValues>>;
+  readonly constants?: Readonly<Record<string, ConstantValues>>;
   readonly outputs: readonly string[];
   readonly nodes: readonly NodeSpec[];
   /** Version of ONNX's operator set. Default 21. */
@@ -81,7 +81,7 @@ function dimOf(size: number | string) {
 }
 
 /** Builds a constant. */
-export function tensorOf(name: string, values: Values): TensorProto {
+export function tensorOf(name: string, values: ConstantValues): TensorProto {
   return create(TensorProtoSchema, {
     name,
     dataType: DTYPES[values.dtype],
@@ -91,7 +91,7 @@ export function tensorOf(name: string, values: Values): TensorProto {
 }
 
 /** Returns a tensor's elements as ONNX stores them. */
-export function bytesOf({ dtype, dims, values }: Values): Uint8Array<ArrayBuffer> {
+export function bytesOf({ dtype, dims, values }: ConstantValues): Uint8Array<ArrayBuffer> {
   const count = dims.reduce((a, b) => a * b, 1);
   const isFloat = dtype.startsWith("float");
   const numbers = values ?? Array.from({ length: count }, (_, i) => (isFloat ? Math.sin(i + 1) : (i * 7 + 1) % 5));
