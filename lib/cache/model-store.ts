@@ -191,17 +191,20 @@ export class ModelStore {
 
   /**
    * Stores a manifest, before its chunks arrive, and that an address leads to it. Of the address's earlier versions
-   * only `beside` is kept: the version that is used until this one is stored whole.
+   * only `beside` is kept: the version that is used until this one is stored whole. A record without a signature keeps
+   * the one that another app of this origin, with trusted keys, stored for the same version.
    */
-  async remember(manifest: ManifestJson, source: SourceRecord, beside?: string): Promise<void> {
-    const name = `bundle-${source.identity}`;
+  async remember(manifest: ManifestJson, asked: SourceRecord, beside?: string): Promise<void> {
+    const name = `bundle-${asked.identity}`;
     // A damaged one is written again.
-    if ((await readManifest(this.store, source.identity).catch(() => null))?.state === "damaged")
+    if ((await readManifest(this.store, asked.identity).catch(() => null))?.state === "damaged")
       await this.store.remove(name);
     const names = await this.store.names();
     if (!names.includes(name)) await this.store.write(name, new TextEncoder().encode(canonicalJson(manifest)));
-    const series = await this.#series(names, source.url);
+    const series = await this.#series(names, asked.url);
     const last = series[0];
+    const signed = series.find((x) => x.source?.identity === asked.identity && x.source.signature !== null);
+    const source = { ...asked, signature: asked.signature ?? signed?.source?.signature ?? null };
     if (last?.source != null && canonicalJson(last.source) === canonicalJson(source)) series.shift();
     else {
       const prefix = `source-${await addressOf(source.url)}`;

@@ -33,6 +33,7 @@ import { knownOf } from "./repository-net.ts";
 import type { RepositoryNet } from "./repository-net.ts";
 import type { Plan, LoadCriteria } from "./messages.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
+import type { Releases } from "../core/release-record.ts";
 import { checkRelease, noteRelease, releasesOfNote } from "./releases.ts";
 import type { ModelStore } from "./model-store.ts";
 import { currentOf, isWhole } from "./versions.ts";
@@ -151,8 +152,7 @@ async function openBundle(
     return found;
   };
   if (stored === null) return asking ?? ask();
-  const isStoredWhole = async (): Promise<boolean> =>
-    isWhole(stored, (await downloader.modelStore?.chunks().catch(() => null)) ?? new Set(), policy);
+  const isStoredWhole = (): Promise<boolean> => isWholeHere(stored, policy, downloader);
   if (stored.identity === policy.identity || (policy.update !== "first" && (await isStoredWhole()))) return use(stored);
   const cancel = downloader.effects.setTimer(() => {
     late.abort();
@@ -251,13 +251,19 @@ export async function storedVersion(
     const wanted = criteria.identity;
     const signed = sources.find((x) => x.identity === wanted)?.signature ?? null;
     const asked = wanted === undefined ? sources : [{ identity: wanted, signature: signed }];
-    const versions: OpenedBundle[] = [];
+    const versions: { readonly opened: OpenedBundle; readonly release: number }[] = [];
     for (const { identity, signature } of asked) {
       const version = await storedBundle(identity, signature, url, criteria, downloader).catch(() => null);
       if (version !== null) versions.push(version);
     }
     const here = versions.length > 1 ? await modelStore.chunks() : new Set<string>();
-    return currentOf(versions.reverse(), here, criteria);
+    // In the order of arrival; signed ones by their releases, since another tab may have stored an older one last.
+    const ordered = versions.reverse().sort((a, b) => a.release - b.release);
+    return currentOf(
+      ordered.map((x) => x.opened),
+      here,
+      criteria,
+    );
   } catch {
     return null; // a store that fails counts as absent
   }
@@ -273,12 +279,22 @@ async function storedBundle(
   url: string,
   criteria: LoadCriteria,
   downloader: Downloader,
-): Promise<OpenedBundle | null> {
+): Promise<{ readonly opened: OpenedBundle; readonly release: number } | null> {
   const bundle = (await downloader.modelStore?.bundle(identity)) ?? null;
   if (bundle === null || isBare(bundle)) return null;
   checkName(url, bundle, criteria);
-  await checkTrust(bundle, identity, signature, criteria.trustedKeys, downloader);
-  return asked(bundle, identity, null);
+  const claim = await checkTrust(bundle, identity, signature, criteria.trustedKeys, downloader);
+  const opened = asked(bundle, identity, null);
+  // The rest of one that is stored in part would come from the server, so a rollback is refused as the server's would be.
+  if (claim !== null && criteria.identity === undefined && !(await isWholeHere(opened, criteria, downloader))) {
+    const { known } = await knownReleases(url, claim, criteria, downloader.modelStore);
+    checkRelease(known, url, claim, { trustedKeys: criteria.trustedKeys, isNamed: true });
+  }
+  return { opened, release: claim?.claim.release ?? 0 };
+}
+
+async function isWholeHere(stored: OpenedBundle, criteria: LoadCriteria, { modelStore }: Downloader): Promise<boolean> {
+  return isWhole(stored, (await modelStore?.chunks().catch(() => null)) ?? new Set(), criteria);
 }
 
 /** Returns a signature file's own fields: other fields are not signed, and may be nested too deep to be written. */
@@ -353,20 +369,31 @@ function checkName(url: string, { model }: Bundle, { name }: LoadCriteria): void
 async function checkSeen(
   url: string,
   claim: VerifiedClaim,
-  { identity, name, seen, trustedKeys }: LoadCriteria,
+  criteria: LoadCriteria,
   downloader: Downloader,
   remembering: AbortSignal | null,
 ): Promise<string> {
-  const { modelStore } = downloader;
-  const stored = (await modelStore?.releases().catch(() => null)) ?? NO_RELEASES;
-  const note = (await modelStore?.releaseNote(url).catch(() => null)) ?? null;
-  let known = joinReleases(stored, readReleases(seen));
-  if (note !== null) known = joinReleases(releasesOfNote(note, claim.claim.model, trustedKeys), known);
+  const { identity, name, trustedKeys } = criteria;
+  const { known, note } = await knownReleases(url, claim, criteria, downloader.modelStore);
   if (identity === undefined) checkRelease(known, url, claim, { trustedKeys, isNamed: name !== undefined });
   const noted = identity === undefined ? noteRelease(known, url, claim) : known;
   const recorded =
     remembering === null ? null : await downloader.noteReleases(noted, note === null ? null : url, remembering);
   return writeReleases(recorded ?? noted);
+}
+
+/** Returns the releases that this device has seen; `note` is an older package release's for the address, null for none. */
+async function knownReleases(
+  url: string,
+  { claim }: VerifiedClaim,
+  { seen, trustedKeys }: LoadCriteria,
+  modelStore: ModelStore | null,
+): Promise<{ readonly known: Releases; readonly note: number | null }> {
+  const stored = (await modelStore?.releases().catch(() => null)) ?? NO_RELEASES;
+  const note = (await modelStore?.releaseNote(url).catch(() => null)) ?? null;
+  const known = joinReleases(stored, readReleases(seen));
+  if (note === null) return { known, note };
+  return { known: joinReleases(releasesOfNote(note, claim.model, trustedKeys), known), note };
 }
 
 /** Whether the server's answer must be refused: not a bundle, or not trusted. */

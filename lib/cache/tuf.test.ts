@@ -3,6 +3,7 @@
 // or in a limit that docs/security.md states: the tests of those begin with "limit". Over a real server, a store that
 // lasts, and the page's own record.
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { mergeReleases } from "../core/release-record.ts";
@@ -13,13 +14,15 @@ import { SharedLocks, weights, criteriaFor } from "../test-support/cache-fixture
 import { BadServer, hurried, makePage, serveBundle } from "../test-support/fake-network.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
+import type { ManifestJson } from "./manifest.ts";
 import { ModelStore } from "./model-store.ts";
 import { MemoryStore } from "./stores/memory.ts";
+import type { SourceRecord } from "./source.ts";
 import type { Store } from "./stores/store.ts";
 import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
 import type { LoadCriteria } from "./messages.ts";
-import { addressOf } from "./names.ts";
+import { addressOf, chunkName } from "./names.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import type { Releases } from "../core/release-record.ts";
 import { checkRelease, noteRelease } from "./releases.ts";
@@ -124,6 +127,12 @@ async function stored(keys: readonly Key[]): Promise<void> {
   await update(address(), criteria(keys), page(), idle);
 }
 
+/** Stores the chunk of a version that was published with a seed. */
+async function storeChunk(seed: number): Promise<void> {
+  const bytes = weights(CHUNK, seed);
+  await store?.write(chunkName({ sha256: await sha256Hex(bytes), bytes: CHUNK }), bytes);
+}
+
 /** Results of an attack on a device that never saw the model, and on one that has the previous version whole. */
 async function outcomes(attack: () => Promise<void>): Promise<{ first: string; later: string; fetched: number }> {
   await ship("good", 1, 1);
@@ -199,6 +208,16 @@ describe("arbitrary installation", () => {
     expect(await outcome([])).toBe("good");
   });
 
+  test("an app of this origin without keys leaves the stored signature in place (store-unsigned)", async () => {
+    const identity = await ship("1", 1, 1);
+    await stored([old]);
+    const json = JSON.parse(new TextDecoder().decode(server.files.get("/m/bundle.json")?.bytes)) as ManifestJson;
+    const source = { url: address(), identity, validator: null, signature: null };
+    await page().modelStore?.remember(json, source, identity); // as its load does a second later
+    server.close();
+    expect(await outcome([old])).toBe("1");
+  });
+
   test("a bare model is refused; bytes of the app's own are not", async () => {
     server.files.set("/m.onnx", { bytes: weights(100) });
     expect(await outcome([old], {}, `${server.url}/m.onnx`)).toBe("integrity-failed unsigned");
@@ -230,6 +249,41 @@ describe("rollback", () => {
     await expect(update(address(), criteria([old]), page(), idle)).rejects.toMatchObject({
       details: { reason: "older" },
     });
+  });
+
+  test("an older release that is stored in part is refused; one that is stored whole stays in use (store-part)", async () => {
+    const first = await ship("1", 1, 1);
+    expect(await outcome([old])).toBe("1"); // its manifest alone
+    const device = store;
+    store = new MemoryStore(); // nothing of release 2 has room
+    await ship("2", 2, 2);
+    expect(await outcome([old])).toBe("2");
+    store = device;
+    await publish("1", 1);
+    await signRelease(first, 1);
+    expect(await outcome([old])).toBe("integrity-failed older");
+    server.trick = (path) => (path.includes("chunks") ? null : { kind: "status", status: 503 });
+    expect(await outcome([old])).toMatch(/^download-failed/);
+    await storeChunk(1);
+    expect(await outcome([old])).toBe("1");
+  });
+
+  test("an older release that another tab stored last does not replace the newer one (store-arrival)", async () => {
+    const json = async (identity: string, release: number): Promise<[ManifestJson, SourceRecord]> => {
+      await signRelease(identity, release);
+      const [manifest, signature] = ["bundle", "signature"].map(
+        (x) => JSON.parse(new TextDecoder().decode(server.files.get(`/m/${x}.json`)?.bytes)) as unknown,
+      );
+      return [manifest as ManifestJson, { url: address(), identity, validator: null, signature }];
+    };
+    const first = await json(await publish("1", 1), 1);
+    const second = await ship("2", 2, 2);
+    await opened([old]);
+    await page().modelStore?.remember(...first, second);
+    for (const seed of [1, 2]) await storeChunk(seed);
+    server.close();
+    expect(await outcome([old], { update: "never" })).toBe("2");
+    expect(await outcome([], { update: "never" })).toBe("1"); // without keys the last one counts
   });
 
   test("an older release is refused where nothing newer is stored, unless the app pins it", async () => {
