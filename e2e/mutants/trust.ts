@@ -4,6 +4,7 @@ import type { Mutant } from "./mutant.ts";
 const test = "lib/cache/tuf.test.ts";
 const releases = "lib/cache/releases.ts";
 const open = "lib/cache/open.ts";
+const model = "lib/cache/model-based.test.ts";
 
 /** Each mutant brings one fault back. */
 export const MUTANTS: readonly Mutant[] = [
@@ -149,6 +150,78 @@ export const MUTANTS: readonly Mutant[] = [
     to: "",
     test,
     title: "(store-arrival)",
+  },
+  {
+    fault: "store-signed",
+    breaks: "a load uses a stored version without its signature",
+    file: open,
+    from: "const claim = await checkTrust(bundle, identity, signature, criteria.trustedKeys, downloader);",
+    to: "const claim = await checkTrust(bundle, identity, signature, criteria.trustedKeys, downloader).catch(() => null);",
+    test: model,
+    title: "(store-signed)",
+  },
+  {
+    fault: "store-signed-older",
+    breaks: "a load uses a release older than one that was seen",
+    file: releases,
+    from: "if (newest === undefined || release > newest.release) continue;",
+    to: "if (newest !== undefined || release > 0) continue;",
+    test: model,
+    title: "(store-signed)",
+  },
+  {
+    fault: "store-signed-good",
+    breaks: "a refused answer of the server makes the stored version unavailable",
+    file: open,
+    from: "if (isRefused(error) ||",
+    to: "if ((isRefused(error) && url === '') ||",
+    test: model,
+    title: "(store-signed)",
+  },
+  {
+    fault: "store-signed-kept",
+    breaks: "the load of an app without keys removes the stored signature",
+    file: "lib/cache/model-store.ts",
+    from: "signature: asked.signature ?? signed?.source?.signature ?? null",
+    to: "signature: asked.signature",
+    test: model,
+    title: "(store-signed)",
+  },
+  {
+    fault: "store-signed-stored",
+    breaks: "a bundle is stored before its signature is verified",
+    file: open,
+    from: "  const claim = await checkTrust(bundle, identity, signature, trustedKeys, downloader);",
+    to: "  await downloader.remember(json as ManifestJson, { url, identity, validator: null, signature: null }, undefined);\n  const claim = await checkTrust(bundle, identity, signature, trustedKeys, downloader);",
+    test: model,
+    title: "(store-signed)",
+  },
+  {
+    fault: "store-older-written",
+    breaks: "entries are written to an older release's place",
+    file: "lib/cache/stores/old-store.ts",
+    from: "return this.#store.write(name, bytes);",
+    to: "return this.#old.write(name, bytes);",
+    test: model,
+    title: "(store-older)",
+  },
+  {
+    fault: "store-older-read",
+    breaks: "a model that an older release stores is not read",
+    file: "lib/cache/stores/old-store.ts",
+    from: "...(await this.oldNames())",
+    to: "",
+    test: model,
+    title: "(store-older)",
+  },
+  {
+    fault: "store-older-moved",
+    breaks: "a model in use is not moved from an older release's place",
+    file: "lib/cache/model-store.ts",
+    from: "await store.adopt(name, found).catch(() => undefined);",
+    to: "await Promise.resolve();",
+    test: model,
+    title: "(store-older)",
   },
   {
     fault: "store-B9",

@@ -1,7 +1,7 @@
 // The worker's side of stores.ts.
 import fc from "fast-check";
 import { checkStore } from "../../lib/test-support/store-conformance.ts";
-import { storeProperty } from "../../lib/test-support/store-model.ts";
+import { storeProperty } from "../../lib/test-support/store-model/store-property.ts";
 import { openFolder } from "../../lib/cache/stores/opfs.ts";
 import { OLD_STORE_NAME, STORE_NAME } from "../../lib/cache/stores/store.ts";
 import type { Bytes, Store, StoreKind } from "../../lib/cache/stores/store.ts";
@@ -105,7 +105,7 @@ async function model(kind: StoreKind, runs?: ModelRuns): Promise<string | null> 
   const property = storeProperty(async () => {
     const store = (await open(kind)) as Store;
     for (const name of await store.names()) await store.remove(name);
-    return store;
+    return { store, old: null };
   });
   return fc
     .assert(property, {

@@ -11,6 +11,8 @@ export class Folder {
   held = 0;
   /** Capacity in bytes; a write beyond it reports that nothing was written. */
   quotaBytes = Number.POSITIVE_INFINITY;
+  /** Precedes each effect: a test may let effects of several pages take place in any order. */
+  turn: () => Promise<unknown> = () => Promise.resolve();
   /** Number of effects so far. */
   effects = 0;
 
@@ -29,7 +31,7 @@ export class Folder {
       let name = first;
       return {
         createSyncAccessHandle: async () => {
-          await Promise.resolve();
+          await this.turn();
           this.effect();
           this.held += 1;
           return {
@@ -49,7 +51,7 @@ export class Folder {
           };
         },
         move: async (to: string) => {
-          await Promise.resolve();
+          await this.turn();
           this.effect();
           this.files.set(to, this.files.get(name) ?? missing());
           this.files.delete(name);
@@ -64,7 +66,7 @@ export class Folder {
           for (const name of names) yield await Promise.resolve(name);
         })([...this.files.keys()]),
       getFileHandle: async (name: string, options?: { create?: boolean }) => {
-        await Promise.resolve();
+        await this.turn();
         this.effect();
         if (!this.files.has(name)) {
           if (options?.create !== true) missing();
@@ -73,7 +75,7 @@ export class Folder {
         return fileHandle(name);
       },
       removeEntry: async (name: string) => {
-        await Promise.resolve();
+        await this.turn();
         this.effect();
         if (!this.files.delete(name)) missing();
       },
