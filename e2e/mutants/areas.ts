@@ -23,7 +23,7 @@ export const ALONE: ReadonlySet<string> = new Set(
 
 /**
  * Tests that are left out: each takes a second or more, which every mutant that they reach would take too, and what only
- * the outcome of a long story shows needs a sharper test. Parts of the paths, or beginnings of the titles.
+ * the outcome of a long story shows needs a sharper test. Files, and beginnings of titles.
  */
 export const SLOW: { readonly files: readonly string[]; readonly titles: readonly string[] } = {
   files: ["schedule/mix", "schedule/slow-while", "schedule/coarse-clocks", "schedule/groups", "schedule/servers"].map(
