@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { transformSync } from "esbuild";
 import { ROOT } from "../support/prepare.ts";
 import { ALONE, areaOf, AREAS } from "./areas.ts";
 import { EQUIVALENT } from "./equivalent.ts";
@@ -68,13 +69,19 @@ function readResults(): Record<string, Result> {
   return existsSync(RESULTS) ? (JSON.parse(readFileSync(RESULTS, "utf8")) as Record<string, Result>) : {};
 }
 
+/** Whether a file holds more than types. */
+const hasCode = (file: string): boolean =>
+  transformSync(readFileSync(join(ROOT, file), "utf8"), { loader: "ts" }).code !== "";
+
 /** Lists the files of all areas that hold code of the product: area by area, the smallest first. */
 function allFiles(): string[] {
   const sizeOf = (file: string): number => statSync(join(ROOT, file)).size;
   return AREAS.flatMap((area) =>
     readdirSync(join(ROOT, area), { encoding: "utf8", recursive: true })
-      .filter((x) => x.endsWith(".ts") && !/\.(test|conformance|gen)\.ts$|(^|\/)worker-[^/]*$/.test(x))
+      // The entry of a worker runs in browsers alone.
+      .filter((x) => x.endsWith(".ts") && !/\.(test|conformance|gen)\.ts$|^worker-cache\.ts$/.test(x))
       .map((x) => `${area}/${x}`)
+      .filter(hasCode)
       .sort((a, b) => sizeOf(a) - sizeOf(b)),
   );
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Effects } from "../effects/effects.ts";
-import { CHECKS_KEY, GpuLedger, LOSS_WINDOW_MS } from "./gpu-loss-ledger.ts";
+import { CHECKS_KEY, GpuLedger, LOSS_WINDOW_MS, REFUSED_KEY } from "./gpu-loss-ledger.ts";
 
 /** Effects with a clock that tests set, and a memo that outlives a page. */
 function fakes(): { effects: Effects; clock: { now: number }; kept: Map<string, string> } {
@@ -59,4 +59,14 @@ test("losses of a clock that was ahead, and values that are no numbers, do not c
   const [key] = kept.keys();
   kept.set(key as string, "x y z");
   expect(new GpuLedger(effects).allowed).toBe(true);
+});
+
+test("values are found under the names that earlier visits wrote", () => {
+  const { effects, kept } = fakes();
+  new GpuLedger(effects).note();
+  expect([...kept.keys(), CHECKS_KEY, REFUSED_KEY]).toEqual([
+    "selvedge/gpu-losses/2",
+    "selvedge/golden/1",
+    "selvedge/refused/1",
+  ]);
 });

@@ -38,3 +38,14 @@ test("a module that a worker compiled itself is kept", async () => {
   expect(await compiled.modules).toEqual({ first, rest });
   expect(await shareRest(compiled, () => Promise.reject(new Error("not asked for")))).toBe(rest);
 });
+
+test("a module of a worker is kept also before the page compiles, and where it can't", async () => {
+  const rest = module();
+  const before: Compiled = { modules: null, rest: null };
+  keepRest(before, rest);
+  expect(before.modules).toBeNull();
+  expect(await before.rest).toBe(rest);
+  const unable: Compiled = { modules: Promise.resolve(null), rest: null };
+  keepRest(unable, rest);
+  expect(await unable.modules).toBeNull();
+});

@@ -2,6 +2,8 @@
 import { expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { Decision } from "./events.ts";
+import { whyStart } from "./explain-start.ts";
+import type { Option, StartGrounds } from "./explain-start.ts";
 
 type Start = Decision & { readonly type: "start" };
 
@@ -120,4 +122,42 @@ test("batch-limit: with another one it would be late", () => {
   for (let i = 0; i < 2; i += 1) stage.arrives(step(i, { ...joined, dueMs: 18, isRefusable: false }));
   stage.play();
   expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-limit" });
+});
+
+/** A usual lane as an option; `held` is the number of batches that it holds. */
+const option = (id: string, endMs: number, held: number, backend: Option["lane"]["backend"] = "wasm"): Option => ({
+  lane: { id, kind: "usual", backend },
+  endMs,
+  batches: Array.from({ length: held }, () => null),
+});
+
+/** A single request of a row that started at 100 ms, changed by `own`. */
+const why = (chosen: Option, others: readonly Option[], own: Partial<StartGrounds> = {}): Start["why"] =>
+  whyStart({
+    ...{ now: 100, chosen, options: [...others, chosen], hasState: false, shape: "a", count: 1, rows: 1 },
+    ...{ firstMs: 90, hasPeer: false, bestRows: 1, idleLanes: 1, msOf: (rows) => 10 + rows },
+    ...own,
+  });
+
+test("the other lane is the one with the earliest end, and the one here the earliest that is no server", () => {
+  const here = option("wasm-1", 160, 1);
+  const others = [option("wasm-2", 190, 1), here, option("remote-0", 130, 1, "remote")];
+  const chosen = option("wasm-0", 120, 0);
+  expect(why(chosen, others)).toMatchObject({ inMs: 20, other: "remote-0", otherInMs: 30, hereInMs: 60, waitedMs: 10 });
+  expect(why(chosen, others.slice(2))).toMatchObject({ other: "remote-0", hereInMs: Infinity });
+});
+
+test("the queue of the other lane is full only where that lane ends earlier and holds two batches", () => {
+  const laneOf = (other: Option): string => why(option("wasm-0", 150, 0), [other]).lane;
+  expect(laneOf(option("wasm-1", 149, 2))).toBe("lane-queue-full");
+  for (const other of [option("wasm-1", 149, 1), option("wasm-1", 150, 2), option("wasm-1", 151, 2)])
+    expect(laneOf(other)).toBe("earliest-finish");
+});
+
+test("a single request is compared with two like it, a batch with its requests one by one", () => {
+  const chosen = option("wasm-0", 120, 0);
+  expect(why(chosen, [], { rows: 3 })).toMatchObject({ apartMs: 26, togetherMs: 16 });
+  expect(why(chosen, [], { rows: 6, count: 2 })).toMatchObject({ batch: "batched", apartMs: 26, togetherMs: 16 });
+  const unknown = why(chosen, [], { rows: 6, count: 2, msOf: () => undefined });
+  expect(unknown).toMatchObject({ batch: "batch-tried", apartMs: null, togetherMs: null });
 });
