@@ -17,7 +17,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
 export const ALONE: ReadonlySet<string> = new Set(
   [
     ...["back-offs", "cost-estimate", "deadline-list", "explain-start", "heap", "recover"].map((x) => `schedule/${x}`),
-    ...["call-timeouts", "gpu-loss-ledger", "share-rest", "worker-client"].map((x) => `pool/${x}`),
+    ...["call-timeouts", "gpu-loss-ledger", "share-rest"].map((x) => `pool/${x}`),
   ].map((x) => `lib/${x}.ts`),
 );
 
