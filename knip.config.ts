@@ -45,6 +45,9 @@ const config: KnipConfig = {
     "@stryker-mutator/vitest-runner",
     // A plugin that reference.ts names.
     "typedoc-plugin-markdown",
+    // Installed by hosts.test.ts, each in the version of its host.
+    "netlify-headers-parser",
+    "netlify-redirector",
     // Found at run time by the doctor, as in a user's project.
     "puppeteer-core",
     // Commands that verify.ts runs.
