@@ -44,7 +44,7 @@ window.Worker = class extends Worker {
 /** Sends the policies that a careful host sends, all at once. */
 const STRICT = {
   "content-security-policy":
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; img-src 'self' blob: data:; require-trusted-types-for 'script'; trusted-types app selvedge#worker",
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; img-src 'self' blob: data:; require-trusted-types-for 'script'; trusted-types app",
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
 };
@@ -177,7 +177,7 @@ export const VITE_ROWS: readonly Row[] = [
     id: "vite-8-strict",
     title: "Vite 8, CSP, Trusted Types and isolation together",
     needed:
-      "`trustedTypesPolicy`, and `script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; trusted-types <policy> selvedge#worker`",
+      "`trustedTypesPolicy`, and `script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; trusted-types <policy>`",
     packages: VITE_8,
     browsers: BOTH,
     serve: { kind: "folder", folder: "dist", headers: STRICT },
