@@ -3,7 +3,6 @@
 // request was due, so a server that falls behind does not slow the load down. autocannon has neither a rate of random
 // arrivals nor that search, and its own latencies count from the sending.
 import { Agent, request } from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
 import { arrivalTimes } from "../pages/mix.ts";
 
 /** A request that is sent again and again. */
@@ -45,6 +44,11 @@ const AT_ONCE = 16;
 const DURATIONS = { saturateMs: 1_500, requests: 300, minMs: 2_000, maxMs: 8_000 } as const;
 /** Each halves the range: the last one is 4 % of the most that the server does. */
 const STEPS = 5;
+
+/** Not of node:timers/promises, which a test's clock does not replace. */
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
 
 /** Opens connections as they are needed, at most as many. */
 export function openSender({ url, headers, body }: Target, connections = 128): Sender {
