@@ -19,8 +19,8 @@ export type EngineName = "triton" | "kserve" | "mlserver";
 export interface RunningEngine {
   readonly url: string;
   readonly pid: number;
-  /** Returns how many requests to a model this process has answered, by its own counter. */
-  countAnswers(model: string): Promise<number>;
+  /** Returns how many requests to a model this process has answered, by its own counter; waits 10 s for `atLeast`. */
+  countAnswers(model: string, atLeast?: number): Promise<number>;
   /** Ends it with a signal and waits until its process is gone. */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
 }
@@ -165,7 +165,14 @@ async function launch(
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  const countAnswers = (model: string): Promise<number> => readCounter(counter, model);
+  const countAnswers = async (model: string, atLeast = 0): Promise<number> => {
+    // Triton counts an answer after it has sent it.
+    for (let tries = 0; ; tries += 1) {
+      const count = await readCounter(counter, model);
+      if (count >= atLeast || tries === 100) return count;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
   return { url, pid: child.pid ?? 0, countAnswers, stop: (signal) => end(child, signal) };
 }
 
