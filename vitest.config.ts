@@ -51,8 +51,9 @@ export default defineConfig({
     ],
     environment: "node",
     setupFiles: ["lib/test-support/equal-bytes.ts", "lib/test-support/property-seed.ts"],
-    // One worker a core: by default one core stays free, which on two cores is half of them.
-    maxWorkers: availableParallelism(),
+    // One worker more than cores, since some tests wait for timers and processes for most of their time. By default one
+    // core stays free, which on two cores is half of them.
+    maxWorkers: availableParallelism() + 1,
     // V8 compiles a WebAssembly function again, optimized, after a tenth of this work by default: for ONNX Runtime that
     // takes longer than the tests' small models run.
     execArgv: ["--wasm-tiering-budget=20000000"],
