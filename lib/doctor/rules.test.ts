@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { delivery } from "./checks/delivery.ts";
 import { reachable } from "./checks/reachable.ts";
 import { versions } from "./checks/versions.ts";
 import type { DoctorReport } from "./doctor.ts";
@@ -730,4 +731,35 @@ test("a policy of Trusted Types is added to the names that the page allows; with
       engine,
       { line: `Content-Security-Policy: require-trusted-types-for 'script'; trusted-types ${mended}` },
     ]);
+});
+
+test("a folder that has the page, or other files whose names stay, is not cached for a year with its hashed ones", () => {
+  const linesOf = (...paths: readonly string[]): string[] => {
+    const files = paths.map((path) => {
+      const url = `https://x.example${path}`;
+      const role = /worker/.test(path) ? "worker" : path.endsWith("/") ? "document" : "script";
+      const answer = { url, status: 200, headers: {}, body: new Uint8Array(8), isWhole: true, redirects: [] };
+      return { url, role, source: "requested", answer, packed: null, range: null, seen: null };
+    });
+    const found = delivery({ url: "https://x.example/", files, stack: { host: "vercel" } } as unknown as Evidence);
+    return found.flatMap((x) => x.changes.flatMap((y) => (y.kind === "header" ? [y.path] : [])));
+  };
+  const main = "/a/main-12345678.js";
+  expect(linesOf("/", main, "/a/worker-wasm-12345678.js", "/a/deep/m-12345678.onnx")).toEqual(["/a/*"]);
+  for (const other of ["/a/", "/a/deep/bundle.json", "/a/m.onnx"])
+    expect(linesOf("/", main, "/a/worker-wasm-12345678.js", other)).toEqual(["/a/worker-wasm-12345678.js"]);
+  // The whole site, with its pages, is no folder of hashed files.
+  expect(linesOf("/", "/worker-wasm-12345678.js")).toEqual(["/worker-wasm-12345678.js"]);
+});
+
+test("a page that is isolated by credentialless is not told to require-corp, which its workers' line contradicts", async () => {
+  const headers = { "cross-origin-embedder-policy": "credentialless" };
+  const report = await examineSite({
+    "/": { body: inline(`import { createEngine } from "/main.js"; createEngine({ threads: 4 });`), headers },
+    "/main.js": PACKAGE,
+  });
+  const names = report.findings
+    .filter((x) => x.id === "threads-not-isolated")
+    .flatMap((x) => x.fixes.map((y) => y.line));
+  expect(names).toEqual(["Cross-Origin-Opener-Policy: same-origin"]);
 });

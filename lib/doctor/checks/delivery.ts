@@ -10,6 +10,8 @@ const DAY_S = 86_400;
 const SAMPLE_BYTES = 500_000;
 const PREVIEWS: ReadonlySet<Host> = new Set(["vite", "webpack-dev-server", "serve", "http-server", "python"]);
 const HASHED = /[.-][\w-]{8,}\.(?:js|mjs|wasm)$/;
+/** Names with a hash of files of any kind. */
+const NAMED = /[.-][\w-]{8,}\.\w+$/;
 
 /** Finds uncompressed binaries and cache lifetimes that are wrong. */
 export const delivery: Check = (evidence) => [...compression(evidence), ...lifetimes(evidence)];
@@ -74,7 +76,7 @@ function lifetimes(evidence: Evidence): Found[] {
       severity: "hint",
       message: `${pathOf(short[0].url)} has a hash in its name, and may be cached for a year.`,
       evidence: short.map((x) => `${x.url}: Cache-Control: ${x.answer.headers["cache-control"] ?? "(none)"}`),
-      changes: [...new Set(short.map((x) => placeOf({ ...x, url: `${folderOf(x.url)}*` }, evidence)))].map((path) => ({
+      changes: [...new Set(short.map((x) => placeOf(cachedWith(x, evidence), evidence)))].map((path) => ({
         kind: "header",
         path,
         name: "Cache-Control",
@@ -82,6 +84,13 @@ function lifetimes(evidence: Evidence): Found[] {
       })),
     });
   return found;
+}
+
+/** Returns the files that are cached with one: its folder, unless that has the page, or other files whose names stay. */
+function cachedWith(file: SiteFile, { files }: Evidence): SiteFile {
+  const folder = folderOf(file.url);
+  const isShared = files.some((x) => x.url.startsWith(folder) && x.role !== "chunk" && !NAMED.test(nameOf(x.url)));
+  return isShared ? file : { ...file, url: `${folder}*` };
 }
 
 function maxAge(value: string | undefined): number {

@@ -54,7 +54,10 @@ function threads(evidence: Evidence): Found[] {
   const missing = [
     [COOP, "Cross-Origin-Opener-Policy", "same-origin"],
     [COEP, "Cross-Origin-Embedder-Policy", "require-corp"],
-  ].filter(([name = "", , value = ""]) => word(header(document, name)) !== value);
+  ].filter(([name = "", , value = ""]) => {
+    const sent = word(header(document, name));
+    return name === COEP ? !isEmbedder(sent) : sent !== value;
+  });
   return [
     {
       id: "threads-not-isolated",
