@@ -25,6 +25,8 @@ const FILES: Readonly<Record<string, Uint8Array | string>> = {
   "br.js": BROTLI,
   "m/a.bin": BYTES,
   "mxa.bin": BYTES,
+  "[1].bin": BYTES,
+  "1.bin": BYTES,
   "ü (1).d/a+b.bin": BYTES,
 };
 /** Folders of the site, and what the .htaccess in each may hold. */
@@ -132,6 +134,7 @@ test("a header of a folder or a file, whose name is no regular expression, is no
     ["/m/a.bin", "/m/a.bin", "/mxa.bin"],
     [folder.replace(/[^/]*$/, "*"), folder, "/m/a.bin"],
     [folder, folder, "/m/a.bin"],
+    ["/[1].bin", "/[1].bin", "/1.bin"],
   ] as const) {
     const config = `${fault}\n${lineOf({ ...header, path })}`;
     expect([path, (await ask(config, hits)).of(header.name)]).toEqual([path, [header.value]]);

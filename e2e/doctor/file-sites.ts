@@ -138,7 +138,7 @@ export const FILE_SITES: readonly Broken[] = [
     name: "hashed files in two folders behind nginx that are not cached for long",
     finding: "assets-not-cached",
     severity: "hint",
-    line: /^(?=[^]*"~\^\/shop\/static\/" "[^"]*immutable"; \}\nadd_header Cache-Control \$selvedge_shop_static_)[^]*"~\^\/shop\/wasm\/"/,
+    line: /\{ "~\^\/shop\/static\/" "[^"]*immutable"; "~\^\/shop\/wasm\/" "[^"]*immutable"; \}\nadd_header Cache-Control \$selvedge_shop_static_/,
     make: () =>
       hashed(
         {

@@ -32,7 +32,16 @@ const PACKAGES = {
 };
 const BYTES = Buffer.from(Array.from({ length: 2_000 }, (_, i) => `${i * i} `).join(""));
 const PAGE = "<title>page</title>";
-const FILES = ["m.js", "m.wasm", "a/deep.wasm", "assets/m-12345678.js", "m/bundle.json", "m (1)/a+b.js", "x/m.js"];
+const FILES = [
+  "m.js",
+  "m.wasm",
+  "a/deep.wasm",
+  "assets/m-12345678.js",
+  "m/bundle.json",
+  "m (1)/a+b.js",
+  "x/m.js",
+  "x/n.txt",
+];
 const ODD = "/m%20(1)/a+b.js";
 const YEAR = "public, max-age=31536000, immutable";
 
@@ -49,6 +58,10 @@ const ODD_FOLDER = header("/m%20(1)/*", "X-Folder", "1");
 const HEADERS = [...ISOLATED, ASSETS, BUNDLE, ODD_FILE, ODD_FOLDER];
 /** No server's own type, so that it is the line's. */
 const TYPE: Change = { kind: "type", extension: ".wasm", type: "application/x-wasm" };
+const POLICY: Change = {
+  ...({ kind: "csp", path: "/", directive: "worker-src", sources: ["blob:"] } as const),
+  seen: { policies: ["default-src 'self'"], index: 0, isMeta: false },
+};
 const NO_FALLBACK: Change = { kind: "no-fallback", paths: ["/missing.js"] };
 
 let packages = "";
@@ -128,7 +141,7 @@ test("Firebase: all lines in one firebase.json", async () => {
   const rules = linesOf("firebase", ...HEADERS, TYPE).join(",");
   write(
     "firebase.json",
-    `{ "hosting": { "public": "site", "headers": [${rules}], ${linesOf("firebase", NO_FALLBACK).join("")} } }`,
+    `{ "hosting": { "public": "site", "headers": [${rules}], "rewrites": [${linesOf("firebase", NO_FALLBACK).join(",")}] } }`,
   );
   const bin = join(packages, "superstatic/lib/bin/server.js");
   const folder = relative(process.cwd(), root);
@@ -156,7 +169,7 @@ test("serve: all lines in one serve.json, and no fallback without -s", async () 
 });
 
 test("Vercel: all lines in one vercel.json, which it takes", () => {
-  const config = `{ "headers": [${linesOf("vercel", ...HEADERS, TYPE).join(",")}], ${linesOf("vercel", NO_FALLBACK).join("")} }`;
+  const config = `{ "headers": [${linesOf("vercel", ...HEADERS, TYPE).join(",")}], "rewrites": [${linesOf("vercel", NO_FALLBACK).join(",")}] }`;
   const { getTransformedRoutes } = createRequire(packages)(join(packages, "@vercel/routing-utils")) as {
     getTransformedRoutes(config: unknown): {
       error: unknown;
@@ -203,8 +216,8 @@ test("Netlify: all lines in one _headers and one _redirects", async () => {
       match(request: object): { to: string; status: number; force: boolean };
     }>;
   };
-  const [redirects = ""] = linesOf("netlify", { kind: "no-fallback", paths: ["/missing.js", "/models/"] });
-  const matcher = await parsePlain(redirects, {});
+  const missing = ["/missing.js", "/models/"].map((x) => ({ kind: "no-fallback", paths: [x] }) as const);
+  const matcher = await parsePlain(linesOf("netlify", ...missing).join("\n"), {});
   const ruleOf = (path: string): unknown => matcher.match({ scheme: "https", host: "x.example", path, query: "" });
   for (const path of ["/missing.js", "/models/a/b.onnx"])
     expect(ruleOf(path)).toMatchObject({ status: 404, to: "/404.html", force: false });
@@ -213,7 +226,7 @@ test("Netlify: all lines in one _headers and one _redirects", async () => {
 
 test("Cloudflare Pages: all lines at the end of one _headers replace what other rules set", async () => {
   const own = "/assets/*\n  X-Own: 1\n/m/*\n  Cache-Control: no-store\n/*.wasm\n  Content-Type: text/plain\n";
-  const rules = linesOf("cloudflare-pages", ...ISOLATED, ASSETS, BUNDLE, ODD_FILE, ODD_FOLDER, TYPE);
+  const rules = linesOf("cloudflare-pages", ...HEADERS, POLICY, TYPE);
   write("site/_headers", `${own}${rules.join("\n")}\n`);
   write("site/404.html", "missing");
   write("site/_redirects", "/route / 200\n/deep/* / 200\n");
@@ -222,6 +235,7 @@ test("Cloudflare Pages: all lines at the end of one _headers replace what other 
   await start(process.execPath, (port) => [bin, ...words, String(port)]);
   await expectHeaders();
   await expectTypes();
+  expect((await ask("/")).headers["content-security-policy"]).toBe("default-src 'self'; worker-src blob:");
   await expectNoFallback("/route", "/deep/route", "/");
   for (const file of ["_headers", "404.html", "_redirects"]) rmSync(join(site, file));
 });
@@ -253,12 +267,14 @@ test("Caddy: all lines in one Caddyfile replace what a general rule and a proxie
 
 test("Express: all lines in one server", async () => {
   const compress: Change = { kind: "compress", extension: ".wasm", type: "application/x-wasm" };
+  const stored = ["/assets/*", "/x/m.js"].map((path) => ({ kind: "as-stored", path }) as const);
+  const script: Change = { kind: "type", extension: ".js", type: "text/javascript; a=b" };
   write(
     "server.cjs",
     [
       `const [express, compression] = ["express", "compression"].map((x) => require(${JSON.stringify(`${packages}/`)} + x));`,
       `const app = express(); const folder = ${JSON.stringify(site)};`,
-      ...linesOf("express", compress, ...HEADERS, TYPE, NO_FALLBACK),
+      ...linesOf("express", compress, ...stored, ...HEADERS, script, TYPE, NO_FALLBACK),
       'app.get(/./, (_request, response) => response.sendFile("index.html", { root: folder }));',
       "app.listen(Number(process.argv[2]));",
     ].join("\n"),
@@ -267,6 +283,49 @@ test("Express: all lines in one server", async () => {
   await expectHeaders();
   await expectTypes();
   await expectNoFallback("/route", "/");
+  expect((await ask("/m.js")).headers["content-type"]).toBe("text/javascript; a=b");
+  for (const path of ["/m.wasm", "/m.js"])
+    expect([path, (await ask(path, "gzip")).headers["content-encoding"]]).toEqual([path, "gzip"]);
+  for (const path of ["/assets/m-12345678.js", "/x/m.js"])
+    expect([path, (await ask(path, "gzip")).headers["content-encoding"]]).toEqual([path, undefined]);
+});
+
+test("nginx: all lines in one nginx.conf, beside a location with a header of its own", async () => {
+  const folder = await findPackage("nginx", "usr/sbin/nginx");
+  // Their names for nginx's variables would be the same.
+  const twins = [
+    header("/x/*", "X-Twin", "folder"),
+    header("/x/m.js", "X-Twin", 'a "b"'),
+    header("/x-m.js", "X-Twin", "c"),
+  ];
+  const lines = linesOf("nginx", ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
+  const maps = lines.filter((x) => x.startsWith("map "));
+  const headers = lines.filter((x) => x.startsWith("add_header "));
+  expect(headers.length + maps.length).toBe(lines.length);
+  const compress = linesOf("nginx", { kind: "compress", extension: ".wasm", type: "application/x-wasm" });
+  const [types = ""] = linesOf("nginx", TYPE);
+  await start(join(folder, "usr/sbin/nginx"), (port) => {
+    const body = [
+      `listen 127.0.0.1:${port}; root ${JSON.stringify(site)};`,
+      ...[...headers, ...compress],
+      `location / { try_files $uri $uri/ /index.html; ${linesOf("nginx", NO_FALLBACK).join("\n")} }`,
+      `location /assets/ { add_header X-Own 1; ${headers.join("\n")} }`,
+    ];
+    const own = "types { text/html html; text/javascript js; text/plain wasm; } gzip on; gzip_types text/css;";
+    const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((x) => `${x}_temp_path ${root}/temp;`);
+    const http = [own, types, ...temporary, "access_log off;", ...maps, `server { ${body.join("\n")} }`].join("\n");
+    write("nginx.conf", `user root; daemon off; pid ${root}/pid; error_log stderr; events { } http { ${http} }\n`);
+    return ["-e", "stderr", "-p", root, "-c", join(root, "nginx.conf")];
+  });
+  await expectHeaders();
+  await expectTypes();
+  await expectNoFallback("/route", "/deep/route", "/");
+  const { headersDistinct } = await ask("/x/m.js");
+  expect(headersDistinct["x-twin"]).toEqual(['a "b"']);
+  expect((await ask("/x/n.txt")).headers["x-twin"]).toBe("folder");
+  const own = (await ask("/assets/m-12345678.js")).headers;
+  expect([own["x-own"], own["cross-origin-opener-policy"]]).toEqual(["1", "same-origin"]);
+  expect(own["content-security-policy"]).toBe("default-src 'self'; worker-src blob:");
   expect((await ask("/m.wasm", "gzip")).headers["content-encoding"]).toBe("gzip");
 });
 

@@ -1,3 +1,5 @@
+import { runInNewContext } from "node:vm";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Bundler, Change, Host } from "./evidence.ts";
 import { fixOf } from "./fixes.ts";
@@ -267,7 +269,7 @@ test("a policy of the markup is changed there, and the others of a header are ke
     `<meta http-equiv="Content-Security-Policy" content="script-src 'wasm-unsafe-eval'">`,
   ]);
   expect(fix(["frame-ancestors 'none'", "script-src 'nonce-abc'"], 1, false)).toEqual([
-    "nginx.conf, in the server block, in place of the policy that is there, with the nonce of each response",
+    "nginx.conf, in the server block and in each location that has an add_header, in place of the policy that is there, with the nonce of each response",
     `add_header Content-Security-Policy "frame-ancestors 'none', script-src 'nonce-abc' 'wasm-unsafe-eval'" always;`,
   ]);
 });
@@ -275,8 +277,8 @@ test("a policy of the markup is changed there, and the others of a header are ke
 test("a page in place of files is taken off by the host's own rule", () => {
   const change: Change = { kind: "no-fallback", paths: ["/worker-wasm.js"] };
   expect(fixFor("firebase", change)).toEqual([
-    "firebase.json, hosting",
-    '"rewrites": [{ "regex": "^/(.*/)?[^/.]*$", "destination": "/index.html" }]',
+    'firebase.json, in "hosting": { "rewrites": [ ] }, in place of the entry whose destination is the page',
+    '{ "regex": "^/(.*/)?[^/.]*$", "destination": "/index.html" }',
   ]);
   // A rule for all paths alone answers missing files with the page, too.
   expect(fixFor("netlify", { kind: "no-fallback", paths: ["/worker-wasm.js", "/models/"] })).toEqual([
@@ -290,8 +292,8 @@ test("a page in place of files is taken off by the host's own rule", () => {
   expect(fixFor("github-pages", change)[1]).toMatch(/^deploy \/worker-wasm\.js, and an empty \.nojekyll/);
   expect(fixFor("http-server", change)[1]).toMatch(/^npx http-server dist {2}\(without --proxy/);
   expect(fixFor("webpack-dev-server", change)).toEqual([
-    "webpack.config",
-    expect.stringMatching(/^devServer: \{ historyApiFallback: true \} {2}\(without disableDotRule/),
+    "webpack.config, in devServer: { }",
+    expect.stringMatching(/^historyApiFallback: true, {2}\(without disableDotRule/),
   ]);
 });
 
@@ -365,7 +367,8 @@ function fixFor(host: Host, change: Change): readonly [where: string, line: stri
 
 test("a line for nginx takes no location from what serves its files, nor headers from the server block", () => {
   const header = { kind: "header", name: "Cache-Control", value: "public, immutable" } as const;
-  const where = "nginx.conf, map in the http block and add_header in the server block";
+  const where =
+    "nginx.conf, map in the http block and add_header in the server block, and in each location that has an add_header";
   expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
     where,
     'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc always;',
@@ -397,6 +400,8 @@ test("tags of Apache stand on lines of their own, and a folder is no regular exp
   expect(folder).toBe(`<If "%{REQUEST_URI} =~ m#^/a\\.b/c\\+\\(1\\) /#">\n${lines}</If>`);
   const [, file] = fixFor("apache", { ...header, path: "/m/x%20%.bin" });
   expect(file).toBe(`<Files "x%20%.bin">\n${lines}</Files>`);
+  const [, odd] = fixFor("apache", { ...header, path: "/m/[1]%22.bin" });
+  expect(odd).toBe(String.raw`<Files "[[]1]\".bin">` + `\n${lines}</Files>`);
   const [, unset] = fixFor("apache", { kind: "no-header", path: "/m/x.bin", name: "X", value: "y" });
   expect(unset).toBe('<Files "x.bin">\n  Header onsuccess unset X\n  Header always unset X\n</Files>');
 });
@@ -467,7 +472,85 @@ test("lines of one report go into one file: entries of its list, or one block of
   ]);
   expect(linesOf("netlify")).toEqual(["/*\n  A: 1\n  B: 2", "/m/*\n  A: 3\n  B: 4"]);
   expect(linesOf("iis").filter((x) => x.startsWith("<location"))).toHaveLength(1);
-  expect(linesOf("next").every((x) => /^\{ source: "\S+", headers: \[.*\] \},$/.test(x))).toBe(true);
+  expect(linesOf("next").every((x) => /^\{ source: "\S+", (?:basePath: false, )?headers: \[.*\] \},$/.test(x))).toBe(
+    true,
+  );
+});
+
+/** Lines of a report for a host, each once. */
+function linesFor(host: Host, ...all: readonly Change[]): string[] {
+  const evidence = { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" };
+  return [...new Set(all.map((x) => fixOf(x, evidence, all).line))];
+}
+
+test("a policy stands in the block that the other headers of its path have", () => {
+  const seen = { policies: ["default-src 'self'"], index: 0, isMeta: false };
+  const all: readonly Change[] = [
+    { kind: "header", path: "/*", name: "A", value: "1" },
+    { kind: "csp", path: "/", directive: "worker-src", sources: ["blob:"], seen },
+  ];
+  const policy = "Content-Security-Policy: default-src 'self'; worker-src blob:";
+  expect(linesFor("cloudflare-pages", ...all)).toEqual([`/*\n  ! A\n  A: 1\n  ! Content-Security-Policy\n  ${policy}`]);
+  expect(linesFor("netlify", ...all)).toEqual([`/*\n  A: 1\n  ${policy}`]);
+  expect(linesFor("nginx", ...all)).toHaveLength(2);
+  // One of the markup is no header.
+  const meta: Change = { kind: "csp", path: "/", directive: "x", sources: [], seen: { ...seen, isMeta: true } };
+  expect(linesFor("netlify", all[0] as Change, meta)[0]).toBe("/*\n  A: 1");
+});
+
+test("what a host has once has all changes of a report: its fallback, compression, types, and a header of nginx", () => {
+  const missing = ["/w.js", "/m.onnx_data"].map((x) => ({ kind: "no-fallback", paths: [x] }) as const);
+  for (const host of HOSTS) if (host !== null) expect([host, linesFor(host, ...missing).length]).toEqual([host, 1]);
+  // The first rule that matches holds.
+  expect(linesFor("netlify", ...missing)).toEqual([
+    "/w.js /404.html 404\n/m.onnx_data /404.html 404\n/* /index.html 200",
+  ]);
+  const types = [".js", ".wasm"].map((extension) => ({ kind: "type", extension, type: `a/b${extension}` }) as const);
+  expect(linesFor("express", ...types)).toEqual([expect.stringMatching(/"\.js".*"a\/b\.js".*"\.wasm".*"a\/b\.wasm"/)]);
+  expect(linesFor("webpack-dev-server", ...types)).toEqual(['js: "a/b.js",', 'wasm: "a/b.wasm",']);
+  const stored = ["/a/*", "/b.bin"].map((path) => ({ kind: "as-stored", path }) as const);
+  expect(linesFor("express", ...stored, { kind: "compress", extension: ".wasm", type: "application/wasm" })).toEqual([
+    'app.use(compression({ filter: (request, response) => !request.path.startsWith("/a/") && request.path !== "/b.bin" && (response.getHeader("Content-Type") === "application/wasm" || compression.filter(request, response)) }));',
+  ]);
+  // One variable for two maps would have the entries of the second alone.
+  const set = (path: string, value: string): Change => ({ kind: "header", path, name: "Cache-Control", value });
+  expect(linesFor("nginx", set("/a-b/*", "1"), set("/*", "4"), set("/a/b/*", "2"), set("/a/b/c.js", "3"))).toEqual([
+    'map $uri $selvedge_a_b_c_js_cc { "~^/a/b/c\\.js$" "3"; "~^/a-b/" "1"; "~^/a/b/" "2"; default "4"; }\nadd_header Cache-Control $selvedge_a_b_c_js_cc always;',
+  ]);
+});
+
+test("a path of Next.js has the app's basePath already", () => {
+  const header = { kind: "header", name: "X", value: "y" } as const;
+  expect(fixFor("next", { ...header, path: "/app/w.js" })[1]).toContain('source: "/app/w.js", basePath: false, ');
+  expect(fixFor("next", { ...header, path: "/*" })[1]).not.toContain("basePath");
+});
+
+test("lines of any header are JSON, JavaScript or XML, with that value", () => {
+  const text = fc.string({ unit: fc.constantFrom(..."aü \\\"'`$,;=/()[]+.%<>&") });
+  const paths = fc.array(text).map((x) => new URL(`http://x/${x.map(encodeURIComponent).join("/")}`).pathname);
+  fc.assert(
+    fc.property(paths, text, fc.boolean(), (at, value, isFolder) => {
+      const change: Change = { kind: "header", path: isFolder ? at.replace(/\/?$/, "/*") : at, name: "X", value };
+      const lineOf = (host: Host): string => fixFor(host, change)[1];
+      for (const host of ["vercel", "firebase", "serve"] as const)
+        expect(JSON.parse(lineOf(host))).toMatchObject({ headers: [{ key: "X", value }] });
+      expect(JSON.parse(`{${lineOf("ng-serve")}}`)).toEqual({ X: value });
+      const [rule] = runInNewContext(`[${lineOf("next")}]`) as [{ headers: unknown }];
+      expect(JSON.stringify(rule.headers)).toBe(JSON.stringify([{ key: "X", value }]));
+      const sent: unknown[] = [];
+      const app = {
+        use: (run: (...words: unknown[]) => void) =>
+          run(
+            { path: at.replace(/\/?$/, isFolder ? "/" : "$&") },
+            { setHeader: (...words: unknown[]) => sent.push(words) },
+            () => {},
+          ),
+      };
+      runInNewContext(lineOf("express"), { app });
+      expect(sent).toEqual([["X", value]]);
+      expect(lineOf("iis").replaceAll(/<(?:[^<>"]|"[^<"]*")*>/g, "")).toBe("");
+    }),
+  );
 });
 
 test("a path with characters of patterns is written as the host matches it", () => {

@@ -5,7 +5,7 @@ import { fallbackFix } from "./fixes/fallback.ts";
 import { copyFix, copyTo } from "./fixes/files.ts";
 import { headerFix, noHeaderFix, typeFix } from "./fixes/headers.ts";
 import type { Line } from "./fixes/places.ts";
-import { policyFix } from "./fixes/policy.ts";
+import { policyFix, withPolicies } from "./fixes/policy.ts";
 import { precacheFix } from "./fixes/precache.ts";
 
 /** Where to write what. */
@@ -21,13 +21,13 @@ export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">,
 function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">, all: readonly Change[]): Line {
   switch (change.kind) {
     case "header":
-      return headerFix(change, stack, all);
+      return headerFix(change, stack, withPolicies(all, stack.host, url));
     case "type":
-      return typeFix(change, stack);
+      return typeFix(change, stack, all);
     case "copy":
       return copyFix(change, stack, url);
     case "no-fallback":
-      return fallbackFix(change.paths, stack);
+      return fallbackFix(pathsOf(change, all), stack);
     case "no-redirect":
       return {
         where: "the host's login, or its redirects",
@@ -101,11 +101,11 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">,
         line: `${change.command}  (then deploy ${change.url} again)`,
       };
     case "as-stored":
-      return storedFix(change.path, stack.host);
+      return storedFix(change.path, stack.host, all);
     case "ranges":
       return rangesFix(change.path, stack.host);
     case "compress":
-      return compressFix(change, stack.host);
+      return compressFix(change, stack.host, all);
     case "exclude-prebundle":
       return {
         where: isViteOf(stack.bundler) ? `${stack.bundler}.config, vite` : "vite.config",
@@ -139,6 +139,12 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">,
         line: "delete the old cache in `activate` (a cache name per release), and fetch /worker-*.js and *.wasm from the network first",
       };
   }
+}
+
+/** Returns the paths of all changes of a report that narrow the rule of a host: it has one such rule. */
+function pathsOf(change: Change & { readonly kind: "no-fallback" }, all: readonly Change[]): readonly string[] {
+  const changes = all.filter((x) => x.kind === "no-fallback");
+  return [...new Set((changes.includes(change) ? changes : [change]).flatMap((x) => x.paths))];
 }
 
 /** Whether a bundler's own configuration has one of Vite in it. */

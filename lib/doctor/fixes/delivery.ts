@@ -4,7 +4,7 @@ import { APACHE, escaped } from "./places.ts";
 import type { Line } from "./places.ts";
 
 /** Returns the line by which a path is sent as it is stored. */
-export function storedFix(path: string, host: Host | null): Line {
+export function storedFix(path: string, host: Host | null, all: readonly Change[] = []): Line {
   switch (host) {
     case "nginx":
       return {
@@ -17,10 +17,7 @@ export function storedFix(path: string, host: Host | null): Line {
         line: `SetEnvIf Request_URI "^${escaped(path.replace(/\*$/, ""))}${path.endsWith("*") ? "" : "$"}" no-gzip no-brotli dont-vary`,
       };
     case "express":
-      return {
-        where: "the server, in place of compression()",
-        line: `app.use(compression({ filter: (request, response) => !request.path.startsWith("${path.replace(/\*$/, "")}") && compression.filter(request, response) }));`,
-      };
+      return compression([...all, { kind: "as-stored", path }]);
     default:
       return { where: "the host", line: `serve ${path} as stored: no compression, no decompression, no rewriting` };
   }
@@ -47,11 +44,17 @@ export function rangesFix(path: string, host: Host | null): Line {
 }
 
 /** Returns the line by which files of a type are compressed. */
-export function compressFix({ extension, type }: Change & { kind: "compress" }, host: Host | null): Line {
+export function compressFix(
+  change: Change & { kind: "compress" },
+  host: Host | null,
+  all: readonly Change[] = [],
+): Line {
+  const { extension, type } = change;
   switch (host) {
     case "nginx":
       return {
-        where: "nginx.conf",
+        where:
+          "nginx.conf, in the server block, in place of gzip and gzip_types there; types that another gzip_types has are added",
         line: `gzip on; gzip_types text/javascript application/javascript application/json ${type};`,
       };
     case "apache":
@@ -65,10 +68,7 @@ export function compressFix({ extension, type }: Change & { kind: "compress" }, 
         line: `encode {\n  zstd\n  gzip\n  match {\n    header Content-Type ${type}\n  }\n}`,
       };
     case "express":
-      return {
-        where: "the server, before express.static, in place of compression()",
-        line: `app.use(compression({ filter: (request, response) => response.getHeader("Content-Type") === "${type}" || compression.filter(request, response) }));`,
-      };
+      return compression([...all, change]);
     case "iis":
       return {
         where: "an administrator's prompt, in %windir%\\system32\\inetsrv",
@@ -77,4 +77,24 @@ export function compressFix({ extension, type }: Change & { kind: "compress" }, 
     default:
       return { where: "the host's compression", line: `add ${type} (${extension}) to the compressed types` };
   }
+}
+
+/** Writes Express's compression, which a server has once, with all that a report changes of it. */
+function compression(all: readonly Change[]): Line {
+  const stored = all.flatMap((x) =>
+    x.kind !== "as-stored"
+      ? []
+      : x.path.endsWith("*")
+        ? [`!request.path.startsWith(${JSON.stringify(x.path.slice(0, -1))})`]
+        : [`request.path !== ${JSON.stringify(x.path)}`],
+  );
+  const types = all.flatMap((x) =>
+    x.kind === "compress" ? [`response.getHeader("Content-Type") === ${JSON.stringify(x.type)}`] : [],
+  );
+  const packed = [...new Set(types), "compression.filter(request, response)"].join(" || ");
+  const terms = [...new Set(stored), stored.length > 0 && types.length > 0 ? `(${packed})` : packed];
+  return {
+    where: "the server, before express.static, in place of compression()",
+    line: `app.use(compression({ filter: (request, response) => ${terms.join(" && ")} }));`,
+  };
 }

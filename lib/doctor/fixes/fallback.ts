@@ -39,8 +39,8 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
       return { where: "the command", line: "npx serve dist  (without -s, which answers paths with index.html)" };
     case "vercel":
       return {
-        where: "vercel.json",
-        line: '"rewrites": [{ "source": "/((?!.*\\\\.[^/]*$).*)", "destination": "/index.html" }]',
+        where: 'vercel.json, in "rewrites": [ ], in place of the entry whose destination is the page',
+        line: '{ "source": "/((?!.*\\\\.[^/]*$).*)", "destination": "/index.html" }',
       };
     case "cloudflare-pages":
       return {
@@ -55,13 +55,13 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
       };
     case "express":
       return {
-        where: "the server, before the route of the page",
-        line: `app.use(express.static(folder)); app.get(/\\.\\w+$${hasBare ? "|\\/chunks\\/[^/]+$" : ""}/, (_request, response) => response.sendStatus(404));`,
+        where: "the server, after express.static and before the route of the page",
+        line: `app.get(/\\.\\w+$${hasBare ? "|\\/chunks\\/[^/]+$" : ""}/, (_request, response) => response.sendStatus(404));`,
       };
     case "firebase":
       return {
-        where: "firebase.json, hosting",
-        line: '"rewrites": [{ "regex": "^/(.*/)?[^/.]*$", "destination": "/index.html" }]',
+        where: 'firebase.json, in "hosting": { "rewrites": [ ] }, in place of the entry whose destination is the page',
+        line: '{ "regex": "^/(.*/)?[^/.]*$", "destination": "/index.html" }',
       };
     case "iis":
       return {
@@ -80,8 +80,8 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
       };
     case "webpack-dev-server":
       return {
-        where: `${bundler === "rspack" ? bundler : "webpack"}.config`,
-        line: "devServer: { historyApiFallback: true }  (without disableDotRule and rewrites, which answer files with the page)",
+        where: `${bundler === "rspack" ? bundler : "webpack"}.config, in devServer: { }`,
+        line: "historyApiFallback: true,  (without disableDotRule and rewrites, which answer files with the page)",
       };
     case "next":
       return { where: "middleware or proxy, matcher", line: '"/((?!api|_next|models|.*\\\\..*).*)"' };

@@ -1,10 +1,11 @@
 // Headers and types that a host sets or leaves out.
 import type { Change, Host } from "../evidence.ts";
 import { decoded, pathOf } from "../urls.ts";
-import { APACHE, escaped, HEADER_FILES, inFiles, inTag, markup, patternOf, placeOf } from "./places.ts";
+import { APACHE, escaped, HEADER_FILES, inFiles, inTag, markup, NGINX_OWN, patternOf, placeOf } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
 type HeaderChange = Change & { readonly kind: "header" };
+type TypeChange = Change & { readonly kind: "type" };
 
 /**
  * Returns the line that sets a header on a path, on a folder with `*` at its end, or on all. `all`: the changes of the
@@ -19,23 +20,26 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
   const isFolder = path.endsWith("/*");
   const folder = path.replace(/\*$/, "");
   const quoted = value.replaceAll('"', '\\"');
-  const headers = `"headers": [{ "key": "${name}", "value": "${quoted}" }]`;
+  const headers = `"headers": [{ "key": "${name}", "value": ${JSON.stringify(value)} }]`;
   const pair = `"${name}": ${JSON.stringify(value)}`;
   const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
   switch (host) {
     case "nginx": {
-      if (isAll) {
+      const rules = ofName(change, all);
+      const [first] = rules.filter((x) => x.path !== "/*");
+      if (first === undefined) {
         const mark = value.includes("'") ? '"' : "'";
         return { where, line: `add_header ${name} ${mark}${value.replaceAll(mark, `\\${mark}`)}${mark} always;` };
       }
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
       // nginx hashes the names of variables, of 46 letters at most; it takes patterns of any length.
-      const place = (folder.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
+      const place = (first.path.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
       const variable = `$selvedge_${place}_${(name.match(/\b\w/g) ?? []).join("")}`.toLowerCase();
-      const pattern = `~^${escaped(folder)}${isFolder ? "" : "$"}`;
+      // Of two add_header, a response would have both; of the patterns of a map, the first that matches holds.
+      const entries = rules.map((x) => `${patternIn(x.path)} "${x.value.replaceAll('"', '\\"')}";`);
       return {
-        where: "nginx.conf, map in the http block and add_header in the server block",
-        line: `map $uri ${variable} { "${pattern}" "${quoted}"; }\nadd_header ${name} ${variable} always;`,
+        where: `nginx.conf, map in the http block and add_header in the server block, ${NGINX_OWN}`,
+        line: `map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable} always;`,
       };
     }
     case "apache": {
@@ -111,7 +115,8 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       const source = isFolder ? `${patternOf(folder)}:path*` : patternOf(path);
       return {
         where,
-        line: `{ source: "${source}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] },`,
+        // The path has the app's basePath already.
+        line: `{ source: "${source}",${isAll ? "" : " basePath: false,"} headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] },`,
       };
     }
     case "cloudflare":
@@ -123,9 +128,29 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
 
 /** Returns the headers that a report sets on the path of one, each once. */
 function together(change: HeaderChange, all: readonly Change[]): readonly HeaderChange[] {
-  if (!all.includes(change)) return [change];
   const headers = all.filter((x): x is HeaderChange => x.kind === "header" && x.path === change.path);
-  return [...new Map(headers.map((x) => [x.name, x])).values()];
+  return [
+    ...new Map(
+      [...headers, ...(headers.some((x) => x.name === change.name) ? [] : [change])].map((x) => [x.name, x]),
+    ).values(),
+  ];
+}
+
+/** Returns what a report sets a header to, by path: files first, then folders from the inside out. */
+function ofName(change: HeaderChange, all: readonly Change[]): readonly HeaderChange[] {
+  const own = all.filter(
+    (x): x is HeaderChange => x.kind === "header" && x.name === change.name && x.path.startsWith("/"),
+  );
+  const rules = [...new Map([change, ...own.filter((x) => x.path !== change.path)].map((x) => [x.path, x])).values()];
+  const rank = ({ path }: HeaderChange): number => (path.endsWith("/*") ? path.length : 10_000);
+  return rules.sort((x, y) => rank(y) - rank(x) || (x.path < y.path ? -1 : 1));
+}
+
+/** Writes a path as the first word of an entry of nginx's map. */
+function patternIn(path: string): string {
+  if (path === "/*") return "default";
+  const pattern = escaped(path.replace(/\*$/, "")).replaceAll('"', '\\"');
+  return `"~^${pattern}${path.endsWith("/*") ? "" : "$"}"`;
 }
 
 /**
@@ -156,7 +181,8 @@ export function noHeaderFix({ path, name, value }: Change & { kind: "no-header" 
 }
 
 /** Returns the line by which files with an ending have a type. */
-export function typeFix({ extension, type }: Change & { kind: "type" }, stack: HostStack): Line {
+export function typeFix(change: TypeChange, stack: HostStack, all: readonly Change[]): Line {
+  const { extension, type } = change;
   const { host, bundler } = stack;
   switch (host) {
     case "nginx":
@@ -168,11 +194,17 @@ export function typeFix({ extension, type }: Change & { kind: "type" }, stack: H
         where: "web.config, system.webServer/staticContent",
         line: `<remove fileExtension="${extension}" /><mimeMap fileExtension="${extension}" mimeType="${type}" />`,
       };
-    case "express":
+    case "express": {
+      // The first express.static answers: it has all types.
+      const types = all.filter((x) => x.kind === "type");
+      const lines = (types.includes(change) ? types : [change]).map(
+        (x) => `if (path.endsWith("${x.extension}")) response.setHeader("Content-Type", "${x.type}");`,
+      );
       return {
         where: "the server, in place of express.static(folder)",
-        line: `app.use(express.static(folder, { setHeaders: (response, path) => { if (path.endsWith("${extension}")) response.setHeader("Content-Type", "${type}"); } }));`,
+        line: `app.use(express.static(folder, { setHeaders: (response, path) => { ${[...new Set(lines)].join(" ")} } }));`,
       };
+    }
     case "caddy": {
       const matcher = `@${extension.slice(1)}`;
       return {
@@ -192,8 +224,8 @@ export function typeFix({ extension, type }: Change & { kind: "type" }, stack: H
       return headerFix({ kind: "header", path: `/*${extension}`, name: "Content-Type", value: type }, stack);
     case "webpack-dev-server":
       return {
-        where: `${bundler === "rspack" ? bundler : "webpack"}.config`,
-        line: `devServer: { devMiddleware: { mimeTypes: { ${extension.slice(1)}: "${type}" } } }`,
+        where: `${bundler === "rspack" ? bundler : "webpack"}.config, in devServer: { devMiddleware: { mimeTypes: { } } }`,
+        line: `${extension.slice(1)}: "${type}",`,
       };
     default:
       return { where: "the server, or a proxy before it", line: `*${extension}: Content-Type: ${type}` };

@@ -9,6 +9,9 @@ export interface Line {
   readonly line: string;
 }
 
+/** Where else nginx needs a header: one add_header in a location, and it has none of the server block's. */
+export const NGINX_OWN = "and in each location that has an add_header";
+
 /** Where serve has its headers. */
 const SERVE = 'serve.json ("headers": [ ])';
 
@@ -17,7 +20,7 @@ const SERVE = 'serve.json ("headers": [ ])';
  * a list of rules or a map of headers, the first would be lost, so a line is an entry of the one that is there.
  */
 export const HEADER_FILES: Readonly<Record<Host, string>> = {
-  nginx: "nginx.conf, in the server block",
+  nginx: `nginx.conf, in the server block ${NGINX_OWN}`,
   apache: ".htaccess (AllowOverride FileInfo; mod_headers)",
   caddy: "Caddyfile",
   netlify: "public/_headers, at its end",
@@ -55,12 +58,13 @@ export const APACHE = ".htaccess (AllowOverride FileInfo)";
 
 /** Writes lines of Apache for a file of a name, whatever its folder. */
 export function inFiles(path: string, ...lines: readonly string[]): string {
-  return inTag("Files", decoded(path.slice(path.lastIndexOf("/") + 1)), ...lines);
+  // The name is a pattern, in which a bracket begins a class.
+  return inTag("Files", decoded(path.slice(path.lastIndexOf("/") + 1)).replaceAll("[", "[[]"), ...lines);
 }
 
 /** Writes a tag of Apache around lines. Tags stand on lines of their own: what follows one is read as its value. */
 export function inTag(tag: string, value: string, ...lines: readonly string[]): string {
-  return [`<${tag} "${value}">`, ...lines.map((x) => `  ${x}`), `</${tag}>`].join("\n");
+  return [`<${tag} "${value.replaceAll('"', String.raw`\"`)}">`, ...lines.map((x) => `  ${x}`), `</${tag}>`].join("\n");
 }
 
 /** Writes a value of an attribute of XML. */

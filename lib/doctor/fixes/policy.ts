@@ -1,5 +1,6 @@
 // The Content-Security-Policy that replaces a host's, or a page's.
 import { parsePolicies, withSources, written } from "../csp.ts";
+import type { Policy } from "../csp.ts";
 import type { Change, Host } from "../evidence.ts";
 import { headerFix } from "./headers.ts";
 import { markup, placeOf } from "./places.ts";
@@ -12,40 +13,55 @@ const NO_HEADERS: ReadonlySet<Host> = new Set(["github-pages", "http-server", "p
 
 type PolicyChange = Change & { readonly kind: "csp" };
 
+/** The policy that a host's header is to have, and for which of its responses. */
+interface Whole {
+  readonly header: Change & { readonly kind: "header" };
+  readonly policies: readonly Policy[];
+  readonly isPage: boolean;
+}
+
+/** Returns the whole policy, with what all changes of its rule add; null where no policy was seen. */
+function wholeOf(change: PolicyChange, host: Host | null, url: string, all: readonly Change[]): Whole | null {
+  if (change.seen === undefined) return null;
+  const added = changesOfRule(change, all);
+  const page = new URL(url).pathname;
+  const isPage = added.some((x) => x.path === page);
+  const { policies: texts } = added[0]?.seen ?? change.seen;
+  const policies = texts.map((text, i) =>
+    added
+      .filter((x) => x.seen?.index === i)
+      .reduce<Policy>((policy, x) => withSources(policy, x.directive, x.sources), parsePolicies(text)[0] ?? new Map()),
+  );
+  // Of these, the line that is replaced says for which paths it is.
+  const isPlaced = host !== null && ["nginx", "apache", "iis"].includes(host);
+  const path = isPage || isPlaced ? "/*" : change.path;
+  return { header: { kind: "header", path, name: POLICY, value: policies.map(written).join(", ") }, policies, isPage };
+}
+
+/** Returns the changes of a report with each policy that a header has as that header: one block may have both. */
+export function withPolicies(all: readonly Change[], host: Host | null, url: string): readonly Change[] {
+  return all.map((x) => (x.kind === "csp" && x.seen?.isMeta === false ? (wholeOf(x, host, url, all)?.header ?? x) : x));
+}
+
 /** Writes the whole policy, since a host's line or tag has all of it. */
 export function policyFix(change: PolicyChange, stack: HostStack, url: string, all: readonly Change[]): Line {
   const { path, directive, sources, seen } = change;
   const { host } = stack;
-  const page = new URL(url).pathname;
-  const added = changesOfRule(change, all);
-  const isPage = added.some((x) => x.path === page);
-  const on = isPage ? "" : ` (on ${path})`;
-  if (seen === undefined) {
+  const whole = wholeOf(change, host, url, all);
+  const on = (whole?.isPage ?? path === new URL(url).pathname) ? "" : ` (on ${path})`;
+  if (seen === undefined || whole === null) {
     const place = host === null ? "" : `, ${placeOf({ ...stack, host })}`;
     return { where: `the ${POLICY}${place}${on}`, line: `${directive} ${sources.join(" ")}  (added to what it has)` };
   }
-  const { policies: texts } = added[0]?.seen ?? seen;
-  const policies = texts.map((text, i) =>
-    added
-      .filter((x) => x.seen?.index === i)
-      .reduce(
-        (policy, x) => withSources(policy, x.directive, x.sources),
-        parsePolicies(text)[0] ?? new Map<string, readonly string[]>(),
-      ),
-  );
-  const value = policies.map(written).join(", ");
+  const { header, policies } = whole;
+  const { value } = header;
   const replaced = `in place of the policy that is there${/'nonce-/i.test(value) ? ", with the nonce of each response" : ""}${on}`;
   if (seen.isMeta || (host !== null && NO_HEADERS.has(host)))
     return {
       where: `the page's markup, ${replaced}`,
       line: `<meta http-equiv="${POLICY}" content="${markup(value)}">`,
     };
-  // Of these, the line that is replaced says for which paths it is.
-  const isPlaced = host !== null && ["nginx", "apache", "iis"].includes(host);
-  const { where, line } = headerFix(
-    { kind: "header", path: isPage || isPlaced ? "/*" : path, name: POLICY, value },
-    stack,
-  );
+  const { where, line } = headerFix(header, stack, withPolicies(all, host, url));
   return {
     where: `${host === null ? "the server" : where}, ${replaced}`,
     line: host === "express" && policies[0] !== undefined && policies.length === 1 ? line + helmet(policies[0]) : line,
@@ -72,7 +88,7 @@ function ruleOf({ seen }: PolicyChange): string | undefined {
 }
 
 /** Writes a policy as helmet's option. Without default-src helmet throws, unless an option allows that. */
-function helmet(policy: ReadonlyMap<string, readonly string[]>): string {
+function helmet(policy: Policy): string {
   const directives = JSON.stringify(Object.fromEntries(policy));
   const none = policy.has("default-src")
     ? ""
