@@ -15,8 +15,8 @@ module.exports = {
     create: async () => ({
       run: async ({ x }) => {
         if (x.data[0] === 9) process.exit(3);
-        // As a run of ONNX Runtime, it can't be interrupted.
-        if (x.data[0] === 8) require("node:child_process").execSync("touch " + __dirname + "/began; sleep 3");
+        // As a run of ONNX Runtime, it can't be interrupted: it goes on while this file is there.
+        if (x.data[0] === 8) require("node:child_process").execSync("cd " + __dirname + "; touch began; while [ -e began ]; do sleep 0.05; done");
         return { y: x };
       },
     }),
@@ -56,10 +56,8 @@ test("a lane that is closed rejects what it has, and does not wait for its run",
     const run = lane.run(0, { x: { dtype: "float32", dims: [1], data: Float32Array.of(8) } });
     const rejected = expect(run).rejects.toMatchObject({ code: "closed" });
     await expect.poll(() => existsSync(join(folder, "began"))).toBe(true);
-    const startMs = performance.now();
+    // Its run lasts until the folder is removed.
     await lane.close(100);
-    // Its run takes 3 s.
-    expect(performance.now() - startMs).toBeLessThan(2_000);
     await rejected;
   } finally {
     rmSync(folder, { recursive: true, force: true });

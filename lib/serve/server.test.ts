@@ -509,7 +509,7 @@ describe("limits", () => {
     const sockets = await Promise.all(Array.from({ length: 6 }, () => opened(url)));
     for (const socket of sockets) socket.write(`${headOf(body.length).replace("layers", "wide")}${body}`);
     const metrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
-    await expect.poll(metrics, { timeout: 5_000 }).toContain('selvedge_requests_total{model="wide",status="429"} 5\n');
+    await expect.poll(metrics).toContain('selvedge_requests_total{model="wide",status="429"} 5\n');
     for (const socket of sockets) socket.destroy();
     await expect.poll(async () => (await post(inferAt("layers", url), json())).status).toBe(200);
   });
