@@ -83,7 +83,9 @@ test("passages are found by meaning and by words, changed, removed, and kept ove
 
   await add(page, "house.txt", [HOUSE[1] ?? "", "The attic is insulated with wool, which moths leave alone."]);
   expect(await seen()).toContain("Indexing 1 passages");
-  // The query stays as it was: the page searches anew when the last passage is indexed.
+  // The query stays as it was, and so does the number of hits: the new passage is among them once the page has searched
+  // anew, which it does when the last passage is indexed.
+  await expect(page.getByTestId("hits").locator("li", { hasText: "The attic is insulated" })).toHaveCount(1);
   await expect(page.getByTestId("hits").locator("li")).toHaveCount(5);
   expect(await search(page, PARAPHRASE, "Meaning")).not.toContain(HOUSE[0]);
   await page.getByRole("button", { name: "Remove kitchen.txt" }).press("Enter");
