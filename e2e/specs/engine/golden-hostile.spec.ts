@@ -59,7 +59,7 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
   await page.waitForFunction("globalThis.selvedge !== undefined");
   const { row = [], base = 0, spread = 1 } = HOSTILE_MODELS[name] ?? {};
   return page.evaluate(
-    async ({ source, row, base, spread, edits }) => {
+    async ({ source, row, base, spread, edits, lies }) => {
       const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
       let edited = 0;
       new BroadcastChannel(edits).onmessage = () => (edited += 1);
@@ -102,11 +102,12 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
         }
       }
       if (model !== null) outcome.why ||= model.why.text;
-      await new Promise((resolve) => setTimeout(resolve, 50)); // messages of the worker
+      // Messages of the worker come by another way than its answers.
+      for (let i = 0; lies && edited === 0 && i < 200; i += 1) await new Promise((resolve) => setTimeout(resolve, 50));
       await engine.close();
       return { ...outcome, edited };
     },
-    { source: isBare ? "/bare.onnx" : "/hostile/bundle.json", row, base, spread, edits: EDITED },
+    { source: isBare ? "/bare.onnx" : "/hostile/bundle.json", row, base, spread, edits: EDITED, lies: lie !== null },
   );
 }
 
