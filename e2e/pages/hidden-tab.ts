@@ -2,6 +2,9 @@
 import { createEngine } from "selvedge";
 
 const DIMS = [1, 1, 28, 28] as const;
+/** A request that did not wait for others was in the queue for less. */
+const WAITED_MS = 20;
+const TRIES_MAX = 10;
 
 const page = {
   /**
@@ -14,8 +17,12 @@ const page = {
     const model = await engine.load("/models/fashion-mlp/bundle.json", { variant: "f32", batching });
     const data = (): Float32Array => Float32Array.from({ length: 784 }, () => Math.random());
     const run = () => model.run({ image: { dtype: "float32", dims: DIMS, data: data() } });
-    for (let i = 0; i < 4; i += 1) await Promise.all(Array.from({ length: 64 }, run)); // learns that batches pay
-    const before = (await run()).info.queuedMs;
+    let before = 0;
+    // Learns that batches pay; on a busy machine it may measure at first that they do not.
+    for (let i = 0; i < TRIES_MAX && before < WAITED_MS; i += 1) {
+      for (let round = 0; round < 4; round += 1) await Promise.all(Array.from({ length: 64 }, run));
+      before = (await run()).info.queuedMs;
+    }
     const own = setTimeout;
     Reflect.set(globalThis, "setTimeout", (callback: () => void, ms = 0) => own(callback, Math.max(ms, clampMs)));
     const clamped = (await run()).info.queuedMs;

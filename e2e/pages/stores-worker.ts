@@ -13,6 +13,8 @@ interface Ask {
   readonly kind: StoreKind;
   /** Which sequences `model` runs. */
   readonly runs?: ModelRuns;
+  /** Whether `write` answers once the first entries are complete, not at once. */
+  readonly isAfterFirst?: boolean;
 }
 
 const SIZE = 1_000_000;
@@ -120,7 +122,7 @@ async function model(kind: StoreKind, runs?: ModelRuns): Promise<string | null> 
     );
 }
 
-async function answer({ ask, kind, runs }: Ask): Promise<unknown> {
+async function answer({ ask, kind, runs, isAfterFirst = false }: Ask): Promise<unknown> {
   if (ask === "best") return (await openStore(() => Date.now())).kind;
   if (ask === "migrate") return migrate(kind);
   const store = await open(kind);
@@ -139,15 +141,19 @@ async function answer({ ask, kind, runs }: Ask): Promise<unknown> {
   if (ask === "survey") return survey(store);
   for (const name of await store.names()) await store.remove(name);
   if (ask === "write") {
+    const four = (n: number): Promise<unknown> =>
+      Promise.all(
+        [n, n + 1, n + 2, n + 3].map((x) => {
+          const { name, bytes } = entry(x, SIZE);
+          return store.write(name, bytes);
+        }),
+      );
+    const first = four(0);
     void (async () => {
-      for (let n = 0; ; n += 4)
-        await Promise.all(
-          [n, n + 1, n + 2, n + 3].map((x) => {
-            const { name, bytes } = entry(x, SIZE);
-            return store.write(name, bytes);
-          }),
-        );
+      await first;
+      for (let n = 4; ; n += 4) await four(n);
     })();
+    if (isAfterFirst) await first;
     return null;
   }
   let code = "none";
