@@ -118,10 +118,13 @@ function opened(page: Page, placement: Selvedge.Placement, costMs = 100): Promis
 /** Repeats requests until the model runs on this device. */
 async function untilLocal(page: Page): Promise<void> {
   await expect
-    .poll(async () => {
-      await page.evaluate(ask, 1);
-      return page.evaluate(backend);
-    })
+    .poll(
+      async () => {
+        await page.evaluate(ask, 1);
+        return page.evaluate(backend);
+      },
+      { timeout: 60_000 },
+    )
     .toBe("wasm");
 }
 

@@ -59,7 +59,7 @@ async function open(page: Page, example: string, files: RepoFiles): Promise<void
   });
   hub.commit(`owner/${example}`, files);
   await page.goto(`${server.origin}/${example}?repo=owner/${example}&host=${encodeURIComponent(hub.url)}`);
-  await expect(page.locator("output")).toContainText("fp32 on");
+  await expect(page.locator("output")).toContainText("fp32 on", { timeout: 60_000 });
 }
 
 /** A picture of one colour at the left and another at the right, as a PNG file. */
