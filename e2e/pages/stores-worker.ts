@@ -2,6 +2,10 @@
 import fc from "fast-check";
 import { checkStore } from "../../lib/test-support/store-conformance.ts";
 import { storeProperty } from "../../lib/test-support/store-model/store-property.ts";
+import type { StoreScene } from "../../lib/test-support/store-model/store-property.ts";
+import { CacheStorageStore } from "../../lib/cache/stores/cache-api.ts";
+import { IndexedStore } from "../../lib/cache/stores/indexed-db.ts";
+import { MemoryStore } from "../../lib/cache/stores/memory.ts";
 import { openFolder } from "../../lib/cache/stores/opfs.ts";
 import { OLD_STORE_NAME, STORE_NAME } from "../../lib/cache/stores/store.ts";
 import type { Bytes, Store, StoreKind } from "../../lib/cache/stores/store.ts";
@@ -11,8 +15,9 @@ import type { ModelRuns } from "./stores.ts";
 interface Ask {
   readonly ask: "check" | "model" | "migrate" | "best" | "write" | "survey" | "fill" | "wedge" | "names";
   readonly kind: StoreKind;
-  /** Which sequences `model` runs. */
+  /** Which sequences `model` runs, and with which actors. */
   readonly runs?: ModelRuns;
+  readonly scene?: StoreScene;
   /** Whether `write` answers once the first entries are complete, not at once. */
   readonly isAfterFirst?: boolean;
 }
@@ -102,13 +107,24 @@ async function migrate(kind: StoreKind): Promise<string[]> {
   return found;
 }
 
-/** Runs sequences of the store's model, each on an empty store; returns the report of a failure, or null. */
-async function model(kind: StoreKind, runs?: ModelRuns): Promise<string | null> {
+/** Opens a second store of a kind, in a place of its own, as that of an older release. */
+async function openOlder(kind: StoreKind): Promise<Store> {
+  const place = "selvedge-older";
+  if (kind === "indexeddb") return new IndexedStore(indexedDB, place, true);
+  if (kind === "cache") return new CacheStorageStore(await caches.open(place));
+  if (kind === "memory") return new MemoryStore();
+  const root = await navigator.storage.getDirectory();
+  return openFolder(await root.getDirectoryHandle(place, { create: true }), () => Date.now());
+}
+
+/** Runs sequences of the store's model, each on empty stores; returns the report of a failure, or null. */
+async function model(kind: StoreKind, scene: StoreScene = {}, runs?: ModelRuns): Promise<string | null> {
+  const store = (await open(kind)) as Store;
+  const old = scene.hasOlder === true ? await openOlder(kind) : null;
   const property = storeProperty(async () => {
-    const store = (await open(kind)) as Store;
-    for (const name of await store.names()) await store.remove(name);
-    return { store, old: null };
-  });
+    for (const place of [store, old]) for (const name of (await place?.names()) ?? []) await place?.remove(name);
+    return { store, old };
+  }, scene);
   return fc
     .assert(property, {
       ...runs,
@@ -122,7 +138,7 @@ async function model(kind: StoreKind, runs?: ModelRuns): Promise<string | null> 
     );
 }
 
-async function answer({ ask, kind, runs, isAfterFirst = false }: Ask): Promise<unknown> {
+async function answer({ ask, kind, runs, scene, isAfterFirst = false }: Ask): Promise<unknown> {
   if (ask === "best") return (await openStore(() => Date.now())).kind;
   if (ask === "migrate") return migrate(kind);
   const store = await open(kind);
@@ -137,7 +153,7 @@ async function answer({ ask, kind, runs, isAfterFirst = false }: Ask): Promise<u
   }
   // A memory store lives as long as its opener.
   if (ask === "check") return checkStore(async () => (kind === "memory" ? store : ((await open(kind)) as Store)));
-  if (ask === "model") return model(kind, runs);
+  if (ask === "model") return model(kind, scene, runs);
   if (ask === "survey") return survey(store);
   for (const name of await store.names()) await store.remove(name);
   if (ask === "write") {

@@ -1,5 +1,6 @@
 // Runs checks of the stores in a worker, where they run.
 import type { StoreKind } from "../../lib/cache/stores/store.ts";
+import type { StoreScene } from "../../lib/test-support/store-model/store-property.ts";
 
 /** Which sequences of the store's model run: `numRuns` of a seed, a new one by default. A failure names seed and path. */
 export interface ModelRuns {
@@ -13,7 +14,7 @@ export interface StoresPage {
   /** Runs the conformance suite; returns the failures, or null if the browser has no such store. */
   check(kind: StoreKind): Promise<Record<string, string> | null>;
   /** Runs sequences of the store's model; returns the report of a failure, or null. */
-  model(kind: StoreKind, runs: ModelRuns): Promise<string | null>;
+  model(kind: StoreKind, runs: ModelRuns, scene?: StoreScene): Promise<string | null>;
   /** Writes entries in the format of a release with schema 1; returns how the store handles them. */
   migrate(kind: StoreKind): Promise<string[]>;
   /** Returns the browser's default store. */
@@ -60,7 +61,7 @@ async function once<T>(message: unknown): Promise<T> {
 
 const page: StoresPage = {
   check: (kind) => once({ ask: "check", kind }),
-  model: (kind, runs) => once({ ask: "model", kind, runs }),
+  model: (kind, runs, scene) => once({ ask: "model", kind, runs, scene }),
   migrate: (kind) => once({ ask: "migrate", kind }),
   best: () => once({ ask: "best" }),
   fill: (kind) => once({ ask: "fill", kind }),

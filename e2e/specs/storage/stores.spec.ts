@@ -3,7 +3,7 @@
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { slice } from "../../../lib/test-support/slice.ts";
-import { STORE_RUNS } from "../../support/suite.ts";
+import { STORE_RUNS, STORE_SCENES } from "../../support/suite.ts";
 import type { StoresPage } from "../../pages/stores.ts";
 
 const KINDS = ["opfs", "cache", "indexeddb", "memory"] as const;
@@ -33,6 +33,11 @@ for (const kind of KINDS) {
   test(`whatever happens, ${kind} keeps its promises (store-A1, store-A2, store-B1, store-B3)`, async ({ page }) => {
     expect(await ask(page, "model", kind, STORE_RUNS)).toBeNull();
   });
+
+  for (const [title, scene] of kind === "memory" ? [] : STORE_SCENES)
+    test(`${kind} keeps its promises ${title}`, async ({ page }) => {
+      expect(await ask(page, "model", kind, STORE_RUNS, scene)).toBeNull();
+    });
 }
 
 for (const kind of ["opfs", "cache", "indexeddb"] as const) {

@@ -1,5 +1,5 @@
 // The stores of WebKitGTK, whose file system has no sync handles: IndexedDB serves instead.
-import { STORE_RUNS } from "../../support/suite.ts";
+import { STORE_RUNS, STORE_SCENES } from "../../support/suite.ts";
 import { expect, test } from "../../support/webkit.ts";
 
 test.beforeEach(async ({ webkit, pages }) => {
@@ -17,6 +17,11 @@ for (const kind of ["cache", "indexeddb", "memory"]) {
   test(`whatever happens, ${kind} keeps its promises (store-A1, store-A2, store-B1, store-B3)`, async ({ webkit }) => {
     expect(await webkit.run("return stores.model(args[0], args[1])", kind, STORE_RUNS)).toBeNull();
   });
+
+  for (const [title, scene] of kind === "memory" ? [] : STORE_SCENES)
+    test(`${kind} keeps its promises ${title}`, async ({ webkit }) => {
+      expect(await webkit.run("return stores.model(args[0], args[1], args[2])", kind, STORE_RUNS, scene)).toBeNull();
+    });
 }
 
 for (const kind of ["cache", "indexeddb"]) {

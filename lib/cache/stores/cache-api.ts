@@ -17,7 +17,8 @@ export async function openCacheStorage(): Promise<Store | null> {
   );
 }
 
-class CacheStorageStore implements Store {
+/** A cache of the Cache API. */
+export class CacheStorageStore implements Store {
   readonly kind = "cache";
   readonly #cache: Cache;
 

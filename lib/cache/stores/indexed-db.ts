@@ -27,7 +27,8 @@ export async function openIndexed(): Promise<Store | null> {
   });
 }
 
-class IndexedStore implements Store {
+/** A database: `creates` makes one that is not there. */
+export class IndexedStore implements Store {
   readonly kind = "indexeddb";
   readonly #factory: IDBFactory;
   readonly #name: string;
