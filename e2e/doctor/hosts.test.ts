@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { brotliCompressSync, brotliDecompressSync, gunzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Bundler, Change, Host } from "../../lib/doctor/evidence.ts";
 import { fixOf } from "../../lib/doctor/fixes.ts";
@@ -32,17 +33,9 @@ const PACKAGES = {
 };
 const BYTES = Buffer.from(Array.from({ length: 2_000 }, (_, i) => `${i * i} `).join(""));
 const PAGE = "<title>page</title>";
-const FILES = [
-  "m.js",
-  "m.wasm",
-  "a/deep.wasm",
-  "assets/m-12345678.js",
-  "m/bundle.json",
-  "m (1)/a+b.js",
-  "x/m.js",
-  "x/n.txt",
-];
-const ODD = "/m%20(1)/a+b.js";
+const ODD_NAME = "m [1]/@(a)+(b),{c}!e&$~ü.js";
+const FILES = ["m.js", "m.wasm", "a/deep.wasm", "assets/m-12345678.js", "m/bundle.json", ODD_NAME, "x/m.js", "x/n.txt"];
+const ODD = new URL(`http://x/${ODD_NAME}`).pathname;
 const YEAR = "public, max-age=31536000, immutable";
 
 const header = (path: string, name: string, value: string): Change => ({ kind: "header", path, name, value });
@@ -54,7 +47,8 @@ const BOTH = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedd
 const ASSETS = header("/assets/*", "Cache-Control", YEAR);
 const BUNDLE = header("/m/bundle.json", "Cache-Control", "no-cache");
 const ODD_FILE = header(ODD, "X-File", "1");
-const ODD_FOLDER = header("/m%20(1)/*", "X-Folder", "1");
+const ODD_FOLDER = header("/m%20[1]/*", "X-Folder", "1");
+const CODING = header("/br.js", "Content-Encoding", "br");
 const HEADERS = [...ISOLATED, ASSETS, BUNDLE, ODD_FILE, ODD_FOLDER];
 /** No server's own type, so that it is the line's. */
 const TYPE: Change = { kind: "type", extension: ".wasm", type: "application/x-wasm" };
@@ -75,6 +69,7 @@ beforeAll(() => {
   site = join(root, "site");
   write("site/index.html", PAGE);
   for (const file of FILES) write(`site/${file}`, BYTES);
+  write("site/br.js", brotliCompressSync(BYTES));
 }, 300_000);
 
 afterEach(async () => {
@@ -131,6 +126,16 @@ async function expectTypes(): Promise<void> {
   expect((await ask("/m.js")).headers["content-type"]).toMatch(/javascript/);
 }
 
+/** Expects a file that is stored compressed to be readable: with one coding, or with all that were added. */
+async function expectCoding(): Promise<void> {
+  const { body, headersDistinct } = await ask("/br.js", "gzip, br");
+  const codings = headersDistinct["content-encoding"] ?? [];
+  expect(codings).toContain("br");
+  expect(codings.reduceRight((x, coding) => (coding === "br" ? brotliDecompressSync : gunzipSync)(x), body)).toEqual(
+    BYTES,
+  );
+}
+
 /** Expects files as they are, 404 for a missing one, and the page for routes. */
 async function expectNoFallback(...routes: readonly string[]): Promise<void> {
   expect((await ask("/missing.js")).statusCode).toBe(404);
@@ -159,11 +164,12 @@ test("Firebase: all lines in one firebase.json", async () => {
 });
 
 test("serve: all lines in one serve.json, and no fallback without -s", async () => {
-  write("site/serve.json", `{ "headers": [${linesOf("serve", ...HEADERS, TYPE).join(",")}] }`);
+  write("site/serve.json", `{ "headers": [${linesOf("serve", CODING, ...HEADERS, TYPE).join(",")}] }`);
   const bin = join(packages, "serve/build/main.js");
   await start(process.execPath, (port) => [bin, site, "-l", String(port)]);
   rmSync(join(site, "serve.json"));
   await expectHeaders();
+  await expectCoding();
   await expectTypes();
   await expectNoFallback("/");
 });
@@ -242,7 +248,7 @@ test("Cloudflare Pages: all lines at the end of one _headers replace what other 
 
 test("Caddy: all lines in one Caddyfile replace what a general rule and a proxied server set", async () => {
   const caddy = join(await findPackage("caddy", "usr/bin/caddy"), "usr/bin/caddy");
-  const lines = [...linesOf("caddy", ...HEADERS, TYPE), 'header Cache-Control "no-store"'].join("\n");
+  const lines = [...linesOf("caddy", CODING, ...HEADERS, TYPE), 'header Cache-Control "no-store"'].join("\n");
   const files = `root * ${site}\nfile_server`;
   const fallback = linesOf("caddy", NO_FALLBACK).join("\n");
   // Compression looks at the type before the line's is set.
@@ -254,6 +260,8 @@ test("Caddy: all lines in one Caddyfile replace what a general rule and a proxie
       write("Caddyfile", `{\nadmin off\nauto_https off\n}\n:${port} {\n${body}\n}\n${behind}\n`);
       return ["run", "--config", join(root, "Caddyfile")];
     });
+  await run(`${lines}\nencode gzip\n${files}`);
+  await expectCoding();
   await run(`${lines}\n${fallback}\n${compress}\n${files}`);
   await expectHeaders();
   await expectTypes();
@@ -274,7 +282,7 @@ test("Express: all lines in one server", async () => {
     [
       `const [express, compression] = ["express", "compression"].map((x) => require(${JSON.stringify(`${packages}/`)} + x));`,
       `const app = express(); const folder = ${JSON.stringify(site)};`,
-      ...linesOf("express", compress, ...stored, ...HEADERS, script, TYPE, NO_FALLBACK),
+      ...linesOf("express", compress, ...stored, CODING, ...HEADERS, script, TYPE, NO_FALLBACK),
       'app.get(/./, (_request, response) => response.sendFile("index.html", { root: folder }));',
       "app.listen(Number(process.argv[2]));",
     ].join("\n"),
@@ -283,6 +291,7 @@ test("Express: all lines in one server", async () => {
   await expectHeaders();
   await expectTypes();
   await expectNoFallback("/route", "/");
+  await expectCoding();
   expect((await ask("/m.js")).headers["content-type"]).toBe("text/javascript; a=b");
   for (const path of ["/m.wasm", "/m.js"])
     expect([path, (await ask(path, "gzip")).headers["content-encoding"]]).toEqual([path, "gzip"]);
@@ -298,7 +307,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
     header("/x/m.js", "X-Twin", 'a "b"'),
     header("/x-m.js", "X-Twin", "c"),
   ];
-  const lines = linesOf("nginx", ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
+  const lines = linesOf("nginx", CODING, ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
   const maps = lines.filter((x) => x.startsWith("map "));
   const headers = lines.filter((x) => x.startsWith("add_header "));
   expect(headers.length + maps.length).toBe(lines.length);
@@ -320,6 +329,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
   await expectHeaders();
   await expectTypes();
   await expectNoFallback("/route", "/deep/route", "/");
+  await expectCoding();
   const { headersDistinct } = await ask("/x/m.js");
   expect(headersDistinct["x-twin"]).toEqual(['a "b"']);
   expect((await ask("/x/n.txt")).headers["x-twin"]).toBe("folder");
@@ -345,8 +355,8 @@ test("precaches of Angular and Serwist have scripts, and no binaries", () => {
     rmSync(join(site, "ngsw.json"));
     return json.assetGroups[0].urls;
   };
-  expect(precachedBy("")).toEqual(["/a/deep.wasm", "/m.js", "/m.wasm"]);
-  expect(precachedBy(`, ${lineFor("angular")}`)).toEqual(["/m.js"]);
+  expect(precachedBy("")).toEqual(["/a/deep.wasm", "/br.js", "/m.js", "/m.wasm"]);
+  expect(precachedBy(`, ${lineFor("angular")}`)).toEqual(["/br.js", "/m.js"]);
   const [globIgnores] = lineFor(null).split("  ");
   const script = (line: string): string =>
     `import { getManifest } from "@serwist/build"; const { manifestEntries } = await getManifest({ globDirectory: ${JSON.stringify(site)}, globPatterns: ["**/*.{js,wasm}"], ${line} }); console.log(manifestEntries.map((x) => x.url).sort().join(" "));`;
@@ -356,5 +366,5 @@ test("precaches of Angular and Serwist have scripts, and no binaries", () => {
       encoding: "utf8",
     }).trim();
   expect(manifest("")).toContain(".wasm");
-  expect(manifest(globIgnores ?? "")).toBe("assets/m-12345678.js m (1)/a+b.js m.js x/m.js");
+  expect(manifest(globIgnores ?? "")).toBe(`assets/m-12345678.js br.js ${ODD_NAME} m.js x/m.js`);
 });

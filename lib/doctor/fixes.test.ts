@@ -321,10 +321,10 @@ test("binaries are kept out of a precache, and the package out of pre-bundling, 
   };
   const exclude = "exclude: [/\\.wasm$/, /\\.map$/, /^manifest.*\\.js$/]";
   for (const [bundler, where, line] of [
-    ["vite", "vite.config, VitePWA", 'workbox: { globIgnores: ["**/*.wasm"]'],
-    ["sveltekit", "vite.config, SvelteKitPWA", 'workbox: { globIgnores: ["**/*.wasm"]'],
-    ["astro", "astro.config, AstroPWA", 'workbox: { globIgnores: ["**/*.wasm"]'],
-    ["nuxt", "nuxt.config, pwa", 'workbox: { globIgnores: ["**/*.wasm"]'],
+    ["vite", "vite.config, VitePWA, in workbox: { }", 'globIgnores: ["**/*.wasm"]'],
+    ["sveltekit", "vite.config, SvelteKitPWA, in workbox: { }", 'globIgnores: ["**/*.wasm"]'],
+    ["astro", "astro.config, AstroPWA, in workbox: { }", 'globIgnores: ["**/*.wasm"]'],
+    ["nuxt", "nuxt.config, pwa, in workbox: { }", 'globIgnores: ["**/*.wasm"]'],
     ["webpack", "webpack.config, GenerateSW", exclude],
     ["rspack", "rspack.config, GenerateSW", exclude],
     ["next", "next.config, withSerwistInit", `${exclude}  (next-pwa: buildExcludes: [/\\.wasm$/]`],
@@ -562,6 +562,28 @@ test("a path with characters of patterns is written as the host matches it", () 
   expect(fixFor("firebase", header)[1]).toContain('"source": "/m%20(1)/a+b.js"');
   expect(fixFor("serve", header)[1]).toContain('"source": "/m (1)/a+b.js"');
   expect(fixFor("express", header)[1]).toContain('request.path === "/m%20(1)/a+b.js"');
+});
+
+test("a path with characters of globs is written with any character in their place, where a bracket begins a class", () => {
+  const header = { kind: "header", name: "X", value: "y" } as const;
+  for (const [path, glob] of [
+    ["/m[1]/@(a)(b)+(c)[(d).js", "/m?1]/@?a)(b)+?c)??d).js"],
+    ["/m[1]/*", "/m?1]/**"],
+  ] as const)
+    expect(fixFor("firebase", { ...header, path })[1]).toContain(`"source": "${glob}"`);
+  expect(fixFor("serve", { ...header, path: "/%7Ba,b%7D.js" })[1]).toContain('"source": "/?a,b}.js"');
+  for (const [path, matcher] of [
+    ["/m[1].js", "/m?1].js"],
+    // Caddy compares the beginning as it is.
+    ["/m[1]/*", "/m[1]/*"],
+    ["/m%20[1]/*", "/m%20?1]/*"],
+  ] as const)
+    expect(fixFor("caddy", { ...header, path })[1]).toContain(`header ${matcher} {`);
+});
+
+test("a coding that Caddy sets is there before its compression looks", () => {
+  const header = { kind: "header", path: "/m.js", name: "Content-Encoding", value: "br" } as const;
+  expect(fixFor("caddy", header)[1]).toBe('header /m.js Content-Encoding "br"');
 });
 
 test("hosts that compress by themselves take no Content-Encoding of a file", () => {

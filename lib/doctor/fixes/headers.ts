@@ -1,7 +1,18 @@
 // Headers and types that a host sets or leaves out.
 import type { Change, Host } from "../evidence.ts";
 import { decoded, pathOf } from "../urls.ts";
-import { APACHE, escaped, HEADER_FILES, inFiles, inTag, markup, NGINX_OWN, patternOf, placeOf } from "./places.ts";
+import {
+  APACHE,
+  escaped,
+  globOf,
+  HEADER_FILES,
+  inFiles,
+  inTag,
+  markup,
+  NGINX_OWN,
+  patternOf,
+  placeOf,
+} from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
 type HeaderChange = Change & { readonly kind: "header" };
@@ -55,7 +66,10 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       };
     }
     case "caddy":
-      return { where, line: deferred(path, name, `"${quoted}"`) };
+      // A coding that is there when the answer is sent keeps `encode` from another one.
+      return name === "Content-Encoding"
+        ? { where, line: `header ${caddyPath(path)} ${name} "${quoted}"` }
+        : { where, line: deferred(caddyPath(path), name, `"${quoted}"`) };
     case "netlify":
     case "cloudflare-pages": {
       const isPages = host === "cloudflare-pages";
@@ -81,7 +95,7 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
     case "http-server":
     case "python": {
       // Firebase matches the path as it is in the address, and serve as it is on the disk.
-      const at = host === "firebase" ? folder : decoded(folder);
+      const at = globOf(host === "firebase" ? folder : decoded(folder));
       const source = JSON.stringify(isAll ? "**" : isFolder ? `${at}**` : at);
       return { where, line: `{ "source": ${source}, ${headers} }` };
     }
@@ -161,6 +175,11 @@ function deferred(matcher: string, name: string, value: string): string {
   return `header ${matcher} {\n  ${name} ${value}\n  defer\n}`;
 }
 
+/** Writes a path as Caddy's matcher, in which a bracket begins a class: but for a beginning without percent signs. */
+function caddyPath(path: string): string {
+  return path.endsWith("/*") && !path.includes("%") ? path : path.replaceAll("[", "?");
+}
+
 /** Returns how the name of a path's file ends, as `.wasm`. */
 function endingOf(path: string): string | null {
   return /\.\w+$/.exec(path)?.[0] ?? null;
@@ -175,7 +194,7 @@ export function noHeaderFix({ path, name, value }: Change & { kind: "no-header" 
     lines.push(`Header onsuccess unset ${name}`, `Header always unset ${name}`);
     return { where: HEADER_FILES[host], line: inFiles(path, ...lines) };
   }
-  if (host === "caddy") return { where: HEADER_FILES[host], line: `header ${path} -${name}` };
+  if (host === "caddy") return { where: HEADER_FILES[host], line: `header ${caddyPath(path)} -${name}` };
   const line = `send ${path} without ${name}: ${value}  (remove the rule that adds it)`;
   return { where: "the server, or its rules of headers", line };
 }

@@ -77,6 +77,11 @@ export function escaped(path: string): string {
   return decoded(path).replaceAll(/[.*+?^${}()|[\]\\#]/g, String.raw`\$&`);
 }
 
+/** Writes a path as a glob: what begins a class, a list or a group there is any one character. */
+export function globOf(path: string): string {
+  return path.replaceAll(/[[{]|(?<=[!*+?@[{])\(/g, "?");
+}
+
 /** Characters that path-to-regexp takes for its own: of Vercel and Next.js. */
 const PATTERN = /[\\():*+?{}]/g;
 

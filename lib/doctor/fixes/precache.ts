@@ -18,8 +18,8 @@ export function precacheFix(bundler: Bundler | null): Line {
   const where = bundler === null ? undefined : PWA[bundler];
   if (where !== undefined)
     return {
-      where,
-      line: 'workbox: { globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "NetworkFirst" }] }  (with strategies: "injectManifest", injectManifest: { globIgnores: ["**/*.wasm"] }; to precache them all the same, maximumFileSizeToCacheInBytes: 16 * 2 ** 20)',
+      where: `${where}, in workbox: { }`,
+      line: 'globIgnores: ["**/*.wasm"], runtimeCaching: [{ urlPattern: /\\.wasm$/, handler: "NetworkFirst" }],  (with strategies: "injectManifest", injectManifest: { globIgnores: ["**/*.wasm"] }; to precache them all the same, maximumFileSizeToCacheInBytes: 16 * 2 ** 20)',
     };
   switch (bundler) {
     case "webpack":
