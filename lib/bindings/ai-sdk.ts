@@ -4,6 +4,7 @@
 // on their number, and calls may be parallel.
 import type { Model, Port, RunOptions, RunResult } from "selvedge";
 import { CHARACTERS_ON_WASM, isPaddingHarmless, runByLength } from "../core/length-batches.ts";
+import { whyNoTexts } from "../core/why-no-texts.ts";
 
 /** Options of an AI SDK model; a call overrides them by `providerOptions: { selvedge: { … } }`. */
 export interface AiSdkOptions {
@@ -177,7 +178,7 @@ async function scoresOf(
 ): Promise<number[]> {
   const inputs: readonly (Port & { readonly text?: object })[] = model.inputs;
   const input = inputs.find((x) => x.text !== undefined);
-  if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: its tokenizer.json is missing`);
+  if (input === undefined) throw new TypeError(`rerank: ${model.name} takes no texts: ${whyNoTexts(inputs)}`);
   const { mayBatch }: Partial<Model> = model;
   const isShared = (mayBatch ?? true) && isPaddingHarmless(input);
   const charactersMax = model.backend === "wasm" ? CHARACTERS_ON_WASM : undefined;

@@ -164,6 +164,10 @@ test("a model without pooling or without texts is refused with the fix", async (
   await expect(embedTexts({ ...parts(), inputs: [] }, HOW, ["a"], {})).rejects.toThrow(
     "takes no texts: its tokenizer.json is missing",
   );
+  const fixed = { name: "input_ids", dtype: "int64", dims: [1, 128], batchAxis: null } as const;
+  await expect(embedTexts({ ...parts(), inputs: [fixed] }, HOW, ["a"], {})).rejects.toThrow(
+    "takes no texts: its input_ids takes a fixed number of rows ([1, 128]): export it with a dynamic batch axis",
+  );
   await expect(embedTexts(parts(), HOW, "a" as unknown as string[], {})).rejects.toThrow("expected an array of texts");
 });
 

@@ -8,6 +8,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import { halfToNumber } from "../core/half.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { CHARACTERS_MAX, CHARACTERS_ON_WASM, isPaddingHarmless, runByLength } from "../core/length-batches.ts";
+import { whyNoTexts } from "../core/why-no-texts.ts";
 import type { Inputs } from "./inputs.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -79,7 +80,7 @@ export async function embedTexts(
   const port = model.inputs.find((x) => x.text !== undefined);
   const { name: input, text } = port ?? {};
   if (port === undefined || input === undefined || text === undefined)
-    throw new TypeError(`embed: ${model.name} takes no texts: its tokenizer.json is missing`);
+    throw new TypeError(`embed: ${model.name} takes no texts: ${whyNoTexts(model.inputs)}`);
   const wrong = Array.isArray(texts) ? texts.findIndex((x) => typeof x !== "string") : 0;
   if (wrong !== -1) throw new TypeError(`embed: expected an array of texts; number ${wrong} is none`);
   if (dims !== undefined && !(Number.isInteger(dims) && dims >= 1))
