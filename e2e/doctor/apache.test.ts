@@ -169,6 +169,12 @@ test("a coding that is declared is not applied again, and one that is wrong goes
   ]) {
     expect((await ask(fault, "/m.wasm")).of("Content-Encoding")).toEqual(["gzip"]);
     expect([fault, (await ask(`${fault}\n${unset}`, "/m.wasm")).of("Content-Encoding")]).toEqual([fault, []]);
+    // What the server would compress by itself has no header that is taken off.
+    for (const accepts of ["gzip", "br"]) {
+      const packing = "AddOutputFilterByType BROTLI_COMPRESS;DEFLATE application/wasm";
+      const { body, of } = await ask(`${packing}\n${fault}\n${unset}`, "/m.wasm", accepts);
+      expect([fault, of("Content-Encoding"), body.equals(BYTES)]).toEqual([fault, [], true]);
+    }
   }
 });
 

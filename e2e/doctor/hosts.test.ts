@@ -268,9 +268,25 @@ test("Caddy: all lines in one Caddyfile replace what a general rule and a proxie
   await expectNoFallback("/route", "/deep/route", "/");
   expect((await ask("/m.wasm", "gzip")).headers["content-encoding"]).toBe("gzip");
   expect((await ask("/m.js", "gzip")).headers["content-encoding"]).toBe(undefined);
-  await run(`${lines}\nreverse_proxy localhost:${upstream}`);
+  const waiting = "header /m/bundle.json {\n-Server\nCache-Control no-store\n}";
+  await run(`${lines}\n${waiting}\nreverse_proxy localhost:${upstream}`);
   expect((await ask("/m/bundle.json")).headersDistinct["cache-control"]).toEqual(["no-cache"]);
   await expectTypes();
+});
+
+test("Caddy: a coding that is taken off is taken off alone, beside compression", async () => {
+  const caddy = join(await findPackage("caddy", "usr/bin/caddy"), "usr/bin/caddy");
+  const [line = ""] = linesOf("caddy", { kind: "no-header", path: "/m.js", name: "Content-Encoding", value: "br" });
+  for (const fault of ["", "header /m.js Content-Encoding br", "header /m.js {\nContent-Encoding br\ndefer\n}"]) {
+    await start(caddy, (port) => {
+      const body = `${line}\n${fault}\nencode gzip\nroot * ${site}\nfile_server`;
+      write("Caddyfile", `{\nadmin off\nauto_https off\n}\n:${port} {\n${body}\n}\n`);
+      return ["run", "--config", join(root, "Caddyfile")];
+    });
+    const { body, headers } = await ask("/m.js", "gzip");
+    expect([fault, headers["content-encoding"], body.equals(BYTES)]).toEqual([fault, undefined, true]);
+    expect((await ask("/x/m.js", "gzip")).headers["content-encoding"]).toBe("gzip");
+  }
 });
 
 test("Express: all lines in one server", async () => {

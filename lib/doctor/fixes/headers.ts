@@ -188,13 +188,21 @@ function endingOf(path: string): string | null {
 /** Returns the line that keeps a header off a path. */
 export function noHeaderFix({ path, name, value }: Change & { kind: "no-header" }, host: Host | null): Line {
   if (host === "apache") {
-    const ending = name === "Content-Encoding" ? endingOf(path) : null;
+    const isCoding = name === "Content-Encoding";
+    const ending = isCoding ? endingOf(path) : null;
     // mod_mime's coding is no header yet where mod_headers looks.
     const lines = ending === null ? [] : [`RemoveEncoding ${ending}`];
+    // Of a file that mod_deflate compresses, its header would go too.
+    if (isCoding) lines.push("SetEnvIf Request_URI . no-gzip no-brotli");
     lines.push(`Header onsuccess unset ${name}`, `Header always unset ${name}`);
     return { where: HEADER_FILES[host], line: inFiles(path, ...lines) };
   }
-  if (host === "caddy") return { where: HEADER_FILES[host], line: `header ${caddyPath(path)} -${name}` };
+  if (host === "caddy") {
+    const at = caddyPath(path);
+    // Of a file that `encode` compresses, its header would go too.
+    const plain = name === "Content-Encoding" ? `request_header ${at} -Accept-Encoding\n` : "";
+    return { where: HEADER_FILES[host], line: `${plain}header ${at} -${name}` };
+  }
   const line = `send ${path} without ${name}: ${value}  (remove the rule that adds it)`;
   return { where: "the server, or its rules of headers", line };
 }

@@ -22,7 +22,8 @@ const SERVE = 'serve.json ("headers": [ ])';
 export const HEADER_FILES: Readonly<Record<Host, string>> = {
   nginx: `nginx.conf, in the server block ${NGINX_OWN}`,
   apache: ".htaccess (AllowOverride FileInfo; mod_headers)",
-  caddy: "Caddyfile",
+  // Of two directives that wait for the answer, as one does that takes a header off, the first is the last to change it.
+  caddy: "Caddyfile, before the site's other header lines",
   netlify: "public/_headers, at its end",
   vercel: 'vercel.json, in "headers": [ ]',
   "cloudflare-pages": "public/_headers, at its end; a path has one block there, since Pages takes the last",
