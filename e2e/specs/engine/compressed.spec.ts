@@ -136,9 +136,7 @@ async function ranInNode(bytes: Uint8Array, dims: readonly number[], dtype: Aske
 /** Runs in the page. */
 async function run({ bundle, variant, backend, dims, dtype, data }: Asked): Promise<Ran> {
   const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
-  let deviceBytes = 0;
   const channel = new BroadcastChannel("device-bytes");
-  channel.onmessage = ({ data }) => (deviceBytes = Math.max(deviceBytes, Number(data)));
   const engine = await createEngine({ backends: [backend], workers: 1, verbose: true });
   try {
     const model = await engine.load(bundle, { backend, variant });
@@ -148,6 +146,14 @@ async function run({ bundle, variant, backend, dims, dtype, data }: Asked): Prom
     });
     const told = Object.entries(outputs).map(([name, x]) => {
       return { name, dims: [...x.dims], data: Array.from(x.data as Float32Array) };
+    });
+    // Asked, since what the worker tells by itself may come later than its answer. One without a device tells 0.
+    const deviceBytes = await new Promise<number>((resolve) => {
+      if (info.backend !== "webgpu") resolve(0);
+      channel.onmessage = ({ data }) => {
+        if (Number(data) > 0) resolve(Number(data));
+      };
+      channel.postMessage("peak");
     });
     return { backend: info.backend, assignment: model.assignment, outputs: told, deviceBytes };
   } finally {
@@ -160,17 +166,18 @@ function outputsOf({ outputs }: Ran): Outputs {
   return Object.fromEntries(outputs.map(({ name, dims, data }) => [name, { dims, data }]));
 }
 
-/** Makes the worker report the bytes of its buffers to the page: WebGPU has no interface for it. */
+/** Makes the worker tell the peak of the bytes in its buffers when it is asked: WebGPU has no interface for it. */
 async function countDeviceBytes(page: Page): Promise<void> {
   const count = `if (self.GPUDevice && !self.name.startsWith("em-pthread")) {
     const channel = new BroadcastChannel("device-bytes");
     const { createBuffer } = GPUDevice.prototype;
-    let bytes = 0;
+    let [bytes, peak] = [0, 0];
+    channel.onmessage = () => channel.postMessage(peak);
     GPUDevice.prototype.createBuffer = function (options) {
       const buffer = createBuffer.call(this, options);
       const { destroy } = buffer;
       bytes += options.size;
-      channel.postMessage(bytes);
+      peak = Math.max(peak, bytes);
       let isGone = false;
       buffer.destroy = () => {
         if (!isGone) bytes -= options.size;

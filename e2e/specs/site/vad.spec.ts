@@ -38,7 +38,7 @@ async function listen(page: Page, file: string, count: number, deaths: readonly 
         }
       };
       // A worker that is terminated from outside fires no event: the watchdog detects it, and this is its timeout.
-      const engine = await createEngine({ workers: 2, callTimeoutMs: 4_000 });
+      const engine = await createEngine({ workers: 2, callTimeoutMs: 10_000 });
       const model = await engine.load("/models/vad/bundle.json");
       const state = model.stateful();
       const sound = new Float32Array(await (await fetch(file)).arrayBuffer());
