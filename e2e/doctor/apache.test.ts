@@ -169,7 +169,7 @@ test("a coding that is declared is not applied again, and one that is wrong goes
   ]) {
     expect((await ask(fault, "/m.wasm")).of("Content-Encoding")).toEqual(["gzip"]);
     expect([fault, (await ask(`${fault}\n${unset}`, "/m.wasm")).of("Content-Encoding")]).toEqual([fault, []]);
-    // What the server would compress by itself has no header that is taken off.
+    // The header of mod_deflate or mod_brotli is not taken off without its coding.
     for (const accepts of ["gzip", "br"]) {
       const packing = "AddOutputFilterByType BROTLI_COMPRESS;DEFLATE application/wasm";
       const { body, of } = await ask(`${packing}\n${fault}\n${unset}`, "/m.wasm", accepts);

@@ -34,7 +34,17 @@ const PACKAGES = {
 const BYTES = Buffer.from(Array.from({ length: 2_000 }, (_, i) => `${i * i} `).join(""));
 const PAGE = "<title>page</title>";
 const ODD_NAME = "m [1]/@(a)+(b),{c}!e&$~ü.js";
-const FILES = ["m.js", "m.wasm", "a/deep.wasm", "assets/m-12345678.js", "m/bundle.json", ODD_NAME, "x/m.js", "x/n.txt"];
+const FILES = [
+  "m.js",
+  "m.wasm",
+  "a/deep.wasm",
+  "assets/m-12345678.js",
+  "m/bundle.json",
+  ODD_NAME,
+  "x/m.js",
+  "x/n.txt",
+  "x/bare",
+];
 const ODD = new URL(`http://x/${ODD_NAME}`).pathname;
 const YEAR = "public, max-age=31536000, immutable";
 
@@ -324,6 +334,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
     header("/x-m.js", "X-Twin", "c"),
   ];
   const lines = linesOf("nginx", CODING, ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
+  const [bare = ""] = linesOf("nginx", header("/x/bare", "Content-Type", "text/javascript"));
   const maps = lines.filter((x) => x.startsWith("map "));
   const headers = lines.filter((x) => x.startsWith("add_header "));
   expect(headers.length + maps.length).toBe(lines.length);
@@ -333,7 +344,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
     const body = [
       `listen 127.0.0.1:${port}; root ${JSON.stringify(site)};`,
       ...[...headers, ...compress],
-      `location / { try_files $uri $uri/ /index.html; ${linesOf("nginx", NO_FALLBACK).join("\n")} }`,
+      `location / { try_files $uri $uri/ /index.html; ${bare} ${linesOf("nginx", NO_FALLBACK).join("\n")} }`,
       `location /assets/ { add_header X-Own 1; ${headers.join("\n")} }`,
     ];
     const own = "types { text/html html; text/javascript js; text/plain wasm; } gzip on; gzip_types text/css;";
@@ -346,6 +357,8 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
   await expectTypes();
   await expectNoFallback("/route", "/deep/route", "/");
   await expectCoding();
+  const { headersDistinct: typed } = await ask("/x/bare");
+  expect([typed["content-type"], typed["x-twin"]]).toEqual([["text/javascript"], ["folder"]]);
   const { headersDistinct } = await ask("/x/m.js");
   expect(headersDistinct["x-twin"]).toEqual(['a "b"']);
   expect((await ask("/x/n.txt")).headers["x-twin"]).toBe("folder");

@@ -368,7 +368,7 @@ function fixFor(host: Host, change: Change): readonly [where: string, line: stri
 test("a line for nginx takes no location from what serves its files, nor headers from the server block", () => {
   const header = { kind: "header", name: "Cache-Control", value: "public, immutable" } as const;
   const where =
-    "nginx.conf, map in the http block and add_header in the server block, and in each location that has an add_header";
+    "nginx.conf, map in the http block and add_header in the server block, and in each location that has an add_header; without expires, which sets it, too";
   expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
     where,
     'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc always;',
@@ -383,6 +383,11 @@ test("a line for nginx takes no location from what serves its files, nor headers
     name: "Cross-Origin-Embedder-Policy",
   });
   expect(/\$(\w+)/.exec(long)?.[1]?.length).toBeLessThanOrEqual(46);
+  // Of two types, one beside the server's own, tools read the first.
+  expect(fixFor("nginx", { ...header, path: "/w%20%22x", name: "Content-Type", value: "text/javascript" })).toEqual([
+    "nginx.conf, inside the location that serves /w%20%22x; in the server block where none does",
+    String.raw`location = "/w \"x" { default_type text/javascript; types { } }`,
+  ]);
   for (const change of [
     { kind: "ranges", path: "/m/model.onnx" },
     { kind: "as-stored", path: "/m/model.onnx" },

@@ -36,6 +36,13 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
   const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
   switch (host) {
     case "nginx": {
+      // add_header would send it beside the server's own type. `default_type` takes no variables.
+      if (name === "Content-Type" && !isFolder)
+        return {
+          where: `nginx.conf, inside the location that serves ${path}; in the server block where none does`,
+          line: `location = "${decoded(path).replaceAll('"', '\\"')}" { default_type ${value}; types { } }`,
+        };
+      const place = name === "Cache-Control" ? `${NGINX_OWN}; without expires, which sets it, too` : NGINX_OWN;
       const rules = ofName(change, all);
       const [first] = rules.filter((x) => x.path !== "/*");
       if (first === undefined) {
@@ -44,12 +51,12 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       }
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
       // nginx hashes the names of variables, of 46 letters at most; it takes patterns of any length.
-      const place = (first.path.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
-      const variable = `$selvedge_${place}_${(name.match(/\b\w/g) ?? []).join("")}`.toLowerCase();
+      const words = (first.path.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
+      const variable = `$selvedge_${words}_${(name.match(/\b\w/g) ?? []).join("")}`.toLowerCase();
       // Of two add_header, a response would have both; of the patterns of a map, the first that matches holds.
       const entries = rules.map((x) => `${patternIn(x.path)} "${x.value.replaceAll('"', '\\"')}";`);
       return {
-        where: `nginx.conf, map in the http block and add_header in the server block, ${NGINX_OWN}`,
+        where: `nginx.conf, map in the http block and add_header in the server block, ${place}`,
         line: `map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable} always;`,
       };
     }
