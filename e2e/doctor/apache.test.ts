@@ -27,6 +27,7 @@ const FILES: Readonly<Record<string, Uint8Array | string>> = {
   "mxa.bin": BYTES,
   "[1].bin": BYTES,
   "1.bin": BYTES,
+  'c#"\\/a.bin': BYTES,
   "ü (1).d/a+b.bin": BYTES,
 };
 /** Folders of the site, and what the .htaccess in each may hold. */
@@ -135,6 +136,7 @@ test("a header of a folder or a file, whose name is no regular expression, is no
     [folder.replace(/[^/]*$/, "*"), folder, "/m/a.bin"],
     [folder, folder, "/m/a.bin"],
     ["/[1].bin", "/[1].bin", "/1.bin"],
+    ["/c%23%22%5C/*", "/c%23%22%5C/a.bin", "/m/a.bin"],
   ] as const) {
     const config = `${fault}\n${lineOf({ ...header, path })}`;
     expect([path, (await ask(config, hits)).of(header.name)]).toEqual([path, [header.value]]);

@@ -332,6 +332,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
     header("/x/*", "X-Twin", "folder"),
     header("/x/m.js", "X-Twin", 'a "b"'),
     header("/x-m.js", "X-Twin", "c"),
+    header("/c%23%22%5C/*", "X-Twin", "d"),
   ];
   const lines = linesOf("nginx", CODING, ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
   const [bare = ""] = linesOf("nginx", header("/x/bare", "Content-Type", "text/javascript"));

@@ -40,7 +40,7 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       if (name === "Content-Type" && !isFolder)
         return {
           where: `nginx.conf, inside the location that serves ${path}; in the server block where none does`,
-          line: `location = "${decoded(path).replaceAll('"', '\\"')}" { default_type ${value}; types { } }`,
+          line: `location = "${decoded(path).replaceAll(/["\\]/g, String.raw`\$&`)}" { default_type ${value}; types { } }`,
         };
       const place = name === "Cache-Control" ? `${NGINX_OWN}; without expires, which sets it, too` : NGINX_OWN;
       const rules = ofName(change, all);
@@ -170,8 +170,7 @@ function ofName(change: HeaderChange, all: readonly Change[]): readonly HeaderCh
 /** Writes a path as the first word of an entry of nginx's map. */
 function patternIn(path: string): string {
   if (path === "/*") return "default";
-  const pattern = escaped(path.replace(/\*$/, "")).replaceAll('"', '\\"');
-  return `"~^${pattern}${path.endsWith("/*") ? "" : "$"}"`;
+  return `"~^${escaped(path.replace(/\*$/, ""))}${path.endsWith("/*") ? "" : "$"}"`;
 }
 
 /**

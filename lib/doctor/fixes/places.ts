@@ -73,9 +73,11 @@ export function markup(value: string): string {
   return value.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 }
 
-/** Writes a path, as servers match it, as a regular expression. */
+/** Writes a path, as servers match it, as a regular expression that stands between quotes or `#`. */
 export function escaped(path: string): string {
-  return decoded(path).replaceAll(/[.*+?^${}()|[\]\\#]/g, String.raw`\$&`);
+  return decoded(path).replaceAll(/[.*+?^${}()|[\]\\#"]/g, (x) =>
+    /[\\#"]/.test(x) ? String.raw`\x` + x.charCodeAt(0).toString(16) : `\\${x}`,
+  );
 }
 
 /** Writes a path as a glob: what begins a class, a list or a group there is any one character. */
