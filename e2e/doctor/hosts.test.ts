@@ -52,6 +52,9 @@ const header = (path: string, name: string, value: string): Change => ({ kind: "
 const COOP = header("/*", "Cross-Origin-Opener-Policy", "same-origin");
 const COEP = header("/*", "Cross-Origin-Embedder-Policy", "require-corp");
 const ISOLATED = [COOP, COEP];
+/** A rule that is there already. */
+const OWN_RULE =
+  '{ "source": "**", "headers": [{ "key": "Cache-Control", "value": "max-age=9" }, { "key": "Cross-Origin-Opener-Policy", "value": "unsafe-none" }] }';
 /** Both of them, as a file of a host has them. */
 const BOTH = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 const ASSETS = header("/assets/*", "Cache-Control", YEAR);
@@ -153,7 +156,7 @@ async function expectNoFallback(...routes: readonly string[]): Promise<void> {
   for (const route of routes) expect([route, (await ask(route)).body.toString()]).toEqual([route, PAGE]);
 }
 test("Firebase: all lines in one firebase.json", async () => {
-  const rules = linesOf("firebase", ...HEADERS, TYPE).join(",");
+  const rules = [OWN_RULE, ...linesOf("firebase", ...HEADERS, TYPE)].join(",");
   write(
     "firebase.json",
     `{ "hosting": { "public": "site", "headers": [${rules}], "rewrites": [${linesOf("firebase", NO_FALLBACK).join(",")}] } }`,
@@ -174,7 +177,7 @@ test("Firebase: all lines in one firebase.json", async () => {
 });
 
 test("serve: all lines in one serve.json, and no fallback without -s", async () => {
-  write("site/serve.json", `{ "headers": [${linesOf("serve", CODING, ...HEADERS, TYPE).join(",")}] }`);
+  write("site/serve.json", `{ "headers": [${[OWN_RULE, ...linesOf("serve", CODING, ...HEADERS, TYPE)].join(",")}] }`);
   const bin = join(packages, "serve/build/main.js");
   await start(process.execPath, (port) => [bin, site, "-l", String(port)]);
   rmSync(join(site, "serve.json"));

@@ -524,6 +524,12 @@ test("what a host has once has all changes of a report: its fallback, compressio
   ]);
 });
 
+test("a rule of a host whose last one holds goes to the end of its list", () => {
+  const header = { kind: "header", path: "/*", name: "X", value: "y" } as const;
+  for (const host of ["vercel", "firebase", "serve", "http-server", "python", "next"] as const)
+    expect(fixFor(host, header)[0]).toMatch(/\bat the end of "?headers"?: /);
+});
+
 test("a path of Next.js has the app's basePath already", () => {
   const header = { kind: "header", name: "X", value: "y" } as const;
   expect(fixFor("next", { ...header, path: "/app/w.js" })[1]).toContain('source: "/app/w.js", basePath: false, ');

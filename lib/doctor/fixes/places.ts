@@ -13,7 +13,7 @@ export interface Line {
 export const NGINX_OWN = "and in each location that has an add_header";
 
 /** Where serve has its headers. */
-const SERVE = 'serve.json ("headers": [ ])';
+const SERVE = 'serve.json (at the end of "headers": [ ])';
 
 /**
  * Where a host's headers are written. Places and lines are made for several lines in one file: of two keys of an object,
@@ -25,11 +25,12 @@ export const HEADER_FILES: Readonly<Record<Host, string>> = {
   // Of two directives that wait for the answer, as one does that takes a header off, the first is the last to change it.
   caddy: "Caddyfile, before the site's other header lines",
   netlify: "public/_headers, at its end",
-  vercel: 'vercel.json, in "headers": [ ]',
+  // Of two rules that set a header, the last holds: of Vercel, Firebase, serve and Next.js.
+  vercel: 'vercel.json, at the end of "headers": [ ]',
   "cloudflare-pages": "public/_headers, at its end; a path has one block there, since Pages takes the last",
   cloudflare: "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
   "github-pages": "GitHub Pages sets no headers: use another host",
-  firebase: 'firebase.json, in "hosting": { "headers": [ ] }',
+  firebase: 'firebase.json, in "hosting": at the end of "headers": [ ]',
   serve: `${SERVE} in the served folder`,
   "http-server": `http-server sets no headers: npx serve, with ${SERVE} in the served folder`,
   express: "the server, before express.static",
@@ -40,7 +41,7 @@ export const HEADER_FILES: Readonly<Record<Host, string>> = {
   // Nitro answers with the page, and Vite with the files below /_nuxt/.
   "nuxt-dev": 'nuxt.config, in routeRules: { "/**": { headers: { } } } and vite: { server: { headers: { } } }',
   "astro-dev": "astro.config, in server: { headers: { } }",
-  next: "next.config, in headers: async () => [ ]",
+  next: "next.config, at the end of headers: async () => [ ]",
   python: `python -m http.server sets no headers: npx serve, with ${SERVE} in the served folder`,
 };
 
