@@ -530,6 +530,11 @@ test("a rule of a host whose last one holds goes to the end of its list", () => 
     expect(fixFor(host, header)[0]).toMatch(/\bat the end of "?headers"?: /);
 });
 
+test("lines for Pages say that a path's own block is not left beside a second one, which would replace it", () => {
+  const header = { kind: "header", path: "/*", name: "X", value: "y" } as const;
+  expect(fixFor("cloudflare-pages", header)[0]).toContain("of a path that has a block, in that block, ");
+});
+
 test("a path of Next.js has the app's basePath already", () => {
   const header = { kind: "header", name: "X", value: "y" } as const;
   expect(fixFor("next", { ...header, path: "/app/w.js" })[1]).toContain('source: "/app/w.js", basePath: false, ');

@@ -27,7 +27,8 @@ export const HEADER_FILES: Readonly<Record<Host, string>> = {
   netlify: "public/_headers, at its end",
   // Of two rules that set a header, the last holds: of Vercel, Firebase, serve and Next.js.
   vercel: 'vercel.json, at the end of "headers": [ ]',
-  "cloudflare-pages": "public/_headers, at its end; a path has one block there, since Pages takes the last",
+  "cloudflare-pages":
+    "public/_headers, at its end; of a path that has a block, in that block, since Pages takes the last one alone",
   cloudflare: "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
   "github-pages": "GitHub Pages sets no headers: use another host",
   firebase: 'firebase.json, in "hosting": at the end of "headers": [ ]',
