@@ -157,8 +157,16 @@ export function installed(packages: Readonly<Record<string, string>>): string {
   if (Object.keys(packages).length > 0)
     runIn(fresh, "npm install --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error", 600_000);
   mkdirSync(CACHE, { recursive: true });
-  link(fresh, at);
+  // Beside it at first: two workers of the tests may install the same set, and each finds it complete.
+  const beside = `${at}.${process.pid}`;
+  link(fresh, beside);
   rmSync(fresh, { recursive: true, force: true });
+  try {
+    renameSync(beside, at);
+  } catch (error) {
+    rmSync(beside, { recursive: true });
+    if (!existsSync(join(at, "package.json"))) throw error;
+  }
   return at;
 }
 

@@ -6,7 +6,7 @@ import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { HubServer } from "../../../lib/test-support/hub-server.ts";
 import { isSoak } from "../../../lib/test-support/slice.ts";
-import { makeMiniLm } from "../../../models/minilm.ts";
+import { miniLm } from "../../support/minilm.ts";
 import { keep } from "../../support/suite.ts";
 
 const REPO = "sentence-transformers/all-MiniLM-L6-v2";
@@ -22,7 +22,7 @@ let hub: HubServer;
 
 test.beforeAll(async () => {
   test.setTimeout(600_000);
-  const folder = await makeMiniLm();
+  const folder = await miniLm();
   hub = await HubServer.start();
   const paths = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((x) => x.isFile());
   hub.commit(

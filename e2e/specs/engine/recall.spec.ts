@@ -9,6 +9,7 @@ import { VectorTable } from "../../../demo/search/vector-table.ts";
 import { debianTexts } from "../../../models/debian-texts.ts";
 import type { DebianText } from "../../../models/debian-texts.ts";
 import { FORMS, makeMiniLmForms } from "../../../models/minilm-forms.ts";
+import { miniLm } from "../../support/minilm.ts";
 import { CHROMIUM_IN_TEST, keep } from "../../support/suite.ts";
 
 const COUNT = slice(150, 5_000);
@@ -21,6 +22,7 @@ let packages: readonly DebianText[];
 test.beforeAll(async () => {
   test.setTimeout(1_800_000);
   packages = await debianTexts(COUNT);
+  await miniLm();
   await makeMiniLmForms();
 });
 

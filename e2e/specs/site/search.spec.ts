@@ -3,7 +3,7 @@
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { makeMiniLm } from "../../../models/minilm.ts";
+import { miniLm } from "../../support/minilm.ts";
 
 const KITCHEN = [
   "Knead the dough for ten minutes, and let it rise in a warm corner until it has doubled.",
@@ -19,7 +19,7 @@ const PARAPHRASE = "prevent water lines freezing";
 
 test.beforeAll(async () => {
   test.setTimeout(600_000);
-  await makeMiniLm();
+  await miniLm();
 });
 
 async function open(page: Page): Promise<void> {
