@@ -50,18 +50,20 @@ const APP: Readonly<Record<string, string | Uint8Array>> = {
 run().then(postMessage, (error) => postMessage(String(error)));
 `,
   "main.js": `import { run } from "./run.js";
+const isFirefox = navigator.userAgent.includes("Firefox");
+const PATIENCE_MS = isFirefox ? 20_000 : 100_000;
 const once = () => new Promise((resolve, reject) => {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   const end = (settle, value) => (worker.terminate(), settle(value));
   worker.onmessage = ({ data }) => end(resolve, data);
   worker.onerror = ({ message }) => end(reject, new Error("the app's worker failed: " + message));
-  setTimeout(end, 20_000, resolve, null);
+  setTimeout(end, PATIENCE_MS, resolve, null);
 });
 const inWorker = async () => {
-  for (let attempt = 1; attempt <= (navigator.userAgent.includes("Firefox") ? 4 : 1); attempt++) {
+  for (let attempt = 1; attempt <= (isFirefox ? 4 : 1); attempt++) {
     const answer = await once();
     if (answer !== null) return answer;
-    console.warn("the app's worker did not answer within 20 s");
+    console.warn("the app's worker did not answer within " + PATIENCE_MS / 1_000 + " s");
   }
   return "no answer";
 };
