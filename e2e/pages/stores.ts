@@ -30,9 +30,6 @@ export interface StoresPage {
   fill(kind: StoreKind): Promise<{ code: string; written: number; torn: string[] }>;
 }
 
-/** A worker that starts and lists a few names takes less, on a busy machine too. */
-const WEDGED_MS = 10_000;
-
 function start(): Worker {
   return new Worker(new URL("./stores-worker.ts", import.meta.url), { type: "module" });
 }
@@ -71,11 +68,15 @@ const page: StoresPage = {
       await ask(worker, { ask: "wedge", kind: "indexeddb" });
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 50));
       worker.terminate();
-      const found = await Promise.race([
-        once({ ask: "names", kind: "indexeddb" }),
-        new Promise((resolve) => setTimeout(resolve, WEDGED_MS, "silence")),
-      ]);
-      if (found === "silence") return true;
+      // The store's own limit counts from the question to the database: a worker that starts slowly is no wedge.
+      const isWedged = await once({ ask: "names", kind: "indexeddb" }).then(
+        () => false,
+        (error: unknown) => {
+          if (String(error).includes("IndexedDB did not answer")) return true;
+          throw error;
+        },
+      );
+      if (isWedged) return true;
     }
     return false;
   },
