@@ -44,6 +44,11 @@ test("IndexedDB is the default of this browser", async ({ webkit }) => {
 
 // Last: nothing uses IndexedDB in this browser after it.
 test("a database that no longer answers is given up, and the next store serves", async ({ webkit }) => {
-  expect(await webkit.run("return stores.wedge(1_000)")).toBe(true);
+  // A WebDriver call takes 120 s at most, and which round wedges it is chance.
+  test.setTimeout(900_000);
+  let isWedged = false;
+  for (let call = 0; call < 20 && !isWedged; call += 1)
+    isWedged = (await webkit.run("return stores.wedge(50)")) as boolean;
+  expect(isWedged).toBe(true);
   expect(await webkit.run("return stores.best()")).toBe("cache");
 });
