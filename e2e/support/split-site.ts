@@ -9,12 +9,17 @@ import { buildGraph } from "../../models/graph.ts";
 import { appSite } from "./app-site.ts";
 import { DIST } from "./prepare.ts";
 
-const APP = `
+/** Backends for which an engine takes each build of ONNX Runtime. */
+const BACKENDS = { wasm: ["wasm"], jspi: ["webgpu", "wasm"] } as const;
+export type Build = keyof typeof BACKENDS;
+
+const appOf = (build: Build): string => `
 import { createEngine } from "selvedge";
+const backends = ${JSON.stringify(BACKENDS[build])};
 globalThis.app = {
   async answer(path, rows, options) {
-    app.engine ??= await createEngine({ backends: ["wasm"], workers: 1, assetsBase: "/dist/", store: false, ...options });
-    const model = await app.engine.load(path);
+    app.engine ??= await createEngine({ backends, workers: 1, assetsBase: "/dist/", store: false, ...options });
+    const model = await app.engine.load(path, { backend: "wasm" });
     await fetch("/loaded");
     const data = Float32Array.from({ length: rows * 3 }, (_, i) => [1, 3, 2][i % 3]);
     const { outputs } = await model.run({ x: { dtype: "float32", dims: [rows, 3], data } });
@@ -76,10 +81,10 @@ export interface SplitSite {
   close(): Promise<void>;
 }
 
-/** Starts the site. */
-export async function startSplitSite(): Promise<SplitSite> {
+/** Starts the site, with an app that runs models on wasm, in a build of ONNX Runtime. */
+export async function startSplitSite(build: Build = "wasm"): Promise<SplitSite> {
   const fileAt = await appSite({
-    app: APP,
+    app: appOf(build),
     files: { "/usual.onnx": usualModel(), "/rare.onnx": rareModel(), "/loaded": "", "/answered": "" },
   });
   const asked: string[] = [];
@@ -87,7 +92,7 @@ export async function startSplitSite(): Promise<SplitSite> {
     const pathname = pathOf(request);
     asked.push(pathname);
     const isRest = REST.test(pathname);
-    const isFirst = pathname.endsWith("ort-wasm.wasm");
+    const isFirst = pathname.endsWith(`ort-${build}.wasm`);
     const file = fileAt(pathname);
     response.writeHead(file === null || (isRest && site.isMissing) ? 404 : 200, {
       "content-type": file?.type ?? "text/plain",
@@ -115,7 +120,7 @@ export async function startSplitSite(): Promise<SplitSite> {
 }
 
 function bodyOf(pathname: string, body: string | Uint8Array, isUnforeseen: boolean): string | Uint8Array {
-  if (!isUnforeseen || pathname !== "/dist/worker-wasm.js") return body;
+  if (!isUnforeseen || !/^\/dist\/worker-(?:wasm|jspi)\.js$/.test(pathname)) return body;
   const code = Buffer.from(body).toString();
   if (!code.includes('"Abs",')) throw new Error(`${pathname} has no list of usual operators`);
   return code.replace('"Abs",', '"Abs","com.microsoft:Inverse",');
