@@ -47,7 +47,7 @@ function usualModel(): Uint8Array {
 }
 
 /** A model of an operator that the profile does not know, and that is spread over threads: 1 / x, as matrices of 1 × 1. */
-function rareModel(): Uint8Array {
+export function rareModel(): Uint8Array {
   const nodes = [
     { opType: "Reshape", input: ["x", "ones"], output: ["matrices"] },
     { opType: "Inverse", domain: "com.microsoft", input: ["matrices"], output: ["inverses"] },

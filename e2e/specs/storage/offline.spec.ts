@@ -8,6 +8,7 @@ import { pathOf, startServer } from "../../../lib/compress/check/local-server.ts
 import { appSite } from "../../support/app-site.ts";
 import { startDelivery } from "../../support/delivery-server.ts";
 import { DIST } from "../../support/prepare.ts";
+import { RARE, rareModel } from "../../support/split-site.ts";
 
 const APP = `
 import { createEngine } from "selvedge";
@@ -20,6 +21,16 @@ globalThis.app = {
       const model = await engine.load(url);
       const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) };
       const { outputs } = await model.run({ a, b: a });
+      return [...outputs.y.data];
+    } finally {
+      await engine.close();
+    }
+  },
+  async invert(bytes) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, assetsBase });
+    try {
+      const model = await engine.load(Uint8Array.from(bytes));
+      const { outputs } = await model.run({ x: { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 3, 2) } });
       return [...outputs.y.data];
     } finally {
       await engine.close();
@@ -118,6 +129,14 @@ test("a page under the service worker starts and answers without a network", asy
   } finally {
     server.close();
   }
+});
+
+test("a model that needs the second part of ONNX Runtime's binary answers without a network", async ({ page }) => {
+  await open(page);
+  await keepPage(page);
+  await site.close();
+  await open(page);
+  expect(await page.evaluate(`app.invert(${JSON.stringify([...rareModel()])})`)).toEqual(RARE);
 });
 
 test("WebAssembly is compiled while it streams, from the stored copy too", async ({ page }) => {
