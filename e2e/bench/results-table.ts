@@ -1,5 +1,6 @@
 // `npm run bench:table`: writes the tables of figures in README.md and docs/benchmarks.md from the rows in e2e/results/,
-// so that no figure can be of another run than the one that is committed. Each cell is the newest row of its case.
+// so that no figure can be of another run than the one that is committed. Each cell is the newest row of its case. Also the
+// list of goals that newest rows miss, so that none is left out.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -183,16 +184,50 @@ export function newestRows(scenario: string): ReadonlyMap<string, Row> {
 
 /** Returns a page's text with the table of these lines in place of its own. */
 export function withFigures(page: string, lines: readonly Line[], rowsOf = newestRows): string {
-  const [before, rest] = page.split(BEGIN);
-  const [, after] = rest?.split(END) ?? [];
-  if (before === undefined || after === undefined) throw new Error(`The page lacks the lines ${BEGIN} and ${END}`);
   const body = lines.map((line) => lineOf(line, rowsOf(line.scenario)));
-  const head = ["| | peer | Chromium | Firefox |", "| --- | --- | --- | --- |"];
-  return `${before}${BEGIN}\n\n${[...head, ...body].join("\n")}\n\n${END}${after}`;
+  return replaced(page, "figures", ["| | peer | Chromium | Firefox |", "| --- | --- | --- | --- |", ...body]);
 }
 
-const BEGIN = "<!-- figures: npm run bench:table -->";
-const END = "<!-- end of the figures -->";
+/** Scenarios whose rows have goals. */
+const SCENARIOS = "compress delivery faults memory models overhead prediction remote scheduling split".split(" ");
+
+/** Returns a page's text with the list of the goals that newest rows miss in place of its own. */
+export function withGoals(page: string, rowsOf = newestRows): string {
+  const judged = SCENARIOS.flatMap((x) => [...rowsOf(x).values()].filter((row) => row.pass !== undefined));
+  const missed = judged.filter((row) => row.pass === false);
+  return replaced(page, "goals", [
+    `Of ${judged.length} goals of the newest rows, ${judged.length - missed.length} are met. Those missed:`,
+    "",
+    "| scenario: case | subject, browser | value | beside | ratio, 95 % | goal | n, day |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+    ...missed.map(missedOf),
+  ]);
+}
+
+function missedOf(row: Row): string {
+  const ends = row.interval === undefined ? "" : ` (${row.interval.map(short).join(" to ")})`;
+  return `| ${[
+    `${row.scenario}: ${row.case}`,
+    `${row.subject}, ${row.browser.split(" ")[0] ?? ""}`,
+    valueText(row),
+    row.of ?? "",
+    row.ratio === undefined ? "" : `${short(row.ratio)}${ends}`,
+    row.goal ?? "",
+    `${row.n}, ${row.date.slice(0, 10)}`,
+  ]
+    .map((x) => x.replaceAll("|", "\\|"))
+    .join(" | ")} |`;
+}
+
+/** Returns a page's text with these lines between its marks. */
+function replaced(page: string, name: string, lines: readonly string[]): string {
+  const [begin, end] = [`<!-- ${name}: npm run bench:table -->`, `<!-- end of the ${name} -->`];
+  const [before, rest] = page.split(begin);
+  const [, after] = rest?.split(end) ?? [];
+  if (before === undefined || after === undefined) throw new Error(`The page lacks the lines ${begin} and ${end}`);
+  return `${before}${begin}\n\n${lines.join("\n")}\n\n${end}${after}`;
+}
+
 const BROWSERS = ["chromium", "firefox"] as const;
 
 function keyOf(name: string, subject: string, browser: string): string {
@@ -259,11 +294,21 @@ function short(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
-/** The pages with figures, and their lines. */
-export const PAGES: readonly (readonly [path: string, lines: readonly Line[]])[] = [
-  [join(ROOT, "README.md"), LINES.filter(({ isShort }) => isShort === true)],
-  [join(ROOT, "docs/benchmarks.md"), LINES],
+/** Writes what a page has of the rows. */
+type Write = (page: string) => string;
+
+/** The pages with figures. */
+export const PAGES: readonly (readonly [path: string, write: Write])[] = [
+  [
+    join(ROOT, "README.md"),
+    (page) =>
+      withFigures(
+        page,
+        LINES.filter(({ isShort }) => isShort === true),
+      ),
+  ],
+  [join(ROOT, "docs/benchmarks.md"), (page) => withGoals(withFigures(page, LINES))],
 ];
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  for (const [path, lines] of PAGES) writeFileSync(path, withFigures(readFileSync(path, "utf8"), lines));
+  for (const [path, write] of PAGES) writeFileSync(path, write(readFileSync(path, "utf8")));
