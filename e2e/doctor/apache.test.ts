@@ -142,6 +142,13 @@ test("a header of a folder or a file, whose name is no regular expression, is no
     expect([path, (await ask(config, hits)).of(header.name)]).toEqual([path, [header.value]]);
     expect([path, (await ask(config, misses)).of(header.name)]).toEqual([path, ["no-store"]]);
   }
+  // A file that is missing may come with the next deployment.
+  for (const table of ["onsuccess", "always"]) {
+    const config = `${fault}\nHeader ${table} set Cache-Control max-age=9\n${lineOf({ ...header, path: "/m/*" })}`;
+    expect((await ask(config, "/m/a.bin")).of(header.name)).toEqual([header.value]);
+    const { status, of } = await ask(config, "/m/missing.bin");
+    expect([status, of(header.name)]).toEqual([404, []]);
+  }
 });
 
 test("a type is that of the line, by ending and for one file", async () => {

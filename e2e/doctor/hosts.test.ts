@@ -63,6 +63,8 @@ const ODD_FILE = header(ODD, "X-File", "1");
 const ODD_FOLDER = header("/m%20[1]/*", "X-Folder", "1");
 const CODING = header("/br.js", "Content-Encoding", "br");
 const HEADERS = [...ISOLATED, ASSETS, BUNDLE, ODD_FILE, ODD_FOLDER];
+/** Signs that a host's configuration takes for its own. */
+const SIGNS = `a {x} lone { {path} {$HOME} { $uri $\{uri} "q" 'r' }`;
 /** No server's own type, so that it is the line's. */
 const TYPE: Change = { kind: "type", extension: ".wasm", type: "application/x-wasm" };
 const POLICY: Change = {
@@ -155,6 +157,12 @@ async function expectNoFallback(...routes: readonly string[]): Promise<void> {
   expect((await ask("/m.wasm")).body).toEqual(BYTES);
   for (const route of routes) expect([route, (await ask(route)).body.toString()]).toEqual([route, PAGE]);
 }
+/** Expects that no 404 stays in caches for a year: the file may come with the next deployment. */
+async function expectErrorsNotCached(): Promise<void> {
+  const { statusCode, headers } = await ask("/assets/missing.js");
+  expect([statusCode, headers["cache-control"] ?? ""]).toEqual([404, expect.not.stringContaining("immutable")]);
+}
+
 test("Firebase: all lines in one firebase.json", async () => {
   const rules = [OWN_RULE, ...linesOf("firebase", ...HEADERS, TYPE)].join(",");
   write(
@@ -256,12 +264,16 @@ test("Cloudflare Pages: all lines at the end of one _headers replace what other 
   await expectTypes();
   expect((await ask("/")).headers["content-security-policy"]).toBe("default-src 'self'; worker-src blob:");
   await expectNoFallback("/route", "/deep/route", "/");
+  await expectErrorsNotCached();
   for (const file of ["_headers", "404.html", "_redirects"]) rmSync(join(site, file));
 });
 
 test("Caddy: all lines in one Caddyfile replace what a general rule and a proxied server set", async () => {
   const caddy = join(await findPackage("caddy", "usr/bin/caddy"), "usr/bin/caddy");
-  const lines = [...linesOf("caddy", CODING, ...HEADERS, TYPE), 'header Cache-Control "no-store"'].join("\n");
+  const lines = [
+    ...linesOf("caddy", CODING, ...HEADERS, header("/x/*", "X-Signs", SIGNS), TYPE),
+    'header Cache-Control "no-store"',
+  ].join("\n");
   const files = `root * ${site}\nfile_server`;
   const fallback = linesOf("caddy", NO_FALLBACK).join("\n");
   // Compression looks at the type before the line's is set.
@@ -279,6 +291,8 @@ test("Caddy: all lines in one Caddyfile replace what a general rule and a proxie
   await expectHeaders();
   await expectTypes();
   await expectNoFallback("/route", "/deep/route", "/");
+  await expectErrorsNotCached();
+  expect((await ask("/x/m.js")).headers["x-signs"]).toBe(SIGNS);
   expect((await ask("/m.wasm", "gzip")).headers["content-encoding"]).toBe("gzip");
   expect((await ask("/m.js", "gzip")).headers["content-encoding"]).toBe(undefined);
   const waiting = "header /m/bundle.json {\n-Server\nCache-Control no-store\n}";
@@ -306,12 +320,15 @@ test("Express: all lines in one server", async () => {
   const compress: Change = { kind: "compress", extension: ".wasm", type: "application/x-wasm" };
   const stored = ["/assets/*", "/x/m.js"].map((path) => ({ kind: "as-stored", path }) as const);
   const script: Change = { kind: "type", extension: ".js", type: "text/javascript; a=b" };
+  const lines = linesOf("express", compress, ...stored, CODING, ...HEADERS, script, TYPE);
+  const isOfFiles = (line: string): boolean => line.includes("express.static");
+  expect(lines.filter(isOfFiles)).toHaveLength(1);
   write(
     "server.cjs",
     [
       `const [express, compression] = ["express", "compression"].map((x) => require(${JSON.stringify(`${packages}/`)} + x));`,
       `const app = express(); const folder = ${JSON.stringify(site)};`,
-      ...linesOf("express", compress, ...stored, CODING, ...HEADERS, script, TYPE, NO_FALLBACK),
+      ...[...lines.filter((x) => !isOfFiles(x)), ...lines.filter(isOfFiles), ...linesOf("express", NO_FALLBACK)],
       'app.get(/./, (_request, response) => response.sendFile("index.html", { root: folder }));',
       "app.listen(Number(process.argv[2]));",
     ].join("\n"),
@@ -320,6 +337,7 @@ test("Express: all lines in one server", async () => {
   await expectHeaders();
   await expectTypes();
   await expectNoFallback("/route", "/");
+  await expectErrorsNotCached();
   await expectCoding();
   expect((await ask("/m.js")).headers["content-type"]).toBe("text/javascript; a=b");
   for (const path of ["/m.wasm", "/m.js"])
@@ -336,10 +354,12 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
     header("/x/m.js", "X-Twin", 'a "b"'),
     header("/x-m.js", "X-Twin", "c"),
     header("/c%23%22%5C/*", "X-Twin", "d"),
+    header("/*", "X-Signs", SIGNS),
+    header("/x/*", "X-Sign", "$1"),
   ];
   const lines = linesOf("nginx", CODING, ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
   const [bare = ""] = linesOf("nginx", header("/x/bare", "Content-Type", "text/javascript"));
-  const maps = lines.filter((x) => x.startsWith("map "));
+  const maps = lines.filter((x) => /^(?:map|geo) /.test(x));
   const headers = lines.filter((x) => x.startsWith("add_header "));
   expect(headers.length + maps.length).toBe(lines.length);
   const compress = linesOf("nginx", { kind: "compress", extension: ".wasm", type: "application/x-wasm" });
@@ -365,7 +385,8 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
   expect([typed["content-type"], typed["x-twin"]]).toEqual([["text/javascript"], ["folder"]]);
   const { headersDistinct } = await ask("/x/m.js");
   expect(headersDistinct["x-twin"]).toEqual(['a "b"']);
-  expect((await ask("/x/n.txt")).headers["x-twin"]).toBe("folder");
+  expect((await ask("/x/n.txt")).headers).toMatchObject({ "x-twin": "folder", "x-signs": SIGNS, "x-sign": "$1" });
+  await expectErrorsNotCached();
   const own = (await ask("/assets/m-12345678.js")).headers;
   expect([own["x-own"], own["cross-origin-opener-policy"]]).toEqual(["1", "same-origin"]);
   expect(own["content-security-policy"]).toBe("default-src 'self'; worker-src blob:");

@@ -371,11 +371,11 @@ test("a line for nginx takes no location from what serves its files, nor headers
     "nginx.conf, map in the http block and add_header in the server block, and in each location that has an add_header; without expires, which sets it, too";
   expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
     where,
-    'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc always;',
+    'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc;',
   ]);
   expect(fixFor("nginx", { ...header, path: "/sw.js" })).toEqual([
     where,
-    'map $uri $selvedge_sw_js_cc { "~^/sw\\.js$" "public, immutable"; }\nadd_header Cache-Control $selvedge_sw_js_cc always;',
+    'map $uri $selvedge_sw_js_cc { "~^/sw\\.js$" "public, immutable"; }\nadd_header Cache-Control $selvedge_sw_js_cc;',
   ]);
   const [, long] = fixFor("nginx", {
     ...header,
@@ -517,10 +517,17 @@ test("what a host has once has all changes of a report: its fallback, compressio
   expect(linesFor("express", ...stored, { kind: "compress", extension: ".wasm", type: "application/wasm" })).toEqual([
     'app.use(compression({ filter: (request, response) => !request.path.startsWith("/a/") && request.path !== "/b.bin" && (response.getHeader("Content-Type") === "application/wasm" || compression.filter(request, response)) }));',
   ]);
+  // A file of the folder has its own, whatever the order.
+  const cached = ["/a/b.json", "/a/*"].map(
+    (path) => ({ kind: "header", path, name: "Cache-Control", value: path }) as const,
+  );
+  expect(linesFor("express", ...cached)).toEqual([
+    'app.use(express.static(folder, { setHeaders: (response, path) => { if (response.req.originalUrl.startsWith("/a/")) response.setHeader("Cache-Control", "/a/*"); if (response.req.originalUrl.split("?")[0] === "/a/b.json") response.setHeader("Cache-Control", "/a/b.json"); } }));',
+  ]);
   // One variable for two maps would have the entries of the second alone.
   const set = (path: string, value: string): Change => ({ kind: "header", path, name: "Cache-Control", value });
   expect(linesFor("nginx", set("/a-b/*", "1"), set("/*", "4"), set("/a/b/*", "2"), set("/a/b/c.js", "3"))).toEqual([
-    'map $uri $selvedge_a_b_c_js_cc { "~^/a/b/c\\.js$" "3"; "~^/a-b/" "1"; "~^/a/b/" "2"; default "4"; }\nadd_header Cache-Control $selvedge_a_b_c_js_cc always;',
+    'map $uri $selvedge_a_b_c_js_cc { "~^/a/b/c\\.js$" "3"; "~^/a-b/" "1"; "~^/a/b/" "2"; default "4"; }\nadd_header Cache-Control $selvedge_a_b_c_js_cc;',
   ]);
 });
 
@@ -595,6 +602,15 @@ test("a path with characters of globs is written with any character in their pla
     ["/m%20[1]/*", "/m%20?1]/*"],
   ] as const)
     expect(fixFor("caddy", { ...header, path })[1]).toContain(`header ${matcher} {`);
+});
+
+test("a value keeps the signs that nginx and Caddy take for variables", () => {
+  const header = { kind: "header", path: "/*", name: "X", value: "{a} $b" } as const;
+  expect(fixFor("nginx", header)).toEqual([
+    "nginx.conf, geo in the http block and add_header in the server block and in each location that has an add_header",
+    "geo $selvedge_dollar { default \"$\"; }\nadd_header X '{a} ${selvedge_dollar}b' always;",
+  ]);
+  expect(fixFor("caddy", header)[1]).toContain(String.raw`X "\{a\} $b"`);
 });
 
 test("a coding that Caddy sets is there before its compression looks", () => {

@@ -18,6 +18,12 @@ import type { HostStack, Line } from "./places.ts";
 type HeaderChange = Change & { readonly kind: "header" };
 type TypeChange = Change & { readonly kind: "type" };
 
+/** Variable of nginx that holds a dollar. */
+const DOLLAR = "$selvedge_dollar";
+
+/** Headers of a file that is there: an error in its place, cached for a year, would stay when the file has come. */
+const OF_FILES: ReadonlySet<string> = new Set(["Cache-Control", "Content-Encoding", "Content-Type"]);
+
 /**
  * Returns the line that sets a header on a path, on a folder with `*` at its end, or on all. `all`: the changes of the
  * report; where a host has one block for a path, its headers stand in it together.
@@ -42,22 +48,29 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
           where: `nginx.conf, inside the location that serves ${path}; in the server block where none does`,
           line: `location = "${decoded(path).replaceAll(/["\\]/g, String.raw`\$&`)}" { default_type ${value}; types { } }`,
         };
+      const always = OF_FILES.has(name) ? "" : " always";
       const place = name === "Cache-Control" ? `${NGINX_OWN}; without expires, which sets it, too` : NGINX_OWN;
       const rules = ofName(change, all);
       const [first] = rules.filter((x) => x.path !== "/*");
+      // A dollar begins a variable, and has no escape; the values of geo have no variables.
+      const geo = rules.some((x) => x.value.includes("$")) ? `geo ${DOLLAR} { default "$"; }\n` : "";
+      const text = (x: string): string => x.replaceAll("$", `\${${DOLLAR.slice(1)}}`);
       if (first === undefined) {
         const mark = value.includes("'") ? '"' : "'";
-        return { where, line: `add_header ${name} ${mark}${value.replaceAll(mark, `\\${mark}`)}${mark} always;` };
+        return {
+          where: geo === "" ? where : `nginx.conf, geo in the http block and add_header in the server block ${place}`,
+          line: `${geo}add_header ${name} ${mark}${text(value.replaceAll(mark, `\\${mark}`))}${mark}${always};`,
+        };
       }
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
       // nginx hashes the names of variables, of 46 letters at most; it takes patterns of any length.
       const words = (first.path.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
       const variable = `$selvedge_${words}_${(name.match(/\b\w/g) ?? []).join("")}`.toLowerCase();
       // Of two add_header, a response would have both; of the patterns of a map, the first that matches holds.
-      const entries = rules.map((x) => `${patternIn(x.path)} "${x.value.replaceAll('"', '\\"')}";`);
+      const entries = rules.map((x) => `${patternIn(x.path)} "${text(x.value.replaceAll('"', '\\"'))}";`);
       return {
-        where: `nginx.conf, map in the http block and add_header in the server block, ${place}`,
-        line: `map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable} always;`,
+        where: `nginx.conf, ${geo === "" ? "" : "geo and "}map in the http block and add_header in the server block, ${place}`,
+        line: `${geo}map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable}${always};`,
       };
     }
     case "apache": {
@@ -65,7 +78,8 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       if (name === "Content-Encoding" && !isFolder && endingOf(path) !== null)
         return { where: APACHE, line: inFiles(path, `AddEncoding ${value} ${endingOf(path)}`) };
       // A percent sign begins a variable of Apache's: with another letter behind it, each request fails.
-      const lines = [`Header onsuccess unset ${name}`, `Header always set ${name} "${quoted.replaceAll("%", "%%")}"`];
+      const [table, other] = OF_FILES.has(name) ? ["onsuccess", "always"] : ["always", "onsuccess"];
+      const lines = [`Header ${other} unset ${name}`, `Header ${table} set ${name} "${quoted.replaceAll("%", "%%")}"`];
       if (isAll) return { where, line: lines.join("\n") };
       return {
         where,
@@ -75,8 +89,8 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
     case "caddy":
       // A coding that is there when the answer is sent keeps `encode` from another one.
       return name === "Content-Encoding"
-        ? { where, line: `header ${caddyPath(path)} ${name} "${quoted}"` }
-        : { where, line: deferred(caddyPath(path), name, `"${quoted}"`) };
+        ? { where, line: `header ${caddyPath(path)} ${name} ${caddyText(value)}` }
+        : { where, line: deferred(caddyPath(path), name, caddyText(value)) };
     case "netlify":
     case "cloudflare-pages": {
       const isPages = host === "cloudflare-pages";
@@ -109,6 +123,7 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
     case "express": {
       const set = `response.setHeader("${name}", ${JSON.stringify(value)});`;
       if (isAll) return { where, line: `app.use((_request, response, next) => { ${set} next(); });` };
+      if (OF_FILES.has(name)) return staticFix(all.includes(change) ? all : [...all, change]);
       // Express 5 takes parentheses and other characters of a path for its own, and does not start.
       const test = `request.path${isFolder ? `.startsWith(${JSON.stringify(folder)})` : ` === ${JSON.stringify(path)}`}`;
       return { where, line: `app.use((request, response, next) => { if (${test}) ${set} next(); });` };
@@ -186,6 +201,12 @@ function caddyPath(path: string): string {
   return path.endsWith("/*") && !path.includes("%") ? path : path.replaceAll("[", "?");
 }
 
+/** Writes a value for Caddy, which takes what stands in braces for its own; `{$…}` before all else, with what follows a colon in its place. */
+function caddyText(value: string): string {
+  const text = value.replaceAll(/[{}]/g, String.raw`\$&`).replaceAll(String.raw`\{$`, String.raw`{$SELVEDGE:\{}$$`);
+  return `"${text.replaceAll('"', String.raw`\"`)}"`;
+}
+
 /** Returns how the name of a path's file ends, as `.wasm`. */
 function endingOf(path: string): string | null {
   return /\.\w+$/.exec(path)?.[0] ?? null;
@@ -227,17 +248,8 @@ export function typeFix(change: TypeChange, stack: HostStack, all: readonly Chan
         where: "web.config, system.webServer/staticContent",
         line: `<remove fileExtension="${extension}" /><mimeMap fileExtension="${extension}" mimeType="${type}" />`,
       };
-    case "express": {
-      // The first express.static answers: it has all types.
-      const types = all.filter((x) => x.kind === "type");
-      const lines = (types.includes(change) ? types : [change]).map(
-        (x) => `if (path.endsWith("${x.extension}")) response.setHeader("Content-Type", "${x.type}");`,
-      );
-      return {
-        where: "the server, in place of express.static(folder)",
-        line: `app.use(express.static(folder, { setHeaders: (response, path) => { ${[...new Set(lines)].join(" ")} } }));`,
-      };
-    }
+    case "express":
+      return staticFix(all.includes(change) ? all : [...all, change]);
     case "caddy": {
       const matcher = `@${extension.slice(1)}`;
       return {
@@ -263,6 +275,28 @@ export function typeFix(change: TypeChange, stack: HostStack, all: readonly Chan
     default:
       return { where: "the server, or a proxy before it", line: `*${extension}: Content-Type: ${type}` };
   }
+}
+
+/** Writes Express's server of files, of which the first that has a file answers: with all types and headers of files. */
+function staticFix(all: readonly Change[]): Line {
+  const headers = all.filter((x): x is HeaderChange => x.kind === "header" && OF_FILES.has(x.name));
+  const url = "response.req.originalUrl";
+  const set = (test: string, name: string, value: string): string =>
+    `if (${test}) response.setHeader("${name}", ${JSON.stringify(value)});`;
+  const lines = [
+    ...all.flatMap((x) => (x.kind === "type" ? [set(`path.endsWith("${x.extension}")`, "Content-Type", x.type)] : [])),
+    // The last one holds.
+    ...headers
+      .filter((x) => x.path.endsWith("/*"))
+      .map((x) => set(`${url}.startsWith(${JSON.stringify(x.path.slice(0, -1))})`, x.name, x.value)),
+    ...headers
+      .filter((x) => /^\/.*[^*]$/.test(x.path))
+      .map((x) => set(`${url}.split("?")[0] === ${JSON.stringify(x.path)}`, x.name, x.value)),
+  ];
+  return {
+    where: "the server, in place of express.static(folder)",
+    line: `app.use(express.static(folder, { setHeaders: (response, path) => { ${[...new Set(lines)].join(" ")} } }));`,
+  };
 }
 
 function typeRule(source: string, type: string): string {
