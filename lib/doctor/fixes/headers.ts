@@ -24,6 +24,9 @@ const DOLLAR = "$selvedge_dollar";
 /** Headers of a file that is there: an error in its place, cached for a year, would stay when the file has come. */
 const OF_FILES: ReadonlySet<string> = new Set(["Cache-Control", "Content-Encoding", "Content-Type"]);
 
+/** Hosts whose headers are those of all that they send: a file's coding, type or year would be the page's, too. */
+const ON_ALL: ReadonlySet<Host> = new Set(["vite", "webpack-dev-server", "ng-serve", "nuxt-dev", "astro-dev"]);
+
 /**
  * Returns the line that sets a header on a path, on a folder with `*` at its end, or on all. `all`: the changes of the
  * report; where a host has one block for a path, its headers stand in it together.
@@ -40,6 +43,8 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
   const headers = `"headers": [{ "key": "${name}", "value": ${JSON.stringify(value)} }]`;
   const pair = `"${name}": ${JSON.stringify(value)}`;
   const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
+  if (host !== null && ON_ALL.has(host) && !isOfAll(change))
+    return { where: `the server, on ${path} alone`, line: `${name}: ${value}` };
   switch (host) {
     case "nginx": {
       // add_header would send it beside the server's own type. `default_type` takes no variables.
@@ -143,6 +148,8 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
     case "ng-serve":
       return { where, line: pair };
     case "vite":
+      if (bundler === "sveltekit") return pluginFix(all.includes(change) ? all : [...all, change]);
+      return { where, line: `${pair},` };
     case "webpack-dev-server":
     case "nuxt-dev":
     case "astro-dev":
@@ -296,6 +303,30 @@ function staticFix(all: readonly Change[]): Line {
   return {
     where: "the server, in place of express.static(folder)",
     line: `app.use(express.static(folder, { setHeaders: (response, path) => { ${[...new Set(lines)].join(" ")} } }));`,
+  };
+}
+
+/** Whether a header harms no other file. */
+function isOfAll({ path, name, value }: HeaderChange): boolean {
+  return path === "/*" || !OF_FILES.has(name) || value === "no-cache";
+}
+
+/** Writes a plugin of Vite that sets headers: SvelteKit answers with pages, and with files of static/, without Vite's. */
+function pluginFix(all: readonly Change[]): Line {
+  const headers = all.filter((x): x is HeaderChange => x.kind === "header" && x.path.startsWith("/") && isOfAll(x));
+  const lines = headers.map((x) => `    response.setHeader("${x.name}", ${JSON.stringify(x.value)});`);
+  return {
+    where:
+      "vite.config, in plugins: [ ], before sveltekit(); for vite preview a second time, with configurePreviewServer",
+    line: [
+      "{",
+      '  name: "headers",',
+      "  configureServer: ({ middlewares }) => void middlewares.use((_request, response, next) => {",
+      ...new Set(lines),
+      "    next();",
+      "  }),",
+      "},",
+    ].join("\n"),
   };
 }
 
