@@ -166,7 +166,7 @@ export const TWINS: readonly Broken[] = [
   {
     name: "COEP credentialless on the page alone, behind nginx",
     finding: "coep-worker",
-    line: /map \$uri (\$\w+) \{ [^}]*"~\^\/shop\/assets\/worker-wasm-[^"]*" "credentialless"; [^}]*\}\nadd_header Cross-Origin-Embedder-Policy \1 always;/,
+    line: /map \$uri (\$\w+) \{ [^}]*"~\^\/shop\/assets\/" "credentialless"; [^}]*\}\nadd_header Cross-Origin-Embedder-Policy \1 always;/,
     make: () =>
       hashed({
         base: "/shop/",

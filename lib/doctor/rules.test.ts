@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { delivery } from "./checks/delivery.ts";
+import { isolation } from "./checks/isolation.ts";
 import { reachable } from "./checks/reachable.ts";
 import { versions } from "./checks/versions.ts";
 import type { DoctorReport } from "./doctor.ts";
@@ -748,8 +749,38 @@ test("a folder that has the page, or other files whose names stay, is not cached
   expect(linesOf("/", main, "/a/worker-wasm-12345678.js", "/a/deep/m-12345678.onnx")).toEqual(["/a/*"]);
   for (const other of ["/a/", "/a/deep/bundle.json", "/a/m.onnx"])
     expect(linesOf("/", main, "/a/worker-wasm-12345678.js", other)).toEqual(["/a/worker-wasm-12345678.js"]);
+  // A word is no hash.
+  for (const other of ["image-classifier.onnx", "yolo-seg-fp16.onnx", "timm-mobilenetv2.onnx", "site-settings.js"])
+    expect([other, linesOf("/", "/a/worker-wasm-12345678.js", `/a/${other}`)]).toEqual([
+      other,
+      ["/a/worker-wasm-12345678.js"],
+    ]);
+  for (const other of ["m-B3dEfg_x.onnx", "m.0123456789abcdef.onnx", "page-a-B_c-Dz.js", "x-ABCDEFGH.css"])
+    expect([other, linesOf("/", "/a/worker-wasm-12345678.js", `/a/${other}`)]).toEqual([other, ["/a/*"]]);
   // The whole site, with its pages, is no folder of hashed files.
   expect(linesOf("/", "/worker-wasm-12345678.js")).toEqual(["/worker-wasm-12345678.js"]);
+});
+
+test("workers whose names change with each build get the page's COEP by their folder, unless that has it on one of them", () => {
+  const coep = { "cross-origin-embedder-policy": "require-corp" };
+  const linesOf = (...paths: readonly string[]): string[] => {
+    const files = paths.map((text) => {
+      const [path = "", isOwn] = text.split(" ");
+      const url = `https://x.example${path}`;
+      const role = path.includes("worker") ? "worker" : "document";
+      const headers = role === "document" || isOwn !== undefined ? coep : {};
+      const answer = { url, status: 200, headers, body: new Uint8Array(8), isWhole: true, redirects: [] };
+      return { url, role, source: "requested", answer, packed: null, range: null, seen: null };
+    });
+    const found = isolation({ url: "https://x.example/", files, browser: null } as unknown as Evidence);
+    return found.flatMap((x) => x.changes.flatMap((y) => (y.kind === "header" ? [y.path] : [])));
+  };
+  const [wasm, cache] = ["/a/worker-wasm-12345678.js", "/a/worker-cache-12345678.js"];
+  expect(linesOf("/", wasm, cache)).toEqual(["/a/*"]);
+  expect(linesOf("/", wasm, `${cache} own`)).toEqual([wasm]);
+  expect(linesOf("/a/", wasm, cache)).toEqual([wasm, cache]);
+  expect(linesOf("/", "/worker-wasm-12345678.js")).toEqual(["/worker-wasm-12345678.js"]);
+  expect(linesOf("/", "/selvedge/worker-wasm.js")).toEqual(["/selvedge/worker-wasm.js"]);
 });
 
 test("a page that is isolated by credentialless is not told to require-corp, which its workers' line contradicts", async () => {

@@ -47,6 +47,18 @@ export function nameOf(url: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
+/** Ends of names that bundlers make of the content: of code, and of other files, whose names have words of that length. */
+const HASHES = [
+  /[.-](?=[\w-]*[A-Z\d])[\w-]{8,}\.(?:m?js|css|wasm)$/,
+  /[.-](?=\w*\d)(?:[\da-f]{8,}|(?=\w*[a-z])(?=\w*[A-Z])\w{8})\.\w+$/,
+];
+
+/** Whether an address has a hash in its name, which is another one when the content is. */
+export function isHashed(url: string): boolean {
+  const name = nameOf(url);
+  return HASHES.some((x) => x.test(name));
+}
+
 /** Returns the ending of an address's path with its dot; "" without one. */
 export function extensionOf(url: string): string {
   return /\.[a-z\d]+$/i.exec(nameOf(url))?.[0].toLowerCase() ?? "";

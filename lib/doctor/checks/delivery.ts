@@ -3,15 +3,12 @@
 import { isIP } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { Check, Evidence, Found, Host, SiteFile } from "../evidence.ts";
-import { folderOf, isLoopback, nameOf, pathOf } from "../urls.ts";
+import { folderOf, isHashed, isLoopback, pathOf } from "../urls.ts";
 import { filesOf, isServed, kilobytes, placeOf } from "./facts.ts";
 
 const DAY_S = 86_400;
 const SAMPLE_BYTES = 500_000;
 const PREVIEWS: ReadonlySet<Host> = new Set(["vite", "webpack-dev-server", "serve", "http-server", "python"]);
-const HASHED = /[.-][\w-]{8,}\.(?:js|mjs|wasm)$/;
-/** Names with a hash of files of any kind. */
-const NAMED = /[.-][\w-]{8,}\.\w+$/;
 
 /** Finds uncompressed binaries and cache lifetimes that are wrong. */
 export const delivery: Check = (evidence) => [...compression(evidence), ...lifetimes(evidence)];
@@ -57,7 +54,7 @@ function gzipShare(file: SiteFile | undefined): number {
 function lifetimes(evidence: Evidence): Found[] {
   const long = filesOf(evidence, "bundle").filter(({ answer }) => maxAge(answer.headers["cache-control"]) > DAY_S);
   const short = filesOf(evidence, "worker", "cache-worker", "wasm").filter(
-    (x) => isServed(x) && HASHED.test(nameOf(x.url)) && maxAge(x.answer.headers["cache-control"]) < 30 * DAY_S,
+    (x) => isServed(x) && isHashed(x.url) && maxAge(x.answer.headers["cache-control"]) < 30 * DAY_S,
   );
   const found: Found[] = [];
   if (long[0] !== undefined)
@@ -89,7 +86,7 @@ function lifetimes(evidence: Evidence): Found[] {
 /** Returns the files that are cached with one: its folder, unless that has the page, or other files whose names stay. */
 function cachedWith(file: SiteFile, { files }: Evidence): SiteFile {
   const folder = folderOf(file.url);
-  const isShared = files.some((x) => x.url.startsWith(folder) && x.role !== "chunk" && !NAMED.test(nameOf(x.url)));
+  const isShared = files.some((x) => x.url.startsWith(folder) && x.role !== "chunk" && !isHashed(x.url));
   return isShared ? file : { ...file, url: `${folder}*` };
 }
 

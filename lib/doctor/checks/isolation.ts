@@ -1,7 +1,7 @@
 // Cross-origin isolation: a page with COEP starts only workers that have COEP too; threads need both headers.
-import type { Check, Evidence, Found } from "../evidence.ts";
+import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
-import { pathOf } from "../urls.ts";
+import { folderOf, isHashed, pathOf } from "../urls.ts";
 import { documentOf, filesOf, header, isServed, lines } from "./facts.ts";
 
 const COEP = "cross-origin-embedder-policy";
@@ -32,14 +32,26 @@ function embedder(evidence: Evidence): Found[] {
         ...without.flatMap(({ seen }) => (seen?.failure === undefined ? [] : [`browser: ${seen.failure}`])).slice(0, 1),
         ...lines(evidence, /BLOCKED_BY_RESPONSE|Cross-Origin-Embedder/),
       ],
-      changes: without.map(({ url }) => ({
+      changes: [...new Set(without.map((x) => placeOf(x, evidence)))].map((path) => ({
         kind: "header",
-        path: pathOf(url),
+        path,
         name: "Cross-Origin-Embedder-Policy",
         value: coep,
       })),
     },
   ];
+}
+
+/**
+ * Returns where a worker's header is set: on its folder where its name is another one after the next build, unless the
+ * page is there, or a worker that has the header. Two of it are none.
+ */
+function placeOf({ url }: SiteFile, evidence: Evidence): string {
+  const folder = folderOf(url);
+  const hasOwn = evidence.files.some(
+    (x) => x.url.startsWith(folder) && (x.role === "document" || isEmbedder(word(header(x, COEP)))),
+  );
+  return pathOf(isHashed(url) && !hasOwn ? `${folder}*` : url);
 }
 
 function threads(evidence: Evidence): Found[] {
