@@ -555,6 +555,11 @@ test("what a host has once has all changes of a report: its fallback, compressio
   expect(linesFor("netlify", ...missing)).toEqual([
     "/w.js /404.html 404\n/m.onnx_data /404.html 404\n/* /index.html 200",
   ]);
+  // Names of one build.
+  const hashed = ["/a/w-1234abcd.js", "/a/x-1234abcd.wasm", "/y-1234abcd.js"];
+  expect(linesFor("netlify", { kind: "no-fallback", paths: hashed })).toEqual([
+    "/a/* /404.html 404\n/y-1234abcd.js /404.html 404\n/* /index.html 200",
+  ]);
   const types = [".js", ".wasm"].map((extension) => ({ kind: "type", extension, type: `a/b${extension}` }) as const);
   expect(linesFor("express", ...types)).toEqual([expect.stringMatching(/"\.js".*"a\/b\.js".*"\.wasm".*"a\/b\.wasm"/)]);
   expect(linesFor("webpack-dev-server", ...types)).toEqual(['js: "a/b.js",', 'wasm: "a/b.wasm",']);
@@ -574,6 +579,13 @@ test("what a host has once has all changes of a report: its fallback, compressio
   expect(linesFor("nginx", set("/a-b/*", "1"), set("/*", "4"), set("/a/b/*", "2"), set("/a/b/c.js", "3"))).toEqual([
     'map $uri $selvedge_a_b_c_js_cc { "~^/a/b/c\\.js$" "3"; "~^/a-b/" "1"; "~^/a/b/" "2"; default "4"; }\nadd_header Cache-Control $selvedge_a_b_c_js_cc;',
   ]);
+});
+
+test("a line for a name with a hash says that it is that build's", () => {
+  const header = { kind: "header", name: "Cache-Control", value: "immutable" } as const;
+  const whereOf = (path: string): string => fixFor("vercel", { ...header, path })[0];
+  expect(whereOf("/w-1234abcd.js")).toBe(`${whereOf("/a/*")}; again after a build that changes the name`);
+  expect(whereOf("/worker-wasm.js")).toBe(whereOf("/a/*"));
 });
 
 test("a rule of a host whose last one holds goes to the end of its list", () => {

@@ -6,6 +6,7 @@ import { copyFix, copyTo } from "./fixes/files.ts";
 import { headerFix, noHeaderFix, typeFix } from "./fixes/headers.ts";
 import type { Line } from "./fixes/places.ts";
 import { policyFix, withPolicies } from "./fixes/policy.ts";
+import { isHashed } from "./urls.ts";
 import { precacheFix } from "./fixes/precache.ts";
 
 /** Where to write what. */
@@ -20,8 +21,10 @@ export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">,
 
 function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">, all: readonly Change[]): Line {
   switch (change.kind) {
-    case "header":
-      return headerFix(change, stack, withPolicies(all, stack.host, url));
+    case "header": {
+      const { where, line } = headerFix(change, stack, withPolicies(all, stack.host, url));
+      return { where: isHashed(change.path) ? `${where}; again after a build that changes the name` : where, line };
+    }
     case "type":
       return typeFix(change, stack, all);
     case "copy":

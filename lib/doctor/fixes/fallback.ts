@@ -1,9 +1,16 @@
 // Rules that answer what is missing with the page, narrowed to paths of pages.
+import { isHashed } from "../urls.ts";
 import { inTag } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
 /** Endings of files that a page asks for. */
 const ENDINGS = ["js", "mjs", "wasm", "json", "onnx", "bin"] as const;
+
+/** Writes a path of Netlify: that of a folder for one with a hash in its name, which the next build changes. */
+function netlifyPath(path: string): string {
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
+  return path.endsWith("/") || (isHashed(path) && folder !== "/") ? `${folder}*` : path;
+}
 
 /** Returns the rule that answers the page for paths of pages alone. `paths`: files that were answered with it. */
 export function fallbackFix(paths: readonly string[], { host, bundler }: HostStack): Line {
@@ -51,7 +58,7 @@ export function fallbackFix(paths: readonly string[], { host, bundler }: HostSta
       // Netlify knows no pattern of endings. A rule with 404 and without ! lets files come first, too.
       return {
         where: "public/_redirects, in this order and without !, so that files come first",
-        line: [...paths.map((x) => `${x.replace(/\/$/, "/*")} /404.html 404`), "/* /index.html 200"].join("\n"),
+        line: [...new Set(paths.map((x) => `${netlifyPath(x)} /404.html 404`)), "/* /index.html 200"].join("\n"),
       };
     case "express":
       return {
