@@ -281,9 +281,34 @@ test("a policy of several responses is one rule, which gets what each of them ne
   for (const change of all)
     expect(fixOf(change, { stack, url: "https://x.example/" }, all)).toEqual({
       change,
-      where: "public/_headers, at its end, in place of the policy that is there, with the nonce of each response",
+      where: "public/_headers, in place of the policy that is there, with the nonce of each response",
       line: `/*\n  Content-Security-Policy: ${whole}`,
     });
+});
+
+test("a policy is replaced where it stands, whatever the order of rules", () => {
+  const seen = { policies: ["default-src 'none'"], index: 0, isMeta: false };
+  const csp = { kind: "csp", path: "/", directive: "worker-src", sources: ["'self'"] } as const;
+  const added = (host: Host): string => fixFor(host, csp)[0].replace("the Content-Security-Policy, ", "");
+  for (const [host, place] of [
+    ["netlify", "public/_headers"],
+    ["cloudflare-pages", "public/_headers"],
+    ["vercel", "vercel.json"],
+    ["firebase", 'firebase.json, in "hosting"'],
+    ["serve", "serve.json in the served folder"],
+    ["next", "next.config"],
+    ["caddy", "Caddyfile"],
+    ["express", "the server, before express.static"],
+    ["nginx", "nginx.conf, in the server block and in each location that has an add_header"],
+  ] as const) {
+    expect(fixFor(host, { ...csp, seen })[0]).toBe(`${place}, in place of the policy that is there`);
+    expect(added(host)).toBe(place);
+  }
+  // These send no header.
+  for (const host of ["github-pages", "http-server", "python"] as const) {
+    expect(fixFor(host, { ...csp, seen })[0]).toBe("the page's markup, in place of the policy that is there");
+    expect(added(host)).toBe("the page's markup");
+  }
 });
 
 test("a policy keeps the signs that a host reads otherwise", () => {
@@ -596,7 +621,7 @@ test("a rule of a host whose last one holds goes to the end of its list", () => 
 
 test("lines for Pages say that a path's own block is not left beside a second one, which would replace it", () => {
   const header = { kind: "header", path: "/*", name: "X", value: "y" } as const;
-  expect(fixFor("cloudflare-pages", header)[0]).toContain("of a path that has a block, in that block, ");
+  expect(fixFor("cloudflare-pages", header)[0]).toContain("in the block that the path has, or else at its end");
 });
 
 test("a path of Next.js has the app's basePath already", () => {

@@ -28,7 +28,7 @@ export const HEADER_FILES: Readonly<Record<Host, string>> = {
   // Of two rules that set a header, the last holds: of Vercel, Firebase, serve and Next.js.
   vercel: 'vercel.json, at the end of "headers": [ ]',
   "cloudflare-pages":
-    "public/_headers, at its end; of a path that has a block, in that block, since Pages takes the last one alone",
+    "public/_headers, in the block that the path has, or else at its end: of two blocks of a path, Pages takes the last alone",
   cloudflare: "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
   "github-pages": "GitHub Pages sets no headers: use another host",
   firebase: 'firebase.json, in "hosting": at the end of "headers": [ ]',
@@ -45,6 +45,11 @@ export const HEADER_FILES: Readonly<Record<Host, string>> = {
   next: "next.config, at the end of headers: async () => [ ]",
   python: `python -m http.server sets no headers: npx serve, with ${SERVE} in the served folder`,
 };
+
+/** Takes out of a place what it says of the order: a policy that is there is replaced where it stands. */
+export function withoutOrder(where: string): string {
+  return where.replace(/ \(at the end[^)]*\)|(?:, in the block|[,:] at (?:its|the) end|, before the site's).*$/, "");
+}
 
 const RSPACK = HEADER_FILES["webpack-dev-server"].replace("webpack", "rspack");
 

@@ -3,13 +3,15 @@ import { parsePolicies, withSources, written } from "../csp.ts";
 import type { Policy } from "../csp.ts";
 import type { Change, Host } from "../evidence.ts";
 import { headerFix } from "./headers.ts";
-import { markup, placeOf } from "./places.ts";
+import { markup, placeOf, withoutOrder } from "./places.ts";
 import type { HostStack, Line } from "./places.ts";
 
 const POLICY = "Content-Security-Policy";
 
-/** Hosts on which a policy stands in the markup, since no header can be set. */
-const NO_HEADERS: ReadonlySet<Host> = new Set(["github-pages", "http-server", "python"]);
+/** Whether a policy stands in the markup, since no header can be set. */
+function isInMarkup(host: Host): boolean {
+  return host === "github-pages" || host === "http-server" || host === "python";
+}
 
 type PolicyChange = Change & { readonly kind: "csp" };
 
@@ -50,20 +52,21 @@ export function policyFix(change: PolicyChange, stack: HostStack, url: string, a
   const whole = wholeOf(change, host, url, all);
   const on = (whole?.isPage ?? path === new URL(url).pathname) ? "" : ` (on ${path})`;
   if (seen === undefined || whole === null) {
-    const place = host === null ? "" : `, ${placeOf({ ...stack, host })}`;
+    const place =
+      host === null ? "" : `, ${isInMarkup(host) ? "the page's markup" : withoutOrder(placeOf({ ...stack, host }))}`;
     return { where: `the ${POLICY}${place}${on}`, line: `${directive} ${sources.join(" ")}  (added to what it has)` };
   }
   const { header, policies } = whole;
   const { value } = header;
   const replaced = `in place of the policy that is there${/'nonce-/i.test(value) ? ", with the nonce of each response" : ""}${on}`;
-  if (seen.isMeta || (host !== null && NO_HEADERS.has(host)))
+  if (seen.isMeta || (host !== null && isInMarkup(host)))
     return {
       where: `the page's markup, ${replaced}`,
       line: `<meta http-equiv="${POLICY}" content="${markup(value)}">`,
     };
   const { where, line } = headerFix(header, stack, withPolicies(all, host, url));
   return {
-    where: `${host === null ? "the server" : where}, ${replaced}`,
+    where: `${host === null ? "the server" : withoutOrder(where)}, ${replaced}`,
     line: host === "express" && policies[0] !== undefined && policies.length === 1 ? line + helmet(policies[0]) : line,
   };
 }
