@@ -369,6 +369,8 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
       `listen 127.0.0.1:${port}; root ${JSON.stringify(site)};`,
       ...[...headers, ...compress],
       `location / { try_files $uri $uri/ /index.html; ${bare} ${linesOf("nginx", NO_FALLBACK).join("\n")} }`,
+      // The line for missing scripts leaves it other files.
+      `location ~ \\.json$ { add_header X-Json 1; ${headers.join("\n")} }`,
       `location /assets/ { add_header X-Own 1; ${headers.join("\n")} }`,
     ];
     const own = "types { text/html html; text/javascript js; text/plain wasm; } gzip on; gzip_types text/css;";
@@ -389,6 +391,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
   await expectErrorsNotCached();
   const own = (await ask("/assets/m-12345678.js")).headers;
   expect([own["x-own"], own["cross-origin-opener-policy"]]).toEqual(["1", "same-origin"]);
+  expect((await ask("/m/bundle.json")).headers["x-json"]).toBe("1");
   expect(own["content-security-policy"]).toBe("default-src 'self'; worker-src blob:");
   expect((await ask("/m.wasm", "gzip")).headers["content-encoding"]).toBe("gzip");
 });

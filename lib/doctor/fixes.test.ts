@@ -370,10 +370,17 @@ test("a page in place of files is taken off by the host's own rule", () => {
 test("a rule for missing files has their endings, and chunks without one; nginx's is where its root is", () => {
   const change: Change = { kind: "no-fallback", paths: ["/m/labels.txt", "/m/chunks/*", "/m/a.onnx_data"] };
   const pattern = "(\\.(js|mjs|wasm|json|onnx|bin|txt|onnx_data)|/chunks/[^./]+)$";
+  // Inside a location it comes before a location of the server block that has the headers of scripts.
   expect(fixFor("nginx", change)).toEqual([
     "nginx.conf, inside the location whose try_files names the page; in the server block where none does",
-    `location ~ ${pattern} { try_files $uri =404; }`,
+    String.raw`location ~ (\.(txt|onnx_data)|/chunks/[^./]+)$ { try_files $uri =404; }`,
   ]);
+  for (const [path, own] of [
+    ["/m/chunks/*", "/chunks/[^./]+$"],
+    ["/m/a.wasm", String.raw`\.(wasm)$`],
+    ["/m/", String.raw`\.(js|mjs|wasm|json|onnx|bin)$`],
+  ] as const)
+    expect(fixFor("nginx", { ...change, paths: [path] })[1]).toBe(`location ~ ${own} { try_files $uri =404; }`);
   expect(fixFor("apache", change)[1]).toContain(`!${pattern}\n`);
   expect(fixFor("apache", change)[1]).toContain(`m#${pattern}#`);
   expect(fixFor("iis", change)[1]).toContain(`pattern="${pattern}"`);

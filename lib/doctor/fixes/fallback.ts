@@ -6,6 +6,12 @@ import type { HostStack, Line } from "./places.ts";
 /** Endings of files that a page asks for. */
 const ENDINGS = ["js", "mjs", "wasm", "json", "onnx", "bin"] as const;
 
+/** Writes endings, and chunks without one, as a regular expression. */
+function endsIn(endings: readonly string[], hasBare: boolean): string {
+  const parts = [...(endings.length > 0 ? [`\\.(${endings.join("|")})`] : []), ...(hasBare ? ["/chunks/[^./]+"] : [])];
+  return parts.length === 1 ? `${parts.join("")}$` : `(${parts.join("|")})$`;
+}
+
 /** Writes a path of Netlify: that of a folder for one with a hash in its name, which the next build changes. */
 function netlifyPath(path: string): string {
   const folder = path.slice(0, path.lastIndexOf("/") + 1);
@@ -15,17 +21,18 @@ function netlifyPath(path: string): string {
 /** Returns the rule that answers the page for paths of pages alone. `paths`: files that were answered with it. */
 export function fallbackFix(paths: readonly string[], { host, bundler }: HostStack): Line {
   const shown = paths.join(", ");
-  const endings = [...new Set([...ENDINGS, ...paths.flatMap((x) => /\.(\w+)$/.exec(x)?.[1] ?? [])])];
+  const seen = new Set(paths.flatMap((x) => /\.(\w+)$/.exec(x)?.[1] ?? []));
+  const endings = [...new Set([...ENDINGS, ...seen])];
   // Chunks of old bundles have no ending.
   const hasBare = paths.some((x) => /\/chunks\/[^./]+$/.test(x));
-  const dotted = `\\.(${endings.join("|")})`;
-  const pattern = hasBare ? `(${dotted}|/chunks/[^./]+)$` : `${dotted}$`;
+  const pattern = endsIn(endings, hasBare);
   switch (host) {
     case "nginx":
-      // Elsewhere it would have neither the root nor the headers of that location.
+      // Elsewhere it would have neither the root nor the headers of that location. There it comes before locations of
+      // the server block, which may be for files of other endings.
       return {
         where: "nginx.conf, inside the location whose try_files names the page; in the server block where none does",
-        line: `location ~ ${pattern} { try_files $uri =404; }`,
+        line: `location ~ ${seen.size > 0 || hasBare ? endsIn([...seen], hasBare) : pattern} { try_files $uri =404; }`,
       };
     case "apache":
       return {
