@@ -126,6 +126,11 @@ test("where AllowOverride is None, a line changes nothing", async () => {
   expect([status, of(COEP.name)]).toEqual([200, []]);
 });
 
+test("a value keeps the signs that Apache takes for its own", async () => {
+  for (const value of ["a%b%%", String.raw`a\b\\c\"d'`, "$1 %{x}e"])
+    expect((await ask(lineOf({ ...COEP, name: "X-Signs", value }), "/")).of("X-Signs")).toEqual([value]);
+});
+
 test("a header of a folder or a file, whose name is no regular expression, is not set on others", async () => {
   const header = { kind: "header", name: "Cache-Control", value: "public, immutable" } as const;
   const fault = "Header set Cache-Control no-store";

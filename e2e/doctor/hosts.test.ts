@@ -271,7 +271,7 @@ test("Cloudflare Pages: all lines at the end of one _headers replace what other 
 test("Caddy: all lines in one Caddyfile replace what a general rule and a proxied server set", async () => {
   const caddy = join(await findPackage("caddy", "usr/bin/caddy"), "usr/bin/caddy");
   const lines = [
-    ...linesOf("caddy", CODING, ...HEADERS, header("/x/*", "X-Signs", SIGNS), TYPE),
+    ...linesOf("caddy", CODING, ...HEADERS, header("/x/*", "X-Signs", SIGNS), header("/*", "X-Sign", "a}"), TYPE),
     'header Cache-Control "no-store"',
   ].join("\n");
   const files = `root * ${site}\nfile_server`;
@@ -292,7 +292,7 @@ test("Caddy: all lines in one Caddyfile replace what a general rule and a proxie
   await expectTypes();
   await expectNoFallback("/route", "/deep/route", "/");
   await expectErrorsNotCached();
-  expect((await ask("/x/m.js")).headers["x-signs"]).toBe(SIGNS);
+  expect((await ask("/x/m.js")).headers).toMatchObject({ "x-signs": SIGNS, "x-sign": "a}" });
   expect((await ask("/m.wasm", "gzip")).headers["content-encoding"]).toBe("gzip");
   expect((await ask("/m.js", "gzip")).headers["content-encoding"]).toBe(undefined);
   const waiting = "header /m/bundle.json {\n-Server\nCache-Control no-store\n}";
@@ -355,7 +355,7 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
     header("/x-m.js", "X-Twin", "c"),
     header("/c%23%22%5C/*", "X-Twin", "d"),
     header("/*", "X-Signs", SIGNS),
-    header("/x/*", "X-Sign", "$1"),
+    header("/x/*", "X-Sign", String.raw`$1 \\"\'`),
   ];
   const lines = linesOf("nginx", CODING, ...HEADERS, ...twins, POLICY).flatMap((x) => x.split("\n"));
   const [bare = ""] = linesOf("nginx", header("/x/bare", "Content-Type", "text/javascript"));
@@ -387,7 +387,11 @@ test("nginx: all lines in one nginx.conf, beside a location with a header of its
   expect([typed["content-type"], typed["x-twin"]]).toEqual([["text/javascript"], ["folder"]]);
   const { headersDistinct } = await ask("/x/m.js");
   expect(headersDistinct["x-twin"]).toEqual(['a "b"']);
-  expect((await ask("/x/n.txt")).headers).toMatchObject({ "x-twin": "folder", "x-signs": SIGNS, "x-sign": "$1" });
+  expect((await ask("/x/n.txt")).headers).toMatchObject({
+    "x-twin": "folder",
+    "x-signs": SIGNS,
+    "x-sign": String.raw`$1 \\"\'`,
+  });
   await expectErrorsNotCached();
   const own = (await ask("/assets/m-12345678.js")).headers;
   expect([own["x-own"], own["cross-origin-opener-policy"]]).toEqual(["1", "same-origin"]);

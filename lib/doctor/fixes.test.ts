@@ -700,6 +700,10 @@ test("a value keeps the signs that nginx and Caddy take for variables", () => {
     "geo $selvedge_dollar { default \"$\"; }\nadd_header X '{a} ${selvedge_dollar}b' always;",
   ]);
   expect(fixFor("caddy", header)[1]).toContain(String.raw`X "\{a\} $b"`);
+  // Caddy sends a backslash before a brace where no other one begins.
+  expect(fixFor("caddy", { ...header, value: "a}" })[1]).toContain('X "a}"');
+  expect(fixFor("nginx", { ...header, value: String.raw`a\"` })[1]).toContain(String.raw`X 'a\\"' always`);
+  expect(fixFor("apache", { ...header, value: String.raw`a\"` })[1]).toContain(String.raw`X "a\\\\\""`);
 });
 
 test("a coding that Caddy sets is there before its compression looks", () => {

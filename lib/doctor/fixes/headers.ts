@@ -39,7 +39,6 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
   const isAll = path === "/*";
   const isFolder = path.endsWith("/*");
   const folder = path.replace(/\*$/, "");
-  const quoted = value.replaceAll('"', '\\"');
   const headers = `"headers": [{ "key": "${name}", "value": ${JSON.stringify(value)} }]`;
   const pair = `"${name}": ${JSON.stringify(value)}`;
   const where = host === null ? `the server, on ${path}` : placeOf({ host, bundler });
@@ -59,12 +58,13 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       const [first] = rules.filter((x) => x.path !== "/*");
       // A dollar begins a variable, and has no escape; the values of geo have no variables.
       const geo = rules.some((x) => x.value.includes("$")) ? `geo ${DOLLAR} { default "$"; }\n` : "";
-      const text = (x: string): string => x.replaceAll("$", `\${${DOLLAR.slice(1)}}`);
+      const text = (x: string, mark: string): string =>
+        mark + inQuotes(x, mark).replaceAll("$", `\${${DOLLAR.slice(1)}}`) + mark;
       if (first === undefined) {
         const mark = value.includes("'") ? '"' : "'";
         return {
           where: geo === "" ? where : `nginx.conf, geo in the http block and add_header in the server block ${place}`,
-          line: `${geo}add_header ${name} ${mark}${text(value.replaceAll(mark, `\\${mark}`))}${mark}${always};`,
+          line: `${geo}add_header ${name} ${text(value, mark)}${always};`,
         };
       }
       // A location of its own would lose the headers of the server block, and its proxy_pass. An empty value is not sent.
@@ -72,7 +72,7 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       const words = (first.path.match(/[a-z\d]+/gi) ?? []).join("_").slice(-30);
       const variable = `$selvedge_${words}_${(name.match(/\b\w/g) ?? []).join("")}`.toLowerCase();
       // Of two add_header, a response would have both; of the patterns of a map, the first that matches holds.
-      const entries = rules.map((x) => `${patternIn(x.path)} "${text(x.value.replaceAll('"', '\\"'))}";`);
+      const entries = rules.map((x) => `${patternIn(x.path)} ${text(x.value, '"')};`);
       return {
         where: `nginx.conf, ${geo === "" ? "" : "geo and "}map in the http block and add_header in the server block, ${place}`,
         line: `${geo}map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable}${always};`,
@@ -82,9 +82,13 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       // mod_deflate would compress what mod_headers alone says to be compressed.
       if (name === "Content-Encoding" && !isFolder && endingOf(path) !== null)
         return { where: APACHE, line: inFiles(path, `AddEncoding ${value} ${endingOf(path)}`) };
-      // A percent sign begins a variable of Apache's: with another letter behind it, each request fails.
+      // A percent sign begins a variable of Apache's: with another letter behind it, each request fails. Backslashes are
+      // taken off twice: by the configuration, and by mod_headers.
       const [table, other] = OF_FILES.has(name) ? ["onsuccess", "always"] : ["always", "onsuccess"];
-      const lines = [`Header ${other} unset ${name}`, `Header ${table} set ${name} "${quoted.replaceAll("%", "%%")}"`];
+      const lines = [
+        `Header ${other} unset ${name}`,
+        `Header ${table} set ${name} "${inQuotes(value.replaceAll("\\", String.raw`\\`), '"').replaceAll("%", "%%")}"`,
+      ];
       if (isAll) return { where, line: lines.join("\n") };
       return {
         where,
@@ -208,9 +212,13 @@ function caddyPath(path: string): string {
   return path.endsWith("/*") && !path.includes("%") ? path : path.replaceAll("[", "?");
 }
 
-/** Writes a value for Caddy, which takes what stands in braces for its own; `{$…}` before all else, with what follows a colon in its place. */
+/**
+ * Writes a value for Caddy, which takes what stands in braces for its own, and a backslash before one as itself where no
+ * brace opens. `{$NAME:text}` is read before all else: an environment variable, or the text.
+ */
 function caddyText(value: string): string {
-  const text = value.replaceAll(/[{}]/g, String.raw`\$&`).replaceAll(String.raw`\{$`, String.raw`{$SELVEDGE:\{}$$`);
+  const braced = value.includes("{") ? value.replaceAll(/[{}]/g, String.raw`\$&`) : value;
+  const text = braced.replaceAll(String.raw`\{$`, String.raw`{$SELVEDGE:\{}$$`);
   return `"${text.replaceAll('"', String.raw`\"`)}"`;
 }
 
@@ -304,6 +312,11 @@ function staticFix(all: readonly Change[]): Line {
     where: "the server, in place of express.static(folder)",
     line: `app.use(express.static(folder, { setHeaders: (response, path) => { ${[...new Set(lines)].join(" ")} } }));`,
   };
+}
+
+/** Escapes a text as nginx and Apache read it between quotes. */
+function inQuotes(text: string, mark: string): string {
+  return text.replaceAll("\\", String.raw`\\`).replaceAll(mark, `\\${mark}`);
 }
 
 /** Whether a header harms no other file. */
