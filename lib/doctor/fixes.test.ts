@@ -445,7 +445,7 @@ function fixFor(host: Host, change: Change): readonly [where: string, line: stri
 test("a line for nginx takes no location from what serves its files, nor headers from the server block", () => {
   const header = { kind: "header", name: "Cache-Control", value: "public, immutable" } as const;
   const where =
-    "nginx.conf, map in the http block and add_header in the server block, and in each location that has an add_header; without expires, which sets it, too";
+    'nginx.conf, map in the http block and add_header in the server block and in each location that has an add_header, in place of another of that name and of expires  (in the map, default "…"; keeps its value for other paths)';
   expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
     where,
     'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc;',
@@ -628,7 +628,9 @@ test("a rule of a host whose last one holds goes to the end of its list", () => 
 
 test("lines for Pages say that a path's own block is not left beside a second one, which would replace it", () => {
   const header = { kind: "header", path: "/*", name: "X", value: "y" } as const;
-  expect(fixFor("cloudflare-pages", header)[0]).toContain("in the block that the path has, or else at its end");
+  expect(fixFor("cloudflare-pages", header)[0]).toContain(
+    "in the block that the path has, in place of these headers there, or else at its end",
+  );
 });
 
 test("a path of Next.js has the app's basePath already", () => {
@@ -696,7 +698,7 @@ test("a path with characters of globs is written with any character in their pla
 test("a value keeps the signs that nginx and Caddy take for variables", () => {
   const header = { kind: "header", path: "/*", name: "X", value: "{a} $b" } as const;
   expect(fixFor("nginx", header)).toEqual([
-    "nginx.conf, geo in the http block and add_header in the server block and in each location that has an add_header",
+    "nginx.conf, geo in the http block and add_header in the server block and in each location that has an add_header, in place of another of that name",
     "geo $selvedge_dollar { default \"$\"; }\nadd_header X '{a} ${selvedge_dollar}b' always;",
   ]);
   expect(fixFor("caddy", header)[1]).toContain(String.raw`X "\{a\} $b"`);

@@ -9,6 +9,7 @@ import {
   inFiles,
   inTag,
   markup,
+  NGINX_OLD,
   NGINX_OWN,
   patternOf,
   placeOf,
@@ -53,7 +54,7 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
           line: `location = "${decoded(path).replaceAll(/["\\]/g, String.raw`\$&`)}" { default_type ${value}; types { } }`,
         };
       const always = OF_FILES.has(name) ? "" : " always";
-      const place = name === "Cache-Control" ? `${NGINX_OWN}; without expires, which sets it, too` : NGINX_OWN;
+      const expires = name === "Cache-Control" ? " and of expires" : "";
       const rules = ofName(change, all);
       const [first] = rules.filter((x) => x.path !== "/*");
       // A dollar begins a variable, and has no escape; the values of geo have no variables.
@@ -63,7 +64,10 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       if (first === undefined) {
         const mark = value.includes("'") ? '"' : "'";
         return {
-          where: geo === "" ? where : `nginx.conf, geo in the http block and add_header in the server block ${place}`,
+          where:
+            geo === ""
+              ? where
+              : `nginx.conf, geo in the http block and add_header in the server block ${NGINX_OWN}${NGINX_OLD}${expires}`,
           line: `${geo}add_header ${name} ${text(value, mark)}${always};`,
         };
       }
@@ -74,7 +78,7 @@ export function headerFix(change: HeaderChange, { host, bundler }: HostStack, al
       // Of two add_header, a response would have both; of the patterns of a map, the first that matches holds.
       const entries = rules.map((x) => `${patternIn(x.path)} ${text(x.value, '"')};`);
       return {
-        where: `nginx.conf, ${geo === "" ? "" : "geo and "}map in the http block and add_header in the server block, ${place}`,
+        where: `nginx.conf, ${geo === "" ? "" : "geo and "}map in the http block and add_header in the server block ${NGINX_OWN}${NGINX_OLD}${expires}  (in the map, default "…"; keeps its value for other paths)`,
         line: `${geo}map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable}${always};`,
       };
     }

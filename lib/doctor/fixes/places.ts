@@ -12,6 +12,9 @@ export interface Line {
 /** Where else nginx needs a header: one add_header in a location, and it has none of the server block's. */
 export const NGINX_OWN = "and in each location that has an add_header";
 
+/** nginx sends both headers of two add_header. */
+export const NGINX_OLD = ", in place of another of that name";
+
 /** Where serve has its headers. */
 const SERVE = 'serve.json (at the end of "headers": [ ])';
 
@@ -20,15 +23,16 @@ const SERVE = 'serve.json (at the end of "headers": [ ])';
  * a list of rules or a map of headers, the first would be lost, so a line is an entry of the one that is there.
  */
 export const HEADER_FILES: Readonly<Record<Host, string>> = {
-  nginx: `nginx.conf, in the server block ${NGINX_OWN}`,
+  nginx: `nginx.conf, in the server block ${NGINX_OWN}${NGINX_OLD}`,
   apache: ".htaccess (AllowOverride FileInfo; mod_headers)",
   // Of two directives that wait for the answer, as one does that takes a header off, the first is the last to change it.
   caddy: "Caddyfile, before the site's other header lines",
   netlify: "public/_headers, at its end",
   // Of two rules that set a header, the last holds: of Vercel, Firebase, serve and Next.js.
   vercel: 'vercel.json, at the end of "headers": [ ]',
+  // Of two headers of a name in a block, it sends both values.
   "cloudflare-pages":
-    "public/_headers, in the block that the path has, or else at its end: of two blocks of a path, Pages takes the last alone",
+    "public/_headers, in the block that the path has, in place of these headers there, or else at its end: of two blocks of a path, Pages takes the last alone",
   cloudflare: "the origin server behind Cloudflare's proxy; on Cloudflare Pages, public/_headers",
   "github-pages": "GitHub Pages sets no headers: use another host",
   firebase: 'firebase.json, in "hosting": at the end of "headers": [ ]',
@@ -48,7 +52,10 @@ export const HEADER_FILES: Readonly<Record<Host, string>> = {
 
 /** Takes out of a place what it says of the order: a policy that is there is replaced where it stands. */
 export function withoutOrder(where: string): string {
-  return where.replace(/ \(at the end[^)]*\)|(?:, in the block|[,:] at (?:its|the) end|, before the site's).*$/, "");
+  return where.replace(
+    / \(at the end[^)]*\)|(?:, in the block|, in place of|[,:] at (?:its|the) end|, before the site's).*$/,
+    "",
+  );
 }
 
 const RSPACK = HEADER_FILES["webpack-dev-server"].replace("webpack", "rspack");
