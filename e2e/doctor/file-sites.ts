@@ -227,7 +227,7 @@ export const FILE_SITES: readonly Broken[] = [
   {
     name: "binaries that are answered with the page",
     finding: "wasm-is-html",
-    line: /answer \/ort-wasm\.wasm with the file/,
+    line: /answer \/ort-wasm\.wasm, \/ort-wasm-rest\.wasm with the file/,
     make: () => copied({ fallback: /\/ort-.*\.wasm$/ }),
   },
   {
