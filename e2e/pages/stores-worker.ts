@@ -107,9 +107,8 @@ async function migrate(kind: StoreKind): Promise<string[]> {
   return found;
 }
 
-/** Opens a second store of a kind, in a place of its own, as that of an older release. */
-async function openOlder(kind: StoreKind): Promise<Store> {
-  const place = "selvedge-older";
+/** Opens a store of a kind in a place of its own. */
+async function openPlace(kind: StoreKind, place: string): Promise<Store> {
   if (kind === "indexeddb") return new IndexedStore(indexedDB, place, true);
   if (kind === "cache") return new CacheStorageStore(await caches.open(place));
   if (kind === "memory") return new MemoryStore();
@@ -117,13 +116,15 @@ async function openOlder(kind: StoreKind): Promise<Store> {
   return openFolder(await root.getDirectoryHandle(place, { create: true }), () => Date.now());
 }
 
-/** Runs sequences of the store's model, each on empty stores; returns the report of a failure, or null. */
+/**
+ * Runs sequences of the store's model; returns the report of a failure, or null. Each has places of its own: a write of
+ * the one before may still take effect.
+ */
 async function model(kind: StoreKind, scene: StoreScene = {}, runs?: ModelRuns): Promise<string | null> {
-  const store = (await open(kind)) as Store;
-  const old = scene.hasOlder === true ? await openOlder(kind) : null;
   const property = storeProperty(async () => {
-    for (const place of [store, old]) for (const name of (await place?.names()) ?? []) await place?.remove(name);
-    return { store, old };
+    const place = `model-${crypto.randomUUID()}`;
+    const store = await openPlace(kind, place);
+    return { store, old: scene.hasOlder === true ? await openPlace(kind, `${place}-older`) : null };
   }, scene);
   return fc
     .assert(property, {
