@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ROOT } from "../support/prepare.ts";
-import { checkRow } from "./kernel/row.ts";
+import { checkRow, SCENARIOS } from "./kernel/row.ts";
 import type { Row } from "./kernel/row.ts";
 
 /** A subject of a case, and the name that the table gives it. */
@@ -188,12 +188,9 @@ export function withFigures(page: string, lines: readonly Line[], rowsOf = newes
   return replaced(page, "figures", ["| | peer | Chromium | Firefox |", "| --- | --- | --- | --- |", ...body]);
 }
 
-/** Scenarios whose rows have goals. */
-const SCENARIOS = "compress delivery faults memory models overhead prediction remote scheduling split".split(" ");
-
 /** Returns a page's text with the list of the goals that newest rows miss in place of its own. */
 export function withGoals(page: string, rowsOf = newestRows): string {
-  const judged = SCENARIOS.flatMap((x) => [...rowsOf(x).values()].filter((row) => row.pass !== undefined));
+  const judged = [...SCENARIOS].sort().flatMap((x) => [...rowsOf(x).values()].filter((row) => row.pass !== undefined));
   const missed = judged.filter((row) => row.pass === false);
   return replaced(page, "goals", [
     `Of ${judged.length} goals of the newest rows, ${judged.length - missed.length} are met. Those missed:`,

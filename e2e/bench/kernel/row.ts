@@ -3,6 +3,21 @@
 import * as v from "valibot";
 import { quantile } from "../../../lib/core/quantile.ts";
 
+/** Scenarios of `npm run bench`: a module each in ../scenarios, and a file of rows in e2e/results. */
+export const SCENARIOS = [
+  "overhead",
+  "faults",
+  "compress",
+  "scheduling",
+  "delivery",
+  "split",
+  "streams",
+  "memory",
+  "prediction",
+  "remote",
+  "models",
+] as const;
+
 /** Statistic that gives a row's value from its samples. */
 export type Statistic = "mean" | "median" | "min" | "max" | "p90" | "p95" | "p99";
 

@@ -15,6 +15,7 @@ import { prepare, ROOT } from "../../support/prepare.ts";
 import { servePages } from "../../support/server.ts";
 import { rowLine, runCase, voidReason } from "./kernel.ts";
 import type { Case, Setting } from "./kernel.ts";
+import { SCENARIOS } from "./row.ts";
 import type { Row } from "./row.ts";
 
 /** Context of a scenario. */
@@ -37,19 +38,6 @@ export interface Bench {
 /** A scenario's cases, each with its open resources; they run one after the other. */
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
-const SCENARIOS = [
-  "overhead",
-  "faults",
-  "compress",
-  "scheduling",
-  "delivery",
-  "split",
-  "streams",
-  "memory",
-  "prediction",
-  "remote",
-  "models",
-] as const;
 /** Idle time for a Chromium that was just started. */
 const SETTLE_MS = 1_500;
 const BROWSERS = ["chromium", "firefox"] as const;
