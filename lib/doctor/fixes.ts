@@ -1,13 +1,11 @@
 // The line that makes a change, for the bundler and the host that were found. Unknown hosts get the change itself.
 import type { Bundler, Change, Evidence, Stack } from "./evidence.ts";
-import { compressFix, rangesFix, storedFix } from "./fixes/delivery.ts";
-import { fallbackFix } from "./fixes/fallback.ts";
 import { copyFix, copyTo } from "./fixes/files.ts";
-import { headerFix, noHeaderFix, typeFix } from "./fixes/headers.ts";
-import type { Line } from "./fixes/places.ts";
+import type { Line } from "./fixes/host-rules.ts";
+import { headerFix, rulesOf, siteOf } from "./fixes/hosts.ts";
 import { policyFix, withPolicies } from "./fixes/policy.ts";
-import { isHashed } from "./urls.ts";
 import { precacheFix } from "./fixes/precache.ts";
+import { isHashed } from "./urls.ts";
 
 /** Where to write what. */
 export interface Fix extends Line {
@@ -20,17 +18,19 @@ export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">,
 }
 
 function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">, all: readonly Change[]): Line {
+  const rules = rulesOf(stack.host);
+  const site = siteOf(stack, all);
   switch (change.kind) {
     case "header": {
       const { where, line } = headerFix(change, stack, withPolicies(all, stack.host, url));
       return { where: isHashed(change.path) ? `${where}; again after a build that changes the name` : where, line };
     }
     case "type":
-      return typeFix(change, stack, all);
+      return rules.type(change, site);
     case "copy":
       return copyFix(change, stack, url);
     case "no-fallback":
-      return fallbackFix(pathsOf(change, all), stack);
+      return rules.fallback({ ...change, paths: pathsOf(change, all) }, site);
     case "no-redirect":
       return {
         where: "the host's login, or its redirects",
@@ -52,7 +52,7 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">,
         line: `answer requests of ${change.path} that have no Range header with status 200 and the whole file`,
       };
     case "no-header":
-      return noHeaderFix(change, stack.host);
+      return rules.noHeader(change, site);
     case "https":
       return {
         where: `the app's code; ${new URL(change.url).host} must answer over https`,
@@ -104,11 +104,11 @@ function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">,
         line: `${change.command}  (then deploy ${change.url} again)`,
       };
     case "as-stored":
-      return storedFix(change.path, stack.host, all);
+      return rules.stored(change, site);
     case "ranges":
-      return rangesFix(change.path, stack.host);
+      return rules.ranges(change, site);
     case "compress":
-      return compressFix(change, stack.host, all);
+      return rules.compress(change, site);
     case "exclude-prebundle":
       return {
         where: isViteOf(stack.bundler) ? `${stack.bundler}.config, vite` : "vite.config",

@@ -1,7 +1,7 @@
 // Files that are copied to where the page asks for them.
 import type { Bundler, Change, Stack } from "../evidence.ts";
 import { pathOf } from "../urls.ts";
-import type { Line } from "./places.ts";
+import type { Line } from "./host-rules.ts";
 
 /** Folders whose files a bundler copies to the output as they are. */
 const PUBLIC: Readonly<Partial<Record<Bundler, string>>> = {

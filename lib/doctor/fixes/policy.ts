@@ -1,23 +1,18 @@
 // The Content-Security-Policy that replaces a host's, or a page's.
 import { parsePolicies, withSources, written } from "../csp.ts";
 import type { Policy } from "../csp.ts";
-import type { Change, Host } from "../evidence.ts";
-import { headerFix } from "./headers.ts";
-import { markup, placeOf, withoutOrder } from "./places.ts";
-import type { HostStack, Line } from "./places.ts";
+import type { Change, Host, Stack } from "../evidence.ts";
+import type { HeaderChange, Line } from "./host-rules.ts";
+import { headerFix, rulesOf, siteOf } from "./hosts.ts";
+import { markup } from "./syntax.ts";
 
 const POLICY = "Content-Security-Policy";
-
-/** Whether a policy stands in the markup, since no header can be set. */
-function isInMarkup(host: Host): boolean {
-  return host === "github-pages" || host === "http-server" || host === "python";
-}
 
 type PolicyChange = Change & { readonly kind: "csp" };
 
 /** The policy that a host's header is to have, and for which of its responses. */
 interface Whole {
-  readonly header: Change & { readonly kind: "header" };
+  readonly header: HeaderChange;
   readonly policies: readonly Policy[];
   readonly isPage: boolean;
 }
@@ -34,9 +29,7 @@ function wholeOf(change: PolicyChange, host: Host | null, url: string, all: read
       .filter((x) => x.seen?.index === i)
       .reduce<Policy>((policy, x) => withSources(policy, x.directive, x.sources), parsePolicies(text)[0] ?? new Map()),
   );
-  // Of these, the line that is replaced says for which paths it is.
-  const isPlaced = host !== null && ["nginx", "apache", "iis"].includes(host);
-  const path = isPage || isPlaced ? "/*" : change.path;
+  const path = isPage || rulesOf(host).hasSections ? "/*" : change.path;
   return { header: { kind: "header", path, name: POLICY, value: policies.map(written).join(", ") }, policies, isPage };
 }
 
@@ -46,20 +39,21 @@ export function withPolicies(all: readonly Change[], host: Host | null, url: str
 }
 
 /** Writes the whole policy, since a host's line or tag has all of it. */
-export function policyFix(change: PolicyChange, stack: HostStack, url: string, all: readonly Change[]): Line {
+export function policyFix(change: PolicyChange, stack: Stack, url: string, all: readonly Change[]): Line {
   const { path, directive, sources, seen } = change;
   const { host } = stack;
+  const { hasNoHeaders } = rulesOf(host);
   const whole = wholeOf(change, host, url, all);
   const on = (whole?.isPage ?? path === new URL(url).pathname) ? "" : ` (on ${path})`;
   if (seen === undefined || whole === null) {
     const place =
-      host === null ? "" : `, ${isInMarkup(host) ? "the page's markup" : withoutOrder(placeOf({ ...stack, host }))}`;
+      host === null ? "" : `, ${hasNoHeaders ? "the page's markup" : withoutOrder(siteOf(stack, all).where)}`;
     return { where: `the ${POLICY}${place}${on}`, line: `${directive} ${sources.join(" ")}  (added to what it has)` };
   }
   const { header, policies } = whole;
   const { value } = header;
   const replaced = `in place of the policy that is there${/'nonce-/i.test(value) ? ", with the nonce of each response" : ""}${on}`;
-  if (seen.isMeta || (host !== null && isInMarkup(host)))
+  if (seen.isMeta || hasNoHeaders)
     return {
       where: `the page's markup, ${replaced}`,
       line: `<meta http-equiv="${POLICY}" content="${markup(value)}">`,
@@ -88,6 +82,14 @@ function changesOfRule(change: PolicyChange, all: readonly Change[]): readonly P
 function ruleOf({ seen }: PolicyChange): string | undefined {
   if (seen === undefined) return undefined;
   return JSON.stringify([seen.policies.map((x) => x.replaceAll(/'nonce-[^']*'/gi, "'nonce'")), seen.isMeta]);
+}
+
+/** Takes out of a place what it says of the order: a policy that is there is replaced where it stands. */
+function withoutOrder(where: string): string {
+  return where.replace(
+    / \(at the end[^)]*\)|(?:, in the block|, in place of|[,:] at (?:its|the) end|, before the site's).*$/,
+    "",
+  );
 }
 
 /** Writes a policy as helmet's option. Without default-src helmet throws, unless an option allows that. */

@@ -1,6 +1,6 @@
 // Binaries that a service worker leaves out of its precache.
 import type { Bundler } from "../evidence.ts";
-import type { Line } from "./places.ts";
+import type { Line } from "./host-rules.ts";
 
 /** Plugins of Vite that make a service worker by Workbox. */
 const PWA: Readonly<Partial<Record<Bundler, string>>> = {
