@@ -39,7 +39,30 @@ const EDIT = `(code, label, lie) => {
 }`;
 
 /** Name of the BroadcastChannel on which the worker reports the label of each edited shader. */
-export const EDITED = "edited";
+const EDITED = "edited";
+
+/** The shaders that the workers of a page edited: its `shaderEdits`, where makeLiar prepared it. */
+export interface ShaderEdits {
+  /** Labels of the edited shaders, in order; empty for one without a label. */
+  readonly labels: readonly string[];
+  /**
+   * Waits for the first edit, since messages of the worker come by another way than its answers: 10 s at most, or as
+   * long as is said. Returns at once where the GPU is honest.
+   */
+  untilEdited(ms?: number): Promise<void>;
+}
+
+/** Sets a page's `shaderEdits`; runs there, before its own scripts. */
+function watchEdits([name, lies]: readonly [name: string, lies: boolean]): void {
+  const labels: string[] = [];
+  new BroadcastChannel(name).onmessage = ({ data }: MessageEvent<string>) => labels.push(data);
+  const untilEdited = async (ms = 10_000): Promise<void> => {
+    const end = performance.now() + ms;
+    while (lies && labels.length === 0 && performance.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  Object.assign(globalThis, { shaderEdits: { labels, untilEdited } satisfies ShaderEdits });
+}
 
 /** Returns the script that makes a worker's GPU lie. */
 export function liar(lie: Lie): string {
@@ -56,9 +79,10 @@ export function liar(lie: Lie): string {
   }\n`;
 }
 
-/** Makes the GPU of all workers of a page lie from its next load on; null makes it honest again. */
+/** Makes the GPU of all workers of a page lie from its next load on, with `shaderEdits`; null makes it honest again. */
 export async function makeLiar(page: Page, lie: Lie | null): Promise<void> {
   await page.unrouteAll();
+  await page.addInitScript(watchEdits, [EDITED, lie !== null] as const);
   if (lie === null) return;
   await page.route("**/worker-jspi.js", async (route) => {
     // By Node: Playwright disposes of its own response where the page leaves before the script is read.

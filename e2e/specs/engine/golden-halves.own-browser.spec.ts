@@ -6,8 +6,8 @@ import type * as Selvedge from "selvedge";
 import type { PackedBundle } from "../../../lib/compress/bundle/pack.ts";
 import { firefoxLaunch } from "../../support/browsers.ts";
 import { halfBundle, serveBundle } from "../../support/half-bundle.ts";
-import { EDITED, makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 import { keep } from "../../support/suite.ts";
 
 /** Magnitude of the samples: an image of the demo is within −1 and 1. */
@@ -38,37 +38,35 @@ async function ask(page: Page, lie: Lie | null): Promise<Outcome> {
   const { pages } = test.info().config.metadata as { pages: string };
   await page.goto(`${pages}/engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");
-  return page.evaluate(
-    async ([edits, largest, lies]) => {
-      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      let edited = 0;
-      new BroadcastChannel(edits).onmessage = () => (edited += 1);
-      const engine = await selvedge.createEngine({ store: "memory" });
-      const known = await engine.load("/half/bundle.json", { backend: "wasm", variant: "f32" });
-      const model = await engine
-        .load("/half/bundle.json", { backend: "webgpu", variant: "f16" })
-        .catch((thrown: unknown) => thrown as Selvedge.SelvedgeError);
-      // Messages of the worker come by another way than its answers.
-      for (let i = 0; lies && edited === 0 && i < 200; i += 1) await new Promise((resolve) => setTimeout(resolve, 50));
-      if (model instanceof Error) return { code: model.code, message: model.message, edited, error: 0 };
-      let error = 0;
-      for (const factor of [1, largest]) {
-        const data = Float32Array.from({ length: 784 }, (_, i) => factor * Math.sin(i * i));
-        const image = { dtype: "float32", dims: [1, 1, 28, 28], data } as const;
-        const [right] = Object.values((await known.run({ image })).outputs);
-        const [own] = Object.values((await model.run({ image })).outputs);
-        const values = right?.data as Float32Array;
-        const scale = Math.max(...values.map(Math.abs));
-        for (const [i, x] of values.entries()) {
-          const off = Math.abs(Number(own?.data[i]) - x) / scale;
-          error = Number.isFinite(off) ? Math.max(error, off) : Infinity;
-        }
+  return page.evaluate(async (largest) => {
+    const { selvedge, shaderEdits } = globalThis as unknown as {
+      selvedge: typeof Selvedge;
+      shaderEdits: ShaderEdits;
+    };
+    const engine = await selvedge.createEngine({ store: "memory" });
+    const known = await engine.load("/half/bundle.json", { backend: "wasm", variant: "f32" });
+    const model = await engine
+      .load("/half/bundle.json", { backend: "webgpu", variant: "f16" })
+      .catch((thrown: unknown) => thrown as Selvedge.SelvedgeError);
+    await shaderEdits.untilEdited();
+    const edited = shaderEdits.labels.length;
+    if (model instanceof Error) return { code: model.code, message: model.message, edited, error: 0 };
+    let error = 0;
+    for (const factor of [1, largest]) {
+      const data = Float32Array.from({ length: 784 }, (_, i) => factor * Math.sin(i * i));
+      const image = { dtype: "float32", dims: [1, 1, 28, 28], data } as const;
+      const [right] = Object.values((await known.run({ image })).outputs);
+      const [own] = Object.values((await model.run({ image })).outputs);
+      const values = right?.data as Float32Array;
+      const scale = Math.max(...values.map(Math.abs));
+      for (const [i, x] of values.entries()) {
+        const off = Math.abs(Number(own?.data[i]) - x) / scale;
+        error = Number.isFinite(off) ? Math.max(error, off) : Infinity;
       }
-      await engine.close();
-      return { code: null, message: model.why.text, edited, error };
-    },
-    [EDITED, LARGEST, lie !== null] as const,
-  );
+    }
+    await engine.close();
+    return { code: null, message: model.why.text, edited, error };
+  }, LARGEST);
 }
 
 test("an honest GPU runs a float16 variant (golden halves)", async () => {

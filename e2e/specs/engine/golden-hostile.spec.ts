@@ -7,8 +7,8 @@ import { withGolden } from "../../../lib/compress/bundle/golden.ts";
 import { packBundle } from "../../../lib/compress/bundle/pack.ts";
 import { serveBundle } from "../../support/half-bundle.ts";
 import { HOSTILE_MODELS } from "../../support/hostile-models.ts";
-import { EDITED, makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { isSoak } from "../../../lib/test-support/slice.ts";
 import { keep } from "../../support/suite.ts";
@@ -59,10 +59,11 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
   await page.waitForFunction("globalThis.selvedge !== undefined");
   const { row = [], base = 0, spread = 1 } = HOSTILE_MODELS[name] ?? {};
   return page.evaluate(
-    async ({ source, row, base, spread, edits, lies }) => {
-      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      let edited = 0;
-      new BroadcastChannel(edits).onmessage = () => (edited += 1);
+    async ({ source, row, base, spread }) => {
+      const { selvedge, shaderEdits } = globalThis as unknown as {
+        selvedge: typeof Selvedge;
+        shaderEdits: ShaderEdits;
+      };
       let seed = 7;
       const draw = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
       const input = (): Selvedge.Inputs => {
@@ -102,12 +103,11 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
         }
       }
       if (model !== null) outcome.why ||= model.why.text;
-      // Messages of the worker come by another way than its answers.
-      for (let i = 0; lies && edited === 0 && i < 200; i += 1) await new Promise((resolve) => setTimeout(resolve, 50));
+      await shaderEdits.untilEdited();
       await engine.close();
-      return { ...outcome, edited };
+      return { ...outcome, edited: shaderEdits.labels.length };
     },
-    { source: isBare ? "/bare.onnx" : "/hostile/bundle.json", row, base, spread, edits: EDITED, lies: lie !== null },
+    { source: isBare ? "/bare.onnx" : "/hostile/bundle.json", row, base, spread },
   );
 }
 

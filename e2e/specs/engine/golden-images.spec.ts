@@ -1,8 +1,8 @@
 // A GPU that resizes images wrongly, by Selvedge's own shader: images are converted on the CPU there, and answers are right.
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
-import { EDITED, makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 
 /** ONNX Runtime labels its shaders; Selvedge's has no label. */
 const OWN = "^$";
@@ -18,31 +18,27 @@ for (const [what, lie] of Object.entries(LIES))
     const { pages } = test.info().config.metadata as { pages: string };
     await page.goto(`${pages}/engine.html`);
     await page.waitForFunction("globalThis.selvedge !== undefined");
-    const { edited, errors } = await page.evaluate(
-      async ([edits, lies]) => {
-        const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-        let edited = 0;
-        new BroadcastChannel(edits).onmessage = () => (edited += 1);
-        const image = new ImageData(40, 52);
-        for (let i = 0; i < image.data.length; i += 1) image.data[i] = i % 4 === 3 ? 255 : (i * i) % 251;
-        const engine = await selvedge.createEngine({ store: "memory" });
-        const ask = async (backend: "webgpu" | "wasm", count: number): Promise<Float32Array[]> => {
-          const model = await engine.load("/models/fashion-cnn/bundle.json", { backend, variant: "f32" });
-          const answers = await Promise.all(Array.from({ length: count }, () => model.run({ image })));
-          return answers.map(({ outputs }) => Object.values(outputs)[0]?.data as Float32Array);
-        };
-        const [right] = (await ask("wasm", 1)) as [Float32Array];
-        const scale = Math.max(...right.map(Math.abs));
-        const answers = [...(await ask("webgpu", 1)), ...(await ask("webgpu", 5))];
-        const errors = answers.map((x) => Math.max(...x.map((value, i) => Math.abs(value - Number(right[i])) / scale)));
-        // Messages of the worker come by another way than its answers.
-        for (let i = 0; lies && edited === 0 && i < 200; i += 1)
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        await engine.close();
-        return { edited, errors };
-      },
-      [EDITED, lie !== null] as const,
-    );
+    const { edited, errors } = await page.evaluate(async () => {
+      const { selvedge, shaderEdits } = globalThis as unknown as {
+        selvedge: typeof Selvedge;
+        shaderEdits: ShaderEdits;
+      };
+      const image = new ImageData(40, 52);
+      for (let i = 0; i < image.data.length; i += 1) image.data[i] = i % 4 === 3 ? 255 : (i * i) % 251;
+      const engine = await selvedge.createEngine({ store: "memory" });
+      const ask = async (backend: "webgpu" | "wasm", count: number): Promise<Float32Array[]> => {
+        const model = await engine.load("/models/fashion-cnn/bundle.json", { backend, variant: "f32" });
+        const answers = await Promise.all(Array.from({ length: count }, () => model.run({ image })));
+        return answers.map(({ outputs }) => Object.values(outputs)[0]?.data as Float32Array);
+      };
+      const [right] = (await ask("wasm", 1)) as [Float32Array];
+      const scale = Math.max(...right.map(Math.abs));
+      const answers = [...(await ask("webgpu", 1)), ...(await ask("webgpu", 5))];
+      const errors = answers.map((x) => Math.max(...x.map((value, i) => Math.abs(value - Number(right[i])) / scale)));
+      await shaderEdits.untilEdited();
+      await engine.close();
+      return { edited: shaderEdits.labels.length, errors };
+    });
     expect(edited > 0).toBe(lie !== null);
     for (const error of errors) expect(error).toBeLessThan(5e-3);
   });

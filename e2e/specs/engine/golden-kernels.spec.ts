@@ -7,8 +7,8 @@ import { withGolden } from "../../../lib/compress/bundle/golden.ts";
 import { packBundle } from "../../../lib/compress/bundle/pack.ts";
 import { serveBundle } from "../../support/half-bundle.ts";
 import { KERNEL_MODELS } from "../../../lib/test-support/onnx/kernel-models.ts";
-import { EDITED, makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { isSoak } from "../../../lib/test-support/slice.ts";
 import { keep } from "../../support/suite.ts";
@@ -62,10 +62,11 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
   await page.waitForFunction("globalThis.selvedge !== undefined");
   const { row = [], inputs = {} } = KERNEL_MODELS[name] ?? {};
   return page.evaluate(
-    async ({ source, row, dtype, edits, lies }) => {
-      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      const edited = new Set<string>();
-      new BroadcastChannel(edits).onmessage = ({ data }: MessageEvent<string>) => edited.add(data);
+    async ({ source, row, dtype }) => {
+      const { selvedge, shaderEdits } = globalThis as unknown as {
+        selvedge: typeof Selvedge;
+        shaderEdits: ShaderEdits;
+      };
       let seed = 1;
       const draw = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
       const input = (): Selvedge.Inputs => {
@@ -105,18 +106,14 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
             }
           }
         }
-      // Messages of the worker come by another way than its answers.
-      for (let i = 0; lies && edited.size === 0 && i < 200; i += 1)
-        await new Promise((resolve) => setTimeout(resolve, 50));
+      await shaderEdits.untilEdited();
       await engine.close();
-      return { ...outcome, edited: [...edited] };
+      return { ...outcome, edited: [...new Set(shaderEdits.labels)] };
     },
     {
       source: isBare ? "/bare.onnx" : "/kernels/bundle.json",
       row,
       dtype: inputs["x"]?.dtype ?? "",
-      edits: EDITED,
-      lies: lie !== null,
     },
   );
 }

@@ -5,8 +5,8 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { isSoak } from "../../../lib/test-support/slice.ts";
-import { EDITED, makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 import { keep } from "../../support/suite.ts";
 
 const NAN = "T(S(bitcast<f32>(0x7fc00000u + (u32(i) & 0u))))";
@@ -90,10 +90,11 @@ async function ask(page: Page, name: string, { variant, shapes, batch }: Subject
   await page.goto(`${pages}/engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");
   return page.evaluate(
-    async ({ name, variant, shapes, batch, edits }) => {
-      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      let edited = 0;
-      new BroadcastChannel(edits).onmessage = () => (edited += 1);
+    async ({ name, variant, shapes, batch }) => {
+      const { selvedge, shaderEdits } = globalThis as unknown as {
+        selvedge: typeof Selvedge;
+        shaderEdits: ShaderEdits;
+      };
       let seed = 1;
       const draw = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
       const inputsOf = (shape: Shape): Selvedge.Inputs =>
@@ -119,7 +120,6 @@ async function ask(page: Page, name: string, { variant, shapes, batch }: Subject
         .catch((error: unknown) => error as Selvedge.SelvedgeError);
       const outcome = {
         load: null as string | null,
-        edited: 0,
         answered: 0,
         refused: 0,
         others: [] as string[],
@@ -151,11 +151,11 @@ async function ask(page: Page, name: string, { variant, shapes, batch }: Subject
               }
             }
           }
-      await new Promise((resolve) => setTimeout(resolve, 50)); // messages of the worker
+      await shaderEdits.untilEdited(500); // some lies edit no shader of some models
       await engine.close();
-      return { ...outcome, edited };
+      return { ...outcome, edited: shaderEdits.labels.length };
     },
-    { name, variant, shapes, batch, edits: EDITED },
+    { name, variant, shapes, batch },
   );
 }
 

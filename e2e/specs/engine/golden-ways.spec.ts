@@ -5,8 +5,8 @@ import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { HubServer } from "../../../lib/test-support/hub-server.ts";
 import { productRepository } from "../../support/hub-models.ts";
-import { EDITED, makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 import { CHROMIUM_IN_TEST, keep } from "../../support/suite.ts";
 
 /** One text of three tokens is a product of three rows. */
@@ -52,10 +52,11 @@ async function ask(
   await page.goto(`${pages}/engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");
   return page.evaluate(
-    async ({ source, way, few, edits, lies }) => {
-      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      let edited = 0;
-      new BroadcastChannel(edits).onmessage = () => (edited += 1);
+    async ({ source, way, few }) => {
+      const { selvedge, shaderEdits } = globalThis as unknown as {
+        selvedge: typeof Selvedge;
+        shaderEdits: ShaderEdits;
+      };
       const engine = await selvedge.createEngine({ store: "memory" });
       // Another variant of the bundle might be right.
       const variant = typeof source === "string" && source.endsWith(".json") ? { variant: "f32" } : {};
@@ -95,12 +96,11 @@ async function ask(
       } catch (error) {
         outcome.code = (error as { code?: string }).code ?? String(error);
       }
-      // Messages of the worker come by another way than its answers.
-      for (let i = 0; lies && edited === 0 && i < 200; i += 1) await new Promise((resolve) => setTimeout(resolve, 50));
+      await shaderEdits.untilEdited();
       await engine.close();
-      return { ...outcome, edited };
+      return { ...outcome, edited: shaderEdits.labels.length };
     },
-    { source, way, few: FEW, edits: EDITED, lies: lie !== null },
+    { source, way, few: FEW },
   );
 }
 

@@ -6,7 +6,7 @@ import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { compareMessage } from "../../support/error-messages.ts";
 import { makeLiar } from "../../support/liar.ts";
-import type { Lie } from "../../support/liar.ts";
+import type { Lie, ShaderEdits } from "../../support/liar.ts";
 import { sample } from "../../../lib/test-support/slice.ts";
 
 /** Edits of each store of a shader. */
@@ -34,25 +34,25 @@ async function load(page: Page, name: string, variant: string | null, lie: Lie |
   await page.goto(`${pages}/engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");
   return page.evaluate(
-    async ([name, variant, lies]) => {
-      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      const channel = new BroadcastChannel("edited");
-      let edited = 0;
-      channel.onmessage = () => (edited += 1);
+    async ([name, variant]) => {
+      const { selvedge, shaderEdits } = globalThis as unknown as {
+        selvedge: typeof Selvedge;
+        shaderEdits: ShaderEdits;
+      };
       const engine = await selvedge.createEngine({ store: "memory" });
       const source: Parameters<Selvedge.Engine["load"]> =
         variant === null
           ? [`/expanded/${name}/f32.onnx`, { backend: "webgpu" }]
           : [`/models/${name}/bundle.json`, { backend: "webgpu", variant }];
       const model = await engine.load(...source).catch((error: unknown) => error as Selvedge.SelvedgeError);
-      // Messages of the worker come by another way than its answers.
-      for (let i = 0; lies && edited === 0 && i < 200; i += 1) await new Promise((resolve) => setTimeout(resolve, 50));
+      await shaderEdits.untilEdited();
+      const edited = shaderEdits.labels.length;
       await engine.close();
       return model instanceof Error
         ? { code: model.code, message: model.message, backend: "", edited }
         : { code: null, message: model.why.text, backend: model.backend, edited };
     },
-    [name, variant, lie !== null] as const,
+    [name, variant] as const,
   );
 }
 
