@@ -1,16 +1,20 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BUILD_ID } from "../core/build-id.ts";
-import { SelvedgeError } from "../core/errors.ts";
+import { SelvedgeError, toWireError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
+import type { StartOptions } from "../rpc/backend.ts";
 import { THREAD_NAME } from "../rpc/messages.ts";
+import type { LoadMessage } from "../rpc/messages.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** A worker that never answers. */
 class Deaf extends EventTarget {
   readonly got: unknown[] = [];
+  readonly moved: Transferable[] = [];
   ended = 0;
-  postMessage(message: unknown): void {
+  postMessage(message: unknown, moved: readonly Transferable[] = []): void {
     this.got.push(message);
+    this.moved.push(...moved);
   }
   terminate(): void {
     this.ended += 1;
@@ -47,7 +51,7 @@ function askForOne(): { client: WorkerClient; lane: Deaf; thread: Deaf; port: Me
 test("a thread that a worker asks for is made by the page, gets the port, and ends with the worker", () => {
   const { client, lane, thread, port } = askForOne();
   expect(made.map(({ name }) => name)).toEqual(["selvedge", THREAD_NAME]);
-  expect(thread.got).toEqual([{ port }]);
+  expect([thread.got, thread.moved]).toEqual([[{ port }], [port]]);
   client.end(new Error("done"));
   expect([lane.ended, thread.ended]).toEqual([1, 1]);
 });
@@ -66,7 +70,8 @@ test("a thread that crashes ends its worker, and the other threads", () => {
     why = error;
   };
   thread.dispatchEvent(Object.assign(new Event("error"), { message: "out of stack" }));
-  expect(why).toMatchObject({ code: "worker-crashed", details: { message: "out of stack" } });
+  const message = "A thread crashed: out of stack";
+  expect(why).toMatchObject({ code: "worker-crashed", message, details: { message: "out of stack" } });
   expect([lane.ended, thread.ended]).toEqual([1, 1]);
 });
 
@@ -211,4 +216,108 @@ test("a worker that throws once it is ready has crashed", () => {
   say({ selvedge: "ready", build: BUILD_ID });
   made[0]?.worker.dispatchEvent(Object.assign(new Event("error"), { message: "x" }));
   expect([faults, ended]).toMatchObject([[], [{ code: "worker-crashed" }]]);
+});
+
+/** A client whose worker answers each call of a name with the next of some replies. */
+function answering(name: string, ...replies: readonly object[]) {
+  const { client, say } = callOfASecond({}, Infinity);
+  const { worker } = made[0] as (typeof made)[0];
+  const calls: unknown[][] = [];
+  const post = worker.postMessage.bind(worker);
+  worker.postMessage = (message, moved) => {
+    post(message, moved);
+    const { id, path, argumentList } = message as { id: number; path: string[]; argumentList: { value: unknown }[] };
+    if (path[0] !== name) return;
+    calls.push(argumentList.map(({ value }) => value));
+    const value = replies[calls.length - 1];
+    if (value !== undefined) setImmediate(say, { id, type: "RAW", value });
+  };
+  say({ selvedge: "ready", build: BUILD_ID });
+  return { client, worker, calls };
+}
+
+test("ports of a server's fetches move to the worker when it starts", async () => {
+  const { port1, port2 } = new MessageChannel();
+  open.push(port1, port2);
+  const { client, worker, calls } = answering("start", { ok: true, value: {} }, { ok: true, value: {} });
+  const remote = { ports: [port1] };
+  await client.start({ remote } as unknown as StartOptions, 1_000);
+  expect([calls, worker.moved]).toEqual([[[{ remote }]], [port1]]);
+  await client.start({} as StartOptions, 1_000);
+  expect(worker.moved).toEqual([port1]);
+});
+
+test("a worker is notified of a model that it will load, and its failure is the load's to report", async () => {
+  const failed = { ok: false, error: { kind: "other", name: "Error", message: "no such file" } };
+  const { client, calls } = answering("foresee", failed);
+  const model = new Blob(["model"]);
+  client.foresee(model);
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  expect(calls).toEqual([[model]]);
+});
+
+const lost = () => ({
+  ok: false,
+  error: toWireError(new SelvedgeError("download-failed", "the file is gone", { reason: "unreadable" })),
+});
+const FILES = [{ path: "", data: new Blob(["model"]) }];
+
+test("a load whose bytes the browser has lost is repeated once they are renewed, and fails where they can't be", async () => {
+  const facts = { inputs: [] };
+  const message = { modelId: 1, files: FILES } as unknown as LoadMessage;
+  const renewed: unknown[] = [];
+  const renew = (isRenewed: boolean) => (files: LoadMessage["files"]) => {
+    renewed.push(files);
+    return Promise.resolve(isRenewed);
+  };
+  const right = answering("load", lost(), { ok: true, value: facts });
+  expect(await right.client.load({ ...message, renew: renew(true) }, 1_000)).toEqual(facts);
+  expect([right.calls, renewed]).toEqual([[[message], [message]], [FILES]]);
+  for (const more of [{}, { renew: renew(false) }]) {
+    made = [];
+    const wrong = answering("load", lost());
+    await expect(wrong.client.load({ ...message, ...more }, 1_000)).rejects.toMatchObject({ code: "download-failed" });
+    expect(wrong.calls).toHaveLength(1);
+  }
+});
+
+test("the log, the memory and the end of the device are taken from the worker's messages; others are not", () => {
+  const { client, say, ended } = callOfASecond({}, Infinity);
+  say({ selvedge: "ready", build: BUILD_ID });
+  say({ selvedge: "log", line: "unheard" });
+  const lines: string[] = [];
+  client.onLog = (line) => lines.push(line);
+  say({ selvedge: "log", line: "a warning" });
+  expect(client.memoryBytes).toBe(0);
+  say({ selvedge: "memory", bytes: 4_096 });
+  expect([lines, client.memoryBytes]).toEqual([["a warning"], 4_096]);
+  say({ from: "an extension" });
+  expect(ended).toEqual([]);
+  say({ selvedge: "device-lost", reason: "the driver was reset" });
+  const message = "The GPU device was lost: the driver was reset";
+  expect(ended).toMatchObject([{ code: "device-lost", message, details: { message: "the driver was reset" } }]);
+  expect(client.memoryBytes).toBe(4_096);
+});
+
+test("a worker that asks for the second part is answered with none where nobody fetches it", async () => {
+  const { say } = callOfASecond({}, Infinity);
+  const { port1, port2 } = new MessageChannel();
+  open.push(port1, port2);
+  const got = new Promise((done) => {
+    port1.onmessage = ({ data }) => {
+      done(data);
+    };
+  });
+  say({ selvedge: "rest", port: port2 });
+  expect(await got).toBeNull();
+});
+
+test("a second part that a worker linked without a fetch, or could not link, is kept only where there is one", () => {
+  const { client, say } = callOfASecond({}, Infinity);
+  say({ selvedge: "linked", rest: MODULE });
+  const kept: unknown[] = [];
+  client.onLinked = (rest) => kept.push(rest);
+  say({ selvedge: "linked", rest: null });
+  say({ selvedge: "linked", rest: MODULE });
+  expect(kept).toEqual([MODULE]);
 });
