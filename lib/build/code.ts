@@ -1,6 +1,7 @@
 // WebAssembly's instructions as far as it takes to step from one to the next (core specification 3.0, chapter 5.4, and the
 // exceptions and threads that came before it and that browsers run): splitting a module changes calls (split.ts).
-import { concat, SectionReader } from "../worker/backend/sections.ts";
+import { concatBytes } from "../core/concat-bytes.ts";
+import { SectionReader } from "../worker/backend/sections.ts";
 
 /** The instructions that splitting reads or writes. */
 export const OP = {
@@ -124,7 +125,7 @@ export function rewriteBody(
     parts.push(body.subarray(kept, start), changed);
     kept = reader.at;
   }
-  return kept === 0 ? body : concat([...parts, body.subarray(kept)]);
+  return kept === 0 ? body : concatBytes([...parts, body.subarray(kept)]);
 }
 
 const PREFIX = 0xfc;

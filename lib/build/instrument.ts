@@ -1,9 +1,9 @@
 // Makes a module tell which of its functions have run: each sets a global of its own, all of which are exported.
+import { concatBytes } from "../core/concat-bytes.ts";
 import { OP } from "./code.ts";
 import {
   append,
   bytesOf,
-  concat,
   nameOf,
   number,
   readBodies,
@@ -30,8 +30,8 @@ export function markWasm(module: Uint8Array): Uint8Array<ArrayBuffer> {
       reader.number();
       reader.byte();
     }
-    const set = concat([Uint8Array.of(OP.i32Const), signed(1), Uint8Array.of(OP.globalSet), number(first + i)]);
-    return concat([body.subarray(0, reader.at), set, body.subarray(reader.at)]);
+    const set = concatBytes([Uint8Array.of(OP.i32Const), signed(1), Uint8Array.of(OP.globalSet), number(first + i)]);
+    return concatBytes([body.subarray(0, reader.at), set, body.subarray(reader.at)]);
   });
   return writeSections(
     sections.map(({ id, bytes }) => {
@@ -48,7 +48,7 @@ export function markWasm(module: Uint8Array): Uint8Array<ArrayBuffer> {
           id,
           bytes: append(
             bytes,
-            bodies.map((_, i) => concat([nameOf(MARK + String(i)), Uint8Array.of(3), number(first + i)])),
+            bodies.map((_, i) => concatBytes([nameOf(MARK + String(i)), Uint8Array.of(3), number(first + i)])),
           ),
         };
       return { id, bytes: id === SECTION.code ? writeBodies(marked) : bytes };

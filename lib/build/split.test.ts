@@ -1,3 +1,4 @@
+import { concatBytes } from "../core/concat-bytes.ts";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -5,7 +6,6 @@ import { describe, expect, test } from "vitest";
 import { MARK, markWasm } from "./instrument.ts";
 import { linkWhenCalled, PART } from "../worker/backend/link-parts.ts";
 import {
-  concat,
   nameOf,
   number,
   readBodies,
@@ -31,10 +31,10 @@ function smallModule(): Uint8Array {
     [func, 1, i32, 0],
   ].map((x) => Uint8Array.from(x));
   const imports = [
-    concat([nameOf("env"), nameOf("tell"), Uint8Array.of(0, value1)]),
-    concat([nameOf("env"), nameOf("memory"), Uint8Array.of(2, 0, 1)]),
+    concatBytes([nameOf("env"), nameOf("tell"), Uint8Array.of(0, value1)]),
+    concatBytes([nameOf("env"), nameOf("memory"), Uint8Array.of(2, 0, 1)]),
   ];
-  const exports = ["twice", "outer", "indirect"].map((x, i) => concat([nameOf(x), Uint8Array.of(0, 1 + i)]));
+  const exports = ["twice", "outer", "indirect"].map((x, i) => concatBytes([nameOf(x), Uint8Array.of(0, 1 + i)]));
   const bodies = [
     [void1, 0x20, 0, 0x20, 0, 0x6a, 0x0b],
     [void1, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x10, 0, 0x20, 0, 0x10, 1, 0x41, 1, 0x6a, 0x0b],

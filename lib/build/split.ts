@@ -10,11 +10,11 @@
 // The second part keeps the whole module's indices of functions, types, globals, tables and memories, so that no body
 // changes; it imports what the first part defines. (Binaryen's wasm-split has a stub for each function, and a toolchain
 // that npm does not have.)
+import { concatBytes } from "../core/concat-bytes.ts";
 import { namesData, OP, rewriteBody } from "./code.ts";
 import { LINKED, PART, RARE, SHARED } from "../worker/backend/link-parts.ts";
 import {
   append,
-  concat,
   KIND,
   nameOf,
   number,
@@ -166,12 +166,12 @@ function firstPart(plan: Plan, as: (name: string) => string): Uint8Array<ArrayBu
 
 function firstBodies({ whole, usual, called, shared, typeOf, moved, link, plainType }: Plan): Uint8Array[] {
   const { rareTable, linked, calledSlot } = addedTo(whole);
-  const noteSlot = concat([byte(OP.globalSet), number(calledSlot), byte(OP.globalGet), number(calledSlot)]);
-  const callLink = concat([byte(OP.call), number(link)]);
+  const noteSlot = concatBytes([byte(OP.globalSet), number(calledSlot), byte(OP.globalGet), number(calledSlot)]);
+  const callLink = concatBytes([byte(OP.call), number(link)]);
   const bodies = usual.map((index) =>
     rewriteBody(whole.bodies[index - whole.imported] ?? Uint8Array.of(), (op, operand, code) => {
-      if (isNamed(op)) return concat([byte(op), number(moved(operand))]);
-      return op === OP.callIndirect || op === OP.returnCallIndirect ? concat([noteSlot, code]) : null;
+      if (isNamed(op)) return concatBytes([byte(op), number(moved(operand))]);
+      return op === OP.callIndirect || op === OP.returnCallIndirect ? concatBytes([noteSlot, code]) : null;
     }),
   );
   const calledStubs = called.map((index, i) =>
@@ -180,11 +180,11 @@ function firstBodies({ whole, usual, called, shared, typeOf, moved, link, plainT
   // The slot is the one that the caller noted. Once the rest is linked another function stands there.
   const sharedStubs = shared.map((type) => {
     const local = number(whole.types[type]?.params ?? 0);
-    const keep = concat([byte(OP.globalGet), number(calledSlot), byte(OP.localSet), local]);
-    const code = [keep, callLink, handOn(whole, type, 0, concat([byte(OP.localGet), local])), byte(OP.end)];
-    return concat([Uint8Array.of(1, 1, I32), ...code]);
+    const keep = concatBytes([byte(OP.globalGet), number(calledSlot), byte(OP.localSet), local]);
+    const code = [keep, callLink, handOn(whole, type, 0, concatBytes([byte(OP.localGet), local])), byte(OP.end)];
+    return concatBytes([Uint8Array.of(1, 1, I32), ...code]);
   });
-  const isLinked = concat([byte(OP.globalGet), number(linked), Uint8Array.of(OP.eqz, OP.if, VOID)]);
+  const isLinked = concatBytes([byte(OP.globalGet), number(linked), Uint8Array.of(OP.eqz, OP.if, VOID)]);
   const linkBody = bodyOf([isLinked, handOn(whole, plainType, rareTable, constant(0)), byte(OP.end)]);
   return [...bodies, ...calledStubs, ...sharedStubs, linkBody];
 }
@@ -195,7 +195,7 @@ function restPart(plan: Plan, as: (name: string) => string): Uint8Array<ArrayBuf
   const { rareTable, usualTable } = addedTo(whole);
   // In the order of the first part's index spaces: imports come before what a module defines, and it defines none of these.
   const fromFirst = (name: string, kind: number, description: Uint8Array): Uint8Array =>
-    concat([nameOf(PART), nameOf(as(name)), byte(kind), description]);
+    concatBytes([nameOf(PART), nameOf(as(name)), byte(kind), description]);
   const imports = [
     ...whole.imports,
     ...tables.map((bytes, i) => fromFirst(`table ${i}`, KIND.table, bytes)),
@@ -227,26 +227,28 @@ function isNamed(op: number): boolean {
 
 /** Hands a call of a type on to a slot of a table, which `slot` computes. */
 function handOn({ types }: Whole, type: number, table: number, slot: Uint8Array): Uint8Array {
-  const values = Array.from({ length: types[type]?.params ?? 0 }, (_, i) => concat([byte(OP.localGet), number(i)]));
-  return concat([...values, slot, byte(OP.callIndirect), number(type), number(table)]);
+  const values = Array.from({ length: types[type]?.params ?? 0 }, (_, i) =>
+    concatBytes([byte(OP.localGet), number(i)]),
+  );
+  return concatBytes([...values, slot, byte(OP.callIndirect), number(type), number(table)]);
 }
 
 /** A body without locals. */
 function bodyOf(code: readonly Uint8Array[]): Uint8Array {
-  return concat([number(0), ...code, byte(OP.end)]);
+  return concatBytes([number(0), ...code, byte(OP.end)]);
 }
 
 function constant(value: number): Uint8Array {
-  return concat([byte(OP.i32Const), signed(value)]);
+  return concatBytes([byte(OP.i32Const), signed(value)]);
 }
 
 function tableOf(count: number): Uint8Array {
-  return concat([byte(FUNCREF), byte(0), number(count)]);
+  return concatBytes([byte(FUNCREF), byte(0), number(count)]);
 }
 
 /** An active element segment. */
 function fill(table: number, { at, functions }: Elements): Uint8Array {
-  return concat([number(2), number(table), constant(at), byte(OP.end), byte(0), vector(functions.map(number))]);
+  return concatBytes([number(2), number(table), constant(at), byte(OP.end), byte(0), vector(functions.map(number))]);
 }
 
 /** Picks functions, in runs of those that stand together. */

@@ -1,5 +1,6 @@
 // Requests of the Open Inference Protocol, version 2: JSON followed by the tensors' bytes (the binary tensor extension),
 // or JSON alone. The tensors were checked before.
+import { concatBytes } from "../core/concat-bytes.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { toBfloat16 } from "./datatypes.ts";
 import type { Datatype } from "./datatypes.ts";
@@ -43,18 +44,7 @@ export function encodeRequest({ id, inputs, outputs }: InferRequest, json: JsonW
   const wanted = outputs?.map((x) => `{"name":${JSON.stringify(x)},"parameters":{"binary_data":${json === null}}}`);
   const rest = wanted ? `"outputs":[${wanted.join()}]` : `"parameters":{"binary_data_output":${json === null}}`;
   const head = new TextEncoder().encode(`{"id":${JSON.stringify(id)},"inputs":[${entries.join()}],${rest}}`);
-  return { body: concat([head, ...parts]), headerLength: json === null ? head.length : null };
-}
-
-/** Concatenates bytes. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, x) => sum + x.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    all.set(part, offset);
-    offset += part.byteLength;
-  }
-  return all;
+  return { body: concatBytes([head, ...parts]), headerLength: json === null ? head.length : null };
 }
 
 /** Returns a tensor's bytes: little-endian, row by row; strings with a length of 4 bytes before each. */
@@ -66,7 +56,7 @@ export function toBytes({ datatype, tensor }: Pick<WireInput, "datatype" | "tens
 
 function stringBytes(values: readonly string[]): Uint8Array {
   const encoder = new TextEncoder();
-  return concat(
+  return concatBytes(
     values.flatMap((value) => {
       const text = encoder.encode(value);
       return [new Uint8Array(Uint32Array.of(text.length).buffer), text];

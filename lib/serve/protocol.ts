@@ -1,11 +1,12 @@
 // Requests and replies of the Open Inference Protocol, version 2, as a server reads and writes them. Nothing of a request
 // is trusted: its lengths are checked before anything of their size is allocated, its tensors against the model.
+import { concatBytes } from "../core/concat-bytes.ts";
 import { checkFeeds } from "../core/check-inputs.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { datatypeOf } from "../remote/datatypes.ts";
 import { decodeTensor } from "../remote/decode.ts";
 import type { Rest } from "../remote/decode.ts";
-import { concat, toBytes } from "../remote/encode.ts";
+import { toBytes } from "../remote/encode.ts";
 import { flatOf, parseJson, readData, writeData } from "../remote/json-tensors.ts";
 import { asObject } from "../remote/plain-json.ts";
 import { HttpError } from "./http-error.ts";
@@ -167,5 +168,5 @@ export function encodeReply(model: ServedModel, { id, outputs }: InferCall, answ
   });
   const own = { model_name: model.name, model_version: model.version, ...(id !== undefined && { id }) };
   const head = new TextEncoder().encode(`${JSON.stringify(own).slice(0, -1)},"outputs":[${entries.join()}]}`);
-  return { body: concat([head, ...parts]), headerLength: outputs.some((x) => x.isBinary) ? head.length : null };
+  return { body: concatBytes([head, ...parts]), headerLength: outputs.some((x) => x.isBinary) ? head.length : null };
 }

@@ -1,5 +1,6 @@
 // Reads an ONNX file without the raw_data of its large initializers, which are the most of it: their ranges are found by
 // walking over the messages around them, and each is read when it is needed.
+import { concatBytes } from "../../core/concat-bytes.ts";
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
 import { fill, StoredBytes } from "./stored-bytes.ts";
 import { varint } from "../../core/varint.ts";
@@ -25,13 +26,7 @@ export function readLight(path: string, file: number, size: number): LightFile |
   const walk = new Walk(path, new Window(file, size));
   const parts = walk.model(0, size);
   if (parts === null) return null;
-  const bytes = new Uint8Array(parts.reduce((sum, x) => sum + x.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return { bytes, stored: walk.stored };
+  return { bytes: concatBytes(parts), stored: walk.stored };
 }
 
 /** A field of a message: where it, its value and the next field begin. */

@@ -1,5 +1,6 @@
 // The server's side of the Open Inference Protocol for tests: metadata, readiness and infer with JSON or bytes, of models
 // that a test computes. A function of a request, so that a simulated world, an HTTP server and a browser test share it.
+import { concatBytes } from "../../core/concat-bytes.ts";
 import { ARRAY_TYPES } from "../../core/tensor.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { DTYPE_OF } from "../../remote/datatypes.ts";
@@ -98,12 +99,7 @@ function reply(
   });
   const head = json({ id, model_name: name, model_version: version, outputs });
   if (!isBinary) return head;
-  const body = new Uint8Array([head.body, ...parts].reduce((sum, x) => sum + x.length, 0));
-  let at = 0;
-  for (const part of [head.body, ...parts]) {
-    body.set(part, at);
-    at += part.length;
-  }
+  const body = concatBytes([head.body, ...parts]);
   const headers = { "content-type": "application/octet-stream", [LENGTH_HEADER]: String(head.body.length) };
   return { status: 200, headers, body };
 }

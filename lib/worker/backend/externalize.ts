@@ -5,7 +5,8 @@
 // Walks protobuf's wire format over slices of the Blob: what is not an initializer's raw data stays as it is, byte for
 // byte. Constants in nodes and the initializers of subgraphs stay too: ONNX Runtime refuses external ones there. Returns
 // null for all that is odd, and the file is then loaded as one buffer.
-import { join, message, WIRE } from "./onnx-fields.ts";
+import { concatBytes } from "../../core/concat-bytes.ts";
+import { message, WIRE } from "./onnx-fields.ts";
 
 /** Files from this size on are rewritten; below, a read per tensor, of about 1 ms, takes longer than one copy of all. */
 const FILE_MIN_BYTES = 16 * 2 ** 20;
@@ -73,7 +74,7 @@ export async function externalize(
   if (file.size < leastBytes || file.size > FILE_MAX_BYTES) return null;
   try {
     const pieces = await new Rewriter(file, location).model();
-    return pieces === null ? null : join(pieces);
+    return pieces === null ? null : concatBytes(pieces);
   } catch {
     return null; // read as one buffer, the file fails for its own reason
   }

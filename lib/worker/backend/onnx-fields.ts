@@ -86,14 +86,3 @@ export function message(field: number, pieces: readonly Uint8Array[]): Uint8Arra
   const length = pieces.reduce((sum, x) => sum + x.length, 0);
   return [Uint8Array.from([...varint(field * 8 + WIRE.message), ...varint(length)]), ...pieces];
 }
-
-/** Concatenates pieces. */
-export function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, x) => sum + x.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}

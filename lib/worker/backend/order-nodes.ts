@@ -7,7 +7,8 @@
 // DequantizeLinear, and is not concerned.)
 //
 // ONNX Runtime: Graph::ReverseDFSFrom and GraphViewer's constructor (core/graph/graph.cc, graph_viewer.cc).
-import { fieldsOf, join, message } from "./onnx-fields.ts";
+import { concatBytes } from "../../core/concat-bytes.ts";
+import { fieldsOf, message } from "./onnx-fields.ts";
 import { GRAPH, MODEL, nodeOf, tensorOf } from "./rewrite-model.ts";
 
 /**
@@ -30,7 +31,7 @@ export function weightsFirst(file: Uint8Array): Uint8Array<ArrayBuffer> | null {
     );
     if (nodes.slice(0, first.size).every((x) => first.has(x))) return null;
     const inOrder = [...first, ...all.filter((x) => !first.has(x))].map((x) => x.whole);
-    return join(fields.flatMap((x) => (x === graph ? message(MODEL.graph, inOrder) : [x.whole])));
+    return concatBytes(fields.flatMap((x) => (x === graph ? message(MODEL.graph, inOrder) : [x.whole])));
   } catch {
     return null; // ONNX Runtime refuses it for its own reason
   }

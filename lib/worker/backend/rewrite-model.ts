@@ -1,8 +1,9 @@
 // Applies the rewrites for WebGPU (webgpu-rewrites.ts) to an ONNX file in a worker, which has no protobuf library: reads
 // the nodes of the main graph and the dims of its initializers, and writes changed nodes anew. All other fields are
 // copied byte for byte. Values that a subgraph reads count as outputs.
+import { concatBytes } from "../../core/concat-bytes.ts";
 import { varint } from "../../core/varint.ts";
-import { fieldsOf, join, message, NOTHING, numbersOf, textOf, WIRE } from "./onnx-fields.ts";
+import { fieldsOf, message, NOTHING, numbersOf, textOf, WIRE } from "./onnx-fields.ts";
 import { rewriteGraph, rewritesFor } from "./webgpu-rewrites.ts";
 import type { NewNode, RewriteNode } from "./webgpu-rewrites.ts";
 
@@ -44,7 +45,7 @@ export function rewriteForWebGpu(file: Uint8Array, version: string): Uint8Array<
     const changed = rewritten(graph.body, Math.max(0, ...opset), version);
     if (changed === null) return null;
     const pieces = fields.flatMap((x) => (x === graph ? message(MODEL.graph, changed) : [x.whole]));
-    return join(pieces);
+    return concatBytes(pieces);
   } catch {
     return null; // ONNX Runtime refuses it for its own reason
   }
@@ -150,7 +151,7 @@ function makeNode({ opType, input, output, attributes = {} }: NewNode): WireNode
       number(ATTRIBUTE.type, type),
     ]);
   });
-  const kept = [join(message(NODE.opType, [bytes(opType)])), ...list];
+  const kept = [concatBytes(message(NODE.opType, [bytes(opType)])), ...list];
   return {
     opType,
     domain: "",

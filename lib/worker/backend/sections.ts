@@ -1,5 +1,6 @@
 // WebAssembly's binary format as far as sections and vectors go (core specification, chapter 5): as needed to
 // split modules. Instructions are in build/code.ts.
+import { concatBytes } from "../../core/concat-bytes.ts";
 
 /** Sections by name; each is there once at the most, custom ones aside. */
 export const SECTION = {
@@ -92,7 +93,10 @@ export function bytesOf(sections: readonly Section[], id: number): Uint8Array {
 
 /** Writes a module of sections. */
 export function writeSections(sections: readonly Section[]): Uint8Array<ArrayBuffer> {
-  return concat([HEADER, ...sections.flatMap(({ id, bytes }) => [Uint8Array.of(id), number(bytes.length), bytes])]);
+  return concatBytes([
+    HEADER,
+    ...sections.flatMap(({ id, bytes }) => [Uint8Array.of(id), number(bytes.length), bytes]),
+  ]);
 }
 
 /** Reads the parts of a code section: the bodies of the functions, each with its locals. */
@@ -103,7 +107,7 @@ export function readBodies(code: Uint8Array): Uint8Array[] {
 
 /** Writes a code section. */
 export function writeBodies(bodies: readonly Uint8Array[]): Uint8Array {
-  return vector(bodies.map((body) => concat([number(body.length), body])));
+  return vector(bodies.map((body) => concatBytes([number(body.length), body])));
 }
 
 /** Kinds of what is imported and exported. */
@@ -149,7 +153,7 @@ export function readExports(section: Uint8Array): Export[] {
 
 /** Writes an export section. */
 export function writeExports(exports: readonly Export[]): Uint8Array {
-  return vector(exports.map((x) => concat([nameOf(x.name), Uint8Array.of(x.kind), number(x.index)])));
+  return vector(exports.map((x) => concatBytes([nameOf(x.name), Uint8Array.of(x.kind), number(x.index)])));
 }
 
 /** Reads a section of numbers, as that of the functions' types is. */
@@ -186,28 +190,17 @@ export function signed(value: number): Uint8Array {
 /** Encodes a text as a name. */
 export function nameOf(text: string): Uint8Array {
   const bytes = new TextEncoder().encode(text);
-  return concat([number(bytes.length), bytes]);
+  return concatBytes([number(bytes.length), bytes]);
 }
 
 /** Adds items to a section that is a vector. */
 export function append(section: Uint8Array, items: readonly Uint8Array[]): Uint8Array {
   const reader = new SectionReader(section);
   const count = reader.number();
-  return concat([number(count + items.length), section.subarray(reader.at), ...items]);
+  return concatBytes([number(count + items.length), section.subarray(reader.at), ...items]);
 }
 
 /** Encodes a vector: the count, then the items. */
 export function vector(items: readonly Uint8Array[]): Uint8Array {
-  return concat([number(items.length), ...items]);
-}
-
-/** Joins bytes. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concatBytes([number(items.length), ...items]);
 }

@@ -1,5 +1,6 @@
+import { concatBytes } from "../../core/concat-bytes.ts";
 import { afterEach, expect, test } from "vitest";
-import { concat, nameOf, number, SECTION, vector, writeBodies, writeSections } from "./sections.ts";
+import { nameOf, number, SECTION, vector, writeBodies, writeSections } from "./sections.ts";
 import { splitWasm } from "../../build/split.ts";
 import { askForThreads, beThread } from "./threads.ts";
 import type { ThreadScope } from "./threads.ts";
@@ -19,7 +20,7 @@ function sevenModule(): Uint8Array {
     { id: SECTION.function, bytes: vector([number(0)]) },
     { id: SECTION.table, bytes: vector([Uint8Array.of(0x70, 0, 1)]) },
     { id: SECTION.global, bytes: vector([]) },
-    { id: SECTION.export, bytes: vector([concat([nameOf("seven"), Uint8Array.of(0, 0)])]) },
+    { id: SECTION.export, bytes: vector([concatBytes([nameOf("seven"), Uint8Array.of(0, 0)])]) },
     { id: SECTION.element, bytes: vector([]) },
     { id: SECTION.code, bytes: writeBodies([Uint8Array.of(0, 0x41, 7, 0x0b)]) },
   ]);
