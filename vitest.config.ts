@@ -23,7 +23,8 @@ const SOAK = process.env["SELVEDGE_SOAK"] === "1" ? [] : ["e2e/doctor/hosts.test
 /**
  * Tests that have a worker's modules to themselves: they replace a module (`vi.mock`), a global or a method of one, or
  * read what a process has as a whole. All others share a worker and its modules, which keep no state: that saves a process
- * and its imports for each file.
+ * and its imports for each file. Vitest runs projects in the order of their names, so these come first: the one that waits
+ * for timers for a minute would else be the last, with the other workers idle.
  */
 const ALONE = {
   unit: [
@@ -44,10 +45,10 @@ export default defineConfig({
   resolve: { alias: { selvedge: fileURLToPath(new URL("lib/index.ts", import.meta.url)) } },
   test: {
     projects: [
-      project("unit", ALL, [...INTEGRATION, ...ALONE.unit], false),
       project("unit, alone", ALONE.unit, [], true),
-      project("integration", INTEGRATION, ALONE.integration, false),
+      project("unit, shared", ALL, [...INTEGRATION, ...ALONE.unit], false),
       project("integration, alone", ALONE.integration, [], true),
+      project("integration, shared", INTEGRATION, ALONE.integration, false),
     ],
     environment: "node",
     setupFiles: ["lib/test-support/equal-bytes.ts", "lib/test-support/property-seed.ts"],
