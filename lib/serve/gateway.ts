@@ -9,7 +9,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
 import { addChecks } from "./checks.ts";
 import { HttpError } from "./http-error.ts";
-import { clock, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./http-server.ts";
+import { clock, connectionsOf, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./http-server.ts";
 import type { HttpOptions, RunningServer } from "./http-server.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
@@ -36,6 +36,7 @@ export async function startGateway(options: GatewayOptions): Promise<RunningServ
   const { fastify } = await loadFastify();
   const origins = new Origins(set.origins);
   const app = fastify(httpOptions(set, origins));
+  const connections = connectionsOf(app.server);
   const { log, end } = openLog(set.logLevel, process.stdout);
   const state = { isStopping: false };
   const metrics = new Metrics();
@@ -49,7 +50,7 @@ export async function startGateway(options: GatewayOptions): Promise<RunningServ
   log("info", "ready", { url, upstream: set.upstream });
   const close = async (): Promise<void> => {
     state.isStopping = true;
-    await drain(app.server, set.receiveTimeoutMs + 2 * timeoutMs);
+    await drain(app.server, connections, set.receiveTimeoutMs + 2 * timeoutMs);
     end();
   };
   return { url, ready: Promise.resolve(), close };

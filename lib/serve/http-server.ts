@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { Server as NetServer } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerClock } from "./executor.ts";
 import type { Origins } from "./origins.ts";
@@ -97,17 +98,29 @@ export function httpOptions(
   };
 }
 
+/** Returns the open connections of a server that does not listen yet. */
+export function connectionsOf(server: Server): ReadonlySet<Socket> {
+  const open = new Set<Socket>();
+  server.on("connection", (socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+  });
+  return open;
+}
+
 /**
  * Stops accepting connections, and returns when all are closed; after `maxMs` those that are left are cut. `close` of an
  * HTTP server, and so of fastify, closes all without a request at once, also one whose first request is on its way.
  */
-export async function drain(server: Server, maxMs: number): Promise<void> {
+export async function drain(server: Server, connections: ReadonlySet<Socket>, maxMs: number): Promise<void> {
   await sleep(DRAIN_MS);
   const closed = once(server, "close");
   NetServer.prototype.close.call(server);
   await sleep(IDLE_MS);
   const idle = setInterval(() => {
     server.closeIdleConnections();
+    // Clients open some in advance. Until the time for the first request is over, Node takes them for busy.
+    for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
   }, IDLE_CHECK_MS);
   const cut = setTimeout(() => {
     server.closeAllConnections();

@@ -1,4 +1,5 @@
 // The server over real HTTP, with real bundles and ONNX Runtime on its threads; its client is selvedge/remote.
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import type { Socket } from "node:net";
@@ -667,6 +668,14 @@ describe("start and stop", () => {
     await closed;
     agent.destroy();
   });
+
+  test("a connection on which no request has come does not keep a server from closing", async () => {
+    const { url, close } = await start({ lanes: 1 });
+    const socket = await opened(url);
+    const ended = once(socket, "close");
+    await close();
+    await ended;
+  }, 20_000);
 
   test("a server that is closed while it loads is not ready, and loads no more", async () => {
     const running = await startServer({ bundles, port: 0, lanes: 4, logLevel: "silent" });

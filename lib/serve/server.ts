@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import { findPackage, loadFastify, requirePackages } from "../compress/run/optional-peers.ts";
 import { temporaryFolder } from "../compress/onnx/at-exit.ts";
 import { ServeExecutor } from "./executor.ts";
-import { clock, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./http-server.ts";
+import { clock, connectionsOf, drain, HTTP_DEFAULTS, httpOptions, withoutUndefined } from "./http-server.ts";
 import type { HttpOptions, RunningServer } from "./http-server.ts";
 import { ServeLanes } from "./lanes.ts";
 import { openLog } from "./log.ts";
@@ -57,6 +57,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   };
   const origins = new Origins(set.origins);
   const app = fastify(httpOptions(set, origins));
+  const connections = connectionsOf(app.server);
   const { log, end } = openLog(set.logLevel, process.stdout);
   const state = stateOf(executor);
   const { maxPendingBytes = 8 * set.maxBodyBytes, token } = set;
@@ -78,7 +79,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     state.isStopping = true;
     // A server that still loads has no requests.
     if (!state.isLoaded) await lanes.close();
-    await drain(app.server, set.receiveTimeoutMs + 2 * set.timeoutMs);
+    await drain(app.server, connections, set.receiveTimeoutMs + 2 * set.timeoutMs);
     await lanes.close();
     await folder.remove();
     end();
