@@ -53,7 +53,8 @@ export const nginx: HostRules = {
     // Elsewhere it would have neither the root nor the headers of that location. There it comes before locations of
     // the server block, which may be for files of other endings.
     return {
-      where: "nginx.conf, inside the location whose try_files names the page; in the server block where none does",
+      where:
+        "nginx.conf, inside the location that has the root, or whose try_files or error_page leads to the page; in the server block where none does; of error_page 404 =200, with error_page 404 /404.html; in the braces",
       line: `location ~ ${seen.length > 0 || hasBare ? endsIn(seen, hasBare) : pattern} { try_files $uri =404; }`,
     };
   },
