@@ -597,7 +597,7 @@ test("what a host has once has all changes of a report: its fallback, compressio
   expect(linesFor("webpack-dev-server", ...types)).toEqual(['js: "a/b.js",', 'wasm: "a/b.wasm",']);
   const stored = ["/a/*", "/b.bin"].map((path) => ({ kind: "as-stored", path }) as const);
   expect(linesFor("express", ...stored, { kind: "compress", extension: ".wasm", type: "application/wasm" })).toEqual([
-    'app.use(compression({ filter: (request, response) => !request.path.startsWith("/a/") && request.path !== "/b.bin" && (response.getHeader("Content-Type") === "application/wasm" || compression.filter(request, response)) }));',
+    'app.use(compression({ filter: (request, response) => !request.originalUrl.startsWith("/a/") && request.originalUrl.split("?")[0] !== "/b.bin" && (response.getHeader("Content-Type") === "application/wasm" || compression.filter(request, response)) }));',
   ]);
   // A file of the folder has its own, whatever the order.
   const cached = ["/a/b.json", "/a/*"].map(

@@ -54,12 +54,13 @@ function staticFix(all: readonly Change[]): Line {
 
 /** Writes Express's compression, which a server has once, with all that a report changes of it. */
 function compression(all: readonly Change[]): Line {
+  // While a server of files that is mounted answers, request.path has no mount.
   const stored = all.flatMap((x) =>
     x.kind !== "as-stored"
       ? []
       : x.path.endsWith("*")
-        ? [`!request.path.startsWith(${JSON.stringify(x.path.slice(0, -1))})`]
-        : [`request.path !== ${JSON.stringify(x.path)}`],
+        ? [`!request.originalUrl.startsWith(${JSON.stringify(x.path.slice(0, -1))})`]
+        : [`request.originalUrl.split("?")[0] !== ${JSON.stringify(x.path)}`],
   );
   const types = all.flatMap((x) =>
     x.kind === "compress" ? [`response.getHeader("Content-Type") === ${JSON.stringify(x.type)}`] : [],
