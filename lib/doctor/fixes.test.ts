@@ -445,7 +445,7 @@ function fixFor(host: Host, change: Change): readonly [where: string, line: stri
 test("a line for nginx takes no location from what serves its files, nor headers from the server block", () => {
   const header = { kind: "header", name: "Cache-Control", value: "public, immutable" } as const;
   const where =
-    'nginx.conf, map in the http block and add_header in the server block and in each location that has an add_header, in place of another of that name and of expires  (in the map, default "…"; keeps its value for other paths)';
+    'nginx.conf, map in the http block and add_header in the server block and in each location that has an add_header or expires, in place of another of that name and of expires; where a proxied server sends one, with proxy_hide_header  (in the map, default "…"; keeps its value for other paths, default $upstream_http_cache_control; a proxied server\'s)';
   expect(fixFor("nginx", { ...header, path: "/a.b/*" })).toEqual([
     where,
     'map $uri $selvedge_a_b_cc { "~^/a\\.b/" "public, immutable"; }\nadd_header Cache-Control $selvedge_a_b_cc;',
@@ -698,7 +698,7 @@ test("a path with characters of globs is written with any character in their pla
 test("a value keeps the signs that nginx and Caddy take for variables", () => {
   const header = { kind: "header", path: "/*", name: "X", value: "{a} $b" } as const;
   expect(fixFor("nginx", header)).toEqual([
-    "nginx.conf, geo in the http block and add_header in the server block and in each location that has an add_header, in place of another of that name",
+    "nginx.conf, geo in the http block and add_header in the server block and in each location that has an add_header, in place of another of that name; where a proxied server sends one, with proxy_hide_header",
     "geo $selvedge_dollar { default \"$\"; }\nadd_header X '{a} ${selvedge_dollar}b' always;",
   ]);
   expect(fixFor("caddy", header)[1]).toContain(String.raw`X "\{a\} $b"`);

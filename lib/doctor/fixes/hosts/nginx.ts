@@ -3,14 +3,20 @@ import { decoded } from "../../urls.ts";
 import type { HostRules } from "../host-rules.ts";
 import { endingsOf, endsIn, escaped, inQuotes, OF_FILES, ofName } from "../syntax.ts";
 
-/** Where add_header stands: a location with one has none of the server block's, and of two of a name nginx sends both. */
-const BLOCKS = "the server block and in each location that has an add_header, in place of another of that name";
+/**
+ * Returns where add_header stands: a location with one has none of the server block's. Of two of a name nginx sends both,
+ * beside those of `expires` and of a proxied server.
+ */
+function blocksOf(name: string): string {
+  const [has, takes] = name === "Cache-Control" ? [" or expires", " and of expires"] : ["", ""];
+  return `the server block and in each location that has an add_header${has}, in place of another of that name${takes}; where a proxied server sends one, with proxy_hide_header`;
+}
 
 /** Writes lines for nginx.conf and mime.types. */
 export const nginx: HostRules = {
-  place: `nginx.conf, in ${BLOCKS}`,
+  place: `nginx.conf, in ${blocksOf("")}`,
   hasSections: true,
-  header(change, { where, all }) {
+  header(change, { all }) {
     const { path, name, value } = change;
     // add_header would send it beside the server's own type. `default_type` takes no variables.
     if (name === "Content-Type" && !path.endsWith("/*"))
@@ -19,7 +25,7 @@ export const nginx: HostRules = {
         line: `location = "${decoded(path).replaceAll(/["\\]/g, String.raw`\$&`)}" { default_type ${value}; types { } }`,
       };
     const always = OF_FILES.has(name) ? "" : " always";
-    const expires = name === "Cache-Control" ? " and of expires" : "";
+    const blocks = blocksOf(name);
     const rules = ofName(change, all);
     const [first] = rules.filter((x) => x.path !== "/*");
     // A dollar begins a variable, and has no escape; the values of geo have no variables.
@@ -29,7 +35,7 @@ export const nginx: HostRules = {
     if (first === undefined) {
       const mark = value.includes("'") ? '"' : "'";
       return {
-        where: geo === "" ? where : `nginx.conf, geo in the http block and add_header in ${BLOCKS}${expires}`,
+        where: `nginx.conf, ${geo === "" ? "" : "geo in the http block and add_header "}in ${blocks}`,
         line: `${geo}add_header ${name} ${text(value, mark)}${always};`,
       };
     }
@@ -40,7 +46,7 @@ export const nginx: HostRules = {
     // Of two add_header, a response would have both; of the patterns of a map, the first that matches holds.
     const entries = rules.map((x) => `${patternIn(x.path)} ${text(x.value, '"')};`);
     return {
-      where: `nginx.conf, ${geo === "" ? "" : "geo and "}map in the http block and add_header in ${BLOCKS}${expires}  (in the map, default "…"; keeps its value for other paths)`,
+      where: `nginx.conf, ${geo === "" ? "" : "geo and "}map in the http block and add_header in ${blocks}  (in the map, default "…"; keeps its value for other paths, default $upstream_http_${name.toLowerCase().replaceAll("-", "_")}; a proxied server's)`,
       line: `${geo}map $uri ${variable} { ${entries.join(" ")} }\nadd_header ${name} ${variable}${always};`,
     };
   },
