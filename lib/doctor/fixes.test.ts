@@ -463,7 +463,7 @@ test("a line for nginx takes no location from what serves its files, nor headers
   // Of two types, one beside the server's own, tools read the first.
   expect(fixFor("nginx", { ...header, path: "/w%20%22x", name: "Content-Type", value: "text/javascript" })).toEqual([
     "nginx.conf, inside the location that serves /w%20%22x; in the server block where none does",
-    String.raw`location = "/w \"x" { default_type text/javascript; types { } }`,
+    String.raw`location ~ "^/w \x22x$" { default_type text/javascript; types { } }`,
   ]);
   for (const change of [
     { kind: "ranges", path: "/m/model.onnx" },

@@ -1,5 +1,4 @@
 // nginx, and OpenResty, which is made of it.
-import { decoded } from "../../urls.ts";
 import type { HostRules } from "../host-rules.ts";
 import { endingsOf, endsIn, escaped, inQuotes, OF_FILES, ofName } from "../syntax.ts";
 
@@ -22,7 +21,8 @@ export const nginx: HostRules = {
     if (name === "Content-Type" && !path.endsWith("/*"))
       return {
         where: `nginx.conf, inside the location that serves ${path}; in the server block where none does`,
-        line: `location = "${decoded(path).replaceAll(/["\\]/g, String.raw`\$&`)}" { default_type ${value}; types { } }`,
+        // A pattern may stand in a location with one, which an exact path may not.
+        line: `location ~ "^${escaped(path)}$" { default_type ${value}; types { } }`,
       };
     const always = OF_FILES.has(name) ? "" : " always";
     const blocks = blocksOf(name);
