@@ -65,7 +65,7 @@ export const nginx: HostRules = {
     };
   },
   stored: ({ path }) => ({
-    where: `nginx.conf, in the location that serves ${path}`,
+    where: `nginx.conf, in the location that serves ${path}, in place of gzip and gunzip there; where that serves other files, in a copy of it for ${path}`,
     line: "gzip off; gunzip off; sub_filter_types none;",
   }),
   ranges: ({ path }) => ({ where: `nginx.conf, in the location that serves ${path}`, line: "proxy_force_ranges on;" }),
