@@ -710,6 +710,24 @@ test("a value keeps the signs that nginx and Caddy take for variables", () => {
   expect(fixFor("apache", { ...header, value: String.raw`a\"` })[1]).toContain(String.raw`X "a\\\\\""`);
 });
 
+test("a year in Caddy's caches is none of a page that try_files has put in a file's place", () => {
+  const header = { kind: "header", path: "/a/*", name: "Cache-Control", value: "public, immutable" } as const;
+  expect(fixFor("caddy", header)).toEqual([
+    "Caddyfile, before the site's other header lines; of files of a proxied server, there: its errors would have it, too",
+    String.raw`map {path} {selvedge_cache} {
+  ~\.html?$ no-cache
+  default "public, immutable"
+}
+header /a/* {
+  Cache-Control {selvedge_cache}
+  defer
+}`,
+  ]);
+  expect(fixFor("caddy", { ...header, value: "no-cache" })[1]).toBe(
+    'header /a/* {\n  Cache-Control "no-cache"\n  defer\n}',
+  );
+});
+
 test("a coding that Caddy sets is there before its compression looks", () => {
   const header = { kind: "header", path: "/m.js", name: "Content-Encoding", value: "br" } as const;
   expect(fixFor("caddy", header)[1]).toBe('header /m.js Content-Encoding "br"');

@@ -8,6 +8,12 @@ export const caddy: HostRules = {
   place: "Caddyfile, before the site's other header lines",
   header({ path, name, value }, { where }) {
     const [at, text] = [matcherOf(path), textOf(value)];
+    // try_files answers missing files with the page, which would stay in their place; the map looks when it is sent.
+    if (/\bimmutable\b/.test(value))
+      return {
+        where: `${where}; of files of a proxied server, there: its errors would have it, too`,
+        line: `map {path} {selvedge_cache} {\n  ~\\.html?$ no-cache\n  default ${text}\n}\n${deferred(at, name, "{selvedge_cache}")}`,
+      };
     // A coding that is there when the answer is sent keeps `encode` from another one.
     return { where, line: name === "Content-Encoding" ? `header ${at} ${name} ${text}` : deferred(at, name, text) };
   },
