@@ -157,7 +157,7 @@ test("a header of a development server is written in its own configuration", () 
   ]);
   // SvelteKit answers with pages, and with files of static/, without Vite's headers.
   expect(fixOn("vite", "sveltekit")).toEqual([
-    "vite.config, in plugins: [ ], before sveltekit(); for vite preview a second time, with configurePreviewServer",
+    "vite.config, in plugins: [ ], before sveltekit(); for vite preview a second time, with configurePreviewServer; of adapter-node, the middleware alone, before its handler in a server of your own",
     expect.stringMatching(/^\{\n {2}name: "headers",\n {2}configureServer: .*\n {4}response\.setHeader\("X", "y"\);\n/),
   ]);
   expect(fixOn("webpack-dev-server", "webpack")).toEqual(["webpack.config, in devServer: { headers: { } }", entry]);

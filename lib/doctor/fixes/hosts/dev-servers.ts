@@ -55,7 +55,7 @@ function pluginFix(all: readonly Change[]): Line {
   const lines = headers.map((x) => `    response.setHeader("${x.name}", ${JSON.stringify(x.value)});`);
   return {
     where:
-      "vite.config, in plugins: [ ], before sveltekit(); for vite preview a second time, with configurePreviewServer",
+      "vite.config, in plugins: [ ], before sveltekit(); for vite preview a second time, with configurePreviewServer; of adapter-node, the middleware alone, before its handler in a server of your own",
     line: [
       "{",
       '  name: "headers",',
