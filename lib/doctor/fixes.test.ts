@@ -626,6 +626,7 @@ test("a rule of a host whose last one holds goes to the end of its list", () => 
   const header = { kind: "header", path: "/*", name: "X", value: "y" } as const;
   for (const host of ["vercel", "firebase", "serve", "http-server", "python", "next"] as const)
     expect(fixFor(host, header)[0]).toMatch(/\bat the end of "?headers"?: /);
+  expect(fixFor("apache", header)[0]).toBe(".htaccess (AllowOverride FileInfo; mod_headers), at its end");
 });
 
 test("lines for Pages say that a path's own block is not left beside a second one, which would replace it", () => {

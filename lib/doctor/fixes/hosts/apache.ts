@@ -8,7 +8,8 @@ const BASE = ".htaccess (AllowOverride FileInfo)";
 
 /** Writes lines for .htaccess. */
 export const apache: HostRules = {
-  place: ".htaccess (AllowOverride FileInfo; mod_headers)",
+  // Of two sections that set a header, the last holds.
+  place: ".htaccess (AllowOverride FileInfo; mod_headers), at its end",
   hasSections: true,
   header({ path, name, value }, { where }) {
     const isFolder = path.endsWith("/*");
