@@ -18,9 +18,10 @@ export const express: HostRules = {
     return { where, line: `app.use((request, response, next) => { if (${test}) ${set} next(); });` };
   },
   type: (change, { all }) => staticFix([...all, change]),
+  // Routes of the app, and of an API that comes before the page's, may have dots.
   fallback: ({ paths }) => ({
-    where: "the server, after express.static and before the route of the page",
-    line: `app.get(/\\.\\w+$${endingsOf(paths).hasBare ? "|\\/chunks\\/[^/]+$" : ""}/, (_request, response) => response.sendStatus(404));`,
+    where: "the server, after express.static and directly before the route of the page",
+    line: `app.get(/${endingsOf(paths).pattern.replaceAll("/", String.raw`\/`)}/, (_request, response) => response.sendStatus(404));`,
   }),
   stored: (change, { all }) => compression([...all, change]),
   ranges: () => ({
