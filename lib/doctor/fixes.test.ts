@@ -298,7 +298,7 @@ test("a policy is replaced where it stands, whatever the order of rules", () => 
     ["serve", "serve.json in the served folder"],
     ["next", "next.config"],
     ["caddy", "Caddyfile"],
-    ["express", "the server, before express.static"],
+    ["express", "the server, directly before express.static"],
     ["nginx", "nginx.conf, in the server block and in each location that has an add_header"],
   ] as const) {
     expect(fixFor(host, { ...csp, seen })[0]).toBe(`${place}, in place of the policy that is there`);

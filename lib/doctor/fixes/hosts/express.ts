@@ -5,7 +5,8 @@ import { endingsOf, OF_FILES } from "../syntax.ts";
 
 /** Writes code of the server. */
 export const express: HostRules = {
-  place: "the server, before express.static",
+  // helmet, which sets a Cross-Origin-Opener-Policy too, comes before it: the last one holds.
+  place: "the server, directly before express.static",
   header(change, { where, all }) {
     const { path, name, value } = change;
     const set = `response.setHeader("${name}", ${JSON.stringify(value)});`;
