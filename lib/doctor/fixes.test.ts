@@ -633,6 +633,15 @@ test("a rule of a host whose last one holds goes to the end of its list", () => 
   expect(fixFor("apache", header)[0]).toBe(".htaccess (AllowOverride FileInfo; mod_headers), at its end");
 });
 
+test("a missing file's 404 is a page of its own where serve would cache its error for a year", () => {
+  const header = { kind: "header", path: "/a/*", name: "Cache-Control", value: "public, immutable" } as const;
+  for (const host of ["serve", "http-server", "python"] as const) {
+    expect(fixFor(host, header)[0]).toMatch(/ in the served folder, and a 404\.html there$/);
+    expect(fixFor(host, { ...header, value: "no-cache" })[0]).toMatch(/ in the served folder$/);
+  }
+  expect(fixFor("firebase", header)[0]).not.toContain("404");
+});
+
 test("lines for Pages say that a path's own block is not left beside a second one, which would replace it", () => {
   const header = { kind: "header", path: "/*", name: "X", value: "y" } as const;
   expect(fixFor("cloudflare-pages", header)[0]).toContain(

@@ -1,7 +1,7 @@
 // The command serve; commands that set no headers, whose place it takes; and Firebase, whose rules of headers are alike.
 import { decoded } from "../../urls.ts";
 import type { HostRules } from "../host-rules.ts";
-import { globOf, ruleFix } from "../syntax.ts";
+import { globOf, OF_FILES, ruleFix } from "../syntax.ts";
 
 /** Where serve has its headers. Of two rules that set a header, the last holds: of Firebase's, too. */
 const SERVE = 'serve.json (at the end of "headers": [ ])';
@@ -47,7 +47,10 @@ function globRules(matched: (path: string) => string): Pick<HostRules, "header" 
     header({ path, name, value }, site) {
       const at = globOf(matched(path.replace(/\*$/, "")));
       const source = path === "/*" ? "**" : path.endsWith("/*") ? `${at}**` : at;
-      return ruleFix(site, JSON.stringify(source), name, JSON.stringify(value));
+      // serve sends the headers of a missing file's path with its own error, and none of them with a page of the site's.
+      const isOfError = matched === decoded && OF_FILES.has(name) && value !== "no-cache";
+      const where = isOfError ? `${site.where}, and a 404.html there` : site.where;
+      return ruleFix({ ...site, where }, JSON.stringify(source), name, JSON.stringify(value));
     },
     type: ({ extension, type }, site) => ruleFix(site, `"**/*${extension}"`, "Content-Type", `"${type}"`),
   };
