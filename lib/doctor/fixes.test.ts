@@ -311,6 +311,17 @@ test("a policy is replaced where it stands, whatever the order of rules", () => 
   }
 });
 
+test("a policy that SvelteKit writes is changed in its configuration", () => {
+  for (const isMeta of [false, true]) {
+    const seen = { policies: ["default-src 'none'"], index: 0, isMeta };
+    const change: Change = { kind: "csp", path: "/", directive: "worker-src", sources: ["'self'"], seen };
+    const stack = { host: "vite", bundler: "sveltekit", isDev: true } as const;
+    expect(fixOf(change, { stack, url: "https://x.example/" }).where).toMatch(
+      /, in place of the policy that is there, or in svelte\.config where kit\.csp writes that$/,
+    );
+  }
+});
+
 test("a policy keeps the signs that a host reads otherwise", () => {
   const seen = { policies: ["script-src 'self'; report-uri /csp?a=%20"], index: 0, isMeta: false };
   const change: Change = { kind: "csp", path: "/", directive: "script-src", sources: ["'wasm-unsafe-eval'"], seen };

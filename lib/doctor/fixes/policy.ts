@@ -52,7 +52,9 @@ export function policyFix(change: PolicyChange, stack: Stack, url: string, all: 
   }
   const { header, policies } = whole;
   const { value } = header;
-  const replaced = `in place of the policy that is there${/'nonce-/i.test(value) ? ", with the nonce of each response" : ""}${on}`;
+  // SvelteKit's own policy replaces one that a server has set before.
+  const ofKit = stack.bundler === "sveltekit" ? ", or in svelte.config where kit.csp writes that" : "";
+  const replaced = `in place of the policy that is there${ofKit}${/'nonce-/i.test(value) ? ", with the nonce of each response" : ""}${on}`;
   if (seen.isMeta || hasNoHeaders)
     return {
       where: `the page's markup, ${replaced}`,
