@@ -383,7 +383,7 @@ test("a rule for missing files has their endings, and chunks without one; nginx'
   const pattern = "(\\.(js|mjs|wasm|json|onnx|bin|txt|onnx_data)|/chunks/[^./]+)$";
   // Inside a location it comes before a location of the server block that has the headers of scripts.
   expect(fixFor("nginx", change)).toEqual([
-    "nginx.conf, inside the location that has the root, or whose try_files or error_page leads to the page; in the server block where none does; of error_page 404 =200, with error_page 404 /404.html; in the braces",
+    "nginx.conf, inside the location that has the root, or whose try_files or error_page leads to the page; in the server block where none does; where error_page 404 =200 leads there, with error_page 404 /404.html; inside the braces",
     String.raw`location ~ (\.(txt|onnx_data)|/chunks/[^./]+)$ { try_files $uri =404; }`,
   ]);
   for (const [path, own] of [

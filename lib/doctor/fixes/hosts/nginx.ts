@@ -60,7 +60,7 @@ export const nginx: HostRules = {
     // the server block, which may be for files of other endings.
     return {
       where:
-        "nginx.conf, inside the location that has the root, or whose try_files or error_page leads to the page; in the server block where none does; of error_page 404 =200, with error_page 404 /404.html; in the braces",
+        "nginx.conf, inside the location that has the root, or whose try_files or error_page leads to the page; in the server block where none does; where error_page 404 =200 leads there, with error_page 404 /404.html; inside the braces",
       line: `location ~ ${seen.length > 0 || hasBare ? endsIn(seen, hasBare) : pattern} { try_files $uri =404; }`,
     };
   },
