@@ -13,7 +13,10 @@ export interface CompressOptions {
   readonly samples?: string | undefined;
   /** Path of the right answers, one per sample; `classes` names the classes. */
   readonly labels?: string | undefined;
-  /** sqnr, top1, exact, perplexity, or a module's path. Default "top1" with labels, else "sqnr". */
+  /**
+   * sqnr, top1, exact, perplexity, agreement, kl, cosine, or a module's path. Default "top1" with labels, else by the
+   * model's use.
+   */
   readonly metric?: string | undefined;
   /** Allowed loss of the metric, as "0.5%"; for sqnr the minimum ratio, as "30dB", or the allowed error energy. */
   readonly maxDrop?: string | undefined;
