@@ -196,7 +196,7 @@ function validators(file: SiteFile, evidence: Evidence): Found[] {
     {
       id: "model-no-validator",
       severity: "warning",
-      message: `${pathOf(file.url)} has neither ETag nor Last-Modified: it is fetched at every visit and does not open offline.`,
+      message: `${pathOf(file.url)} has neither ETag nor Last-Modified: a change is noticed only after the whole model was fetched again.`,
       evidence: [
         `${file.url}: ETag (none), Last-Modified (none), Cache-Control ${headers["cache-control"] ?? "(none)"}`,
       ],
