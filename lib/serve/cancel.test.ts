@@ -86,7 +86,7 @@ function rows(count: number): Feeds {
 }
 
 /**
- * Runs a request that takes a fifth of a second on the fastest of machines; `rejected` is what its caller gets. Nothing
+ * Runs a request that takes a third of a second on the fastest of machines; `rejected` is what its caller gets. Nothing
  * ends a run of ONNX Runtime, so the server closes after it.
  */
 function ask(own: Partial<WaitingBatch["steps"][number]["work"]["options"]>): {
@@ -97,7 +97,7 @@ function ask(own: Partial<WaitingBatch["steps"][number]["work"]["options"]>): {
   let reject: (error: unknown) => void = NOTHING;
   const rejected = new Promise<unknown>((resolve) => (reject = resolve));
   const steps = [{ id: 1, work: { routes: [{ backend: "remote" as const, here: () => null }], options }, reject }];
-  const ran = lane.run(MODEL, () => [rows(300)], { batch: { steps, withdrawn: new Set(), why: { inMs: 0 } } });
+  const ran = lane.run(MODEL, () => [rows(500)], { batch: { steps, withdrawn: new Set(), why: { inMs: 0 } } });
   ran.catch(NOTHING);
   return { ran, rejected };
 }
@@ -119,7 +119,7 @@ test("an abort of a request on a loaded model cancels its HTTP request at the se
 test("a deadline ends the HTTP request at the server, with the typed error", async () => {
   const before = await left();
   const startMs = performance.now();
-  const { ran, rejected } = ask({ dueMs: startMs + 100, deadlineMs: 100 });
+  const { ran, rejected } = ask({ dueMs: startMs + 250, deadlineMs: 250 });
   expect(await rejected).toMatchObject({ code: "deadline-exceeded" });
   expect(performance.now() - startMs).toBeLessThan(2_000);
   expect((await ran).items).toMatchObject([{ ok: false }]);
