@@ -6,6 +6,11 @@ import type { HeaderChange, Line, Site } from "./host-rules.ts";
 /** Headers of a file that is there: an error in its place, cached for a year, would stay when the file has come. */
 export const OF_FILES: ReadonlySet<string> = new Set(["Cache-Control", "Content-Encoding", "Content-Type"]);
 
+/** Whether a header is of a file that is there, and harms an error or a page in its place. */
+export function isOfFile(name: string, value: string): boolean {
+  return OF_FILES.has(name) && value !== "no-cache";
+}
+
 /** Returns the headers that a report sets on the path of one, each once. */
 export function together(change: HeaderChange, all: readonly Change[]): readonly HeaderChange[] {
   const headers = all.filter((x): x is HeaderChange => x.kind === "header" && x.path === change.path);

@@ -2,7 +2,7 @@
 // Angular, Nuxt and Astro.
 import type { Change } from "../../evidence.ts";
 import type { HeaderChange, HostRules, Line, Site } from "../host-rules.ts";
-import { OF_FILES } from "../syntax.ts";
+import { isOfFile } from "../syntax.ts";
 
 /** Writes entries for the configuration of each server. */
 export const devServers: Record<"vite" | "webpack-dev-server" | "ng-serve" | "nuxt-dev" | "astro-dev", HostRules> = {
@@ -46,7 +46,7 @@ function entryFix(change: HeaderChange, { where }: Site, end = ","): Line {
 
 /** Whether a header harms no other file. */
 function isOfAll({ path, name, value }: HeaderChange): boolean {
-  return path === "/*" || !OF_FILES.has(name) || value === "no-cache";
+  return path === "/*" || !isOfFile(name, value);
 }
 
 /** Writes a plugin of Vite that sets headers: SvelteKit answers with pages, and with files of static/, without Vite's. */
