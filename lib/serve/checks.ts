@@ -2,9 +2,8 @@
 // not answered yet, errors, and the log.
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { openAiError } from "./embeddings.ts";
 import type { ServerClock } from "./executor.ts";
-import { HttpError } from "./http-error.ts";
+import { errorBody, HttpError } from "./http-error.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Origins } from "./origins.ts";
@@ -66,21 +65,16 @@ export function addChecks(app: FastifyInstance, context: CheckContext): PendingB
   app.setNotFoundHandler((request, reply) =>
     reply
       .code(404)
-      .send(errorOf(request, 404, `${request.method} ${quoted(request.url)} is not a part of this server`)),
+      .send(errorBody(request.url, 404, `${request.method} ${quoted(request.url)} is not a part of this server`)),
   );
   app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
     if (status === 500) log("error", error.message, { path: request.url.slice(0, 200), stack: error.stack });
     const { retryAfterS = null } = error instanceof HttpError ? error : {};
     if (retryAfterS !== null) reply.header("retry-after", String(retryAfterS));
-    return reply.code(status).send(errorOf(request, status, error.message.slice(0, MESSAGE_MAX)));
+    return reply.code(status).send(errorBody(request.url, status, error.message.slice(0, MESSAGE_MAX)));
   });
   return pending;
-}
-
-/** Returns the body of an error in the shape of the protocol that a path is of. */
-function errorOf({ url }: FastifyRequest, status: number, message: string): object {
-  return url.startsWith("/v1/") ? openAiError(status, message) : { error: message };
 }
 
 /** Counts the bytes of answers, and closes the connection of a client that does not read its answer in time. */

@@ -241,6 +241,11 @@ describe("the server", () => {
     expect(one).toEqual(list.data[0]);
     expect(await (await fetch(`${server.url}/v1/none`)).json()).toMatchObject({ error: { code: "not_found" } });
     expect(await (await fetch(`${server.url}/v2/none`)).json()).toEqual({ error: expect.any(String) as string });
+    // Fastify refuses a broken escape before any hook.
+    const broken = await fetch(`${server.url}/v1/models/%zz`);
+    expect(broken.status).toBe(400);
+    expect(await broken.json()).toMatchObject({ error: { type: "invalid_request_error", code: null } });
+    expect(await (await fetch(`${server.url}/v2/%zz`)).json()).toEqual({ error: expect.any(String) as string });
   });
 
   test("needs the token, and answers 429 where its queue is full", async () => {

@@ -72,21 +72,6 @@ export function addEmbeddings(app: FastifyInstance, context: EmbeddingsContext):
   });
 }
 
-/** Returns the body of an error, as OpenAI's clients read it. */
-export function openAiError(status: number, message: string): object {
-  const type =
-    status === 401
-      ? "authentication_error"
-      : status === 429
-        ? "rate_limit_error"
-        : status < 500
-          ? INVALID
-          : "api_error";
-  return { error: { message, type, param: null, code: status === 404 ? "not_found" : null } };
-}
-
-const INVALID = "invalid_request_error";
-
 function described(model: ServedModel): object {
   const { name } = model;
   return { id: name, object: "model", created: 0, owned_by: "selvedge", parameters: parametersOf(model) };

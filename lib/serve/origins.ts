@@ -5,7 +5,7 @@ import { STATUS_CODES } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { HttpError } from "./http-error.ts";
+import { errorBody, HttpError } from "./http-error.ts";
 
 /** Header with the length of the JSON in front of tensor bytes. */
 export const HEADER_LENGTH = "inference-header-content-length";
@@ -53,7 +53,8 @@ export class Origins {
   /** Answers an address that can't be decoded, as one with a broken escape. */
   readonly badUrl = (error: Error & { readonly statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => {
     reply.headers(this.#headersOf(request.headers.origin));
-    void reply.code(error.statusCode ?? 400).send({ error: error.message.slice(0, 200) });
+    const { statusCode: status = 400, message } = error;
+    void reply.code(status).send(errorBody(request.url, status, message.slice(0, 200)));
   };
 
   /** Answers a request that is no HTTP, or does not arrive in time. */
