@@ -98,9 +98,9 @@ Samples:
   for a folder with a tokenizer.json: .txt with a text a line, .tsv with a pair a line, or JSON with text and text_pair
   .ts or .js that exports samples: a list, or a function that yields the same objects
 
-Exit codes: 0 done; 1 failed; 2 a form of --forms missed its budget or failed a check, or a target is left with float32;
-3 a target could not be checked on this machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed; 143 ended by
-SIGTERM, 129 by SIGHUP.
+Exit codes: 0 done; 1 failed; 2 a form of --forms, --prune, --search or --mask missed its budget or failed a check, or a
+target is left with float32; 3 a target could not be checked on this machine, or there are too few samples to tell;
+130 stopped by Ctrl-C, with the finished forms packed; 143 ended by SIGTERM, 129 by SIGHUP.
 
 A folder as Hugging Face exports it (config.json, tokenizer.json, preprocessor_config.json, onnx/*.onnx) describes its
 model: sizes, images, texts, labels, pooling. Several graphs are written to a folder each.
