@@ -43,9 +43,10 @@ const tell = (told: UsualTold): void => {
 /** Keeps each instance, whose exported globals are the marks. */
 function keepInstances(): void {
   const { instantiate, instantiateStreaming } = WebAssembly;
-  WebAssembly.instantiate = (async (source: BufferSource, imports?: WebAssembly.Imports) => {
-    const made = await instantiate(source, imports);
-    exportsOf.push(made.instance.exports);
+  WebAssembly.instantiate = (async (source: BufferSource | WebAssembly.Module, imports?: WebAssembly.Imports) => {
+    // Of a compiled module it returns the instance alone.
+    const made = (await instantiate(source as BufferSource, imports));
+    exportsOf.push((made instanceof WebAssembly.Instance ? made : made.instance).exports);
     return made;
   }) as typeof instantiate;
   WebAssembly.instantiateStreaming = async (source, imports) => {
