@@ -125,7 +125,22 @@ test("a file that is no ONNX model is named as the cause", async () => {
   await expect(openWith({ image: {} })).rejects.toMatchObject({ code: "model-invalid" });
 });
 
-test("a graph is read without its weights, also where they are listed among the inputs", async () => {
+/** A file that counts its reads, and the bytes of the largest. */
+class CountedBlob extends Blob {
+  reads = 0;
+  largest = 0;
+
+  override slice(start = 0, end = this.size): Blob {
+    this.reads += 1;
+    this.largest = Math.max(this.largest, end - start);
+    return super.slice(start, end);
+  }
+}
+
+test.each([
+  ["at once", 40_000],
+  ["by parts, without its weights", 4_500_000],
+])("the graph of a file is read %s, also where weights are listed among the inputs", async (how, weights) => {
   const model = smallModel({
     opset: 13,
     inputs: { x: ["n", 3, 8, 8], w: [192, 4] },
@@ -137,13 +152,15 @@ test("a graph is read without its weights, also where they are listed among the 
     ],
     initializers: [
       floatTensor("w", [192, 4], seededFloats(768, 1)),
-      floatTensor("big", [40_000], seededFloats(40_000, 2)),
+      floatTensor("big", [weights], new Float32Array(weights).fill(0.5)),
     ],
   });
-  const blob = new Blob([model.write()]);
+  const blob = new CountedBlob([model.write()]);
   const { inputs, outputs, nodes } = await readGraph(blob);
   expect(inputs).toEqual([{ name: "x", dtype: "float32", dims: ["n", 3, 8, 8], batchAxis: 0 }]);
   expect(outputs).toMatchObject([{ name: "y", dims: [] }]);
   expect(nodes.map((x) => x.opType)).toEqual(["Flatten", "MatMul", "Softmax"]);
   expect(nodes[1]).toMatchObject({ input: ["h", "w"], output: ["z"] });
+  if (how === "at once") expect([blob.reads, blob.largest]).toEqual([1, blob.size]);
+  else expect(blob.largest).toBeLessThan(2 ** 16);
 });

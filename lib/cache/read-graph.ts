@@ -1,5 +1,5 @@
-// Reads the inputs, the outputs and the nodes of an ONNX file without its weights: a few KiB at a time, so that a large
-// model is not copied into memory.
+// Reads the inputs, the outputs and the nodes of an ONNX file without its weights: of a large one a few KiB at a time, so
+// that it is not copied into memory.
 import { SelvedgeError } from "../core/errors.ts";
 import type { GraphNode } from "../core/describe-model.ts";
 import type { Dtype, Port } from "../core/tensor.ts";
@@ -33,6 +33,8 @@ export const DTYPES: readonly (Dtype | undefined)[] = [
 
 /** Bytes read at once. */
 const WINDOW = 2 ** 14;
+/** Size up to which a file is read whole: each read of a Blob is a message to another process, and there is one a tensor. */
+const WHOLE_MAX = 2 ** 24;
 /** The most bytes of a node's or a port's message that are read; one with a large constant inside is cut. */
 export const MESSAGE_MAX: number = 2 ** 20;
 const text = new TextDecoder();
@@ -162,9 +164,11 @@ export class Window {
   async bytes(start: number, size: number): Promise<Uint8Array> {
     const end = Math.min(start + size, this.#file.size);
     if (start < this.#start || end > this.#start + this.#bytes.length) {
-      const until = Math.min(Math.max(end, start + WINDOW), this.#file.size);
-      this.#bytes = new Uint8Array(await this.#file.slice(start, until).arrayBuffer());
-      this.#start = start;
+      const { size: all } = this.#file;
+      const isWhole = all <= WHOLE_MAX;
+      const until = isWhole ? all : Math.min(Math.max(end, start + WINDOW), all);
+      this.#start = isWhole ? 0 : start;
+      this.#bytes = new Uint8Array(await this.#file.slice(this.#start, until).arrayBuffer());
     }
     return this.#bytes.subarray(start - this.#start, end - this.#start);
   }

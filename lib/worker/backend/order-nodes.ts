@@ -8,8 +8,10 @@
 //
 // ONNX Runtime: Graph::ReverseDFSFrom and GraphViewer's constructor (core/graph/graph.cc, graph_viewer.cc).
 import { concatBytes } from "../../core/concat-bytes.ts";
-import { fieldsOf, message } from "./onnx-fields.ts";
-import { GRAPH, MODEL, nodeOf, tensorOf } from "./rewrite-model.ts";
+import { fieldsOf, message, textOf } from "./onnx-fields.ts";
+import { GRAPH, MODEL, NODE, nodeOf, tensorOf } from "./rewrite-model.ts";
+
+const DEQUANTIZE = "DequantizeLinear";
 
 /**
  * Returns an ONNX file whose nodes that dequantize weights come first; null where they do, and for a file that is no ONNX
@@ -21,12 +23,13 @@ export function weightsFirst(file: Uint8Array): Uint8Array<ArrayBuffer> | null {
     const [graph, ...more] = fields.filter((x) => x.number === MODEL.graph);
     if (graph === undefined || more.length > 0) return null;
     const all = [...fieldsOf(graph.body)];
-    const weights = new Set(all.filter((x) => x.number === GRAPH.initializer).map((x) => tensorOf(x.body).name));
     const nodes = all.filter((x) => x.number === GRAPH.node);
+    if (nodes.every((x) => textOf(x.body, NODE.opType) !== DEQUANTIZE)) return null; // most models: their weights are not read
+    const weights = new Set(all.filter((x) => x.number === GRAPH.initializer).map((x) => tensorOf(x.body).name));
     const first = new Set(
       nodes.filter(({ whole, body }) => {
         const { opType, input } = nodeOf(whole, body, new Set());
-        return opType === "DequantizeLinear" && input.every((name) => name === "" || weights.has(name));
+        return opType === DEQUANTIZE && input.every((name) => name === "" || weights.has(name));
       }),
     );
     if (nodes.slice(0, first.size).every((x) => first.has(x))) return null;

@@ -71,12 +71,13 @@ function opsetOf(body: Uint8Array): number {
 }
 
 function functionOf(body: Uint8Array): [string, readonly FileNode[]] {
-  return [keyOf(body, [FUNCTION.domain, FUNCTION.name, FUNCTION.overload]), nodesIn(body, FUNCTION.node)];
+  const of = (number: number): string => textOf(body, number);
+  return [keyOf(of(FUNCTION.domain), of(FUNCTION.name), of(FUNCTION.overload)), nodesIn(body, FUNCTION.node)];
 }
 
-/** Returns the key of a function: domain, name and overload. */
-function keyOf(body: Uint8Array, numbers: readonly number[]): string {
-  return JSON.stringify(numbers.map((x) => textOf(body, x)));
+/** Returns the key of a function. */
+function keyOf(domain: string, name: string, overload: string): string {
+  return JSON.stringify([domain, name, overload]);
 }
 
 /** Reads the nodes of a graph or a function. */
@@ -89,9 +90,13 @@ function nodeOf(body: Uint8Array): FileNode {
   const attribute: { name: string; i: bigint; ints: readonly bigint[] }[] = [];
   const inner: FileNode[] = [];
   let value: readonly number[] | undefined;
+  let [opType, domain, overload] = ["", "", ""];
   for (const field of fieldsOf(body)) {
     if (field.number === NODE.input) input.push(text.decode(field.body));
     else if (field.number === NODE.output) output.push(text.decode(field.body));
+    else if (field.number === NODE.opType) opType = text.decode(field.body);
+    else if (field.number === NODE.domain) domain = text.decode(field.body);
+    else if (field.number === NODE.overload) overload = text.decode(field.body);
     else if (field.number === NODE.attribute) {
       const { tensor, graphs, ...read } = attributeOf(field.body);
       attribute.push(read);
@@ -101,10 +106,9 @@ function nodeOf(body: Uint8Array): FileNode {
       else if (read.name === "value" && tensor !== undefined) value = integersOf(tensor);
     }
   }
-  const opType = textOf(body, NODE.opType);
   return {
-    ...{ opType, domain: textOf(body, NODE.domain), input, output, attribute, inner },
-    callee: keyOf(body, [NODE.domain, NODE.opType, NODE.overload]),
+    ...{ opType, domain, input, output, attribute, inner },
+    callee: keyOf(domain, opType, overload),
     value: opType === "Constant" ? value : undefined,
   };
 }

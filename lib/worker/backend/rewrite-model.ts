@@ -13,7 +13,7 @@ export const MODEL = { graph: 7, opsetImport: 8 } as const;
 const OPSET = { domain: 1, version: 2 } as const;
 /** Field numbers of a graph. */
 export const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
-const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, doc: 6, domain: 7 } as const;
+export const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, doc: 6, domain: 7 } as const;
 const ATTRIBUTE = { name: 1, i: 3, graph: 6, ints: 8, graphs: 11, type: 20 } as const;
 const ATTRIBUTE_TYPE = { int: 2, ints: 7 } as const;
 const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9 } as const;
