@@ -45,7 +45,7 @@ function keepInstances(): void {
   const { instantiate, instantiateStreaming } = WebAssembly;
   WebAssembly.instantiate = (async (source: BufferSource | WebAssembly.Module, imports?: WebAssembly.Imports) => {
     // Of a compiled module it returns the instance alone.
-    const made = (await instantiate(source as BufferSource, imports));
+    const made = await instantiate(source as BufferSource, imports);
     exportsOf.push((made instanceof WebAssembly.Instance ? made : made.instance).exports);
     return made;
   }) as typeof instantiate;

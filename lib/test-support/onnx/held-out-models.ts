@@ -226,5 +226,50 @@ export function heldOut(): HeldOutModel[] {
       ["Tanh", []],
       ["Softmax", []],
     ]),
+    // Sequences that ONNX Runtime rewrites; graphs as deep, and layers as wide, as a model's.
+    ...BETWEEN_TRANSPOSES.map(([opType, constants, attributes = {}]) =>
+      chain(`Transpose, ${opType}, Transpose`, f(1, 10, 6, 12), [
+        ["Transpose", [], { perm: [0, 2, 3, 1] }],
+        [opType, constants, attributes],
+        ["Transpose", [], { perm: [0, 3, 1, 2] }],
+      ]),
+    ),
+    ...["Sigmoid", "HardSigmoid", "Elu", "LeakyRelu", "Softplus", "Relu", "Tanh"].map((opType) =>
+      chain(`Gemm of [700, 1100], ${opType}`, f(1, 700), [
+        ["Gemm", [f(1_100, 700), f(1_100)], { transB: 1 }],
+        [opType, []],
+      ]),
+    ),
+    chain("Sigmoid, Identity, Relu, Clip", f(2, 9, 4), [
+      ["Sigmoid", []],
+      ["Identity", []],
+      ["Relu", []],
+      ["Clip", [float(0), float(0.75)]],
+    ]),
+    chain(
+      "450 operators",
+      f(2, 7),
+      Array.from({ length: 450 }, (_, i) => (i % 3 === 0 ? ["Mul", [f(7)]] : [i % 3 === 1 ? "Tanh" : "HardSwish", []])),
+    ),
+    one("Reshape", { x: f(2, 6, 7), constants: [ints(2, 42)], opset: 13 }),
+    one("Gather", { x: f(9, 5), constants: [{ dtype: "int32", dims: [2, 3], values: [8, 0, 4, 4, 1, 2] }] }),
+    one("Resize", {
+      constants: [f(0), { ...f(4), values: [1, 1, 2, 2] }],
+      attributes: { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" },
+      opset: 12,
+    }),
   ];
 }
+
+/** Operators through which a transpose can be moved, with their constants and attributes. */
+const BETWEEN_TRANSPOSES: readonly (readonly [string, readonly ConstantValues[], NodeSpec["attributes"]?])[] = [
+  ["Softmax", [], { axis: -1 }],
+  ["Pad", [ints(0, 1, 1, 0, 0, 1, 1, 0)]],
+  ["Gather", [ints(3, 1)], { axis: 2 }],
+  ["Slice", [ints(0), ints(4), ints(1)]],
+  ["MaxPool", [], { kernel_shape: [2, 2] }],
+  ["Resize", [f(0), { ...f(4), values: [1, 2, 2, 1] }], { mode: "nearest" }],
+  ["ReduceMean", [], { axes: [1], keepdims: 1 }],
+  ["LeakyRelu", []],
+  ["Mul", [f(10)]],
+];

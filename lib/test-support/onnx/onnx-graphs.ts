@@ -41,12 +41,15 @@ export interface GraphSpec {
   readonly nodes: readonly NodeSpec[];
   /** Version of ONNX's operator set. Default 21. */
   readonly opset?: number;
-  /** Whether the first dim of inputs is free, as that of a batch is. Default false. */
+  /** Whether the first dim is free, as that of a batch, of the input of most dims and others of that size. Default false. */
   readonly isFree?: boolean;
 }
 
 /** Builds a model; its outputs have no declared types. */
 export function modelOf({ inputs, constants = {}, outputs, nodes, opset = 21, isFree = false }: GraphSpec): OnnxModel {
+  const [largest] = Object.values(inputs).sort((a, b) => b.dims.length - a.dims.length);
+  const rows = isFree ? largest?.dims[0] : undefined;
+  const isRows = (size: number, axis: number): boolean => axis === 0 && size > 1 && size === rows;
   const model = new OnnxModel(
     create(ModelProtoSchema, {
       irVersion: 8n,
@@ -60,7 +63,7 @@ export function modelOf({ inputs, constants = {}, outputs, nodes, opset = 21, is
               case: "tensorType" as const,
               value: {
                 elemType: DTYPES[dtype],
-                shape: { dim: dims.map((x, axis) => ({ value: dimOf(isFree && axis === 0 && x > 1 ? "n" : x) })) },
+                shape: { dim: dims.map((x, axis) => ({ value: dimOf(isRows(x, axis) ? "n" : x) })) },
               },
             },
           },
