@@ -183,6 +183,9 @@ const MOBILENET: Block = (b) => {
   return [b.add("AveragePool", [prelu], { kernel_shape: [2, 2], strides: [2, 2] })];
 };
 
+/** Rows of an embedding, so many that the form in 4 bits takes it too. */
+const VOCABULARY = 64;
+
 /** An encoder layer, with GELU, its mask made from token ids. */
 const encoder =
   (gelu: "gelu" | "fastGelu"): Block =>
@@ -194,7 +197,7 @@ const encoder =
     const length = b.add("Gather", [shape, b.constant(1)], { axis: 0 });
     const range = b.add("Range", [b.constant(0), length, b.constant(1)]);
     const places = b.add("Expand", [b.add("Unsqueeze", [range, b.constant([0])]), shape]);
-    const words = b.add("Gather", [b.weight(10, width), ids]);
+    const words = b.add("Gather", [b.weight(VOCABULARY, width), ids]);
     const embedded = b.add("Add", [words, b.add("Gather", [b.weight(16, width), places])]);
     let x = b.layerNorm(embedded, width);
     const cast = { to: b.dtype === "float16" ? 10 : 1 };
@@ -254,7 +257,7 @@ const DECODER: Block = (b) => {
     b.weight(1, each),
   ]);
   const [cos, sin] = [b.add("Cos", [angles]), b.add("Sin", [angles])];
-  let x = b.add("Gather", [b.weight(10, width), ids]);
+  let x = b.add("Gather", [b.weight(VOCABULARY, width), ids]);
   const inner = rmsNorm(b, x, width);
   const project = (): string => b.add("MatMul", [inner, b.weight(width, width)]);
   const query = rotate(b, b.heads(project(), sequence, heads, each, [0, 2, 1, 3]), cos, sin, each / 2);

@@ -147,6 +147,7 @@ export const USUAL_OPERATORS: ReadonlySet<string> = new Set([
   "com.microsoft:BiasGelu",
   "com.microsoft:FastGelu",
   "com.microsoft:FusedMatMul",
+  "com.microsoft:GatherBlockQuantized",
   "com.microsoft:Gelu",
   "com.microsoft:GroupQueryAttention",
   "com.microsoft:MatMulNBits",
