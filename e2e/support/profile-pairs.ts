@@ -426,12 +426,14 @@ const OPSETS = [9, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21];
 /** Those that run on the GPU too, where each operator takes its time to compile. */
 const ON_GPU = [13, 21];
 
-const BOXES: readonly Dims[] = [
+/** Dims of the value that a sequence begins with. */
+const INPUT_DIMS: readonly Dims[] = [
   [2, 4, 8, 8],
   [1, 4, 8, 8],
   [2, 6, 16],
   [1, 640],
 ];
+
 /** Lists the cases. */
 export function pairCases(): LazyCase[] {
   const names = Object.keys(STEPS);
@@ -445,17 +447,21 @@ export function pairCases(): LazyCase[] {
     ]),
   ];
   return [
-    ...BOXES.flatMap((dims) => sequences.map((steps) => sequence(steps, dims))),
-    ...BOXES.flatMap((dims) => names.flatMap((name) => OPSETS.map((opset) => sequence([name, "Relu"], dims, opset)))),
-    ...[300, 1_000].flatMap((depth) => [SAME, KEPT].map((steps) => sequence(deep(steps, depth), BOXES[0] ?? []))),
+    ...INPUT_DIMS.flatMap((dims) => sequences.map((steps) => sequence(steps, dims))),
+    ...INPUT_DIMS.flatMap((dims) =>
+      names.flatMap((name) => OPSETS.map((opset) => sequence([name, "Relu"], dims, opset))),
+    ),
+    ...[300, 1_000].flatMap((depth) =>
+      [BLOCK, DIMS_KEEPING].map((steps) => sequence(deep(steps, depth), INPUT_DIMS[0] ?? [])),
+    ),
   ];
 }
 
-/** Operators that keep their dims: few, and all. */
-const SAME = ["conv", "batchNorm", "Relu", "Mul channel", "Add channel", "hardSwish", "twice"];
-const KEPT = Object.keys(STEPS).filter((name) => {
-  const chain = new Chain(BOXES[0] ?? [], OPSET);
-  return STEPS[name]?.(chain) !== false && chain.dims.join() === BOXES[0]?.join();
+/** Operators that keep the dims of their input: those of a usual block, and all. */
+const BLOCK = ["conv", "batchNorm", "Relu", "Mul channel", "Add channel", "hardSwish", "twice"];
+const DIMS_KEEPING = Object.keys(STEPS).filter((name) => {
+  const chain = new Chain(INPUT_DIMS[0] ?? [], OPSET);
+  return STEPS[name]?.(chain) !== false && chain.dims.join() === INPUT_DIMS[0]?.join();
 });
 
 /** So many operators that a graph is as deep as a model's. */
