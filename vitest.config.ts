@@ -14,7 +14,8 @@ const INTEGRATION = [
   ...["*", "bundle/replace-bundle", "check/*", "onnx/disk-full", "run/model-process", "run/wav", "search/*"].map(
     (x) => `lib/compress/${x}`,
   ),
-  ...["lib/compress/simplify/name-dims", "lib/compress/simplify/ort-optimize", "lib/cache/model-based"],
+  ...["kernel-faults", "name-dims", "ort-optimize"].map((x) => `lib/compress/simplify/${x}`),
+  ...["lib/cache/model-based", "lib/worker/backend/rewrite-model", "models/spam/short"],
 ].map((x) => `${x}.test.ts`);
 
 /** Tests that download what takes a minute: for the soak. */
