@@ -310,6 +310,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(tool-reference-gone)",
   },
   {
+    fault: "tool-text-alone",
+    breaks: "a text is no sample of a language model, whose positions and past it does not name",
+    file: "lib/compress/run/samples.ts",
+    from: "read[input.name] ?? tensorBesideIds(input, read) ?? tensorOf(input, undefined)",
+    to: "read[input.name] ?? tensorOf(input, undefined)",
+    test: "lib/compress/run/samples.test.ts",
+    title: "(tool-text-alone)",
+  },
+  {
     fault: "tool-branches",
     breaks: "weights that branches hold are rounded to nearest",
     file: "lib/compress/quantize/round-weights.ts",

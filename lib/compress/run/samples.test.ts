@@ -238,3 +238,37 @@ test("texts are read where a bundle says how: a folder, lines, or with other inp
     [1, 2],
   ]);
 });
+
+describe("a language model's inputs beside its ids", () => {
+  const inputs = [
+    input("input_ids", ["batch_size", "sequence_length"], "int64"),
+    input("attention_mask", ["batch_size", "past_sequence_length + sequence_length"], "int64"),
+    input("position_ids", ["batch_size", "sequence_length"], "int64"),
+    input("past_key_values.0.key", ["batch_size", 2, "past_sequence_length", 64]),
+    input("use_cache_branch", [1], "bool"),
+  ];
+  const readers = {
+    input_ids: ([text = ""]: readonly string[]) => ({
+      input_ids: { dtype: "int64", dims: [1, text.length], data: new BigInt64Array(text.length) } as const,
+    }),
+  };
+  const first = async (name: string, text: string): Promise<Feed | undefined> =>
+    (await firstFeeds(await openSamples(write(name, text), inputs, 1, readers), 1))[0];
+
+  test.each([
+    ["a line of text", "lm.txt", "abc\n"],
+    ["ids in JSON", "lm.jsonl", '{"input_ids": [[5, 6, 7]]}\n'],
+  ])("follow from %s: mask, positions, and a past without a token (tool-text-alone)", async (_, name, text) => {
+    expect(await first(name, text)).toMatchObject({
+      attention_mask: { dims: [1, 3], data: BigInt64Array.of(1n, 1n, 1n) },
+      position_ids: { dims: [1, 3], data: BigInt64Array.of(0n, 1n, 2n) },
+      "past_key_values.0.key": { dims: [1, 2, 0, 64] },
+      use_cache_branch: { dims: [1], data: Uint8Array.of(0) },
+    });
+  });
+
+  test("are asked for where a past is given, which they depend on", async () => {
+    const past = '{"input_ids": [[5]], "past_key_values.0.key": {"dims": [1, 2, 0, 64], "data": []}}';
+    await expect(first("past.jsonl", past)).rejects.toThrow('no values for the input "attention_mask"');
+  });
+});

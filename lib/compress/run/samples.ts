@@ -16,6 +16,7 @@ import type { ArraySource } from "./npy.ts";
 import { classFolders, inTurn } from "./class-folders.ts";
 import { importModule } from "./import-module.ts";
 import { loadSharp } from "./optional-peers.ts";
+import { tensorBesideIds } from "./beside-ids.ts";
 import { ARRAYS, IMAGES, SOUNDS, TEXTS } from "./sample-files.ts";
 import { openSounds } from "./sound-samples.ts";
 import { readTexts } from "./text-samples.ts";
@@ -352,25 +353,15 @@ function fromJson(value: unknown, inputs: readonly Port[], readers: Readers): Fe
     !Array.isArray(value) &&
     !ArrayBuffer.isView(value) &&
     !("data" in value);
-  const read = readTexts(value, readers);
+  const read: Record<string, Tensor> = readTexts(value, readers);
+  const isText = !isNamed && Object.keys(read).length > 0;
+  const given = inputs.map(({ name }) => (isNamed ? (value as Record<string, unknown>)[name] : value));
+  for (const [i, input] of inputs.entries())
+    if (read[input.name] === undefined && given[i] !== undefined && !isText)
+      read[input.name] = tensorOf(input, arrayOf(given[i], input.name));
   return Object.fromEntries(
-    inputs.map((input) => {
-      const filled = read[input.name];
-      if (filled !== undefined) return [input.name, filled];
-      const given = isNamed ? (value as Record<string, unknown>)[input.name] : value;
-      if (given === undefined && input.name === "token_type_ids" && isNamed)
-        return [input.name, typesFor(value, input)];
-      return [input.name, tensorOf(input, given === undefined ? undefined : arrayOf(given, input.name))];
-    }),
+    inputs.map((input) => [input.name, read[input.name] ?? tensorBesideIds(input, read) ?? tensorOf(input, undefined)]),
   );
-}
-
-/** Makes the token types of a single text, which samples may leave out: 0 for each token. */
-function typesFor(sample: object, input: Port): Tensor {
-  const ids = (sample as Record<string, unknown>)["input_ids"];
-  if (ids === undefined) return tensorOf(input, undefined);
-  const { dims, data } = arrayOf(ids, "input_ids");
-  return tensorOf(input, { dims, data: new Array<number>(data.length).fill(0) });
 }
 
 function only(inputs: readonly BundleInput[], path: string): BundleInput {
