@@ -319,6 +319,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(tool-text-alone)",
   },
   {
+    fault: "tool-stop-between",
+    breaks: "Ctrl-C in the middle of a large form makes it again",
+    file: "lib/compress/make-form.ts",
+    from: "if (feeds.length === 0 || signal?.aborted === true) throw error;",
+    to: "if (feeds.length === 0) throw error;",
+    test: "lib/compress/forms/forms.test.ts",
+    title: "(tool-stop-between)",
+  },
+  {
     fault: "tool-branches",
     breaks: "weights that branches hold are rounded to nearest",
     file: "lib/compress/quantize/round-weights.ts",

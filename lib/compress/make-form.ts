@@ -5,7 +5,7 @@
 // in more bits (raise-weights.ts). Forms for wasm alone have ONNX Runtime's graph passes applied ahead.
 import { Checker } from "./check/check.ts";
 import { defaultFor } from "./choose-defaults.ts";
-import { evaluateForm } from "./evaluate-form.ts";
+import { evaluateForm, every } from "./evaluate-form.ts";
 import type { EvaluateContext } from "./evaluate-form.ts";
 import type { Feed } from "./run/feeds.ts";
 import { isPlain } from "./forms/forms.ts";
@@ -20,7 +20,7 @@ import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import { raisedSets, Sensitivity } from "./raise-weights.ts";
 import type { Raised } from "./raise-weights.ts";
-import { TimeLeft } from "./time-left.ts";
+import { inWords, TimeLeft } from "./time-left.ts";
 import type { WorkPart } from "./time-left.ts";
 import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
@@ -52,6 +52,7 @@ export interface FormInputs extends MakeOptions {
   readonly feeds: readonly Feed[];
   /** Where a large form is written. */
   readonly scratch: Scratch;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
@@ -151,17 +152,41 @@ function whyNoInt4({ id }: Form, widths: WeightWidths): string | null {
  */
 async function withForm<T>(
   form: Form,
-  { simple, feeds, references, notes }: SimplifiedSource,
+  { simple, feeds, references, notes, options: { signal }, onProgress }: SimplifiedSource,
   options: MakeOptions,
   use: (made: MadeForm) => Promise<T>,
 ): Promise<T> {
   const scratch = new Scratch();
   try {
     const { isSynthetic } = references.samples;
-    return await use(await makeForm(form, simple.model, { isSynthetic, ...options, feeds, scratch }, notes));
+    const between = progressOf(form.id, onProgress, signal);
+    const given = { isSynthetic, between, ...options, feeds, scratch, signal };
+    return await use(await makeForm(form, simple.model, given, notes));
   } finally {
     await scratch.close();
   }
+}
+
+/** Time between two lines on the progress of one form. */
+const TELL_MS = 10_000;
+
+/** Returns what is called between the parts of a large form: it says how far the form is, and rejects on an abort. */
+function progressOf(
+  id: string,
+  onProgress: (line: string) => void,
+  signal: AbortSignal | undefined,
+): NonNullable<MakeOptions["between"]> {
+  const started = performance.now();
+  const tell = every(TELL_MS, (percent) => {
+    const left = ((performance.now() - started) / 1000) * (100 / percent - 1);
+    onProgress(`making ${id}: ${percent} % of the weights, about ${inWords(left)} left`);
+  });
+  return async (share) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
+    const percent = Math.round(share * 100);
+    if (percent > 0 && percent < 100) tell(percent);
+  };
 }
 
 /** Makes a form and evaluates it; writes it to the output folder and returns it where it is within its budget. */
@@ -323,7 +348,7 @@ export async function makeForm(base: Form, simple: OnnxModel, given: FormInputs,
 async function makeModel(
   form: Form,
   simple: OnnxModel,
-  { feeds, scratch, ...options }: FormInputs,
+  { feeds, scratch, signal, ...options }: FormInputs,
   notes: string[],
 ): Promise<WrittenModel> {
   const model = simple.copy();
@@ -332,7 +357,7 @@ async function makeModel(
     return await written(model, feeds, scratch);
   } catch (error) {
     rethrowDiskFull(error);
-    if (feeds.length === 0) throw error;
+    if (feeds.length === 0 || signal?.aborted === true) throw error;
     const plain = simple.copy();
     await form.make(plain, [], { ...options, isSynthetic: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);

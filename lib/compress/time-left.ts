@@ -101,7 +101,11 @@ export class TimeLeft {
   text(): string {
     const seconds = this.seconds();
     if (seconds === null || seconds === 0) return "";
-    const time = seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
-    return `, about ${time} left for the forms, more where one misses its budget`;
+    return `, about ${inWords(seconds)} left for the forms, more where one misses its budget`;
   }
+}
+
+/** Returns a time as "45 s" or "3 min". */
+export function inWords(seconds: number): string {
+  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }

@@ -1,8 +1,10 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { deviceBytes } from "../check/device-bytes.ts";
 import { decibels, runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { formsFor } from "./forms.ts";
-import type { Target } from "./forms.ts";
+import type { Form, Target } from "./forms.ts";
+import { makeForm } from "../make-form.ts";
+import { Scratch } from "../onnx/written-model.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 test.each([
@@ -32,4 +34,55 @@ test.each([
       expect(decibels(before, now), provider).toBeGreaterThan(40);
     }
   }
+});
+
+describe("the weights of a large form are rounded in parts", () => {
+  const [N, LAYERS] = [740, 4];
+  const make = () =>
+    smallModel({
+      opset: 17,
+      inputs: { x: [1, N] },
+      outputs: ["y"],
+      nodes: Array.from({ length: LAYERS }, (_, i) => ({
+        opType: "MatMul",
+        input: [i === 0 ? "x" : `t${i}`, `w${i}`],
+        output: [i === LAYERS - 1 ? "y" : `t${i + 1}`],
+      })),
+      initializers: Array.from({ length: LAYERS }, (_, i) => floatTensor(`w${i}`, [N, N], seededFloats(N * N, i))),
+    });
+  const formOf = (id: string, targets: readonly Target[]) => formsFor(targets, [id]).find((x) => x.id === id) as Form;
+  const unused = new Scratch();
+  const feeds = [{ x: { dtype: "float32", dims: [1, N], data: seededFloats(N) } }] as const;
+
+  test.each([
+    ["int8", ["wasm"]],
+    ["int4", ["webgpu"]],
+  ] as const)("%s for %s is the same as in one part, and says how far it is", { timeout: 60_000 }, async (id, on) => {
+    const form = formOf(id, on);
+    const [whole, parted] = [make(), make()];
+    await form.make(whole, [], { isSynthetic: true });
+    const shares: number[] = [];
+    await form.make(parted, [], {
+      isSynthetic: true,
+      between: async (share) => {
+        shares.push(share);
+      },
+    });
+    expect(shares).toEqual([0.5, 1]);
+    expect(Buffer.from(parted.write()).equals(whole.write())).toBe(true);
+  });
+
+  test("and a stop between them ends the form, which is not made again without samples (tool-stop-between)", async () => {
+    let parts = 0;
+    const notes: string[] = [];
+    const stop = new AbortController();
+    const between = async (): Promise<void> => {
+      parts++;
+      stop.abort();
+      stop.signal.throwIfAborted();
+    };
+    const given = { feeds, scratch: unused, isSynthetic: true, between, signal: stop.signal };
+    await expect(makeForm(formOf("int8", ["wasm"]), make(), given, notes)).rejects.toThrow("aborted");
+    expect([parts, notes]).toEqual([1, []]);
+  });
 });

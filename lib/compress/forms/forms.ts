@@ -80,6 +80,8 @@ export interface MakeOptions {
   readonly has8Bits?: (name: string) => boolean;
   /** Whether the layer of a weight, by name, is excluded: its input stays unquantized. Default none. */
   readonly isExcluded?: (name: string) => boolean;
+  /** Awaited after each part of the weights, with the share that is done; rejects to stop. */
+  readonly between?: (share: number) => Promise<void>;
 }
 
 /** Weights stored as int8 are dequantized once, while loading, and run at the speed of float32. */
@@ -105,6 +107,7 @@ const gridUnless =
   (layer) =>
     isLeft(layer.weight.name) ? undefined : grid(layer);
 const narrowed = (
+  isNow: (name: string) => boolean,
   isLeft: (name: string) => boolean,
   store: Store,
   rounded: ReadonlyMap<string, Rounded>,
@@ -112,11 +115,15 @@ const narrowed = (
 ): Transform =>
   quantizeWeights({
     minElements: MIN_ELEMENTS,
-    store: (weight) => (isLeft(weight.name) ? "float16" : store(weight)),
+    store: (weight) => {
+      if (!isNow(weight.name)) return "float32";
+      return isLeft(weight.name) ? "float16" : store(weight);
+    },
     rounded,
     blocks,
   });
 const none = (): boolean => false;
+const all = (): boolean => true;
 
 /** Whether a weight is stored as int8. */
 function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): boolean {
@@ -138,6 +145,38 @@ export function isPlain(model: OnnxModel, isSynthetic: boolean): boolean {
   return isSynthetic || isLarge(model);
 }
 
+/** Number of elements that are rounded at once: about a second of work. A larger weight is a part of its own. */
+const PART_ELEMENTS = 2 ** 20;
+
+/**
+ * Applies transforms to one part of the weights after the other: all of a large model take minutes, in which the
+ * process would neither answer Ctrl-C nor say how far it is.
+ */
+async function byParts(
+  model: OnnxModel,
+  between: MakeOptions["between"],
+  make: (isNow: (name: string) => boolean) => readonly Transform[],
+): Promise<void> {
+  if (between === undefined) {
+    model.transform(...make(() => true));
+    return;
+  }
+  const weights = [...model.graph.all()].flatMap((graph) => graph.proto.initializer);
+  const total = weights.reduce((sum, x) => sum + elementCount(x), 0);
+  let [done, part] = [0, new Set<string>()];
+  let elements = 0;
+  for (const [i, tensor] of weights.entries()) {
+    part.add(tensor.name);
+    elements += elementCount(tensor);
+    if (elements < PART_ELEMENTS && i < weights.length - 1) continue;
+    const names = part;
+    model.transform(...make((name) => names.has(name)));
+    done += elements;
+    [part, elements] = [new Set(), 0];
+    await between(done / total);
+  }
+}
+
 /** Final transforms of every form that stores weights in fewer bits. */
 const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), removeUnused(), strip()];
 
@@ -155,7 +194,7 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds, { isSynthetic = false, isLeft = none, has8Bits } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, has8Bits, between } = {}) => {
       // A lookup table affects every token: it keeps 8 bits.
       const isTable = (name: string): boolean =>
         [...model.graph.all()].some((graph) => graph.readers(name)?.some((x) => x.node.opType === "Gather"));
@@ -165,8 +204,11 @@ const FORMS: readonly Form[] = [
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
       const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
-      const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
-      model.transform(blocks, narrowed(isLeft, store, rounded), ...REST);
+      await byParts(model, between, (isNow) => [
+        quantizeBlocks({ bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null), rounded }),
+        narrowed(isNow, isLeft, store, rounded),
+      ]);
+      model.transform(...REST);
     },
   },
   {
@@ -195,7 +237,7 @@ const FORMS: readonly Form[] = [
       const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
       model.transform(
         quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isExcluded(name) }),
-        narrowed(isLeft, store, rounded),
+        narrowed(all, isLeft, store, rounded),
         ...REST,
       );
     },
@@ -210,7 +252,7 @@ const FORMS: readonly Form[] = [
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
       const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
-      model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, store, rounded), ...REST);
+      model.transform(quantizeStatic({ steps, rounded }), narrowed(all, isLeft, store, rounded), ...REST);
     },
   },
 ];
@@ -224,7 +266,7 @@ const NONE: ReadonlyMap<string, Rounded> = new Map();
 function makeInt8(
   kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
 ): Form["make"] {
-  return async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
+  return async (model, feeds, { isSynthetic = false, isLeft = none, between } = {}) => {
     const store = await storeFor(model, feeds, isSynthetic);
     const isInt8 = (x: TensorProto): boolean =>
       elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
@@ -237,12 +279,12 @@ function makeInt8(
       return plain && block !== undefined ? { ...plain, block, isSnapped: !finer.has(name) } : plain;
     };
     const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
-    const inBlocks = quantizeBlocks({
-      bits: (name) => (products.has(name) ? 8 : null),
-      blocks: new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block])),
-      rounded,
-    });
-    model.transform(inBlocks, narrowed(isLeft, store, rounded, finer), ...REST);
+    const blocks = new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block]));
+    await byParts(model, between, (isNow) => [
+      quantizeBlocks({ bits: (name) => (isNow(name) && products.has(name) ? 8 : null), blocks, rounded }),
+      narrowed(isNow, isLeft, store, rounded, finer),
+    ]);
+    model.transform(...REST);
   };
 }
 
