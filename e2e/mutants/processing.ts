@@ -317,6 +317,15 @@ const STATES: readonly Mutant[] = [
 
 const DECODING: readonly Mutant[] = [
   {
+    fault: "processing-torchvision-bytes",
+    breaks: "Bilinear pixels of torchvision are rounded once, as on processors that few have.",
+    file: "lib/worker/processing/filters.ts",
+    from: 'name === "torchvision-bilinear" || name === "torchvision-bicubic"',
+    to: 'name === "torchvision-bicubic"',
+    test: "lib/worker/processing/references.test.ts",
+    title: "with torchvision the same",
+  },
+  {
     fault: "processing-M6",
     breaks: "The best class of int64 and float64 is found in float32.",
     file: "lib/worker/processing/values.ts",

@@ -4,10 +4,11 @@
 //   pil-*               Pillow's ImagingResample: a kernel stretched by the scale where it shrinks, weights normalised,
 //                       each pass rounded to 8 bits; bicubic has a = −0.5. The horizontal pass is first, unless the
 //                       height loses more than twice as many pixels as the width (Pillow 13)
-//   torchvision-*       the same kernels (antialias), rounded once at the end for bilinear; bicubic runs in 8 bits, and
-//                       so is rounded after each pass, with weights of 15 bits. `nearest` takes ⌊i · scale⌋, `nearest-exact` ⌊(i + ½) · scale⌋ as Pillow, but in
-//                       float32, which decides otherwise where a place lies on a border (torch 2.13 with AVX-512 has 15 of
-//                       41,700 pairs of sizes, all enlarged, that its scalar code and this have otherwise)
+//   torchvision-*       the same kernels (antialias) in 8 bits: rounded after each pass, with weights of 15 bits. Its float32
+//                       way, which rounds once, is that of processors without AVX2, AVX-512 or NEON alone. `nearest` takes
+//                       ⌊i · scale⌋, `nearest-exact` ⌊(i + ½) · scale⌋ as Pillow, but in float32, which decides otherwise
+//                       where a place lies on a border (torch 2.13 with AVX-512 has 15 of 41,700 pairs of sizes, all
+//                       enlarged, that its scalar code and this have otherwise)
 import type { ResampleFilter } from "../../core/image-spec.ts";
 
 /** For each output sample: the start of its input samples, their number, and their weights, which sum to 1. */
@@ -58,7 +59,7 @@ export function filterOf(name: ResampleFilter | "triangle", line: ScaledLine): F
   const kind = name.slice(name.indexOf("-") + 1);
   const kernel = kind === "bicubic" ? KERNELS.bicubic : kind === "lanczos" ? KERNELS.lanczos : KERNELS.bilinear;
   const filter = weighted(line, kernel);
-  if (name === "torchvision-bicubic") {
+  if (isBytes(name)) {
     const whole = weighted({ ...line, first: 0, count: line.to }, kernel);
     quantize(
       filter.weights,
@@ -78,7 +79,12 @@ function quantize(weights: Float32Array, largest: number): void {
 
 /** Whether the values are rounded to 8 bits after the horizontal pass, and at the end. */
 export function roundingOf(name: ResampleFilter | "triangle"): { readonly between: boolean; readonly end: boolean } {
-  return { between: name.startsWith("pil") || name === "torchvision-bicubic", end: name !== "triangle" };
+  return { between: name.startsWith("pil") || isBytes(name), end: name !== "triangle" };
+}
+
+/** Whether torchvision resamples in 8 bits. */
+function isBytes(name: string): boolean {
+  return name === "torchvision-bilinear" || name === "torchvision-bicubic";
 }
 
 /** Whether the columns are resampled before the rows: Pillow from release 13 on, where that is less work. */

@@ -75,7 +75,7 @@ describe("images as the processors of transformers", () => {
 
   test.each(
     cases.map((x, i) => [`${String(x.config["image_processor_type"])} ${i}: ${x.width} × ${x.height}`, x] as const),
-  )("%s is within 1 of 255", (_, { config, width, height, dims, step, values }) => {
+  )("%s is within 1 of 255, with torchvision the same", (name, { config, width, height, dims, step, values }) => {
     const { image, unsupported } = readProcessor(config);
     expect(unsupported).toBe(null);
     if (image === null) return;
@@ -86,7 +86,7 @@ describe("images as the processors of transformers", () => {
     for (const [i, value] of values.entries()) {
       const std = image.std?.[Math.floor((i * step) / plane) % 3] ?? 1;
       const off = Math.abs(Number(found.data[i * step]) - value) / Math.abs(scale / std);
-      expect(off, `value ${i * step}`).toBeLessThan(1.01);
+      expect(off, `value ${i * step}`).toBeLessThan(/Fast /.test(name) ? 0.05 : 1.01);
     }
   });
 });
