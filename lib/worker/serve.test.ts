@@ -296,7 +296,7 @@ describe("images and answers", () => {
     };
     expect(await reasonOf({})).toContain("or load(url, { image }) for an .onnx file");
     expect(await reasonOf({ pixel_values: spec })).toMatch(
-      /^the repository's files describe float32 pictures of .* in 3 channels, which no input, or more than one, takes$/,
+      /^the repository's files describe float32 pictures of .* in 3 channels, which no input, or more than one, takes: x is float32 \[1, 3, 2, 2\]$/,
     );
   });
 

@@ -194,7 +194,7 @@ async function load(
   const isOwn = isBare && !isRepository;
   const loaded = await backend.load(message.modelId, message);
   const images = isRepository ? fittingImages(loaded, message) : message.images;
-  const why = isRepository ? whyNoPicture(message, images) : undefined;
+  const why = isRepository ? whyNoPicture(message, loaded, images) : undefined;
   const inputs = withReaders(loaded, message.readers ?? {}, images, why);
   const facts = { ...loaded, inputs };
   try {
@@ -257,14 +257,19 @@ function fittingImages({ inputs }: ModelFacts, { images }: Pick<LoadMessage, "im
  * Returns the reason why an input takes no picture, where none does or another one.
  * @param images - the conversions that have an input
  */
-function whyNoPicture({ images: asked, readers }: LoadMessage, images: LoadMessage["images"]): string {
+function whyNoPicture(
+  { images: asked, readers }: LoadMessage,
+  { inputs }: ModelFacts,
+  images: LoadMessage["images"],
+): string {
   const own = readers?.[IMAGE_INPUT]?.unsupported;
   if (own !== undefined) return own;
   const [taker] = Object.keys(images);
   if (taker !== undefined) return `the picture goes to "${taker}"`;
   const [described] = Object.values(asked);
+  const found = inputs.filter((x) => x.dims.length === 4).map((x) => `${x.name} is ${x.dtype} [${x.dims.join(", ")}]`);
   return described !== undefined
-    ? `the repository's files describe ${pictureOf(described)}, which no input, or more than one, takes`
+    ? `the repository's files describe ${pictureOf(described)}, which no input, or more than one, takes: ${found.join(", ")}`
     : "no picture is described: preprocessor_config.json of a repository does, or load(url, { image }) for an .onnx file";
 }
 
