@@ -319,7 +319,7 @@ function checkText(
   if (text === undefined) return;
   if (!assets.has(text.tokenizer)) throw invalid(`${name}.text names no asset: "${text.tokenizer}"`, name);
   if (image !== undefined) throw invalid(`${name}: an input takes images or texts, not both`, name);
-  const filled = [name, text.mask, text.types].filter((x) => x !== undefined);
+  const filled = [name, text.mask, text.types, text.positions].filter((x) => x !== undefined);
   unique(filled, `model.inputs.${name}.text`, "input");
   for (const each of filled) {
     const port = inputs.get(each);

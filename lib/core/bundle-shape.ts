@@ -139,6 +139,7 @@ const text = {
   maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
   mask: v.optional(name),
   types: v.optional(name),
+  positions: v.optional(name),
   padId: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
   keeps: v.optional(v.picklist(["begin", "end"])),
   lowercase: v.optional(v.boolean()),

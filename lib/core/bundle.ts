@@ -38,6 +38,8 @@ export interface TextSpec {
   readonly mask?: string | undefined;
   /** Name of the token type input, which distinguishes the texts of a pair: 0 everywhere. */
   readonly types?: string | undefined;
+  /** Name of the position input: 0, 1, 2 … in each row. */
+  readonly positions?: string | undefined;
   /** Token past the end of a short text, where tokenizer.json names none. Default 0. */
   readonly padId?: number | undefined;
   /** The part that is kept of a longer text. Default: its begin, or as tokenizer.json says. */

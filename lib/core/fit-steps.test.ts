@@ -53,6 +53,10 @@ test("a tokenization is at most as long as the graph, and needs a batch of any s
     ...{ tokenizer: "t", maxLength: 128, mask: "attention_mask" },
   });
   expect(fitText(port("input_ids", ["b", "s"]), text, names)?.maxLength).toBe(512);
+  const positions = "position_ids";
+  expect(fitText(port("input_ids", ["b", "s"]), { ...text, positions }, names)).not.toHaveProperty("positions");
+  const all = { ...names, inputs: new Set([...names.inputs, positions]) };
+  expect(fitText(port("input_ids", ["b", "s"]), { ...text, positions }, all)).toMatchObject({ positions });
   expect(fitText(port("input_ids", [1, 128]), text, names)).toBeNull();
   expect(fitText(port("input_ids", ["b", 2, 4]), text, names)).toBeNull();
 });

@@ -54,7 +54,7 @@ export function fitDecode(
  */
 export function fitText(
   { dims, dtype, batchAxis }: Pick<BundleInput, "dims" | "dtype" | "batchAxis">,
-  { mask, types, ...text }: TextSpec,
+  { mask, types, positions, ...text }: TextSpec,
   { inputs }: PortNames,
 ): TextSpec | null {
   if (dims.length !== 2 || !/^int(32|64)$/.test(dtype) || batchAxis === null) return null;
@@ -64,6 +64,7 @@ export function fitText(
     ...(typeof length === "number" && { maxLength: Math.min(text.maxLength, length) }),
     ...(mask !== undefined && inputs.has(mask) && { mask }),
     ...(types !== undefined && inputs.has(types) && { types }),
+    ...(positions !== undefined && inputs.has(positions) && { positions }),
   };
 }
 

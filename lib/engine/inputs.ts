@@ -157,14 +157,14 @@ function checkInputs(
   if (kindOf(inputs) !== "Object")
     throw new TypeError(`inputs: expected { ${ports.map((x) => x.name).join(", ")} }, got ${show(inputs)}`);
   const others: Record<string, RawInput> = {};
-  let filled: Set<string | undefined> | null = null;
+  const filled = new Set<string | undefined>();
   for (const { name, text, sound, image } of ports) {
     const own: unknown = inputs[name];
     if (isRaw(own)) {
       checkAttached(name, own);
       if (sound) others[name] = soundOf(name, own, sound);
       const { mask } = (sound ?? (ArrayBuffer.isView(own) ? null : image) ?? {}) as { readonly mask?: string };
-      if (mask !== undefined && inputs[mask] === undefined) (filled ??= new Set()).add(mask);
+      if (mask !== undefined && inputs[mask] === undefined) filled.add(mask);
     }
     const value: unknown = text && joinPair(own);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
@@ -172,13 +172,12 @@ function checkInputs(
     if (each.length === 0 || each.some((x) => typeof x !== "string"))
       throw new TypeError(`input "${name}": expected one text or more`);
     others[name] = { kind: "text", texts: each };
-    for (const other of [text.mask, text.types]) {
-      if (other !== undefined && inputs[other] !== undefined)
-        throw new TypeError(`input "${other}": the text in "${name}" fills it`);
-      (filled ??= new Set()).add(other);
+    for (const other of [text.mask, text.types, text.positions]) {
+      if (inputs[other ?? ""] !== undefined) throw new TypeError(`input "${other}": the text in "${name}" fills it`);
+      filled.add(other);
     }
   }
-  let wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
+  let wanted = ports.filter(({ name }) => !filled.has(name));
   checkNames(wanted, inputs);
   wanted = wanted.filter(({ name }) => !Object.hasOwn(others, name));
   const given = wanted.some((port) => isDataAlone(port, inputs[port.name])) ? withDims(wanted, inputs, known) : inputs;

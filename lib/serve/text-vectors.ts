@@ -42,7 +42,7 @@ export async function createEmbedder(
   if (port === undefined || text === undefined || file === undefined || output?.decode === undefined) return null;
   // A part of the pooling that this release does not compute.
   if (text.unsupported !== undefined) return null;
-  if (!inputs.every(({ name }) => [port.name, text.mask, text.types].includes(name))) return null;
+  if (!inputs.every(({ name }) => [port.name, text.mask, text.types, text.positions].includes(name))) return null;
   const assets = { [text.tokenizer]: new TextDecoder().decode(await readBundleFile(await readBundle(folder), file)) };
   const reader = createTextReaders(inputs, assets)[port.name];
   if (reader === undefined) return null;

@@ -17,6 +17,8 @@ export interface ModelConfig {
   readonly problem: "single-label" | "multi-label" | "regression";
   /** The most positions that the model has; null where it does not say. */
   readonly maxPositions: number | null;
+  /** Whether positions begin after the padding's, at 2. */
+  readonly hasOffset: boolean;
   /** Id of the padding token; null where the file does not say. */
   readonly padId: number | null;
   /** Width of the hidden states; null where it does not say. */
@@ -53,6 +55,7 @@ export function readConfig(json: unknown): ModelConfig {
     isClassifier: EVALUATION in config && countOf(config["num_classes"]) !== null,
     problem: problemOf(config, labels),
     maxPositions: count === null || count <= offset ? null : count - offset,
+    hasOffset: offset > 0,
     padId: countOf(config["pad_token_id"]),
     hiddenSize: countOf(config["hidden_size"]) ?? countOf(config["d_model"]) ?? countOf(config["dim"]),
     externalData: externalDataOf(own["use_external_data_format"]),

@@ -15,7 +15,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 14;
+export const REPOSITORY_RULES = 15;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -212,11 +212,11 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
     maxLength: Math.min(facts.maxLength ?? MAX_LENGTH, fill ?? Infinity),
     mask: "attention_mask",
     types: "token_type_ids",
+    ...(config?.hasOffset !== true && { positions: "position_ids" }),
     ...(padId !== null && padId !== 0 && { padId }),
     ...(keeps !== null && { keeps }),
     ...(facts.sentence?.lowercase === true && { lowercase: true }),
-    // As sentence-transformers does before it tokenizes.
-    ...(facts.sentence !== null && { trim: true }),
+    ...(facts.sentence?.trim === true && { trim: true }),
     ...(fill !== null && { fill: true }),
   };
   const { pooling = null, normalize = false, prompts = {}, prompt = null, unsupported = null } = facts.sentence ?? {};

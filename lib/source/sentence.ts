@@ -19,6 +19,8 @@ export interface SentenceFacts {
   readonly maxLength: number | null;
   /** Whether texts are made lower case before the tokenizer reads them. */
   readonly lowercase: boolean;
+  /** Whether white space at both ends of a text is left out. */
+  readonly trim: boolean;
   /** Texts that are put before a text, by the name of the use, as `query`. */
   readonly prompts: Readonly<Record<string, string>>;
   /** Name of the prompt that every text has where the caller names none; null for none. */
@@ -91,10 +93,17 @@ export function readSentence({ modules, pooling, length, prompts }: SentenceFile
     dims: countOf(config["word_embedding_dimension"]) ?? countOf(config["embedding_dimension"]),
     maxLength: countOf(objectOf(length)["max_seq_length"], 1e6),
     lowercase: truthOf(objectOf(length)["do_lower_case"], false),
+    trim: isStripped(textOf(objectOf(objectOf(prompts)["__version__"])["sentence_transformers"])),
     prompts: Object.fromEntries(texts),
     prompt: texts.some(([name]) => name === usual) ? usual : null,
     unsupported: truthOf(config["include_prompt"], true) ? unsupported : (unsupported ?? WITHOUT_PROMPT),
   };
+}
+
+/** Whether the release that wrote the files strips texts before it tokenizes: those before 5.4 do. */
+function isStripped(version: string | null): boolean {
+  const [major = 0, minor = 0] = (version ?? "").split(".").map(Number);
+  return !(major > 5 || (major === 5 && minor >= 4));
 }
 
 /** Returns the mode by the word of newer files, else by a field of older ones; null for one that is not computed. */

@@ -598,11 +598,27 @@ test("the side that texts are truncated at, and lower case, are carried to the t
   expect(textOf(sentence)).not.toHaveProperty("lowercase");
 });
 
-test("texts of sentence-transformers lose the white space at their ends, as it strips them; others keep it", () => {
+test("texts of sentence-transformers lose the white space at their ends where the release that wrote the files strips them", () => {
   const textOf = (texts: Readonly<Record<string, unknown>>): unknown =>
     describeFiles(filesOf(["onnx/model.onnx", "tokenizer.json"]), texts).steps.texts["input_ids"];
   expect(textOf({ "1_Pooling/config.json": { pooling_mode: "mean" } })).toMatchObject({ trim: true });
   expect(textOf({ "config.json": {} })).not.toHaveProperty("trim");
+  const writtenBy = (version: string): unknown =>
+    textOf({
+      "1_Pooling/config.json": { pooling_mode: "mean" },
+      "config_sentence_transformers.json": { __version__: { sentence_transformers: version } },
+    });
+  for (const version of ["2.0.0", "4.52.1", "5.3.0"]) expect(writtenBy(version)).toMatchObject({ trim: true });
+  for (const version of ["5.4.0", "5.10.0", "6.0.0.dev0"]) expect(writtenBy(version)).not.toHaveProperty("trim");
+});
+
+test("positions from 0 are filled, except for models that count from their padding's", () => {
+  const textOf = (type: string): unknown =>
+    describeFiles(filesOf(["onnx/model.onnx", "tokenizer.json"]), {
+      "config.json": { model_type: type, max_position_embeddings: 100 },
+    }).steps.texts["input_ids"];
+  expect(textOf("qwen2")).toMatchObject({ positions: "position_ids" });
+  expect(textOf("roberta")).not.toHaveProperty("positions");
 });
 
 test("texts beside SigLIP's pictures are padded to 64 tokens: the model has no mask, and reads the last one", () => {

@@ -32,6 +32,19 @@ test("texts of different length become rows of one length, with an attention mas
   });
 });
 
+test("positions count from 0 in each row", () => {
+  const text = { ...(ids.text as TextSpec), positions: "position_ids" };
+  const input: BundleInput = { ...ids, text };
+  const readers = createTextReaders([input, ...others, { ...ids, name: "position_ids", text: undefined }], {
+    "tokenizer.json": TOKENIZER,
+  });
+  expect(readers["input_ids"]?.read(["dog", "the cat"])["position_ids"]).toEqual({
+    dtype: "int64",
+    dims: [2, 4],
+    data: BigInt64Array.of(0n, 1n, 2n, 3n, 0n, 1n, 2n, 3n),
+  });
+});
+
 test("a text that is too long keeps its begin and both special tokens", () => {
   const tensors = read({ ...ids, dtype: "int32" }, ["the cat sat the cat sat"]);
   expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 6], data: Int32Array.of(2, 4, 5, 7, 4, 3) });

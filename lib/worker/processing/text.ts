@@ -69,6 +69,7 @@ function createTextReader(
     ...(spec.mask === undefined
       ? []
       : [{ name: spec.mask, of: ({ ids }: Encoded, at: number) => Number(at < ids.length) }]),
+    ...(spec.positions === undefined ? [] : [{ name: spec.positions, of: (_: Encoded, at: number) => at }]),
     ...(spec.types === undefined ? [] : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types[at] ?? 0 }]),
   ];
   const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
