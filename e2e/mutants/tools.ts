@@ -328,6 +328,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(tool-stop-between)",
   },
   {
+    fault: "tool-data-twice",
+    breaks: "a check on wasm holds the file of external data beside the weights made of it",
+    file: "lib/compress/run/model-process.ts",
+    from: "data: new FileBytes(file)",
+    to: "data: readFile(file)",
+    test: "lib/compress/run/model-process.test.ts",
+    title: "(tool-data-twice)",
+  },
+  {
     fault: "tool-branches",
     breaks: "weights that branches hold are rounded to nearest",
     file: "lib/compress/quantize/round-weights.ts",

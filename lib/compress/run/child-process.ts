@@ -10,6 +10,7 @@ import type { Dtype, Tensor } from "../../core/tensor.ts";
 import type { Feed } from "./feeds.ts";
 import { CHILD_GUARD, endWithThis, temporaryFolder } from "../onnx/at-exit.ts";
 import { makeNode } from "../onnx/graph.ts";
+import { readModelFile } from "../onnx/model-file.ts";
 import type { OnnxSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { ModelProtoSchema } from "../onnx/onnx.gen.js";
@@ -18,6 +19,8 @@ import type { ProfileEvent } from "./placement-cost.ts";
 import { numbersOf } from "./session.ts";
 
 const TIMEOUT_MS = 120_000;
+/** More time for each gigabyte of a model: a software adapter takes half a minute to load one and to run it. */
+const TIMEOUT_MS_PER_GB = 120_000;
 
 /**
  * Script of the child process: loads the model from the folder argv[2], runs the feeds there, and writes the outputs
@@ -118,7 +121,9 @@ export async function runInChildProcess(
       join(folder, "feeds.json"),
       JSON.stringify(await writeFeeds(folder, [...feeds, ...(last ? [last] : [])])),
     );
-    const { isLate, log } = await start([
+    const bytes = typeof source === "string" ? readModelFile(source).byteLength : source.length;
+    const timeoutMs = TIMEOUT_MS + (bytes / 1e9) * TIMEOUT_MS_PER_GB;
+    const { isLate, log } = await start(timeoutMs, [
       "-e",
       RUN,
       runtime,
@@ -205,14 +210,14 @@ async function readOutputs(folder: string, index: number | "last"): Promise<Outp
   return outputs;
 }
 
-function start(args: readonly string[]): Promise<{ isLate: boolean; log: string }> {
+function start(timeoutMs: number, args: readonly string[]): Promise<{ isLate: boolean; log: string }> {
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] });
   endWithThis(child);
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
     child.kill("SIGKILL");
-  }, TIMEOUT_MS);
+  }, timeoutMs);
   const parts: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (part: Buffer) => parts.push(part));
   return new Promise((resolve, reject) => {

@@ -1,10 +1,11 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { writeModelFile } from "../onnx/model-file.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 import { ModelProcess } from "./model-process.ts";
 import { openSession } from "./ort-session.ts";
@@ -60,6 +61,37 @@ test.each(["cpu", "wasm"] as const)(
     }
   },
   60_000,
+);
+
+test.skipIf(process.platform !== "linux")(
+  "WebAssembly holds external data once, not its file beside it (tool-data-twice)",
+  { timeout: 60_000 },
+  async () => {
+    const [rows, tables] = [2 ** 15, 12];
+    const names = Array.from({ length: tables }, (_, i) => `t${i}`);
+    const large = smallModel({
+      opset: 17,
+      inputs: { x: [1] },
+      outputs: ["y"],
+      types: { x: TensorProto_DataType.INT64 },
+      nodes: [
+        ...names.map((name) => ({ opType: "Gather", input: [name, "x"], output: [`${name}/row`] })),
+        { opType: "Sum", input: names.map((name) => `${name}/row`), output: ["y"] },
+      ],
+      initializers: names.map((name, i) => floatTensor(name, [rows, 128], seededFloats(rows * 128, i))),
+    });
+    mkdirSync(join(folder, "large"));
+    await writeModelFile(join(folder, "large", "model.onnx"), large, { external: true });
+    const peakOf = async (of: string): Promise<number> => {
+      const opened = await ModelProcess.open(of, "wasm", { executionProviders: ["wasm"], logSeverityLevel: 4 });
+      const status = readFileSync(`/proc/${String(forked.at(-1)?.pid)}/status`, "utf8");
+      await opened.release();
+      return 1024 * Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]);
+    };
+    const before = await peakOf(path);
+    const added = (await peakOf(join(folder, "large", "model.onnx"))) - before;
+    expect(added / large.byteLength).toBeLessThan(1.6);
+  },
 );
 
 test("external data is found by the graph's own name for it, whatever the model's path and the file's", async () => {

@@ -19,25 +19,51 @@ export type ExecutionProvider = "cpu" | "webgpu" | "wasm";
 
 /**
  * Script of the process. Its arguments name the runtime: the path of onnxruntime-node, or the address of the module that
- * starts ONNX Runtime's WebAssembly. A file is read in parts: Node reads at most 2 GiB at once.
+ * starts ONNX Runtime's WebAssembly. A file is read in parts: Node reads at most 2 GiB at once. Of external data the
+ * WebAssembly's glue copies one weight after the other into its own memory, by `byteLength` and `subarray` alone (1.30):
+ * here they read the file, which would otherwise lie in memory a second time.
  */
 const RUN = `${CHILD_GUARD}
 const { closeSync, fstatSync, openSync, readSync } = require("node:fs");
 const [kind, runtime] = process.argv.slice(2);
+const readPart = (file, from, bytes) => {
+  for (let at = 0; at < bytes.length;) {
+    const read = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), from + at);
+    if (read === 0) throw new Error("the file was truncated while it was read");
+    at += read;
+  }
+  return bytes;
+};
 const readFile = (path) => {
   const file = openSync(path, "r");
-  const bytes = new Uint8Array(fstatSync(file).size);
-  for (let at = 0; at < bytes.length;) at += readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
+  const bytes = readPart(file, 0, new Uint8Array(fstatSync(file).size));
   closeSync(file);
   return bytes;
 };
+class FileBytes extends Uint8Array {
+  #file;
+  #size;
+  #part = new Uint8Array(0);
+  constructor(path) {
+    super(0);
+    this.#file = openSync(path, "r");
+    this.#size = fstatSync(this.#file).size;
+  }
+  get byteLength() {
+    return this.#size;
+  }
+  subarray(from, to) {
+    if (this.#part.length < to - from) this.#part = new Uint8Array(to - from);
+    return readPart(this.#file, from, this.#part.subarray(0, to - from));
+  }
+}
 let ort, session;
 const own = (data) =>
   ArrayBuffer.isView(data) && data.byteLength < data.buffer.byteLength ? data.slice() : data;
 const calls = {
   async open({ path, options, files }) {
     ort = kind === "wasm" ? await (await import(runtime)).startWebRuntime() : require(runtime);
-    const externalData = files.map(({ location, file }) => ({ path: location, data: readFile(file) }));
+    const externalData = files.map(({ location, file }) => ({ path: location, data: new FileBytes(file) }));
     session = await (kind === "wasm"
       ? ort.InferenceSession.create(readFile(path), { ...options, ...(files.length > 0 && { externalData }) })
       : ort.InferenceSession.create(path, options));

@@ -66,7 +66,7 @@ export async function measureSensitivity(
     }
   if (weights.size === 0 || feeds.length === 0) return [];
   const total = [...weights.values()].reduce((sum, { tensor }) => sum + rawLength(tensor), 0);
-  if (total >= LARGE_BYTES) return estimateSensitivity([...weights.values()], bits);
+  if (total >= LARGE_BYTES) return estimateSensitivity([...weights.values()], bits, options.signal);
   for (const { proto: each } of graphs) each.initializer = each.initializer.filter((x) => !weights.has(x.name));
   const declared = new Set(proto.input.map((x) => x.name));
   for (const { tensor } of weights.values()) if (!declared.has(tensor.name)) proto.input.push(inputLike(tensor));
@@ -112,42 +112,56 @@ function isLayer(node: NodeProto, { name, dims }: TensorProto): boolean {
 
 /**
  * Estimates the sensitivity to weights that are too many to be inputs: the error of each weight itself, and not of what
- * the model makes of it. One weight is in memory at a time.
+ * the model makes of it. One weight is in memory at a time, and between two the process answers Ctrl-C.
  */
-function estimateSensitivity(
+async function estimateSensitivity(
   weights: readonly { readonly tensor: TensorProto; readonly user: NodeProto }[],
   bits: readonly (4 | 8)[],
-): SensitivityRow[] {
-  const rows = weights.map(({ tensor, user }): SensitivityRow => {
+  signal: AbortSignal | undefined,
+): Promise<SensitivityRow[]> {
+  const rows: SensitivityRow[] = [];
+  for (const { tensor, user } of weights) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (signal?.aborted === true) return [];
     const values = floatsOf(tensor);
     const dims = tensor.dims.map(Number);
     const errorOf = (width: 4 | 8): number => {
       if (!bits.includes(width)) return Infinity;
-      const outputs = { w: { dims, data: rounded(tensor, user, width) } };
+      const outputs = { w: { dims, data: rounded(tensor, user, width, values) } };
       return sqnr([{ outputs, reference: { w: { dims, data: values } } }]);
     };
     const { name } = tensor;
-    return { name, operator: user.opType, bytes: values.byteLength, int8Db: errorOf(8), int4Db: errorOf(4) };
-  });
+    rows.push({ name, operator: user.opType, bytes: values.byteLength, int8Db: errorOf(8), int4Db: errorOf(4) });
+  }
   return rows.sort((a, b) => a.int4Db - b.int4Db);
 }
 
 /** Rounds a weight to so many bits, with a scale per output channel. */
-function rounded(tensor: TensorProto, user: NodeProto, bits: number): Float32Array {
-  const [values, dims] = [floatsOf(tensor), tensor.dims.map(Number)];
+function rounded(
+  tensor: TensorProto,
+  user: NodeProto,
+  bits: number,
+  values: Float32Array = floatsOf(tensor),
+): Float32Array {
+  const dims = tensor.dims.map(Number);
   const axis = channelAxis(user, tensor);
   const [channels, inner] = [dims[axis] ?? 1, dims.slice(axis + 1).reduce((a, b) => a * b, 1)];
   const peaks = new Float32Array(channels);
-  const channelOf = (i: number): number => Math.floor(i / inner) % channels;
-  for (let i = 0; i < values.length; i++) {
+  const each = (use: (i: number, channel: number) => void): void => {
+    for (let i = 0; i < values.length;)
+      for (let channel = 0; channel < channels; channel++) for (const end = i + inner; i < end; i++) use(i, channel);
+  };
+  each((i, channel) => {
     const size = Math.abs(values[i] ?? 0);
-    if (size > (peaks[channelOf(i)] ?? 0)) peaks[channelOf(i)] = size;
-  }
-  const most = 2 ** (bits - 1) - 1;
-  return values.map((value, i) => {
-    const scale = (peaks[channelOf(i)] ?? 0) / most;
-    return scale === 0 ? 0 : Math.round(value / scale) * scale;
+    if (size > (peaks[channel] ?? 0)) peaks[channel] = size;
   });
+  const most = 2 ** (bits - 1) - 1;
+  const result = new Float32Array(values.length);
+  each((i, channel) => {
+    const scale = (peaks[channel] ?? 0) / most;
+    result[i] = scale === 0 ? 0 : Math.round((values[i] ?? 0) / scale) * scale;
+  });
+  return result;
 }
 
 function channelAxis(user: NodeProto, { name, dims: { length: rank } }: TensorProto): number {
