@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Dtype, Port, Tensor } from "./tensor.ts";
-import { checkFeeds } from "./check-inputs.ts";
+import { checkFeeds, checkNames } from "./check-inputs.ts";
 
 const port = (name: string, dims: Port["dims"], dtype: Dtype = "float32"): Port => ({
   name,
@@ -18,6 +18,13 @@ test("a detached buffer is a TypeError that says so", () => {
   expect(() => {
     checkFeeds([port("x", ["n"])], { x });
   }).toThrow(/"x": its buffer is detached or resized/);
+});
+
+test("a missing input beside one that takes no texts here says why it takes none", () => {
+  const ids = { ...port("input_ids", [1, 8]), unsupported: "texts need an open batch" };
+  expect(() => {
+    checkNames([ids, port("attention_mask", [1, 8])], { input_ids: "a text" });
+  }).toThrow('"attention_mask" is missing; the model takes "input_ids" (texts need an open batch), "attention_mask"');
 });
 
 test("a detached buffer is named as such also where no element is needed; an empty array is none", () => {

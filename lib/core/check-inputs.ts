@@ -34,13 +34,17 @@ export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string
 }
 
 /** Checks that every input is present and no other. */
-export function checkNames(ports: readonly Port[], feeds: object): void {
-  const names = (): string => ports.map((port) => `"${port.name}"`).join(", ");
+export function checkNames(
+  ports: readonly (Port & { readonly unsupported?: string | undefined })[],
+  feeds: Readonly<Record<string, unknown>>,
+): void {
+  const names = (): string =>
+    ports.map((port) => `"${port.name}"${port.unsupported ? ` (${port.unsupported})` : ""}`).join(", ");
   for (const name of Object.keys(feeds))
     if (!ports.some((port) => port.name === name))
       throw new TypeError(`inputs: the model has no input "${name}", only ${names()}`);
   for (const { name } of ports)
-    if (!Object.hasOwn(feeds, name) || Reflect.get(feeds, name) === undefined)
+    if (!Object.hasOwn(feeds, name) || feeds[name] === undefined)
       throw new TypeError(`inputs: "${name}" is missing; the model takes ${names()}`);
 }
 
@@ -54,8 +58,8 @@ function checkShape(port: Port, { dtype, dims }: TensorLike): number[] {
   const at = `input "${port.name}"`;
   if (dtype !== port.dtype) throw new TypeError(`${at}: expected dtype ${port.dtype}, got ${show(dtype)}`);
   if (!Array.isArray(dims)) throw new TypeError(`${at}: dims must be an array, got ${show(dims)}`);
-  for (const dim of dims as unknown[])
-    if (typeof dim !== "number" || !Number.isSafeInteger(dim) || dim < 0)
+  for (const dim of dims as number[])
+    if (!Number.isSafeInteger(dim) || dim < 0)
       throw new RangeError(`${at}: dims must be whole numbers of 0 and up, got ${showDims(dims)}`);
   const sizes = dims as number[];
   if (port.dims.length > 0 && sizes.length !== port.dims.length)
@@ -83,7 +87,7 @@ export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols)
 
 /** Formats a value for a message: short, by its kind where it is large. */
 export function show(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
+  if (value == null) return String(value);
   if (typeof value === "string") return JSON.stringify(withoutCredentials(value).slice(0, 60));
   if (typeof value === "object") return Array.isArray(value) && value.length === 0 ? "an empty list" : kindOf(value);
   return typeof value === "number" ? String(value) : typeof value;
@@ -91,7 +95,7 @@ export function show(value: unknown): string {
 
 /** Returns the kind of an object; `instanceof` would fail on one of another realm. */
 export function kindOf(value: unknown): string {
-  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+  return {}.toString.call(value).slice("[object ".length, -1);
 }
 
 /** Throws where an array's memory is gone: only there `slice` throws, not for an empty array. */

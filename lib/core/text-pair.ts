@@ -14,7 +14,7 @@ export interface TextPair {
 
 /** Joins a pair; returns any other value as it is. */
 export function joinPair(value: unknown): unknown {
-  const { text, pair } = (typeof value === "object" && value !== null ? value : {}) as Partial<TextPair>;
+  const { text, pair } = Object(value) as Partial<TextPair>;
   return typeof text === "string" && typeof pair === "string" ? text + SEPARATOR + pair : value;
 }
 

@@ -191,8 +191,7 @@ function checkInputs(
     if (tensor !== null) {
       checkTensor(port, tensor);
       checkSymbols(port, tensor.dims, symbols);
-      if (batchAxis !== null && tensor.dims[batchAxis] === 0)
-        throw new RangeError(`input "${name}": the batch is empty`);
+      if (tensor.dims[batchAxis ?? -1] === 0) throw new RangeError(`input "${name}": the batch is empty`);
       tensors.push([name, tensor]);
     } else images.push([port, value]); // an image, or a fault
   }
