@@ -172,4 +172,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/engine/typical-feeds.test.ts",
     title: "store-C4",
   },
+  {
+    fault: "core-named",
+    breaks: "a variant that is asked for by name is refused where wasm would run it",
+    file: "lib/core/choose-variant.ts",
+    from: "able.length > 0 || pins.variant === undefined",
+    to: "able.length >= 0",
+    test: "lib/core/choose-variant.test.ts",
+    title: "take it by name",
+  },
 ];

@@ -317,6 +317,24 @@ const STATES: readonly Mutant[] = [
 
 const DECODING: readonly Mutant[] = [
   {
+    fault: "processing-positions",
+    breaks: "Positions from 0 are filled for models that count from their padding's.",
+    file: "lib/source/describe.ts",
+    from: "config?.hasOffset !== true && {",
+    to: "{",
+    test: "lib/source/source.test.ts",
+    title: "positions from 0",
+  },
+  {
+    fault: "processing-strip",
+    breaks: "Texts are stripped that the release of their repository leaves whole.",
+    file: "lib/source/sentence.ts",
+    from: "!(major > 5 || (major === 5 && minor >= 4))",
+    to: "major < 9 && minor < 99",
+    test: "lib/source/source.test.ts",
+    title: "where the release that wrote the files strips them",
+  },
+  {
     fault: "processing-torchvision-bytes",
     breaks: "Bilinear pixels of torchvision are rounded once, as on processors that few have.",
     file: "lib/worker/processing/filters.ts",

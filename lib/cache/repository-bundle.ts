@@ -33,6 +33,7 @@ const repository = v.object({
       v.object({
         id: text,
         needs: v.array(text),
+        named: v.optional(v.array(v.picklist(["webgpu", "wasm"]))),
         speed: v.object({ webgpu: v.optional(v.number()), wasm: v.optional(v.number()) }),
         unchecked: v.optional(v.array(v.picklist(["webgpu", "wasm"]))),
         files: v.pipe(v.array(file), v.minLength(1)),

@@ -202,6 +202,8 @@ export interface Variant {
    * encodings and session entries that this version does not know.
    */
   readonly needs: readonly string[];
+  /** Backends on which a caller who names it gets it where its needs are met nowhere; of repositories alone. */
+  readonly named?: readonly ("webgpu" | "wasm")[] | undefined;
   /** ONNX Runtime session configuration entries per backend, as `{ "session.disable_quant_qdq": "1" }`. */
   readonly session?:
     | {

@@ -56,6 +56,16 @@ test("each backend gets a variant whose needs this device meets; an unknown word
   expect(ids(candidates(b, device({ ...gpu, features: [] }), both, free))).toEqual(["webgpu:f32", "wasm:f32"]);
 });
 
+test("a variant whose needs are met nowhere runs on the backends that take it by name", () => {
+  const f16: Variant = { ...variant("f16", 5, ["webgpu", "shader-f16"]), named: ["wasm"] };
+  const b = bundle(variant("f32", 10), f16);
+  const named = { backend: undefined, variant: "f16" };
+  expect(ids(candidates(b, device(gpu), both, named))).toEqual(["webgpu:f16"]);
+  expect(ids(candidates(b, device({ ...gpu, features: [] }), both, named))).toEqual(["wasm:f16"]);
+  expect(ids(candidates(b, device(gpu), both, { ...named, backend: "wasm" }))).toEqual(["wasm:f16"]);
+  expect(ids(candidates(b, device(null), both, free))).toEqual(["webgpu:f32", "wasm:f32"]);
+});
+
 test("a variant that was not validated on a backend is used there only by name", () => {
   const b = bundle(variant("f32", 10), { ...variant("int8", 3), unchecked: ["webgpu"] });
   expect(ids(candidates(b, device(gpu), both, free))).toEqual(["webgpu:f32", "wasm:int8"]);

@@ -118,17 +118,23 @@ export function possible(
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [], reason: "no-backends" });
   }
   const wanted = pins.backend === undefined ? backends : backends.filter((x) => x === pins.backend);
-  const found = (["webgpu", "wasm"] as const)
-    .filter((backend) => wanted.includes(backend))
-    .flatMap((backend) =>
-      bundle.variants
-        .filter(
-          (variant) =>
-            (pins.variant === undefined ? isChecked(variant, backend) : variant.id === pins.variant) &&
-            meetsNeeds(variant.needs, backend, device),
-        )
-        .map((variant): Candidate => ({ backend, variant })),
-    );
+  const those = (runs: (variant: Variant, backend: LocalBackend) => boolean): Candidate[] =>
+    (["webgpu", "wasm"] as const)
+      .filter((backend) => wanted.includes(backend))
+      .flatMap((backend) =>
+        bundle.variants
+          .filter(
+            (variant) =>
+              (pins.variant === undefined ? isChecked(variant, backend) : variant.id === pins.variant) &&
+              runs(variant, backend),
+          )
+          .map((variant): Candidate => ({ backend, variant })),
+      );
+  const able = those((variant, backend) => meetsNeeds(variant.needs, backend, device));
+  const found =
+    able.length > 0 || pins.variant === undefined
+      ? able
+      : those((variant, backend) => variant.named?.includes(backend) === true);
   if (found.length === 0) {
     const facts = (x: Variant): string =>
       [...x.needs, ...(x.unchecked ?? []).map((backend) => `unchecked on ${backend}: only by its name`)].join(", ");

@@ -15,7 +15,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 15;
+export const REPOSITORY_RULES = 16;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {
@@ -38,6 +38,8 @@ export interface DescribedVariant {
   readonly id: string;
   /** Capability words (core/bundle.ts). */
   readonly needs: readonly string[];
+  /** Backends on which it is used where the caller names it and its needs are met nowhere. */
+  readonly named?: readonly ("webgpu" | "wasm")[];
   /** Time relative to fp32, as measured on MiniLM. */
   readonly speed: { readonly webgpu?: number; readonly wasm?: number };
   /** Backends on which it is used only when the caller names it. */
@@ -192,12 +194,14 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
   const hasWasm = variants.some((x) => runsOn(x, "wasm"));
   return variants.map((x) => {
     const needs = hasWasm ? x.needs : [];
-    if (!isCoarse(x)) return { ...x, needs };
+    // wasm computes it too, if slower than other encodings.
+    const named = needs.includes("shader-f16") ? { named: ["wasm"] as const } : {};
+    if (!isCoarse(x)) return { ...x, needs, ...named };
     const unchecked = (["webgpu", "wasm"] as const).filter((backend) =>
       // float16 needs a feature of the GPU, so only what every GPU runs is an alternative there.
       variants.some((y) => isFine(y) && runsOn(y, backend) && (y.needs.length < 2 || x.needs.length >= 2)),
     );
-    return { ...x, needs, ...(unchecked.length > 0 && { unchecked }) };
+    return { ...x, needs, ...named, ...(unchecked.length > 0 && { unchecked }) };
   });
 }
 

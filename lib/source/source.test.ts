@@ -776,10 +776,11 @@ describe("descriptions", () => {
     expect(describeFiles(filesOf(["onnx/model_q4.onnx"])).variants[0]?.unchecked).toBeUndefined();
   });
 
-  test("float16 alone runs anywhere, beside others on a GPU with the feature", () => {
+  test("float16 alone runs anywhere, beside others on a GPU with the feature, and by its name on wasm", () => {
     expect(describeFiles(filesOf(["onnx/model_fp16.onnx"])).variants[0]?.needs).toEqual([]);
     const both = describeFiles(filesOf(["onnx/model_fp16.onnx", "onnx/model.onnx"])).variants;
     expect(both.find((x) => x.id === "fp16")?.needs).toEqual(["webgpu", "shader-f16"]);
+    expect(both.map((x) => x.named)).toEqual([undefined, ["wasm"]]);
   });
 
   test("a missing part is named, by the numbers and by config.json", () => {
