@@ -337,6 +337,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(tool-data-twice)",
   },
   {
+    fault: "tool-tied-turned",
+    breaks: "a tied table is downloaded twice where the exporter folded its Transpose",
+    file: "lib/compress/simplify/share-constants.ts",
+    from: "    shareTurned(model.graph);\n",
+    to: "",
+    test: "lib/compress/simplify/share-constants.test.ts",
+    title: "(tool-tied-turned)",
+  },
+  {
     fault: "tool-branches",
     breaks: "weights that branches hold are rounded to nearest",
     file: "lib/compress/quantize/round-weights.ts",
