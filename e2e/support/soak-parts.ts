@@ -75,7 +75,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(
     ["chromium", "firefox"].map((browser) => [`recall-${browser}`, ["engine/recall", `--project=${browser}`]]),
   ),
-  architectures: ["engine/architectures"],
+  architectures: ["engine/architectures", "engine/answers"],
   "lies-halves": ["--project=own-browser", "engine/golden-halves"],
   webkit: ["--project=webkit"],
   leak: ["--project=own-browser", "engine/leak"],
