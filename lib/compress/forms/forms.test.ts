@@ -5,6 +5,7 @@ import { formsFor } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { makeForm } from "../make-form.ts";
 import { Scratch } from "../onnx/written-model.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 test.each([
@@ -70,6 +71,26 @@ describe("the weights of a large form are rounded in parts", () => {
     });
     expect(shares).toEqual([0.5, 1]);
     expect(Buffer.from(parted.write()).equals(whole.write())).toBe(true);
+  });
+
+  test("by their cost, which is less for a table in 8 bits", { timeout: 60_000 }, async () => {
+    const model = smallModel({
+      opset: 17,
+      inputs: { x: [1] },
+      outputs: ["y"],
+      types: { x: TensorProto_DataType.INT64 },
+      nodes: [
+        { opType: "Gather", input: ["table", "x"], output: ["row"] },
+        { opType: "MatMul", input: ["row", "w"], output: ["y"] },
+      ],
+      initializers: ["table", "w"].map((name, i) => floatTensor(name, [1_024, 1_024], seededFloats(2 ** 20, i))),
+    });
+    const shares: number[] = [];
+    const between = async (share: number): Promise<void> => {
+      shares.push(share);
+    };
+    await formOf("int4", ["webgpu"]).make(model, [], { isSynthetic: true, between });
+    expect(shares).toEqual([0.2, 1]);
   });
 
   test("and a stop between them ends the form, which is not made again without samples (tool-stop-between)", async () => {

@@ -148,6 +148,9 @@ export function isPlain(model: OnnxModel, isSynthetic: boolean): boolean {
 /** Number of elements that are rounded at once: about a second of work. A larger weight is a part of its own. */
 const PART_ELEMENTS = 2 ** 20;
 
+/** Time to round a weight to 4 bits, relative to 8: more scales are tried, and zero points. */
+const FINE_COST = 4;
+
 /**
  * Applies transforms to one part of the weights after the other: all of a large model take minutes, in which the
  * process would neither answer Ctrl-C nor say how far it is.
@@ -156,22 +159,24 @@ async function byParts(
   model: OnnxModel,
   between: MakeOptions["between"],
   make: (isNow: (name: string) => boolean) => readonly Transform[],
+  costOf: (name: string) => number = () => 1,
 ): Promise<void> {
   if (between === undefined) {
     model.transform(...make(() => true));
     return;
   }
   const weights = [...model.graph.all()].flatMap((graph) => graph.proto.initializer);
-  const total = weights.reduce((sum, x) => sum + elementCount(x), 0);
+  const costs = weights.map((x) => elementCount(x) * costOf(x.name));
+  const total = costs.reduce((sum, x) => sum + x, 0);
   let [done, part] = [0, new Set<string>()];
   let elements = 0;
   for (const [i, tensor] of weights.entries()) {
     part.add(tensor.name);
     elements += elementCount(tensor);
+    done += costs[i] ?? 0;
     if (elements < PART_ELEMENTS && i < weights.length - 1) continue;
     const names = part;
     model.transform(...make((name) => names.has(name)));
-    done += elements;
     [part, elements] = [new Set(), 0];
     await between(done / total);
   }
@@ -204,10 +209,11 @@ const FORMS: readonly Form[] = [
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
       const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
-      await byParts(model, between, (isNow) => [
+      const parts = (isNow: (name: string) => boolean): readonly Transform[] => [
         quantizeBlocks({ bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null), rounded }),
         narrowed(isNow, isLeft, store, rounded),
-      ]);
+      ];
+      await byParts(model, between, parts, (name) => (bits(name) === 4 ? FINE_COST : 1));
       model.transform(...REST);
     },
   },
