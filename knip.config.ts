@@ -16,7 +16,7 @@ const config: KnipConfig = {
         "demo/examples/*.ts",
         "e2e/**/*.spec.ts",
         // Scenarios and pages are named at run time.
-        "e2e/bench/scenarios/{bare-fastify,compress,compress-make,delivery,memory,models,overhead,prediction,remote,scheduler-cost,scheduling,slow-way,split,streams,streams-server}.ts",
+        "e2e/bench/scenarios/{bare-fastify,builds,compress,compress-make,delivery,memory,models,overhead,prediction,remote,scheduler-cost,scheduling,slow-way,split,streams,streams-server}.ts",
         "e2e/pages/*.ts",
         "e2e/pages/*/main.tsx",
         "e2e/doctor/main.ts",

@@ -24,6 +24,7 @@ import { markWasm } from "../../lib/build/instrument.ts";
 import { chromiumLaunch } from "./browsers.ts";
 import { ROOT } from "./prepare.ts";
 import { blockCases } from "./profile-blocks.ts";
+import { exportCases } from "./profile-exports.ts";
 import { pairCases } from "./profile-pairs.ts";
 import { shapeCases } from "./profile-shapes.ts";
 import { operatorCases, wireOf } from "./profile-cases.ts";
@@ -37,7 +38,7 @@ const SILENT_MS = 60_000;
 type Build = keyof typeof BUILDS;
 
 const [only = ""] = process.argv.slice(2);
-const cases = [...blockCases(), ...shapeCases(), ...pairCases(), ...operatorCases()];
+const cases = [...blockCases(), ...exportCases(), ...shapeCases(), ...pairCases(), ...operatorCases()];
 
 /** Bundles the worker for a build of ONNX Runtime. */
 async function bundleWorker(name: Build): Promise<Uint8Array> {

@@ -16,6 +16,7 @@ export const SCENARIOS = [
   "prediction",
   "remote",
   "models",
+  "builds",
 ] as const;
 
 /** Statistic that gives a row's value from its samples. */

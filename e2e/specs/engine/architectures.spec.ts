@@ -1,5 +1,5 @@
 // Exported models of common architectures, with generated weights, from a local hub: the same tensors in give the outputs
-// of Python's onnxruntime. In the soak alone: the exporter needs PyTorch, which is installed into a folder of the cache
+// of Python's onnxruntime, and the second part of ONNX Runtime's binary is fetched for none. In the soak alone: the exporter needs PyTorch, which is installed into a folder of the cache
 // unless SELVEDGE_PYTHON names a Python that has the packages of e2e/support/architectures.txt.
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -123,6 +123,8 @@ for (const backend of ["wasm", "webgpu"] as const)
   for (const name of isSoak ? NAMES : [])
     test(`${name} on ${backend} gives the outputs of Python's onnxruntime`, async ({ page }, info) => {
       const { pages } = info.config.metadata as { pages: string };
+      const asked: string[] = [];
+      page.on("request", (request) => asked.push(new URL(request.url()).pathname));
       await page.goto(`${pages}/engine.html`);
       await page.waitForFunction("globalThis.selvedge !== undefined");
       // Products of activations in 8 bits have no kernels on WebGPU.
@@ -139,5 +141,9 @@ for (const backend of ["wasm", "webgpu"] as const)
           await keep(info, { name, backend, dtype: each.dtype, output, ratio });
           expect(ratio, `${each.dtype} ${output}`).toBeLessThan(BOUNDS[each.dtype] ?? 0);
         }
+        expect(
+          asked.filter((path) => path.endsWith("-rest.wasm")),
+          each.dtype,
+        ).toEqual([]);
       }
     });

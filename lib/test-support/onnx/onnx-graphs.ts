@@ -43,10 +43,20 @@ export interface GraphSpec {
   readonly opset?: number;
   /** Whether the first dim is free, as that of a batch, of the input of most dims and others of that size. Default false. */
   readonly isFree?: boolean;
+  /** Declared dims of inputs, by their names; of others they are those of the values. */
+  readonly declared?: Readonly<Record<string, readonly (number | string)[]>>;
 }
 
 /** Builds a model; its outputs have no declared types. */
-export function modelOf({ inputs, constants = {}, outputs, nodes, opset = 21, isFree = false }: GraphSpec): OnnxModel {
+export function modelOf({
+  inputs,
+  constants = {},
+  outputs,
+  nodes,
+  opset = 21,
+  isFree = false,
+  declared = {},
+}: GraphSpec): OnnxModel {
   const [largest] = Object.values(inputs).sort((a, b) => b.dims.length - a.dims.length);
   const rows = isFree ? largest?.dims[0] : undefined;
   const isRows = (size: number, axis: number): boolean => axis === 0 && size > 1 && size === rows;
@@ -63,7 +73,11 @@ export function modelOf({ inputs, constants = {}, outputs, nodes, opset = 21, is
               case: "tensorType" as const,
               value: {
                 elemType: DTYPES[dtype],
-                shape: { dim: dims.map((x, axis) => ({ value: dimOf(isRows(x, axis) ? "n" : x) })) },
+                shape: {
+                  dim: (declared[name] ?? dims.map((x, axis) => (isRows(x, axis) ? "n" : x))).map((x) => ({
+                    value: dimOf(x),
+                  })),
+                },
               },
             },
           },
