@@ -60,6 +60,9 @@ export function modelOf({
   const [largest] = Object.values(inputs).sort((a, b) => b.dims.length - a.dims.length);
   const rows = isFree ? largest?.dims[0] : undefined;
   const isRows = (size: number, axis: number): boolean => axis === 0 && size > 1 && size === rows;
+  const declaredDims = (name: string, dims: readonly number[]): readonly (number | string)[] =>
+    // An input may have the name of a property of objects.
+    (Object.hasOwn(declared, name) ? declared[name] : undefined) ?? dims.map((x, axis) => (isRows(x, axis) ? "n" : x));
   const model = new OnnxModel(
     create(ModelProtoSchema, {
       irVersion: 8n,
@@ -74,9 +77,7 @@ export function modelOf({
               value: {
                 elemType: DTYPES[dtype],
                 shape: {
-                  dim: (declared[name] ?? dims.map((x, axis) => (isRows(x, axis) ? "n" : x))).map((x) => ({
-                    value: dimOf(x),
-                  })),
+                  dim: declaredDims(name, dims).map((x) => ({ value: dimOf(x) })),
                 },
               },
             },
