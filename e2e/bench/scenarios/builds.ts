@@ -1,5 +1,5 @@
 // Builds of the package beside each other, such as before and after a change: first result of a new visitor and of one who
-// has been here before, and one request after the other. `SELVEDGE_BUILDS="before=/tmp/before/dist,after=dist"` names the
+// has been here before, and one request after the other. `SELVEDGE_BUILDS="before=../before/dist,after=dist"` names the
 // folders that `npm run build -- --out folder` made; the first is what the others are compared with.
 import { copyFileSync, existsSync, readdirSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";

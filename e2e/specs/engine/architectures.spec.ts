@@ -1,21 +1,17 @@
 // Exported models of common architectures, with generated weights, from a local hub: the same tensors in give the outputs
-// of Python's onnxruntime, and the second part of ONNX Runtime's binary is fetched for none. In the soak alone: the exporter needs PyTorch, which is installed into a folder of the cache
-// unless SELVEDGE_PYTHON names a Python that has the packages of e2e/support/architectures.txt.
-import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+// of Python's onnxruntime, and the second part of ONNX Runtime's binary is fetched for none. In the soak alone: the exporter
+// needs PyTorch (e2e/support/exporter.ts).
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 import { HubServer } from "../../../lib/test-support/hub-server.ts";
-import type { RepoFiles } from "../../../lib/test-support/hub-server.ts";
 import { isSoak } from "../../../lib/test-support/slice.ts";
-import { ROOT } from "../../support/prepare.ts";
+import { exported, filesIn } from "../../support/exporter.ts";
 import { keep } from "../../support/suite.ts";
 
 /** Bounds on max|Δ| / max|reference|, by encoding: rounding of activations differs where they are quantized. */
 const BOUNDS: Readonly<Record<string, number>> = { fp32: 1e-4, q4: 1e-4, q8: 5e-2 };
-const CACHE = join(ROOT, "e2e/.cache");
 const NAMES = [
   ...["text-classifier", "token-classifier", "cross-encoder", "fill-mask", "distilbert", "mpnet"],
   ...["vit", "mobilenet", "convnext", "detr", "yolos", "segformer", "whisper"],
@@ -44,41 +40,14 @@ test.beforeAll(async () => {
   test.setTimeout(1_800_000);
   hub = await HubServer.start();
   if (!isSoak) return;
-  const folder = join(CACHE, "architectures");
-  if (!existsSync(join(folder, "cases.json")))
-    execFileSync(python(), [join(ROOT, "e2e/support/architectures.py"), folder], {
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-  cases = JSON.parse(readFileSync(join(folder, "cases.json"), "utf8")) as readonly Case[];
-  for (const name of NAMES) hub.commit(`owner/${name}`, filesIn(join(folder, name)));
+  const made = exported("architectures.py", "cases.json");
+  cases = made.cases as readonly Case[];
+  for (const name of NAMES) hub.commit(`owner/${name}`, filesIn(join(made.folder, name)));
 });
 
 test.afterAll(() => {
   hub.close();
 });
-
-/** Returns a Python with the exporter. */
-function python(): string {
-  const given = process.env["SELVEDGE_PYTHON"];
-  if (given !== undefined) return given;
-  const own = join(CACHE, "python");
-  const path = join(own, "bin/python");
-  if (existsSync(path)) return path;
-  execFileSync("python3", ["-m", "venv", own]);
-  const list = join(ROOT, "e2e/support/architectures.txt");
-  execFileSync(path, ["-m", "pip", "install", "--quiet", "-r", list], { stdio: ["ignore", "ignore", "inherit"] });
-  return path;
-}
-
-function filesIn(folder: string): RepoFiles {
-  const found = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((x) => x.isFile());
-  return Object.fromEntries(
-    found.map(({ parentPath, name }) => {
-      const path = join(parentPath, name);
-      return [path.slice(folder.length + 1), new Uint8Array(readFileSync(path))];
-    }),
-  );
-}
 
 interface Ran {
   readonly outputs: Readonly<Record<string, readonly number[]>>;
