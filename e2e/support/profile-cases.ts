@@ -24,6 +24,8 @@ import type { NumericType, ConstantValues } from "../../lib/test-support/onnx/on
 export interface Case {
   readonly model: OnnxModel;
   readonly inputs: Readonly<Record<string, ConstantValues>>;
+  /** Further inputs, tried one after the other where the model does not run with these. Default: none. */
+  readonly others?: readonly Readonly<Record<string, ConstantValues>>[];
   /** A second file with the weights; absent where they are in the model. */
   readonly weights?: Uint8Array;
   /** ONNX Runtime's session entries. */
@@ -36,7 +38,7 @@ export interface LazyCase {
   /** Whether it runs on the GPU as well, where most of the variants add nothing but time. */
   readonly onGpu: boolean;
   /** Returns null where the variant does not exist. */
-  make(): Case | null;
+  make(): Case | null | Promise<Case>;
 }
 
 const ROOT = "/usr/share/libonnx-testdata/data";
@@ -274,13 +276,10 @@ export function withExternalData({ model, inputs, session }: Case): Case {
 /** Writes a case as the worker reads it. */
 export function wireOf(made: Case | null): object | null {
   if (made === null) return null;
-  const { model, inputs, weights = null, session = {} } = made;
+  const { model, inputs, others = [], weights = null, session = {} } = made;
   const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
-  const tensors = Object.entries(inputs).map(([name, x]) => ({
-    name,
-    dtype: x.dtype,
-    dims: x.dims,
-    data: base64(bytesOf(x)),
-  }));
-  return { model: base64(model.write()), inputs: tensors, weights: weights && base64(weights), session };
+  const feeds = [inputs, ...others].map((feed) =>
+    Object.entries(feed).map(([name, x]) => ({ name, dtype: x.dtype, dims: x.dims, data: base64(bytesOf(x)) })),
+  );
+  return { model: base64(model.write()), feeds, weights: weights && base64(weights), session };
 }

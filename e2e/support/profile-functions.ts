@@ -1,136 +1,60 @@
 // Finds out which functions of ONNX Runtime's wasm run usually, for the build to put them into the part that is fetched at
-// once (lib/build/split.ts):
-//
-//     npm run usual
-//     npm run usual -- lstm      only cases with that in their title; adds to what is known
-//
-// Runs the cases of profile-cases.ts and profile-blocks.ts in Chromium on both builds, on wasm and on WebGPU; writes
-// lib/build/usual-<build>.json and lib/worker/backend/usual-operators.ts. It needs no built package, so it serves a new version
-// of ONNX Runtime Web, which the build refuses until this has run.
+// once (lib/build/split.ts). It needs no built package, so it serves a new version of ONNX Runtime Web, which the build
+// refuses until this has run.
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { chromium } from "@playwright/test";
-import type { Browser, Page } from "@playwright/test";
-import { build } from "esbuild";
+import type { Browser } from "@playwright/test";
 import { format, resolveConfig } from "prettier";
-import { startServer } from "../../lib/compress/check/local-server.ts";
-import type { LocalServer } from "../../lib/compress/check/local-server.ts";
 import type { BackendName } from "../../lib/rpc/backend.ts";
 import { operatorName } from "../../lib/worker/backend/operators.ts";
 import { USUAL_OPERATORS } from "../../lib/worker/backend/usual-operators.ts";
-import { markWasm } from "../../lib/build/instrument.ts";
+import { readUsual } from "../../lib/build/hot-functions.ts";
 import { chromiumLaunch } from "./browsers.ts";
 import { ROOT } from "./prepare.ts";
 import { blockCases } from "./profile-blocks.ts";
 import { exportCases } from "./profile-exports.ts";
+import { modelCases } from "./profile-models.ts";
 import { pairCases } from "./profile-pairs.ts";
+import { binaryOf, BUILDS, makeCase, runWorker, serveCases } from "./profile-run.ts";
+import type { Build, Ran } from "./profile-run.ts";
 import { shapeCases } from "./profile-shapes.ts";
-import { operatorCases, wireOf } from "./profile-cases.ts";
-import type { Case } from "./profile-cases.ts";
-import type { UsualAsk, UsualTold } from "./profile-worker.ts";
+import { operatorCases } from "./profile-cases.ts";
 
-const ORT = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/jspi"));
-const BUILDS = { jspi: "ort-wasm-simd-threaded.jspi.wasm", wasm: "ort-wasm-simd-threaded.wasm" } as const;
-/** How long a case may take before its worker is given up: an endless loop, or a shader that does not compile. */
-const SILENT_MS = 60_000;
-type Build = keyof typeof BUILDS;
+const HELP = `Profiles which functions of ONNX Runtime run, in Chromium, on both builds, on wasm and on WebGPU; writes
+lib/build/usual-<build>.json and lib/worker/backend/usual-operators.ts. Why cases were refused stands in
+e2e/.cache/usual-<build>-<backend>.txt.
 
-const [only = ""] = process.argv.slice(2);
-const cases = [...blockCases(), ...exportCases(), ...shapeCases(), ...pairCases(), ...operatorCases()];
+  npm run usual                             all cases (profile-*.ts)
+  npm run usual -- lstm                     cases with that in their title; adds to what is known
+  npm run usual -- --models folder          runs the .onnx files of a folder with made-up inputs, and names those that run
+                                            functions that the profile lacks; exits 1 where there are any
+  npm run usual -- --models folder --add    adds these functions to what is known`;
 
-/** Bundles the worker for a build of ONNX Runtime. */
-async function bundleWorker(name: Build): Promise<Uint8Array> {
-  const { outputFiles } = await build({
-    entryPoints: [join(ROOT, "e2e/support/profile-worker.ts")],
-    alias: { "onnxruntime-web": `onnxruntime-web/${name}` },
-    bundle: true,
-    write: false,
-    format: "iife",
-    define: { "import.meta.url": "self.location.href" },
-    logLevel: "error",
-  });
-  return outputFiles[0]?.contents ?? new Uint8Array();
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    models: { type: "string" },
+    add: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+if (values.help || (values.add && values.models === undefined)) {
+  console.log(HELP);
+  process.exit(values.help ? 0 : 2);
 }
-
-async function serveCases(): Promise<LocalServer> {
-  const files = new Map<string, readonly [type: string, bytes: string | Uint8Array]>([
-    ["/", ["text/html", "<!doctype html><title>Usual functions</title>"]],
-  ]);
-  for (const [name, file] of Object.entries(BUILDS)) {
-    files.set(`/worker-${name}.js`, ["text/javascript", await bundleWorker(name as Build)]);
-    files.set(`/ort-${name}.wasm`, ["application/wasm", markWasm(readFileSync(join(ORT, file)))]);
-  }
-  return startServer(({ url = "/" }, response) => {
-    const [, number] = /^\/case\/(\d+)$/.exec(url) ?? [];
-    const [type, bytes] =
-      number === undefined
-        ? (files.get(url) ?? ["text/plain", ""])
-        : ["application/json", JSON.stringify(wireOf(makeCase(Number(number))))];
-    response.writeHead(200, { "content-type": type }).end(bytes);
-  });
-}
-
-/** Makes a case; null where its variant does not exist or can't be written. */
-function makeCase(number: number): Case | null {
-  try {
-    return cases[number]?.make() ?? null;
-  } catch (error) {
-    console.log(`not made: ${cases[number]?.title ?? ""}: ${String(error)}`);
-    return null;
-  }
-}
-
-/** Runs cases in one worker until it ends, fails or stalls; returns the cases that are left. */
-function runWorker(
-  page: Page,
-  name: Build,
-  ask: UsualAsk,
-  ran: Set<number>,
-  failures: Map<number, string>,
-): Promise<readonly number[]> {
-  return new Promise((resolve, reject) => {
-    let began = -1;
-    let timer: NodeJS.Timeout;
-    const finish = (left: readonly number[]): void => {
-      clearTimeout(timer);
-      page.removeListener("console", listen);
-      page.evaluate("worker.terminate()").then(() => {
-        resolve(left);
-      }, reject);
-    };
-    const wait = (): void => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        failures.set(began, `silent for ${SILENT_MS} ms`);
-        finish(ask.cases.slice(ask.cases.indexOf(began) + 1));
-      }, SILENT_MS);
-    };
-    const listen = (message: { text(): string }): void => {
-      const text = message.text();
-      if (!text.startsWith("told ")) return;
-      wait();
-      const told = JSON.parse(text.slice(5)) as UsualTold;
-      if (told.began !== undefined) ({ began } = told as { began: number });
-      if (told.failed !== undefined) failures.set(began, told.failed);
-      for (const each of told.marks ?? []) ran.add(each);
-      if (told.marks !== undefined) console.log(`  ${ran.size} functions after ${cases[began]?.title ?? ""}`);
-      if (told.left !== undefined) finish(told.left);
-    };
-    page.on("console", listen);
-    wait();
-    const code = `globalThis.worker = new Worker("/worker-${name}.js");
-      worker.onmessage = ({ data }) => console.log("told " + JSON.stringify(data));
-      worker.onerror = ({ message }) => console.log("told " + JSON.stringify({ failed: message, left: [] }));
-      worker.postMessage(${JSON.stringify(ask)});`;
-    page.evaluate(code).catch(reject);
-  });
-}
+const [only = ""] = positionals;
+const isPart = only !== "" || values.models !== undefined;
+const cases =
+  values.models === undefined
+    ? [...blockCases(), ...exportCases(), ...shapeCases(), ...pairCases(), ...operatorCases()]
+    : modelCases(values.models);
 
 /** Runs all cases on a build; returns the functions that ran. Adds the operators that ran on the CPU to `operators`. */
 async function profile(browser: Browser, address: string, name: Build, operators: Set<string>): Promise<Set<number>> {
-  const ran = new Set<number>();
+  const functions = new Set<number>();
   for (const backend of (name === "jspi" ? ["wasm", "webgpu"] : ["wasm"]) as BackendName[]) {
     const page = await browser.newPage();
     await page.goto(address);
@@ -140,28 +64,46 @@ async function profile(browser: Browser, address: string, name: Build, operators
     );
     let left: readonly number[] = all;
     console.log(`${name} on ${backend}: ${all.length} cases`);
-    while (left.length > 0) {
-      const ask: UsualAsk = { backend, wasmUrl: `/ort-${name}.wasm`, cases: left };
-      left = await runWorker(page, name, ask, ran, failures);
-    }
-    console.log(`${name} on ${backend}: ${ran.size} functions so far, ${failures.size} cases refused`);
+    const ran: Ran = { functions, failures, onMarks: tellerOf(name, functions) };
+    const every = values.models === undefined ? 100 : 1;
+    while (left.length > 0) left = await runWorker(page, name, ran, { backend, cases: left, every });
+    console.log(`${name} on ${backend}: ${functions.size} functions so far, ${failures.size} cases refused`);
     const why = Array.from(failures, ([i, message]) => `${cases[i]?.title ?? "start"}: ${message}\n`).join("");
+    mkdirSync(join(ROOT, "e2e/.cache"), { recursive: true });
     writeFileSync(join(ROOT, `e2e/.cache/usual-${name}-${backend}.txt`), why);
-    if (backend === "wasm") for (const i of all) if (!failures.has(i)) addOperators(i, operators);
+    if (backend === "wasm") for (const i of all) if (!failures.has(i)) await addOperators(i, operators);
     await page.close();
   }
-  return ran;
+  return functions;
 }
 
-function addOperators(number: number, operators: Set<string>): void {
-  for (const graph of makeCase(number)?.model.graph.all() ?? [])
+/** Returns what prints how many functions ran; of models, those that the profile lacks. */
+function tellerOf(name: Build, functions: ReadonlySet<number>): Ran["onMarks"] {
+  if (values.models === undefined)
+    return (_, number) => {
+      console.log(`  ${functions.size} functions after ${cases[number]?.title ?? ""}`);
+    };
+  const { isUsual } = readUsual(name, readFileSync(binaryOf(name)));
+  return (added, number) => {
+    const lacking = added.filter((i) => !isUsual(i));
+    if (lacking.length === 0) return;
+    lackingModels.add(cases[number]?.title ?? "");
+    console.log(
+      `  ${cases[number]?.title ?? ""} runs ${lacking.length} functions that the profile lacks: ${lacking.join(" ")}`,
+    );
+  };
+}
+
+async function addOperators(number: number, operators: Set<string>): Promise<void> {
+  const made = await makeCase(cases[number]);
+  for (const graph of made?.model.graph.all() ?? [])
     for (const { opType, domain } of graph.nodes) operators.add(operatorName(opType, domain));
 }
 
 /** Writes the operators that ran, with those known before where only some cases ran. */
 async function writeOperators(operators: ReadonlySet<string>): Promise<void> {
   const path = join(ROOT, "lib/worker/backend/usual-operators.ts");
-  const all = [...new Set([...(only === "" ? [] : USUAL_OPERATORS), ...operators])].sort();
+  const all = [...new Set([...(isPart ? USUAL_OPERATORS : []), ...operators])].sort();
   const code = `// Operators that the profile of ONNX Runtime's usual functions ran; written by \`npm run usual\`.
 /** Names of operators whose functions are in the first part of the binary; those of other domains begin with it. */
 export const USUAL_OPERATORS: ReadonlySet<string> = new Set(${JSON.stringify(all)});
@@ -173,11 +115,11 @@ export const USUAL_OPERATORS: ReadonlySet<string> = new Set(${JSON.stringify(all
 /** Writes what ran; with what was found before where only some cases ran on the same binary. */
 function write(name: Build, ran: ReadonlySet<number>): void {
   const sha256 = createHash("sha256")
-    .update(readFileSync(join(ORT, BUILDS[name])))
+    .update(readFileSync(binaryOf(name)))
     .digest("hex");
   const path = join(ROOT, `lib/build/usual-${name}.json`);
   const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as { sha256: string; bits: string }) : null;
-  const before = only !== "" && known?.sha256 === sha256 ? Buffer.from(known.bits, "base64") : Buffer.alloc(0);
+  const before = isPart && known?.sha256 === sha256 ? Buffer.from(known.bits, "base64") : Buffer.alloc(0);
   const bits = new Uint8Array(Math.max(before.length, Math.ceil((1 + Math.max(...ran)) / 8)));
   bits.set(before);
   for (const i of ran) bits[i >> 3] = (bits[i >> 3] ?? 0) | (1 << (i & 7));
@@ -187,10 +129,19 @@ function write(name: Build, ran: ReadonlySet<number>): void {
   console.log(`${path}: ${functions} functions`);
 }
 
-const server = await serveCases();
+/** Models that run functions that the profile lacks. */
+const lackingModels = new Set<string>();
+const server = await serveCases(cases);
 const browser = await chromium.launch(chromiumLaunch());
 const operators = new Set<string>();
-for (const name of Object.keys(BUILDS) as Build[]) write(name, await profile(browser, server.origin, name, operators));
-await writeOperators(operators);
+const isWritten = values.models === undefined || values.add;
+for (const name of BUILDS) {
+  const ran = await profile(browser, server.origin, name, operators);
+  if (isWritten) write(name, ran);
+}
+if (isWritten) await writeOperators(operators);
 await browser.close();
 await server.close();
+if (values.models !== undefined)
+  console.log(`${lackingModels.size} of ${cases.length} models run functions that the profile lacks`);
+if (lackingModels.size > 0 && !values.add) process.exitCode = 1;

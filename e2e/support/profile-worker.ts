@@ -13,6 +13,8 @@ export interface UsualAsk {
   readonly backend: BackendName;
   readonly wasmUrl: string;
   readonly cases: readonly number[];
+  /** Number of cases after which the functions that ran are reported. */
+  readonly every: number;
 }
 
 /** Progress: the case that began, its error, the functions that ran so far; `left` comes last, with the remaining cases. */
@@ -20,8 +22,6 @@ export interface UsualTold {
   readonly began?: number;
   readonly failed?: string;
   readonly marks?: readonly number[];
-  /** Whether the runtime is beyond use, so that another worker has to go on. */
-  readonly isBroken?: boolean;
   readonly left?: readonly number[];
 }
 
@@ -29,7 +29,8 @@ interface Wire {
   readonly model: string;
   readonly weights: string | null;
   readonly session: Readonly<Record<string, string>>;
-  readonly inputs: readonly { name: string; dtype: NumericDtype; dims: readonly number[]; data: string }[];
+  /** Inputs of a run; where it fails, the next ones are tried. */
+  readonly feeds: readonly (readonly { name: string; dtype: NumericDtype; dims: readonly number[]; data: string }[])[];
 }
 
 const exportsOf: WebAssembly.Exports[] = [];
@@ -72,14 +73,21 @@ async function runCase(backend: Backend, wire: Wire): Promise<void> {
   const files = [{ path: "model.onnx", data: new Blob([bytesOf(wire.model)]) }];
   if (wire.weights !== null) files.push({ path: "weights.bin", data: new Blob([bytesOf(wire.weights)]) });
   await backend.load(1, { files, session: wire.session });
-  const feeds = wire.inputs.map(({ name, dtype, dims, data }): [string, Tensor] => [
-    name,
-    { dtype, dims, data: new ARRAY_TYPES[dtype](bytesOf(data).buffer) } as Tensor,
-  ]);
-  for (let i = 0; i < 2; i += 1) await backend.run(1, Object.fromEntries(feeds));
+  for (const [at, inputs] of wire.feeds.entries()) {
+    const feeds = inputs.map(({ name, dtype, dims, data }): [string, Tensor] => [
+      name,
+      { dtype, dims, data: new ARRAY_TYPES[dtype](bytesOf(data).buffer) } as Tensor,
+    ]);
+    try {
+      for (let i = 0; i < 2; i += 1) await backend.run(1, Object.fromEntries(feeds));
+      return;
+    } catch (error) {
+      if (at === wire.feeds.length - 1 || BROKEN.test(String(error))) throw error;
+    }
+  }
 }
 
-async function work({ backend: name, wasmUrl, cases }: UsualAsk): Promise<void> {
+async function work({ backend: name, wasmUrl, cases, every }: UsualAsk): Promise<void> {
   keepInstances();
   replaceBlobStreams();
   const backend = createOrtBackend(ort);
@@ -95,12 +103,12 @@ async function work({ backend: name, wasmUrl, cases }: UsualAsk): Promise<void> 
       const message = error instanceof Error ? error.message : String(error);
       tell({ failed: message });
       if (BROKEN.test(message)) {
-        tell({ marks: marks(), isBroken: true, left: cases.slice(i + 1) });
+        tell({ marks: marks(), left: cases.slice(i + 1) });
         return;
       }
       await backend.unload(1).catch(() => undefined);
     }
-    if (i % 100 === 99) tell({ marks: marks() });
+    if (i % every === every - 1) tell({ marks: marks() });
   }
   tell({ marks: marks(), left: [] });
 }

@@ -1,7 +1,7 @@
-// Builds of the package beside each other, such as before and after a change: first result of a new visitor and of one who
-// has been here before, and one request after the other. `SELVEDGE_BUILDS="before=../before/dist,after=dist"` names the
+// Builds of the package beside each other, such as before and after a change: first result of a new visitor, on a fast line
+// and on one of 20 Mbit/s, and of one who has been here before, and one request after the other. `SELVEDGE_BUILDS="before=../before/dist,after=dist"` names the
 // folders that `npm run build -- --out folder` made; the first is what the others are compared with.
-import { copyFileSync, existsSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
@@ -10,6 +10,7 @@ import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
 import { TELL, Visits } from "../kernel/visit.ts";
 import { buildPage } from "./built-pages.ts";
+import { openLine } from "./line.ts";
 import { CACHES_CODE, Profiles } from "./profiles.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/builds");
@@ -46,7 +47,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   const server = await startServer((request, response) => {
     if (visits.take(request, response)) return;
     const path = pathOf(request);
-    readFile(path.endsWith(".onnx") ? join(ASSETS, path) : join(FOLDER, path)).then(
+    readFile(join(FOLDER, path)).then(
       (bytes) => {
         const headers = { "content-type": contentTypeOf(path), "content-length": bytes.length };
         response.writeHead(200, { ...headers, "cache-control": "public, max-age=3600" }).end(bytes);
@@ -56,6 +57,12 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   });
   const address = (page: Page): string => `${server.origin}/${page}/index.html`;
   const profiles = new Profiles<Page>(bench, { visits, address, before: CACHES_CODE });
+  const line = await openLine(FOLDER);
+  const slow = new Profiles<Page>(bench, {
+    visits: line.visits,
+    address: (page) => `${line.server.origin}/${page}/index.html`,
+    idle: () => line.idle(),
+  });
   const subjects = (model: ModelName, kind: Kind, visit: (page: Page) => Promise<number>): Case["subjects"] =>
     names.map((name) => ({
       name,
@@ -71,6 +78,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     for (const model of Object.keys(MODELS) as ModelName[]) {
       const cases = {
         "first result, new profile": subjects(model, "first", (page) => profiles.visitNew(page)),
+        "first result at 20 Mbit/s, new profile": subjects(model, "first", (page) => slow.visitNew(page)),
         "first result, been here before": subjects(model, "first", (page) => profiles.visitUsed(page)),
         "one request after the other": subjects(model, "stream", (page) => profiles.visitUsed(page)),
       };
@@ -79,7 +87,9 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     }
   } finally {
     await profiles.close();
+    await slow.close();
     await server.close();
+    await line.server.close();
   }
 }
 
@@ -95,6 +105,8 @@ function readBuilds(text: string): Record<string, string> {
 
 async function bundlePages(builds: Readonly<Record<string, string>>): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true });
+  mkdirSync(FOLDER, { recursive: true });
+  for (const { file } of Object.values(MODELS)) copyFileSync(join(ASSETS, file), join(FOLDER, file));
   for (const [name, dist] of Object.entries(builds))
     for (const [model, { file, dims }] of Object.entries(MODELS))
       for (const [kind, report] of Object.entries(KINDS)) {

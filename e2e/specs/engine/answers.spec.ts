@@ -1,13 +1,12 @@
 // Exported models of further architectures, with the tokenizers and processors of their classes, from a local hub: texts,
 // pictures and sounds give the outputs and the answers of Python's transformers. In the soak alone: the exporter needs
 // PyTorch (e2e/support/exporter.ts).
-import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
-import { HubServer } from "../../../lib/test-support/hub-server.ts";
+import type { HubServer } from "../../../lib/test-support/hub-server.ts";
 import { isSoak } from "../../../lib/test-support/slice.ts";
-import { exported, filesIn } from "../../support/exporter.ts";
+import { exportedHub } from "../../support/exporter.ts";
 
 const NAMES = [
   ...["electra", "deberta", "qwen"],
@@ -43,11 +42,9 @@ let cases: readonly Case[] = [];
 
 test.beforeAll(async () => {
   test.setTimeout(1_800_000);
-  hub = await HubServer.start();
-  if (!isSoak) return;
-  const made = exported("answers.py", "answers.json");
+  const made = await exportedHub("answers.py", "answers.json", NAMES);
+  hub = made.hub;
   cases = made.cases as readonly Case[];
-  for (const name of NAMES) hub.commit(`owner/${name}`, filesIn(join(made.folder, name)));
 });
 
 test.afterAll(() => {

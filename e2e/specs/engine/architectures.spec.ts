@@ -1,13 +1,12 @@
 // Exported models of common architectures, with generated weights, from a local hub: the same tensors in give the outputs
 // of Python's onnxruntime, and the second part of ONNX Runtime's binary is fetched for none. In the soak alone: the exporter
 // needs PyTorch (e2e/support/exporter.ts).
-import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
-import { HubServer } from "../../../lib/test-support/hub-server.ts";
+import type { HubServer } from "../../../lib/test-support/hub-server.ts";
 import { isSoak } from "../../../lib/test-support/slice.ts";
-import { exported, filesIn } from "../../support/exporter.ts";
+import { exportedHub } from "../../support/exporter.ts";
 import { keep } from "../../support/suite.ts";
 
 /** Bounds on max|Δ| / max|reference|, by encoding: rounding of activations differs where they are quantized. */
@@ -38,11 +37,9 @@ let cases: readonly Case[] = [];
 
 test.beforeAll(async () => {
   test.setTimeout(1_800_000);
-  hub = await HubServer.start();
-  if (!isSoak) return;
-  const made = exported("architectures.py", "cases.json");
+  const made = await exportedHub("architectures.py", "cases.json", NAMES);
+  hub = made.hub;
   cases = made.cases as readonly Case[];
-  for (const name of NAMES) hub.commit(`owner/${name}`, filesIn(join(made.folder, name)));
 });
 
 test.afterAll(() => {
