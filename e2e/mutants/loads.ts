@@ -198,4 +198,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/worker/backend/memory.test.ts",
     title: "(memory-null)",
   },
+  {
+    fault: "ids beyond a table",
+    breaks: "an id that the model's table has no row for is answered with another row, without an error",
+    file: "lib/worker/backend/table-rows.ts",
+    from: "    if (at === -1) continue;\n",
+    to: "    continue;\n",
+    test: "lib/worker/backend/table-rows.test.ts",
+    title: "is refused with its place",
+  },
 ];

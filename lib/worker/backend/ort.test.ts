@@ -65,8 +65,8 @@ class StandInTensor {
   }
 }
 
-function standIn(): OrtModule {
-  const metadata = [{ name: "x", isTensor: true, type: "float32", shape: ["n"] }];
+function standIn(type = "float32"): OrtModule {
+  const metadata = [{ name: "x", isTensor: true, type, shape: ["n"] }];
   const session = {
     inputMetadata: metadata,
     outputMetadata: [{ ...metadata[0], name: "y" }],
@@ -98,8 +98,8 @@ const FEEDS = { x: { dtype: "float32", dims: [1], data: new Float32Array([5]) } 
 /** A module without anything in it. */
 const EMPTY_WASM = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
 
-async function loaded(): Promise<Backend> {
-  const backend = createOrtBackend(standIn());
+async function loaded(ort = standIn(), model = MODEL): Promise<Backend> {
+  const backend = createOrtBackend(ort);
   await backend.start({
     backend: "webgpu",
     wasmUrl: "https://example.com/ort.wasm",
@@ -108,7 +108,7 @@ async function loaded(): Promise<Backend> {
     threads: 1,
     verbose: false,
   });
-  await backend.load(1, MODEL);
+  await backend.load(1, model);
   return backend;
 }
 
@@ -145,6 +145,21 @@ test.each([
   await made.load(1, { files: [{ path: "m", data: new Blob([model.write()]) }], session: {} });
   expect(created.at(-1)?.["graph"]).toContain(has);
   expect(created.at(-1)?.["graph"]).not.toContain(lacks);
+});
+
+test("an id that the model's table has no row for is refused before the run", async () => {
+  const files = [{ path: "m", data: new Blob([tableModel(10)]) }];
+  const backend = await loaded(standIn("int64"), { files, session: {} });
+  const ran = vi.fn();
+  duringRun = ran;
+  const run = (id: bigint): Promise<unknown> =>
+    backend.run(1, { x: { dtype: "int64", dims: [1], data: BigInt64Array.of(id) } });
+  await expect(run(10n)).rejects.toThrow(
+    new RangeError('input "x": element 0 is 10, and the model\'s table "table" has 10 rows'),
+  );
+  expect(ran).not.toHaveBeenCalled();
+  await run(9n);
+  expect(ran).toHaveBeenCalledOnce();
 });
 
 /** A blob whose bytes the browser has lost. */

@@ -29,6 +29,8 @@ import { weightsFirst } from "./order-nodes.ts";
 import { rewriteForWebGpu } from "./rewrite-model.ts";
 import { hasRareOperator } from "./operators.ts";
 import { rowsMix } from "./read-rows.ts";
+import { checkIds, tablesOf } from "./table-rows.ts";
+import type { Table } from "./table-rows.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
 import { freeBuffer } from "../../rpc/free-buffer.ts";
@@ -73,12 +75,14 @@ interface Loaded {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
   readonly states: Readonly<Record<string, string>>;
+  readonly tables: ReadonlyMap<string, Table>;
 }
 
-/** A new session, and whether the rows of a batch influence each other in its graph. */
+/** A new session, and what its graph says: whether the rows of a batch influence each other, and the tables of ids. */
 interface Created {
   readonly session: Ort.InferenceSession;
   readonly mixesRows: boolean;
+  readonly tables: ReadonlyMap<string, Table>;
 }
 
 /** A state between two runs: on the device, or in the worker's memory, by the names of its inputs. */
@@ -180,12 +184,12 @@ class OrtBackend implements Backend {
       // The runtime's error for unreadable external data does not name the cause: so the files are read here.
       throw this.#failure((await lostOf(model.files)) ?? error, "load", model.files[0]?.path);
     }
-    const { session, mixesRows } = created;
+    const { session, mixesRows, tables } = created;
     try {
       await this.#settleGpu("load");
       const inputs = session.inputMetadata.map((each) => portOf(each));
       const outputs = session.outputMetadata.map((each) => portOf(each));
-      this.#models.set(modelId, { session, inputs, states: model.states ?? {} });
+      this.#models.set(modelId, { session, inputs, tables, states: model.states ?? {} });
       const assignment = this.#assignment();
       return { inputs, outputs, loadMs: performance.now() - began, assignment, mixesRows };
     } catch (error) {
@@ -206,6 +210,7 @@ class OrtBackend implements Backend {
     try {
       const ports = model.inputs.filter(({ name }) => !Object.hasOwn(kept, name));
       checkFeeds(ports, feeds);
+      checkIds(model.tables, feeds);
       this.#beginCall();
       const values: Record<string, Ort.Tensor> = { ...kept };
       for (const [name, tensor] of Object.entries(feeds)) values[name] = this.#toOrt(tensor);
@@ -272,6 +277,7 @@ class OrtBackend implements Backend {
     if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
     let bytes = new Uint8Array(await first.data.arrayBuffer());
     const mixesRows = rowsMix(bytes);
+    const tables = tablesOf(bytes);
     if (this.#device !== null) bytes = rewriteForWebGpu(bytes, this.#ort.env.versions.web ?? "") ?? bytes;
     bytes = weightsFirst(bytes) ?? bytes;
     try {
@@ -287,7 +293,7 @@ class OrtBackend implements Backend {
         externalData,
         ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(states) }),
       });
-      return { session: created, mixesRows };
+      return { session: created, mixesRows, tables };
     } finally {
       freeBuffer(bytes);
     }
