@@ -207,4 +207,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/worker/backend/table-rows.test.ts",
     title: "is refused with its place",
   },
+  {
+    fault: "positions beyond a table",
+    breaks: "a sequence that is longer than the model's positions is answered wrongly on WebGPU, without an error",
+    file: "lib/worker/backend/webgpu-rewrites.ts",
+    from: "    gather.input = [table, checked];\n",
+    to: "",
+    test: "lib/worker/backend/rewrite-model.test.ts",
+    title: "a position of",
+  },
 ];

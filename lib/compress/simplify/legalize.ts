@@ -8,8 +8,8 @@ import type { Graph } from "../onnx/graph.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { int64Tensor } from "../onnx/tensor-proto.ts";
 
-/** Sentences for the report, by rewrite. */
-const REWRITE_NOTES: Readonly<Record<Rewrite["id"], (count: number) => string>> = {
+/** Sentences for the report, by rewrite. One without a sentence is made while a page loads alone: it is a check. */
+const REWRITE_NOTES: Readonly<Partial<Record<Rewrite["id"], (count: number) => string>>> = {
   "cast-before-expand": (n) => `${counted(n, "Expand")} changed places with the Cast behind, to run on the GPU`,
   "is-nan-as-equal": (n) => `${counted(n, "IsNaN")} became Equal and Not, to run on the GPU`,
   "pad-conv-channels": (n) => `the input channels of ${counted(n, "convolution")} were padded to a multiple of 4`,
@@ -18,14 +18,16 @@ const REWRITE_NOTES: Readonly<Record<Rewrite["id"], (count: number) => string>> 
 /** Rewrites a model for WebGPU; `notes` gets a sentence for each rewrite that changed it. */
 export function legalize(notes: string[] = []): Transform {
   return (model) => {
-    const rewrites = rewritesFor(OPTIONAL["onnxruntime-node"]?.version ?? "");
+    const version = OPTIONAL["onnxruntime-node"]?.version ?? "";
+    const rewrites = rewritesFor(version).filter(({ id }) => REWRITE_NOTES[id] !== undefined);
     const places = new Map<Rewrite["id"], number>();
     for (const graph of model.graph.all())
       for (const [id, count] of Object.entries(rewriteOne(model, graph, rewrites)))
         places.set(id as Rewrite["id"], (places.get(id as Rewrite["id"]) ?? 0) + count);
     for (const { id, upstream } of REWRITES) {
       const count = places.get(id);
-      if (count !== undefined) notes.push(`For WebGPU ${REWRITE_NOTES[id](count)} (${upstream}).`);
+      const sentence = count === undefined ? undefined : REWRITE_NOTES[id]?.(count);
+      if (sentence !== undefined) notes.push(`For WebGPU ${sentence} (${upstream}).`);
     }
   };
 }

@@ -41,6 +41,13 @@ test("a rank that only ONNX Runtime knows is the caller's RangeError", () => {
   expect(failureOf(new Error(text), "run")).toBeInstanceOf(RangeError);
 });
 
+test("a position that the model's table has no row for is the caller's RangeError", () => {
+  const status = "indices element out of data bounds, idx=128 must be within the inclusive range [-128,127]";
+  const error = failureOf(new Error(`ERROR_CODE: 2, ERROR_MESSAGE: ${KERNEL} ${status}`), "run");
+  expect(error).toBeInstanceOf(RangeError);
+  expect(error.message).toMatch(/row 128 of a table of 128 rows, as for a sequence that is too long/);
+});
+
 test("our own errors and the caller's are returned unchanged", () => {
   for (const error of [new SelvedgeError("closed", "x"), new TypeError("x"), new RangeError("x")]) {
     expect(failureOf(error, "run")).toBe(error);

@@ -10,6 +10,8 @@ const MEMORY =
 const WRONG_INPUT = /^(Invalid rank for input|Got invalid dimensions for input)/;
 /** Prefixes of a message: the source location in ONNX Runtime, and each wrapping of the message. */
 const ORIGIN = /\/\S+\.(cc|h):\d+ .*?(\[ONNXRuntimeError\] : \d+ : \w+ : |\) (?=\w))/g;
+/** A row that a table of the model lacks, where the graph computes it (else table-rows.ts reports it). */
+const NO_ROW = /indices element out of data bounds, idx=(-?\d+) must be within the inclusive range \[-?\d+,(-?\d+)\]/;
 
 /** An operator without a kernel, at all or for this dtype: each provider words it differently. */
 const NO_KERNEL = /^Could not find an implementation for|Provider type for .* is not set/;
@@ -33,6 +35,13 @@ export function failureOf(error: unknown, during: "load" | "run", file: string =
   const details = ortCode === null ? { message: raw } : { message: raw, ortCode };
   if (MEMORY.test(raw)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
   if (during === "run" && WRONG_INPUT.test(raw)) return new RangeError(message, { cause: error });
+  const row = during === "run" ? NO_ROW.exec(raw) : null;
+  if (row !== null) {
+    const table = `row ${row[1]} of a table of ${Number(row[2]) + 1} rows`;
+    return new RangeError(`inputs: the model would read ${table}, as for a sequence that is too long`, {
+      cause: error,
+    });
+  }
   if (during === "run" || ortCode === null || ortCode === PROVIDER_FAILED) {
     return new SelvedgeError("internal", `ONNX Runtime failed during a ${during}: ${message}`, details, error);
   }

@@ -181,6 +181,52 @@ test("an Expand that something else reads too stays: a branch, an output, a Cast
   expect(rewriteForWebGpu(branched.write(), VERSION)).toBeNull();
 });
 
+/** A table of 6 positions, by the number of the ids. */
+function positioned(opType: "Range" | "CumSum"): OnnxModel {
+  const counted = {
+    Range: [
+      { opType: "Shape", input: ["ids"], output: ["shape"] },
+      { opType: "Gather", input: ["shape", "one"], output: ["length"] },
+      { opType: "Range", input: ["zero", "length", "one"], output: ["flat"] },
+      { opType: "Unsqueeze", input: ["flat", "axis"], output: ["counts"] },
+    ],
+    CumSum: [
+      { opType: "CumSum", input: ["ids", "one"], output: ["sums"] },
+      { opType: "Sub", input: ["sums", "one"], output: ["counts"] },
+    ],
+  };
+  return smallModel({
+    opset: 14,
+    inputs: { ids: ["batch", "sequence"] },
+    types: { ids: T.INT64 },
+    outputs: ["y"],
+    nodes: [...counted[opType], { opType: "Gather", input: ["table", "counts"], output: ["y"] }],
+    initializers: [
+      int64Tensor("zero", [], [0]),
+      int64Tensor("one", [], [1]),
+      int64Tensor("axis", [1], [0]),
+      floatTensor("table", [6, 4], seededFloats(24, 3)),
+    ],
+  });
+}
+
+test.each(["Range", "CumSum"] as const)("a position of %s beyond its table fails on WebGPU", async (opType) => {
+  const before = positioned(opType).write();
+  const after = rewriteForWebGpu(before, VERSION) ?? new Uint8Array();
+  const ids = (n: number): Feed => ({ ids: { dtype: "int64", dims: [1, n], data: new BigInt64Array(n).fill(1n) } });
+  expect(await ratio(after, before, ids(6), "webgpu")).toBeGreaterThan(100);
+  expect((await runInChildProcess(before, "webgpu", {}, [ids(7)])).exit).toBe(0);
+  const { log } = await runInChildProcess(after, "webgpu", {}, [ids(7)]);
+  expect(log.includes("indices element out of data bounds, idx=6")).toBe(true);
+  expect(rewriteForWebGpu(after, VERSION)).toBeNull();
+});
+
+test("ids, and rows that are computed otherwise, stay as they are", () => {
+  const model = positioned("Range");
+  for (const node of model.graph.nodes) if (node.opType === "Range") node.opType = "Max";
+  expect(rewriteForWebGpu(model.write(), VERSION)).toBeNull();
+});
+
 test("what is no model stays as it is", () => {
   for (const bytes of [new Uint8Array(), Uint8Array.of(8, 7, 58, 200), new TextEncoder().encode("<!doctype html>")])
     expect(rewriteForWebGpu(bytes, VERSION)).toBeNull();

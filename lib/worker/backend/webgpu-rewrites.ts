@@ -42,7 +42,7 @@ export interface RewriteGraph<N extends RewriteNode> {
 
 /** A rewrite, and the reason for it. */
 export interface Rewrite {
-  readonly id: "cast-before-expand" | "is-nan-as-equal" | "pad-conv-channels";
+  readonly id: "cast-before-expand" | "is-nan-as-equal" | "pad-conv-channels" | "check-positions";
   /** First version of ONNX Runtime that does not need it, as [major, minor]; undefined while none is known. */
   readonly before: readonly [number, number] | undefined;
   /** Issue or cause upstream. */
@@ -76,7 +76,30 @@ export const REWRITES: readonly Rewrite[] = [
     upstream: "microsoft/onnxruntime#29651: Conv is wrong for input channels divisible by 3 and not by 4",
     apply: padConvChannels,
   },
+  {
+    id: "check-positions",
+    before: undefined,
+    upstream: "WebGPU's Gather reads another row for an index beyond its table",
+    apply: checkPositions,
+  },
 ];
+
+/** Operators by which exported graphs make positions of counts. */
+const COUNTS: ReadonlySet<string> = new Set(["Range", "CumSum"]);
+const POSITION_STEPS: ReadonlySet<string> = new Set([
+  "Add",
+  "Cast",
+  "Expand",
+  "Identity",
+  "Mul",
+  "Reshape",
+  "Slice",
+  "Squeeze",
+  "Sub",
+  "Unsqueeze",
+]);
+/** Longest table of positions, as the list of its rows is added to the graph. */
+const POSITIONS_MAX = 2 ** 16;
 
 /** Lists the rewrites that a version of ONNX Runtime needs; all for a version that can't be read. */
 export function rewritesFor(version: string): readonly Rewrite[] {
@@ -169,6 +192,46 @@ function padConvChannels<N extends RewriteNode>(graph: RewriteGraph<N>): number 
     count += 1;
   }
   return count;
+}
+
+/**
+ * Positions pass through a list of the rows first: a Gather of int64 runs on the CPU, where positions are computed, and
+ * fails for a row that the table lacks, as too long a text has. Ids are checked before a run (table-rows.ts).
+ */
+function checkPositions<N extends RewriteNode>(graph: RewriteGraph<N>): number {
+  const { nodes } = graph;
+  const makers = new Map(nodes.flatMap((node) => node.output.map((x) => [x, node] as const)));
+  let count = 0;
+  for (const gather of nodes.filter((x) => isPlain(x, "Gather") && attributeOf(x, "axis") === 0)) {
+    const [table = "", positions = ""] = gather.input;
+    const [rows = 0, ...row] = graph.dimsOf(table) ?? dequantizedDims(graph, makers.get(table)) ?? [];
+    if (row.length !== 1 || rows > POSITIONS_MAX || !isCounted(positions, makers)) continue;
+    const list = graph.freshName(`${table}/rows`);
+    const checked = graph.freshName(`${positions}/checked`);
+    graph.addIntegers(
+      list,
+      Array.from({ length: rows }, (_, i) => i),
+    );
+    const check = graph.makeNode({ opType: "Gather", input: [list, positions], output: [checked] });
+    nodes.splice(nodes.indexOf(gather), 0, check);
+    gather.input = [table, checked];
+    count += 1;
+  }
+  return count;
+}
+
+/** Whether integers are made of counts by arithmetic alone. */
+function isCounted(name: string, makers: ReadonlyMap<string, RewriteNode>): boolean {
+  const seen = new Set<string>();
+  const open = [name];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const maker = makers.get(next);
+    if (maker === undefined || seen.has(next)) continue;
+    seen.add(next);
+    if (COUNTS.has(maker.opType)) return true;
+    if (POSITION_STEPS.has(maker.opType)) open.push(...maker.input);
+  }
+  return false;
 }
 
 /**
