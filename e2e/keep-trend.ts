@@ -1,11 +1,12 @@
-// `npm run trend`: adds the latest run of `npm test` in this checkout, its suites' times and the sizes of what ships, to
-// e2e/results/suites.jsonl, to be committed with what lands.
+// `npm run trend`: adds the runs of `npm test` in this checkout, their suites' times and the sizes of what ships, to
+// e2e/results/suites.jsonl, to be committed with what lands. Runs of a commit with changes are left out: nothing names
+// what they measured.
 import { addToTrend, COMMITTED_TREND, LOCAL_TREND, readTrend } from "./support/trend.ts";
 
-const [row] = readTrend(LOCAL_TREND).slice(-1);
-if (row === undefined) throw new Error(`${LOCAL_TREND} has no run: npm test`);
-if (readTrend(COMMITTED_TREND).some((x) => x.at === row.at)) console.log(`Already kept: ${row.at}`);
-else {
-  addToTrend(COMMITTED_TREND, row);
-  console.log(`Kept ${row.at}, commit ${row.commit}, in ${COMMITTED_TREND}`);
-}
+const runs = readTrend(LOCAL_TREND);
+if (runs.length === 0) throw new Error(`${LOCAL_TREND} has no run: npm test`);
+const kept = new Set(readTrend(COMMITTED_TREND).map((x) => x.at));
+const fresh = runs.filter(({ at, commit }) => !kept.has(at) && !commit.endsWith("+"));
+for (const row of fresh) addToTrend(COMMITTED_TREND, row);
+console.log(`Added ${fresh.length} of ${runs.length} runs to ${COMMITTED_TREND}`);
+for (const { at, commit, seconds } of fresh) console.log(`  ${at}, commit ${commit}: ${JSON.stringify(seconds)}`);

@@ -1,5 +1,5 @@
 // Times of suites and sizes of the shipped files, run by run. Each run is kept in e2e/.cache, so that a checkout stays
-// clean; `npm run trend` adds the latest one to e2e/results/suites.jsonl, which is committed with what lands. Both are
+// clean; `npm run trend` adds them to e2e/results/suites.jsonl, which is committed with what lands. Both are
 // read: a machine that starts from a fresh checkout compares with the committed runs. `npm run soak` commits dated rows
 // of its own.
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";

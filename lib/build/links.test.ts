@@ -39,6 +39,32 @@ test("every link in the documentation leads to a file and a heading that exist",
   expect(links.map(({ page, link }) => faultOf(page, link)).filter((x) => x !== null)).toEqual([]);
 });
 
+test("every file of the repository that the documentation names exists", () => {
+  const FILE = /`((?:lib|e2e|models|demo|\.ci)\/[\w./-]+\.(?:tsx?|js|jsonl?|py))`/g;
+  const named = pages()
+    .filter((page) => page !== "CHANGELOG.md")
+    .flatMap((page) => [...readFileSync(page, "utf8").matchAll(FILE)].map(([, path = ""]) => ({ page, path })));
+  expect(named.length).toBeGreaterThan(60);
+  expect(named.filter(({ path }) => !existsSync(path))).toEqual([]);
+});
+
+test("every file in the pictures of lib/README.md exists", () => {
+  const lines =
+    readFileSync("lib/README.md", "utf8")
+      .match(/^```.*?^```$/gms)
+      ?.flatMap((x) => x.split("\n")) ?? [];
+  const named = lines.flatMap((line) => {
+    // A name without a folder is of the folder before it on the line, or of lib/ itself.
+    let folder = "";
+    return [...line.matchAll(/[\w-]+(?:\/[\w-]+)*\.ts\b/g)].map(([name]) => {
+      if (name.includes("/")) folder = dirname(name);
+      return [name, join(folder, name)].map((x) => join("lib", x));
+    });
+  });
+  expect(named.length).toBeGreaterThan(80);
+  expect(named.filter((paths) => !paths.some((path) => existsSync(path)))).toEqual([]);
+});
+
 test("every page of docs/ is in its index", () => {
   const index = readFileSync("docs/README.md", "utf8");
   const missing = readdirSync("docs").filter(
