@@ -14,7 +14,7 @@ import { isFolder, openRepository } from "../compress/repository.ts";
 import { terminalReport } from "../compress/report/markdown.ts";
 import type { CompressReport } from "../compress/report/report.ts";
 import type { CliRun } from "./cli.ts";
-import { browserOption, limitOption, shapeOption, targetsOption } from "./options.ts";
+import { browserOption, limitOption, needOut, shapeOption, targetsOption } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
 interface Values {
@@ -48,7 +48,8 @@ export function compress(program: Command, run: CliRun): Command {
     .summary("make every form that the targets need, measured, checked and packed")
     .description("Makes every form that the targets need, checks each against the model, and packs what passed.")
     .argument("<model>", "path of an .onnx file, or of a folder as Hugging Face exports it")
-    .requiredOption("--out <folder>", "written to: f32.onnx and the other forms, bundle/, report.{json,md,html}")
+    .option("--out <folder>", "written to: f32.onnx and the other forms, bundle/, report.{json,md,html}")
+    .hook("preAction", needOut)
     .addOption(targetsOption())
     .option("--samples <path>", "inputs to measure on (synthesized by default); formats below")
     .option("--labels <path>", "right answers to measure with: .npy, or a line of whole numbers for each sample")

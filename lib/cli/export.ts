@@ -7,7 +7,7 @@ import { exportBundle, SERVERS } from "../export/export.ts";
 import type { Exported, ExportOptions, ServerName } from "../export/export.ts";
 import type { ServerPort } from "../export/exported-model.ts";
 import type { CliRun } from "./cli.ts";
-import { wholeOf } from "./options.ts";
+import { needOut, wholeOf } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
 /** Adds the command. */
@@ -20,7 +20,8 @@ export function exportCommand(program: Command, _run: CliRun): Command {
     )
     .addArgument(new Argument("<server>", "the server").choices(SERVERS))
     .argument("<bundle>", "folder of a bundle")
-    .requiredOption("--out <folder>", "folder to write to")
+    .option("--out <folder>", "folder to write to")
+    .hook("preAction", needOut)
     .option("--variant <id>", "variant of the bundle (float32 by default)")
     .option("--name <name>", "name of the model on the server (the bundle's by default)")
     .addOption(

@@ -4,6 +4,7 @@ import { signBundle } from "../compress/bundle/sign.ts";
 import { importRepository } from "../compress/import-repository.ts";
 import { HUB } from "../source/hub-address.ts";
 import type { CliRun } from "./cli.ts";
+import { needOut } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
 interface Values {
@@ -25,7 +26,8 @@ export function importCommand(program: Command, run: CliRun): Command {
       "Packs a repository, or a folder in its layout, as a bundle: its files as they are, with their hashes.",
     )
     .argument("<repository>", "owner/name, or a folder with config.json and onnx/")
-    .requiredOption("--out <folder>", "folder for the bundle, and for the files that were fetched")
+    .option("--out <folder>", "folder for the bundle, and for the files that were fetched")
+    .hook("preAction", needOut)
     .option("--dtype <list>", "encodings, as fp32,q8 (all by default)")
     .option("--file <name>", "graph, as encoder_model (model, or the only one, by default)")
     .option("--revision <name>", "branch, tag or commit (main by default)")

@@ -40,6 +40,7 @@ const LINES = [
   "compress none.onnx --out out",
   "compress page.onnx --out out",
   "compress model.onnx --out out --fast",
+  "compress model.onnx --output out",
   "compress none.onnx --out --dry-run",
   "compress model.onnx --out=",
   "compress model.onnx --out out --out bundle",

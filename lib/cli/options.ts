@@ -1,5 +1,6 @@
 // Options that several commands share, and how their words are read.
 import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
 import type { BrowserName } from "../compress/check/browser.ts";
 import { describePorts } from "../compress/bundle/inspect.ts";
 import { smallestTable } from "../compress/bundle/describe.ts";
@@ -43,6 +44,15 @@ export function shapeOption(): Option {
 export function browserOption(): Option {
   const what = "check in this browser instead of onnxruntime-node (needs playwright-core)";
   return new Option("--browser <name>", what).choices(["chromium", "firefox"] satisfies BrowserName[]);
+}
+
+/**
+ * Refuses a command without `--out`, as a hook before its action: Commander looks for its own required options before it
+ * looks for unknown ones, so that a misspelt `--out` would not be named.
+ */
+export function needOut(_: Command, command: Command): void {
+  if (command.getOptionValue("out") === undefined)
+    command.error("error: required option '--out <folder>' not specified");
 }
 
 /** Adds a value to those of an option that may be given again. */
