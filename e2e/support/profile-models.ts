@@ -1,12 +1,13 @@
-// The models of a folder as cases for the profile (profile-functions.ts), with made-up inputs: exporters write what no case
+// The models of a folder as cases for the profile (profile-functions.ts), with synthetic inputs: exporters write what no case
 // by hand foresees.
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { smallestTable } from "../../lib/compress/bundle/describe.ts";
 import { describePorts } from "../../lib/compress/bundle/inspect.ts";
 import { float16Value } from "../../lib/compress/onnx/float16.ts";
 import { readModelFile } from "../../lib/compress/onnx/model-file.ts";
 import type { Feed } from "../../lib/compress/run/feeds.ts";
+import { hintsFor } from "../../lib/compress/run/model-hints.ts";
 import { syntheticSets } from "../../lib/compress/run/synthetic-inputs.ts";
 import type { ConstantValues } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import { withExternalData } from "./profile-cases.ts";
@@ -17,12 +18,15 @@ const BYTES_MAX = 150_000_000;
 /** Sizes of open dims that are tried for a model. */
 const GUESSES = 12;
 
-/** Lists the models of a folder and of the folders in it. */
+/**
+ * Lists the models of a folder and of the folders in it.
+ * @throws Error for a folder that does not exist or has none
+ */
 export function modelCases(folder: string): LazyCase[] {
-  return readdirSync(folder, { encoding: "utf8", recursive: true })
-    .filter((path) => path.endsWith(".onnx"))
-    .sort()
-    .map((path) => ({ title: path, onGpu: true, make: () => readCase(join(folder, path)) }));
+  if (!existsSync(folder)) throw new Error(`${folder} does not exist`);
+  const paths = readdirSync(folder, { encoding: "utf8", recursive: true }).filter((path) => path.endsWith(".onnx"));
+  if (paths.length === 0) throw new Error(`${folder} has no .onnx files`);
+  return paths.sort().map((path) => ({ title: path, onGpu: true, make: () => readCase(join(folder, path)) }));
 }
 
 /** @throws Error for a model that is too large, is none, or has an input that is no tensor of numbers */
@@ -33,7 +37,8 @@ async function readCase(path: string): Promise<Case> {
   const { inputs: ports } = await describePorts(model);
   const inputs = ports.map((x) => ({ ...x, batchAxis: null }));
   const feeds: Case["inputs"][] = [];
-  for (const make of syntheticSets(inputs, { typical: {}, bound: smallestTable(model) })) {
+  const hints = { typical: {}, bound: smallestTable(model), ...hintsFor(path, model) };
+  for (const make of syntheticSets(inputs, hints)) {
     feeds.push(...make(1).map(constantsOf));
     if (feeds.length === GUESSES) break;
   }

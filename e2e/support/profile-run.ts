@@ -10,13 +10,13 @@ import { startServer } from "../../lib/compress/check/local-server.ts";
 import type { LocalServer } from "../../lib/compress/check/local-server.ts";
 import { ROOT } from "./prepare.ts";
 import { wireOf } from "./profile-cases.ts";
-import type { Case, LazyCase } from "./profile-cases.ts";
+import type { LazyCase } from "./profile-cases.ts";
 import type { UsualAsk, UsualTold } from "./profile-worker.ts";
 
 const ORT = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/jspi"));
 const FILES = { jspi: "ort-wasm-simd-threaded.jspi.wasm", wasm: "ort-wasm-simd-threaded.wasm" } as const;
 /** How long a case may take before its worker is given up: an endless loop, or a shader that does not compile. */
-const SILENT_MS = 60_000;
+const STALL_MS = 60_000;
 
 /** Build of ONNX Runtime. */
 export type Build = keyof typeof FILES;
@@ -55,23 +55,18 @@ export async function serveCases(cases: readonly LazyCase[]): Promise<LocalServe
     };
     if (number === undefined) send(...(files.get(url) ?? (["text/plain", ""] as const)));
     else
-      makeCase(cases[Number(number)]).then(
-        (made) => {
-          send("application/json", JSON.stringify(wireOf(made)));
+      wireAt(cases[Number(number)]).then(
+        (wire) => {
+          send("application/json", wire);
         },
-        () => response.destroy(),
+        (error: unknown) => response.writeHead(500).end(`not made: ${String(error)}`),
       );
   });
 }
 
-/** Makes a case; null where its variant does not exist or can't be written. */
-export async function makeCase(given: LazyCase | undefined): Promise<Case | null> {
-  try {
-    return (await given?.make()) ?? null;
-  } catch (error) {
-    console.log(`not made: ${given?.title ?? ""}: ${String(error)}`);
-    return null;
-  }
+/** Makes a case and writes it; `null` where its variant does not exist. */
+async function wireAt(given: LazyCase | undefined): Promise<string> {
+  return JSON.stringify(wireOf((await given?.make()) ?? null));
 }
 
 /** Progress of a run. */
@@ -80,7 +75,7 @@ export interface Ran {
   readonly functions: Set<number>;
   /** Why cases were refused, by their numbers. */
   readonly failures: Map<number, string>;
-  /** Called with the functions that ran for the first time, and the last case before. */
+  /** Called with the functions that ran since the last call, and the last case before. */
   readonly onMarks: (functions: readonly number[], number: number) => void;
 }
 
@@ -105,9 +100,9 @@ export function runWorker(
     const wait = (): void => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        failures.set(began, `silent for ${SILENT_MS} ms`);
+        failures.set(began, `stalled: no progress for ${STALL_MS / 1_000} s`);
         finish(ask.cases.slice(ask.cases.indexOf(began) + 1));
-      }, SILENT_MS);
+      }, STALL_MS);
     };
     const listen = (message: { text(): string }): void => {
       const text = message.text();
@@ -117,9 +112,8 @@ export function runWorker(
       if (told.began !== undefined) ({ began } = told as { began: number });
       if (told.failed !== undefined) failures.set(began, told.failed);
       if (told.marks !== undefined) {
-        const added = told.marks.filter((x) => !functions.has(x));
-        for (const each of added) functions.add(each);
-        onMarks(added, began);
+        for (const each of told.marks) functions.add(each);
+        onMarks(told.marks, began);
       }
       if (told.left !== undefined) finish(told.left);
     };

@@ -17,7 +17,10 @@ export interface UsualAsk {
   readonly every: number;
 }
 
-/** Progress: the case that began, its error, the functions that ran so far; `left` comes last, with the remaining cases. */
+/**
+ * Progress: the case that began, its error, the functions that ran since the last report; `left` comes last, with the
+ * remaining cases.
+ */
 export interface UsualTold {
   readonly began?: number;
   readonly failed?: string;
@@ -57,12 +60,16 @@ function keepInstances(): void {
   };
 }
 
-function marks(): number[] {
-  return exportsOf.flatMap((all) =>
-    Object.entries(all).flatMap(([name, value]) =>
-      name.startsWith(MARK) && (value as WebAssembly.Global).value === 1 ? [Number(name.slice(MARK.length))] : [],
-    ),
-  );
+/** Returns the functions that ran since it was called last. */
+function takeMarks(): number[] {
+  const taken: number[] = [];
+  for (const all of exportsOf)
+    for (const [name, value] of Object.entries(all)) {
+      if (!name.startsWith(MARK) || (value as WebAssembly.Global).value !== 1) continue;
+      (value as WebAssembly.Global).value = 0;
+      taken.push(Number(name.slice(MARK.length)));
+    }
+  return taken;
 }
 
 function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
@@ -93,7 +100,12 @@ async function work({ backend: name, wasmUrl, cases, every }: UsualAsk): Promise
   const backend = createOrtBackend(ort);
   await backend.start({ backend: name, threads: 1, verbose: false, wasmUrl, restUrl: wasmUrl });
   for (const [i, number] of cases.entries()) {
-    const wire = (await (await fetch(`/case/${number}`)).json()) as Wire | null;
+    const response = await fetch(`/case/${number}`);
+    if (!response.ok) {
+      tell({ began: number, failed: await response.text() });
+      continue;
+    }
+    const wire = (await response.json()) as Wire | null;
     if (wire === null) continue;
     tell({ began: number });
     try {
@@ -103,14 +115,14 @@ async function work({ backend: name, wasmUrl, cases, every }: UsualAsk): Promise
       const message = error instanceof Error ? error.message : String(error);
       tell({ failed: message });
       if (BROKEN.test(message)) {
-        tell({ marks: marks(), left: cases.slice(i + 1) });
+        tell({ marks: takeMarks(), left: cases.slice(i + 1) });
         return;
       }
       await backend.unload(1).catch(() => undefined);
     }
-    if (i % every === every - 1) tell({ marks: marks() });
+    if (i % every === every - 1) tell({ marks: takeMarks() });
   }
-  tell({ marks: marks(), left: [] });
+  tell({ marks: takeMarks(), left: [] });
 }
 
 self.onmessage = ({ data }: MessageEvent<UsualAsk>): void => {
