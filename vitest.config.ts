@@ -24,8 +24,8 @@ const SOAK = process.env["SELVEDGE_SOAK"] === "1" ? [] : ["e2e/doctor/hosts.test
 /**
  * Tests that have a worker's modules to themselves: they replace a module (`vi.mock`), a global or a method of one, or
  * read what a process has as a whole. All others share a worker and its modules, which keep no state: that saves a process
- * and its imports for each file. Vitest runs projects in the order of their names, so these come first: the one that waits
- * for timers for a minute would else be the last, with the other workers idle.
+ * and its imports for each file. Vitest runs projects in the order of their names, so these come first: those that wait
+ * for timers for half a minute would else be the last, with the other workers idle.
  */
 const ALONE = {
   unit: [

@@ -1,5 +1,5 @@
-// The hooks over a fake engine, by React 18 and 19 in Node: runs, sources and providers. react-loads.test.ts has loads
-// whose component goes away; e2e/specs/site/react.spec.ts has a browser.
+// The hooks over a fake engine, by React 18 and 19 in Node: runs, sources and providers. test-support/react-loads.ts has
+// loads whose component goes away; e2e/specs/site/react.spec.ts has a browser.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Engine, Model, ModelSource } from "selvedge";
 import type * as Hooks from "./react.ts";
