@@ -32,6 +32,7 @@ const PHRASES = [
   [/\bof late\b/i, "recently"],
   [/\bin the midst of\b/i, "during"],
   [/\bis made up for\b|\bmakes? up for\b/i, "compensated"],
+  [/\bmade-up\b/i, "synthetic, generated"],
   [/\bhow numbers are spread\b/i, "distribution"],
   [/\bhangs? on\b/i, "depends on"],
 ];

@@ -126,7 +126,7 @@ async function draw(engine: Engine, cache: ModelCache): Promise<void> {
   const contents = await cache.list();
   const rows = await read(engine, contents);
   find("stored").textContent = bytesOf(contents.bytes);
-  find("free").textContent = contents.freeBytes === null ? "not told" : bytesOf(contents.freeBytes);
+  find("free").textContent = contents.freeBytes === null ? "unknown" : bytesOf(contents.freeBytes);
   find("kind").textContent = contents.kind;
   find("network").textContent = navigator.onLine ? "there" : "away";
   const focused = document.activeElement?.getAttribute("data-key") ?? null;

@@ -1,7 +1,7 @@
 // Vectors of one model in int8, compared exactly: every row by its cosine to the query. A row's scale is 1 / its length,
 // so the cosine needs no float32 copy; 100,000 rows of 384 numbers take 38 MB. Of more rows than that the sign bits, 48
 // bytes a row, choose some by their Hamming distance, and those alone are compared in int8: the best 100 of 120,000
-// made-up rows around 200 topics take 10 ms in place of 103 (Node 20, least of 60 each), with the same first ten in all 60.
+// synthetic rows around 200 topics take 10 ms in place of 103 (Node 20, least of 60 each), with the same first ten in all 60.
 
 /** A row and its cosine to the query. */
 export interface Neighbour {

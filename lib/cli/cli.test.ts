@@ -80,7 +80,7 @@ describe("compress", () => {
       expect(graph.proto.output.map((x) => x.name)).toEqual(["y"]);
     }
     const report = reportOf(out);
-    expect(report.samples).toEqual({ n: 40, fitted: 20, scored: 20, isMadeUp: false });
+    expect(report.samples).toEqual({ n: 40, fitted: 20, scored: 20, isSynthetic: false });
     const scores = Object.fromEntries(report.forms.map((x) => [x.id, x.sqnrDb]));
     expect(scores["f32"]).toBeGreaterThan(90);
     expect(scores["f16"]).toBeGreaterThan(55);
@@ -187,7 +187,7 @@ describe("compress", () => {
     expect(said).toMatch(/int8: too few to tell: .* over 1 held-out sample/);
     expect(reportOf(out)).toMatchObject({
       targets: ["wasm"],
-      samples: { n: 1, isMadeUp: false },
+      samples: { n: 1, isSynthetic: false },
       metric: { budget: "at least 30 dB (error below 0.1% of the outputs' energy)" },
       forms: [{ id: "f32" }, { id: "int8" }],
     });
@@ -229,7 +229,7 @@ describe("compress", () => {
   });
 
   test(
-    "a model that runs on no made-up input has its forms, unchecked, and gives 3",
+    "a model that runs on no synthetic input has its forms, unchecked, and gives 3",
     { timeout: 120_000 },
     async () => {
       const out = join(folder, "out");

@@ -127,7 +127,7 @@ async function compressSource(path: string, source: CompressSource, started: num
     sourceBytes: job.sourceBytes,
     targets: job.targets,
     metric: { name: metric.name, budget: metric.budget, reference: referenceScore },
-    samples: { n, fitted: split.fitted, scored: split.scored, isMadeUp: isSynthetic },
+    samples: { n, fitted: split.fitted, scored: split.scored, isSynthetic },
     forms: reports,
     defaults,
     bundle,
@@ -185,7 +185,7 @@ function largest({ graph }: OnnxModel): CompressReport["tensors"] {
     .slice(0, 20);
 }
 
-/** Adds the path of the node that uses a tensor whose name an exporter made up, such as `onnx::MatMul_1130`. */
+/** Adds the path of the node that uses a tensor whose name an exporter generated, such as `onnx::MatMul_1130`. */
 function withNode<Row extends { readonly name: string }>({ graph }: OnnxModel): (row: Row) => Row & { node?: string } {
   return (row) => {
     const node = /^(onnx::|_v_|val_)|^\d+$/.test(row.name) ? graph.consumers(row.name)[0]?.name : undefined;

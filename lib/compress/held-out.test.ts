@@ -42,7 +42,7 @@ const formOf = (report: CompressReport, id: string): FormReport | undefined => r
 test("the score holds on samples that the toolchain never saw, within its interval", { timeout: 120_000 }, async () => {
   const path = mlp();
   const report = await run(path, 48);
-  expect(report.samples).toEqual({ n: 48, fitted: 24, scored: 24, isMadeUp: false });
+  expect(report.samples).toEqual({ n: 48, fitted: 24, scored: 24, isSynthetic: false });
   const int8 = formOf(report, "int8");
   expect(int8?.interval?.method).toBe("bootstrap");
   const unseen = Array.from({ length: 24 }, (_, i) => ({

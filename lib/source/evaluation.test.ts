@@ -56,7 +56,7 @@ test("a repository of timm has its picture and its labels in config.json", () =>
   expect(steps.images["pixel_values"]?.resize).toMatchObject({ to: { short: 168 } });
   expect(steps.decodes["logits"]).toEqual({ op: "labels", asset: "labels.txt", logits: true });
   expect(steps.assets["labels.txt"]).toBe("cat\ndog\n");
-  // Without names timm takes them from a table of its own: none are made up.
+  // Without names timm takes them from a table of its own: none are invented.
   const bare = readRepository(new Map([["config.json", JSON.stringify({ ...config, label_names: undefined })]]));
   expect(stepsOf(bare, false).decodes).toEqual({});
 });

@@ -183,7 +183,7 @@ test("a variant that gets no golden is returned as it was, with the reason", asy
   }
   expect(whys).toEqual([
     "an input or output holds text, or is larger than 1 MiB",
-    expect.stringMatching(/^it does not run on made-up inputs \(.*Gather/s),
+    expect.stringMatching(/^it does not run on synthetic inputs \(.*Gather/s),
   ]);
 });
 

@@ -76,7 +76,7 @@ async function goldenOf(
   const small = Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, Math.min(size, SMALL)]));
   const largest = needs.includes("shader-f16") ? largestOf(description) : null;
   const more = { states: statesOf(description), largest, nudgedSource };
-  let why = "no inputs could be made up";
+  let why = "no synthetic inputs fit it";
   for (const sizes of [typical, small]) {
     let guesses = 0;
     for (const [feed, ...others] of syntheticInputs(description.inputs, { typical: sizes, bound })) {
@@ -91,7 +91,7 @@ async function goldenOf(
 }
 
 function messageOf(error: unknown): string {
-  return `it does not run on made-up inputs (${error instanceof Error ? error.message : String(error)})`;
+  return `it does not run on synthetic inputs (${error instanceof Error ? error.message : String(error)})`;
 }
 
 /** Options of a golden. */

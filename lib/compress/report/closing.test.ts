@@ -6,7 +6,11 @@ import type { CompressReport, FormReport } from "./report.ts";
 /** A report with the fields that the sentences are made of. */
 const report = (forms: readonly object[], more: object): CompressReport =>
   ({
-    ...{ metric: { name: "sqnr", reference: null }, samples: { n: 40, isMadeUp: false }, targets: ["webgpu", "wasm"] },
+    ...{
+      metric: { name: "sqnr", reference: null },
+      samples: { n: 40, isSynthetic: false },
+      targets: ["webgpu", "wasm"],
+    },
     ...{ defaults: {}, isStopped: false, bundle: {}, forms: forms as readonly FormReport[], ...more },
   }) as unknown as CompressReport;
 

@@ -45,7 +45,7 @@ function scoreText({ score, lossError }: FormReport, { metric, samples }: Compre
   if (score === null) return `${word} not measured`;
   const digits = metric.name === "sqnr" ? 1 : 3;
   const error = lossError == null ? "" : ` ± ${lossError.toFixed(digits)}`;
-  const where = samples.isMadeUp ? " on made-up inputs" : "";
+  const where = samples.isSynthetic ? " on synthetic inputs" : "";
   if (metric.name === "sqnr") return `${word} ${score.toFixed(1)}${error} dB${where}`;
   const before = metric.reference === null ? "" : `${metric.reference.toFixed(digits)} → `;
   return `${word} ${before}${score.toFixed(digits)}${error}${where}`;
@@ -66,10 +66,10 @@ export function nextSteps(report: CompressReport): string[] {
   const lower = metric.name !== "sqnr" ? ["a larger --max-drop"] : best > 0 ? [`--max-drop ${best}dB`] : [];
   return [
     "Try next:",
-    ...(samples.isMadeUp
-      ? ["- --samples with real inputs: forms are fitted to them, and made-up ones show no accuracy"]
+    ...(samples.isSynthetic
+      ? ["- --samples with real inputs: forms are fitted to them, and synthetic ones show no accuracy"]
       : []),
-    ...(metric.name === "sqnr" && !samples.isMadeUp
+    ...(metric.name === "sqnr" && !samples.isSynthetic
       ? ["- --metric agreement, kl or cosine, or --labels: they measure the model's use instead of every output"]
       : []),
     ...(search === undefined ? ["- --search, which stores each weight in as few bits as the budget allows"] : []),

@@ -9,7 +9,7 @@ const report: CompressReport = {
   sourceBytes: 1_000,
   targets: ["wasm", "webgpu"],
   metric: { name: "sqnr", budget: "at least 30 dB", reference: 200 },
-  samples: { n: 40, fitted: 20, scored: 20, isMadeUp: false },
+  samples: { n: 40, fitted: 20, scored: 20, isSynthetic: false },
   forms: [
     {
       ...{

@@ -111,9 +111,9 @@ function hasGpu({ targets }: CompressReport): boolean {
 export function summary(report: CompressReport): string[] {
   const { metric, samples, defaults, bundle } = report;
   const chosen = Object.entries(defaults).map(([target, id]) => `${target} gets ${id ?? "nothing"}`);
-  const from = samples.isMadeUp ? "made-up inputs" : "held-out samples";
+  const from = samples.isSynthetic ? "synthetic inputs" : "held-out samples";
   const others = samples.n === 1 ? "the same one" : `${samples.fitted} other${samples.fitted === 1 ? "" : "s"}`;
-  const fitted = samples.isMadeUp ? "" : `; the forms were fitted to ${others}`;
+  const fitted = samples.isSynthetic ? "" : `; the forms were fitted to ${others}`;
   const packed =
     bundle === null
       ? []

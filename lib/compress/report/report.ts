@@ -51,7 +51,7 @@ export interface CompressReport {
     readonly n: number;
     readonly fitted: number;
     readonly scored: number;
-    readonly isMadeUp: boolean;
+    readonly isSynthetic: boolean;
   };
   readonly forms: readonly FormReport[];
   /** The form that each target gets, or null where it gets none. */

@@ -122,7 +122,7 @@ test("an encoder's folder is compressed by sounds, and its bundle takes sounds",
   writeFileSync(join(model, "model.onnx"), graph.write());
   const out = join(folder, "out");
   const report = await compress(model, { out, samples: sounds, targets: ["wasm"], forms: ["f32"], sensitivityMs: 0 });
-  expect(report.samples).toEqual({ n: 32, fitted: 16, scored: 16, isMadeUp: false });
+  expect(report.samples).toEqual({ n: 32, fitted: 16, scored: 16, isSynthetic: false });
   const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
   expect(bundle.model.inputs[0]?.sound).toMatchObject({ sampleRate: 16_000, bands: 80, seconds: 1 });
 });
