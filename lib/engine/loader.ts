@@ -321,7 +321,8 @@ export class Loader {
       decodes,
       readers,
       assets: await assets,
-      declared: declared ?? undefined,
+      declared,
+      mixesRows: variant.mixesRows,
       ...(isServer({ backend }) && this.servers?.message),
     };
     return message;

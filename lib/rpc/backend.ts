@@ -97,6 +97,8 @@ export interface ModelFiles {
   readonly session: Readonly<Record<string, string>>;
   /** The input that each output feeds at the next step, where the model has a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
+  /** Whether the rows of a batch influence each other, where its bundle says so. Default: as its graph shows. */
+  readonly mixesRows?: boolean | undefined;
   /** The model on a server, for the remote backend, which needs no files. */
   readonly remote?: RemoteName | undefined;
 }

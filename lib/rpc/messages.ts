@@ -41,6 +41,8 @@ export interface LoadMessage {
   readonly session: Readonly<Record<string, string>>;
   /** The input that each output feeds at the next step, where the model has a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
+  /** Whether the rows of a batch influence each other, where its bundle says so. */
+  readonly mixesRows?: boolean | undefined;
   /** The model on a server, for a remote lane. */
   readonly remote?: RemoteName | undefined;
   /** Conversions of images to tensors, by input name. */
@@ -50,9 +52,8 @@ export interface LoadMessage {
   /** Decoding of outputs, by output name; `assets` holds the text of the files that it names. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   readonly assets: Readonly<Record<string, string>>;
-  /** Inputs and outputs that the bundle declares; a model with others is refused. */
-  readonly declared?:
-    { readonly inputs: readonly BundleInput[]; readonly outputs: readonly BundleOutput[] } | undefined;
+  /** Inputs and outputs that the bundle declares; a model with others is refused. Null for a model that declares none. */
+  readonly declared?: { readonly inputs: readonly BundleInput[]; readonly outputs: readonly BundleOutput[] } | null;
 }
 
 /** Runs requests of one model on one lane. */

@@ -189,7 +189,7 @@ async function load(
   const asked = create(message.decodes);
   // A bundle says which steps its ports have, and so does an app of a bare model; a repository's go by names, and may not
   // fit.
-  const isBare = message.declared === undefined;
+  const isBare = message.declared == null;
   const isRepository = isBare && message.readers !== undefined;
   const isOwn = isBare && !isRepository;
   const loaded = await backend.load(message.modelId, message);
@@ -201,7 +201,7 @@ async function load(
     // An object can't carry this name: an assignment to it sets the prototype.
     if (facts.inputs.some(({ name }) => name === "__proto__"))
       throw new SelvedgeError("model-invalid", 'The model has an input "__proto__"; rename it in the model.');
-    if (message.declared !== undefined) {
+    if (message.declared != null) {
       checkPorts("input", message.declared.inputs, facts.inputs);
       checkPorts("output", message.declared.outputs, facts.outputs);
     }
@@ -216,7 +216,7 @@ async function load(
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const ported = message.declared ?? facts;
   const isRemote = message.remote !== undefined;
-  const batching = batchingOf(ported.inputs, ported.outputs, message.declared !== undefined, isRemote);
+  const batching = batchingOf(ported.inputs, ported.outputs, message.declared != null, isRemote);
   // Requests that are batched for this device's lanes too run one by one on a server whose graph may mix their rows.
   batching.canJoin &&= message.remote?.mixesRows !== true;
   removeModel(models, message.modelId);

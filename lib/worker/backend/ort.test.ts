@@ -147,6 +147,21 @@ test.each([
   expect(created.at(-1)?.["graph"]).not.toContain(lacks);
 });
 
+test("whether rows of a batch influence each other is read from the graph only where the bundle does not say it", async () => {
+  const mixing = smallModel({
+    opset: 13,
+    inputs: { x: ["batch", 4] },
+    outputs: ["y"],
+    nodes: [{ opType: "Softmax", input: ["x"], output: ["y"], attributes: { axis: 0 } }],
+    initializers: [],
+  });
+  const files = [{ path: "m", data: new Blob([mixing.write()]) }];
+  const backend = await loaded();
+  const load = async (id: number, mixesRows?: boolean): Promise<unknown> =>
+    (await backend.load(id, { files, session: {}, mixesRows })).mixesRows;
+  expect([await load(2), await load(3, false), await load(4, true)]).toEqual([true, false, true]);
+});
+
 test("an id that the model's table has no row for is refused before the run", async () => {
   const files = [{ path: "m", data: new Blob([tableModel(10)]) }];
   const backend = await loaded(standIn("int64"), { files, session: {} });

@@ -272,11 +272,11 @@ class OrtBackend implements Backend {
     }
   }
 
-  async #create({ files, session, states = {} }: ModelFiles): Promise<Created> {
+  async #create({ files, session, states = {}, ...stated }: ModelFiles): Promise<Created> {
     const [first, ...others] = files;
     if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
     let bytes = new Uint8Array(await first.data.arrayBuffer());
-    const mixesRows = rowsMix(bytes);
+    const mixesRows = stated.mixesRows ?? rowsMix(bytes);
     const tables = tablesOf(bytes);
     if (this.#device !== null) bytes = rewriteForWebGpu(bytes, this.#ort.env.versions.web ?? "") ?? bytes;
     bytes = weightsFirst(bytes) ?? bytes;

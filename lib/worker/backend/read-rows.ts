@@ -35,14 +35,15 @@ export function rowsMix(file: Uint8Array): boolean {
     const fields = [...fieldsOf(file)];
     const graph = fields.find((x) => x.number === MODEL.graph)?.body;
     if (graph === undefined) return false;
+    const parts = [...fieldsOf(graph)];
+    const open = parts.filter((x) => x.number === GRAPH.input && isOpen(x.body)).map((x) => textOf(x.body, VALUE.name));
+    if (open.length === 0) return false; // a batch is not possible: its nodes are not read
     const functions = new Map(fields.filter((x) => x.number === MODEL.functions).map((x) => functionOf(x.body)));
     const integers = new Map<string, readonly number[]>();
     const names = new Set<string>();
     const nodes: FileNode[] = [];
-    const open: string[] = [];
-    for (const { number, body } of fieldsOf(graph)) {
+    for (const { number, body } of parts) {
       if (number === GRAPH.node) nodes.push(nodeOf(body));
-      else if (number === GRAPH.input && isOpen(body)) open.push(textOf(body, VALUE.name));
       else if (number === GRAPH.initializer) {
         const name = textOf(body, TENSOR.name);
         names.add(name);
