@@ -1,7 +1,8 @@
 """Exports small models of 20 architectures and packs their graphs without the weights: python pack-graphs.py OUT [NAME…].
-Made e2e/support/exported-graphs.br; needs architectures.txt. Large tensors become external data, all of them the beginning
-of one file, weights.bin. OUT is a brotli stream of, for each model, the length of its name and the name, then the length of
-its graph and the graph (exported-graphs.ts)."""
+Makes e2e/support/exported-graphs.br again, node for node but for one Constant of deberta-v3; needs the packages of
+architectures.txt, and brotli. Large tensors become external data, all of them the beginning of one file, weights.bin. OUT is a
+brotli stream of, for each model, the length of its name and the name, then the length of its graph and the graph
+(exported-graphs.ts)."""
 import struct, sys, tempfile
 from pathlib import Path
 import brotli, onnx, torch, transformers as T
@@ -84,6 +85,10 @@ def graph_of(name, folder):
     make, how = MODELS[name]
     torch.manual_seed(11)
     model = make().eval()
+    # Equal weights, as biases of 0, would be stored once, behind nodes of Identity that trained models do not have.
+    norms = [x for key, x in model.named_buffers() if key.endswith(("weight", "bias", "running_mean", "running_var"))]
+    with torch.no_grad():
+        for x in [*model.parameters(), *norms]: x.add_(0.1 * torch.rand(x.shape))
     path = folder / "model.onnx"
     if isinstance(how, str):
         model.save_pretrained(folder / "source")
