@@ -626,6 +626,15 @@ const TEXTS: readonly Mutant[] = [
     test: "lib/worker/processing/text.test.ts",
     title: "(processing-mutant-text-3)",
   },
+  {
+    fault: "class token behind padding",
+    breaks: "in a batch, a model that reads a text's class at its last token reads padding",
+    file: "lib/worker/processing/text.ts",
+    from: "const isPaddedBefore = endsWithClass && !isByToken;",
+    to: "const isPaddedBefore = endsWithClass && isByToken;",
+    test: "lib/worker/processing/text.test.ts",
+    title: "texts that end with their class token",
+  },
 ];
 
 const PICTURES: readonly Mutant[] = [

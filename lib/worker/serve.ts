@@ -220,7 +220,8 @@ async function load(
   // Requests that are batched for this device's lanes too run one by one on a server whose graph may mix their rows.
   batching.canJoin &&= message.remote?.mixesRows !== true;
   removeModel(models, message.modelId);
-  const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
+  const isByToken = Object.values(message.decodes).some(({ op }) => op === "tokens" || op === "pool");
+  const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets, isByToken);
   models.set(message.modelId, { images, texts, ports, decoders, batching, gpu });
   return facts;
 }

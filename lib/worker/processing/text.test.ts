@@ -203,6 +203,26 @@ test("a single text has the token types of its template, as Funnel's and XLNet's
   expect(types).toEqual(BigInt64Array.of(2n, 0n, 0n, 0n, 0n, 0n, 2n, 0n, 0n, 0n, 0n, 0n));
 });
 
+test("texts that end with their class token, as XLNet's, are padded before it, unless tokens are read", () => {
+  const json = JSON.parse(TOKENIZER) as { post_processor: { single: { SpecialToken?: { type_id: number } }[] } };
+  const last = json.post_processor.single.at(-1);
+  if (last?.SpecialToken !== undefined) last.SpecialToken.type_id = 2;
+  const text = { ...(ids.text as TextSpec), positions: "position_ids" };
+  const inputs = [{ ...ids, text }, ...others, { ...ids, name: "position_ids", text: undefined }];
+  const rows = (isByToken: boolean): unknown => {
+    const assets = { "tokenizer.json": JSON.stringify(json) };
+    const tensors = createTextReaders(inputs, assets, isByToken)["input_ids"]?.read(["cat", "the cat sat"]) ?? {};
+    return Object.values(tensors).map(({ data }) => Array.from(data as BigInt64Array, Number));
+  };
+  expect(rows(false)).toEqual([
+    [0, 0, 2, 5, 3, 2, 4, 5, 7, 3],
+    [0, 0, 1, 1, 1, 1, 1, 1, 1, 1],
+    [0, 0, 0, 1, 2, 0, 1, 2, 3, 4],
+    [0, 0, 0, 0, 2, 0, 0, 0, 0, 2],
+  ]);
+  expect(rows(true)).toContainEqual([2, 5, 3, 0, 0, 2, 4, 5, 7, 3]);
+});
+
 test("a tokenizer that truncates at the left keeps the end of a text, of both texts of a pair, and their places", () => {
   const left = { ...(JSON.parse(TOKENIZER) as object), truncation: { direction: "Left", max_length: 512 } };
   const assets = { "tokenizer.json": JSON.stringify(left) };

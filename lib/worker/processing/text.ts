@@ -23,14 +23,20 @@ export interface TextReader {
 /** Bytes per element of the types of tokens and masks. */
 const SIZES: Readonly<Record<string, number>> = { int64: 8, int32: 4, float32: 4 };
 
-/** Creates the readers of a model's text inputs, by input name. */
+/**
+ * Creates the readers of a model's text inputs, by input name.
+ * @param isByToken - whether an output is read token by token, which takes the first token at place 0
+ */
 export function createTextReaders(
   inputs: readonly BundleInput[],
   assets: Readonly<Record<string, string>>,
+  isByToken: boolean = false,
 ): Record<string, TextReader> {
   return Object.fromEntries(
     inputs.flatMap((input) =>
-      input.text === undefined ? [] : [[input.name, createTextReader(input, input.text, inputs, assets)] as const],
+      input.text === undefined
+        ? []
+        : [[input.name, createTextReader(input, input.text, inputs, { assets, isByToken })] as const],
     ),
   );
 }
@@ -44,6 +50,8 @@ interface Encoder {
   readonly tokens: (text: string) => TextTokens | null;
   /** The file's own padding token; undefined where it names none. */
   readonly padId: number | undefined;
+  /** Whether the last token is the one that stands for the text. */
+  readonly endsWithClass: boolean;
 }
 
 /** Tokens of a row. */
@@ -58,7 +66,7 @@ function createTextReader(
   input: BundleInput,
   spec: TextSpec,
   inputs: readonly BundleInput[],
-  assets: Readonly<Record<string, string>>,
+  { assets, isByToken }: { readonly assets: Readonly<Record<string, string>>; readonly isByToken: boolean },
 ): TextReader {
   let encoder: Encoder | undefined;
   const fills = [
@@ -68,8 +76,10 @@ function createTextReader(
     },
     ...(spec.mask === undefined
       ? []
-      : [{ name: spec.mask, of: ({ ids }: Encoded, at: number) => Number(at < ids.length) }]),
-    ...(spec.positions === undefined ? [] : [{ name: spec.positions, of: (_: Encoded, at: number) => at }]),
+      : [{ name: spec.mask, of: ({ ids }: Encoded, at: number) => Number(ids[at] !== undefined) }]),
+    ...(spec.positions === undefined
+      ? []
+      : [{ name: spec.positions, of: (_: Encoded, at: number) => Math.max(0, at) }]),
     ...(spec.types === undefined ? [] : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types[at] ?? 0 }]),
   ];
   const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
@@ -77,7 +87,8 @@ function createTextReader(
   const maxLength = typeof fixed === "number" ? Math.min(spec.maxLength, fixed) : spec.maxLength;
   const ready = (): Encoder => (encoder ??= encoderOf(input.name, { ...spec, maxLength }, assets));
   const read = (texts: readonly string[]): Record<string, Tensor> => {
-    const { encode } = ready();
+    const { encode, endsWithClass } = ready();
+    const isPaddedBefore = endsWithClass && !isByToken;
     const rows = texts.map(encode);
     const longest = rows.reduce((most, x) => Math.max(most, x.ids.length), 1);
     const length = typeof fixed === "number" ? fixed : spec.fill === true ? Math.max(maxLength, longest) : longest;
@@ -87,7 +98,7 @@ function createTextReader(
         const data = arrayOver(dtype, new ArrayBuffer(rows.length * length * (SIZES[dtype] ?? 0)));
         for (const [row, encoded] of rows.entries())
           for (let at = 0; at < length; at++) {
-            const value = of(encoded, at);
+            const value = of(encoded, isPaddedBefore ? at - length + encoded.ids.length : at);
             (data as Int32Array | BigInt64Array)[row * length + at] = dtype === "int64" ? BigInt(value) : value;
           }
         return [name, { dtype, dims: [rows.length, length], data } as Tensor];
@@ -173,7 +184,13 @@ function encoderOf(
       };
     },
     padId: isId(json.padding?.pad_id) ? json.padding?.pad_id : undefined,
+    endsWithClass: endsWithClass(json),
   };
+}
+
+/** Whether texts end with a token of a third type, as XLNet's do: a model reads the class of a text there. */
+function endsWithClass({ post_processor: post }: TokenizerJson): boolean {
+  return [post, ...(post?.processors ?? [])].some((x) => (x?.single?.at(-1)?.SpecialToken?.type_id ?? 0) > 1);
 }
 
 /** The fields of a tokenizer.json that are read here. */

@@ -53,6 +53,8 @@ interface PreTokenizerPart {
 interface PostProcessorPart {
   readonly type?: string;
   readonly processors?: readonly PostProcessorPart[];
+  /** Parts of a single text, of a template. */
+  readonly single?: readonly { readonly SpecialToken?: { readonly type_id?: number } }[];
 }
 
 /** A text after the special tokens were added; the second text of a pair where no part has joined it. */
