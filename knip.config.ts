@@ -41,8 +41,6 @@ const config: KnipConfig = {
   ignoreDependencies: [
     // Bundled into the page of a test.
     "ai",
-    // A plugin that auto.ts names.
-    "@stryker-mutator/vitest-runner",
     // A plugin that reference.ts names.
     "typedoc-plugin-markdown",
     // Installed by hosts.test.ts, each in the version of its host.

@@ -6,24 +6,16 @@ const WHOLE = "lib/test-support/simulate/engine.test.ts";
 
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   "lib/schedule": ["lib/schedule/*.test.ts"],
-  "lib/pool": ["lib/pool/*.test.ts", "lib/{rpc,worker}/**/*.test.ts", WHOLE],
+  "lib/pool": ["lib/pool/*.test.ts", WHOLE],
   "lib/cache": [
     "lib/cache/*.test.ts",
     "lib/{core/{bundle-schema,bundle-hostile,signature},engine/result-cache,cache/stores/*}.test.ts",
   ],
 };
 
-/** Files whose mutants are tried on the tests beside them alone, which are quick and must notice all: some at a time. */
-export const ALONE: ReadonlySet<string> = new Set(
-  [
-    ...["back-offs", "cost-estimate", "deadline-list", "explain-start", "heap", "recover"].map((x) => `schedule/${x}`),
-    ...["call-timeouts", "gpu-loss-ledger", "share-rest"].map((x) => `pool/${x}`),
-  ].map((x) => `lib/${x}.ts`),
-);
-
 /**
- * Tests that are left out: each takes a second or more, which every mutant that they reach would take too, and what only
- * the outcome of a long story shows needs a sharper test. Files, and beginnings of titles.
+ * Slow tests (test-runner.ts) that are not even run once, since instrumented code makes them several times slower: files,
+ * and beginnings of titles.
  */
 export const SLOW: { readonly files: readonly string[]; readonly titles: readonly string[] } = {
   files: ["schedule/mix", "schedule/slow-while", "schedule/coarse-clocks", "schedule/groups", "schedule/servers"].map(
@@ -64,5 +56,5 @@ export const areaOf = (file: string): string => AREAS.find((x) => file.startsWit
 export function testsOf(file: string): readonly string[] {
   const tests = TESTS[areaOf(file)];
   if (tests === undefined) throw new TypeError(`"${file}" is in none of ${AREAS.join(", ")}`);
-  return ALONE.has(file) ? [file.replace(/\.ts$/, ".test.ts")] : tests;
+  return tests;
 }

@@ -1,6 +1,6 @@
 // `npm run mutants:auto [-- lib/schedule/heap.ts …] [--minutes 30] [--report file]`: mutants that Stryker makes of the
-// schedule, the pool and the cache, each tried on the unit tests of its area (areas.ts). Without names: all files that have
-// no result, area by area, the smallest first. e2e/results/mutants-auto.json keeps the result of each file with its
+// schedule, the pool and the cache, each tried on the unit tests of its area (areas.ts) that are quick (test-runner.ts).
+// Without names: all files that have no result, area by area, the smallest first. e2e/results/mutants-auto.json keeps the result of each file with its
 // survivors, so a run that was cut short is resumed. A result stands while the file and the tests that killed its mutants
 // are as they were: changes elsewhere, and new tests beside, do not void it. Fails while a file has no result, or where
 // fewer than nine in ten mutants are killed, without those that no test can notice (equivalent.ts).
@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { transformSync } from "esbuild";
 import { ROOT } from "../support/prepare.ts";
-import { ALONE, areaOf, AREAS } from "./areas.ts";
+import { areaOf, AREAS } from "./areas.ts";
 import { EQUIVALENT } from "./equivalent.ts";
 
 const RESULTS = join(ROOT, "e2e/results/mutants-auto.json");
@@ -19,8 +19,8 @@ const RESULTS = join(ROOT, "e2e/results/mutants-auto.json");
 const WORK = join(ROOT, "test-results/stryker");
 /** Share of the mutants that must be killed. */
 const SHARE_MIN = 0.9;
-/** Number of small files in one run of Stryker, which takes ten seconds to start. */
-const BATCH_MAX = 4;
+/** Bytes of the files in one run of Stryker, which takes half a minute to start and to run all tests once; other files have one of their own. */
+const BATCH_MAX_BYTES = 20_000;
 /** Longest text of a mutant that is written. */
 const TEXT_MAX = 70;
 
@@ -73,9 +73,10 @@ function readResults(): Record<string, Result> {
 const hasCode = (file: string): boolean =>
   transformSync(readFileSync(join(ROOT, file), "utf8"), { loader: "ts" }).code !== "";
 
+const sizeOf = (file: string): number => statSync(join(ROOT, file)).size;
+
 /** Lists the files of all areas that hold code of the product: area by area, the smallest first. */
 function allFiles(): string[] {
-  const sizeOf = (file: string): number => statSync(join(ROOT, file)).size;
   return AREAS.flatMap((area) =>
     readdirSync(join(ROOT, area), { encoding: "utf8", recursive: true })
       // The entry of a worker runs in browsers alone.
@@ -86,13 +87,13 @@ function allFiles(): string[] {
   );
 }
 
-/** Puts some files that are tried on their own tests in one run of Stryker, and each other file in one of its own. */
+/** Puts files of one area into the runs of Stryker; a run that is cut short has no result. */
 function batchesOf(files: readonly string[]): string[][] {
   const batches: string[][] = [];
   for (const file of files) {
-    const last = batches.at(-1);
-    const isFit = last?.every((x) => ALONE.has(x) && areaOf(x) === areaOf(file)) === true && last.length < BATCH_MAX;
-    if (ALONE.has(file) && isFit) last.push(file);
+    const last = batches.at(-1) ?? [];
+    const size = [...last, file].reduce((sum, x) => sum + sizeOf(x), 0);
+    if (last.length > 0 && areaOf(last[0] as string) === areaOf(file) && size <= BATCH_MAX_BYTES) last.push(file);
     else batches.push([file]);
   }
   return batches;
@@ -105,8 +106,8 @@ function tryFiles(files: readonly string[]): Report | null {
   const report = join(WORK, "report.json");
   const config = join(WORK, "config.json");
   const options = {
-    testRunner: "vitest",
-    plugins: ["@stryker-mutator/vitest-runner"],
+    testRunner: "kept",
+    plugins: ["./e2e/mutants/test-runner.ts"],
     mutate: files,
     coverageAnalysis: "perTest",
     concurrency: 1,
@@ -114,14 +115,13 @@ function tryFiles(files: readonly string[]): Report | null {
     jsonReporter: { fileName: report },
     // The tests need lib/ and e2e/; the caches of the browsers' tests are gigabytes.
     ignorePatterns: [".git", "demo", "dist", "docs", "models", "e2e/.cache", "e2e/results", "test-results"],
-    vitest: { configFile: "e2e/mutants/vitest.config.ts", related: true },
     dryRunTimeoutMinutes: 30,
-    timeoutMS: 20_000,
+    timeoutMS: 5000, // beside half as long again as the tests take
     tempDirName: join(WORK, "sandbox"),
   };
   writeFileSync(config, JSON.stringify(options));
   // A fixed seed of the property-based tests, so that a mutant that was killed once is killed again.
-  const env = { ...process.env, SELVEDGE_MUTATED: files.join(" "), SELVEDGE_SEED: "1" };
+  const env = { ...process.env, NODE_OPTIONS: "--import tsx", SELVEDGE_MUTATED: files.join(" "), SELVEDGE_SEED: "1" };
   spawnSync("npx", ["stryker", "run", config], { cwd: ROOT, env, stdio: "inherit" });
   return existsSync(report) ? (JSON.parse(readFileSync(report, "utf8")) as Report) : null;
 }

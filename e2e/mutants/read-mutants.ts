@@ -6,7 +6,15 @@ import type { Mutant } from "./mutant.ts";
 
 /** Files beside the lists. */
 const OWN = new Set([
-  ...["areas.ts", "auto.ts", "equivalent.ts", "stryker-setup.ts", "vitest.config.ts"],
+  ...[
+    "areas.ts",
+    "auto.ts",
+    "equivalent.ts",
+    "kept-messages.ts",
+    "kept-tests.ts",
+    "test-runner.ts",
+    "vitest.config.ts",
+  ],
   ...["mutant.ts", "read-mutants.ts", "run.ts"],
 ]);
 
