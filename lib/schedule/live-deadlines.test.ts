@@ -1,0 +1,126 @@
+import { expect, test } from "vitest";
+import type { Estimate } from "./cost-estimate.ts";
+import type { ScheduledStep } from "./events.ts";
+import type { LaneOption } from "./lane-option.ts";
+import { EXPRESS } from "./lane-state.ts";
+import { LiveDeadlines } from "./live-deadlines.ts";
+
+/** Live deadlines over models whose durations are known by their key. */
+const over = (durations: Readonly<Record<string, number>> = {}): LiveDeadlines =>
+  new LiveDeadlines({ ms: (key: string) => durations[key] } as unknown as Estimate);
+
+const due = (lengthMs: number, keys: readonly string[] = ["a"], arrivedMs = 0): ScheduledStep =>
+  ({
+    arrivedMs,
+    dueMs: arrivedMs + lengthMs,
+    rows: 1,
+    routes: keys.map((key) => ({ key })),
+  }) as unknown as ScheduledStep;
+
+test.each([
+  [50, 30, 3_000],
+  [200, 120, 5_000],
+])("a deadline of %i ms keeps batches at %i ms for 20 times its length, and at least 2 s", (ms, batchMs, untilMs) => {
+  const live = over({ a: 10 });
+  live.note(due(ms, ["a"], 900), 1_000);
+  live.pass(untilMs);
+  expect(live.batchMs).toBe(batchMs);
+  live.pass(untilMs + 1);
+  expect(live.batchMs).toBe(Infinity);
+});
+
+test("the shortest deadline counts, and one as short renews it", () => {
+  const live = over({ a: 10 });
+  live.note(due(50), 1_000);
+  live.note(due(60), 2_000);
+  live.pass(3_000);
+  expect(live.batchMs).toBe(30);
+  live.note(due(50), 3_000);
+  live.pass(5_000);
+  expect(live.batchMs).toBe(30);
+});
+
+test("a step without a deadline leaves nothing behind", () => {
+  const live = over({ a: 10 });
+  live.note(due(Infinity), 1_000);
+  expect(live.save()).toEqual({ ms: Infinity, key: "", untilMs: 0, seenMs: new Map() });
+});
+
+test("nothing is kept short for a deadline that no route meets; one that takes as long meets it", () => {
+  const live = over({ a: 51, b: 50 });
+  live.note(due(50, ["a"]), 0);
+  expect(live.batchMs).toBe(Infinity);
+  live.note(due(50, ["a", "b"]), 0);
+  expect(live.batchMs).toBe(30);
+});
+
+test.each([
+  [10_999, 30],
+  [11_000, Infinity],
+])("a model of unknown cost counts as short for 10 s after its first request: at %i ms", (now, batchMs) => {
+  const live = over();
+  live.note(due(50), 1_000);
+  expect(live.batchMs).toBe(30);
+  live.pass(now);
+  live.note(due(50), now);
+  expect(live.batchMs).toBe(batchMs);
+});
+
+test("a snapshot keeps the shortest deadline, its end, and which models are new", () => {
+  const live = over();
+  live.note(due(50), 1_000);
+  const same = over();
+  same.restore(live.save());
+  expect(same.save()).toEqual({ ms: 50, key: "a", untilMs: 3_000, seenMs: new Map([["a", 1_000]]) });
+  same.pass(11_000);
+  same.note(due(50), 11_000);
+  expect(same.batchMs).toBe(Infinity);
+});
+
+test("work is long above half the shortest deadline, and a deadline urgent up to twice it", () => {
+  const live = over({ a: 10 });
+  live.note(due(50), 0);
+  expect([25, 25.1].map((ms) => live.isLong(ms))).toEqual([false, true]);
+  expect([100, 101].map((ms) => live.isUrgent(due(ms)))).toEqual([true, false]);
+});
+
+/** A lane of the CPU with batches of these durations, on which a step takes `ms`. */
+const lane = (kind: string, batches: readonly number[], ms = 26, backend = "wasm"): LaneOption =>
+  ({ lane: { kind, backend }, batches: batches.map((x) => ({ ms: x })), ms, endMs: 1_030 }) as unknown as LaneOption;
+
+/** Whether a step leaves room on the first lane, beside a live deadline of 50 ms whose model takes so long on express. */
+function hasRoom(step: ScheduledStep, lanes: readonly [LaneOption, ...LaneOption[]], expressMs?: number, now = 1_000) {
+  const live = over({ a: 10, ...(expressMs === undefined ? {} : { [`a${EXPRESS}`]: expressMs }) });
+  live.note(due(50), 0);
+  return live.leavesRoom(step, lanes[0], lanes, now);
+}
+
+test("a step is staged only where the lane is free within three fifths of the shortest deadline", () => {
+  expect(hasRoom(due(50), [lane("usual", [1])])).toBe(true);
+  expect(hasRoom(due(50), [lane("usual", [1])], undefined, 999)).toBe(false);
+  expect(hasRoom(due(50), [lane("usual", [])], undefined, 999)).toBe(true);
+});
+
+test("a deadline as short as the shortest, and short work, need not leave room", () => {
+  const busy = lane("usual", [26]);
+  expect(hasRoom(due(1.001 * 50), [lane("usual", []), busy])).toBe(true);
+  expect(hasRoom(due(51), [lane("usual", []), busy])).toBe(false);
+  expect(hasRoom(due(51), [lane("usual", [], 25), busy])).toBe(true);
+});
+
+test("long work leaves room where another lane of its backend has no long batch, the wide one apart", () => {
+  const [long, busy] = [lane("usual", []), lane("usual", [26])];
+  expect(hasRoom(due(500), [long])).toBe(true);
+  expect(hasRoom(due(500), [long, busy, lane("usual", [])])).toBe(true);
+  expect(hasRoom(due(500), [long, busy, lane("usual", [25])])).toBe(true);
+  expect(hasRoom(due(500), [long, busy, lane("usual", [], 26, "webgpu")])).toBe(false);
+  expect(hasRoom(due(500), [long, busy, lane("wide", [])])).toBe(false);
+});
+
+test("the express lane is room where the urgent model is quick there, or is the only other lane", () => {
+  const [long, busy, express] = [lane("usual", []), lane("usual", [26]), lane("express", [])];
+  expect(hasRoom(due(500), [long, busy, express])).toBe(true);
+  expect(hasRoom(due(500), [long, busy, express], 25)).toBe(true);
+  expect(hasRoom(due(500), [long, busy, express], 26)).toBe(false);
+  expect(hasRoom(due(500), [long, express], 26)).toBe(true);
+});
