@@ -4,8 +4,9 @@
 // Not checked: indices that the graph computes, such as positions.
 import type { Tensor } from "../../core/tensor.ts";
 import type { DeviceTensor } from "../../rpc/backend.ts";
-import { fieldsOf } from "./onnx-fields.ts";
-import { GRAPH, MODEL, nodeOf, tensorOf } from "./rewrite-model.ts";
+import { fieldsOf, NOTHING, textOf } from "./onnx-fields.ts";
+import type { Field } from "./onnx-fields.ts";
+import { GRAPH, MODEL, NODE, nodeOf, tensorOf } from "./rewrite-model.ts";
 
 /** A table that an input indexes. */
 export interface Table {
@@ -30,6 +31,11 @@ const SAME: ReadonlySet<string> = new Set([
 /** Operators whose result has the rows of their input. */
 const SAME_ROWS: ReadonlySet<string> = new Set(["Cast", "DequantizeLinear", "Identity"]);
 
+/** Field numbers of an input's type in onnx.proto. */
+const TYPE = { ofValue: 2, tensor: 1, element: 1 } as const;
+/** Element types of ids: int32, int64. */
+const INTEGERS: ReadonlySet<number> = new Set([6, 7]);
+
 /** Returns the smallest table that each input indexes; none for a file that is no ONNX model. */
 export function tablesOf(file: Uint8Array): ReadonlyMap<string, Table> {
   const tables = new Map<string, Table>();
@@ -46,6 +52,8 @@ function addTables(graph: Uint8Array, tables: Map<string, Table>): void {
   /** The value that each value holds the integers of. */
   const origins = new Map<string, string>();
   const fields = [...fieldsOf(graph)];
+  // Most models of pictures and sounds have none.
+  if (!fields.some((x) => x.number === GRAPH.input && isInteger(x.body))) return;
   for (const { number, body } of fields)
     if (number === GRAPH.initializer) {
       const { name, dims } = tensorOf(body);
@@ -53,7 +61,9 @@ function addTables(graph: Uint8Array, tables: Map<string, Table>): void {
     }
   for (const { number, body, whole } of fields) {
     if (number !== GRAPH.node) continue;
-    const { opType, input, output, attribute } = nodeOf(whole, body, new Set());
+    const opType = textOf(body, NODE.opType);
+    if (!SAME.has(opType) && !SAME_ROWS.has(opType) && !GATHERS.has(opType)) continue;
+    const { input, output, attribute } = nodeOf(whole, body, new Set());
     const [first = "", second = ""] = input;
     const [result = ""] = output;
     if (SAME.has(opType)) origins.set(result, origins.get(first) ?? first);
@@ -64,6 +74,13 @@ function addTables(graph: Uint8Array, tables: Map<string, Table>): void {
     const ids = origins.get(second) ?? second;
     if (height < (tables.get(ids)?.rows ?? Infinity)) tables.set(ids, { name: first, rows: height });
   }
+}
+
+function isInteger(value: Uint8Array): boolean {
+  const fieldOf = (holder: Uint8Array, number: number): Field | undefined =>
+    [...fieldsOf(holder)].find((x) => x.number === number);
+  const tensor = fieldOf(fieldOf(value, TYPE.ofValue)?.body ?? NOTHING, TYPE.tensor)?.body ?? NOTHING;
+  return INTEGERS.has(fieldOf(tensor, TYPE.element)?.value ?? 0);
 }
 
 /**
