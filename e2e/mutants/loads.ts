@@ -216,4 +216,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/worker/backend/rewrite-model.test.ts",
     title: "a position of",
   },
+  {
+    fault: "pad moved into a pooling",
+    breaks: "zeros around a MaxPool become the least number, and the model's answer is wrong",
+    file: "lib/worker/backend/wrong-passes.ts",
+    from: "return padsBeforeMaxPool(file)\n",
+    to: "return !padsBeforeMaxPool(file)\n",
+    test: "lib/worker/backend/wrong-passes.test.ts",
+    title: "keeps its zeros",
+  },
 ];

@@ -31,6 +31,7 @@ import { hasRareOperator } from "./operators.ts";
 import { rowsMix } from "./read-rows.ts";
 import { checkIds, tablesOf } from "./table-rows.ts";
 import type { Table } from "./table-rows.ts";
+import { withoutWrongPasses } from "./wrong-passes.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
 import { freeBuffer } from "../../rpc/free-buffer.ts";
@@ -280,6 +281,7 @@ class OrtBackend implements Backend {
     const tables = tablesOf(bytes);
     if (this.#device !== null) bytes = rewriteForWebGpu(bytes, this.#ort.env.versions.web ?? "") ?? bytes;
     bytes = weightsFirst(bytes) ?? bytes;
+    const entries = withoutWrongPasses(bytes, session);
     try {
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
         const url = this.#restUrl;
@@ -289,7 +291,7 @@ class OrtBackend implements Backend {
       // The JSPI build reads Blobs directly; the other one copies them.
       const externalData = others.map(({ path, data }) => ({ path, data }));
       const created = await this.#ort.InferenceSession.create(bytes, {
-        ...this.#sessionOptions(session),
+        ...this.#sessionOptions(entries),
         externalData,
         ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(states) }),
       });
