@@ -194,7 +194,7 @@ describe("the source", () => {
     const inWorker = new Set([...reach(entries, imports)].filter((path) => !page.has(path)));
     const free = (path: string): boolean =>
       inWorker.has(path) ||
-      /^(lib\/(effects|build|compress|cli|doctor|serve|bindings|testing)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program|store-model\/store-world|simulate\/shares))\.ts/.test(
+      /^(lib\/(effects|build|compress|cli|doctor|serve|bindings|testing)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program|store-model\/store-world|simulate\/shares|react-loads))\.ts/.test(
         relative(ROOT, path),
       );
     const touched = paths
