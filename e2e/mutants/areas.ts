@@ -18,9 +18,10 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
  * and beginnings of titles.
  */
 export const SLOW: { readonly files: readonly string[]; readonly titles: readonly string[] } = {
-  files: ["schedule/mix", "schedule/slow-while", "schedule/coarse-clocks", "schedule/groups", "schedule/servers"].map(
-    (x) => `lib/${x}.test.ts`,
-  ),
+  files: [
+    ...["mix", "slow-while", "coarse-clocks", "groups", "servers"].map((x) => `lib/schedule/${x}.test.ts`),
+    "lib/cache/model-based.test.ts",
+  ],
   titles: [
     "take together no more than an eighth of a lane",
     "do not keep a model that has become fast from its own",
