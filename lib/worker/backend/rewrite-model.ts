@@ -7,8 +7,7 @@ import { fieldsOf, message, NOTHING, numbersOf, textOf, WIRE } from "./onnx-fiel
 import { rewriteGraph, rewritesFor } from "./webgpu-rewrites.ts";
 import type { NewNode, RewriteNode } from "./webgpu-rewrites.ts";
 
-/** Field numbers in onnx.proto. */
-/** Fields of a model. */
+/** Field numbers of a model, in onnx.proto. */
 export const MODEL = { graph: 7, opsetImport: 8 } as const;
 const OPSET = { domain: 1, version: 2 } as const;
 /** Field numbers of a graph. */

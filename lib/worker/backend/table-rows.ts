@@ -1,7 +1,8 @@
 // Checks ids against the tables that they index, in a worker, which has no protobuf library. ONNX Runtime checks them on
 // the CPU alone, and names a node; its WebGPU kernels read another row, and the answer is wrong without an error.
 //
-// Not checked: indices that the graph computes, such as positions.
+// Not checked here: indices that the graph computes. Of positions, the rewrite `check-positions` for WebGPU takes care
+// (webgpu-rewrites.ts).
 import type { Tensor } from "../../core/tensor.ts";
 import type { DeviceTensor } from "../../rpc/backend.ts";
 import { fieldsOf, NOTHING, textOf } from "./onnx-fields.ts";
