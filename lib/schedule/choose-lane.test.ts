@@ -60,6 +60,15 @@ describe("with a server and deadlines", () => {
     expect(late).toBeLessThanOrEqual(3);
   });
 
+  test.each([0, 10_000])(
+    "a server takes over from a device of which each fifth run is late (placement-trial, cost %d)",
+    (costMs) => {
+      const { late } = play({ costOf: (run) => (run % 5 === 4 ? 140 : 30), costMs });
+      // On the device alone, 480 of them are late.
+      expect(late).toBeLessThan(120);
+    },
+  );
+
   test.each([false, true])("a device that stays slow is tried rarely (placement-trial, two lanes: %s)", (hasTwo) => {
     const { lanes, late } = play({ costOf: () => 300, hasTwo });
     const local = lanes.filter((x) => x.startsWith("wasm")).length;
