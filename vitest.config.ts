@@ -14,8 +14,12 @@ const INTEGRATION = [
   ...["*", "bundle/replace-bundle", "check/*", "onnx/disk-full", "run/model-process", "run/wav", "search/*"].map(
     (x) => `lib/compress/${x}`,
   ),
-  ...["kernel-faults", "name-dims", "ort-optimize"].map((x) => `lib/compress/simplify/${x}`),
-  ...["lib/cache/model-based", "lib/worker/backend/rewrite-model", "models/spam/short"],
+  ...["forms/forms", "prune/prune-units", "quantize/quantize-weights", "quantize/to-float16"].map(
+    (x) => `lib/compress/${x}`,
+  ),
+  ...["cut-selection", "kernel-faults", "name-dims", "ort-optimize"].map((x) => `lib/compress/simplify/${x}`),
+  ...["lib/cache/model-based", "lib/test-support/compress/testdata", "lib/worker/backend/rewrite-model"],
+  "models/spam/short",
 ].map((x) => `${x}.test.ts`);
 
 /** Tests that download what takes a minute: for the soak. */
