@@ -20,12 +20,13 @@ export async function withExternal(
 ): Promise<OpenedBundle> {
   const { data, bundle } = opened;
   const locations = data === null || data.size > GRAPH_MAX_BYTES ? [] : await readLocations(data);
-  if (locations.length === 0) return opened;
-  if (from === null || !/^https?:/.test(from))
+  const [path] = locations;
+  if (path === undefined) return opened;
+  if (from === null || /^(?:blob|data):/.test(from))
     throw new SelvedgeError(
       "model-invalid",
-      `${bundle.model.name} keeps its weights in "${locations[0] ?? ""}", which its bytes don't lead to: load it by its URL, or save it as one file.`,
-      { path: locations[0] ?? "", reason: "external-data" },
+      `${bundle.model.name} keeps its weights in "${path}", which its bytes don't lead to: load it by its URL, or save it as one file.`,
+      { path, reason: "external-data" },
     );
   const whole = await openAddress(externalAddress(from, locations));
   const { steps } = whole.bundle.model;
