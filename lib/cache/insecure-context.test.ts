@@ -27,9 +27,18 @@ test("random ids are UUIDs of version 4, and differ", () => {
   expect(new Set(made).size).toBe(50);
 });
 
+test("random ids hold all 122 random bits", () => {
+  const bare = { getRandomValues: (bytes: Uint8Array) => bytes.fill(0xff) } as unknown as Crypto;
+  completeCrypto(bare);
+  expect(bare.randomUUID()).toBe("ffffffff-ffff-4fff-bfff-ffffffffffff");
+});
+
 test("keys of signatures are refused with what is needed", async () => {
   const keys = insecure().subtle.importKey("raw", new Uint8Array(32), "Ed25519", true, ["verify"]);
-  await expect(keys).rejects.toMatchObject({ code: "setup-failed", details: { reason: "insecure-context" } });
+  await expect(keys).rejects.toMatchObject({
+    ...{ code: "setup-failed", details: { reason: "insecure-context" } },
+    message: expect.stringContaining("open it over https, or on localhost") as string,
+  });
 });
 
 test("a secure context's own crypto stays", () => {
