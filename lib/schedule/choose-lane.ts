@@ -127,7 +127,7 @@ export class LaneChooser {
   /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
   #restMs({ step, group }: Waiting, { key, ms }: LaneOption, now: number): number {
     const rows = (group.steps.size - 1) * step.rows;
-    if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
+    if (step.shape === null) return (group.steps.size - 1) * ms;
     const most = Math.min(step.batching.maxBatchSize, rows);
     const together = Math.max(1, this.#estimate.rows(key, most, step.shape, now));
     return (rows / together) * (this.#estimate.ms(key, together) ?? ms);

@@ -75,7 +75,6 @@ export function formBatch(pick: LanePick, given: Given): Formed {
     preempt &&= next.step.preempt;
     steps.set(next.id, next.step);
     firstMs = Math.min(firstMs, next.step.arrivedMs);
-    if (step.shape === null) break;
     next = group.steps.at(at) ?? (group.steps.size === 0 ? queue.peer(group) : undefined);
   }
   const why = whyStart({
@@ -87,7 +86,7 @@ export function formBatch(pick: LanePick, given: Given): Formed {
     count: steps.size,
     rows,
     firstMs,
-    hasPeer: step.shape !== null && queue.peer(group) !== undefined,
+    hasPeer: queue.peer(group) !== undefined,
     bestRows: estimate.rows(key, step.batching.maxBatchSize, step.shape, now),
     idleLanes: idleLanes(pick.option, options),
     msOf: (n) => estimate.ms(key, n),

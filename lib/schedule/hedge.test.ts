@@ -38,13 +38,20 @@ class Line {
     this.hedger.handle(event, now, decisions);
   }
   /** Answers requests of these latencies, one after another; returns the time. */
-  answer(latencies: readonly number[], from = 0): number {
+  answer(latencies: readonly number[], from = 0, change: Partial<ScheduledStep> = {}, route = LOCAL): number {
     let now = from;
     for (const [i, ms] of latencies.entries()) {
-      this.arrive(-1 - i, now);
-      this.end(this.start([-1 - i], now), (now += ms));
+      this.arrive(-1 - i, now, change);
+      this.end(this.start([-1 - i], now, route), (now += ms));
     }
     return now;
+  }
+  /** Time after which a request that arrives now is late. */
+  lateMs(now: number, change: Partial<ScheduledStep> = {}): number {
+    this.arrive(1_000_000, now, change);
+    const lateMs = this.hedger.wakeMs - now;
+    this.tell({ type: "cancelled", id: 1_000_000 }, now);
+    return lateMs;
   }
 }
 
@@ -120,13 +127,53 @@ describe("a request", () => {
     expect(line.hedger.due(now + 95)).toHaveLength(1);
   });
 
-  test("of a recurrent state, or with one placement alone, is never hedged and adds no token", () => {
-    for (const change of [{ state: { id: 1, after: 0 } }, { routes: [LOCAL] }, { routes: [SERVER] }] as const) {
+  test("of a recurrent state, with one placement alone, of a server's model or of one that loads is never hedged", () => {
+    const loading = { ...LOCAL, key: "" };
+    for (const change of [
+      { state: { id: 1, after: 0 } },
+      { routes: [LOCAL] },
+      { routes: [SERVER] },
+      { routes: [SERVER, LOCAL] },
+      { routes: [loading, SERVER] },
+    ] as const) {
       const line = new Line();
-      const now = line.answer(HUNDRED);
-      line.arrive(1, now, change);
-      expect(line.hedger.wakeMs).toBe(Infinity);
+      const now = line.answer(HUNDRED, 0, change);
+      line.answer(HUNDRED, now);
+      expect(line.lateMs(now, change)).toBe(Infinity);
+      expect(line.lateMs(now)).toBe(95);
     }
+  });
+
+  test("is compared with those of its model and its number of rows alone", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    expect(line.lateMs(now)).toBe(95);
+    for (const change of [{ rows: 2 }, { routes: [{ ...LOCAL, key: "other f32 wasm" }, SERVER] }] as const)
+      expect(line.lateMs(now, change)).toBe(Infinity);
+  });
+
+  test("that ran out of memory with its batch, or whose model is loaded elsewhere, is still pending", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    line.arrive(1, now);
+    line.end(line.start([1], now), now + 10, Infinity);
+    line.tell({ type: "arrived", step: stepOf(1, now), isAgain: true }, now + 10);
+    line.tell({ type: "tick" }, now + 10, [{ type: "warm", lane: "wasm-1", id: 1, route: LOCAL }]);
+    expect(line.hedger.due(now + 95)).toEqual([{ id: 1, afterMs: 95 }]);
+  });
+
+  test("is hedged before one that is late after it, of equal ones the first", () => {
+    const line = new Line();
+    const now = line.answer(HUNDRED);
+    for (const [id, ms] of [
+      [9, 0],
+      [2, 5],
+      [1, 5],
+      [7, 3],
+      [4, 4],
+    ] as const)
+      line.arrive(id, now + ms);
+    expect(line.hedger.due(now + 200).map(({ id }) => id)).toEqual([9, 7, 4, 1, 2]);
   });
 });
 
@@ -140,6 +187,47 @@ test("a moment without a token passes, and a copy that was not sent gives its to
   line.hedger.unsent(1);
   line.arrive(13, now);
   expect(line.hedger.due(now + 100)).toHaveLength(1);
+});
+
+test("a copy gives its token back once, and only if it was sent and is not settled", () => {
+  const line = new Line();
+  const now = line.answer(HUNDRED);
+  for (let id = 1; id <= 12; id += 1) line.arrive(id, now);
+  expect(line.hedger.due(now + 100)).toHaveLength(10);
+  line.tell({ type: "cancelled", id: 2 }, now + 100);
+  for (const id of [1, 1, 2, 12, 99]) line.hedger.unsent(id);
+  for (let id = 21; id <= 23; id += 1) line.arrive(id, now);
+  expect(line.hedger.due(now + 100)).toHaveLength(1);
+});
+
+test("neither answers of a server, nor requests that were cancelled without a copy, tell how long this device takes", () => {
+  const line = new Line();
+  let now = line.answer(HUNDRED);
+  now = line.answer(Array<number>(100).fill(1_000), now, {}, SERVER);
+  for (let id = 1; id <= 100; id += 1) {
+    line.arrive(id, now);
+    line.tell({ type: "cancelled", id }, (now += 1_000));
+  }
+  expect(line.lateMs(now)).toBe(95);
+});
+
+test("what concerns unknown requests and batches is passed over", () => {
+  const line = new Line();
+  const now = line.answer(HUNDRED);
+  line.tell({ type: "cancelled", id: 99 }, now);
+  line.tell({ type: "tick" }, now, [{ type: "withdraw", lane: "wasm-0", batch: 99, ids: [99] }]);
+  line.end(99, now);
+  line.end(line.start([99], now), now);
+  expect(line.lateMs(now)).toBe(95);
+});
+
+test("the latencies of 256 kinds of requests are kept, those used last", () => {
+  const line = new Line();
+  let now = line.answer(HUNDRED);
+  for (let rows = 2; rows <= 256; rows += 1) now = line.answer([1], now, { rows });
+  expect(line.lateMs(now)).toBe(95);
+  now = line.answer([1], now, { rows: 257 });
+  expect(line.lateMs(now)).toBe(Infinity);
 });
 
 test("a copy takes a token for each of its rows, and a request adds its share for each", () => {
