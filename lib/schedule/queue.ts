@@ -220,7 +220,7 @@ export class Queue {
    */
   next(now: number, hasDue: boolean): Waiting | undefined {
     for (let group; (group = this.#rising.first()) !== undefined && group.risesMs <= now;)
-      this.#rank(group, group.servedMs, group.level - 1, now);
+      this.#rank(group, group.servedMs, group.level - 1);
     for (let group; (group = this.#resting.first()) !== undefined && group.restsMs <= now;) {
       this.#resting.remove(group);
       this.#sort(group);
@@ -283,16 +283,11 @@ export class Queue {
   }
 
   /** Sets from when a group ages, and its level. */
-  #rank(group: Group, servedMs: number, level: number, now: number = servedMs): void {
+  #rank(group: Group, servedMs: number, level: number): void {
     this.#heapOf(group).remove(group);
     group.servedMs = servedMs;
     group.level = Math.max(LEAST, level);
     group.risesMs = servedMs + this.#agingMs * (group.priority - group.level + 1);
-    // Catches up for a group that was not checked for long.
-    while (group.risesMs <= now && group.level > LEAST) {
-      group.level -= 1;
-      group.risesMs += this.#agingMs;
-    }
     if (group.level > LEAST) this.#rising.put(group);
     else this.#rising.remove(group);
     this.#sort(group);
