@@ -1,10 +1,24 @@
 // Automatic mutants that no test can notice, since they change nothing that can be seen, each with the reason.
 
 const EMPTY = "a shortcut for the usual case: nothing is in an empty map either";
+const FIRST = "the first step runs, however few rows are wanted";
+const NEVER = "what is never late is behind all others, and the time at which it is late is that of none";
 const NONE = "for the compiler: nothing is less than undefined, or undefined less than anything";
 
 /** Mutants of one file, as auto.ts writes its survivors, without the number of the line: the reason of each. */
 export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "lib/cache/json.ts": {
+    'found === null → false in const fix = found === null || reason === "not-json" ? "Is the path rig':
+      "for the compiler: a text that is not recognised has the reason not-json",
+  },
+  "lib/cache/known-file.ts": {
+    "{ etag: null, lastModified: null, bytes: null } → {} in if (known === null) return file ?? { etag: null, lastModified: null, b":
+      "for the compiler: a bare model's validators are read from an answer alone",
+  },
+  "lib/cache/source.ts": {
+    "bytes === null → false in if (bytes === null) return null;": "no bytes are no JSON either, which is null as well",
+    "{ return null; } → {} in } catch {": "undefined is no record either",
+  },
   "lib/pool/gpu-loss-ledger.ts": {
     '"" → "Stryker was here!" in this.#losses = (effects.memo.get(KEY) ?? "").split(" ").map(Number);':
       "words that are no numbers never count",
@@ -14,6 +28,10 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "this.#known.size > 0 → this.#known.size >= 0 in return this.#known.size > 0 && (isBarred(lane) || isBarred(`${lane} ${":
       EMPTY,
   },
+  "lib/schedule/choose-lane.ts": {
+    "other !== undefined → true in if (other !== undefined && behind !== undefined && this.#urgency.leave":
+      "for the compiler: a step is only found behind one on another lane",
+  },
   "lib/schedule/explain-start.ts": {
     "one !== undefined && together !== undefined → true in return one !== undefined && together !== undefined && together < one *":
       NONE,
@@ -22,9 +40,37 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "one !== undefined → true in return one !== undefined && together !== undefined && together < one *": NONE,
     "together !== undefined → true in return one !== undefined && together !== undefined && together < one *": NONE,
   },
+  "lib/schedule/form-batch.ts": {
+    "best > rows → true in while (best > rows && (estimate.ms(key, best) ?? 0) > mostMs) best = M": FIRST,
+    "best > rows → best >= rows in while (best > rows && (estimate.ms(key, best) ?? 0) > mostMs) best = M": FIRST,
+    "fit === best → false in if (fit === best || after === undefined || after.step.dueMs >= startMs":
+      "a shortcut: no larger batch is left to be looked for",
+    "size > small.rows → size >= small.rows in for (let size = best; size > small.rows; size = Math.floor(size / 2)) ":
+      "as few rows are left out below",
+    "from === undefined → false in if (from === undefined || rows <= small.rows) continue;":
+      "for the compiler: where no step is left, no rows are",
+    "rows <= small.rows → rows < small.rows in if (from === undefined || rows <= small.rows) continue;":
+      "as many rows take the same time, which is no gain",
+  },
   "lib/schedule/heap.ts": {
     "item === undefined → false in if (item === undefined || !passed.has(item)) return item;":
       "for the compiler: undefined is not in `passed`, and is returned as well",
+  },
+  "lib/schedule/hedge.ts": {
+    'event.type === "ended" → true in else if (event.type === "ended") this.#end(event.batch, event.ms, now)':
+      "other events have no batch",
+    "isAgain → true in if (isAgain) this.#set(id, false);": "a new request is not known yet",
+    '[] → ["Stryker was here"] in const values = this.#latencies.get(own)?.values ?? [];': "one is not enough either",
+    "atMs < Infinity → true in if (atMs < Infinity) this.#byTime.put(pending);": NEVER,
+    "atMs < Infinity → atMs <= Infinity in if (atMs < Infinity) this.#byTime.put(pending);": NEVER,
+    '[] → ["Stryker was here"] in const { ids = [], isRemote = false } = this.#batches.get(batch) ?? {};':
+      "no request has a text as its id",
+    "false → true in const { ids = [], isRemote = false } = this.#batches.get(batch) ?? {};":
+      "an unknown batch has no requests",
+    '[] → ["Stryker was here"] in const known = this.#latencies.get(key) ?? { values: [], count: 0 };':
+      "the first latency takes its place",
+    "a.id < b.id → a.id <= b.id in return a.atMs < b.atMs || (a.atMs === b.atMs && a.id < b.id);":
+      "no two requests have one id",
   },
   "lib/schedule/recover.ts": {
     "code === null → false in if (code === null || !(LANE_DIED.has(code) || LANE_UNFIT.has(code))) r":
