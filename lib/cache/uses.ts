@@ -44,9 +44,11 @@ export class Uses {
   /** Marks a model of it as loaded; `draft` is the address of the draft that still holds its chunks. */
   loaded(id: string, chunks: readonly BundleChunk[] = [], draft: string | null = null): void {
     const use = this.#use(id, chunks);
+    const { draft: before } = use;
     use.isLoaded = true;
     use.draft = draft;
     if (draft !== null) this.#locks?.use(draft);
+    this.#release(before);
   }
 
   /** Marks it as having no loaded model any more. */
@@ -86,9 +88,14 @@ export class Uses {
   #check(id: string, use: Use): void {
     if (use.underWay > 0 || use.isLoaded) return;
     this.#uses.delete(id);
-    for (const each of [id, use.draft])
-      if (each !== null && ![...this.#uses].some(([other, { draft }]) => other === each || draft === each))
-        this.#locks?.unuse(each);
+    this.#release(id);
+    this.#release(use.draft);
+  }
+
+  /** Releases the lock of an identity or a draft that nothing here uses any more. */
+  #release(each: string | null): void {
+    if (each !== null && ![...this.#uses].some(([id, { draft }]) => id === each || draft === each))
+      this.#locks?.unuse(each);
   }
 }
 
