@@ -635,6 +635,24 @@ const TEXTS: readonly Mutant[] = [
     test: "lib/worker/processing/text.test.ts",
     title: "texts that end with their class token",
   },
+  {
+    fault: "place of a word's mark",
+    breaks: "With a SentencePiece tokenizer entities begin one character behind those of transformers.",
+    file: "lib/worker/processing/spans.ts",
+    from: "places[skipped + k] ?? ",
+    to: "",
+    test: "lib/worker/processing/tasks.test.ts",
+    title: "the mark of a word has the place",
+  },
+  {
+    fault: "spaces in places of bytes",
+    breaks: "Places of byte-level tokens lose a space that their tokenizer leaves in.",
+    file: "lib/worker/processing/text.ts",
+    from: 'trimmer == null ? "none"',
+    to: 'trimmer == null ? "all"',
+    test: "lib/worker/processing/references.test.ts",
+    title: "bytes, untrimmed",
+  },
 ];
 
 const PICTURES: readonly Mutant[] = [

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.pipelines.text_classification import TextClassificationPipeline
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
@@ -126,6 +126,8 @@ TEXTS = [
     "an emoji \U0001f600 and a rare \u2603 sign",
     "ﬁne ligature, ½ and ＡＢＣ",
     "O'Neill's e-mail: x@y.org",
+    "   Bern,\n\nRome  (and  \U0001f600 Paris) ",
+    "Paris",
 ]
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC"]
 
@@ -159,11 +161,34 @@ def tokenizers_of():
         single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     yield "unigram", unigram, "<unk>"
+    # XLM-R's way with white space, DeBERTa's and Llama's.
+    marks = [
+        ([normalizers.NFKC(), normalizers.Strip(left=False), normalizers.Replace(Regex(" {2,}"), "\u2581")], "always"),
+        ([normalizers.Strip(), normalizers.Replace("''", '"')], "always"),
+        ([normalizers.NFD()], "first"),
+    ]
+    for name, (steps, scheme) in zip(("collapsed", "stripped", "plain"), marks):
+        spaces = Tokenizer(models.Unigram())
+        spaces.normalizer = normalizers.Sequence(steps)
+        spaces.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+        spaces.decoder = decoders.Metaspace()
+        spaces.train_from_iterator(corpus, trainers.UnigramTrainer(vocab_size=120, special_tokens=["<unk>"], unk_token="<unk>"))
+        yield "metaspace, " + name, spaces, "<unk>"
+    prefixed = Tokenizer.from_str(bytes_.to_str())
+    prefixed.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    prefixed.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), trim_offsets=True, add_prefix_space=True)
+    yield "bytes, space before", prefixed, "<unk>"
+    untrimmed = Tokenizer.from_str(bytes_.to_str())
+    untrimmed.normalizer = normalizers.NFC()
+    untrimmed.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    yield "bytes, untrimmed", untrimmed, "<unk>"
 
 
 def tokens():
     for name, tokenizer, unknown in tokenizers_of():
-        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown)
+        # Without this option the class takes the tokenizer's own space away.
+        spaced = json.loads(tokenizer.to_str())["pre_tokenizer"].get("add_prefix_space", False)
+        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown, add_prefix_space=spaced)
         pipeline = TokenClassificationPipeline.__new__(TokenClassificationPipeline)
         pipeline.tokenizer = fast
         pipeline.framework = "pt"

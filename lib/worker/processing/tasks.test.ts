@@ -10,6 +10,7 @@ import type { DecodeRun } from "./decode-run.ts";
 import { imageToTensor } from "./image.ts";
 import { planImage } from "./plan-image.ts";
 import { alignTokens, spansBeforeLowercase } from "./spans.ts";
+import type { TokenStyle } from "./spans.ts";
 
 const floats = (dims: readonly number[], values: readonly number[]): Tensor => ({
   dtype: "float32",
@@ -197,7 +198,11 @@ function overlap(
 }
 
 describe("places of tokens", () => {
-  const style = { isBytes: false, prefix: "##", suffix: "", marksSpace: false, unknown: "[UNK]" };
+  const style: TokenStyle = {
+    ...{ isBytes: false, prefix: "##", suffix: "", marksSpace: false, trims: "none" },
+    ...{ unknown: "[UNK]", isUnknownWord: true, normalize: (text) => text, replaced: [] },
+  };
+  const marked: TokenStyle = { ...style, prefix: "", marksSpace: true, isUnknownWord: false };
 
   test("are those of the words that a text was cut into, in any script and case", () => {
     const word = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 }).map((x) => x.replace(/\s/gu, "_"));
@@ -219,7 +224,8 @@ describe("places of tokens", () => {
 
   test("tokens in lower case without accents are found in the text as it was written", () => {
     const text = "Ünïted Café, naïve";
-    const spans = alignTokens(text, ["united", "cafe", ",", "na", "##ive"], style);
+    const normalize = (x: string): string => x.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+    const spans = alignTokens(text, ["united", "cafe", ",", "na", "##ive"], { ...style, normalize });
     expect(spans.map((x) => text.slice(...x))).toEqual(["Ünïted", "Café", ",", "na", "ïve"]);
   });
 
@@ -237,38 +243,41 @@ describe("places of tokens", () => {
   test("the bytes of a character that the vocabulary lacks have its place", () => {
     const bytes = ["<0xED>", "<0x95>", "<0x9C>", "<0xEA>", "<0xB5>", "<0xAD>"];
     const text = "a 한국 b";
-    const spans = alignTokens(text, ["▁a", "▁", ...bytes, "▁b"], { ...style, prefix: "" });
-    expect(spans.slice(2).map((x) => text.slice(...x))).toEqual(["한", "한", "한", "국", "국", "국", "b"]);
+    const spans = alignTokens(text, ["▁a", "▁", ...bytes, "▁b"], marked);
+    expect(spans.slice(2).map((x) => text.slice(...x))).toEqual(["한", "한", "한", "국", "국", "국", " b"]);
     // Cut in a character, its first bytes have no place of their own.
-    const cut = alignTokens(text, ["▁a", "▁", ...bytes.slice(0, 5)], { ...style, prefix: "" });
+    const cut = alignTokens(text, ["▁a", "▁", ...bytes.slice(0, 5)], marked);
     expect(cut.slice(2, 5).map((x) => text.slice(...x))).toEqual(["한", "한", "한"]);
   });
 
-  test("a mark of a word's begin alone covers nothing of the word where it is the white space", () => {
-    const spans = (marksSpace: boolean) =>
-      alignTokens("in Bern", ["▁in", "▁", "B", "ern"], { ...style, prefix: "", marksSpace });
-    expect(spans(true).map(([start, end]) => [start, end])).toEqual([
+  test("the mark of a word has the place of the white space before it; one that was added, that of what follows", () => {
+    const spans = (marksSpace: boolean) => alignTokens("in Bern", ["▁in", "▁", "B", "ern"], { ...marked, marksSpace });
+    expect(spans(true)).toEqual([
       [0, 2],
-      [3, 3],
+      [2, 3],
       [3, 4],
       [4, 7],
     ]);
     expect(spans(false)[1]).toEqual([3, 4]);
-    const first = alignTokens("in", ["▁", "in"], { ...style, prefix: "", marksSpace: true });
-    expect(first).toEqual([
+    expect(alignTokens("in", ["▁", "in"], marked)).toEqual([
       [0, 1],
       [0, 2],
     ]);
   });
 
+  test("of several spaces that became one mark the last has its place, and of several marks each its own", () => {
+    const tokens = (...words: string[]): string[] =>
+      alignTokens("a   b", words, marked).map(([start, end]) => `${String(start)}-${String(end)}`);
+    expect(tokens("▁a", "▁b")).toEqual(["0-1", "3-5"]);
+    expect(tokens("▁a", "▁", "▁▁b")).toEqual(["0-1", "1-2", "2-5"]);
+  });
+
   test("an unknown token covers its word, and what follows is found", () => {
-    const text = "a ☃☃ cat";
-    expect(alignTokens(text, ["a", "[UNK]", "[UNK]", "cat"], style).map((x) => text.slice(...x))).toEqual([
-      "a",
-      "☃",
-      "☃",
-      "cat",
-    ]);
+    const text = "a ☃☃—☃ cat";
+    const words = (tokens: readonly string[], own: TokenStyle): string[] =>
+      alignTokens(text, tokens, own).map((x) => text.slice(...x));
+    expect(words(["a", "[UNK]", "—", "[UNK]", "cat"], style)).toEqual(["a", "☃☃", "—", "☃", "cat"]);
+    expect(words(["▁a", "▁", "[UNK]", "—", "[UNK]", "▁cat"], marked)).toEqual(["a", " ", "☃☃", "—", "☃", " cat"]);
   });
 });
 

@@ -130,7 +130,7 @@ function encoderOf(
     const why = error instanceof Error ? ` (${error.message})` : "";
     throw broken(name, asset, `is not a tokenizer.json that this release reads${why}`, error);
   }
-  const style = styleOf(json);
+  const style = styleOf(json, (text) => tokenizer.normalizer?.normalize(text) ?? text);
   const end = keeps ?? (json.truncation?.direction === "Left" ? "end" : "begin");
   const cased = (text: string): string => (lowercase ? text.toLowerCase() : text);
   const trimmed = <T extends string | null>(text: T): T | string => (trim && text !== null ? trimSpaces(text) : text);
@@ -169,12 +169,12 @@ function encoderOf(
       const words = all.slice(from, to).map((x) => (tokenizer.token_to_id(x) === undefined ? (style.unknown ?? x) : x));
       const empty = (count: number): null[] => Array.from({ length: count }, () => null);
       const cut = untrimmed.indexOf(whole) + (end === "begin" ? 0 : whole.length - text.length);
-      const spans = alignTokens(text, all.slice(0, to), style).map(([a, b]): TokenSpan => [a + cut, b + cut]);
+      const spans = alignTokens(text, all, style).map(([a, b]): TokenSpan => [a + cut, b + cut]);
       return {
         text: original,
         spans: [
           ...empty(before),
-          ...(lowercase ? spansBeforeLowercase(original, spans) : spans).slice(from),
+          ...(lowercase ? spansBeforeLowercase(original, spans) : spans).slice(from, to),
           ...empty(after),
         ],
         words: [...empty(before).map(() => ""), ...words],
@@ -199,6 +199,7 @@ interface TokenizerJson extends TokenizerParts {
   readonly truncation?: { readonly direction?: string } | null;
   readonly decoder?: JsonPart | null;
   readonly model?: {
+    readonly type?: string;
     readonly byte_fallback?: boolean | null;
     readonly continuing_subword_prefix?: string | null;
     readonly end_of_word_suffix?: string | null;
@@ -221,23 +222,32 @@ function isId(value: unknown): boolean {
 }
 
 /** Splitters that take white space out of a text, or mark it. */
-const SPACERS: ReadonlySet<string | undefined> = new Set(["Metaspace", "WhitespaceSplit", "Whitespace"]);
+const SPACERS: ReadonlySet<string | undefined> = new Set([
+  ...["Metaspace", "WhitespaceSplit", "Whitespace", "BertPreTokenizer"],
+]);
 
-/** Reads how a vocabulary writes its tokens. */
-function styleOf({ decoder, model, pre_tokenizer: splitter }: TokenizerJson): TokenStyle {
-  const parts: unknown = decoder?.decoders;
-  const all: readonly (JsonPart | null | undefined)[] = [
-    decoder,
-    ...(Array.isArray(parts) ? (parts as JsonPart[]) : []),
-  ];
-  const isBytes = all.some((x) => x?.type === "ByteLevel");
+/** Post-processors that take spaces out of the places of byte-level tokens. */
+const TRIMMERS: ReadonlySet<string | undefined> = new Set(["ByteLevel", "RobertaProcessing"]);
+
+/** Reads how a tokenizer writes its tokens. */
+function styleOf(json: TokenizerJson, normalize: (text: string) => string): TokenStyle {
+  const { decoder, model, normalizer, pre_tokenizer: splitter, post_processor: post } = json;
+  const prefix = model?.continuing_subword_prefix ?? "";
+  const spacer = [splitter, ...(splitter?.pretokenizers ?? [])].find((x) => SPACERS.has(x?.type))?.type;
+  const trimmer = [post, ...(post?.processors ?? [])].find((x) => TRIMMERS.has(x?.type) && x?.trim_offsets !== false);
   return {
-    isBytes,
-    prefix: model?.continuing_subword_prefix ?? "",
+    isBytes: [decoder, ...(decoder?.decoders ?? [])].some((x) => x?.type === "ByteLevel"),
+    prefix,
     suffix: model?.end_of_word_suffix ?? "",
     // Behind "WhitespaceSplit" the white space is gone.
-    marksSpace: [splitter, ...(splitter?.pretokenizers ?? [])].find((x) => SPACERS.has(x?.type))?.type === "Metaspace",
+    marksSpace: spacer === undefined || spacer === "Metaspace",
+    trims: trimmer == null ? "none" : trimmer.add_prefix_space === false ? "all" : "later",
     unknown: model?.unk_token ?? model?.vocab?.[model.unk_id ?? -1]?.[0] ?? null,
+    isUnknownWord: prefix !== "" || model?.type === "WordLevel",
+    normalize,
+    replaced: [normalizer, ...(normalizer?.normalizers ?? [])].flatMap((x) =>
+      x?.type === "Replace" && (x.pattern?.String?.length ?? 0) > 1 ? [x.pattern?.String ?? ""] : [],
+    ),
   };
 }
 

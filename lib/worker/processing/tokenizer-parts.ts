@@ -34,6 +34,7 @@ interface NormalizerPart {
   readonly strip_left?: boolean;
   readonly strip_right?: boolean;
   readonly content?: string;
+  readonly pattern?: { readonly String?: string };
 }
 
 /** A pre-tokenizer or a list of them. */
@@ -53,6 +54,8 @@ interface PreTokenizerPart {
 interface PostProcessorPart {
   readonly type?: string;
   readonly processors?: readonly PostProcessorPart[];
+  readonly trim_offsets?: boolean;
+  readonly add_prefix_space?: boolean;
   /** Parts of a single text, of a template. */
   readonly single?: readonly { readonly SpecialToken?: { readonly type_id?: number } }[];
 }
