@@ -271,6 +271,15 @@ const STATES: readonly Mutant[] = [
     title: "(processing-M3)",
   },
   {
+    fault: "processing-M3",
+    breaks: "A step of another batch changes a state whose batch has another name than the inputs'.",
+    file: "lib/engine/stateful.ts",
+    from: 'if (size !== undefined && typeof name === "string") symbols',
+    to: "if (size === -1) symbols",
+    test: "lib/engine/stateful.test.ts",
+    title: "names its batch otherwise",
+  },
+  {
     fault: "processing-mutant-stateful-1",
     breaks: "A checkpoint is made half as often.",
     file: "lib/engine/stateful.ts",

@@ -29,6 +29,7 @@ async function setUp(cores = 1): Promise<{
     files: new Map([
       ["https://app.test/sum.json", toyBundle("sum", null)],
       ["https://app.test/double.json", toyBundle("double", 2)],
+      ["https://app.test/named.json", toyBundle("sum", null).replace(/\["n",2\](?=[^{]*"(sum|next)")/g, '["streams",2]')],
       [`https://app.test/${TOY_CHUNK.path}`, TOY_CHUNK.content],
     ]),
     createBackend: (made, worker): Backend => {
@@ -251,6 +252,16 @@ test("a step of another batch than the state's is rejected, and the state goes o
   await expect(pair.run(x(1))).rejects.toThrow('"n" is 1, but 2 in input "sum"');
   const { outputs } = await world.finish(pair.run(rows(3, 4) as never));
   expect(outputs["y"]).toMatchObject({ dims: [2, 2], data: Float32Array.of(3, 0, 4, 0) });
+});
+
+test("a step of another batch is rejected where the state names its batch otherwise, too (processing-M3)", async () => {
+  const { world, engine } = await setUp();
+  const model = await world.finish(engine.load("https://app.test/named.json"));
+  const state = model.stateful();
+  for (const [i, sum] of sums([1, 2]).entries()) {
+    await expect(state.run(rows(1, 2) as never)).rejects.toThrow('input "x": "n" is 2, but 1 in input "sum"');
+    expect(await sumOf(world, state.run(x(i + 1)))).toBe(sum);
+  }
 });
 
 test("wrong options of a step reject, and never throw (processing-L8)", async () => {

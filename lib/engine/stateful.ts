@@ -13,6 +13,7 @@ import { codeOf, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Executor } from "./executor.ts";
 import type { Plan } from "../cache/messages.ts";
+import type { BundleInput } from "../core/bundle.ts";
 import { checkFeeds, checkSymbols, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { release, takeTensor } from "./inputs.ts";
@@ -49,7 +50,7 @@ export class Stateful extends Disposes {
   readonly #parts: StatefulParts;
   readonly #accepts: Accepts;
   /** The state's own inputs. */
-  readonly #own: readonly Port[];
+  readonly #own: readonly BundleInput[];
   readonly #every: number;
   readonly #id: number;
   readonly #stop: AbortController = new AbortController();
@@ -129,10 +130,18 @@ export class Stateful extends Disposes {
     }
   }
 
-  /** Sizes of the state's symbolic dims: a step with another batch size must not begin. */
+  /** Sizes of the state's symbolic dims, and its batch size by the inputs' own name: another step must not begin. */
   #symbols(): Symbols {
     const symbols: Symbols = new Map();
-    for (const port of this.#own) checkSymbols(port, this.#checkpoint[port.name]?.dims ?? [], symbols);
+    for (const port of this.#own) {
+      const { dims = [] } = this.#checkpoint[port.name] ?? {};
+      checkSymbols(port, dims, symbols);
+      const size = dims[port.batchAxis ?? -1];
+      for (const { dims: names, batchAxis } of this.#accepts.ports) {
+        const name = names[batchAxis ?? -1];
+        if (size !== undefined && typeof name === "string") symbols.set(name, { size, input: port.name });
+      }
+    }
     return symbols;
   }
 
