@@ -362,6 +362,15 @@ const DECODING: readonly Mutant[] = [
     title: "(processing-M6)",
   },
   {
+    fault: "processing-M6",
+    breaks: "Labels are ranked by probabilities in float32, of which many are equal.",
+    file: "lib/worker/processing/decode.ts",
+    from: "best(row, scoresOf",
+    to: "best(scoresOf(row, spec.logits), scoresOf",
+    test: "lib/worker/processing/decode.test.ts",
+    title: "ranked by the logits",
+  },
+  {
     fault: "processing-L1",
     breaks: "NaN ranks above minus infinity.",
     file: "lib/worker/processing/values.ts",

@@ -173,6 +173,21 @@ describe("exactness", () => {
     });
   });
 
+  test.each([
+    ["sigmoid", Float32Array.of(20, 40, 30), [1, 2, 0]],
+    [true, Float32Array.of(-200, 0, -120), [1, 2, 0]],
+    [true, Float64Array.of(1_000, 1_000 + 1e-9, 999), [1, 0, 2]],
+    [true, BigInt64Array.of(2n ** 60n, 2n ** 60n + 1n, 0n), [1, 0, 2]],
+  ] as const)(
+    "labels with logits %s are ranked by the logits, not by rounded probabilities (processing-M6)",
+    (logits, data, order) => {
+      const dtype = data instanceof BigInt64Array ? "int64" : data instanceof Float64Array ? "float64" : "float32";
+      const output = { dtype, dims: [1, 3], data } as Tensor;
+      const [answer] = decode({ op: "labels", asset: "labels.txt", logits, top: 3 }, output, assets);
+      expect(answer).toMatchObject({ labels: order.map((index) => ({ index })) });
+    },
+  );
+
   test("the best of any int64 or float64 values is the one that sorting finds (processing-M6)", () => {
     fc.assert(
       fc.property(fc.array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), { minLength: 1 }), (values) => {

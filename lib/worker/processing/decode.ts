@@ -35,7 +35,7 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
       return (output) =>
         rows(name, output).map((row) => {
           checkTable(name, spec.asset, labels.length, row.length);
-          return { kind: "labels", labels: best(scoresOf(row, spec.logits), labels, spec.top) };
+          return { kind: "labels", labels: best(row, scoresOf(row, spec.logits), labels, spec.top) };
         });
     }
     case "pool":
@@ -146,19 +146,23 @@ function divisorOf(mode: PoolSpec["mode"], count: number): number {
   return mode === "sqrt-mean" ? Math.sqrt(count) : mode === "weighted-mean" ? (count * (count + 1)) / 2 : count;
 }
 
-/** Classes of the largest values, in descending order; ties by index, and NaN after all numbers. */
+/**
+ * Classes of the largest values, in descending order; ties by index, and NaN after all numbers. Compared are the values
+ * themselves: of probabilities in float32 many are equal, as all near 1.
+ */
 function best(
+  row: Values,
   scores: Values,
   labels: readonly string[],
   top: number = TOP_DEFAULT,
 ): { label: string; index: number; score: number }[] {
   const found: number[] = [];
-  for (let index = 0; index < scores.length; index += 1) {
-    const score = scores[index] as number | bigint;
+  for (let index = 0; index < row.length; index += 1) {
+    const value = row[index] as number | bigint;
     let at = found.length;
     for (; at > 0; at -= 1) {
-      const before = scores[found[at - 1] as number] as number | bigint;
-      if (!(score > before) && !(isNaN(before) && !isNaN(score))) break;
+      const before = row[found[at - 1] as number] as number | bigint;
+      if (!(value > before) && !(isNaN(before) && !isNaN(value))) break;
     }
     if (at >= top) continue;
     if (found.length >= top) found.pop();
