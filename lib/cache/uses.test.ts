@@ -1,4 +1,4 @@
-// What may not be evicted: models that load or are loaded, in this tab and in others.
+// Models that may not be evicted: those that load or are loaded, in this tab and in others.
 import { expect, test } from "vitest";
 import type { BundleChunk } from "../core/bundle.ts";
 import type { TabLocks } from "./tab-locks.ts";
