@@ -138,4 +138,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/tuf.test.ts",
     title: "(tool-keys-stored)",
   },
+  {
+    fault: "pad moved into a pooling, in Node",
+    breaks: "compress and serve measure and answer with the least number in place of a Pad's zeros",
+    file: "lib/compress/run/ort-session.ts",
+    from: "withRightPasses(source, given.extra as",
+    to: "((_: unknown, x: Readonly<Record<string, string>> = {}) => x)(source, given.extra as",
+    test: "lib/compress/run/session.test.ts",
+    title: "a Pad before a MaxPool",
+  },
+  {
+    fault: "pad moved into a pooling ahead",
+    breaks: "a form for wasm has a MaxPool without the zeros of its Pad",
+    file: "lib/compress/simplify/ort-optimize.ts",
+    from: "withRightPasses(source, session)",
+    to: "session",
+    test: "lib/compress/simplify/ort-optimize.test.ts",
+    title: "leave a Pad before a MaxPool",
+  },
 ];

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { slowModel } from "../test-support/compress/fixtures.ts";
+import { padded, slowModel } from "../test-support/compress/fixtures.ts";
 import { ServeLane } from "./lane.ts";
 
 const RUNTIME = `
@@ -87,6 +87,21 @@ test("a lane of ONNX Runtime that is closed in a run ends after it, and the proc
     const { h59 } = await other.run(0, { x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(1) } });
     expect(h59?.dims).toEqual([1, 512]);
     await other.close();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("a lane keeps the zeros of a Pad before a MaxPool", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-lane-"));
+  try {
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, padded("MaxPool").write());
+    const lane = new ServeLane("cpu-0", createRequire(import.meta.url).resolve("onnxruntime-node"), 1, () => undefined);
+    await lane.load({ id: 0, path, extra: {} });
+    const x = { dtype: "float32" as const, dims: [1, 1, 4, 4], data: new Float32Array(16).fill(-1) };
+    expect((await lane.run(0, { x }))["y"]?.data).toEqual(Float32Array.of(0, 0, 0, -1));
+    await lane.close(60_000);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -5,6 +5,7 @@
 // loader of TypeScript would have to find.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { withRightPasses } from "../compress/run/right-passes.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { SelvedgeError } from "../core/errors.ts";
 
@@ -101,7 +102,7 @@ export class ServeLane {
 
   /** Loads a model. Rejects with ONNX Runtime's error. */
   async load({ id, path, extra }: LaneModel): Promise<void> {
-    await this.#call("load", { id, path, extra }, []);
+    await this.#call("load", { id, path, extra: withRightPasses(path, extra) }, []);
   }
 
   /** Runs a model; the feeds' buffers move to the thread. Rejects with ONNX Runtime's error, or `worker-crashed`. */

@@ -15,6 +15,7 @@ import type { OnnxSource } from "../onnx/written-model.ts";
 import type { Outputs } from "./metric.ts";
 import { ModelProtoSchema } from "../onnx/onnx.gen.js";
 import { findPackage } from "./optional-peers.ts";
+import { withRightPasses } from "./right-passes.ts";
 import type { ProfileEvent } from "./placement-cost.ts";
 import { numbersOf } from "./session.ts";
 
@@ -129,7 +130,7 @@ export async function runInChildProcess(
       runtime,
       folder,
       provider,
-      ...[session, { ...enough, hasLast: last !== undefined }].map((x) => JSON.stringify(x)),
+      ...[withRightPasses(source, session), { ...enough, hasLast: last !== undefined }].map((x) => JSON.stringify(x)),
       model,
     ]);
     const told = await readFile(join(folder, "exit"), "utf8").catch(() => null);

@@ -11,6 +11,7 @@ import type { Feed } from "./feeds.ts";
 import { ModelProcess } from "./model-process.ts";
 import type { ExecutionProvider, Ports } from "./model-process.ts";
 import { loadRuntime } from "./optional-peers.ts";
+import { withRightPasses } from "./right-passes.ts";
 
 /** A session of ONNX Runtime. */
 export interface OrtSession {
@@ -45,7 +46,8 @@ export async function openSession(
   provider: ExecutionProvider,
   given: Omit<InferenceSession.SessionOptions, "executionProviders">,
 ): Promise<OrtSession> {
-  const options = { ...given, executionProviders: [provider] } as const;
+  const extra = withRightPasses(source, given.extra as Readonly<Record<string, string>> | undefined);
+  const options = { ...given, extra, executionProviders: [provider] } as const;
   if (!isLarge(source)) return openHere(source, provider, options);
   const scratch = new Scratch();
   try {

@@ -7,6 +7,7 @@ import {
   deadlyTranspose,
   inMemory,
   largestDifference,
+  padded,
   REAL_MODELS,
   runModel,
   seededFloats,
@@ -232,4 +233,9 @@ test.each([
   ],
 ])("a form %s stays as it is", async (_, form) => {
   expect(await aheadOf(form, FOLD)).toBeNull();
+});
+
+test("passes that are run ahead leave a Pad before a MaxPool, whose zeros they would drop", async () => {
+  const left = await afterLoading(padded("MaxPool").write(), {}, ({ graph }) => graph.nodes.map((x) => x.opType));
+  expect(left).toEqual(["Pad", "MaxPool"]);
 });

@@ -20,6 +20,7 @@ import { writeModel } from "../onnx/written-model.ts";
 import type { OnnxSource, Scratch, WrittenModel } from "../onnx/written-model.ts";
 import { packConstants, widenConstants } from "./pack-constants.ts";
 import { findPackage, loadRuntime } from "../run/optional-peers.ts";
+import { withRightPasses } from "../run/right-passes.ts";
 import { DISABLED } from "../run/session.ts";
 
 /** A form after the passes. */
@@ -159,7 +160,7 @@ async function optimize(
   const from = typeof source === "string" ? source : path;
   if (typeof source !== "string") await writeFile(path, source);
   const to = join(dirname(from), `${randomUUID()}.onnx`);
-  return (await run([from, to, session])) ? to : null;
+  return (await run([from, to, withRightPasses(source, session)])) ? to : null;
 }
 
 /** Passes on the model as ONNX Runtime's CPU provider leaves it after loading; returns null where it does not load. */

@@ -354,3 +354,17 @@ export function slowModel(products: number): OnnxModel {
     })),
   });
 }
+
+/** A Pad by zeros before a pooling: of values below 0 the greatest is then 0 at the edges. */
+export function padded(pooling: "MaxPool" | "AveragePool"): OnnxModel {
+  return smallModel({
+    opset: 13,
+    inputs: { x: [1, 1, 4, 4] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Pad", input: ["x", "pads"], output: ["wide"] },
+      { opType: pooling, input: ["wide"], output: ["y"], attributes: { kernel_shape: [3, 3], strides: [2, 2] } },
+    ],
+    initializers: [int64Tensor("pads", [8], [0, 0, 1, 1, 0, 0, 1, 1])],
+  });
+}

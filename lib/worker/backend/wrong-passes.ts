@@ -9,30 +9,51 @@ import { GRAPH, MODEL, NODE } from "./rewrite-model.ts";
 /** The entry of a session that switches passes off. */
 export const DISABLED = "optimization.disable_specified_optimizers";
 
-/** Adds the passes that would compute a model wrongly to those that its session switches off. */
-export function withoutWrongPasses(
-  file: Uint8Array,
-  session: Readonly<Record<string, string>>,
-): Readonly<Record<string, string>> {
-  const own = session[DISABLED];
-  return padsBeforeMaxPool(file)
-    ? { ...session, [DISABLED]: own === undefined ? "Pad_Fusion" : `${own};Pad_Fusion` }
-    : session;
+type Entries = Readonly<Record<string, string>>;
+
+/** The fields of a node that are read. */
+export interface PassedNode {
+  readonly opType: string;
+  /** Its first input and its first output. */
+  readonly input: string;
+  readonly output: string;
 }
 
-function padsBeforeMaxPool(file: Uint8Array): boolean {
-  const padded = new Set<string>();
+/** Adds the passes that would compute a model wrongly to those that its session switches off. */
+export function withoutWrongPasses(file: Uint8Array, session: Entries): Entries {
   try {
-    for (const { number, body: graph } of fieldsOf(file))
-      if (number === MODEL.graph)
-        for (const node of fieldsOf(graph)) {
-          if (node.number !== GRAPH.node) continue;
-          const opType = textOf(node.body, NODE.opType);
-          if (opType === "Pad") padded.add(textOf(node.body, NODE.output));
-          else if (opType === "MaxPool" && padded.has(textOf(node.body, NODE.input))) return true;
-        }
+    return withoutPassesOf(nodesOf(file), session);
   } catch {
-    // ONNX Runtime refuses it for its own reason
+    // ONNX Runtime refuses the file for its own reason.
+    return session;
   }
+}
+
+/** The same, of a model's nodes in their order. */
+export function withoutPassesOf(nodes: Iterable<PassedNode>, session: Entries): Entries {
+  const own = session[DISABLED];
+  if (!padsBeforeMaxPool(nodes) || own?.split(";").includes(PAD_FUSION) === true) return session;
+  return { ...session, [DISABLED]: own === undefined ? PAD_FUSION : `${own};${PAD_FUSION}` };
+}
+
+const PAD_FUSION = "Pad_Fusion";
+
+function padsBeforeMaxPool(nodes: Iterable<PassedNode>): boolean {
+  const padded = new Set<string>();
+  for (const { opType, input, output } of nodes)
+    if (opType === "Pad") padded.add(output);
+    else if (opType === "MaxPool" && padded.has(input)) return true;
   return false;
+}
+
+function* nodesOf(file: Uint8Array): Generator<PassedNode> {
+  for (const { number, body: graph } of fieldsOf(file))
+    if (number === MODEL.graph)
+      for (const { number: field, body } of fieldsOf(graph))
+        if (field === GRAPH.node)
+          yield {
+            opType: textOf(body, NODE.opType),
+            input: textOf(body, NODE.input),
+            output: textOf(body, NODE.output),
+          };
 }
