@@ -669,7 +669,7 @@ const TEXTS: readonly Mutant[] = [
     from: 'trimmer == null ? "none"',
     to: 'trimmer == null ? "all"',
     test: "lib/worker/processing/references.test.ts",
-    title: "bytes, untrimmed",
+    title: "token classification",
   },
 ];
 
