@@ -552,6 +552,15 @@ const OFFLINE: readonly Mutant[] = [
     title: "(store-B2)",
   },
   {
+    fault: "store-B2",
+    breaks: "A copy is shown however old it is, where no page asks to be kept.",
+    file: "lib/offline/keep-offline.ts",
+    from: "if (!isOld(found?.headers, keepDays)) return found;",
+    to: "if (keepDays > 0) return found;",
+    test: "lib/offline/keep-offline.test.ts",
+    title: "for too long",
+  },
+  {
     fault: "store-B2-bound",
     breaks: "Copies are not bounded.",
     file: "lib/offline/keep-offline.ts",

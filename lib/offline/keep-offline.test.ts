@@ -193,6 +193,25 @@ test("copies are bounded: documents are evicted first, oldest first (store-B2)",
   expect(() => start({ maxEntries: 0 })).toThrow("maxEntries must be a number above 0");
 });
 
+test("a copy that its server did not send for too long is not shown, and removed (store-B2)", async () => {
+  const sentDaysAgo = (days: number): string => new Date(Date.now() - days * 86_400_000).toUTCString();
+  const { ask } = start();
+  for (const [path, days] of [
+    ["/old", 61],
+    ["/new", 59],
+  ] as const) {
+    network = () => html(path, { date: sentDaysAgo(days) });
+    await ask(path);
+  }
+  network = () => null;
+  expect([await start({ keepDays: 90 }).ask("/old"), await ask("/new"), await ask("/old")]).toEqual([
+    "/old",
+    "/new",
+    null,
+  ]);
+  expect(kept()).toEqual(["/new"]);
+});
+
 test("the parts of a page are kept, but none that is one user's (store-B2)", async () => {
   const { tell } = start();
   network = (url) => (url.endsWith("/mine") ? html("mine", { vary: "Cookie" }) : html("all", {}));

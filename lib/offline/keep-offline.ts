@@ -107,7 +107,7 @@ export function keepOffline(scope: OfflineScope, options: OfflineOptions = {}): 
 
   scope.addEventListener("fetch", (heard) => {
     const event = heard as unknown as FetchHeard;
-    if (isKept(event.request)) event.respondWith(answer(event, patienceMs, maxEntries));
+    if (isKept(event.request)) event.respondWith(answer(event, { patienceMs, keepDays, maxEntries }));
   });
   scope.addEventListener("message", (heard) => {
     const event = heard as unknown as MessageHeard;
@@ -154,7 +154,10 @@ function readParts(
 }
 
 /** Answers from the network, or with the kept copy where the network is away, fails or stalls. */
-async function answer(event: FetchHeard, patienceMs: number, maxEntries: number): Promise<Response> {
+async function answer(
+  event: FetchHeard,
+  { patienceMs, keepDays, maxEntries }: Record<"patienceMs" | "keepDays" | "maxEntries", number>,
+): Promise<Response> {
   const { request } = event;
   const coming = fetch(request);
   // A response after the timeout is kept all the same; where there is no room it is not, and the page gets it anyway.
@@ -165,7 +168,7 @@ async function answer(event: FetchHeard, patienceMs: number, maxEntries: number)
   });
   const first = await Promise.race([coming.catch(() => null), patience]);
   if (first !== null && first.status < 500) return first;
-  return (await find(request)) ?? first ?? coming;
+  return (await findFresh(request, keepDays)) ?? first ?? coming;
 }
 
 /**
@@ -176,6 +179,15 @@ const ANY_VARIANT = { ignoreVary: true } as const;
 
 async function find(request: Request): Promise<Response | undefined> {
   return (await caches.open(OFFLINE_CACHE)).match(request, ANY_VARIANT);
+}
+
+/** Returns a copy, but removes one that is too old: `forgetOld` runs only where a page asks to be kept. */
+async function findFresh(request: Request, keepDays: number): Promise<Response | undefined> {
+  const found = await find(request);
+  if (!isOld(found?.headers, keepDays)) return found;
+  const cache = await caches.open(OFFLINE_CACHE);
+  await cache.delete(request, ANY_VARIANT);
+  return undefined;
 }
 
 /** Keeps a response where that is allowed; removes the copy where the server no longer allows it. */
@@ -241,10 +253,12 @@ async function keepAll(requests: readonly Request[], maxEntries: number): Promis
 /** Removes copies that the server has not sent for that long: names with a hash in them accumulate otherwise. */
 async function forgetOld(keepDays: number): Promise<void> {
   const cache = await caches.open(OFFLINE_CACHE);
-  for (const request of await cache.keys()) {
-    const sentMs = sentAt((await cache.match(request))?.headers);
-    if (Date.now() - sentMs > keepDays * 86_400_000) await cache.delete(request);
-  }
+  for (const request of await cache.keys())
+    if (isOld((await cache.match(request))?.headers, keepDays)) await cache.delete(request);
+}
+
+function isOld(headers: Headers | undefined, keepDays: number): boolean {
+  return Date.now() - sentAt(headers) > keepDays * 86_400_000;
 }
 
 /** Whether the headers of two copies say that they are equal, and the first is not old. */
