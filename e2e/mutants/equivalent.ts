@@ -4,6 +4,10 @@ const EMPTY = "a shortcut for the usual case: nothing is in an empty map either"
 const FIRST = "the first step runs, however few rows are wanted";
 const NEVER = "what is never late is behind all others, and the time at which it is late is that of none";
 const NONE = "for the compiler: nothing is less than undefined, or undefined less than anything";
+const ONE_ID = "no two steps have one id";
+const TIE = "of two groups whose time is the same both are looked at then, in whatever order";
+const PEERS = "for the compiler: a group is among those that it can run with";
+const DIFFER = "they differ here";
 
 /** Mutants of one file, as auto.ts writes its survivors, without the number of the line: the reason of each. */
 export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -71,6 +75,26 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       "the first latency takes its place",
     "a.id < b.id → a.id <= b.id in return a.atMs < b.atMs || (a.atMs === b.atMs && a.id < b.id);":
       "no two requests have one id",
+  },
+  "lib/schedule/queue.ts": {
+    '(a.latestMs - b.latestMs || a.id - b.id) < 0 → (a.latestMs - b.latestMs || a.id - b.id) <= 0 in readonly #late: Heap<"lateAt", Waiting> = new Heap("lateAt", (a, b) =>':
+      ONE_ID,
+    'a.risesMs < b.risesMs → a.risesMs <= b.risesMs in readonly #rising: Heap<"riseAt", Group> = new Heap("riseAt", (a, b) =>':
+      TIE,
+    'a.restsMs < b.restsMs → a.restsMs <= b.restsMs in readonly #resting: Heap<"restAt", Group> = new Heap("restAt", (a, b) =':
+      TIE,
+    "steps.get(group)?.push → steps.get(group).push in steps.get(group)?.push([step, latestMs, costMs]);":
+      "for the compiler: each step is of a group that the queue has",
+    '[] → ["Stryker was here"] in Object.assign(this.#steps.get(steps[0]?.[0].id ?? 0)?.group.class.cost':
+      "nothing reads what is assigned to it",
+    "peers?.delete → peers.delete in peers?.delete(group);": PEERS,
+    "peers?.size → peers.size in if (peers?.size === 0) this.#peers.delete(together);": PEERS,
+    "a.id < b.id → a.id <= b.id in return due === other ? a.id < b.id : due < other;": ONE_ID,
+    "due < other → due <= other in return due === other ? a.id < b.id : due < other;": DIFFER,
+    "a.level < b.level → a.level <= b.level in if (a.level !== b.level) return a.level < b.level;": DIFFER,
+    "x.dueMs < y.dueMs → x.dueMs <= y.dueMs in if (x.dueMs !== y.dueMs) return x.dueMs < y.dueMs;": DIFFER,
+    "(a.class.usedMs - b.class.usedMs || x.id - y.id) < 0 → (a.class.usedMs - b.class.usedMs || x.id - y.id) <= 0 in return (a.class.usedMs - b.class.usedMs || x.id - y.id) < 0;":
+      ONE_ID,
   },
   "lib/schedule/recover.ts": {
     "code === null → false in if (code === null || !(LANE_DIED.has(code) || LANE_UNFIT.has(code))) r":
