@@ -2,6 +2,7 @@
 
 const EMPTY = "a shortcut for the usual case: nothing is in an empty map either";
 const FIRST = "the first step runs, however few rows are wanted";
+const LATER = "a shortcut: no end is later than a deadline that is infinite";
 const NEVER = "what is never late is behind all others, and the time at which it is late is that of none";
 const NONE = "for the compiler: nothing is less than undefined, or undefined less than anything";
 const ONE_ID = "no two steps have one id";
@@ -99,5 +100,14 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
   "lib/schedule/recover.ts": {
     "code === null → false in if (code === null || !(LANE_DIED.has(code) || LANE_UNFIT.has(code))) r":
       "for the compiler: null is in neither set, so it rejects as well",
+  },
+  "lib/schedule/scheduler.ts": {
+    "dueMs < Infinity → true in const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now,": LATER,
+    "dueMs < Infinity → dueMs <= Infinity in const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now,":
+      LATER,
+    "kept.size === 0 → false in const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.ha":
+      "a shortcut: where no lane is kept, all of them pass the filter",
+    "x.lane.id !== lane → true in x.lane.id !== lane &&":
+      "the run that is stalled is the first of its own lane, which the next condition leaves out",
   },
 };
