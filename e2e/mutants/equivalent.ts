@@ -1,5 +1,6 @@
 // Automatic mutants that no test can notice, since they change nothing that can be seen, each with the reason.
 
+const ALL = "a shortcut: a model that runs on as many lanes as there are runs on all of them";
 const EMPTY = "a shortcut for the usual case: nothing is in an empty map either";
 const FIRST = "the first step runs, however few rows are wanted";
 const LATER = "a shortcut: no end is later than a deadline that is infinite";
@@ -96,6 +97,11 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "x.dueMs < y.dueMs → x.dueMs <= y.dueMs in if (x.dueMs !== y.dueMs) return x.dueMs < y.dueMs;": DIFFER,
     "(a.class.usedMs - b.class.usedMs || x.id - y.id) < 0 → (a.class.usedMs - b.class.usedMs || x.id - y.id) <= 0 in return (a.class.usedMs - b.class.usedMs || x.id - y.id) < 0;":
       ONE_ID,
+  },
+  "lib/schedule/lane-state.ts": {
+    "concurrency < found.length → concurrency <= found.length in const isFull = concurrency < found.length && found.filter(runs).length":
+      ALL,
+    "concurrency < found.length → true in const isFull = concurrency < found.length && found.filter(runs).length": ALL,
   },
   "lib/schedule/recover.ts": {
     "code === null → false in if (code === null || !(LANE_DIED.has(code) || LANE_UNFIT.has(code))) r":
