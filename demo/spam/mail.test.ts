@@ -63,6 +63,33 @@ test("of a large file the beginning is read, and the cut is reported (processing
   expect(await readMailFile(new Blob(["Subject: a"]))).toEqual({ source: "Subject: a", isCut: false });
 });
 
+test.each([
+  ["tags that do not end", "text/html", "<a "],
+  ["comments that do not end", "text/html", "<!--"],
+  ["scripts that do not end", "text/html", "<script>"],
+  ["pictures without a text", "text/html", "<img "],
+  ["spaces, quoted-printable", "text/plain\nContent-Transfer-Encoding: quoted-printable", " "],
+])(
+  "a mail of nothing but %s is read in time that grows as its length (processing-M4)",
+  { timeout: 1_000 },
+  (_, type, unit) => {
+    const body = unit.repeat(2 ** 16 / unit.length);
+    expect(textOfSource(`Subject: word\nContent-Type: ${type}\n\n${body}`)).toMatch(/^word/);
+  },
+);
+
+test("a header of one endless word is read in time that grows as its length (processing-M4)", () => {
+  expect(textOfSource(`Subject: =?${"a".repeat(FILE_MAX)}`)).toMatch(/^=[?]a/);
+});
+
+test("the text of HTML is what is seen of it", () => {
+  const html =
+    "<title>t</title><!-- c --><p>One<br>two <b>bo</b>ld <img src='x' alt=\"a picture\"> <script>x<y</script>end < 3";
+  expect(mailText(readMail(`Subject: s\nContent-Type: text/html\n\n${html}`))).toBe(
+    "s\n\nOne\ntwo bold a picture end < 3",
+  );
+});
+
 test("a file of binary data is rejected (processing-M4)", async () => {
   const jpeg = new Blob([Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 16), "x".repeat(100)]);
   await expect(readMailFile(jpeg)).rejects.toThrow("This file is not a mail: it holds binary data.");

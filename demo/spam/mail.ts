@@ -136,7 +136,7 @@ function decodeBody(body: string, encoding: string, charset: string | undefined)
     case "base64":
       return decodeBytes(base64Bytes(body), charset);
     case "quoted-printable":
-      return decodeQuoted(body.replace(/[ \t]*=[ \t]*\n/g, ""), charset);
+      return decodeQuoted(body.replace(/(?<![ \t])[ \t]*=[ \t]*\n/g, ""), charset);
     default:
       return body;
   }
@@ -146,7 +146,7 @@ function decodeBody(body: string, encoding: string, charset: string | undefined)
 function decodeWords(text: string): string {
   return text
     .replace(/(=\?[^?]+\?[bq]\?[^?]*\?=)\s+(?==\?)/gi, "$1")
-    .replace(/=\?([^?*]+)[^?]*\?([bq])\?([^?]*)\?=/gi, (_, charset: string, kind: string, word: string) =>
+    .replace(/=\?([^?*]+)(?:\*[^?]*)?\?([bq])\?([^?]*)\?=/gi, (_, charset: string, kind: string, word: string) =>
       kind.toLowerCase() === "b"
         ? decodeBytes(base64Bytes(word), charset)
         : decodeQuoted(word.replace(/_/g, " "), charset),
@@ -198,23 +198,47 @@ const ENTITIES: Readonly<Record<string, string>> = {
   mdash: "—",
 };
 
+/** Elements whose content is not seen, and their ends. */
+const UNSEEN: readonly (readonly [whole: RegExp, close: RegExp])[] = ["script", "style", "title"].map((name) => [
+  new RegExp(`<${name}\\b[\\s\\S]*?</${name}\\s*>`, "gi"),
+  new RegExp(`</${name}\\s*>`, "gi"),
+]);
+
+/** Returns where the last match ends; 0 where there is none. */
+function endOfLast(text: string, pattern: RegExp): number {
+  let end = 0;
+  for (const { 0: match, index } of text.matchAll(pattern)) end = index + match.length;
+  return end;
+}
+
+/** Replaces up to `end`, behind which nothing can match: each search there would read all of the rest in vain. */
+function upTo(text: string, end: number, replace: (head: string) => string): string {
+  return replace(text.slice(0, end)) + text.slice(end);
+}
+
+/** Replaces tags; what they have in common is their last character. */
+function tags(text: string, pattern: RegExp, by: (tag: string) => string): string {
+  return upTo(text, text.lastIndexOf(">") + 1, (head) => head.replace(pattern, by));
+}
+
 /** Returns the visible text of HTML. Not for display: the result is not sanitised. */
 function htmlText(html: string): string {
-  return html
-    .replace(/<!--[\s\S]*?-->/g, "")
-    .replace(/<(script|style|title)\b[\s\S]*?<\/\1\s*>/gi, " ")
-    .replace(/<(br|p|div|tr|li|h[1-6]|table|hr)\b[^>]*>/gi, "\n")
-    .replace(/<img\b[^>]*\balt\s*=\s*"([^"]*)"[^>]*>/gi, " $1 ")
-    .replace(/<\/?(b|i|u|em|strong|font|span|a|big|small)\b[^>]*>/gi, "")
-    .replace(/<[!/a-z][^>]*>/gi, " ")
-    .replace(
-      /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]+));?/gi,
-      (whole, decimal?: string, hex?: string, name?: string) => {
-        if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? whole;
-        const code = decimal === undefined ? parseInt(hex ?? "", 16) : Number(decimal);
-        return code > 31 && code <= 0x10ffff ? String.fromCodePoint(code) : " ";
-      },
-    );
+  let text = upTo(html, endOfLast(html, /-->/g), (head) => head.replace(/<!--[\s\S]*?-->/g, ""));
+  for (const [whole, close] of UNSEEN) text = upTo(text, endOfLast(text, close), (head) => head.replace(whole, " "));
+  text = tags(text, /<(br|p|div|tr|li|h[1-6]|table|hr)\b[^>]*>/gi, () => "\n");
+  text = tags(text, /<img\b[^>]*>/gi, (tag) => {
+    const alt = [...tag.matchAll(/\balt\s*=\s*"([^"]*)"/gi)].at(-1)?.[1];
+    return alt === undefined ? tag : ` ${alt} `;
+  });
+  text = tags(text, /<\/?(b|i|u|em|strong|font|span|a|big|small)\b[^>]*>/gi, () => "");
+  return tags(text, /<[!/a-z][^>]*>/gi, () => " ").replace(
+    /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]+));?/gi,
+    (whole, decimal?: string, hex?: string, name?: string) => {
+      if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? whole;
+      const code = decimal === undefined ? parseInt(hex ?? "", 16) : Number(decimal);
+      return code > 31 && code <= 0x10ffff ? String.fromCodePoint(code) : " ";
+    },
+  );
 }
 
 function tidy(text: string): string {

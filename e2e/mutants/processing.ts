@@ -745,6 +745,15 @@ const PICTURES: readonly Mutant[] = [
 const MAIL_PAGE: readonly Mutant[] = [
   {
     fault: "processing-M4",
+    breaks: "A mail of tags that do not end freezes the page.",
+    file: "demo/spam/mail.ts",
+    from: 'text.lastIndexOf(">") + 1',
+    to: "text.length",
+    test: "demo/spam/mail.test.ts",
+    title: "nothing but tags that do not end",
+  },
+  {
+    fault: "processing-M4",
     breaks: "A large file is read whole.",
     file: "demo/spam/mail.ts",
     from: "file.slice(0, FILE_MAX).text()",
