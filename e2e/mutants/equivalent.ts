@@ -38,6 +38,12 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "other !== undefined → true in if (other !== undefined && behind !== undefined && this.#urgency.leave":
       "for the compiler: a step is only found behind one on another lane",
   },
+  "lib/schedule/cost-estimate.ts": {
+    "rows >= most → rows > most in if (rows >= most) return most;":
+      "the next size is past the limit, or does not pay, which gives the same",
+    "saved?.version → saved.version in if (saved?.version !== VERSION) return null;":
+      "an error here means null as well",
+  },
   "lib/schedule/explain-start.ts": {
     "one !== undefined && together !== undefined → true in return one !== undefined && together !== undefined && together < one *":
       NONE,
