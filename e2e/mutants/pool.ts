@@ -58,6 +58,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "core-A5 memory",
   },
   {
+    fault: "core-A7 tiny",
+    breaks: "a hang in a large run after a tiny one is noticed after hours",
+    file: "lib/pool/call-timeouts.ts",
+    from: "return Math.min(mostMs, Math.max(",
+    to: "return Math.max(0 * mostMs, Math.max(",
+    test: "lib/pool/call-timeouts.test.ts",
+    title: "(core-A7 tiny)",
+  },
+  {
     fault: "core-A7",
     breaks: "a tick counts for as long as it took, sleep included",
     file: "lib/rpc/watchdog.ts",

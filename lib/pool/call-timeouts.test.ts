@@ -9,9 +9,14 @@ const tensor = (length: number): { dtype: "float32"; dims: number[]; data: Float
 });
 
 test("the first run has the bound of a first run, later ones twenty times the slowest, ten seconds at least", () => {
-  expect(runBound(0, 1_000_000)).toBe(FIRST_BOUND_MS);
-  expect(runBound(2, 1_000)).toBe(40_000);
-  expect(runBound(0.001, 10)).toBe(RUN_BOUND_MIN_MS);
+  expect(runBound(0, 0, 1_000_000)).toBe(FIRST_BOUND_MS);
+  expect(runBound(2_000, 2, 1_000)).toBe(40_000);
+  expect(runBound(0.01, 0.001, 10)).toBe(RUN_BOUND_MIN_MS);
+});
+
+test("after a tiny run a large one has the bound of a first run at most, or twenty times the slowest (core-A7 tiny)", () => {
+  expect(runBound(20, 10, 20_000)).toBe(FIRST_BOUND_MS);
+  expect(runBound(20_000, 10, 2_000_000)).toBe(400_000);
 });
 
 test("the elements of all requests count: numbers, characters, samples, pixels", () => {

@@ -16,13 +16,17 @@ export const FIRST_BOUND_MS = 180_000;
 export const RUN_BOUND_MIN_MS = 10_000;
 /** For an idle worker to answer a check; the first call after a page was frozen may be slow. */
 export const CHECK_BOUND_MS = 5_000;
-/** Factor on the slowest run per element so far. */
+/** Factor on the slowest run per element so far, and on the slowest of all. */
 const RUN_BOUND_FACTOR = 20;
 
-/** Returns the timeout of a run from the slowest one so far, in ms per element; 0 where there was none. */
-export function runBound(slowestMsPerElement: number, elements: number): number {
-  if (slowestMsPerElement === 0) return FIRST_BOUND_MS;
-  return Math.max(RUN_BOUND_MIN_MS, RUN_BOUND_FACTOR * slowestMsPerElement * elements);
+/**
+ * Returns the timeout of a run from the slowest ones so far, in ms and in ms per element, 0 where there was none: that of a
+ * first run at most, or twenty times the slowest, since the cost per element of a tiny run says little of a large one.
+ */
+export function runBound(slowestMs: number, slowestMsPerElement: number, elements: number): number {
+  if (slowestMs === 0) return FIRST_BOUND_MS;
+  const mostMs = Math.max(FIRST_BOUND_MS, RUN_BOUND_FACTOR * slowestMs);
+  return Math.min(mostMs, Math.max(RUN_BOUND_MIN_MS, RUN_BOUND_FACTOR * slowestMsPerElement * elements));
 }
 
 /** Counts the elements of a batch, at least one: numbers, pixels, characters. */

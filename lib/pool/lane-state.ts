@@ -38,6 +38,8 @@ export interface Loaded {
   bytes: number;
   /** Time of its last run. */
   usedMs: number;
+  /** The slowest of its runs; 0 before the first. */
+  slowestMs: number;
   slowestMsPerElement: number;
   /** The states that the worker holds, each with the mark of its last step. */
   readonly states: Map<number, number>;

@@ -238,8 +238,9 @@ export class Lane {
   async #call(client: WorkerClient, loaded: Loaded, message: RunMessage, options: LaneRunOptions): Promise<Ran> {
     const { effects, callTimeoutMs } = this.#options;
     const elements = countElements(message.items);
-    const boundMs = options.boundMs ?? callTimeoutMs ?? runBound(loaded.slowestMsPerElement, elements);
-    const isFirst = loaded.slowestMsPerElement === 0;
+    const boundMs =
+      options.boundMs ?? callTimeoutMs ?? runBound(loaded.slowestMs, loaded.slowestMsPerElement, elements);
+    const isFirst = loaded.slowestMs === 0;
     const watchdog = new Watchdog(effects, boundMs);
     const begin = (): void => {
       options.onPhase?.("running");
@@ -261,6 +262,7 @@ export class Lane {
       this.#options.events.grown();
     }
     const ms = watchdog.spentMs;
+    loaded.slowestMs = Math.max(loaded.slowestMs, ms);
     loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
     this.#runs += 1;
     this.#busyMs += ms;
@@ -417,6 +419,7 @@ export class Lane {
       isLeaving: false,
       bytes: knownBytes,
       usedMs: effects.now(),
+      slowestMs: 0,
       slowestMsPerElement: 0,
       states: new Map(),
     };
