@@ -750,7 +750,7 @@ const MAIL_PAGE: readonly Mutant[] = [
     from: 'text.lastIndexOf(">") + 1',
     to: "text.length",
     test: "demo/spam/mail.test.ts",
-    title: "nothing but tags that do not end",
+    title: "is read in time that grows as its length",
   },
   {
     fault: "processing-M4",

@@ -29,7 +29,10 @@ async function setUp(cores = 1): Promise<{
     files: new Map([
       ["https://app.test/sum.json", toyBundle("sum", null)],
       ["https://app.test/double.json", toyBundle("double", 2)],
-      ["https://app.test/named.json", toyBundle("sum", null).replace(/\["n",2\](?=[^{]*"(sum|next)")/g, '["streams",2]')],
+      [
+        "https://app.test/named.json",
+        toyBundle("sum", null).replace(/\["n",2\](?=[^{]*"(sum|next)")/g, '["streams",2]'),
+      ],
       [`https://app.test/${TOY_CHUNK.path}`, TOY_CHUNK.content],
     ]),
     createBackend: (made, worker): Backend => {
