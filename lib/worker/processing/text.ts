@@ -223,7 +223,10 @@ function isId(value: unknown): boolean {
 
 /** Splitters that take white space out of a text, or mark it. */
 const SPACERS: ReadonlySet<string | undefined> = new Set([
-  ...["Metaspace", "WhitespaceSplit", "Whitespace", "BertPreTokenizer"],
+  "Metaspace",
+  "WhitespaceSplit",
+  "Whitespace",
+  "BertPreTokenizer",
 ]);
 
 /** Post-processors that take spaces out of the places of byte-level tokens. */
