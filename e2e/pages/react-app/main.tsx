@@ -1,5 +1,6 @@
 // The React test app (react.spec.ts): renders as the test says, and keeps what it must not see twice.
 import { StrictMode, useEffect } from "react";
+import { flushSync } from "react-dom";
 import { createRoot } from "react-dom/client";
 import type { Engine } from "selvedge";
 import { EngineProvider, useEngine } from "selvedge/react";
@@ -8,8 +9,8 @@ import type { Shown } from "./app.tsx";
 
 /** The test's hold on the page. */
 export interface TestPage {
-  /** Renders; null unmounts the provider too. */
-  show(shown: (Shown & { readonly strict?: boolean }) | null): void;
+  /** Renders; null unmounts the provider too. With `isSync` it is done, effects included, when this returns. */
+  show(shown: (Shown & { readonly strict?: boolean; readonly isSync?: boolean }) | null): void;
   /** Every engine that was seen, in order. */
   readonly engines: readonly Engine[];
   /** Promises that nobody caught. */
@@ -42,14 +43,18 @@ const page: TestPage = {
       root.render(null);
       return;
     }
-    const { strict = false, ...props } = shown;
+    const { strict = false, isSync = false, ...props } = shown;
     const app = (
       <EngineProvider options={{ backends: ["wasm"], workers: 1, store: "memory" }}>
         <Seen />
         <App {...props} />
       </EngineProvider>
     );
-    root.render(strict ? <StrictMode>{app}</StrictMode> : app);
+    const render = (): void => {
+      root.render(strict ? <StrictMode>{app}</StrictMode> : app);
+    };
+    if (isSync) flushSync(render);
+    else render();
   },
 };
 Object.assign(window, { page });
