@@ -255,6 +255,15 @@ export const MUTANTS: readonly Mutant[] = [
     test: ADMISSION,
   },
   {
+    fault: "core-A1 few",
+    breaks: "of runs of half a minute only three count, and their high quantile is the median",
+    file: "lib/schedule/cost-estimate.ts",
+    from: "Math.max(OLD_MS, OLD_RUNS * ms)",
+    to: "OLD_MS",
+    test: ESTIMATE,
+    title: "(core-A1 few)",
+  },
+  {
     fault: "core-A8",
     breaks: "runs that a coarse clock shows as 0 ms cost nothing",
     file: "lib/schedule/cost-estimate.ts",

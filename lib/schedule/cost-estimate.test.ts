@@ -286,6 +286,11 @@ describe("of the last runs", () => {
     expect(all(of([...before, [20, 60_000]]))).toEqual([12, 13, 13]);
   });
 
+  test("eight count where they take longer than a minute together (core-A1 few)", () => {
+    const runs = Array.from({ length: 12 }, (_, i) => [25_000 + i, 25_100 * i] as const);
+    expect(all(of(runs))).toEqual([25_004, 25_007, 25_010]);
+  });
+
   test("only two count that are less than two thirds of all before, of which there are two at least", () => {
     const [long, short] = [[30, 0] as const, [19.9, 0] as const];
     expect(all(of([long, long, long, short]))).toEqual([19.9, 30, 30]);

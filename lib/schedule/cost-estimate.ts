@@ -2,7 +2,7 @@
 // is too coarse to distinguish them). Sizes are powers of two, since cost is not linear: batching gains nothing past the
 // point where the cores, or the caches, are full. The median estimates the duration of a run, a high quantile its
 // latest start, and the minimum decides whether it can be in time at all: after a slow while the first short run counts at
-// once. Samples age: those older than a minute count only while there are no newer ones.
+// once. Samples age: those older than a minute (or eight runs) count only while there are no newer ones.
 //
 // The batch size follows from the medians: it doubles for as long as a row gets cheaper. So batches grow by themselves
 // where batching pays; where it does not (convolutions on wasm) the next size is retried once in a while.
@@ -55,7 +55,11 @@ const COARSE = 0.2;
 const COARSE_SAMPLES = 128;
 /** Unit in which the resolution of the clock is determined, in ms. */
 const TICK_MS = 1e-3;
+/**
+ * A sample is old after a minute, or after so many runs where those take longer: else too few were left for a quantile.
+ */
 const OLD_MS = 60_000;
+const OLD_RUNS = 8;
 const OLD_SAMPLES = 3;
 const LESS = 2 / 3;
 const HIGH = 0.9;
@@ -190,7 +194,8 @@ export class Estimate {
     const least = Math.min(...samples.slice(0, -2).map(([ms]) => ms));
     if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms < LESS * least))
       samples.splice(0, samples.length - 2);
-    const isKept = ([, atMs]: Sample, i: number): boolean => now - atMs < OLD_MS || i >= samples.length - OLD_SAMPLES;
+    const oldMs = Math.max(OLD_MS, OLD_RUNS * ms);
+    const isKept = ([, atMs]: Sample, i: number): boolean => now - atMs < oldMs || i >= samples.length - OLD_SAMPLES;
     this.#setClock(greatestDivisor(this.#clockTicks, Math.round(ms / TICK_MS)));
     cells[size] = cellOf(samples.filter(isKept), this.#stepMs(2 ** size));
     const next = cells[size + 1];

@@ -6,7 +6,7 @@ import type { SceneRequest, Scene, WorldPlan } from "../scene.ts";
 const COUNT = 90;
 /** Minimum share of the lanes' capacity that is on time, and maximum share of runs that are late. */
 const ON_TIME = 0.6;
-const IN_VAIN = 0.3;
+const IN_VAIN = 0.25;
 /** Offered load as a multiple of the lanes' capacity. */
 const OVERLOAD = 3;
 
