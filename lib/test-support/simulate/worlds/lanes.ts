@@ -111,7 +111,7 @@ export const LANES: readonly WorldPlan[] = [
       );
       const failed = innocent.filter(({ info }) => info?.attempts !== 1).length;
       scene.expect(failed === 0, `${failed} innocent requests were rejected or spent a try`);
-      scene.expect((await batchOf(model)) === before, "the innocent model has smaller batches");
+      scene.expect((await batchOf(model)) >= before, "the innocent model has smaller batches");
       const large = scene.ask(model, { rows: Math.min(16, before), deadlineMs: 60_000, isPossible: true });
       await scene.settle();
       scene.expect(large.info !== null, `a larger request was refused: ${large.code}`);
@@ -121,7 +121,7 @@ export const LANES: readonly WorldPlan[] = [
         await scene.pass(2_000);
       }
       const after = await batchOf(greedy);
-      scene.expect(after === before, `batches of ${before} became batches of ${after}`);
+      scene.expect(after >= before, `batches of ${before} became batches of ${after}`);
     },
   })),
 ];
