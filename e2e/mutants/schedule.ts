@@ -290,6 +290,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(sched-same)",
   },
   {
+    fault: "sched-hidden",
+    breaks: "a step that is not urgent keeps those behind it from an idle express lane",
+    file: "lib/schedule/scheduler.ts",
+    from: 'x.lane.kind !== "wide" && x.batches.length < 2',
+    to: "isUsual(x) && x.batches.length < 2",
+    test: "lib/schedule/scheduler.test.ts",
+    title: "(sched-hidden)",
+  },
+  {
     fault: "core-B4",
     breaks: "too many rows of one shape count for all shapes",
     file: "lib/schedule/cost-estimate.ts",

@@ -242,7 +242,7 @@ export class Scheduler {
       }
       const count = (passed.get(group.class) ?? 0) + 1;
       passed.set(group.class, count);
-      const hasRoom = options.some((x) => isUsual(x) && x.batches.length < 2 && !isTaken(step, x, now));
+      const hasRoom = options.some((x) => x.lane.kind !== "wide" && x.batches.length < 2 && !isTaken(step, x, now));
       if (count >= LOOK || (!hasRoom && step.state === undefined)) this.#queue.block(group.class);
       else this.#queue.pass(group);
     }
@@ -297,7 +297,6 @@ export class Scheduler {
       if (stalledMs(first) > now) continue;
       const isElsewhere = (x: LaneOption): boolean =>
         isUsual(x) &&
-        x.lane.id !== lane &&
         (x.batches[0] === undefined || stalledMs(x.batches[0]) > now) &&
         (batch !== first || isSooner(x, batch, now));
       const ids = [...steps.values()]
