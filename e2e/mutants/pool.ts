@@ -22,6 +22,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "core-A5",
   },
   {
+    fault: "core-C6",
+    breaks: "a download of the binary is given up after ten seconds, though bytes arrive",
+    file: "lib/pool/start-worker.ts",
+    from: "const renew = watchdog.renew.bind(watchdog);",
+    to: "const renew = (): void => undefined;",
+    test: "lib/test-support/simulate/engine.test.ts",
+    title: "(core-C6)",
+  },
+  {
     fault: "core-A5 killer",
     breaks: "a request whose run ends its worker is queued again many times",
     file: "lib/engine/dispatcher.ts",

@@ -8,6 +8,15 @@ const RESULTS = "lib/engine/result-cache.test.ts";
 /** Known faults of results, one edit each. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "results-since",
+    breaks: "a request is rejected though an equal one was answered before its deadline",
+    file: "lib/engine/result-cache.ts",
+    from: "isInTime ? this.#find(key) : undefined",
+    to: "isInTime ? undefined : undefined",
+    test: RESULTS,
+    title: "(results-since)",
+  },
+  {
     fault: "core-B7 flights",
     breaks: "a request that may be rejected waits for one that may be late",
     file: "lib/engine/joinable.ts",

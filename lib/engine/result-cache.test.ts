@@ -85,6 +85,40 @@ test("where a run fails each of the others runs by itself", async () => {
   expect(answers.filter((x) => x === 3)).toHaveLength(3);
 });
 
+test("one that is rejected has the answer of an equal one that it could not join, where that is in time (results-since)", async () => {
+  const usual = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false, variant: "v" };
+  const late = new SelvedgeError("deadline-exceeded", "late");
+  const cases: [error: Error, nowMs: number, isAnswered: boolean][] = [
+    [late, 251, true],
+    [late, 300, true],
+    [late, 301, false],
+    [new SelvedgeError("overloaded", "full"), 251, true],
+    [new SelvedgeError("model-invalid", "simulated"), 251, false],
+    [new DOMException("cancelled", "AbortError"), 251, false],
+  ];
+  for (const [error, nowMs, isAnswered] of cases) {
+    let now = 0;
+    const results = new Results(
+      {},
+      clock(() => now),
+    );
+    const { runs, run } = manual();
+    const ask = (dueMs: number) => results.answer("m", { x: tensor(1) }, run, { ...usual, dueMs });
+    const first = ask(Infinity);
+    await expect.poll(() => runs.length).toBe(1);
+    const second = ask(300);
+    await expect.poll(() => runs.length).toBe(2);
+    const answer = answerOf([3]);
+    runs[0]?.resolve({ ...answer, info: { ...answer.info, variant: "v" } });
+    await first;
+    now = nowMs;
+    runs[1]?.reject(error);
+    if (isAnswered) expect((await second).info).toMatchObject({ isCached: true, why: { code: "cached" } });
+    else await expect(second).rejects.toBe(error);
+    expect(results.read()).toMatchObject({ hits: isAnswered ? 1 : 0, misses: 2 });
+  }
+});
+
 test("a request waits for an equal one only where that is as urgent (core-B7)", async () => {
   const usual = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false, variant: "v" };
   const cases: [Partial<typeof usual>, Partial<typeof usual>, boolean][] = [

@@ -39,6 +39,25 @@ for (const path of PAGES) {
   });
 }
 
+for (const path of ["/ocr/", "/vad/", "/spam/"])
+  test(`${path} shows the keyboard's focus of the file input on its label alone (processing-L13)`, async ({ page }) => {
+    await page.goto(`${path}?backend=wasm`);
+    const input = page.locator("#file");
+    await expect(input).toBeEnabled({ timeout: 120_000 });
+    // Other controls before it may be disabled.
+    for (let i = 0; i < 30; i += 1) {
+      await page.keyboard.press("Tab");
+      if (await input.evaluate((x) => x === document.activeElement)) break;
+    }
+    await expect(input).toBeFocused();
+    const ringed = await page.evaluate(() =>
+      Array.from(document.querySelectorAll("main :not(input)"))
+        .filter((x) => getComputedStyle(x).outlineStyle !== "none")
+        .map((x) => `${x.tagName} ${x.getAttribute("for") ?? x.id}`),
+    );
+    expect(ringed).toEqual(["LABEL file"]);
+  });
+
 test("a file that is not a picture is rejected with a reason, and the next one is read", async ({ page }) => {
   await page.goto("/ocr/?backend=wasm");
   const status = page.getByTestId("status");

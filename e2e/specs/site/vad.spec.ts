@@ -161,3 +161,13 @@ test("the page detects the two sentences of its sample", async ({ page }) => {
   });
   expect(drawn).toBe(true);
 });
+
+test("without a microphone the page says what works instead (processing-L14)", async ({ page }) => {
+  await page.addInitScript(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error("Requested device not found"));
+  });
+  await page.goto("/vad/?backend=wasm");
+  await page.getByRole("button", { name: "Use the microphone" }).click({ timeout: 120_000 });
+  await expect(page.getByTestId("status")).toContainText("The sample and sound files work without one.");
+  await expect(page.getByTestId("sample")).toBeEnabled();
+});

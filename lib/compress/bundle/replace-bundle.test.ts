@@ -110,6 +110,14 @@ describe("a bundle replaces nothing but a bundle", () => {
     expect(readFileSync(join(target, "chunks"), "utf8")).toBe("mine");
   });
 
+  test("a folder called signature.json stays as it is (tool-chunks)", async () => {
+    await write(1);
+    fill({ "signature.json/": "", "signature.json/notes": "mine" });
+    await expect(write(2)).rejects.toThrow(/contains "signature.json" as a folder/);
+    expect(readFileSync(join(target, "signature.json/notes"), "utf8")).toBe("mine");
+    expect(readdirSync(folder)).toEqual(["bundle"]);
+  });
+
   test("chunks of both schemas, in use or not, are replaced", async () => {
     await write(1);
     fill({ [`chunks/${"a".repeat(64)}`]: "", [`chunks/${"b".repeat(64)}.bin`]: "" });

@@ -17,13 +17,16 @@ const CHUNK = /^[0-9a-f]{64}(?:\.bin)?$/;
  * @throws TypeError naming what else it holds
  */
 export async function checkReplaceable(folder: string): Promise<void> {
-  const names: readonly string[] = await readdir(folder).catch((error: unknown) => {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
     if (codeOf(error) === "ENOENT") return [];
     if (codeOf(error) === "ENOTDIR") throw refused(folder, "is a file");
     throw error;
   });
+  const names = entries.map(({ name }) => name);
   const other = names.find((x) => !PARTS.includes(x));
   if (other !== undefined) throw refused(folder, `contains "${other}", which is not part of a bundle`);
+  if (entries.some((x) => x.name === "signature.json" && x.isDirectory()))
+    throw refused(folder, 'contains "signature.json" as a folder');
   if (names.length > 0 && !(await isBundle(join(folder, "bundle.json"))))
     throw refused(folder, "contains no bundle.json of a bundle");
   if (names.includes("chunks")) await checkOnlyChunks(folder);

@@ -464,7 +464,7 @@ test("an engine of GPU lanes alone releases compiled modules where its page is h
   expect(given).toEqual([false, false]);
 });
 
-test("the page compiles ONNX Runtime while its first worker starts; one that can't leaves it to the worker", async () => {
+test("the page compiles ONNX Runtime while its first worker starts; one that can't leaves it to the worker (core-C6)", async () => {
   const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   const compiles: ((world: World) => Effects["compileWasm"])[] = [
     () => () => Promise.resolve(module),
