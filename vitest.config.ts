@@ -10,7 +10,16 @@ import { mutantPlugin } from "./e2e/mutants/mutant.ts";
  * others are unit tests, which `npm run verify` runs.
  */
 const INTEGRATION = [
-  ...["lib/build/*", "lib/cli/*", "lib/serve/*", "lib/test-support/simulate/*", "models/*", "e2e/*/*"],
+  ...[
+    "lib/build/*",
+    "lib/cli/*",
+    "lib/doctor/*",
+    "lib/remote/client-*",
+    "lib/serve/*",
+    "lib/test-support/simulate/*",
+    "models/*",
+    "e2e/*/*",
+  ],
   ...["*", "bundle/replace-bundle", "check/*", "onnx/disk-full", "run/model-process", "run/wav", "search/*"].map(
     (x) => `lib/compress/${x}`,
   ),
