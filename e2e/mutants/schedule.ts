@@ -295,7 +295,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "lib/schedule/scheduler.ts",
     from: 'x.lane.kind !== "wide" && x.batches.length < 2',
     to: "isUsual(x) && x.batches.length < 2",
-    test: "lib/schedule/scheduler.test.ts",
+    test: "lib/schedule/express-lane.test.ts",
     title: "(sched-hidden)",
   },
   {

@@ -371,19 +371,6 @@ describe("lanes", () => {
     expect(on.every((id) => id >= 1_000)).toBe(true);
   });
 
-  test("the express lane takes a step that is due soon from behind one of a higher priority that is not (sched-hidden)", () => {
-    const express = lane("wasm-express", [1, 2], { kind: "express" });
-    const stage = new Stage([lane("wasm-0", [1, 2]), express], (model) => (model === 1 ? 1 : 50));
-    stage.teach(1, [1]);
-    stage.teach(2, [1]);
-    stage.arrives(step(999, at(0, 10)));
-    for (let i = 0; i < 10; i += 1) stage.arrives(step(i, { model: 2, ...at(2) }));
-    stage.arrives(step(100, { priority: 0, ...at(3, 2_000) }));
-    for (let i = 0; i < 10; i += 1) stage.arrives(step(1_000 + i, at(4 + 5 * i, 10)));
-    stage.play();
-    expect(stage.rejected.size).toBe(0);
-  });
-
   test("without an express lane one of the others is kept free of long steps", () => {
     const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], (model) => (model === 1 ? 1 : 50));
     stage.teach(1, [1]);

@@ -1,0 +1,19 @@
+// The express lane: kept free for short steps with short deadlines.
+import { expect, test } from "vitest";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
+
+/** A time of arrival, and a deadline so many ms later. */
+const at = (arrivedMs: number, deadlineMs = Infinity) => ({ arrivedMs, dueMs: arrivedMs + deadlineMs });
+
+test("it takes a step that is due soon from behind one of a higher priority that is not (sched-hidden)", () => {
+  const express = lane("wasm-express", [1, 2], { kind: "express" });
+  const stage = new Stage([lane("wasm-0", [1, 2]), express], (model) => (model === 1 ? 1 : 50));
+  stage.teach(1, [1]);
+  stage.teach(2, [1]);
+  stage.arrives(step(999, at(0, 10)));
+  for (let i = 0; i < 10; i += 1) stage.arrives(step(i, { model: 2, ...at(2) }));
+  stage.arrives(step(100, { priority: 0, ...at(3, 2_000) }));
+  for (let i = 0; i < 10; i += 1) stage.arrives(step(1_000 + i, at(4 + 5 * i, 10)));
+  stage.play();
+  expect(stage.rejected.size).toBe(0);
+});
