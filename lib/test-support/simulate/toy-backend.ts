@@ -43,8 +43,8 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     // A device is lost once.
     if (fault === "lost" && !isLost) {
       isLost = true;
-      // A worker that dies of something else never reports its loss, so it can't be counted.
-      if (name === "webgpu" && !worker.isDying) {
+      // A worker that dies of something else never reports its loss, so it can't be counted; one that was ended has none.
+      if (name === "webgpu" && !worker.isDying && world.alive.has(worker)) {
         worker.lostMs = world.effects.wallClock();
         world.gpuLosses.push(worker.lostMs);
       }
