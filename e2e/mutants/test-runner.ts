@@ -13,6 +13,8 @@ import type { Answer, Request, RunTest, TestsOfFile } from "./kept-messages.ts";
 
 /** Longest time of a test that mutants are tried on. */
 const TEST_MAX_MS = 500;
+/** Longer than the tests of a file take. */
+const OTHERS_MS = 1e6;
 /** Where the tests, with their times, are kept for the processes that follow one that had to be ended. */
 const TESTS = "mutants-tests.json";
 
@@ -104,11 +106,15 @@ class KeptTestRunner implements TestRunner {
   }
 }
 
-/** The tests beside the mutated files come first, then files whose tests are quick: the first that fails ends a run. */
+/**
+ * The tests beside the mutated files (`lane.test.ts` and `lane-calls.test.ts` of `lane.ts`) come first, and files whose
+ * tests are quick before others: the first that fails ends a run.
+ */
 function quickestFirst(tests: readonly RunTest[]): TestsOfFile[] {
-  const own = (process.env["SELVEDGE_MUTATED"] ?? "").split(" ").map((x) => x.replace(/\.ts$/, ".test.ts"));
+  const names = (process.env["SELVEDGE_MUTATED"] ?? "").split(" ").map((x) => x.replace(/\.ts$/, ""));
+  const isOwn = (file: string): boolean => names.some((x) => file.startsWith(`${x}.`) || file.startsWith(`${x}-`));
   const cost = (file: string): number =>
-    own.includes(file) ? 0 : tests.reduce((sum, x) => sum + (x.file === file ? x.ms : 0), 0);
+    tests.reduce((sum, x) => sum + (x.file === file ? x.ms : 0), isOwn(file) ? 0 : OTHERS_MS);
   return [...new Set(tests.map((x) => x.file))]
     .sort((a, b) => cost(a) - cost(b))
     .map((file) => ({ file, titles: tests.filter((x) => x.file === file).map((x) => x.title) }));
