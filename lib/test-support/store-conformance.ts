@@ -5,7 +5,11 @@ import type { Bytes, Store } from "../cache/stores/store.ts";
 /** A check: gets a function that opens the same store again, as the next page would. */
 export type StoreCheck = (open: () => Promise<Store>) => Promise<void>;
 
-const bytesOf = (size: number, seed = 1): Bytes => Uint8Array.from({ length: size }, (_, i) => (i * seed + seed) % 251);
+function bytesOf(size: number, seed = 1): Bytes {
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i += 1) bytes[i] = (i * seed + seed) % 251;
+  return bytes;
+}
 
 function expectSame(name: string, got: Bytes | null, expected: Bytes | null): void {
   const same = (x: Bytes, y: Bytes): boolean => x.length === y.length && x.every((value, i) => value === y[i]);

@@ -199,3 +199,111 @@ test("entries of a newer release stay unchanged, whatever this one does (store-B
   expect(await deleteStored(downloader, null)).toBeGreaterThan(0);
   expect(await memory.names()).toEqual([]);
 });
+
+const [ONE, TWO] = [Uint8Array.of(1), Uint8Array.of(2)];
+
+/** A store over two places, of which the old one has an entry. */
+async function openTwo(): Promise<{ store: Store; own: MemoryStore; old: MemoryStore }> {
+  const [own, old] = [new MemoryStore(), new MemoryStore()];
+  await old.write("chunk-old", ONE);
+  return { store: await withOld(own, () => Promise.resolve(old)), own, old };
+}
+
+const bytesOf = async (blob: Blob | null | undefined): Promise<Uint8Array | null> =>
+  blob ? new Uint8Array(await blob.arrayBuffer()) : null;
+
+test("an entry is read from its own place first, then from the old one; it is written to its own alone", async () => {
+  const { store, own, old } = await openTwo();
+  expect(store.kind).toBe("memory");
+  await store.write("chunk-own", TWO);
+  expect(await own.names()).toEqual(["chunk-own"]);
+  expect(await old.names()).toEqual(["chunk-old"]);
+  expect([await store.read("chunk-own"), await store.read("chunk-old"), await store.read("chunk-none")]).toEqual([
+    TWO,
+    ONE,
+    null,
+  ]);
+  const blobs = ["chunk-own", "chunk-old", "chunk-none"].map(async (x) => bytesOf(await store.blob?.(x)));
+  expect(await Promise.all(blobs)).toEqual([TWO, ONE, null]);
+  expect(await store.names()).toEqual(["chunk-own", "chunk-old"]);
+  expect(await store.oldNames?.()).toEqual(["chunk-old"]);
+});
+
+test("an entry in both places is listed once, and removed from both", async () => {
+  const { store, own, old } = await openTwo();
+  await own.write("chunk-old", ONE);
+  expect(await store.names()).toEqual(["chunk-old"]);
+  await store.remove("chunk-old");
+  expect([await own.names(), await old.names()]).toEqual([[], []]);
+});
+
+test("an entry that is adopted moves over; one that is not in the old place is not written", async () => {
+  const { store, own, old } = await openTwo();
+  await store.adopt?.("chunk-none", TWO);
+  expect(await own.names()).toEqual([]);
+  await store.adopt?.("chunk-old", ONE);
+  expect([await own.names(), await old.names()]).toEqual([["chunk-old"], []]);
+});
+
+test("an entry that can't be written stays in the old place", async () => {
+  const { store, own, old } = await openTwo();
+  breakMethods(own, ["write"]);
+  await expect(store.adopt?.("chunk-old", ONE)).rejects.toThrow("broken");
+  expect(await old.names()).toEqual(["chunk-old"]);
+});
+
+test("a store without blobs has none over two places; an old place without blobs has null", async () => {
+  const without = async (place: "own" | "old"): Promise<Store> => {
+    const places = { own: new MemoryStore(), old: new MemoryStore() };
+    await places.old.write("chunk-old", ONE);
+    Object.defineProperty(places[place], "blob", { value: undefined });
+    return withOld(places.own, () => Promise.resolve(places.old));
+  };
+  expect((await without("own")).blob).toBeUndefined();
+  const store = await without("old");
+  expect(await store.blob?.("chunk-old")).toBeNull();
+  expect(await store.oldNames?.()).toEqual(["chunk-old"]);
+});
+
+test("an entry of the old place that can't be read counts as removed from then on, and no other does", async () => {
+  for (const method of ["read", "blob", "remove"] as const) {
+    const { store, old } = await openTwo();
+    await old.write("chunk-other", TWO);
+    const value = old[method].bind(old) as (name: string) => Promise<unknown>;
+    let calls = 0;
+    Object.defineProperty(old, method, {
+      value: (name: string) => {
+        if (name !== "chunk-old") return value(name);
+        calls += 1;
+        return Promise.reject(new Error("broken"));
+      },
+    });
+    for (let i = 0; i < 2; i += 1) expect((await store[method]?.("chunk-old")) ?? null).toBeNull();
+    expect(calls).toBe(1);
+    expect(await store.names()).toEqual(["chunk-other"]);
+    expect(await store.read("chunk-old")).toBeNull();
+    expect(await store.read("chunk-other")).toEqual(TWO);
+  }
+});
+
+test("a manifest of the old place that can't be read hides all of it (store-old)", async () => {
+  const { store, old } = await openTwo();
+  await old.write("bundle-a", TWO);
+  await old.write("chunk-bundle-a", TWO);
+  const read = old.read.bind(old);
+  old.read = (name) => (name.includes("bundle-") ? Promise.reject(new Error("busy")) : read(name));
+  expect(await store.read("chunk-bundle-a")).toBeNull(); // no manifest
+  expect(await store.oldNames?.()).toEqual(["chunk-old", "bundle-a"]);
+  expect(await store.read("bundle-a")).toBeNull();
+  expect([await store.names(), await store.oldNames?.(), await store.read("chunk-old")]).toEqual([[], [], null]);
+  await store.remove("chunk-old");
+  expect(await old.names()).toContain("chunk-old");
+});
+
+test("an old place whose names can't be listed does not fail the list", async () => {
+  const { store, own, old } = await openTwo();
+  await own.write("chunk-own", TWO);
+  breakMethods(old, ["names"]);
+  expect(await store.names()).toEqual(["chunk-own"]);
+  expect(await store.oldNames?.()).toEqual([]);
+});

@@ -1,14 +1,15 @@
 // The stores that run in Node: memory, and OPFS's code over a folder that fails on purpose. The browsers' own stores
 // pass the same suite in e2e/specs/storage/stores.spec.ts.
 import { expect, test } from "vitest";
-import { isSelvedgeError } from "../../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import { checkStore } from "../../test-support/store-conformance.ts";
 import { DiskStore } from "../../test-support/fake-network.ts";
 import { Folder } from "../../test-support/fake-folder.ts";
 import { MemoryStore } from "./memory.ts";
 import { openFolder } from "./opfs.ts";
+import { isFull, isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Store } from "./store.ts";
-import { openStore } from "./open-store.ts";
+import { openStore, STORES } from "./open-store.ts";
 
 const bytes = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
 
@@ -119,4 +120,70 @@ test("the first store that keeps an entry is chosen", async () => {
   );
   expect(store).toBe(memory);
   expect(await memory.names()).toEqual([]);
+});
+
+test("a store that refuses to write, or returns other bytes, is passed over; its trial is removed", async () => {
+  const refusing = new MemoryStore(0);
+  const wrong = new MemoryStore();
+  wrong.read = () => Promise.resolve(Uint8Array.of(1, 2, 4));
+  const good = new MemoryStore();
+  const stores = [refusing, wrong, good].map((store) => ["opfs", () => Promise.resolve(store)] as const);
+  expect(await openStore(() => 0, stores)).toBe(good);
+  for (const store of [refusing, wrong, good]) expect(await store.names()).toEqual([]);
+});
+
+test("a store that holds only the trials of other tabs is tried as well", async () => {
+  const full = new MemoryStore(3);
+  await full.write("trial-of-another-tab", Uint8Array.of(1, 2, 3));
+  const store = await openStore(() => 0, [["opfs", () => Promise.resolve(full)]]);
+  expect(store).not.toBe(full);
+  expect(store.kind).toBe("memory");
+});
+
+test("where there is none of the browsers' stores, memory is the store", async () => {
+  expect(STORES.map(([kind]) => kind)).toEqual(["opfs", "indexeddb", "cache", "memory"]);
+  expect(STORES).toHaveLength(4);
+  const memory = await STORES[3]?.[1](() => 0);
+  expect(memory?.kind).toBe("memory");
+  expect((await openStore(() => 0)).kind).toBe("memory");
+  expect((await openStore(() => 0, [])).kind).toBe("memory");
+});
+
+test("a store gets the clock that it is opened with", async () => {
+  let given = 0;
+  const open = (now: () => number): Promise<null> => {
+    given = now();
+    return Promise.resolve(null);
+  };
+  await openStore(() => 7, [["opfs", open]]);
+  expect(given).toBe(7);
+});
+
+test("the stores of this release and of the one before are found under the names that they were written to", () => {
+  expect([STORE_NAME, OLD_STORE_NAME]).toEqual(["selvedge-2", "selvedge"]);
+});
+
+test("an error of a browser means that space ran out by its name alone", () => {
+  const named = (name: string): Error => Object.assign(new Error("no"), { name });
+  const names = ["QuotaExceededError", "NS_ERROR_FILE_NO_DEVICE_SPACE"];
+  for (const name of names) {
+    expect(isQuotaError(named(name))).toBe(true);
+    for (const other of [`${name}s`, `My${name}`]) expect(isQuotaError(named(other))).toBe(false);
+    expect(isQuotaError({ name })).toBe(false);
+  }
+});
+
+test("the error of a write that did not fit says how much, and is known by its code", () => {
+  const cause = new Error("full");
+  const error = outOfSpace("chunk-a", 12, cause);
+  expect(error).toMatchObject({
+    code: "quota-exceeded",
+    message: "Storage quota exceeded: no room for 12 more bytes.",
+    details: { name: "chunk-a", missingBytes: 12 },
+    cause,
+  });
+  expect(isFull(error)).toBe(true);
+  expect(isFull(cause)).toBe(false);
+  expect(isFull(new SelvedgeError("internal", "other"))).toBe(false);
+  expect(isFull({ code: "quota-exceeded" })).toBe(false);
 });
