@@ -25,6 +25,35 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "bytes === null → false in if (bytes === null) return null;": "no bytes are no JSON either, which is null as well",
     "{ return null; } → {} in } catch {": "undefined is no record either",
   },
+  "lib/cache/stores/cache-api.ts": {
+    "response === undefined → false in if (response === undefined) return null;":
+      "what is undefined can't be read, which is null where no entry is there",
+  },
+  "lib/cache/stores/indexed-db.ts": {
+    "bytes.byteLength === bytes.buffer.byteLength → false in const { buffer } = bytes.byteLength === bytes.buffer.byteLength ? byte":
+      "a shortcut: a copy holds the same bytes",
+    "request.transaction?.abort → request.transaction.abort in else request.transaction?.abort();":
+      "for the compiler: an upgrade has a transaction",
+  },
+  "lib/cache/stores/old-store.ts": {
+    "old === null → false in return old === null || (await old.names()).length === 0 ? store : new ":
+      "an error here means the new store alone as well",
+    "store.blob?.(name) → store.blob(name) in (await store.blob?.(name)) ?? (await this.#tryOld(name, async () => (a":
+      "for the compiler: it was found to be there",
+  },
+  "lib/cache/stores/open-store.ts": {
+    "() => null → () => undefined in const store = await open(now).catch(() => null);":
+      "undefined fails its trial as well",
+    "store !== null → true in if (store !== null && (await keeps(store))) return store;":
+      "null fails its trial as well",
+    'bytes?.join → bytes.join in return bytes?.join() === "1,2,3";': "an error here means false as well",
+    "{ return false; } → {} in } catch {": "undefined is as false as false",
+  },
+  "lib/cache/stores/opfs.ts": {
+    "{ at: 0 } → {} in if (handle.write(bytes, { at: 0 }) !== bytes.byteLength) throw outOfSp":
+      "a new handle writes at the start of its file",
+    "() => false → () => undefined in () => false,": "undefined is as false as false",
+  },
   "lib/pool/gpu-loss-ledger.ts": {
     '"" → "Stryker was here!" in this.#losses = (effects.memo.get(KEY) ?? "").split(" ").map(Number);':
       "words that are no numbers never count",
