@@ -1,6 +1,6 @@
 // Compressed chunks: whatever bytes arrive, never more than the chunk's size is held.
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -25,6 +25,19 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   return isSelvedgeError(error) ? error.code : String(error);
 }
 
+const Native = DecompressionStream;
+
+/** As Chromium's, whose DecompressionStream knows no brotli; that of newer Nodes does. */
+class WithoutBrotli extends Native {
+  constructor(format: CompressionFormat) {
+    if ((format as string) === "brotli") throw new TypeError("no brotli");
+    super(format);
+  }
+}
+
+beforeEach(() => {
+  vi.stubGlobal("DecompressionStream", WithoutBrotli);
+});
 afterEach(() => {
   vi.unstubAllGlobals();
 });
