@@ -5,6 +5,15 @@ import type { Mutant } from "./mutant.ts";
 /** Mutants of lib/cache. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "store-late",
+    breaks: "a load's record that is written late brings back a part of a bundle that was deleted meanwhile",
+    file: "lib/cache/manage.ts",
+    from: "await downloader.notes.flush();",
+    to: "",
+    test: "lib/cache/versions.test.ts",
+    title: "(store-late)",
+  },
+  {
     fault: "store-A1",
     breaks: "The previous version stays until the newer one is stored whole.",
     file: "lib/cache/versions.ts",

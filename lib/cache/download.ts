@@ -16,6 +16,7 @@ import type { BrotliDecoder } from "./expand.ts";
 import { SharedDownloads } from "./shared-downloads.ts";
 import type { LoadedChunk } from "./shared-downloads.ts";
 import type { NetEffects } from "./http.ts";
+import { LateNotes } from "./late-notes.ts";
 import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
 import { LoadProgress } from "./progress.ts";
@@ -75,6 +76,8 @@ export class Downloader {
   readonly effects: DownloadEffects;
   /** Bundles that are loading or in use, which nothing may evict. */
   readonly uses: Uses;
+  /** Records of loads that are not written yet. */
+  readonly notes: LateNotes;
   readonly #downloads: SharedDownloads = new SharedDownloads();
   /** Null where no other tab sees the store. */
   readonly #locks: TabLocks | null;
@@ -90,6 +93,7 @@ export class Downloader {
     this.modelStore = modelStore;
     this.#locks = modelStore === null || modelStore.store.kind === "memory" ? null : new TabLocks(effects);
     this.uses = new Uses(this.#locks);
+    this.notes = new LateNotes(effects);
   }
 
   /** Releases the locks of models in use, since the page may be left soon. */

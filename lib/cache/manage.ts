@@ -36,6 +36,7 @@ export async function pin(downloader: Downloader, which: string, isPinned: boole
 
 /** Removes a stored bundle, in all versions that an address leads to, or everything; returns the bytes freed. */
 export async function deleteStored(downloader: Downloader, which: string | null): Promise<number> {
+  await downloader.notes.flush();
   if (which === null) return (await downloader.modelStore?.clear()) ?? 0;
   let freed = 0;
   for (const { identity } of await findAll(downloader, which))

@@ -42,8 +42,6 @@ export type { OpenedBundle } from "./opened.ts";
 
 /** Bound on the wait for the server's `bundle.json` before a stored bundle is used without it. */
 const ASK_MS = 5_000;
-/** Delay after which the use of an opened bundle is recorded. */
-const NOTE_MS = 1_000;
 
 /** Opens an absolute address, or bytes. */
 export async function open(
@@ -148,7 +146,8 @@ async function openBundle(
   asking?.catch(() => undefined); // handled below
   const stored = await reading;
   const use = (found: OpenedBundle): OpenedBundle => {
-    if (remembers) later(downloader, (modelStore) => modelStore.touch(found.identity));
+    const { modelStore } = downloader;
+    if (remembers && modelStore !== null) downloader.notes.add(() => modelStore.touch(found.identity));
     return found;
   };
   if (stored === null) return asking ?? ask();
@@ -216,7 +215,7 @@ async function fromServer(
       const last = await modelStore.source(url);
       if (last?.identity === (await before)) await modelStore.remember(json as ManifestJson, source, current);
     };
-    if (current === identity) later(downloader, renew);
+    if (current === identity) downloader.notes.add(renew);
     else await downloader.remember(json as ManifestJson, source, current);
   }
   // Its files may have changed all the same, which takes a look at their content.
@@ -307,14 +306,6 @@ function withoutMore(json: unknown): Signature | null {
     ...(expires !== undefined && { expires }),
   }));
   return { schema, identity, model, release, expires, signatures: signed };
-}
-
-/** Records something once the load that it concerns no longer reads from the store; failures are ignored. */
-function later({ modelStore, effects }: Downloader, note: (modelStore: ModelStore) => Promise<void>): void {
-  if (modelStore === null) return;
-  effects.setTimer(() => {
-    note(modelStore).catch(() => undefined);
-  }, NOTE_MS);
 }
 
 /** Validates a description; the error names its address. */

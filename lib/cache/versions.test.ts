@@ -171,6 +171,35 @@ test("of two versions at an address the whole one is found, and both are deleted
   expect((await memory.names()).filter((x) => /^(bundle|source|chunk)-/.test(x))).toEqual([]);
 });
 
+test.each<[string, string | null]>([
+  ["one bundle", ""],
+  ["all", null],
+])("nothing of a load is recorded once %s is deleted (store-late)", async (_, which) => {
+  const timers: (() => void)[] = [];
+  const { effects, modelStore } = page();
+  const held = new Downloader(
+    {
+      ...effects,
+      setTimer: (call, ms) => {
+        if (ms !== 1_000) return effects.setTimer(call, ms);
+        timers.push(call);
+        return () => undefined;
+      },
+    },
+    modelStore,
+  );
+  await publish("1", 1);
+  await load({}, held);
+  await load({}, held); // the server has the version that is stored
+  await load({ update: "never" }, held);
+  expect(timers.length).toBeGreaterThan(0);
+  expect(await deleteStored(held, which === null ? null : address())).toBe(CHUNK);
+  for (const call of timers) call();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  // The rate of the network stays.
+  expect((await memory.names()).filter((x) => /^(bundle|source|used|chunk)-/.test(x))).toEqual([]);
+});
+
 test("a server that reverts to the former version takes effect at once", async () => {
   await publish("1", 1);
   await load();
