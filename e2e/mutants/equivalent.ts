@@ -2,6 +2,7 @@
 
 const ALL = "a shortcut: a model that runs on as many lanes as there are runs on all of them";
 const EMPTY = "a shortcut for the usual case: nothing is in an empty map either";
+const FOUND = "for the compiler: a bundle is found where there is a store";
 const FIRST = "the first step runs, however few rows are wanted";
 const LATER = "a shortcut: no end is later than a deadline that is infinite";
 const NEVER = "what is never late is behind all others, and the time at which it is late is that of none";
@@ -13,6 +14,14 @@ const DIFFER = "they differ here";
 
 /** Mutants of one file, as auto.ts writes its survivors, without the number of the line: the reason of each. */
 export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "lib/cache/count-runs.ts": {
+    "first !== undefined → true in const isHere = first !== undefined && first.chunks.every((x) => here?.":
+      "an error here leaves the variant as it is, too",
+    "here?.has → here.has in const isHere = first !== undefined && first.chunks.every((x) => here?.":
+      "an error here leaves the variant as it is, too",
+    "modelStore?.peek → modelStore.peek in return isHere ? ((await modelStore?.peek(first.chunks)) ?? null) : nul":
+      "for the compiler: a file is here where there is a store",
+  },
   "lib/cache/json.ts": {
     'found === null → false in const fix = found === null || reason === "not-json" ? "Is the path rig':
       "for the compiler: a text that is not recognised has the reason not-json",
@@ -20,6 +29,20 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
   "lib/cache/known-file.ts": {
     "{ etag: null, lastModified: null, bytes: null } → {} in if (known === null) return file ?? { etag: null, lastModified: null, b":
       "for the compiler: a bare model's validators are read from an answer alone",
+  },
+  "lib/cache/late-notes.ts": {
+    "() => this.#open.delete(write) → () => undefined in .finally(() => this.#open.delete(write));":
+      "a note that is written is not written again: only memory is freed",
+  },
+  "lib/cache/manage.ts": {
+    "downloader.modelStore?.pin → downloader.modelStore.pin in if (found !== null) await downloader.modelStore?.pin(found.identity, i":
+      FOUND,
+    "downloader.modelStore?.remove → downloader.modelStore.remove in freed += (await downloader.modelStore?.remove(identity)) ?? 0;":
+      FOUND,
+    "downloader.modelStore?.bundle → downloader.modelStore.bundle in const manifest = found === null ? null : await downloader.modelStore?.":
+      FOUND,
+    "found === null → false in if (found === null || manifest == null)":
+      "for the compiler: what was not found has no manifest",
   },
   "lib/cache/source.ts": {
     "bytes === null → false in if (bytes === null) return null;": "no bytes are no JSON either, which is null as well",
@@ -53,6 +76,20 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "{ at: 0 } → {} in if (handle.write(bytes, { at: 0 }) !== bytes.byteLength) throw outOfSp":
       "a new handle writes at the start of its file",
     "() => false → () => undefined in () => false,": "undefined is as false as false",
+  },
+  "lib/cache/unvalidated-files.ts": {
+    "() => [] → () => undefined in const pieces = (await modelStore?.pieces(file).catch(() => [])) ?? [];":
+      "undefined means no pieces as well",
+  },
+  "lib/cache/update.ts": {
+    "() => null → () => undefined in const before = isBare ? (await downloader.modelStore?.source(url).catc":
+      "neither has an identity",
+    "downloader.modelStore?.settle → downloader.modelStore.settle in await downloader.modelStore?.settle(url, opened.identity).catch(() => ":
+      "for the compiler: without a store an update rejects before",
+  },
+  "lib/cache/versions.ts": {
+    "current !== null → true in if (current !== null && !replaces(next, whole)) continue;":
+      "a shortcut: where there is none yet, none is whole, which any version replaces",
   },
   "lib/pool/gpu-loss-ledger.ts": {
     '"" → "Stryker was here!" in this.#losses = (effects.memo.get(KEY) ?? "").split(" ").map(Number);':
