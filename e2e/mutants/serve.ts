@@ -9,6 +9,14 @@ const EXPORT = "lib/export/export.test.ts";
 /** Faults of the server and the export, one edit each. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "serve-empty-claim",
+    breaks: "an empty tensor of a large shape makes an output of gigabytes from a hundred bytes",
+    file: "lib/serve/protocol.ts",
+    from: "if (claimed > EMPTY_CLAIM_MAX)",
+    to: "if (claimed > Infinity)",
+    test: "lib/serve/server.test.ts",
+  },
+  {
     fault: "serve-lane",
     breaks: "a run takes the rest of a buffer, which is another request's",
     file: "lib/serve/lane.ts",

@@ -109,6 +109,16 @@ test("goes on where nobody reads its log any more", { timeout: 60_000 }, async (
   expect(await exit).toEqual([0, null]);
 });
 
+test.each(["secret\n", "a b", "pässword"])("a token that no header can have is refused: %j", async (token) => {
+  const bin = join(import.meta.dirname, "bin.js");
+  const env = { ...process.env, SELVEDGE_TOKEN: token };
+  const child = spawn(process.execPath, [bin, "serve", "--upstream", "http://127.0.0.1:1", "--port", "0"], { env });
+  let errors = "";
+  child.stderr.on("data", (part) => (errors += String(part)));
+  expect(await once(child, "close")).toEqual([1, null]);
+  expect(errors).toContain("SELVEDGE_TOKEN: expected printable ASCII");
+});
+
 test("a second signal ends it at once, and the token comes from the environment", { timeout: 60_000 }, async () => {
   const { child, url } = await run(["--log-level", "info"], { SELVEDGE_TOKEN: "secret" });
   const exit = once(child, "exit");

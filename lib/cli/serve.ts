@@ -121,7 +121,7 @@ async function runServer(paths: readonly string[], { maxBody, timeout, upstream,
   const set = {
     ...{ ...values, timeoutMs, receiveTimeoutMs: timeoutMs },
     maxBodyBytes: maxBody === undefined ? undefined : maxBody * MIB,
-    token: process.env["SELVEDGE_TOKEN"] || undefined,
+    token: tokenOf(process.env["SELVEDGE_TOKEN"]),
   };
   const server =
     upstream === undefined ? await startServer({ ...set, bundles }) : await startGateway({ ...set, upstream });
@@ -134,6 +134,14 @@ async function runServer(paths: readonly string[], { maxBody, timeout, upstream,
     await server.close();
   }
   return 0;
+}
+
+/** A header can't have any other token, such as one with the line break of its file: all requests would be refused. */
+function tokenOf(text: string | undefined): string | undefined {
+  if (text === undefined || text === "") return undefined;
+  if (!/^[!-~]+$/.test(text))
+    throw new TypeError("SELVEDGE_TOKEN: expected printable ASCII without spaces and line breaks");
+  return text;
 }
 
 /** Resolves at the first signal to stop; the next one ends the process. */

@@ -123,10 +123,11 @@ function isHealth({ method, url }: FastifyRequest): boolean {
   return method !== "POST" && /^\/v2\/health\/(live|ready)(\?|$)/.test(url);
 }
 
-/** Compares in a time that does not depend on the token. */
+/** Compares in a time that does not depend on the token. A scheme's name has no case (RFC 9110, 11.1). */
 function hasToken({ headers }: FastifyRequest, token: string): boolean {
   const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
-  return timingSafeEqual(hash(headers.authorization ?? ""), hash(`Bearer ${token}`));
+  const [, sent] = /^bearer +(.*)$/i.exec(headers.authorization ?? "") ?? [];
+  return sent !== undefined && timingSafeEqual(hash(sent), hash(token));
 }
 
 /** Returns a part of a request as a message quotes it. */

@@ -42,6 +42,11 @@ const JSON_MAX = 8 * 2 ** 20;
  * server answers nothing else, and 40 million are no string.
  */
 const JSON_ELEMENTS_MAX = JSON_MAX / 2;
+/**
+ * Maximum product of an empty tensor's other sizes that the model leaves open: they cost the client no byte, and the model
+ * may make outputs of them. An input of [0, 2,000,000,000] to a maximum along axis 0 took 8 GB.
+ */
+const EMPTY_CLAIM_MAX = 65_536;
 
 /**
  * Decodes a request. `headerLength` is the header `Inference-Header-Content-Length`, which marks tensor bytes.
@@ -67,6 +72,7 @@ export function decodeCall(
     throw new RangeError(`inputs have ${rest.offset} bytes, the body has ${rest.bytes.length} after its JSON`);
   checkFeeds(model.inputs, entries);
   checkRows(model, entries, maxRows);
+  checkEmpty(model, entries);
   const id = request["id"] ?? undefined;
   if (id !== undefined && (typeof id !== "string" || id.length > ID_MAX))
     throw new TypeError(`id: expected a text of at most ${ID_MAX} characters`);
@@ -86,6 +92,19 @@ function checkRows({ inputs }: ServedModel, feeds: ServeTensors, maxRows: number
     const rows = feeds[name]?.dims[batchAxis ?? -1] ?? 0;
     if (rows > maxRows)
       throw new RangeError(`input "${name}" has ${rows} rows, at most ${maxRows} (--max-rows): send several requests`);
+  }
+}
+
+/** Throws where a tensor without elements claims a large size. */
+function checkEmpty({ inputs }: ServedModel, feeds: ServeTensors): void {
+  for (const port of inputs) {
+    const dims = feeds[port.name]?.dims ?? [];
+    if (!dims.includes(0)) continue;
+    const claimed = dims.reduce((product, x, axis) => (x === 0 || x === port.dims[axis] ? product : product * x), 1);
+    if (claimed > EMPTY_CLAIM_MAX)
+      throw new RangeError(
+        `input "${port.name}" has no elements and the shape [${dims.join(", ")}]: its other sizes are too large`,
+      );
   }
 }
 

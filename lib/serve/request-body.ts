@@ -87,8 +87,9 @@ export async function readBody(
 
 function decompressed(payload: IncomingMessage): Readable {
   const encoding = payload.headers["content-encoding"] ?? "identity";
-  if (encoding === "identity") return payload;
-  if (encoding !== "gzip")
+  // Names of codings have no case (RFC 9110, 8.4.1); "x-gzip" is an old one of gzip.
+  if (/^identity$/i.test(encoding)) return payload;
+  if (!/^(x-)?gzip$/i.test(encoding))
     throw new HttpError(415, `Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}: send gzip, or none`);
   const gunzip = createGunzip({ chunkSize: CHUNK });
   payload.once("error", (error) => gunzip.destroy(error));

@@ -59,6 +59,16 @@ const gather = (): OnnxModel =>
     nodes: [{ opType: "GatherElements", input: ["table", "at"], output: ["found"], attributes: { axis: 1 } }],
   });
 
+/** A maximum along an axis that may be empty. */
+const largest = (): OnnxModel =>
+  smallModel({
+    opset: 17,
+    inputs: { x: ["a", "b"] },
+    outputs: ["y"],
+    outputDims: { y: ["b"] },
+    nodes: [{ opType: "ReduceMax", input: ["x"], output: ["y"], attributes: { axes: [0], keepdims: 0 } }],
+  });
+
 /** An answer of 16 kB for each row. */
 const wide = (): OnnxModel =>
   smallModel({
@@ -93,7 +103,14 @@ async function start(more: Partial<ServeOptions> = {}, names: readonly string[] 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-serve-test-"));
   bundles = [];
-  const models = { layers: layers(), types: types(), gather: gather(), slow: slowModel(60), wide: wide() };
+  const models = {
+    layers: layers(),
+    types: types(),
+    gather: gather(),
+    slow: slowModel(60),
+    wide: wide(),
+    largest: largest(),
+  };
   for (const [name, model] of Object.entries(models)) {
     bundles.push(join(folder, name));
     const variants = [{ id: "f32", needs: [], files: [{ path: "model.onnx", model }] }];
@@ -362,6 +379,16 @@ describe("requests that are wrong", () => {
     expect(reply.text).toContain("elements of BOOL must be 0 or 1");
   });
 
+  test("an empty tensor claims no large output: its sizes cost no byte", async () => {
+    const empty = (shape: readonly number[]): string =>
+      JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape, data: [] }] });
+    const refused = await post(inferAt("largest"), empty([0, 70_000]));
+    expect([refused.status, refused.text]).toEqual([400, expect.stringContaining("has no elements and the shape [0,")]);
+    const answered = await post(inferAt("largest"), empty([0, 4]));
+    expect([answered.status, answered.text]).toEqual([200, expect.stringContaining('"shape":[4],"data":[null')]);
+    expect((await post(inferAt("layers"), empty([0, 64]))).status).toBe(200);
+  });
+
   test("an answer that is too large for JSON is refused in JSON, and sent as bytes", async () => {
     const { url } = await start({ maxRows: 1_100 }, ["wide"]);
     const body = JSON.parse(column(1_025)) as object;
@@ -435,6 +462,8 @@ describe("limits", () => {
     );
     expect((await post(at, "x", { "content-encoding": "gzip" })).status).toBe(400);
     expect((await post(at, "x", { "content-encoding": "br" })).status).toBe(415);
+    for (const coding of ["GZIP", "x-gzip"])
+      expect((await post(at, new Blob([gzipSync(json())]), { "content-encoding": coding })).status).toBe(200);
     // A claim alone takes nothing from others.
     const socket = await opened(url);
     socket.write("POST /v2/models/layers/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9007199254740991\r\n\r\n");
@@ -590,9 +619,12 @@ describe("token and origins", () => {
       (await fetch(url + path, { headers: authorization === undefined ? {} : { authorization } })).status;
     for (const path of ["/v2", "/v2/models/layers", "/metrics", "/none"]) {
       expect([path, await status(path)]).toEqual([path, 401]);
-      expect([path, await status(path, "Bearer other")]).toEqual([path, 401]);
+      for (const wrong of ["Bearer other", "Basic secret", "secret", "Bearer", "Bearer secret secret"])
+        expect([path, wrong, await status(path, wrong)]).toEqual([path, wrong, 401]);
       expect([path, await status(path, "Bearer secret")]).toEqual([path, path === "/none" ? 404 : 200]);
     }
+    // A scheme's name has no case.
+    expect(await status("/v2", "bearer  secret")).toBe(200);
     expect(await status("/v2/health/live")).toBe(200);
     expect(await status("/v2/health/../models/layers")).toBe(401);
     expect((await post(inferAt("layers", url), json())).status).toBe(401);
