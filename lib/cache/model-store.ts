@@ -211,8 +211,10 @@ export class ModelStore {
       const text = new TextEncoder().encode(canonicalJson(source));
       await this.store.write(`${prefix}-${Math.max(this.#now(), timeOf(last?.name ?? null) + 1)}`, text);
     }
-    for (const old of series)
-      if (old.source?.identity === source.identity || old.source?.identity !== beside) await this.#drop(old);
+    for (const old of series) {
+      const isBeside = old.source !== null && old.source.identity === beside && beside !== source.identity;
+      if (!isBeside) await this.#drop(old);
+    }
     await this.touch(source.identity);
   }
 
