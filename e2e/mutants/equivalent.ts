@@ -44,6 +44,40 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "found === null → false in if (found === null || manifest == null)":
       "for the compiler: what was not found has no manifest",
   },
+  "lib/cache/room.ts": {
+    "freed < bytes → true in if (freed < bytes) freed += await removeParts(store, names, bytes - fr":
+      "a shortcut: no part is removed where nothing more is to be freed",
+    "freed < bytes → freed <= bytes in if (freed < bytes) freed += await removeParts(store, names, bytes - fr":
+      "a shortcut: no part is removed where nothing more is to be freed",
+    "owners === null → false in if (owners === null || found === undefined) {":
+      "for the compiler: without owners none is found",
+    '[] → ["Stryker was here"] in const [, address, begun, sha256] = DRAFT.exec(name) ?? [];':
+      "a name that does not match has no address either",
+    "address !== undefined → true in if (address !== undefined) {":
+      "an owner without an address names nothing and has no entries",
+    "sha256 !== undefined → true in if (sha256 !== undefined) draft.hashes.add(sha256);": "no chunk has that hash",
+    "identity === undefined → false in if (identity === undefined) continue;":
+      "for the compiler: there is no such manifest, which is left out as well",
+    'kind === "bundle" → true in if (kind === "bundle") await removeRecords(store, id);':
+      "no bundle has the hash of an address",
+    'kind === "draft" → true in for (const name of names) if (kind === "draft" && name.startsWith(`dra':
+      "no address has the hash of a bundle",
+    '"-" → "" in const file = hashOf(pieceIn(name)?.file ?? "-");': "a name without a dash gives no hash either",
+    'name.startsWith("source-") → true in else if (name.startsWith("source-")) {':
+      "a shortcut: other entries are no sources",
+    '"source-" → "" in else if (name.startsWith("source-")) {': "a shortcut: other entries are no sources",
+    "() => null → () => undefined in const source = await readJson(store, name).catch(() => null);":
+      "undefined is no source and has no bytes either",
+    "() => null → () => undefined in sizes.set(name, (await store.read(name).catch(() => null))?.byteLength":
+      "undefined is no source and has no bytes either",
+    "sizes.size > 0 → true in if (sizes.size > 0) for (const name of await store.names()) size -= si":
+      "a shortcut: no part is left where none was removed",
+    "sizes.size > 0 → sizes.size >= 0 in if (sizes.size > 0) for (const name of await store.names()) size -= si":
+      "a shortcut: no part is left where none was removed",
+    "keys.length === 0 → false in if (keys.length === 0) return 0;": "a shortcut: without chunks none is removed",
+    '[] → ["Stryker was here"] in function namedBy(owners: Iterable<Owner>, more: Iterable<string> = [])':
+      "no chunk has that hash",
+  },
   "lib/cache/source.ts": {
     "bytes === null → false in if (bytes === null) return null;": "no bytes are no JSON either, which is null as well",
     "{ return null; } → {} in } catch {": "undefined is no record either",
