@@ -2,6 +2,8 @@
 
 const ALL = "a shortcut: a model that runs on as many lanes as there are runs on all of them";
 const EMPTY = "a shortcut for the usual case: nothing is in an empty map either";
+const AWAY = "for the compiler: no choice fails otherwise, a wrong pin before";
+const LEAST = "for the compiler: an error of memory has at least one variant";
 const FOUND = "for the compiler: a bundle is found where there is a store";
 const FIRST = "the first step runs, however few rows are wanted";
 const LATER = "a shortcut: no end is later than a deadline that is infinite";
@@ -43,6 +45,23 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       FOUND,
     "found === null → false in if (found === null || manifest == null)":
       "for the compiler: what was not found has no manifest",
+  },
+  "lib/cache/plan.ts": {
+    'isSelvedgeError(error) && (error.code === "no-backend" || error.code = → true in const isAway = isSelvedgeError(error) && (error.code === "no-backend" ':
+      AWAY,
+    'isSelvedgeError(error) && (error.code === "no-backend" || error.code = → isSelvedgeError(error) || error.code === "no-backend" || error.code == in const isAway = isSelvedgeError(error) && (error.code === "no-backend" ':
+      AWAY,
+    'error.code === "no-backend" || error.code === "does-not-fit" → true in const isAway = isSelvedgeError(error) && (error.code === "no-backend" ':
+      AWAY,
+    "!isAway → false in if (!isAway) throw error;": AWAY,
+    "{ backend: undefined, variant: undefined } → {} in const free = { backend: undefined, variant: undefined };":
+      "a pin that is absent is undefined",
+    '[] → ["Stryker was here"] in const text = [least, ...more].flatMap((x) => (x === undefined ? [] : [': LEAST,
+    "x === undefined → false in const text = [least, ...more].flatMap((x) => (x === undefined ? [] : [": LEAST,
+    "least?.variant → least.variant in variant: least?.variant.id ?? null,": LEAST,
+    "least?.backend → least.backend in backend: least?.backend ?? null,": LEAST,
+    "least?.fit → least.fit in memoryBytes: least?.fit.memoryBytes ?? null,": LEAST,
+    "least?.fit → least.fit in reason: least?.fit.reason ?? null,": LEAST,
   },
   "lib/cache/room.ts": {
     "freed < bytes → true in if (freed < bytes) freed += await removeParts(store, names, bytes - fr":
