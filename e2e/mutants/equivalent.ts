@@ -46,6 +46,48 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "found === null → false in if (found === null || manifest == null)":
       "for the compiler: what was not found has no manifest",
   },
+  "lib/cache/model-store.ts": {
+    "{ freeBuffer(found); } → {} in } finally {": "only memory is freed earlier",
+    '[] → ["Stryker was here"] in for (const piece of piecesOf(names).get(keyOf(file)) ?? []) {':
+      "for the compiler: what is stored whole has its pieces",
+    "name === undefined → false in const part = name === undefined ? null : await this.store.read(name);":
+      "for the compiler: no entry has that name",
+    "() => null → () => undefined in if ((await readManifest(this.store, asked.identity).catch(() => null))":
+      "undefined is not damaged either",
+    "x.source.signature !== null → true in const signed = series.find((x) => x.source?.identity === asked.identit":
+      "a signature that is null is as good as none",
+    "signed?.source?.signature → signed?.source.signature in const source = { ...asked, signature: asked.signature ?? signed?.sourc":
+      "for the compiler: a record that was found by its identity is not damaged",
+    "identity === undefined → false in const bundle = identity === undefined ? null : await this.bundle(ident":
+      "for the compiler: there is no such description, and no bundle",
+    "identity === undefined → false in if (identity === undefined || bundle === null) continue;":
+      "for the compiler: there is no such description, and no bundle",
+    "noteOf !== null → true in if (noteOf !== null)": "no record has the address of null",
+    "a === null → false in const last = rates.reduce<string | null>((a, b) => (a === null || time":
+      "for the compiler: the time of none is 0",
+    "timeOf(b) > timeOf(a) → timeOf(b) >= timeOf(a) in const last = rates.reduce<string | null>((a, b) => (a === null || time":
+      "of two rates of one time either counts",
+    "head === null → false in const validator = head === null ? null : await readJson(this.store, he":
+      "for the compiler: no entry has that name",
+    '[] → ["Stryker was here"] in const [, owner, n, sha256, bytes] = /^draft-([0-9a-f]{64})-(\\d+)-([0-9':
+      "a name that does not match has no owner either",
+    "sha256 !== undefined → true in if (owner === address && sha256 !== undefined) chunks.set(Number(n), {":
+      "for the compiler: a name with an owner has a hash",
+    "() => null → () => undefined in const manifest = source === null ? null : await readManifest(this.stor":
+      "undefined is not newer either",
+    "this.store.oldNames?.() → this.store.oldNames() in for (const name of (await this.store.oldNames?.()) ?? []) {":
+      "an error here is ignored: there is nothing to move",
+    '[] → ["Stryker was here"] in for (const name of (await this.store.oldNames?.()) ?? []) {':
+      "no record has that name",
+    '"source-" → "" in const source = name.startsWith("source-") ? await readJson(this.store,':
+      "a shortcut: other entries are no sources",
+    "this.store.adopt?.(name, bytes) → this.store.adopt(name, bytes) in if (bytes !== null) await this.store.adopt?.(name, bytes);":
+      "for the compiler: a store with older entries can move them",
+    "() => null → () => undefined in const source = await readJson(this.store, name).catch(() => null);":
+      "undefined is no source either",
+    "old !== name → true in for (const old of names) if (old.startsWith(`${prefix}-`) && old !== n":
+      "the new name is later than all that were there",
+  },
   "lib/cache/plan.ts": {
     'isSelvedgeError(error) && (error.code === "no-backend" || error.code = → true in const isAway = isSelvedgeError(error) && (error.code === "no-backend" ':
       AWAY,
