@@ -156,4 +156,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/compress/simplify/ort-optimize.test.ts",
     title: "leave a Pad before a MaxPool",
   },
+  {
+    fault: "tool-kept-bits",
+    breaks: "a form that is made again with more bits for a weight stores it as before",
+    file: "lib/compress/quantize/kept-rounding.ts",
+    from: "[name, method, bits, block,",
+    to: "[name, method, block,",
+    test: "lib/compress/quantize/kept-rounding.test.ts",
+    title: "has the same bytes with the weights of the first one",
+  },
 ];

@@ -38,7 +38,8 @@ export { isDepthwise, isStem, quantizeWeights } from "./quantize/quantize-weight
 export type { QuantizeOptions, WeightFacts, WeightStore } from "./quantize/quantize-weights.ts";
 export { raiseOpset } from "./simplify/raise-opset.ts";
 export { roundLayers } from "./quantize/round-weights.ts";
-export type { ChooseGrid, Rounded } from "./quantize/round-weights.ts";
+export type { ChooseGrid } from "./quantize/round-weights.ts";
+export type { Rounded } from "./quantize/scales.ts";
 export { fixInputs } from "./simplify/fix-inputs.ts";
 export { setDims } from "./simplify/set-dims.ts";
 export type { DimsByName } from "./simplify/set-dims.ts";

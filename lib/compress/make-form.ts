@@ -25,6 +25,7 @@ import type { WorkPart } from "./time-left.ts";
 import { hasWeights, NARROW_LEAST, weightWidths, WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { WeightWidths } from "./run/weight-widths.ts";
 import type { SimplifiedSource } from "./simplify-source.ts";
+import { KeptRounding } from "./quantize/kept-rounding.ts";
 import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
 import { productShare } from "./quantize/choose-8-bit.ts";
 
@@ -55,8 +56,24 @@ export interface FormInputs extends MakeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A compression whose forms share the weights that they round alike. */
+interface Job extends SimplifiedSource {
+  readonly kept: KeptRounding;
+}
+
 /** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
-export async function makeForms(job: SimplifiedSource, forms: readonly Form[]): Promise<FormResult[]> {
+export async function makeForms(source: SimplifiedSource, forms: readonly Form[]): Promise<FormResult[]> {
+  const scratch = new Scratch();
+  const kept = new KeptRounding(scratch);
+  try {
+    return await makeAll({ ...source, kept }, forms);
+  } finally {
+    kept.close();
+    await scratch.close();
+  }
+}
+
+async function makeAll(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
   const { simple, description, checked, rows, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
   const where = browser && { browser, model: description };
@@ -110,7 +127,7 @@ interface Evaluated {
 /** Makes and evaluates a form; again without its worst layers, or with weights in more bits, where it missed its budget. */
 async function makeWithinBudget(
   form: Form,
-  job: SimplifiedSource,
+  job: Job,
   context: EvaluateContext,
   sensitivity: Sensitivity,
   clock: TimeLeft,
@@ -152,7 +169,7 @@ function whyNoInt4({ id }: Form, widths: WeightWidths): string | null {
  */
 async function withForm<T>(
   form: Form,
-  { simple, feeds, references, notes, options: { signal }, onProgress }: SimplifiedSource,
+  { simple, feeds, references, notes, options: { signal }, onProgress, kept }: Job,
   options: MakeOptions,
   use: (made: MadeForm) => Promise<T>,
 ): Promise<T> {
@@ -160,7 +177,7 @@ async function withForm<T>(
   try {
     const { isSynthetic } = references.samples;
     const between = progressOf(form.id, onProgress, signal);
-    const given = { isSynthetic, between, ...options, feeds, scratch, signal };
+    const given = { isSynthetic, between, kept, ...options, feeds, scratch, signal };
     return await use(await makeForm(form, simple.model, given, notes));
   } finally {
     await scratch.close();
@@ -192,7 +209,7 @@ function progressOf(
 /** Makes a form and evaluates it; writes it to the output folder and returns it where it is within its budget. */
 function attempt(
   form: Form,
-  job: SimplifiedSource,
+  job: Job,
   options: MakeOptions,
   context: EvaluateContext,
   { isTrial }: { readonly isTrial: boolean },
@@ -240,7 +257,7 @@ async function rowsFor(
 /** Makes a form that missed its budget again, with more and more bits for its weights; null where that does not help. */
 async function makeRaised(
   form: Form,
-  job: SimplifiedSource,
+  job: Job,
   context: EvaluateContext,
   { widths, score }: Pick<FormReport, "widths" | "score">,
   rows: Awaited<ReturnType<Sensitivity["rows"]>>,
@@ -294,7 +311,7 @@ function mixedOf(
 
 async function makeMixed(
   form: Form,
-  job: SimplifiedSource,
+  job: Job,
   context: EvaluateContext,
   sensitivity: Sensitivity,
   isWide: boolean,
@@ -308,7 +325,7 @@ async function makeMixed(
  */
 async function makeWithExclusions(
   form: Form,
-  job: SimplifiedSource,
+  job: Job,
   { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
   context: EvaluateContext,
 ): Promise<Evaluated | null> {
@@ -359,7 +376,7 @@ async function makeModel(
     rethrowDiskFull(error);
     if (feeds.length === 0 || signal?.aborted === true) throw error;
     const plain = simple.copy();
-    await form.make(plain, [], { ...options, isSynthetic: true });
+    await form.make(plain, [], { ...options, isSynthetic: true, kept: undefined });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
     return written(plain, feeds, scratch);
   }

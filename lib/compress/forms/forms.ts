@@ -17,8 +17,10 @@ import type { WeightFacts, WeightStore } from "../quantize/quantize-weights.ts";
 import { layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
 import { packConstants } from "../simplify/pack-constants.ts";
+import type { KeptRounding } from "../quantize/kept-rounding.ts";
 import { roundLayers } from "../quantize/round-weights.ts";
-import type { ChooseGrid as GridOf, Rounded } from "../quantize/round-weights.ts";
+import type { ChooseGrid as GridOf } from "../quantize/round-weights.ts";
+import type { Rounded } from "../quantize/scales.ts";
 import { choose8Bit } from "../quantize/choose-8-bit.ts";
 import { chooseBlockSizes } from "../quantize/choose-block-sizes.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
@@ -80,6 +82,8 @@ export interface MakeOptions {
   readonly has8Bits?: (name: string) => boolean;
   /** Whether the layer of a weight, by name, is excluded: its input stays unquantized. Default none. */
   readonly isExcluded?: (name: string) => boolean;
+  /** The weights that were rounded for other forms of the same model and samples. Default none. */
+  readonly kept?: KeptRounding | undefined;
   /** Awaited after each part of the weights, with the share that is done; rejects to stop. */
   readonly between?: (share: number) => Promise<void>;
 }
@@ -199,7 +203,7 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds, { isSynthetic = false, isLeft = none, has8Bits, between } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, has8Bits, between, kept } = {}) => {
       // A lookup table affects every token: it keeps 8 bits.
       const isTable = (name: string): boolean =>
         [...model.graph.all()].some((graph) => graph.readers(name)?.some((x) => x.node.opType === "Gather"));
@@ -208,9 +212,9 @@ const FORMS: readonly Form[] = [
       const bits = (name: string): 4 | 8 => (isTable(name) || (has8Bits?.(name) ?? wide.has(name)) ? 8 : 4);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid, kept);
       const parts = (isNow: (name: string) => boolean): readonly Transform[] => [
-        quantizeBlocks({ bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null), rounded }),
+        quantizeBlocks({ bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null), rounded, kept }),
         narrowed(isNow, isLeft, store, rounded),
       ];
       await byParts(model, between, parts, (name) => (bits(name) === 4 ? FINE_COST : 1));
@@ -237,10 +241,10 @@ const FORMS: readonly Form[] = [
     needs: ["wasm"],
     session: FOLD,
     canExclude: true,
-    make: async (model, feeds, { isSynthetic = false, isLeft = none, isExcluded = none } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, isExcluded = none, kept } = {}) => {
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid, kept);
       model.transform(
         quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isExcluded(name) }),
         narrowed(all, isLeft, store, rounded),
@@ -253,11 +257,11 @@ const FORMS: readonly Form[] = [
     isOnDemand: true,
     targets: ["wasm"],
     needs: ["wasm"],
-    make: async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, kept } = {}) => {
       const steps = await measureSteps(model, feeds);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid, kept);
       model.transform(quantizeStatic({ steps, rounded }), narrowed(all, isLeft, store, rounded), ...REST);
     },
   },
@@ -266,28 +270,30 @@ const FORMS: readonly Form[] = [
 const NONE: ReadonlyMap<string, Rounded> = new Map();
 
 /**
- * Makes int8: behind DequantizeLinear, except for products to which `kept` assigns a block size; a GPU's kernel reads
+ * Makes int8: behind DequantizeLinear, except for products to which `blocked` assigns a block size; a GPU's kernel reads
  * those as stored.
  */
 function makeInt8(
-  kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
+  blocked: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
 ): Form["make"] {
-  return async (model, feeds, { isSynthetic = false, isLeft = none, between } = {}) => {
+  return async (model, feeds, { isSynthetic = false, isLeft = none, between, kept } = {}) => {
     const store = await storeFor(model, feeds, isSynthetic);
     const isInt8 = (x: TensorProto): boolean =>
       elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
     const finer = isLarge(model) ? new Map<string, number>() : await chooseBlockSizes(model, feeds, isInt8);
-    const products = kept(model, isInt8);
+    const products = blocked(model, isInt8);
     const grid: GridOf = (layer) => {
       const plain = int8Grid(layer, store);
       const { name } = layer.weight;
       const block = finer.get(name) ?? products.get(name);
       return plain && block !== undefined ? { ...plain, block, isSnapped: !finer.has(name) } : plain;
     };
-    const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
+    const rounded = isPlain(model, isSynthetic)
+      ? NONE
+      : await roundLayers(model, feeds, gridUnless(isLeft, grid), kept);
     const blocks = new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block]));
     await byParts(model, between, (isNow) => [
-      quantizeBlocks({ bits: (name) => (isNow(name) && products.has(name) ? 8 : null), blocks, rounded }),
+      quantizeBlocks({ bits: (name) => (isNow(name) && products.has(name) ? 8 : null), blocks, rounded, kept }),
       narrowed(isNow, isLeft, store, rounded, finer),
     ]);
     model.transform(...REST);

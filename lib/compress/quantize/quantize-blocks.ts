@@ -7,8 +7,9 @@
 // 1.30 computes the same of both.
 import { packBlocks } from "./block-layout.ts";
 import type { Blocks } from "./block-layout.ts";
+import type { KeptRounding } from "./kept-rounding.ts";
 import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
-import type { ValueRows } from "./scales.ts";
+import type { GridOptions, Rounded, ValueRows } from "./scales.ts";
 import { areHalf, float16BitsOf } from "../onnx/float16.ts";
 import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
 import type { Graph, ReadingNode } from "../onnx/graph.ts";
@@ -16,7 +17,6 @@ import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { CONTRIB } from "../onnx/model.ts";
 import type { Transform } from "../onnx/model.ts";
-import type { Rounded } from "./round-weights.ts";
 import { elementCount, float16Tensor, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";
 
 /** Block sizes that the kernels support. */
@@ -35,10 +35,12 @@ export interface QuantizeBlocksOptions {
   readonly minElements?: number;
   /** Weights that are already rounded, by name. Default none: each is rounded to nearest. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
+  /** Where weights that are rounded here are kept for the next form. Default nowhere. */
+  readonly kept?: KeptRounding | undefined;
 }
 
 /** Defaults of `quantizeBlocks`. */
-export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
+export const QUANTIZE_BLOCKS_DEFAULTS: Required<Omit<QuantizeBlocksOptions, "kept">> = {
   bits: () => 4,
   block: 32,
   blocks: new Map(),
@@ -67,6 +69,7 @@ interface Use {
 /** Quantizes constant float32 matrices in blocks along the axis that is summed over. */
 export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
   const { bits, block: usual, blocks: others, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
+  const { kept } = options;
   return (model) => {
     for (const graph of model.graph.all())
       for (const tensor of [...graph.proto.initializer]) {
@@ -79,17 +82,30 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         const block = others.get(tensor.name) ?? usual;
         // A lookup returns whole blocks: rows that end within a block would come out too long.
         if (rows.columns % block !== 0 && uses.some((x) => x.kind === "gather")) continue;
-        let { grid, codes } = rounded.get(tensor.name) ?? {};
-        if (grid === undefined || codes === undefined) {
-          grid = fitGrid(rows, { bits: width, block, hasZeros: true, isHalf: true });
-          if (!grid.scales.every(Number.isFinite)) continue;
-          codes = roundRows(rows, grid);
-        }
+        const how = { bits: width, block, hasZeros: true, isHalf: true };
+        const { grid, codes } = rounded.get(tensor.name) ?? roundToNearest(tensor.name, rows, how, kept) ?? {};
+        if (grid === undefined || codes === undefined) continue;
         const blocks = packBlocks(rows.rows, rows.columns, grid, codes);
         replace(graph, tensor, rows, uses, blocks, grid.bits, grid.block);
         model.useContribOperators();
       }
   };
+}
+
+/** Rounds a weight, or returns it as it was rounded for an earlier form; null where its scales are not finite. */
+function roundToNearest(
+  name: string,
+  rows: ValueRows,
+  options: GridOptions,
+  kept: KeptRounding | undefined,
+): Rounded | null {
+  const before = kept?.get(name, "nearest", options);
+  if (before !== undefined) return before;
+  const grid = fitGrid(rows, options);
+  if (!grid.scales.every(Number.isFinite)) return null;
+  const rounded = { grid, codes: roundRows(rows, grid) };
+  kept?.set(name, "nearest", options, { ...rounded, shift: null });
+  return rounded;
 }
 
 /**

@@ -13,7 +13,7 @@ import type { Graph, NodeSpec, ReadingNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
-import type { Rounded } from "./round-weights.ts";
+import type { Rounded } from "./scales.ts";
 import { addScales } from "./quantize-blocks.ts";
 import { toInt8 } from "./quantize-weights.ts";
 import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";

@@ -16,7 +16,7 @@ import type { NodeProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { addScales } from "./quantize-blocks.ts";
 import { isDepthwise, isStem, toInt8 } from "./quantize-weights.ts";
-import type { Rounded } from "./round-weights.ts";
+import type { Rounded } from "./scales.ts";
 import { measureHistograms, measureRanges } from "../run/statistics.ts";
 import type { SampleFeeds, Histogram, Range } from "../run/statistics.ts";
 import { elementCount, floatsOf, floatTensor, int32Tensor, int8Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";

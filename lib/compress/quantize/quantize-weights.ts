@@ -12,13 +12,12 @@ import { integerOf, integersAt } from "../onnx/graph.ts";
 import type { Graph, NodeSpec } from "../onnx/graph.ts";
 import { einsumAxis } from "../onnx/layer.ts";
 import { fitGrid, roundRows } from "./scales.ts";
-import type { ValueRows } from "./scales.ts";
+import type { Rounded, ValueRows } from "./scales.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { CONTRIB } from "../onnx/model.ts";
 import type { Transform } from "../onnx/model.ts";
 import { addScales } from "./quantize-blocks.ts";
-import type { Rounded } from "./round-weights.ts";
 import { elementCount, float16Tensor, floatsOf, int64Tensor, int8Tensor } from "../onnx/tensor-proto.ts";
 
 /** A weight that may be quantized. */

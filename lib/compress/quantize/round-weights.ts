@@ -7,8 +7,9 @@
 import { MatMul } from "../run/matmul.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { roundByMoments } from "./gptq.ts";
+import type { KeptRounding, KeptWeight } from "./kept-rounding.ts";
 import { fitGrid } from "./scales.ts";
-import type { Grid, GridOptions, ValueRows } from "./scales.ts";
+import type { GridOptions, Rounded, ValueRows } from "./scales.ts";
 import { indexOf, layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
 import { measureMoments } from "../run/input-moments.ts";
@@ -20,26 +21,27 @@ import type { OnnxModel } from "../onnx/model.ts";
 import type { SampleFeeds } from "../run/statistics.ts";
 import { elementCount, floatsOf, floatTensor } from "../onnx/tensor-proto.ts";
 
-/** A weight's grid, and the code of each of its values: a row for each output. */
-export interface Rounded {
-  readonly grid: Grid;
-  readonly codes: Int8Array;
-}
-
 /** Returns the grid for a layer's weights; undefined for a layer that is not to be rounded. */
 export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | undefined;
 
 /**
  * Rounds the layers for which `choose` returns a grid, by the weight's name; changes the biases behind them in the
- * model. A weight that several branches of an If read is rounded by the inputs of the branch that most samples take.
+ * model. A weight that several branches of an If read is rounded by the inputs of the branch that most samples take. A
+ * weight that was rounded so for an earlier form of the model is taken from `kept`.
  */
 export async function roundLayers(
   model: OnnxModel,
   feeds: SampleFeeds,
   choose: ChooseGrid,
+  kept?: KeptRounding,
 ): Promise<Map<string, Rounded>> {
   const rounded = new Map<string, Rounded>();
   const shifts: Shift[] = [];
+  const add = (graph: Graph, layer: Layer, made: KeptWeight): void => {
+    rounded.set(layer.weight.name, made);
+    const place = made.shift === null ? undefined : biasOf(graph, layer);
+    if (made.shift !== null && place !== undefined) shifts.push({ place, shift: made.shift });
+  };
   let matmul: MatMul | undefined;
   try {
     for await (const part of partsOf(model, feeds)) {
@@ -47,16 +49,21 @@ export async function roundLayers(
       const nodes = graph.nodes.filter((node) => {
         const layer = layerOf(graph, node);
         if (layer === undefined || rounded.has(layer.weight.name) || !part.isOwn(layer.weight.name)) return false;
-        return hasOneUse(graph, layer) && choose(layer) !== undefined;
+        const options = hasOneUse(graph, layer) ? choose(layer) : undefined;
+        const before = options && kept?.get(layer.weight.name, "by inputs", options);
+        if (before !== undefined) add(graph, layer, before);
+        return options !== undefined && before === undefined;
       });
       if (nodes.length === 0) continue;
       matmul ??= await MatMul.open();
       for await (const { layers, moments } of measureMoments(part.model, part.feeds, nodes))
         for (const layer of layers) {
-          const made = await roundLayer(matmul, graph, layer, moments, choose, part.model === model);
+          const options = choose(layer);
+          if (options === undefined) continue;
+          const made = await roundLayer(matmul, graph, layer, moments, options, part.model === model);
           if (made === null) continue;
-          rounded.set(layer.weight.name, made.rounded);
-          if (made.shift !== null) shifts.push(made.shift);
+          add(graph, layer, made);
+          kept?.set(layer.weight.name, "by inputs", options, made);
         }
     }
   } finally {
@@ -86,13 +93,6 @@ async function* partsOf(model: OnnxModel, feeds: SampleFeeds): AsyncGenerator<Pa
   for await (const taken of takenBranches(model, feeds)) yield { ...taken, isOwn };
 }
 
-/** A weight that was rounded, and by how much its mean error shifts the bias behind it. */
-interface RoundedLayer {
-  readonly rounded: Rounded;
-  /** Null where no bias can be changed. */
-  readonly shift: Shift | null;
-}
-
 interface Shift {
   readonly place: BiasPlace;
   readonly shift: Float64Array;
@@ -103,11 +103,9 @@ async function roundLayer(
   graph: Graph,
   layer: Layer,
   moments: Moments,
-  choose: ChooseGrid,
+  options: Omit<GridOptions, "importance">,
   canShift: boolean,
-): Promise<RoundedLayer | null> {
-  const options = choose(layer);
-  if (options === undefined) return null;
+): Promise<KeptWeight | null> {
   const rows = rowsOf(layer);
   const grid = fitGrid(rows, { ...options, importance: importanceOf(moments) });
   if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) return null;
@@ -115,7 +113,7 @@ async function roundLayer(
   const isCentred = place !== undefined && floatsOf(place.bias).every((x) => x !== 0);
   const codes = await roundByMoments(matmul, rows, grid, moments, { isCentred });
   const rounded = { grid, codes };
-  return { rounded, shift: place === undefined ? null : { place, shift: meanError(rows, rounded, moments) } };
+  return { ...rounded, shift: place === undefined ? null : meanError(rows, rounded, moments) };
 }
 
 /** Reads a layer's weights as a row for each output. */

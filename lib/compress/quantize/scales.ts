@@ -47,6 +47,12 @@ export interface Grid {
   readonly error: number;
 }
 
+/** A weight's grid, and the code of each of its values: a row for each output. */
+export interface Rounded {
+  readonly grid: Grid;
+  readonly codes: Int8Array;
+}
+
 /** Candidate fractions of the full range for a scale to cover; the best is used. */
 const SHRINK: Readonly<Record<4 | 8, readonly number[]>> = {
   4: [1, 0.97, 0.94, 0.91, 0.88, 0.85, 0.81, 0.77, 0.72, 0.66],
