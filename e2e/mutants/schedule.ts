@@ -587,4 +587,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/schedule/servers.test.ts",
     title: "(placement-wait)",
   },
+  {
+    fault: "sched-half",
+    breaks: "of two lanes one idles for a few short deadlines while work with deadlines of its own is rejected",
+    file: "lib/schedule/live-deadlines.ts",
+    from: "(dueMs === Infinity ? 1 : 2)",
+    to: "1",
+    test: "lib/schedule/live-deadlines.test.ts",
+    title: "(sched-half)",
+  },
 ];

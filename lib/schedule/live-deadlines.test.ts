@@ -103,9 +103,9 @@ test("a step is staged only where the lane is free within three fifths of the sh
 
 test("a deadline as short as the shortest, and short work, need not leave room", () => {
   const busy = lane("usual", [26]);
-  expect(hasRoom(due(1.001 * 50), [lane("usual", []), busy])).toBe(true);
-  expect(hasRoom(due(51), [lane("usual", []), busy])).toBe(false);
-  expect(hasRoom(due(51), [lane("usual", [], 25), busy])).toBe(true);
+  expect(hasRoom(due(1.001 * 50), [lane("usual", []), busy, busy])).toBe(true);
+  expect(hasRoom(due(51), [lane("usual", []), busy, busy])).toBe(false);
+  expect(hasRoom(due(51), [lane("usual", [], 25), busy, busy])).toBe(true);
 });
 
 test("long work leaves room where another lane of its backend has no long batch, the wide one apart", () => {
@@ -113,14 +113,27 @@ test("long work leaves room where another lane of its backend has no long batch,
   expect(hasRoom(due(500), [long])).toBe(true);
   expect(hasRoom(due(500), [long, busy, lane("usual", [])])).toBe(true);
   expect(hasRoom(due(500), [long, busy, lane("usual", [25])])).toBe(true);
-  expect(hasRoom(due(500), [long, busy, lane("usual", [], 26, "webgpu")])).toBe(false);
-  expect(hasRoom(due(500), [long, busy, lane("wide", [])])).toBe(false);
+  expect(hasRoom(due(500), [long, busy, busy, lane("usual", [], 26, "webgpu")])).toBe(false);
+  expect(hasRoom(due(500), [long, busy, busy, lane("wide", [])])).toBe(false);
+});
+
+test("of two lanes one is kept free from work without a deadline alone (sched-half)", () => {
+  const [long, busy, express] = [lane("usual", []), lane("usual", [26]), lane("express", [])];
+  expect(hasRoom(due(Infinity), [long, busy])).toBe(false);
+  expect(hasRoom(due(Infinity), [long, lane("usual", [25])])).toBe(true);
+  expect(hasRoom(due(Infinity), [long])).toBe(true);
+  expect(hasRoom(due(500), [long, busy])).toBe(true);
+  expect(hasRoom(due(500), [long, busy, express], 26)).toBe(true);
+  expect(hasRoom(due(500), [long, busy, busy])).toBe(false);
 });
 
 test("the express lane is room where the urgent model is quick there, or is the only other lane", () => {
   const [long, busy, express] = [lane("usual", []), lane("usual", [26]), lane("express", [])];
-  expect(hasRoom(due(500), [long, busy, express])).toBe(true);
-  expect(hasRoom(due(500), [long, busy, express], 25)).toBe(true);
-  expect(hasRoom(due(500), [long, busy, express], 26)).toBe(false);
-  expect(hasRoom(due(500), [long, express], 26)).toBe(true);
+  for (const step of [due(500), due(Infinity)]) {
+    expect(hasRoom(step, [long, busy, busy, express])).toBe(true);
+    expect(hasRoom(step, [long, busy, busy, express], 25)).toBe(true);
+    expect(hasRoom(step, [long, busy, busy, express], 26)).toBe(false);
+    expect(hasRoom(step, [long, express], 26)).toBe(true);
+  }
+  expect(hasRoom(due(Infinity), [long, busy, express], 26)).toBe(false);
 });

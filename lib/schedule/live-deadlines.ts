@@ -106,7 +106,6 @@ export class LiveDeadlines {
     if (option.batches.length > 0 && option.endMs - now > PART * this.#shortestMs) return false;
     if (dueMs - arrivedMs <= SAME * this.#shortestMs) return true;
     if (!this.isLong(option.ms)) return true;
-    // A single lane can't be kept free.
     const others = options.filter(
       (x) => x !== option && x.lane.backend === option.lane.backend && x.lane.kind !== "wide",
     );
@@ -114,6 +113,9 @@ export class LiveDeadlines {
       lane.kind === "express"
         ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
         : !batches.some(({ ms }) => this.isLong(ms));
-    return others.every(({ lane }) => lane.kind === "express") || others.some(isRoom);
+    // A single lane can't be kept free, and of two not from work that has deadlines too: that would be half of all.
+    const usual = others.filter(({ lane }) => lane.kind !== "express");
+    const isFew = usual.length < (dueMs === Infinity ? 1 : 2);
+    return isFew || others.some(isRoom);
   }
 }
