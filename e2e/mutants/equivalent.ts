@@ -12,6 +12,7 @@ const NONE = "for the compiler: nothing is less than undefined, or undefined les
 const ONE_ID = "no two steps have one id";
 const TIE = "of two groups whose time is the same both are looked at then, in whatever order";
 const PEERS = "for the compiler: a group is among those that it can run with";
+const UNREAD = "an error here means that no labels are stored as well";
 const DIFFER = "they differ here";
 
 /** Mutants of one file, as auto.ts writes its survivors, without the number of the line: the reason of each. */
@@ -23,6 +24,30 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       "an error here leaves the variant as it is, too",
     "modelStore?.peek → modelStore.peek in return isHere ? ((await modelStore?.peek(first.chunks)) ?? null) : nul":
       "for the compiler: a file is here where there is a store",
+  },
+  "lib/cache/fetch-labels.ts": {
+    "modelStore?.source → modelStore.source in const source = (await modelStore?.source(url)) ?? null;": UNREAD,
+    "source === null → false in const manifest = source === null ? null : ((await modelStore?.bundle(s": UNREAD,
+    "modelStore?.bundle → modelStore.bundle in const manifest = source === null ? null : ((await modelStore?.bundle(s":
+      "for the compiler: where there is no store, there is no source",
+    "manifest !== null && isBare(manifest) → true in const [chunk] = manifest !== null && isBare(manifest) ? manifest.chunk":
+      UNREAD,
+    "manifest !== null && isBare(manifest) → manifest !== null || isBare(manifest) in const [chunk] = manifest !== null && isBare(manifest) ? manifest.chunk":
+      UNREAD,
+    "manifest !== null → true in const [chunk] = manifest !== null && isBare(manifest) ? manifest.chunk": UNREAD,
+    '[] → ["Stryker was here"] in const [chunk] = manifest !== null && isBare(manifest) ? manifest.chunk':
+      "a text is no chunk, so nothing is stored of it",
+    "chunk === undefined → false in const blob = chunk === undefined ? null : await downloader.stored(chun": UNREAD,
+    "blob === null || source === null → false in if (blob === null || source === null) return null;": UNREAD,
+    "blob === null || source === null → blob === null && source === null in if (blob === null || source === null) return null;":
+      UNREAD,
+    "blob === null → false in if (blob === null || source === null) return null;": UNREAD,
+    "source === null → false in if (blob === null || source === null) return null;":
+      "for the compiler: bytes that are stored have a source",
+    "modelStore?.touch → modelStore.touch in await modelStore?.touch(source.identity).catch(() => undefined);":
+      "for the compiler: where there is no store, there is no source",
+    "modelStore === null → false in if (modelStore === null || bytes.byteLength === 0) return;":
+      "an error here means that nothing is stored as well",
   },
   "lib/cache/json.ts": {
     'found === null → false in const fix = found === null || reason === "not-json" ? "Is the path rig':
@@ -138,6 +163,16 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "keys.length === 0 → false in if (keys.length === 0) return 0;": "a shortcut: without chunks none is removed",
     '[] → ["Stryker was here"] in function namedBy(owners: Iterable<Owner>, more: Iterable<string> = [])':
       "no chunk has that hash",
+  },
+  "lib/cache/network-evidence.ts": {
+    "/^(blob|data):$/ → /(blob|data):$/ in const allowed = /^(blob|data):$/.test(protocol) ? protocol : isForeign":
+      "no other scheme that is fetched ends so",
+    "/^(blob|data):$/ → /^(blob|data):/ in const allowed = /^(blob|data):$/.test(protocol) ? protocol : isForeign":
+      "a scheme has one colon, at its end",
+  },
+  "lib/cache/serve.ts": {
+    'change === "leaving" → true in if (change === "leaving") found?.leaving();':
+      "each of the other changes begins with the same",
   },
   "lib/cache/source.ts": {
     "bytes === null → false in if (bytes === null) return null;": "no bytes are no JSON either, which is null as well",

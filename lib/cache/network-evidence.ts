@@ -80,5 +80,5 @@ async function answerOf(url: string, init: RequestInit): Promise<Response | null
 }
 
 function isLocal(url: string): boolean {
-  return /^(localhost|127\..*|\[::1\]|.*\.localhost)$/.test(new URL(url).hostname);
+  return /^(localhost|127\.[\d.]+|\[::1\]|.*\.localhost)$/.test(new URL(url).hostname);
 }
