@@ -42,9 +42,9 @@ const SOAK = process.env["SELVEDGE_SOAK"] === "1" ? [] : ["e2e/doctor/hosts.test
  */
 const ALONE = {
   unit: [
-    ...["bindings/react*", "cache/bare-model", "cache/brotli", "cache/expand", "cache/network-evidence"],
+    ...["bindings/react*", "cache/bare-model", "cache/brotli", "cache/expand*", "cache/network-evidence*"],
     ...["compress/onnx/at-exit", "effects/*", "engine/delete-site-data", "engine/result-cache", "engine/result-store"],
-    ...["cache/stores/{cache-api,indexed-db,opfs}", "offline/*", "pool/*", "rpc/worker-end"],
+    ...["cache/serve", "cache/stores/{cache-api,indexed-db,opfs}", "offline/*", "pool/*", "rpc/worker-end"],
     ...["worker/backend/ort", "worker/backend/threads", "worker/processing/pixels", "worker/processing/resize-map"],
   ].map((x) => `lib/${x}.test.ts`),
   integration: [

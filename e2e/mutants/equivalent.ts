@@ -12,6 +12,7 @@ const NONE = "for the compiler: nothing is less than undefined, or undefined les
 const ONE_ID = "no two steps have one id";
 const TIE = "of two groups whose time is the same both are looked at then, in whatever order";
 const PEERS = "for the compiler: a group is among those that it can run with";
+const ONCE = "a signal is aborted once";
 const UNREAD = "an error here means that no labels are stored as well";
 const DIFFER = "they differ here";
 
@@ -48,6 +49,20 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       "for the compiler: where there is no store, there is no source",
     "modelStore === null → false in if (modelStore === null || bytes.byteLength === 0) return;":
       "an error here means that nothing is stored as well",
+  },
+  "lib/cache/brotli.ts": {
+    '"" → "Stryker was here!" in if (/^text\\/html\\b/.test(headers.get("content-type") ?? ""))':
+      "a shortcut: neither is the type of a page",
+  },
+  "lib/cache/http.ts": {
+    '{ once: true } → {} in signal.addEventListener("abort", follow, { once: true });': ONCE,
+    'true → false in signal.addEventListener("abort", follow, { once: true });': ONCE,
+    '"" → "Stryker was here!" in const [, last, size] = /^bytes 0-(\\d+)\\/(\\d+)$/.exec(headers.get("cont':
+      "neither is a range",
+    '[] → ["Stryker was here"] in const [, last, size] = /^bytes 0-(\\d+)\\/(\\d+)$/.exec(headers.get("cont':
+      "the first item is not read",
+    "size !== undefined → true in return size !== undefined && Number(last) + 1 === Number(size);":
+      "for the compiler: no number equals that of undefined",
   },
   "lib/cache/json.ts": {
     'found === null → false in const fix = found === null || reason === "not-json" ? "Is the path rig':

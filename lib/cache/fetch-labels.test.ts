@@ -1,10 +1,12 @@
 // Labels from an address: fetched, stored for pages without a network, and what is said where they are none.
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { sha256Hex } from "../core/bundle.ts";
 import { criteriaFor, weights } from "../test-support/cache-fixtures.ts";
 import { BadServer, hurried, serveBundle } from "../test-support/fake-network.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
 import { fetchLabels } from "./fetch-labels.ts";
+import { bareManifest, identityOf } from "./manifest.ts";
 import { ModelStore } from "./model-store.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Bytes } from "./stores/store.ts";
@@ -171,6 +173,18 @@ test("labels that can't be read are the app's mistake, by the name of their addr
   await expect(fetchLabels(url, page(), idle)).rejects.toThrow(`labels: ${url} has no text for class 0`);
 });
 
+test("stored labels that can't be read, as of an earlier release, are the app's mistake as well", async () => {
+  const { modelStore } = page();
+  const bytes = bytesOf("[1]");
+  const chunk = { sha256: await sha256Hex(bytes), bytes: bytes.length };
+  const manifest = bareManifest([chunk]);
+  const identity = await identityOf(manifest);
+  await modelStore?.remember(manifest, { url, identity, validator: null, signature: null });
+  await modelStore?.write(chunk, bytes);
+  server.close();
+  await expect(fetchLabels(url, page(), idle)).rejects.toThrow(`labels: ${url} has no text for class 0`);
+});
+
 test("labels whose bytes were evicted are not stored any more", async () => {
   await fetchLabels(url, page(), idle);
   await store.remove((await store.names()).find((x) => x.startsWith("chunk-")) ?? "");
@@ -207,7 +221,13 @@ test("a store that fails counts as absent", async () => {
       return Promise.reject(new Error("broken"));
     }
   }
-  expect(await fetchLabels(url, page({}, new Failing()), idle)).toEqual(["cat", "dog"]);
+  const timers: number[] = [];
+  const setTimer: DownloadEffects["setTimer"] = (callback, ms) => {
+    timers.push(ms);
+    return hurried.setTimer(callback, ms);
+  };
+  expect(await fetchLabels(url, page({ setTimer }, new Failing()), idle)).toEqual(["cat", "dog"]);
+  expect(timers, "the wait is bounded only where labels are stored").not.toContain(5_000);
 });
 
 test("a bundle that is stored under the address is no labels", async () => {

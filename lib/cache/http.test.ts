@@ -34,7 +34,7 @@ beforeEach(async () => {
     else if (cutAt === undefined) response.end(body);
     else {
       response.flushHeaders();
-      response.write(body.slice(0, cutAt), () => setImmediate(() => response.destroy()));
+      response.write(Buffer.from(body).subarray(0, cutAt), () => setImmediate(() => response.destroy()));
     }
   });
   url = `${server.origin}/m.onnx`;

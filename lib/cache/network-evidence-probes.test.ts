@@ -60,7 +60,7 @@ test("http on an https page is mixed content, without a request; on http pages a
     text: "The page is https: serve the file over https too.",
   });
   expect(asked).toEqual([]);
-  for (const host of ["localhost:8080", "127.0.0.1", "127.1.2.3", "[::1]:80", "a.localhost"]) {
+  for (const host of ["localhost:8080", "127.0.0.1", "127.1.2.3", "[::1]:80", "app.localhost"]) {
     open();
     expect((await causeNow(`http://${host}/m`)).reason).toBe("offline");
   }
