@@ -128,6 +128,43 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "old !== name → true in for (const old of names) if (old.startsWith(`${prefix}-`) && old !== n":
       "the new name is later than all that were there",
   },
+  "lib/cache/open.ts": {
+    "modelStore !== null → true in if (remembers && modelStore !== null) downloader.notes.add(() => model":
+      "for the compiler: what is stored has a store",
+    "newest.identity === stored.identity → false in const refused = newest.identity === stored.identity ? null : whyNotHer":
+      "a shortcut: a version that can't run here is not whole either",
+    '"internal" → "" in if (isBare(bundle)) throw new SelvedgeError("internal", `${url} became':
+      "for the compiler: no description of a bundle or a repository is a list of chunks",
+    '`${url} became a list of chunks.` → `` in if (isBare(bundle)) throw new SelvedgeError("internal", `${url} became':
+      "for the compiler: no description of a bundle or a repository is a list of chunks",
+    'isBare(bundle) → false in if (isBare(bundle)) throw new SelvedgeError("internal", `${url} became':
+      "for the compiler: no description of a bundle or a repository is a list of chunks",
+    "modelStore !== null → true in if (remembers && modelStore !== null) {":
+      "without a store nothing is remembered there either",
+    "modelStore === null → false in if (modelStore === null) return null;": "an error here means null as well",
+    "versions.length > 1 → true in const here = versions.length > 1 ? await modelStore.chunks() : new Set":
+      "a shortcut: of one version that one is used, whatever is stored",
+    "versions.length > 1 → versions.length >= 1 in const here = versions.length > 1 ? await modelStore.chunks() : new Set":
+      "a shortcut: of one version that one is used, whatever is stored",
+    "() => null → () => undefined in return (await modelStore?.source(url).catch(() => null))?.identity;":
+      "neither has an identity",
+    "downloader.modelStore?.bundle → downloader.modelStore.bundle in const bundle = (await downloader.modelStore?.bundle(identity)) ?? null":
+      "for the compiler: what is stored has a store",
+    "bundle === null → false in if (bundle === null || isBare(bundle)) return null;":
+      "an error here means that none is stored, too",
+    "modelStore?.chunks → modelStore.chunks in return isWhole(stored, (await modelStore?.chunks().catch(() => null)) ":
+      "for the compiler: what is stored has a store",
+    "() => null → () => undefined in return isWhole(stored, (await modelStore?.chunks().catch(() => null)) ":
+      "undefined is replaced as null is",
+    "note === null → false in remembering === null ? null : await downloader.noteReleases(noted, not":
+      "there is no note to be removed",
+    "() => null → () => undefined in const stored = (await modelStore?.releases().catch(() => null)) ?? NO_":
+      "undefined is replaced as null is",
+    "() => null → () => undefined in const note = (await modelStore?.releaseNote(url).catch(() => null)) ??":
+      "undefined is replaced as null is",
+    "/^(https?|blob|data):$/ → /^(https?|blob|data):/ in if (/^(https?|blob|data):$/.test(protocol) || (protocol === ownProtoco":
+      "a scheme ends with the colon",
+  },
   "lib/cache/plan.ts": {
     'isSelvedgeError(error) && (error.code === "no-backend" || error.code = → true in const isAway = isSelvedgeError(error) && (error.code === "no-backend" ':
       AWAY,
