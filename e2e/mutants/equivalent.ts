@@ -64,6 +64,28 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "size !== undefined → true in return size !== undefined && Number(last) + 1 === Number(size);":
       "for the compiler: no number equals that of undefined",
   },
+  "lib/cache/estimate-cost.ts": {
+    "() => null → () => undefined in const rate = (await modelStore?.rate().catch(() => null)) ?? bytesPerS":
+      "undefined counts as null",
+    "() => null → () => undefined in const here = (await modelStore?.chunks().catch(() => null)) ?? new Set":
+      "undefined counts as null",
+    '[] → ["Stryker was here"] in const held = await effects.heldLocks().catch((): readonly string[] => ':
+      "no lock has that name",
+    "() => null → () => undefined in const data = (await downloader.modelStore?.peek(chunks).catch(() => nu":
+      "undefined counts as null",
+    "at?.fit → at.fit in return { ...cold, costs: [{ ...cost, fit: at?.fit ?? null }], failed: ":
+      "for the compiler: one candidate is there, or the plan is an error",
+    "() => null → () => undefined in const source = (await modelStore?.source(url).catch(() => null)) ?? nu":
+      "undefined counts as null",
+    "modelStore?.bundle → modelStore.bundle in const stored = source === null ? null : await modelStore?.bundle(sourc":
+      "for the compiler: without a store there is no source",
+    "() => null → () => undefined in const stored = source === null ? null : await modelStore?.bundle(sourc":
+      "undefined counts as null",
+    "size === null → false in const bytes = size === null || !Number.isFinite(size) ? null : size;":
+      "null is not finite either",
+    '[] → ["Stryker was here"] in return { backend: null, bytes, bytesToFetch: bytes, isUnderWay, chunks':
+      "what is no chunk can't be read, which is null as no chunks are",
+  },
   "lib/cache/json.ts": {
     'found === null → false in const fix = found === null || reason === "not-json" ? "Is the path rig':
       "for the compiler: a text that is not recognised has the reason not-json",

@@ -585,4 +585,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/repository.test.ts",
     title: "a gated repository whose list is public",
   },
+  {
+    fault: "store-estimate",
+    breaks: "The availability of a bare model is known although the store's record of it can't be read.",
+    file: "lib/cache/estimate-cost.ts",
+    from: "modelStore?.bundle(source.identity).catch(() => null);",
+    to: "modelStore?.bundle(source.identity);",
+    test: "lib/cache/estimate-cost.test.ts",
+    title: "is asked for where the store's bundle can't be read",
+  },
 ];

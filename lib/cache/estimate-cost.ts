@@ -96,7 +96,8 @@ async function bareCost(
 ): Promise<Omit<DownloadCost, "fit"> & { readonly chunks: readonly BundleChunk[] }> {
   const { modelStore, effects } = downloader;
   const source = (await modelStore?.source(url).catch(() => null)) ?? null;
-  const manifest: Manifest | null = source === null ? null : ((await modelStore?.bundle(source.identity)) ?? null);
+  const stored = source === null ? null : await modelStore?.bundle(source.identity).catch(() => null);
+  const manifest: Manifest | null = stored ?? null;
   const here = (await modelStore?.chunks().catch(() => null)) ?? new Set<string>();
   const held = await effects.heldLocks().catch((): readonly string[] => []);
   const isUnderWay = held.includes(`selvedge/bare/${url}`);
