@@ -120,4 +120,13 @@ export const MUTANTS: readonly Mutant[] = [
     to: "if (name !== null) return name;",
     test: EXPORT,
   },
+  {
+    fault: "serve-manage",
+    breaks: "any page of a listed origin unloads the models of the server behind the gateway",
+    file: "lib/serve/gateway.ts",
+    from: 'if (request.method === "POST" && !ANSWERS.test(pathname))',
+    to: "if (!ANSWERS)",
+    test: "lib/serve/gateway.test.ts",
+    title: "(serve-manage)",
+  },
 ];

@@ -170,7 +170,7 @@ test("a request that may have changed something is not sent again, nor one that 
   const post = async (path: string, body = "{}"): Promise<number> =>
     (await fetch(url + path, { method: "POST", body })).status;
   expect(await post("/v2/models/layers/infer")).toBe(200);
-  expect(await post("/v2/repository/models/layers/load")).toBe(502);
+  expect(await post("/v2/models/layers/generate")).toBe(502);
   expect(seen).toHaveLength(2);
   seen.length = 0;
   // Triton keeps a sequence's state: a step that is done twice makes all later ones wrong.
@@ -182,6 +182,34 @@ test("a request that may have changed something is not sent again, nor one that 
   expect(await post("/v2/models/layers/infer")).toBe(200);
   expect(await post("/v2/models/layers/infer")).toBe(502);
   expect(seen).toHaveLength(2);
+});
+
+test("what manages the server behind it is not passed on (serve-manage)", async () => {
+  const seen: string[] = [];
+  const upstream = await other(({ url = "", method = "" }, reply) => {
+    seen.push(`${method} ${url}`);
+    reply.end("{}");
+  });
+  const url = await start({ upstream });
+  const ask = async (method: string, path: string): Promise<number> =>
+    (await fetch(url + path, { method, ...(method === "POST" && { body: "{}" }) })).status;
+  const model = "/v2/models/layers";
+  for (const path of [
+    ...["/v2/repository/models/layers/load", "/v2/repository/models/layers/unload", "/v2/logging"],
+    ...["/v2/trace/setting", `${model}/trace/setting`, "/v2/systemsharedmemory/region/a/register", "/v2"],
+    ...["/v2/cudasharedmemory/unregister", `${model}/infer/`, `${model}//infer`, "/v2/models/a/b/infer", "/v2//infer"],
+  ])
+    expect(await ask("POST", path), path).toBe(403);
+  expect(seen).toEqual([]);
+  const passed = [
+    ...[`POST ${model}/infer`, `POST ${model}/versions/1/infer?x=1`, `POST ${model}/generate`],
+    ...[`POST ${model}/versions/1/generate_stream`, "POST /v2/repository/index", `GET ${model}/stats`, "GET /v2"],
+  ];
+  for (const each of passed) {
+    const [method = "", path = ""] = each.split(" ");
+    expect(await ask(method, path), each).toBe(200);
+  }
+  expect(seen).toEqual(passed);
 });
 
 test("a server that resets each connection, or that switches protocols, is 502", async () => {

@@ -21,6 +21,9 @@ export interface GatewayOptions extends HttpOptions {
   readonly upstream: string;
 }
 
+/** Paths that are asked for answers by POST; any other one changes the server: its models, shared memory, tracing, log. */
+const ANSWERS = /^\/v2\/(models\/[^/]+(\/versions\/[^/]+)?\/(infer|generate|generate_stream)|repository\/index)$/;
+
 /** Headers of one connection, and those that the gateway sets itself. */
 const OWN_HEADERS =
   /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|origin|expect|content-length|vary|access-control-.*)$/;
@@ -56,7 +59,7 @@ export async function startGateway(options: GatewayOptions): Promise<RunningServ
   return { url, ready: Promise.resolve(), close };
 }
 
-/** Sends a request on, and its answer back. @throws HttpError 404, 502, 504 */
+/** Sends a request on, and its answer back. @throws HttpError 403, 404, 502, 504 */
 async function passOn(
   base: URL,
   request: FastifyRequest,
@@ -67,6 +70,8 @@ async function passOn(
   const { pathname, search } = new URL(request.url, "http://gateway");
   // A path of dots or encoded slashes could lead out of the protocol's part of the server.
   if (!/^\/v2(\/|$)/.test(pathname) || /%2f|%5c/i.test(pathname)) throw new HttpError(404, "no path of the protocol");
+  if (request.method === "POST" && !ANSWERS.test(pathname))
+    throw new HttpError(403, "this gateway passes on requests for answers, and none that manages the server behind it");
   const url = base.origin + base.pathname.replace(/\/$/, "") + pathname + search;
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array();
   const headers = passedOn(request.headers);

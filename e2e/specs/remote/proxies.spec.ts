@@ -36,6 +36,9 @@ for (const name of ["nginx", "caddy"] as const)
         expect(behind).toMatchObject({ isBinary: true, reason: null });
         expect(behind.sums).toHaveLength(2);
         expect(await triton.countAnswers("fashion-mlp", 1)).toBeGreaterThan(0);
+        for (const path of ["/v2/repository/models/fashion-mlp/unload", "/v2/logging", "/v2/models/a/b/infer"])
+          expect((await fetch(proxy.url + path, { method: "POST", body: "{}" })).status, path).toBe(403);
+        expect((await fetch(`${proxy.url}/v2/repository/index`, { method: "POST", body: "{}" })).status).toBe(200);
         await page.goto(`${pages.replace("127.0.0.1", "localhost")}/blank.html`);
         expect(await infer(page, proxy.url)).toMatchObject({ sums: [], reason: "unreachable" });
         await triton.stop("SIGKILL");
