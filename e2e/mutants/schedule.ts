@@ -591,7 +591,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "sched-half",
     breaks: "of two lanes one idles for a few short deadlines while work with deadlines of its own is rejected",
     file: "lib/schedule/live-deadlines.ts",
-    from: "(dueMs === Infinity ? 1 : 2)",
+    from: "(isShort ? 2 : 1)",
     to: "1",
     test: "lib/schedule/live-deadlines.test.ts",
     title: "(sched-half)",

@@ -117,12 +117,14 @@ test("long work leaves room where another lane of its backend has no long batch,
   expect(hasRoom(due(500), [long, busy, busy, lane("wide", [])])).toBe(false);
 });
 
-test("of two lanes one is kept free from work without a deadline alone (sched-half)", () => {
+test("of two lanes one is kept free from long work, and from work without a deadline (sched-half)", () => {
   const [long, busy, express] = [lane("usual", []), lane("usual", [26]), lane("express", [])];
   expect(hasRoom(due(Infinity), [long, busy])).toBe(false);
   expect(hasRoom(due(Infinity), [long, lane("usual", [25])])).toBe(true);
   expect(hasRoom(due(Infinity), [long])).toBe(true);
   expect(hasRoom(due(500), [long, busy])).toBe(true);
+  expect(hasRoom(due(500), [lane("usual", [], 100), busy])).toBe(true);
+  expect(hasRoom(due(500), [lane("usual", [], 101), busy])).toBe(false);
   expect(hasRoom(due(500), [long, busy, express], 26)).toBe(true);
   expect(hasRoom(due(500), [long, busy, busy])).toBe(false);
 });

@@ -13,6 +13,8 @@ const LIVE_MS = 2_000;
  * and for lanes that share the cores with it.
  */
 const PART = 0.6;
+/** Of two lanes, none is kept free from work with a deadline that takes at most so many times the shortest live one. */
+const BLOCKED = 2;
 /** Deadlines that differ by less are equal: a sum of a clock's time and a length is rounded. */
 const SAME = 1.001;
 
@@ -113,9 +115,11 @@ export class LiveDeadlines {
       lane.kind === "express"
         ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
         : !batches.some(({ ms }) => this.isLong(ms));
-    // A single lane can't be kept free, and of two not from work that has deadlines too: that would be half of all.
+    // A single lane can't be kept free. Of two, one is kept from work that would block it for long, or that has no
+    // deadline: half of all there is costs more requests than a shorter wait.
     const usual = others.filter(({ lane }) => lane.kind !== "express");
-    const isFew = usual.length < (dueMs === Infinity ? 1 : 2);
+    const isShort = dueMs < Infinity && option.ms <= BLOCKED * this.#shortestMs;
+    const isFew = usual.length < (isShort ? 2 : 1);
     return isFew || others.some(isRoom);
   }
 }

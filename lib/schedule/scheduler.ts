@@ -15,7 +15,7 @@
 //
 // A run can't be interrupted: so while short deadlines are live, batches without deadlines stay short, and a lane is
 // kept free for short runs: the express lane, one more than there are cores, or one of the others where there is none
-// or it was measured too slow. Of two others, only from work without a deadline.
+// or it was measured too slow. Of two others, only from long work and from work without a deadline.
 //
 // A caller that awaits each answer before the next request keeps one core busy, and the others idle. Where that was
 // seen for a while, and threads were measured to pay, such a step runs on the wide lane, with a thread per core; as
