@@ -104,6 +104,7 @@ test("a step is staged only where the lane is free within three fifths of the sh
 test("a deadline as short as the shortest, and short work, need not leave room", () => {
   const busy = lane("usual", [26]);
   expect(hasRoom(due(1.001 * 50), [lane("usual", []), busy, busy])).toBe(true);
+  expect(hasRoom(due(50, ["a"], 1_000), [lane("usual", []), busy, busy])).toBe(true);
   expect(hasRoom(due(51), [lane("usual", []), busy, busy])).toBe(false);
   expect(hasRoom(due(51), [lane("usual", [], 25), busy, busy])).toBe(true);
 });
