@@ -2,6 +2,7 @@
 // short, long runs are not staged, and a lane is kept free for short ones.
 import type { Estimate } from "./cost-estimate.ts";
 import { EXPRESS, remember } from "./lane-state.ts";
+import { isUsual } from "./lane-option.ts";
 import type { LaneOption } from "./lane-option.ts";
 import type { ScheduledStep } from "./events.ts";
 
@@ -117,9 +118,7 @@ export class LiveDeadlines {
         : !batches.some(({ ms }) => this.isLong(ms));
     // A single lane can't be kept free. Of two, one is kept from work that would block it for long, or that has no
     // deadline: half of all there is costs more requests than a shorter wait.
-    const usual = others.filter(({ lane }) => lane.kind !== "express");
     const isShort = dueMs < Infinity && option.ms <= BLOCKED * this.#shortestMs;
-    const isFew = usual.length < (isShort ? 2 : 1);
-    return isFew || others.some(isRoom);
+    return others.filter(isUsual).length < (isShort ? 2 : 1) || others.some(isRoom);
   }
 }

@@ -242,8 +242,7 @@ export class Scheduler {
       }
       const count = (passed.get(group.class) ?? 0) + 1;
       passed.set(group.class, count);
-      const hasRoom = options.some((x) => x.lane.kind !== "wide" && x.batches.length < 2 && !isTaken(step, x, now));
-      if (count >= LOOK || (!hasRoom && step.state === undefined)) this.#queue.block(group.class);
+      if (count >= LOOK) this.#queue.block(group.class);
       else this.#queue.pass(group);
     }
     this.#queue.resume();
