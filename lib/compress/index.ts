@@ -39,7 +39,6 @@ export type { QuantizeOptions, WeightFacts, WeightStore } from "./quantize/quant
 export { raiseOpset } from "./simplify/raise-opset.ts";
 export { roundLayers } from "./quantize/round-weights.ts";
 export type { ChooseGrid } from "./quantize/round-weights.ts";
-export type { Rounded } from "./quantize/scales.ts";
 export { fixInputs } from "./simplify/fix-inputs.ts";
 export { setDims } from "./simplify/set-dims.ts";
 export type { DimsByName } from "./simplify/set-dims.ts";
@@ -52,7 +51,7 @@ export type { BrowserName } from "./check/browser.ts";
 export type { PruneOutcome, PruneRequest } from "./forms/prune-forms.ts";
 export type { ChannelGroup, GroupKind } from "./prune/channel-groups.ts";
 export type { Importance } from "./prune/prune-importance.ts";
-export type { Grid, GridOptions } from "./quantize/scales.ts";
+export type { Grid, GridOptions, Rounded, ValueRows } from "./quantize/scales.ts";
 export type { Feed } from "./run/feeds.ts";
 export type { Interval } from "./run/interval.ts";
 export type { WeightWidths } from "./run/weight-widths.ts";

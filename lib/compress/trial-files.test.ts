@@ -19,10 +19,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Bytes of temporary models on disk; a file with several names counts once. */
-function scratchBytes(): number {
+/** Bytes of temporary models on disk, or of the weights kept from form to form; a file with several names counts once. */
+function scratchBytes(isKept: boolean): number {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((x) => x.isFile() && x.parentPath.includes("selvedge-models-"))
+    .filter((x) => x.isFile() && x.parentPath.includes("selvedge-models-") && (x.name === "rounded-codes") === isKept)
     .map((x) => statSync(join(x.parentPath, x.name)));
   return [...new Map(files.map((x) => [x.ino, x.size])).values()].reduce((a, b) => a + b, 0);
 }
@@ -39,13 +39,19 @@ test("a trial that is dropped leaves no files", { timeout: 120_000 }, async () =
   const model = smallModel({ opset: 13, inputs: { x: ["n", units] }, outputs: ["y"], nodes, initializers });
   const path = join(folder, "model.onnx");
   writeFileSync(path, model.write());
-  const kept: number[] = [];
+  const models: number[] = [];
+  const codes: number[] = [];
   await compress(path, {
     ...{ out: join(folder, "out"), targets: ["webgpu"], forms: ["int8"], maxDrop: "150dB", sensitivityMs: 0 },
     onProgress: (line) => {
-      if (/^making (int8|mixed) again/.test(line)) kept.push(scratchBytes());
+      if (!/^making (int8|mixed) again/.test(line)) return;
+      models.push(scratchBytes(false));
+      codes.push(scratchBytes(true));
     },
   });
-  expect(kept.length).toBeGreaterThan(2);
-  expect(Math.max(...kept)).toBeLessThan(1.1 * model.byteLength);
+  expect(models.length).toBeGreaterThan(2);
+  expect(Math.max(...models)).toBeLessThan(1.1 * model.byteLength);
+  // A byte for each weight of four.
+  expect(Math.max(...codes)).toBeLessThan(0.26 * model.byteLength);
+  expect(scratchBytes(true)).toBe(0);
 });

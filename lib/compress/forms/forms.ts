@@ -9,7 +9,8 @@ import { keepFloat16 } from "../quantize/keep-float16.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import type { WrittenModel } from "../onnx/written-model.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
-import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "../quantize/quantize-blocks.ts";
+import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks, roundToNearest } from "../quantize/quantize-blocks.ts";
+import type { QuantizeBlocksOptions } from "../quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "../quantize/quantize-static.ts";
 import { factsOf, quantizeWeights } from "../quantize/quantize-weights.ts";
@@ -18,7 +19,7 @@ import { layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
 import { packConstants } from "../simplify/pack-constants.ts";
 import type { KeptRounding } from "../quantize/kept-rounding.ts";
-import { roundLayers } from "../quantize/round-weights.ts";
+import { roundNewLayers } from "../quantize/round-weights.ts";
 import type { ChooseGrid as GridOf } from "../quantize/round-weights.ts";
 import type { Rounded } from "../quantize/scales.ts";
 import { choose8Bit } from "../quantize/choose-8-bit.ts";
@@ -212,9 +213,13 @@ const FORMS: readonly Form[] = [
       const bits = (name: string): 4 | 8 => (isTable(name) || (has8Bits?.(name) ?? wide.has(name)) ? 8 : 4);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid, kept);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
       const parts = (isNow: (name: string) => boolean): readonly Transform[] => [
-        quantizeBlocks({ bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null), rounded, kept }),
+        quantizeBlocks({
+          bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null),
+          rounded,
+          round: keptOr(kept),
+        }),
         narrowed(isNow, isLeft, store, rounded),
       ];
       await byParts(model, between, parts, (name) => (bits(name) === 4 ? FINE_COST : 1));
@@ -244,7 +249,7 @@ const FORMS: readonly Form[] = [
     make: async (model, feeds, { isSynthetic = false, isLeft = none, isExcluded = none, kept } = {}) => {
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid, kept);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
       model.transform(
         quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isExcluded(name) }),
         narrowed(all, isLeft, store, rounded),
@@ -261,13 +266,24 @@ const FORMS: readonly Form[] = [
       const steps = await measureSteps(model, feeds);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid, kept);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
       model.transform(quantizeStatic({ steps, rounded }), narrowed(all, isLeft, store, rounded), ...REST);
     },
   },
 ];
 
 const NONE: ReadonlyMap<string, Rounded> = new Map();
+
+/** Returns what rounds a weight to nearest, unless it was rounded so for an earlier form. */
+function keptOr(kept: KeptRounding | undefined): NonNullable<QuantizeBlocksOptions["round"]> {
+  return (name, rows, options) => {
+    const before = kept?.get(name, "nearest", options);
+    if (before !== undefined) return before;
+    const rounded = roundToNearest(rows, options);
+    if (rounded !== null) kept?.set(name, "nearest", options, { ...rounded, shift: null });
+    return rounded;
+  };
+}
 
 /**
  * Makes int8: behind DequantizeLinear, except for products to which `blocked` assigns a block size; a GPU's kernel reads
@@ -290,10 +306,15 @@ function makeInt8(
     };
     const rounded = isPlain(model, isSynthetic)
       ? NONE
-      : await roundLayers(model, feeds, gridUnless(isLeft, grid), kept);
+      : await roundNewLayers(model, feeds, gridUnless(isLeft, grid), kept);
     const blocks = new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block]));
     await byParts(model, between, (isNow) => [
-      quantizeBlocks({ bits: (name) => (isNow(name) && products.has(name) ? 8 : null), blocks, rounded, kept }),
+      quantizeBlocks({
+        bits: (name) => (isNow(name) && products.has(name) ? 8 : null),
+        blocks,
+        rounded,
+        round: keptOr(kept),
+      }),
       narrowed(isNow, isLeft, store, rounded, finer),
     ]);
     model.transform(...REST);

@@ -7,7 +7,6 @@
 // 1.30 computes the same of both.
 import { packBlocks } from "./block-layout.ts";
 import type { Blocks } from "./block-layout.ts";
-import type { KeptRounding } from "./kept-rounding.ts";
 import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
 import type { GridOptions, Rounded, ValueRows } from "./scales.ts";
 import { areHalf, float16BitsOf } from "../onnx/float16.ts";
@@ -35,17 +34,18 @@ export interface QuantizeBlocksOptions {
   readonly minElements?: number;
   /** Weights that are already rounded, by name. Default none: each is rounded to nearest. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
-  /** Where weights that are rounded here are kept for the next form. Default nowhere. */
-  readonly kept?: KeptRounding | undefined;
+  /** Rounds a weight that is not; returns null for one that is left as it is. Default to nearest. */
+  readonly round?: (name: string, rows: ValueRows, options: GridOptions) => Rounded | null;
 }
 
 /** Defaults of `quantizeBlocks`. */
-export const QUANTIZE_BLOCKS_DEFAULTS: Required<Omit<QuantizeBlocksOptions, "kept">> = {
+export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
   bits: () => 4,
   block: 32,
   blocks: new Map(),
   minElements: 1024,
   rounded: new Map(),
+  round: (_, rows, options) => roundToNearest(rows, options),
 };
 
 /** Minimum number of scales at which float16 saves more than a Cast costs. */
@@ -68,8 +68,8 @@ interface Use {
 
 /** Quantizes constant float32 matrices in blocks along the axis that is summed over. */
 export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
-  const { bits, block: usual, blocks: others, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
-  const { kept } = options;
+  const set = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
+  const { bits, block: usual, blocks: others, minElements, rounded, round } = set;
   return (model) => {
     for (const graph of model.graph.all())
       for (const tensor of [...graph.proto.initializer]) {
@@ -83,8 +83,9 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         // A lookup returns whole blocks: rows that end within a block would come out too long.
         if (rows.columns % block !== 0 && uses.some((x) => x.kind === "gather")) continue;
         const how = { bits: width, block, hasZeros: true, isHalf: true };
-        const { grid, codes } = rounded.get(tensor.name) ?? roundToNearest(tensor.name, rows, how, kept) ?? {};
-        if (grid === undefined || codes === undefined) continue;
+        const made = rounded.get(tensor.name) ?? round(tensor.name, rows, how);
+        if (made === null) continue;
+        const { grid, codes } = made;
         const blocks = packBlocks(rows.rows, rows.columns, grid, codes);
         replace(graph, tensor, rows, uses, blocks, grid.bits, grid.block);
         model.useContribOperators();
@@ -92,20 +93,10 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
   };
 }
 
-/** Rounds a weight, or returns it as it was rounded for an earlier form; null where its scales are not finite. */
-function roundToNearest(
-  name: string,
-  rows: ValueRows,
-  options: GridOptions,
-  kept: KeptRounding | undefined,
-): Rounded | null {
-  const before = kept?.get(name, "nearest", options);
-  if (before !== undefined) return before;
+/** Rounds a weight; null where its scales are not finite. */
+export function roundToNearest(rows: ValueRows, options: GridOptions): Rounded | null {
   const grid = fitGrid(rows, options);
-  if (!grid.scales.every(Number.isFinite)) return null;
-  const rounded = { grid, codes: roundRows(rows, grid) };
-  kept?.set(name, "nearest", options, { ...rounded, shift: null });
-  return rounded;
+  return grid.scales.every(Number.isFinite) ? { grid, codes: roundRows(rows, grid) } : null;
 }
 
 /**

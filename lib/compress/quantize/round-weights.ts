@@ -26,14 +26,18 @@ export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | und
 
 /**
  * Rounds the layers for which `choose` returns a grid, by the weight's name; changes the biases behind them in the
- * model. A weight that several branches of an If read is rounded by the inputs of the branch that most samples take. A
- * weight that was rounded so for an earlier form of the model is taken from `kept`.
+ * model. A weight that several branches of an If read is rounded by the inputs of the branch that most samples take.
  */
-export async function roundLayers(
+export function roundLayers(model: OnnxModel, feeds: SampleFeeds, choose: ChooseGrid): Promise<Map<string, Rounded>> {
+  return roundNewLayers(model, feeds, choose, undefined);
+}
+
+/** Does the same, but takes weights that were rounded so for an earlier form of the model from `kept`. */
+export async function roundNewLayers(
   model: OnnxModel,
   feeds: SampleFeeds,
   choose: ChooseGrid,
-  kept?: KeptRounding,
+  kept: KeptRounding | undefined,
 ): Promise<Map<string, Rounded>> {
   const rounded = new Map<string, Rounded>();
   const shifts: Shift[] = [];

@@ -10,6 +10,7 @@ import { nearestHalf } from "../onnx/float16.ts";
 export interface ValueRows {
   readonly rows: number;
   readonly columns: number;
+  /** Returns one value. */
   at(row: number, column: number): number;
 }
 
