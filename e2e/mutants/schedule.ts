@@ -294,7 +294,7 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: "a step that is not urgent keeps those behind it from an idle express lane",
     file: "lib/schedule/scheduler.ts",
     from: "if (count >= LOOK)",
-    to: "if (count >= LOOK || !options.some((x) => isUsual(x) && x.batches.length < 2))",
+    to: "if (count >= LOOK || !options.some((x) => isUsual(x) && x.batches.length < 2 && !isTaken(step, x, now)))",
     test: "lib/schedule/express-lane.test.ts",
     title: "(sched-hidden)",
   },
