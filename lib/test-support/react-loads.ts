@@ -10,7 +10,7 @@ import type { REACT_VERSIONS, ReactRoot } from "./react-roots.ts";
 import { createFakeEngine } from "../testing/index.ts";
 
 /** How much faster time runs for the hooks and the fake engine, in tests of how long a model is kept. React's does not. */
-const SPEED = 5;
+const SPEED = 10;
 /** Time that a model is kept for a component that suspended on it, as it passes here. */
 const KEPT_MS = 5_000 / SPEED;
 const { setTimeout: realTimeout } = globalThis;
