@@ -21,6 +21,7 @@ const BUSY = 2;
 /** Batch sizes whose costs are measured for the bound; between them costs are interpolated. */
 const SIZES = [1, 2, 4, 8, 16, 32, 64];
 const LANES = ["wasm", "wasm"];
+const PAIR = ["selvedge", "raw two workers"] as const;
 const BEST = "best policy on the measured costs";
 
 /**
@@ -33,7 +34,7 @@ export async function* mixCases(
   classes: readonly Class[],
   stream: Measured,
 ): AsyncGenerator<Case> {
-  const names = ["selvedge", "raw two workers"] as const;
+  const names = ["selvedge", "raw two workers, batched", "raw two workers"] as const;
   const full = await fullRate(page, classes);
   const costs: ModelCosts[] = [];
   for (const model of modelsOf(classes)) costs.push(await measureCosts(page, model));
@@ -56,12 +57,12 @@ export async function* mixCases(
   }
   yield* busyCases(page, bench, classes);
   const urgent = classes.slice(0, 1);
-  const beside = measuredOnce(page, names, "beside ocr-rec", urgent, 20, 2_000, stream);
+  const beside = measuredOnce(page, PAIR, "beside ocr-rec", urgent, 20, 2_000, stream);
   yield {
     name: "fashion-cnn within 10 ms, beside a stream of ocr-rec",
     unit: "% on time",
     statistic: "mean",
-    subjects: names.map((name) => beside.subject(name, ({ onTime }) => onTime[0] ?? 0)),
+    subjects: PAIR.map((name) => beside.subject(name, ({ onTime }) => onTime[0] ?? 0)),
     of: "raw two workers",
     goals: [{ subject: "selvedge", on: "value", atLeast: 98 }],
     rounds: bench.rounds(6),
@@ -102,7 +103,8 @@ function measuredOnce(
   return {
     subject(name, pick) {
       const own = told.get(name) as OnceARound<MixTold>;
-      return own.subject(name, (x) => ({ value: pick(x), backend: x.backend, model: "mix", variant: "f32" }));
+      const variant = `f32, ${Math.round(rate)} requests/s`;
+      return own.subject(name, (x) => ({ value: pick(x), backend: x.backend, model: "mix", variant }));
     },
   };
 }
@@ -147,7 +149,9 @@ function boundCase(
     unit: "% on time",
     statistic: "mean",
     subjects: [
-      told.subject("selvedge", ({ asked, answered }) => (100 * answered) / asked),
+      ...(["selvedge", "raw two workers, batched"] as const).map((name) =>
+        told.subject(name, ({ asked, answered }) => (100 * answered) / asked),
+      ),
       bound(BEST, (workload) => bestPolicy(workload).goodput),
       bound("upper bound", upperBound),
     ],
@@ -163,7 +167,7 @@ function modelsOf(classes: readonly Class[]): readonly Measured[] {
   return [...new Set(classes.map(({ model }) => model))];
 }
 
-/** Measures the duration of a model's batches in a hand-written worker. */
+/** Measures the duration of a model's batches in hand-written workers, both at work. */
 async function measureCosts(page: Page, model: Measured): Promise<ModelCosts> {
   const ms: number[] = [];
   for (const rows of SIZES) ms.push(await call(page, "cost", model, rows));
