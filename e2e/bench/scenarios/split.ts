@@ -1,7 +1,8 @@
 // Whether the split of ONNX Runtime's binary pays (lib/build/split.ts, docs/onnxruntime.md): the first result of a first visit
 // with the split build beside a build with whole binaries, on a line of 20 Mbit/s and on a fast one. Both builds are made
 // from the same commit and served with brotli, as a static host does. No model here is in the split's profile: an exported
-// one, and one that needs the second part, which is the worst for the split.
+// one, and one that needs the second part, which is the worst for the split. The limit beside the exported one is a first
+// part with the functions that this very model runs: no split can do better for it.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,6 +14,7 @@ import { contentTypeOf, pathOf, startServer } from "../../../lib/compress/check/
 import type { LocalServer } from "../../../lib/compress/check/local-server.ts";
 import { modelOf } from "../../../lib/test-support/onnx/onnx-graphs.ts";
 import { exportedModel } from "../../support/exported-graphs.ts";
+import { splitForModels } from "../../support/own-split.ts";
 import { ROOT } from "../../support/prepare.ts";
 import type { Case, Sample } from "../kernel/kernel.ts";
 import type { Bench } from "../kernel/run.ts";
@@ -23,13 +25,16 @@ const PACKED = join(ROOT, "e2e/.cache/split-packed");
 const BOUND_MS = 120_000;
 const SLICE_BYTES = 16 * 1024;
 const LATENCY_MS = 40;
-const BUILDS = ["whole", "split"] as const;
+const BUILDS = ["whole", "split", "limit"] as const;
 type BuildName = (typeof BUILDS)[number];
+/** Name of the limit in rows. */
+const LIMIT = "limit: this model's functions alone";
 
+const [EXPORTED, RARE] = ["dinov2 as exported", "one rare operator"] as const;
 /** Models, with their input. */
 const MODELS = {
-  "dinov2 as exported": { file: "dinov2.onnx", input: "pixel_values", dims: [1, 3, 96, 96] },
-  "one rare operator": { file: "rare.onnx", input: "x", dims: [1, 3, 3] },
+  [EXPORTED]: { file: "dinov2.onnx", input: "pixel_values", dims: [1, 3, 96, 96] },
+  [RARE]: { file: "rare.onnx", input: "x", dims: [1, 3, 3] },
 } as const;
 type ModelName = keyof typeof MODELS;
 
@@ -64,10 +69,13 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
           name: `first result, new profile, ${model}, build ${ort}, ${line}`,
           unit: "ms",
           statistic: "median",
-          subjects: BUILDS.map((name) => ({ name, sample: (slowBy) => cold(name, model, ort, slowBy) })),
+          subjects: BUILDS.filter((name) => name !== "limit" || model !== RARE).map((name) => ({
+            name: name === "limit" ? LIMIT : name,
+            sample: (slowBy) => cold(name, model, ort, slowBy),
+          })),
           of: "whole",
           control: "whole",
-          goals: model === "one rare operator" ? [] : [{ subject: "split", on: "ratio", atMost: 0.85 }],
+          goals: model === RARE ? [] : [{ subject: "split", on: "ratio", atMost: 0.85 }],
           rounds: bench.rounds(10),
         };
     } finally {
@@ -78,8 +86,8 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
 
 /** Lists the models with the builds of ONNX Runtime: of Chromium's both, as Firefox has no JSPI. */
 function casesOf({ browserName }: Bench): (readonly [ModelName, OrtName])[] {
-  const all = [["dinov2 as exported", "wasm"] as const, ["one rare operator", "wasm"] as const];
-  return browserName === "chromium" ? [...all, ["dinov2 as exported", "jspi"]] : all;
+  const all = [[EXPORTED, "wasm"] as const, [RARE, "wasm"] as const];
+  return browserName === "chromium" ? [...all, [EXPORTED, "jspi"]] : all;
 }
 
 /** Builds both packages and their pages. */
@@ -117,9 +125,22 @@ async function prepareFolder(): Promise<void> {
     writeFileSync(join(folder, "index.html"), html);
     for (const file of readdirSync(dist))
       if (/^(?:worker-|ort-|brotli).*\.(?:js|wasm)$/.test(file)) cpSync(join(dist, file), join(folder, file));
+    if (name === "limit") await splitForExported(folder);
     // Ahead, since a server that compresses answers nobody.
     for (const file of readdirSync(folder))
       for (const coding of ["br", "gzip"] as const) pack(join(folder, file), coding);
+  }
+}
+
+/** Replaces the binaries of a folder by those that are split for the exported model. */
+async function splitForExported(folder: string): Promise<void> {
+  const models = join(FOLDER, "exported");
+  mkdirSync(models);
+  cpSync(join(FOLDER, MODELS[EXPORTED].file), join(models, MODELS[EXPORTED].file));
+  for (const ort of Object.keys(ORT) as OrtName[]) {
+    const { first, rest } = await splitForModels(models, ort);
+    writeFileSync(join(folder, `ort-${ort}.wasm`), first);
+    writeFileSync(join(folder, `ort-${ort}-rest.wasm`), rest);
   }
 }
 
