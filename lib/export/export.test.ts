@@ -145,6 +145,15 @@ describe("export kserve", () => {
     expect(manifest).toContain('metadata:\n  name: "small"\n');
     expect(written("small/models/small/config.pbtxt")).toContain('name: "small"');
     expect((await run("kserve", path)).storageUri).toBe("pvc://small/models");
+    // Each instance has its own copy of the weights.
+    const memory = async (instances: number): Promise<number> => {
+      await run("kserve", path, { instances });
+      const [requested, limit] = [...written("small/inference-service.yaml").matchAll(/memory: (\d+)Mi/g)];
+      expect(requested?.[1]).toBe(limit?.[1]);
+      return Number(limit?.[1]);
+    };
+    expect(await memory(1)).toBe(513);
+    expect(await memory(300)).toBe(512 + Math.ceil((300 * 3 * (await run("kserve", path)).model.bytes) / 2 ** 20));
     await expect(run("kserve", path, { minReplicas: 5 })).rejects.toThrow("minReplicas: 5 is above maxReplicas, 4");
   });
 

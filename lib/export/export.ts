@@ -72,7 +72,8 @@ export async function exportBundle(server: ServerName, folder: string, options: 
   await writeText(join(root, "config.pbtxt"), tritonConfig(model, { maxBatchSize, instances }));
   if (server === "triton") return { model, paths };
   const { storageUri = `pvc://${serviceName(name)}/models` } = options;
-  const manifest = kserveManifest(model, { storageUri, minReplicas, maxReplicas, concurrency: maxBatchSize });
+  const replicas = { minReplicas, maxReplicas, concurrency: maxBatchSize, instances };
+  const manifest = kserveManifest(model, { storageUri, ...replicas });
   await writeText(join(name, "inference-service.yaml"), manifest);
   return { model, paths, storageUri };
 }

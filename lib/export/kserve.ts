@@ -11,9 +11,11 @@ export interface KserveOptions {
   readonly maxReplicas: number;
   /** Concurrent requests for each server, above which more servers are started. */
   readonly concurrency: number;
+  /** Instances of the model on each server, each with its own copy of the weights. */
+  readonly instances: number;
 }
 
-/** Memory of Triton itself, in MiB, and how often a model's weights are held while it loads. */
+/** Memory of Triton itself, in MiB, and how often an instance of a model holds its weights while it loads. */
 const BASE_MIB = 512;
 const COPIES = 3;
 
@@ -25,8 +27,8 @@ export function serviceName(name: string): string {
 
 /** Writes the manifest, as YAML. */
 export function kserveManifest(model: ServerModel, options: KserveOptions): string {
-  const { storageUri, minReplicas, maxReplicas, concurrency } = options;
-  const memory = `${BASE_MIB + Math.ceil((model.bytes * COPIES) / 2 ** 20)}Mi`;
+  const { storageUri, minReplicas, maxReplicas, concurrency, instances } = options;
+  const memory = `${BASE_MIB + Math.ceil((model.bytes * COPIES * instances) / 2 ** 20)}Mi`;
   return `apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
