@@ -69,8 +69,9 @@ function world(maxQueue = 100): World {
     setTimer: () => () => undefined,
     defer: (callback) => deferred.push(callback),
   };
-  const executor = new ServeExecutor([model], { maxQueue, maxBatchSize: 8 }, clock);
+  const executor = new ServeExecutor([model, large], { maxQueue, maxBatchSize: 8 }, clock);
   executor.measured(model, 10);
+  executor.measured(large, 1_000);
   executor.add(lane);
   const settle = async (): Promise<void> => {
     for (let i = 0; i < 20; i += 1) {
@@ -85,6 +86,9 @@ function world(maxQueue = 100): World {
   };
   return { executor, lane, end, settle };
 }
+
+/** A model of a run of a second. */
+const large: ServedModel = { ...model, id: 1, name: "large", key: "large" };
 
 const of = (value: number): ServeTensors => ({ x: { dtype: "float32", dims: [1, 1], data: Float32Array.of(value) } });
 const fresh = (): AbortSignal => new AbortController().signal;
@@ -204,3 +208,42 @@ test("2,000 requests of one signal leave no listener, at once and one after anot
   process.off("warning", onWarning);
   expect([warnings, executor.pending]).toEqual([[], 0]);
 }, 30_000);
+
+test("a full queue does not refuse a further run of a request that has had one (serve-further)", async () => {
+  const { executor, lane, end, settle } = world(1);
+  const signal = fresh();
+  const others: Promise<unknown>[] = [];
+  // One runs, one is staged on the lane, and one waits.
+  for (let i = 0; i < 3; i += 1) {
+    others.push(executor.run(model, of(1), fresh()));
+    await settle();
+  }
+  await expect(executor.run(model, of(2), signal)).rejects.toMatchObject({ code: "overloaded" });
+  const further = executor.run(model, of(2), signal, true);
+  while (lane.runs.length > 0) await end(10);
+  expect((await further).outputs["y"]?.data).toEqual(Float32Array.of(4));
+  await Promise.all(others);
+});
+
+test("the wait that is stated is that of what is pending, of each model and of as many rows as requests have (serve-wait)", async () => {
+  const { executor, lane, end, settle } = world();
+  const runs = Array.from({ length: 4 }, () => executor.run(large, of(1), fresh()));
+  expect(executor.waitMs()).toBe(4_000);
+  await settle();
+  while (lane.runs.length > 0) await end(1_000);
+  await Promise.all(runs);
+  expect(executor.waitMs()).toBe(0);
+  // Requests of the small model that take 200 ms each, as they have many rows.
+  for (let i = 0; i < 30; i += 1) {
+    const run = executor.run(model, of(1), fresh());
+    await settle();
+    await end(200);
+    await run;
+  }
+  const more = Array.from({ length: 10 }, () => executor.run(model, of(1), fresh()));
+  expect(executor.waitMs()).toBeGreaterThan(1_900);
+  expect(executor.waitMs()).toBeLessThanOrEqual(2_000);
+  await settle();
+  while (lane.runs.length > 0) await end(200);
+  await Promise.all(more);
+});

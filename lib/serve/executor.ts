@@ -60,6 +60,13 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+/** Pending requests of a model, and how long one takes. */
+interface Load {
+  pending: number;
+  /** Mean time of a batch for each of its requests, in ms; null before the first one. */
+  requestMs: number | null;
+}
+
 interface Batch {
   readonly id: number;
   readonly model: ServedModel;
@@ -69,6 +76,8 @@ interface Batch {
 
 const BACKEND = "cpu";
 const SETTINGS = { agingMs: 2_000 } as const;
+/** Weight of the last batch in the mean time of a request. */
+const LEARNED = 0.2;
 
 /** Queues requests and runs them. */
 export class ServeExecutor {
@@ -80,6 +89,8 @@ export class ServeExecutor {
   readonly #estimate: Estimate = new Estimate();
   readonly #scheduler: Scheduler;
   readonly #pending: Map<number, Pending> = new Map();
+  /** By model. */
+  readonly #loads: ReadonlyMap<number, Load>;
   /** Pending requests of each signal, which has one listener for all: one HTTP request may have hundreds of runs. */
   readonly #signals: Map<AbortSignal, { readonly ids: Set<number>; cancel(): void }> = new Map();
   /** Called after each run. */
@@ -92,6 +103,7 @@ export class ServeExecutor {
     this.#settings = settings;
     this.#clock = clock;
     this.#scheduler = new Scheduler({ ...SETTINGS, maxSize: settings.maxQueue }, this.#estimate);
+    this.#loads = new Map(models.map(({ id }) => [id, { pending: 0, requestMs: null }]));
     this.#held = new Map(models.map(({ id }) => [id, { states: new Map<number, number>() }]));
   }
 
@@ -124,20 +136,25 @@ export class ServeExecutor {
   }
 
   /** Records the time of a first run. */
-  measured({ key }: ServedModel, ms: number): void {
+  measured({ id, key }: ServedModel, ms: number): void {
+    this.#learn(id, ms);
     this.#tell({ type: "measured", key, ms });
   }
 
-  /** Returns the time after which a queued request is likely to run, in milliseconds. */
-  waitMs({ key }: ServedModel): number {
-    return (this.queued * (this.#estimate.ms(key, 1) ?? 0)) / Math.max(1, this.#views.length);
+  /** Returns the time in which what is pending is likely to have run, in milliseconds. */
+  waitMs(): number {
+    let ms = 0;
+    for (const { pending, requestMs } of this.#loads.values()) ms += pending * (requestMs ?? 0);
+    return ms / Math.max(1, this.#views.length);
   }
 
   /**
    * Runs a request. Rejects with `overloaded` where the queue is full, with the signal's reason, with a RunError, or
    * with `worker-crashed`.
+   * @param isFurther - whether it is a further run of an HTTP request that has had one: a full queue does not refuse it,
+   * since what has run would be for nothing
    */
-  run(model: ServedModel, feeds: ServeTensors, signal: AbortSignal): Promise<ServedAnswer> {
+  run(model: ServedModel, feeds: ServeTensors, signal: AbortSignal, isFurther: boolean = false): Promise<ServedAnswer> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason as Error);
@@ -146,6 +163,7 @@ export class ServeExecutor {
       const id = this.#nextId++;
       const now = this.#clock.now();
       this.#pending.set(id, { id, model, feeds, arrivedMs: now, signal, resolve, reject });
+      (this.#loads.get(model.id) as Load).pending += 1;
       this.#listen(id, signal);
       const sizes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]));
       const together = model.batching.canJoin ? shapeOf(model.inputs, sizes) : null;
@@ -153,7 +171,7 @@ export class ServeExecutor {
       const shape = together?.rows === 0 ? null : together;
       this.#tell({
         type: "arrived",
-        isAgain: false,
+        isAgain: isFurther,
         step: {
           ...{ id, arrivedMs: now, dueMs: Infinity, isRefusable: false, priority: 1, caller: 0, preempt: false },
           routes: [{ backend: BACKEND, modelId: model.id, key: model.key }],
@@ -169,13 +187,15 @@ export class ServeExecutor {
 
   #settle(id: number): Pending | undefined {
     const pending = this.#pending.get(id);
+    if (pending === undefined) return undefined;
     this.#pending.delete(id);
-    const { signal } = pending ?? {};
-    const own = signal && this.#signals.get(signal);
+    const { signal, model } = pending;
+    (this.#loads.get(model.id) as Load).pending -= 1;
+    const own = this.#signals.get(signal);
     own?.ids.delete(id);
     if (own?.ids.size === 0) {
-      signal?.removeEventListener("abort", own.cancel);
-      this.#signals.delete(signal as AbortSignal);
+      signal.removeEventListener("abort", own.cancel);
+      this.#signals.delete(signal);
     }
     return pending;
   }
@@ -259,8 +279,14 @@ export class ServeExecutor {
         this.#settle(id)?.resolve({ outputs, together: requests.length, queuedMs: startMs - arrivedMs, ranMs });
       } else this.#settle(id)?.reject(errorOf(outcome?.error));
     }
+    this.#learn(model.id, ranMs / requests.length);
     this.onRun?.(model, requests.length, ranMs);
     return runs > groups.length ? null : ranMs;
+  }
+
+  #learn(modelId: number, ms: number): void {
+    const load = this.#loads.get(modelId) as Load;
+    load.requestMs = (load.requestMs ?? ms) * (1 - LEARNED) + ms * LEARNED;
   }
 
   /** Starts queued work, once all requests of this moment were submitted. */

@@ -111,14 +111,18 @@ async function answer<T>(
   const cancel = clock.setTimer(() => {
     stop.abort(new HttpError(503, `no answer in ${timeoutMs} ms`, 1));
   }, timeoutMs);
+  let hasRun = false;
   try {
     return await work(async (feeds) => {
-      const { outputs, together, queuedMs, ranMs } = await executor.run(model, feeds, stop.signal);
+      const { outputs, together, queuedMs, ranMs } = await executor.run(model, feeds, stop.signal, hasRun);
+      hasRun = true;
       runs.set(request, { ...runs.get(request), together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
       return outputs;
     });
   } catch (error) {
-    throw httpErrorOf(error, () => Math.ceil(executor.waitMs(model) / 1_000));
+    // Its other runs would be for nothing.
+    stop.abort(error);
+    throw httpErrorOf(error, () => Math.ceil(executor.waitMs() / 1_000));
   } finally {
     cancel();
     // Each reply closes: an abort then, with its error and stack, would be for nothing.

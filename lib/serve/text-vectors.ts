@@ -55,9 +55,10 @@ export async function createEmbedder(
   return async (texts, run) => {
     const vectors: Float32Array[] = [];
     let tokens = 0;
-    await runByLength(texts, how, async (rows) => {
+    await runByLength(texts, how, async (rows, { signal }) => {
       // Tokenizing and pooling happen on the server's own thread.
       await nextTurn();
+      signal.throwIfAborted();
       const feeds = reader.read(rows.map((i) => before + (texts[i] ?? "")));
       const mask = text.mask === undefined ? undefined : feeds[text.mask];
       const kept = mask && { ...mask, data: mask.data.slice() as never };
