@@ -197,6 +197,21 @@ describe("a reply", () => {
     expect(await failureOf(model.infer(ONE))).toMatchObject({ reason: "cut" });
   });
 
+  test.each(["-5", "x", "1.5"])("is read whatever length it states, as %s in a browser", async (length) => {
+    const { engine, clock } = await world();
+    const effects = {
+      ...{ now: clock.now, setTimer: clock.setTimer, random: () => 0.5, baseUrl: undefined },
+      async fetch(url: string, init: RequestInit): Promise<Response> {
+        const reply = await fetch(url, init);
+        const headers = new Headers(reply.headers);
+        headers.set("content-length", length);
+        return new Response(reply.body, { status: reply.status, headers });
+      },
+    };
+    const model = await connect([engine.url], clock, { effects }).model("double");
+    expect((await model.infer(ONE)).outputs["y"]?.data).toEqual(TWO);
+  });
+
   test("with an error and status 200 is reported with the server's words", async () => {
     const { engine, model } = await world();
     engine.always = (response) => {

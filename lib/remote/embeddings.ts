@@ -223,7 +223,8 @@ class Embeddings implements RemoteEmbeddings {
         const read = this.#read(reply, texts.length);
         const known = found.get(from) ?? { stated: null, name: undefined };
         if (!isSame(read.stated, known.stated)) throw otherModel("it has another model than when it was checked");
-        known.name ??= read.name;
+        // Null is an answer too: a server that named no model and names one now has another.
+        if (known.name === undefined) known.name = read.name;
         checkName(read.name, known.name);
         // Not before: a reply of another model would have all others refused.
         this.#width ??= read.vectors[0]?.length ?? null;

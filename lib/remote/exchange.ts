@@ -146,7 +146,7 @@ async function readBody(
   read: Read,
 ): Promise<{ bytes: Uint8Array<ArrayBuffer>; isWhole: boolean }> {
   // Of a compressed body the length is another one, and some lie: a hint, up to 1 MiB.
-  const hint = Math.min(maxBytes, 2 ** 20, Number(headers.get("content-length") ?? 0) || 0);
+  const hint = Math.min(maxBytes, 2 ** 20, Math.max(0, Number(headers.get("content-length")) || 0));
   let bytes = new Uint8Array(hint);
   let size = 0;
   const reader = body?.getReader();

@@ -102,9 +102,16 @@ export async function connectEmbeddings(options: EmbeddingsClientOptions): Promi
   const stop = new AbortController();
   const { context, headers } = partsOf(options, options.effects ?? networkEffects(), stop.signal);
   const { openEmbeddings } = await import("./embeddings.ts");
-  return openEmbeddings(context, headers, options.model, options, () => {
+  const close = (): void => {
     stop.abort(closedError());
-  });
+  };
+  try {
+    return await openEmbeddings(context, headers, options.model, options, close);
+  } catch (error) {
+    // Ends checks that are under way.
+    close();
+    throw error;
+  }
 }
 
 /** A client of one or more servers with the same models. */

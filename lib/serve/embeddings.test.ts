@@ -490,6 +490,17 @@ describe("the client", () => {
     expect((error as Error).message).toContain('its reply is of the model null, when it was checked it was "words"');
   });
 
+  test("refuses a server that named no model and names another one later (embed-unnamed)", async () => {
+    let [seed, name] = [1, {}];
+    const other = await startOther((texts) => ({ body: { ...listOf(texts.map((x) => vectorOf(x, seed))), ...name } }));
+    const model = await connect([other.url], { golden }, { attempts: 2 });
+    expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+    [seed, name] = [2, { model: "words-2" }];
+    await expect(model.embed(["sea"])).rejects.toMatchObject(refusal);
+    seed = 1;
+    expectClose((await model.embed(["sea"])).vectors[0], vectorOf("sea"));
+  });
+
   const sea = (count: number): string[] => Array.from({ length: count }, (_, i) => WORDS[i % 5] ?? "");
   const tooMany = (most: number): [number, object] => [422, { error: `batch size too large, maximum is ${most}` }];
 
@@ -647,6 +658,19 @@ describe("the client", () => {
     // As servers write NaN that have no other word for it.
     wrong = undefined;
     await expect(model.embed(["sea"])).rejects.toMatchObject({ code: "remote-failed" });
+  });
+
+  test("a connection that fails leaves no request behind", async () => {
+    let [open, seen] = [0, 0];
+    const silent = await startHttp((_, reply) => {
+      open += 1;
+      seen += 1;
+      reply.once("close", () => (open -= 1));
+    });
+    started.push(silent);
+    const connecting = connectEmbeddings({ endpoints: [silent.origin], model: "words", golden, timeoutMs: 200 });
+    await expect(connecting).rejects.toMatchObject({ code: "remote-failed", details: { reason: "timeout" } });
+    await expect.poll(() => [open, seen], { timeout: 2_000 }).toEqual([0, 1]);
   });
 
   test("one caller's cancel leaves the check of a server to the others", async () => {
