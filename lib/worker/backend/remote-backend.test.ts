@@ -95,3 +95,17 @@ test("a full queue fails its request and is no lost lane, a server that is away 
   expect(full).not.toHaveProperty("details.isLaneDown");
   await expect(backend.run(1, ONE)).rejects.toMatchObject({ details: { isLaneDown: true } });
 });
+
+test("a lane that waits as a full queue asked fails requests, and is not lost (server-wait)", async () => {
+  const [engine] = await start();
+  const backend = createRemoteBackend();
+  await backend.start({ remote: { ...LIMITS, endpoint: engine?.url, ports: [] } } as never);
+  await backend.load(1, NAMES as never);
+  engine?.faults.push(status(429, '{"error":"Queue is full"}', { "retry-after": "20" }));
+  for (let i = 0; i < 3; i += 1) {
+    const full = await backend.run(1, ONE).catch((error: unknown) => error);
+    expect(full).toMatchObject({ code: "remote-failed", details: { waitMs: expect.any(Number) as number } });
+    expect(full).not.toHaveProperty("details.isLaneDown");
+  }
+  expect(engine?.infers).toHaveLength(1);
+});

@@ -147,9 +147,10 @@ class RemoteBackend implements Backend {
         const text = `${this.#endpoint}: ${error instanceof Error ? error.message : String(error)}`;
         throw new SelvedgeError("remote-failed", text, { reason: "refused", url: this.#endpoint }, error);
       }
-      const { reason, status, isTooLate = false } = error.details;
-      // A full queue is not down: it takes other requests as soon as it has answered some.
-      const isFull = status === 429 && own === OF_REQUEST;
+      const { reason, status, waitMs, isTooLate = false } = error.details;
+      // A full queue is not down: it takes other requests as soon as it has answered some. Nor is it while the lane waits
+      // as it asked: a new worker would not, and ask for the golden first.
+      const isFull = (status === 429 || (reason === "timeout" && waitMs !== undefined)) && own === OF_REQUEST;
       if (error.code !== "remote-failed" || own.has(reason) || isFull || isTooLate === true) throw error;
       throw new SelvedgeError(error.code, error.message, { ...error.details, isLaneDown: true }, error.cause);
     };
