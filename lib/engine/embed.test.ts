@@ -16,6 +16,7 @@ const INPUT = {
   text: { tokenizer: "tokenizer.json", maxLength: 8, mask: "attention_mask" },
 } as const;
 
+const INFO = { variant: "f32" };
 const HOW = { inFlight: 3, mayBatch: true, now: () => 0 };
 
 /** A model whose vector of a text is [3, 4 × its length]; records the batches. */
@@ -24,7 +25,7 @@ function parts(asked: (readonly string[])[] = []): EmbedModel {
     const texts = inputs["input_ids"] as readonly string[];
     asked.push(texts);
     const rows = texts.map((x) => ({ kind: "vector", vector: Float32Array.of(3, 4 * x.length) }) as const);
-    return Promise.resolve({ outputs: {}, decoded: { last_hidden_state: rows } } as unknown as RunResult);
+    return Promise.resolve({ outputs: {}, decoded: { last_hidden_state: rows }, info: INFO } as unknown as RunResult);
   };
   return { name: "m", inputs: [INPUT], backend: "wasm", run };
 }
@@ -130,6 +131,7 @@ test("a pooled output of the graph is used where no step pools", async () => {
     Promise.resolve({
       outputs: { sentence_embedding: { dtype: "float32", dims: [2, 2], data } },
       decoded: {},
+      info: INFO,
     } as unknown as RunResult);
   expect(await embedTexts({ ...parts(), run }, HOW, ["a", "b"], {})).toEqual([
     Float32Array.of(1, 2),
@@ -145,6 +147,7 @@ test("float16 outputs are pooled and returned as numbers", async () => {
       Promise.resolve({
         outputs: { [name]: { dtype: "float16", dims, data: halves } },
         decoded: {},
+        info: INFO,
       } as unknown as RunResult),
   });
   expect(await embedTexts(half("sentence_embedding", [2, 2]), HOW, ["a", "b"], {})).toEqual([
@@ -157,7 +160,7 @@ test("float16 outputs are pooled and returned as numbers", async () => {
 });
 
 test("a model without pooling or without texts is refused with the fix", async () => {
-  const run = () => Promise.resolve({ outputs: {}, decoded: {} } as unknown as RunResult);
+  const run = () => Promise.resolve({ outputs: {}, decoded: {}, info: INFO } as unknown as RunResult);
   await expect(embedTexts({ ...parts(), run }, HOW, ["a"], {})).rejects.toThrow(
     'declares no pooling of its tokens\' vectors: pass `pooling` and `normalize` as its model card says, as embed(texts, { pooling: "mean", normalize: true })',
   );
@@ -233,7 +236,11 @@ test("int8 vectors keep the direction, and binary ones the signs, eight a byte",
     fc.asyncProperty(fc.array(number, { minLength: 1, maxLength: 70 }), async (values) => {
       const vector = Float32Array.from(values);
       const run = (): Promise<RunResult> =>
-        Promise.resolve({ outputs: {}, decoded: { y: [{ kind: "vector", vector }] } } as unknown as RunResult);
+        Promise.resolve({
+          outputs: {},
+          decoded: { y: [{ kind: "vector", vector }] },
+          info: INFO,
+        } as unknown as RunResult);
       const model: EmbedModel = { ...parts(), run };
       const [small = new Int8Array()] = (await embedTexts(model, HOW, ["a"], { precision: "int8" })) as Int8Array[];
       const largest = Math.max(...vector.map(Math.abs));
@@ -257,7 +264,7 @@ function giving(outputs: Readonly<Record<string, readonly number[]>>, runs: numb
       const count = dims.reduce((product, x) => product * x, 1);
       return [name, { dtype: "float32", dims, data: Float32Array.from({ length: count }, (_, i) => i + 1) }] as const;
     });
-    return Promise.resolve({ outputs: Object.fromEntries(tensors), decoded: {} } as unknown as RunResult);
+    return Promise.resolve({ outputs: Object.fromEntries(tensors), decoded: {}, info: INFO } as unknown as RunResult);
   };
   return { ...parts(), run };
 }
@@ -302,7 +309,11 @@ test("`pooling` and `normalize` serve a model that declares none, each text in a
 test("a vector with NaN is an error where its type has no NaN", async () => {
   const run = (): Promise<RunResult> => {
     const vector = Float32Array.of(NaN, 1);
-    return Promise.resolve({ outputs: {}, decoded: { y: [{ kind: "vector", vector }] } } as unknown as RunResult);
+    return Promise.resolve({
+      outputs: {},
+      decoded: { y: [{ kind: "vector", vector }] },
+      info: INFO,
+    } as unknown as RunResult);
   };
   const model: EmbedModel = { ...parts(), run };
   expect(await embedTexts(model, HOW, ["a"], {})).toEqual([Float32Array.of(NaN, 1)]);
@@ -318,4 +329,57 @@ test("a prompt is refused where the model leaves it out of its pooling; texts wi
   const byDefault = { ...model, inputs: [{ ...INPUT, text: { ...text, prompt: "query" } }] };
   await expect(embedTexts(byDefault, HOW, ["ab"], {})).rejects.toThrow('embed without one, by { text: "" }');
   expect(await embedTexts(byDefault, HOW, ["ab"], { prompt: { text: "" } })).toHaveLength(1);
+});
+
+/** A model of two variants whose vectors differ: `at` is the place of each run without a placement of its own. */
+function onTwoSides(
+  at: (call: number) => "local" | "remote",
+  asked: (string | undefined)[] = [],
+  isAway: (place: string) => boolean = () => false,
+): EmbedModel {
+  const run: EmbedModel["run"] = (inputs, { placement }) => {
+    const call = asked.push(placement) - 1;
+    const place = placement === undefined || placement === "auto" ? at(call) : placement;
+    if (isAway(place)) return Promise.reject(new Error(`${place} is away`));
+    const vector = Float32Array.of(place === "local" ? 8 : 32);
+    const decoded = { y: (inputs["input_ids"] as string[]).map(() => ({ kind: "vector", vector })) };
+    const info = { variant: place === "local" ? "int8" : "f32" };
+    return Promise.resolve({ outputs: {}, decoded, info } as unknown as RunResult);
+  };
+  return { ...parts(), run };
+}
+
+const numbers = async (model: EmbedModel, options: EmbedOptions = {}): Promise<number[]> => {
+  const how = { ...HOW, inFlight: 1, mayBatch: false };
+  return (await embedTexts(model, how, ["a", "b", "c", "d"], options)).map((x) => x[0] ?? 0);
+};
+
+test("the vectors of a call are of one variant: where a server with another one helps out, this device has all (embed-mix)", async () => {
+  for (const at of [
+    (call: number) => (call < 2 ? "local" : "remote"),
+    (call: number) => (call < 2 ? "remote" : "local"),
+  ] as const) {
+    const asked: (string | undefined)[] = [];
+    expect(await numbers(onTwoSides(at, asked))).toEqual([8, 8, 8, 8]);
+    expect(asked).toEqual([undefined, undefined, undefined, "local", "local", "local", "local"]);
+  }
+  // One side alone is asked once.
+  expect(await numbers(onTwoSides(() => "remote"))).toEqual([32, 32, 32, 32]);
+});
+
+test("where two variants answered and this device can't any more, the servers have all vectors", async () => {
+  const asked: (string | undefined)[] = [];
+  const at = (call: number) => (call < 1 ? "local" : "remote");
+  const model = onTwoSides(at, asked, (place) => place === "local" && asked.length > 1);
+  expect(await numbers(model, { placement: "auto" })).toEqual([32, 32, 32, 32]);
+  expect(asked).toEqual(["auto", "auto", "local", "remote", "remote", "remote", "remote"]);
+  // After a cancel nothing more is asked.
+  const stop = new AbortController();
+  asked.length = 0;
+  const ended = onTwoSides(at, asked, (place) => {
+    if (place === "local" && asked.length > 1) stop.abort();
+    return stop.signal.aborted;
+  });
+  await expect(numbers(ended, { signal: stop.signal })).rejects.toThrow("local is away");
+  expect(asked).toEqual([undefined, undefined, "local"]);
 });

@@ -1,10 +1,11 @@
 // Vectors of many texts: sorted by length, so that a batch is padded little, and run on all lanes at once. Without an
 // attention mask, each text runs alone, since a mean would include the padding. A variant that mixes rows runs each
-// alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. Imported with the first call.
+// alone: all-MiniLM-L6-v2 in dynamic int8 has a cosine of 0.97 to its own answer in a batch with a long text. The vectors
+// of a call are of one variant: those of two don't compare. Imported with the first call.
 import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import { WITHOUT_PROMPT } from "../core/bundle.ts";
-import type { BackendName } from "../core/device.ts";
-import { SelvedgeError } from "../core/errors.ts";
+import type { BackendName, Placement } from "../core/device.ts";
+import { codeOf, SelvedgeError } from "../core/errors.ts";
 import { halfToNumber } from "../core/half.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { CHARACTERS_MAX, CHARACTERS_ON_WASM, isPaddingHarmless, runByLength } from "../core/length-batches.ts";
@@ -50,12 +51,15 @@ export interface Vectors {
   readonly binary: Uint8Array;
 }
 
+/** The part of an answer that `embed` uses. */
+type Ran = Pick<RunResult, "outputs" | "decoded"> & { readonly info: Pick<RunResult["info"], "variant"> };
+
 /** The part of a model that `embed` uses. */
 export interface EmbedModel {
   readonly name: string;
   readonly inputs: readonly BundleInput[];
   readonly backend: BackendName;
-  run(inputs: Inputs, options: RunOptions): Promise<Pick<RunResult, "outputs" | "decoded">>;
+  run(inputs: Inputs, options: RunOptions): Promise<Ran>;
 }
 
 /** How texts are run. */
@@ -97,35 +101,64 @@ export async function embedTexts(
     throw new TypeError(
       `prompt: ${model.name} leaves the prompt out of its pooling (${WITHOUT_PROMPT}), which is not supported: embed without one, by { text: "" }`,
     );
-  const vectors: Vectors[Precision][] = [];
   const rows = texts.map((x) => before + x);
   const runs = {
     isShared: mayBatch && pooling === undefined && isPaddingHarmless(port),
     charactersMax: charactersMax(model, rows, inFlight, options),
-    ...{ inFlight, now, deadlineMs: options.deadlineMs, signal: options.signal },
+    ...{ inFlight, now, signal: options.signal },
   };
-  await runByLength(rows, runs, async (batch, limits) => {
-    const ran = await model.run({ [input]: batch.map((i) => rows[i] ?? "") }, { ...options, ...limits });
-    const found = read(ran);
-    for (const [at, i] of batch.entries()) {
-      const whole = found[at];
-      if (whole === undefined)
-        throw new SelvedgeError(
-          "wrong-result",
-          `embed: ${model.name} answered ${batch.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
-        );
-      const vector = shortened(whole, dims);
-      // Neither bytes nor bits can say it; float32 vectors hold it.
-      if (precision !== "float32" && vector.some(Number.isNaN))
-        throw new SelvedgeError(
-          "wrong-result",
-          `embed: a vector of ${model.name} holds NaN: the model overflowed. Load another variant, as one in float32.`,
-          { reason: "nan" },
-        );
-      vectors[i] = convert(normalize === true ? scaled(vector) : vector);
-    }
+  const startMs = now();
+  /** Where two variants answered, as where a server helps out, or a GPU is lost. */
+  let mixed: SelvedgeError | null = null;
+  /** Runs all texts, with a placement of their own where one is given. */
+  const runAll = async (own?: Placement): Promise<Vectors[Precision][]> => {
+    const vectors: Vectors[Precision][] = [];
+    let variant: string | null = null;
+    const { deadlineMs: given } = options;
+    // A wrong deadline is left for the run to refuse.
+    const deadlineMs = own === undefined || given === undefined ? given : Math.max(1, given - (now() - startMs));
+    await runByLength(rows, { ...runs, deadlineMs }, async (batch, limits) => {
+      const placement = own ?? options.placement;
+      const asked = { ...options, ...limits, ...(placement && { placement }) };
+      const ran = await model.run({ [input]: batch.map((i) => rows[i] ?? "") }, asked);
+      variant ??= ran.info.variant;
+      if (ran.info.variant !== variant) {
+        const text = `embed: two variants of ${model.name} answered, "${variant}" and "${ran.info.variant}", whose vectors don't compare: name one as \`variant\` of the load.`;
+        throw (mixed ??= new SelvedgeError("wrong-result", text, { variants: [variant, ran.info.variant] }));
+      }
+      const found = read(ran);
+      for (const [at, i] of batch.entries()) {
+        const whole = found[at];
+        if (whole === undefined)
+          throw new SelvedgeError(
+            "wrong-result",
+            `embed: ${model.name} answered ${batch.length} texts with ${found.length} vectors. Its first axis is not one row a text: export it with a dynamic batch axis.`,
+          );
+        const vector = shortened(whole, dims);
+        // Neither bytes nor bits can say it; float32 vectors hold it.
+        if (precision !== "float32" && vector.some(Number.isNaN))
+          throw new SelvedgeError(
+            "wrong-result",
+            `embed: a vector of ${model.name} holds NaN: the model overflowed. Load another variant, as one in float32.`,
+            { reason: "nan" },
+          );
+        vectors[i] = convert(normalize === true ? scaled(vector) : vector);
+      }
+    });
+    return vectors;
+  };
+  return runAll().catch(async (error: unknown) => {
+    if (error !== mixed) throw error;
+    // Once more on one side: this device, or the servers where it can't.
+    const { placement = "auto" } = options;
+    if (placement !== "auto") return runAll(placement);
+    return runAll("local").catch((again: unknown) => {
+      if (options.signal?.aborted === true || codeOf(again) === "deadline-exceeded") throw again;
+      return runAll("remote").catch(() => {
+        throw again;
+      });
+    });
   });
-  return vectors;
 }
 
 /** Returns the bound on the characters of a batch: elsewhere than on wasm large ones, so that each lane has one. */
@@ -168,8 +201,6 @@ const CONVERSIONS: { readonly [P in Precision]: (vector: Float32Array) => Vector
     return bits;
   },
 };
-
-type Ran = Pick<RunResult, "outputs" | "decoded">;
 
 const POOLINGS = ["mean", "cls", "last"];
 /** Names of outputs that hold a vector per text. Another output of two axes may be logits, or a head's input. */
