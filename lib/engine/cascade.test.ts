@@ -303,6 +303,18 @@ test("the larger model's answer is not cached as the small one's", async () => {
   expect(ends(await answered(both, UNSURE, { cache: true }))).toEqual(LOCAL);
 });
 
+test("an unsure answer that the larger model did not improve is not cached: the next request asks it (cascade-cache)", async () => {
+  const both = await open();
+  both.scene.server.isUp = false;
+  expect(ends(await answered(both, UNSURE, { cache: true }))).toEqual(LOCAL);
+  both.scene.server.isUp = true;
+  await pass(both.scene, 61_000);
+  expect(ends(await answered(both, UNSURE, { cache: true }))).toEqual(LARGE);
+  // A sure one is.
+  for (const isCached of [false, true])
+    expect((await answered(both, SURE, { cache: true })).info).toMatchObject({ placement: "local", isCached });
+});
+
 test("a server's model that does not answer the larger bundle's golden is never asked", async () => {
   const both = await open({}, {}, {}, 7);
   expect(ends(await answered(both, UNSURE))).toEqual(LOCAL);

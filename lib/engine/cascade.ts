@@ -9,6 +9,7 @@ import { show as showValue } from "../core/check-inputs.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { Why } from "../core/reasons.ts";
 import { resolveAddress } from "../core/resolve-source.ts";
+import { UNSURE } from "../core/unsure.ts";
 import type { Plan } from "../cache/messages.ts";
 import { estimateShape } from "./batch-key.ts";
 import type { Loader } from "./loader.ts";
@@ -121,6 +122,8 @@ class Cascade {
     const step = this.#stepOf(confidence, work);
     const second = step && (await this.#ask(step, work));
     this.#counts.unsure(step !== null, second !== null);
+    // Kept, it would be the answer to such a request for good.
+    if (second === null) Object.assign(first.info, { [UNSURE]: true });
     return second ?? first;
   }
 

@@ -16,6 +16,7 @@ import { isServer } from "../core/device.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import { isSelvedgeError } from "../core/errors.ts";
+import { UNSURE } from "../core/unsure.ts";
 import { RELEASE } from "../core/version.ts";
 
 /** Options of the result cache. */
@@ -175,7 +176,7 @@ export class Results {
     this.#running.set(key, mine);
     try {
       const value = await mine.answer;
-      if (terms === undefined || (value.info.variant === terms.variant && !isVouched(value))) this.#store(key, value);
+      if (terms === undefined || (value.info.variant === terms.variant && !mayChange(value))) this.#store(key, value);
       return value;
     } catch (error) {
       // An equal request that it did not join, since that one's deadline is later, may have been answered by now.
@@ -273,9 +274,12 @@ function cached<T extends CacheableAnswer>(value: T): T {
   return { ...value, info: { ...info, isCached: true, why: whyKept(info.lane ?? "", info.ranMs) } };
 }
 
-/** Whether a server answered whose model nothing identifies: the next one may have another under the same name. */
-function isVouched({ info }: CacheableAnswer): boolean {
-  return isServer(info) && info.variant === "remote";
+/**
+ * Whether the next answer may be another one: of a server whose model nothing identifies, which may have another under the
+ * same name; or of a larger model that was to improve this one.
+ */
+function mayChange({ info }: CacheableAnswer): boolean {
+  return (isServer(info) && info.variant === "remote") || UNSURE in info;
 }
 
 /** Whether a value read from the device has the shape of an answer. */
