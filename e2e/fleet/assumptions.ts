@@ -197,6 +197,9 @@ function check({ classes, growths, curves, ...rest }: Fleet): void {
 
 function checkNumber(path: string, name: string, value: unknown): void {
   const [least, most] = BOUNDS[name] ?? [0, 1e9];
-  if (typeof value !== "number" || !(value >= least && value <= most))
-    throw new TypeError(`${path}: expected a number from ${least} to ${most}, got ${show(value)}`);
+  const isRight = typeof value === "number" && value >= least && value <= most;
+  if (!isRight || (name === "lanes" && !Number.isInteger(value)))
+    throw new TypeError(
+      `${path}: expected a ${name === "lanes" ? "whole " : ""}number from ${least} to ${most}, got ${show(value)}`,
+    );
 }

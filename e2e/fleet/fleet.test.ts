@@ -329,6 +329,7 @@ describe("assumptions", () => {
   test.each([
     ["classes.desktop.shares=1", "classes.desktop.shares: unknown; known are share, factor"],
     ["burst=0", "burst: expected a number from 1 to 100, got 0"],
+    ["classes.desktop.lanes=1.5", "classes.desktop.lanes: expected a whole number from 0 to 64, got 1.5"],
     ["classes.tablet.share=0.1", "classes.tablet.factor: expected a number"],
     ["curves.flat=[1]", "curves.flat: expected 24 numbers"],
     ["growths.chat.curve=night", 'growths.chat.curve: "night" is none of flat, shops'],

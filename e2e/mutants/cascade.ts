@@ -6,6 +6,15 @@ const CASCADE = "lib/engine/cascade.test.ts";
 /** Known faults of cascades, one edit each. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "cascade-cache",
+    breaks: "an unsure answer is cached, so that the larger model is never asked again for its inputs",
+    file: "lib/engine/cascade.ts",
+    from: "if (second === null) Object.assign(first.info, { [UNSURE]: true });",
+    to: "",
+    test: CASCADE,
+    title: "(cascade-cache)",
+  },
+  {
     fault: "cascade local",
     breaks: "a request with placement local goes to a server",
     file: "lib/engine/cascade.ts",
