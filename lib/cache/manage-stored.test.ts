@@ -166,8 +166,26 @@ test("a bare model of several chunks is exported as one file", async () => {
   await write(here, 1, 2);
   const [file, ...more] = await exportFiles(here, url, undefined);
   expect([file?.path, more]).toEqual(["bare.onnx", []]);
+  expect(pathsOf(await exportFiles(here, url, "model"))).toEqual(["bare.onnx"]);
   const bytes = new Uint8Array((await file?.data.arrayBuffer()) ?? new ArrayBuffer(0));
   expect([...bytes]).toEqual([...weights(CHUNK, 1), ...weights(CHUNK, 2)]);
+});
+
+test("a variant that a model does not have is refused with those that it has, a bare model's as well", async () => {
+  const here = page();
+  const url = "https://models.example/bare.onnx";
+  await rememberJson(here.modelStore, url, bareManifest([await chunkOf(3)]));
+  await remember(here, URL_A, { large: [1, 2], small: [3] });
+  await write(here, 1, 2, 3);
+  for (const [which, list, variants] of [
+    [url, '"model"', ["model"]],
+    [URL_A, '"large", "small"', ["large", "small"]],
+  ] as const)
+    await expect(exportFiles(here, which, "int8")).rejects.toMatchObject({
+      code: "download-failed",
+      message: `${which} has no stored variant "int8": it has ${list}.`,
+      details: { which, variants },
+    });
 });
 
 test("what is not stored, no variant, or not whole is not exported, and the error says which", async () => {
@@ -180,8 +198,8 @@ test("what is not stored, no variant, or not whole is not exported, and the erro
   await remember(here, URL_A, { f32: [1, 2] });
   await expect(exportFiles(here, URL_A, "int8")).rejects.toMatchObject({
     code: "download-failed",
-    message: `${URL_A} has no stored variant "int8".`,
-    details: { which: URL_A },
+    message: `${URL_A} has no stored variant "int8": it has "f32".`,
+    details: { which: URL_A, variants: ["f32"] },
   });
   await expect(exportFiles(here, URL_A, undefined)).rejects.toMatchObject({
     code: "download-failed",

@@ -5,6 +5,9 @@ import { isBare } from "./manifest.ts";
 import type { StoreContents } from "./messages.ts";
 import type { StoredBundle } from "./model-store.ts";
 
+/** The one variant of a bare model, as the store lists it. */
+const BARE_VARIANT = "model";
+
 /** Lists stored bundles, the most recently used first. */
 export async function contents({ modelStore, effects }: Downloader): Promise<StoreContents> {
   const estimate = await effects.estimate().catch(() => null);
@@ -51,7 +54,7 @@ async function findAll({ modelStore }: Downloader, which: string): Promise<Store
 
 /**
  * Returns the files of a stored variant, each verified by its hashes, in the order of the bundle: the model first.
- * @throws SelvedgeError `download-failed` where it is not stored whole
+ * @throws SelvedgeError `download-failed` where it is not stored whole, or has no such variant
  */
 export async function exportFiles(
   downloader: Downloader,
@@ -63,13 +66,15 @@ export async function exportFiles(
   if (found === null || manifest == null)
     throw new SelvedgeError("download-failed", `${which} is not stored.`, { which, reason: "not-stored" });
   const id = variant ?? found.variants[0];
-  const files = isBare(manifest)
-    ? [{ path: found.name, chunks: manifest.chunks }]
-    : manifest.variants.find((x) => x.id === id)?.files;
-  if (files === undefined || id === undefined)
-    throw new SelvedgeError("download-failed", `${which} has no stored variant${id === undefined ? "" : ` "${id}"`}.`, {
-      which,
-    });
+  const variants = isBare(manifest)
+    ? [{ id: BARE_VARIANT, files: [{ path: found.name, chunks: manifest.chunks }] }]
+    : manifest.variants;
+  const files = variants.find((x) => x.id === id)?.files;
+  if (files === undefined) {
+    const ids = variants.map((x) => x.id);
+    const what = id === undefined ? "" : ` "${id}": it has ${ids.map((x) => `"${x}"`).join(", ")}`;
+    throw new SelvedgeError("download-failed", `${which} has no stored variant${what}.`, { which, variants: ids });
+  }
   const taken: { path: string; data: Blob }[] = [];
   for (const { path, chunks } of files) {
     const parts: Blob[] = [];
