@@ -54,6 +54,20 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     '"" → "Stryker was here!" in if (/^text\\/html\\b/.test(headers.get("content-type") ?? ""))':
       "a shortcut: neither is the type of a page",
   },
+  "lib/cache/file-download.ts": {
+    "room.missing?.delete → room.missing.delete in room.missing?.delete(keyOf(chunk)); // its pieces are counted one by o":
+      "for the compiler: the chunks of a file's load are known",
+    '[] → ["Stryker was here"] in const pieces = (await modelStore?.pieces(chunk).catch(() => [])) ?? []':
+      "a piece without a size is passed over",
+    "() => [] → () => undefined in const pieces = (await modelStore?.pieces(chunk).catch(() => [])) ?? []":
+      "undefined means no pieces as well",
+    "modelStore === null → false in if (modelStore === null || found.some((x) => !x.isStored)) return { bl":
+      "for the compiler: without a store no piece is stored",
+    "found[0]?.blob.slice(0, HEAD_BYTES) → found[0]?.blob in const head = new Uint8Array((await found[0]?.blob.slice(0, HEAD_BYTES)":
+      "a shortcut: only the first bytes are looked at",
+    "found[0]?.blob → found[0].blob in const head = new Uint8Array((await found[0]?.blob.slice(0, HEAD_BYTES)":
+      "for the compiler: a file has at least one piece",
+  },
   "lib/cache/http.ts": {
     '{ once: true } → {} in signal.addEventListener("abort", follow, { once: true });': ONCE,
     'true → false in signal.addEventListener("abort", follow, { once: true });': ONCE,
@@ -164,10 +178,6 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "modelStore !== null → true in if (remembers && modelStore !== null) {":
       "without a store nothing is remembered there either",
     "modelStore === null → false in if (modelStore === null) return null;": "an error here means null as well",
-    "versions.length > 1 → true in const here = versions.length > 1 ? await modelStore.chunks() : new Set":
-      "a shortcut: of one version that one is used, whatever is stored",
-    "versions.length > 1 → versions.length >= 1 in const here = versions.length > 1 ? await modelStore.chunks() : new Set":
-      "a shortcut: of one version that one is used, whatever is stored",
     "() => null → () => undefined in return (await modelStore?.source(url).catch(() => null))?.identity;":
       "neither has an identity",
     "downloader.modelStore?.bundle → downloader.modelStore.bundle in const bundle = (await downloader.modelStore?.bundle(identity)) ?? null":
@@ -178,12 +188,16 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       "for the compiler: what is stored has a store",
     "() => null → () => undefined in return isWhole(stored, (await modelStore?.chunks().catch(() => null)) ":
       "undefined is replaced as null is",
-    "note === null → false in remembering === null ? null : await downloader.noteReleases(noted, not":
-      "there is no note to be removed",
     "() => null → () => undefined in const stored = (await modelStore?.releases().catch(() => null)) ?? NO_":
       "undefined is replaced as null is",
     "() => null → () => undefined in const note = (await modelStore?.releaseNote(url).catch(() => null)) ??":
       "undefined is replaced as null is",
+    "() => Promise.resolve(opened) → () => undefined in return withExternal(null, opened, () => Promise.resolve(opened));":
+      "for the compiler: bytes lead to no other address",
+    "expires !== undefined → true in ...(expires !== undefined && { expires }),":
+      "a field that is undefined is not written either",
+    "/^bundle\\.json/ → /bundle\\.json/ in message.replace(/^bundle\\.json/, () => url),":
+      "each of these messages begins with the name, and the first occurrence is replaced",
     "/^(https?|blob|data):$/ → /^(https?|blob|data):/ in if (/^(https?|blob|data):$/.test(protocol) || (protocol === ownProtoco":
       "a scheme ends with the colon",
   },

@@ -235,13 +235,14 @@ describe("with trusted keys", () => {
     });
   });
 
-  test("without a note the release before is no limit", async () => {
+  test("without a note of an older package release nothing is recorded of keys that did not sign", async () => {
     const { key, trustedKeys, serveSigned } = await keyed();
+    const other = await keyed();
     const identity = await publish(1);
-    await serveSigned(identity, 0);
-    const found = await opened({ trustedKeys });
+    await serveSigned(identity, 1);
+    const found = await opened({ trustedKeys: [...other.trustedKeys, ...trustedKeys] });
     expect(JSON.parse(found.seen ?? "")).toEqual({
-      newest: { [`${key} m`]: { release: 0, identity } },
+      newest: { [`${key} m`]: { release: 1, identity } },
       models: { [URL_M]: "m" },
     });
   });
