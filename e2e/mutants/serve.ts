@@ -122,12 +122,21 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "serve-further",
-    breaks: "a full queue refuses a request whose first texts have run, which is sent again from its beginning",
+    breaks: "a full queue refuses a request of several batches of which it has admitted one",
     file: "lib/serve/executor.ts",
     from: "isAgain: isFurther,",
     to: "isAgain: false,",
     test: EXECUTOR,
     title: "(serve-further)",
+  },
+  {
+    fault: "embed-place",
+    breaks: "texts of a request that a full queue has refused run for nobody",
+    file: "lib/serve/text-vectors.ts",
+    from: "signal.throwIfAborted();",
+    to: "",
+    test: "lib/serve/embeddings.test.ts",
+    title: "(embed-place)",
   },
   {
     fault: "serve-wait",

@@ -9,12 +9,14 @@ import { startServer as startHttp } from "../compress/check/local-server.ts";
 import { TensorProto_DataType as T } from "../compress/onnx/onnx.gen.js";
 import type { OnnxModel } from "../compress/onnx/model.ts";
 import { floatTensor } from "../compress/onnx/tensor-proto.ts";
+import { chooseModel } from "../export/exported-model.ts";
 import { connectEmbeddings } from "../remote/index.ts";
 import type { EmbeddingsOptions, RemoteEmbeddings } from "../remote/index.ts";
 import { seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
 import { SPECIAL, wordTokenizer } from "../test-support/word-tokenizer.ts";
 import { startServer } from "./server.ts";
 import type { RunningServer, ServeOptions } from "./server.ts";
+import { createEmbedder } from "./text-vectors.ts";
 
 const WORDS = ["cat", "dog", "sun", "moon", "sea"];
 const WIDTH = 8;
@@ -262,6 +264,22 @@ describe("the server", () => {
     expect(busy[0]?.body.error?.type).toBe("rate_limit_error");
     expect(many.every((x) => x.status === 200 || x.status === 429)).toBe(true);
   });
+});
+
+test("a request of several batches needs one place in the queue, and is refused before anything has run (embed-place)", async () => {
+  const own = await serve([join(folder, "words-1")], { maxQueue: 1 });
+  const input = Array.from({ length: 100 }, (_, i) => WORDS[i % 5]);
+  expect((await post({ model: "words", input }, own.url)).status).toBe(200);
+  const path = join(folder, "words-1");
+  const embedder = await createEmbedder(path, await chooseModel(path), true);
+  let runs = 0;
+  const refused = embedder?.(input as string[], () => {
+    runs += 1;
+    return Promise.reject(new Error("the queue is full"));
+  });
+  await expect(refused).rejects.toThrow("the queue is full");
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(runs).toBe(1);
 });
 
 /** Starts an OpenAI-shaped server whose description states nothing, or `parameters`. */

@@ -151,10 +151,10 @@ export class ServeExecutor {
   /**
    * Runs a request. Rejects with `overloaded` where the queue is full, with the signal's reason, with a RunError, or
    * with `worker-crashed`.
-   * @param isFurther - whether it is a further run of an HTTP request that has had one: a full queue does not refuse it,
-   * since what has run would be for nothing
+   * @param signal - the one of an HTTP request: while a run of it is pending, a full queue refuses no further one, since
+   * what is admitted would be for nothing
    */
-  run(model: ServedModel, feeds: ServeTensors, signal: AbortSignal, isFurther: boolean = false): Promise<ServedAnswer> {
+  run(model: ServedModel, feeds: ServeTensors, signal: AbortSignal): Promise<ServedAnswer> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason as Error);
@@ -164,6 +164,7 @@ export class ServeExecutor {
       const now = this.#clock.now();
       this.#pending.set(id, { id, model, feeds, arrivedMs: now, signal, resolve, reject });
       (this.#loads.get(model.id) as Load).pending += 1;
+      const isFurther = this.#signals.has(signal);
       this.#listen(id, signal);
       const sizes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]));
       const together = model.batching.canJoin ? shapeOf(model.inputs, sizes) : null;

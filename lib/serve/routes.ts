@@ -111,11 +111,9 @@ async function answer<T>(
   const cancel = clock.setTimer(() => {
     stop.abort(new HttpError(503, `no answer in ${timeoutMs} ms`, 1));
   }, timeoutMs);
-  let hasRun = false;
   try {
     return await work(async (feeds) => {
-      const { outputs, together, queuedMs, ranMs } = await executor.run(model, feeds, stop.signal, hasRun);
-      hasRun = true;
+      const { outputs, together, queuedMs, ranMs } = await executor.run(model, feeds, stop.signal);
       runs.set(request, { ...runs.get(request), together, queuedMs: rounded(queuedMs), ranMs: rounded(ranMs) });
       return outputs;
     });
