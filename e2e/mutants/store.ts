@@ -86,6 +86,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(store-A2)",
   },
   {
+    fault: "store-portal",
+    breaks: "A whole model of a folder is used where its host answers with another page.",
+    file: "lib/cache/open.ts",
+    from: ' || details["reason"] === "no-onnx"',
+    to: "",
+    test: "lib/cache/open-stored.test.ts",
+    title: "(store-portal)",
+  },
+  {
     fault: "store-A2-left",
     breaks: "A page that is left releases its locks.",
     file: "lib/cache/tab-locks.ts",

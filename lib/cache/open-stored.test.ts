@@ -297,6 +297,26 @@ describe("a repository", () => {
     await expect(openAt()).rejects.toMatchObject({ code: "download-failed", details: { status: 401 } });
   });
 
+  test.each([
+    [
+      "with its start page",
+      () => new Response("<!doctype html><title>An app</title>", { headers: { "content-type": "text/html" } }),
+    ],
+    ["that nothing is there", () => new Response("no", { status: 404 })],
+  ])("in a folder whose host answers %s is used as it is stored, if it is whole (store-portal)", async (_, other) => {
+    const folder = "https://models.example/f/";
+    const openFolder = (): Promise<OpenedBundle> => open(folder, criteriaFor(), page(), idle);
+    serve(`${folder}onnx/model.onnx`, "0123456789", { "content-length": "10", etag: '"1"' });
+    const { identity, bundle } = await openFolder();
+    const chunks = bundle.variants.flatMap((x) => x.files).flatMap((x) => x.chunks);
+    served.get = () => () => Promise.resolve(other());
+    await expect(openFolder()).rejects.toMatchObject({ code: "model-invalid", details: { reason: "no-onnx" } });
+    for (const { sha256, bytes } of chunks) await memory.write(`chunk-${sha256}-${bytes}`, new Uint8Array(bytes));
+    const found = await openFolder();
+    expect(found.identity).toBe(identity);
+    expect(found.refused).toContain("has no onnx/model.onnx");
+  });
+
   test("of the commit that is stored is used as it is stored, with nothing that was refused", async () => {
     const hub = await HubServer.start();
     const bytes = weights(2_000, 3);

@@ -5,8 +5,8 @@
 // stored one at once, the server's for the next load (`later`); the stored one until `engine.update` replaces it
 // (`never`); or only the one with a given identity. `later` and `never` skip the server only where the stored version
 // is whole, since the chunks that it lacks may be gone from the server. A stored version is used until a newer one is
-// stored whole (versions.ts), and stays in use where the server refuses `bundle.json` or serves a version that can't
-// run here.
+// stored whole (versions.ts), and stays in use where the server refuses `bundle.json`, has no graph in its folder, or
+// serves a version that can't run here.
 import { BUNDLE_MAX_BYTES } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
@@ -392,9 +392,14 @@ function isRefused(error: unknown): error is SelvedgeError {
   return isSelvedgeError(error) && (error.code === "integrity-failed" || error.code === "bundle-invalid");
 }
 
-/** Whether the server refused to send `bundle.json`. Status 410 is not such a case: it withdraws the model. */
+/**
+ * Whether the server refused to send the description. Status 410 is not such a case: it withdraws the model. A folder has
+ * no description: its graph is missing then, as where a captive portal answers each request with its own page.
+ */
 function isDenied(error: unknown): error is SelvedgeError {
-  return isSelvedgeError(error) && error.code === "download-failed" && error.details["status"] !== 410;
+  if (!isSelvedgeError(error)) return false;
+  const { code, details } = error;
+  return (code === "download-failed" && details["status"] !== 410) || details["reason"] === "no-onnx";
 }
 
 /** Returns why no backend of this device runs a version; null where one does. */
