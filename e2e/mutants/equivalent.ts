@@ -198,6 +198,10 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       "a field that is undefined is not written either",
     "/^bundle\\.json/ → /bundle\\.json/ in message.replace(/^bundle\\.json/, () => url),":
       "each of these messages begins with the name, and the first occurrence is replaced",
+    'isSelvedgeError(error) && (error.code === "no-backend" || error.code = → isSelvedgeError(error) || error.code === "no-backend" || error.code == in const isUnfit = isSelvedgeError(error) && (error.code === "no-backend"':
+      "a plan fails with these two codes alone",
+    'error.code === "no-backend" || error.code === "does-not-fit" → true in const isUnfit = isSelvedgeError(error) && (error.code === "no-backend"':
+      "a plan fails with these two codes alone",
     "/^(https?|blob|data):$/ → /^(https?|blob|data):/ in if (/^(https?|blob|data):$/.test(protocol) || (protocol === ownProtoco":
       "a scheme ends with the colon",
   },
