@@ -164,6 +164,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(server-wait)",
   },
   {
+    fault: "between-deadline",
+    breaks: "a request that waits for its next backend outlives its deadline",
+    file: "lib/engine/dispatcher.ts",
+    from: "if (step.isBetween) this.#reject(step, refusalOf",
+    to: "if (!step.isBetween) this.#reject(step, refusalOf",
+    test: "lib/engine/deadline-between.test.ts",
+    title: "(between-deadline)",
+  },
+  {
     fault: "embed-unnamed",
     breaks: "a server that named no model is trusted with one of another name",
     file: "lib/remote/embeddings.ts",

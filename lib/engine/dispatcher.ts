@@ -384,6 +384,15 @@ export class Dispatcher {
   #stepDown(step: Step, route = step.work.routes[step.route + 1] as ModelRoute): void {
     step.route = step.work.routes.indexOf(route);
     step.isBetween = true;
+    const { deadlineMs } = step.work.options;
+    // The scheduler does not know of a step that waits for its message.
+    if (deadlineMs < Infinity)
+      this.#effects.setTimer(
+        () => {
+          if (step.isBetween) this.#reject(step, refusalOf(step, { code: "deadline-exceeded", expected: deadlineMs }));
+        },
+        step.arrivedMs + deadlineMs - this.#effects.now(),
+      );
     route.message().then(
       (message) => {
         step.message = message;

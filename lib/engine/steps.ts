@@ -80,12 +80,15 @@ export function nextOf({ work, route, attempts }: Step, code: string | null): Mo
 }
 
 /** Returns the error of a step that the scheduler rejects. */
-export function refusalOf({ work }: Step, { code, expected }: Decision & { type: "reject" }): SelvedgeError {
+export function refusalOf(
+  { work }: Step,
+  { code, expected }: Pick<Decision & { type: "reject" }, "code" | "expected">,
+): SelvedgeError {
   const { deadlineMs } = work.options;
   const text =
     code === "overloaded"
-      ? `Queue is full: ${expected} requests queued (queue.maxSize).`
-      : `Rejected: estimated completion ${Math.round(expected)} ms after the call exceeds deadlineMs ${deadlineMs}.`;
+      ? `Queue is full: ${expected} requests (queue.maxSize).`
+      : `Estimated end: ${Math.round(expected)} ms after the call, past deadlineMs ${deadlineMs}.`;
   return new SelvedgeError(code, text, { expected });
 }
 

@@ -180,7 +180,7 @@ export class Link<Api extends Served<Api>> {
         this.#crash(event);
       });
       worker.addEventListener("messageerror", () => {
-        this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
+        this.end(new SelvedgeError("worker-crashed", "A message was unreadable."));
       });
       return worker;
     } catch (error) {
@@ -200,7 +200,7 @@ export class Link<Api extends Served<Api>> {
     if (data.type === "RAW") pending.answer(data.value as Reply<unknown>);
     // All that a worker answers can be copied, as long as there is memory.
     else
-      pending.fail(new SelvedgeError("out-of-memory", "The worker's answer is too large to be sent.", {}, data.value));
+      pending.fail(new SelvedgeError("out-of-memory", "The worker's answer is too large to send.", {}, data.value));
   }
 
   #checkBuild(first: Partial<WorkerReady>): void {

@@ -97,7 +97,7 @@ describe("outputs that no browser can send", () => {
     await client.load(message(identityModel("float32")), BOUND_MS);
     const error = await client.run({ modelId: 1, items: [floats([1], [5])] }, BOUND_MS).catch((x: unknown) => x);
     expect(error).toMatchObject({ code: "out-of-memory" });
-    expect(String(error)).toMatch(/answer is too large to be sent/);
+    expect(String(error)).toMatch(/answer is too large to send/);
   });
 });
 

@@ -167,7 +167,7 @@ function pack(ran: Ran): ReturnType<typeof sendRan> {
   } catch (error) {
     if (!isOutOfMemory(error)) throw error;
     const bytes = ran.items.reduce((sum, item) => sum + (item.ok ? sizeOf(item.value) : 0), 0);
-    const text = `The outputs are too large to be sent: ${bytes} bytes. Run fewer rows at once, or a model with smaller outputs.`;
+    const text = `The outputs are too large to send: ${bytes} bytes. Run fewer rows at once, or a model with smaller outputs.`;
     throw new SelvedgeError("out-of-memory", text, { bytes }, error);
   }
 }
