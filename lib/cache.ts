@@ -109,7 +109,7 @@ export class ModelCache {
 
   /**
    * Returns the files of a stored variant, each verified by its hashes, for the user to save.
-   * @throws SelvedgeError `download-failed` where it is not stored whole
+   * @throws SelvedgeError `download-failed` where it is not stored whole, or has no such variant; its text names those there are
    */
   export(bundle: string | URL, variant?: string): Promise<StoredFile[]> {
     return this.#client.manage("export", this.#name(bundle), variant);
