@@ -199,8 +199,7 @@ export class Link<Api extends Served<Api>> {
     if (pending === undefined) return;
     if (data.type === "RAW") pending.answer(data.value as Reply<unknown>);
     // All that a worker answers can be copied, as long as there is memory.
-    else
-      pending.fail(new SelvedgeError("out-of-memory", "The worker's answer is too large to send.", {}, data.value));
+    else pending.fail(new SelvedgeError("out-of-memory", "The worker's answer is too large to send.", {}, data.value));
   }
 
   #checkBuild(first: Partial<WorkerReady>): void {
