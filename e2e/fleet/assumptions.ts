@@ -166,6 +166,8 @@ const BOUNDS: Readonly<Record<string, readonly [number, number]>> = {
   ...{ sessions: [1, 100], requests: [1, 100_000], gapS: [0.001, 86_400], deadlineMs: [1, 1e9] },
   ...{ burst: [1, 100], hostMbit: [1, 1e6], noise: [0, 0.9], lineSpread: [0, 3], factorSpread: [0, 3] },
 };
+/** Those that are counts. */
+const WHOLE: ReadonlySet<string> = new Set(["lanes"]);
 
 function check({ classes, growths, curves, ...rest }: Fleet): void {
   for (const [name, value] of Object.entries(rest)) checkNumber(name, name, value);
@@ -197,9 +199,8 @@ function check({ classes, growths, curves, ...rest }: Fleet): void {
 
 function checkNumber(path: string, name: string, value: unknown): void {
   const [least, most] = BOUNDS[name] ?? [0, 1e9];
-  const isRight = typeof value === "number" && value >= least && value <= most;
-  if (!isRight || (name === "lanes" && !Number.isInteger(value)))
-    throw new TypeError(
-      `${path}: expected a ${name === "lanes" ? "whole " : ""}number from ${least} to ${most}, got ${show(value)}`,
-    );
+  const isWhole = WHOLE.has(name);
+  if (typeof value === "number" && value >= least && value <= most && (!isWhole || Number.isInteger(value))) return;
+  const kind = isWhole ? "a whole number" : "a number";
+  throw new TypeError(`${path}: expected ${kind} from ${least} to ${most}, got ${show(value)}`);
 }

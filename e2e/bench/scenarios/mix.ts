@@ -21,7 +21,10 @@ const BUSY = 2;
 /** Batch sizes whose costs are measured for the bound; between them costs are interpolated. */
 const SIZES = [1, 2, 4, 8, 16, 32, 64];
 const LANES = ["wasm", "wasm"];
-const PAIR = ["selvedge", "raw two workers"] as const;
+/** Subjects of the mixes. */
+const NAMES = ["selvedge", "raw two workers, batched", "raw two workers"] as const;
+/** Subjects of the cases beside a stream. */
+const BESIDE_STREAM = ["selvedge", "raw two workers"] as const;
 const BEST = "best policy on the measured costs";
 
 /**
@@ -34,18 +37,17 @@ export async function* mixCases(
   classes: readonly Class[],
   stream: Measured,
 ): AsyncGenerator<Case> {
-  const names = ["selvedge", "raw two workers, batched", "raw two workers"] as const;
   const full = await fullRate(page, classes);
   const costs: ModelCosts[] = [];
   for (const model of modelsOf(classes)) costs.push(await measureCosts(page, model));
   for (const share of [0.9, 2]) {
-    const told = measuredOnce(page, names, `mix ${share}`, classes, share * full, MIX_MS, null);
+    const told = measuredOnce(page, NAMES, `mix ${share}`, classes, share * full, MIX_MS, null);
     for (const [i, { model, deadlineMs }] of classes.entries()) {
       yield {
         name: `mix at ${100 * share} %: ${model.name} within ${deadlineMs} ms`,
         unit: "% on time",
         statistic: "mean",
-        subjects: names.map((name) => told.subject(name, ({ onTime }) => onTime[i] ?? 0)),
+        subjects: NAMES.map((name) => told.subject(name, ({ onTime }) => onTime[i] ?? 0)),
         of: "raw two workers",
         // The bound covers all classes together.
         goals: [],
@@ -57,12 +59,12 @@ export async function* mixCases(
   }
   yield* busyCases(page, bench, classes);
   const urgent = classes.slice(0, 1);
-  const beside = measuredOnce(page, PAIR, "beside ocr-rec", urgent, 20, 2_000, stream);
+  const beside = measuredOnce(page, BESIDE_STREAM, "beside ocr-rec", urgent, 20, 2_000, stream);
   yield {
     name: "fashion-cnn within 10 ms, beside a stream of ocr-rec",
     unit: "% on time",
     statistic: "mean",
-    subjects: PAIR.map((name) => beside.subject(name, ({ onTime }) => onTime[0] ?? 0)),
+    subjects: BESIDE_STREAM.map((name) => beside.subject(name, ({ onTime }) => onTime[0] ?? 0)),
     of: "raw two workers",
     goals: [{ subject: "selvedge", on: "value", atLeast: 98 }],
     rounds: bench.rounds(6),
@@ -185,17 +187,16 @@ async function measureCosts(page: Page, model: Measured): Promise<ModelCosts> {
  * workers keep up.
  */
 async function* busyCases(page: Page, bench: Bench, classes: readonly Class[]): AsyncGenerator<Case> {
-  const names = ["selvedge", "raw two workers, batched", "raw two workers"] as const;
   const busy = Array.from({ length: BUSY }, (): ChildProcess => spawn(process.execPath, ["-e", "for (;;);"]));
   try {
     const full = await fullRate(page, classes);
     for (const share of [0.45, 0.9]) {
-      const told = measuredOnce(page, names, `busy ${share}`, classes, share * full, MIX_MS, null);
+      const told = measuredOnce(page, NAMES, `busy ${share}`, classes, share * full, MIX_MS, null);
       const caseOf = (name: string, of: PeerName, pick: (told: MixTold) => number, goals: readonly Goal[]): Case => ({
         name: `mix at ${100 * share} %, ${BUSY} busy processes beside: ${name}`,
         unit: "% on time",
         statistic: "mean",
-        subjects: names.map((peer) => told.subject(peer, pick)),
+        subjects: NAMES.map((peer) => told.subject(peer, pick)),
         of,
         goals,
         rounds: bench.rounds(6),
