@@ -39,7 +39,8 @@ export type PeerName =
   | "raw worker 2"
   | "raw worker, threads"
   | "raw two workers"
-  | "raw two workers, batched";
+  | "raw two workers, batched"
+  | "raw three workers, one apart";
 
 /** Creates a peer with models loaded; `batches` are the batch sizes of each in a hand-written program. */
 export async function createPeer(
@@ -55,6 +56,7 @@ export async function createPeer(
   const threads = name === "raw worker, threads" ? Math.min(8, navigator.hardwareConcurrency) : 1;
   const joins = new Map(models.filter(isFirst).map((model, i) => [model.name, batches[i] ?? 1]));
   if (name === "raw two workers, batched") return createWorkers(models, 2, threads, joins);
+  if (name === "raw three workers, one apart") return createApart(models, threads);
   return createWorkers(models, name === "raw two workers" ? 2 : 1, threads);
 }
 
@@ -157,6 +159,16 @@ interface Waiting {
 /**
  * Hand-written workers, first in, first out; `joins` is the number of queued requests of a model that a free one takes.
  */
+/** Two hand-written workers for background work, and one more for all other requests. */
+async function createApart(models: readonly Measured[], threads: number): Promise<Peer> {
+  const background = await createWorkers(models, 2, threads);
+  const apart = await createWorkers(models, 1, threads);
+  return {
+    ...background,
+    run: (model, data, options) => (options?.priority === "background" ? background : apart).run(model, data),
+  };
+}
+
 async function createWorkers(
   models: readonly Measured[],
   count: number,
