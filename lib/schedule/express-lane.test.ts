@@ -17,3 +17,23 @@ test("it takes a step that is due soon from behind one of a higher priority that
   stage.play();
   expect(stage.rejected.size).toBe(0);
 });
+
+test.each([
+  ["first run was", 10],
+  ["runs were", 3_000],
+])("one whose %s slow is tried again, while long work has all other lanes (sched-express)", (_, slowUntilMs) => {
+  let now = (): number => 0;
+  const express = lane("wasm-express", [1, 2], { kind: "express" });
+  const stage = new Stage([lane("wasm-0", [1, 2]), express], (model, _rows, where) => {
+    if (model === 2) return 50;
+    return where === "wasm-express" && now() < slowUntilMs ? 9 : 1;
+  });
+  now = () => stage.now;
+  stage.teach(1, [1]);
+  stage.teach(2, [1]);
+  for (let i = 0; i < 2_000; i += 1) stage.arrives(step(i, { model: 2, ...at(50 * i) }));
+  for (let i = 0; i < 1_000; i += 1) stage.arrives(step(10_000 + i, at(1 + 100 * i, 10)));
+  stage.play();
+  const late = [...stage.rejected].filter(([id]) => id >= 10_000 + (slowUntilMs === 10 ? 10 : 700));
+  expect(late.length).toBeLessThan(10);
+});

@@ -375,7 +375,7 @@ describe("what is known of a server", () => {
     ] as const) {
       const all = scene();
       all.states.measured({ type: "measured", key: "m2", ms: 80, endpoint: "s" }, 0);
-      for (let i = 0; i < steps; i += 1) all.states.arrived(step(i, { routes: [LOCAL, SERVER] }));
+      for (let i = 0; i < steps; i += 1) all.states.arrived(step(i, { routes: [LOCAL, SERVER] }), 0);
       expect(on(all, now)).toBe(ms);
     }
     // A count that was evicted begins again.
@@ -494,7 +494,7 @@ describe("the wide lane", () => {
 
 test("a snapshot has all of it, and those of older traces are read", () => {
   const all = scene({ m1: 20 });
-  all.states.arrived(step(1));
+  all.states.arrived(step(1), 0);
   all.states.loaded(1, 70, "a");
   all.states.add("a", batch(1, { isTrial: true, steps: new Map([[1, step(1, { dueMs: 9 })]]) }), 10);
   all.states.end({ type: "ended", lane: "a", batch: 1, ms: 20 }, 30, []);

@@ -163,9 +163,16 @@ export class LaneStates {
     remember(this.#used, key, this.#arrived.get(routeKey) ?? 0);
   }
 
-  /** Records a step as it arrives, also one that is rejected. */
-  arrived({ routes }: ScheduledStep): void {
-    for (const { key } of routes) remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
+  /**
+   * Records a step as it arrives, also one that is rejected. The times of the express lane are forgotten after a minute
+   * without a run: it is not used where they are long, so no run there would show that they no longer are.
+   */
+  arrived({ routes }: ScheduledStep, now: number): void {
+    for (const { key } of routes) {
+      remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
+      const express = key + EXPRESS;
+      if (this.sinceMs(express, now) > STALE_MAX_MS) this.#estimate.delete(express);
+    }
   }
 
   /** Removes a batch from its lane, and learns from its duration. */

@@ -164,7 +164,7 @@ export class Scheduler {
     const { id, dueMs, isRefusable } = step;
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
-      this.#lanes.arrived(step);
+      this.#lanes.arrived(step, now);
       // A state has one step at a time, and may skip none.
       if (this.#queue.size >= this.#settings.maxSize && step.state === undefined) {
         out.push({ type: "reject", id, code: "overloaded", expected: this.#queue.size });
