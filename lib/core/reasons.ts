@@ -32,7 +32,7 @@ export const WHY_CODES = {
   "nothing-to-join": "no other request that could be batched with it was queued",
   "batch-costs": "a batch takes at least as much time per row as a single request",
   "lanes-idle": "other requests were queued, and other lanes were idle for them",
-  "batch-limit": "a larger batch would miss a deadline or exceed a limit",
+  "batch-limit": "a larger batch would be late or exceed a limit",
   retried: "retried: an earlier attempt failed",
   late: "finished after its deadline",
   coalesced: "coalesced with a request in flight that has the same inputs",

@@ -39,7 +39,7 @@ export function explain({ routeWhy, start, lane, count, failures, lateMs }: Grou
 
 /** Returns the reason of a request that was coalesced with another one. */
 export function whyShared(lane: string, ranMs: number): RunWhy {
-  const text = `shares the answer of a request in flight with the same inputs, which ran ${show(ranMs)} on ${lane}`;
+  const text = `shares the answer of an equal request, which ran ${show(ranMs)} on ${lane}`;
   return because([{ code: "coalesced", text }]);
 }
 
@@ -53,7 +53,7 @@ function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string
   const elsewhere = other === null ? "" : `, ${show(otherInMs)} on ${other}`;
   switch (code) {
     case "only-lane":
-      return `${lane} is the only lane that can run it`;
+      return `only ${lane} can run it`;
     case "earliest-finish":
       return here + elsewhere;
     case "lane-queue-full":
@@ -74,15 +74,15 @@ function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: nu
     case "batch-tried":
       return `batched with ${count - 1} to measure a batch of ${count}`;
     case "unbatchable":
-      return "not batched: its model or inputs can't be concatenated";
+      return "not batched: inputs can't be concatenated";
     case "nothing-to-join":
-      return "not batched: no other request that fits was queued";
+      return "not batched: none that fits was queued";
     case "batch-costs":
       return `not batched: a batch of two takes ${show(togetherMs)}, one by one ${show(apartMs)}`;
     case "lanes-idle":
       return "not batched: other lanes were idle";
     case "batch-limit":
-      return "not batched: a larger batch would miss a deadline or exceed a limit";
+      return "not batched: more would be late or exceed a limit";
   }
 }
 

@@ -105,5 +105,5 @@ export function keyOf(identity: string, variant: string, backend: BackendName): 
 
 /** Returns the reason for a fallback from the GPU. */
 export function whyFallback(backend: BackendName): Why {
-  return { code: "gpu-fallback", text: `${backend}: fallback, since the GPU was lost or failed` };
+  return { code: "gpu-fallback", text: `${backend}: the GPU was lost or failed` };
 }

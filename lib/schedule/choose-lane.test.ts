@@ -68,7 +68,7 @@ function chooserOf(
   const urgency = {
     leavesRoom: (_: unknown, x: LaneOption) => !kept.includes(x),
     isUrgent: () => isUrgent,
-    isSlow: (_key: string, ms: number) => ms > 20,
+    isLong: (ms: number) => ms > 20,
   };
   const warmed: string[] = [];
   const warmUps = { start: (_: unknown, x: LaneOption) => warmed.push(x.lane.id) };

@@ -145,9 +145,8 @@ export class LaneChooser {
     out: Decision[],
   ): LaneOption | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
-    const express = options.find(({ lane }) => lane.kind === "express");
-    if (express === undefined || endMs <= express.endMs || this.#urgency.isSlow(express.key, express.ms))
-      return undefined;
+    const express = options.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
+    if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warmUps.start(step, express, now, out);
     return express;
   }

@@ -41,6 +41,11 @@ const WIDE_SLACK = 3;
 /** How long the wide lane is not used after a run that failed there. */
 const WIDE_FAILED_MS = 60_000;
 /**
+ * Times of the express lane are forgotten after so long without a run, those of an earlier page so long after the first
+ * request: where they are long it gets no run that would show whether they still are.
+ */
+const EXPRESS_OLD_MS = 10_000;
+/**
  * The result that threads do not pay is dropped after half as many steps, then after each so many: the load of a
  * machine changes.
  */
@@ -163,15 +168,16 @@ export class LaneStates {
     remember(this.#used, key, this.#arrived.get(routeKey) ?? 0);
   }
 
-  /**
-   * Records a step as it arrives, also one that is rejected. The times of the express lane are forgotten after a minute
-   * without a run: it is not used where they are long, so no run there would show that they no longer are.
-   */
+  /** Records a step as it arrives, also one that is rejected, and forgets what is old of the express lane. */
   arrived({ routes }: ScheduledStep, now: number): void {
     for (const { key } of routes) {
       remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
       const express = key + EXPRESS;
-      if (this.sinceMs(express, now) > STALE_MAX_MS) this.#estimate.delete(express);
+      const sinceMs = this.sinceMs(express, now);
+      if (sinceMs > EXPRESS_OLD_MS) {
+        if (sinceMs < Infinity) this.#estimate.delete(express);
+        this.note(express, now);
+      }
     }
   }
 

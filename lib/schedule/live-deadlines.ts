@@ -99,11 +99,6 @@ export class LiveDeadlines {
     return ms > this.#shortestMs / 2;
   }
 
-  /** Whether the express lane was measured too slow for urgent steps, more than once: a first run also compiles code. */
-  isSlow(key: string, ms: number): boolean {
-    return this.isLong(ms) && this.#estimate.isSure(key, 1);
-  }
-
   /** Whether a step on a lane leaves room for urgent steps. */
   leavesRoom(
     { dueMs, arrivedMs }: ScheduledStep,
@@ -119,7 +114,7 @@ export class LiveDeadlines {
     );
     const isRoom = ({ lane, batches }: LaneOption): boolean =>
       lane.kind === "express"
-        ? !this.isSlow(this.#key + EXPRESS, this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
+        ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
         : !batches.some(({ ms }) => this.isLong(ms));
     // A single lane can't be kept free. Of two, one is kept from work that would block it for long, or that has no
     // deadline: half of all there is costs more requests than a shorter wait.
