@@ -186,8 +186,7 @@ export class Model extends Disposes {
     const { plan } = this.#loader;
     const count = this.#count.bind(this);
     const submit = this.#dispatch.bind(this);
-    if (this.#state === null)
-      throw new TypeError(`"${plan.name}" has no recurrent state: no output maps to an input`);
+    if (this.#state === null) throw new TypeError(`"${plan.name}" has no recurrent state: no output maps to an input`);
     return new this.#state(options, { executor, plan, accepts: this.#accepts, count, submit });
   }
 
