@@ -80,7 +80,8 @@ export async function startReact(folder: string, engine: Engine): Promise<ReactR
     },
     async end() {
       root.unmount();
-      await new Promise((done) => setImmediate(done));
+      // On a busy machine React needs several tasks, each of which reads `window`.
+      for (let task = 0; task < 50; task += 1) await new Promise((done) => setImmediate(done));
       process.off("uncaughtException", onUncaughtError);
       vi.restoreAllMocks();
       vi.unstubAllGlobals();
