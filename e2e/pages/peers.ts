@@ -156,9 +156,6 @@ interface Waiting {
   readonly resolve: () => void;
 }
 
-/**
- * Hand-written workers, first in, first out; `joins` is the number of queued requests of a model that a free one takes.
- */
 /** Two hand-written workers for background work, and one more for all other requests. */
 async function createApart(models: readonly Measured[], threads: number): Promise<Peer> {
   const background = await createWorkers(models, 2, threads);
@@ -169,6 +166,9 @@ async function createApart(models: readonly Measured[], threads: number): Promis
   };
 }
 
+/**
+ * Hand-written workers, first in, first out; `joins` is the number of queued requests of a model that a free one takes.
+ */
 async function createWorkers(
   models: readonly Measured[],
   count: number,

@@ -339,7 +339,7 @@ export class Loader {
         on: (candidate) => this.#on(candidate),
         onRefused: (error) => this.onRefused?.(error),
       });
-    this.#notes.of = () => "; unverified: no golden check";
+    this.#notes.of = () => "; unverified: golden check not loaded";
     return undefined;
   }
 
