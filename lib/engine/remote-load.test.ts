@@ -178,6 +178,28 @@ test("auto leaves a model on the server while this device has no memory for it, 
   expect(model.backend).toBe("wasm");
 });
 
+test("auto tries a load on this device again while it may pass, and ends with what can't", async () => {
+  let loads = 0;
+  const scene = await stage({
+    placement: "auto",
+    change: (toy) => ({
+      ...toy,
+      load: () => {
+        loads += 1;
+        const code = loads < 4 ? "out-of-memory" : "model-invalid";
+        return Promise.reject(new SelvedgeError(code, `simulated ${code}`));
+      },
+    }),
+  });
+  const model = await load(scene);
+  await scene.pass(120_000);
+  expect(model.why.text).toContain("simulated model-invalid");
+  const before = loads;
+  await scene.pass(3_600_000);
+  expect(loads).toBe(before);
+  expect(await scene.ask(model, 3)).toEqual(doubled(3));
+});
+
 test("a server's model that is not known to be the bundle's is not used", async () => {
   const scene = await stage({ placement: "remote", remote: { endpoints: [URL_A] } });
   expect(await scene.world.finish(failure(load(scene)))).toEqual(["remote-failed", "other-model"]);

@@ -150,10 +150,15 @@ export class RemoteLoad {
     if (codeOf(error) === "closed" || this.#message === null) return;
     const why = whyRemote("local-failed", error instanceof Error ? error.message : String(error));
     this.#loader.onRoutes?.(this.#routesOf(this.#message, [this.routeOf(why)]));
-    if (isSelvedgeError(error) && error.retryable)
-      void again(this.#host, this.#stop.signal, async () => {
+    if (!mayPass(error)) return;
+    void again(this.#host, this.#stop.signal, async () => {
+      try {
         this.#takeOver(await this.#loadHere());
-      });
+      } catch (next) {
+        if (mayPass(next)) throw next;
+        this.#stay(next);
+      }
+    });
   }
 
   /** Loads the model on this device: where memory runs out, a smaller variant, as long as there is one. */
@@ -312,6 +317,10 @@ export class RemoteLoad {
     this.#host.models.add(model);
     return model;
   }
+}
+
+function mayPass(error: unknown): boolean {
+  return isSelvedgeError(error) && error.retryable;
 }
 
 /** Repeats work after a growing wait until it succeeds, or can't. */
