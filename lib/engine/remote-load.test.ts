@@ -192,11 +192,10 @@ test("auto tries a load on this device again while it may pass, and ends with wh
     }),
   });
   const model = await load(scene);
-  await scene.pass(120_000);
+  for (let i = 0; i < 12; i += 1) await scene.pass(10_000);
   expect(model.why.text).toContain("simulated model-invalid");
-  const before = loads;
-  await scene.pass(3_600_000);
-  expect(loads).toBe(before);
+  for (let i = 0; i < 60; i += 1) await scene.pass(60_000);
+  expect(loads).toBe(4);
   expect(await scene.ask(model, 3)).toEqual(doubled(3));
 });
 
