@@ -137,7 +137,6 @@ const saved = v.looseObject({
   wastedMs: v.map(id, cost),
   nextBatch: id,
   alone: v.optional(id, 0),
-  passed: v.optional(id, 0),
   vain: v.optional(v.map(word, id)),
   owedMs: v.optional(v.pipe(v.number(), v.finite())),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),

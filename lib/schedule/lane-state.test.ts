@@ -27,6 +27,9 @@ function scene(runs: Readonly<Record<string, number>> = {}, saved: Partial<Saved
   return { estimate, states, learn };
 }
 
+/** Part of a snapshot: a lane of another kind has run a model at 0, before any of its steps was counted. */
+const usedAtOnce = (key: string): Partial<SavedLanes> => ({ notedMs: new Map([[key, 0]]), used: new Map([[key, 0]]) });
+
 /** A batch of one step that began at 0 and takes 100 ms. */
 const batch = (id: number, change: Partial<Batch> = {}): Batch => ({
   ...{ id, route: LOCAL, key: "m1", rows: 1, ms: 100, startMs: 0, preempt: false },
@@ -375,7 +378,7 @@ describe("what is known of a server", () => {
     ] as const) {
       const all = scene();
       all.states.measured({ type: "measured", key: "m2", ms: 80, endpoint: "s" }, 0);
-      for (let i = 0; i < steps; i += 1) all.states.arrived(step(i, { routes: [LOCAL, SERVER] }), 0);
+      for (let i = 0; i < steps; i += 1) all.states.arrived(step(i, { routes: [LOCAL, SERVER] }));
       expect(on(all, now)).toBe(ms);
     }
     // A count that was evicted begins again.
@@ -407,7 +410,7 @@ describe("options", () => {
   const names = (...args: Parameters<typeof option>): string[] => option(...args).map((x) => x.lane.id);
 
   test("are the open lanes of its routes, each with the finish there", () => {
-    const all = scene({ m1: 30, "m1 wide": 20 });
+    const all = scene({ m1: 30, "m1 wide": 20 }, usedAtOnce("m1 wide"));
     all.estimate.learn("m1", 1, 25);
     all.states.loaded(1, 200, "a");
     all.states.add("c", batch(1, { route: GPU, key: "m3", ms: 50 }), 0);
@@ -470,7 +473,7 @@ describe("the wide lane", () => {
   const at = (key: string, ms: number): LaneOption => ({ ...({} as LaneOption), key, ms });
 
   test("is for steps that are long and known, where threads pay or are not known", () => {
-    const all = scene({ m1: 20, "m1 wide": 10 });
+    const all = scene({ m1: 20, "m1 wide": 10 }, usedAtOnce("m1 wide"));
     const is = (usualMs: number, wideMs: number, key = "m1 wide", own = "m1", dueMs = Infinity): boolean =>
       all.states.isForWide(step(9, { dueMs }), at(own, usualMs), at(key, wideMs), 100);
     expect([is(20, 17.9), is(20, 18), is(8, 7), is(7.9, 1)]).toEqual([true, false, true, false]);
@@ -478,23 +481,49 @@ describe("the wide lane", () => {
     expect([is(20, 99, "m9 wide", "m1", 160), is(20, 99, "m9 wide", "m1", 159)]).toEqual([true, false]);
   });
 
-  test("is tried again after 128 steps for which it was slower, then after each 256", () => {
-    const all = scene({ m1: 20, "m1 wide": 20 });
-    const forgotten: number[] = [];
-    for (let i = 1; i <= 700; i += 1) {
-      all.states.isForWide(step(9), at("m1", 20), at("m1 wide", 20), 0);
-      if (all.estimate.ms("m1 wide", 1) !== undefined) continue;
-      forgotten.push(i);
-      all.learn("m1 wide", 20);
-    }
-    expect(forgotten).toEqual([128, 384, 640]);
-    expect(all.states.save().passed).toBe(700);
+  test("of an earlier page counts for nothing: the deadline must allow a slow one", () => {
+    const all = scene({ m1: 20, "m1 wide": 10 });
+    const is = (dueMs: number): boolean =>
+      all.states.isForWide(step(9, { dueMs }), at("m1", 20), at("m1 wide", 0), 100);
+    expect([is(160), is(159)]).toEqual([true, false]);
+    all.states.add("w", batch(1, { key: "m1 wide" }), 0);
+    expect(all.estimate.ms("m1 wide", 1)).toBeUndefined();
+    all.learn("m1 wide", 30);
+    all.states.add("w", batch(2, { key: "m1 wide" }), 0);
+    expect(all.estimate.ms("m1 wide", 1)).toBe(30);
+  });
+});
+
+describe("the estimate of a lane of another kind", () => {
+  test.each([
+    ["express", 10_000, 10],
+    ["wide", 60_000, 100],
+  ] as const)("is halved on the %s lane each %d ms without use, at most once for %d steps", (kind, oldMs, oldSteps) => {
+    const key = `m1 ${kind}`;
+    const all = scene({ m1: 20, [key]: 80 }, usedAtOnce(key));
+    const on = (now: number): number => all.states.options(step(9), now, [lane("x", [1], { kind })])[0]?.ms ?? NaN;
+    expect(on(oldMs)).toBe(80);
+    for (let i = 0; i < oldSteps; i += 1) all.states.arrived(step(i));
+    expect([on(0), on(oldMs), on(9 * oldMs)]).toEqual([80, 40, 40]);
+    for (let i = 0; i < oldSteps; i += 1) all.states.arrived(step(i));
+    expect([on(oldMs), on(9 * oldMs)]).toEqual([40, 20]);
+    all.states.add("x", batch(1, { key }), 9 * oldMs);
+    expect(on(9 * oldMs)).toBe(80);
+    if (kind === "express") expect(all.states.expressMs("m1", 9 * oldMs)).toBe(80);
+  });
+
+  test("is that of the usual lanes before the first run, which is never old", () => {
+    const all = scene({ m1: 20 });
+    for (let i = 0; i < 1_000; i += 1) all.states.arrived(step(i));
+    const lanes = [lane("a"), lane("x", [1], { kind: "express" })];
+    expect(all.states.options(step(9), 1e6, lanes).map(({ ms }) => ms)).toEqual([20, 20]);
+    expect([all.states.expressMs("m1", 1e6), all.states.expressMs("m9", 1e6)]).toEqual([20, 0]);
   });
 });
 
 test("a snapshot has all of it, and those of older traces are read", () => {
   const all = scene({ m1: 20 });
-  all.states.arrived(step(1), 0);
+  all.states.arrived(step(1));
   all.states.loaded(1, 70, "a");
   all.states.add("a", batch(1, { isTrial: true, steps: new Map([[1, step(1, { dueMs: 9 })]]) }), 10);
   all.states.end({ type: "ended", lane: "a", batch: 1, ms: 20 }, 30, []);
@@ -515,8 +544,8 @@ test("a snapshot has all of it, and those of older traces are read", () => {
   const old = new LaneStates(all.estimate);
   const { id, route, key, rows, ms, startMs, preempt } = batch(1);
   const withoutSteps = { id, route, key, rows, ms, startMs, preempt, ids: [1] };
-  old.restore({ batches: new Map([["a", [withoutSteps]]]), notedMs: new Map(), loadMs: new Map(), passed: 3 });
-  expect(old.save()).toMatchObject({ passed: 3, owedMs: 0, vain: new Map(), arrived: new Map(), used: new Map() });
+  old.restore({ batches: new Map([["a", [withoutSteps]]]), notedMs: new Map(), loadMs: new Map() });
+  expect(old.save()).toMatchObject({ owedMs: 0, vain: new Map(), arrived: new Map(), used: new Map() });
   expect(old.on("a")[0]?.steps).toEqual(new Map());
 });
 

@@ -13,7 +13,6 @@ export interface SavedLanes {
   readonly batches: ReadonlyMap<string, readonly SavedBatch[]>;
   readonly notedMs: ReadonlyMap<string, number>;
   readonly loadMs: ReadonlyMap<number, number>;
-  readonly passed: number;
   /** Not in older traces. */
   readonly bars?: ReadonlyMap<string, BackOff> | undefined;
   readonly vain?: ReadonlyMap<string, number> | undefined;
@@ -28,9 +27,7 @@ type SavedBatch = Omit<Batch, "steps"> & {
   readonly steps?: readonly ScheduledStep[] | undefined;
 };
 
-/** Suffix in the estimate for the cost of a model on the express lane, beside other lanes. */
-export const EXPRESS = " express";
-/** Suffix for its cost on the wide lane, with threads. */
+/** Suffix of the key of a model's estimate on the wide lane, with threads. */
 const WIDE = " wide";
 /** Shorter runs are not worth waking the threads. */
 const WIDE_MIN_MS = 8;
@@ -40,16 +37,6 @@ const WIDE_PAYS = 0.9;
 const WIDE_SLACK = 3;
 /** How long the wide lane is not used after a run that failed there. */
 const WIDE_FAILED_MS = 60_000;
-/**
- * Times of the express lane are forgotten after so long without a run, those of an earlier page so long after the first
- * request: where they are long it gets no run that would show whether they still are.
- */
-const EXPRESS_OLD_MS = 10_000;
-/**
- * The result that threads do not pay is dropped after half as many steps, then after each so many: the load of a
- * machine changes.
- */
-const FORGET_STEPS = 256;
 /** Assumed cost of an unknown model, and of an unknown load: the third concurrent request opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
@@ -70,8 +57,12 @@ const STALE_MAX_MS = 60_000;
 const TRIAL_TIMES = 10;
 /** After a failed trial beside a server, at most one of so many steps of the model is the next one. */
 const TRIAL_STEPS = 20;
-/** Estimates of a server are halved at most once for so many steps of the model. */
-const OLD_STEPS = 10;
+/**
+ * An estimate of a server, of the express and of the wide lane is halved for each so many ms without a run there, at most
+ * once for so many steps of the model: a slow one gets no run that would show that it no longer is. A late request, or one
+ * that threads slow down, is the price of each look.
+ */
+const OLD = { usual: [60_000, 10], express: [10_000, 10], wide: [60_000, 100] } as const;
 /** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
@@ -98,8 +89,6 @@ export class LaneStates {
   #vain: Map<string, number> = new Map();
   /** When the late trials of all models are compensated by the time since. */
   #owedMs = 0;
-  /** Number of steps withheld from the wide lane, since it was slower for them. */
-  #passed = 0;
 
   constructor(estimate: Estimate) {
     this.#estimate = estimate;
@@ -113,12 +102,12 @@ export class LaneStates {
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
     const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), this.backOffs.save()];
     const [vain, arrived, used] = [new Map(this.#vain), new Map(this.#arrived), new Map(this.#used)];
-    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain, owedMs: this.#owedMs, arrived, used };
+    return { batches, notedMs, loadMs, bars, vain, owedMs: this.#owedMs, arrived, used };
   }
 
   /** Restores a snapshot. */
   restore(saved: SavedLanes): void {
-    const { batches, notedMs, loadMs, passed, bars, vain, owedMs = 0, arrived, used } = saved;
+    const { batches, notedMs, loadMs, bars, vain, owedMs = 0, arrived, used } = saved;
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -131,7 +120,6 @@ export class LaneStates {
     this.#arrived = new Map(arrived);
     this.#used = new Map(used);
     this.#owedMs = owedMs;
-    this.#passed = passed;
   }
 
   /** Running and staged batches by lane. */
@@ -158,7 +146,10 @@ export class LaneStates {
     this.#batches.set(lane, [...this.on(lane), batch]);
     // Until its end is known it counts as late.
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
-    this.#noteUse(batch.key, batch.route.key, now);
+    const { key, route } = batch;
+    // That of an earlier page counted for nothing, nor may it beside the first runs of this one.
+    if (key !== route.key && this.sinceMs(key, now) === Infinity) this.#estimate.delete(key);
+    this.#noteUse(key, route.key, now);
   }
 
   /** Records that a model starts or ends, or was measured, by the keys of an estimate and of its route. */
@@ -168,17 +159,9 @@ export class LaneStates {
     remember(this.#used, key, this.#arrived.get(routeKey) ?? 0);
   }
 
-  /** Records a step as it arrives, also one that is rejected, and forgets what is old of the express lane. */
-  arrived({ routes }: ScheduledStep, now: number): void {
-    for (const { key } of routes) {
-      remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
-      const express = key + EXPRESS;
-      const sinceMs = this.sinceMs(express, now);
-      if (sinceMs > EXPRESS_OLD_MS) {
-        if (sinceMs < Infinity) this.#estimate.delete(express);
-        this.note(express, now);
-      }
-    }
+  /** Records a step as it arrives, also one that is rejected. */
+  arrived({ routes }: ScheduledStep): void {
+    for (const { key } of routes) remember(this.#arrived, key, (this.#arrived.get(key) ?? 0) + 1);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
@@ -262,7 +245,7 @@ export class LaneStates {
     const routes = this.#usable(step, now, lanes);
     const known = lanes.flatMap((lane) => {
       const route = isUsual({ lane }) ? routes.find(({ backend }) => backend === lane.backend) : undefined;
-      return (route && this.#msOf(route, keyOn(lane, route), step.rows, now, "leastMs")) ?? [];
+      return (route && this.#msOf(route, lane, step.rows, now, "leastMs")) ?? [];
     });
     return Math.min(...known);
   }
@@ -334,11 +317,8 @@ export class LaneStates {
   isForWide({ rows, dueMs }: ScheduledStep, usual: LaneOption, wide: LaneOption, now: number): boolean {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
-    if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
-    if (ms < WIDE_PAYS * usual.ms) return true;
-    this.#passed += 1;
-    if (this.#passed % FORGET_STEPS === FORGET_STEPS / 2) this.#estimate.delete(key);
-    return false;
+    const isKnown = this.#estimate.isSure(key, rows) && this.sinceMs(key, now) < Infinity;
+    return isKnown ? ms < WIDE_PAYS * usual.ms : now + WIDE_SLACK * usual.ms <= dueMs;
   }
 
   /**
@@ -354,17 +334,28 @@ export class LaneStates {
   }
 
   /**
-   * Returns the expected time of a route on a lane by its key; undefined where nothing is known of it, 0 on a server then.
-   * That of a server is halved for each minute in which nothing runs there: a bad minute, or a server that is another one
-   * by now, is not remembered for ever. It is halved at most once for ten steps: else a model with few of them would ask a
-   * slow server with every second one. That of an earlier page counts for nothing.
+   * Returns the expected time of a route on a lane; undefined where nothing is known of it, 0 on a server then. What is
+   * old of a server, or of a lane of another kind, is discounted, what an earlier page measured there to 0.
    */
-  #msOf(route: Route, own: string, rows: number, now: number, what: "ms" | "leastMs" = "ms"): number | undefined {
+  #msOf(
+    route: Pick<Route, "key" | "backend">,
+    lane: Pick<LaneView, "kind" | "endpoint">,
+    rows: number,
+    now: number,
+    what: "ms" | "leastMs" = "ms",
+  ): number | undefined {
+    const own = keyOn(lane, route);
     const ms = this.#estimate[what](own, rows);
-    if (!isServer(route)) return ms ?? this.#estimate[what](route.key, rows);
+    if (!isServer(route) && (own === route.key || ms === undefined)) return ms ?? this.#estimate[what](route.key, rows);
+    const [oldMs, oldSteps] = OLD[lane.kind];
     // A count that was evicted begins again, below that of the last use.
-    const times = Math.min(this.sinceMs(own, now) / STALE_MAX_MS, this.#stepsSince(own, route) / OLD_STEPS);
-    return (ms ?? 0) / 2 ** Math.max(0, times);
+    const times = Math.min(this.sinceMs(own, now) / oldMs, this.#stepsSince(own, route) / oldSteps);
+    return (ms ?? 0) / 2 ** Math.max(0, Math.floor(times));
+  }
+
+  /** Returns the expected time of one row on the express lane, by the key of its model. */
+  expressMs(key: string, now: number): number {
+    return this.#msOf({ key, backend: "wasm" }, { kind: "express" }, 1, now) ?? 0;
   }
 
   /** Returns every lane on which a step may run. */
@@ -376,12 +367,12 @@ export class LaneStates {
       if (route === undefined) continue;
       const batches = this.on(lane.id);
       const key = keyOn(lane, route);
-      const ms = this.#msOf(route, key, rows, now) ?? UNKNOWN_MS;
+      const ms = this.#msOf(route, lane, rows, now) ?? UNKNOWN_MS;
       const isCold = !lane.held.has(route.modelId) && !batches.some((x) => x.route.modelId === route.modelId);
       const loadMs = isCold ? this.loadOf(route) : 0;
       const freeMs = batches.reduce((ms, batch) => endOf(batch, ms), now);
       const endMs = freeMs + loadMs + ms;
-      const leastMs = this.#msOf(route, key, rows, now, "leastMs") ?? UNKNOWN_MS;
+      const leastMs = this.#msOf(route, lane, rows, now, "leastMs") ?? UNKNOWN_MS;
       found.push({ lane, route, key, freeMs, ms, leastMs, endMs, isCold, loadMs, batches });
     }
     // Failing lanes are left out where another one works.

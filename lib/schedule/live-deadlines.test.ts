@@ -2,12 +2,13 @@ import { expect, test } from "vitest";
 import type { Estimate } from "./cost-estimate.ts";
 import type { ScheduledStep } from "./events.ts";
 import type { LaneOption } from "./lane-option.ts";
-import { EXPRESS } from "./lane-state.ts";
 import { LiveDeadlines } from "./live-deadlines.ts";
 
 /** Live deadlines over models whose durations are known by their key. */
-const over = (durations: Readonly<Record<string, number>> = {}): LiveDeadlines =>
-  new LiveDeadlines({ ms: (key: string) => durations[key] } as unknown as Estimate);
+const over = (durations: Readonly<Record<string, number>> = {}, expressMs: number = 0): LiveDeadlines =>
+  new LiveDeadlines({ ms: (key: string) => durations[key] } as unknown as Estimate, {
+    expressMs: (key) => (key === "a" ? expressMs : NaN),
+  });
 
 const due = (lengthMs: number, keys: readonly string[] = ["a"], arrivedMs = 0): ScheduledStep =>
   ({
@@ -90,7 +91,7 @@ const lane = (kind: string, batches: readonly number[], ms = 26, backend = "wasm
 
 /** Whether a step leaves room on the first lane, beside a live deadline of 50 ms whose model takes so long on express. */
 function hasRoom(step: ScheduledStep, lanes: readonly [LaneOption, ...LaneOption[]], expressMs?: number, now = 1_000) {
-  const live = over({ a: 10, ...(expressMs === undefined ? {} : { [`a${EXPRESS}`]: expressMs }) });
+  const live = over({ a: 10 }, expressMs);
   live.note(due(50), 0);
   return live.leavesRoom(step, lanes[0], lanes, now);
 }

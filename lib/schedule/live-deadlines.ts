@@ -1,7 +1,8 @@
 // Tracks the short deadlines that are live, and limits other work for them: a run can't be interrupted, so batches stay
 // short, long runs are not staged, and a lane is kept free for short ones.
 import type { Estimate } from "./cost-estimate.ts";
-import { EXPRESS, remember } from "./lane-state.ts";
+import { remember } from "./lane-state.ts";
+import type { LaneStates } from "./lane-state.ts";
 import { isUsual } from "./lane-option.ts";
 import type { LaneOption } from "./lane-option.ts";
 import type { ScheduledStep } from "./events.ts";
@@ -36,6 +37,7 @@ export interface SavedUrgency {
 /** Tracks the shortest of the live deadlines. */
 export class LiveDeadlines {
   readonly #estimate: Estimate;
+  readonly #lanes: Pick<LaneStates, "expressMs">;
   /** Length of the shortest deadline, the key of its model, and until when it counts as live. */
   #shortestMs = Infinity;
   #key = "";
@@ -43,8 +45,9 @@ export class LiveDeadlines {
   /** When a deadline of a model of unknown cost was first seen, by its key. */
   #seenMs: Map<string, number> = new Map();
 
-  constructor(estimate: Estimate) {
+  constructor(estimate: Estimate, lanes: Pick<LaneStates, "expressMs">) {
     this.#estimate = estimate;
+    this.#lanes = lanes;
   }
 
   /** Returns a snapshot. */
@@ -114,7 +117,7 @@ export class LiveDeadlines {
     );
     const isRoom = ({ lane, batches }: LaneOption): boolean =>
       lane.kind === "express"
-        ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
+        ? !this.isLong(this.#lanes.expressMs(this.#key, now))
         : !batches.some(({ ms }) => this.isLong(ms));
     // A single lane can't be kept free. Of two, one is kept from work that would block it for long, or that has no
     // deadline: half of all there is costs more requests than a shorter wait.

@@ -97,7 +97,7 @@ export class Scheduler {
     this.#estimate = estimate;
     this.#queue = new Queue(settings.agingMs);
     this.#lanes = new LaneStates(estimate);
-    this.#urgency = new LiveDeadlines(estimate);
+    this.#urgency = new LiveDeadlines(estimate, this.#lanes);
     this.#warmUps = new WarmUps(estimate, this.#lanes);
     this.#chooser = new LaneChooser(estimate, this.#queue, this.#urgency, this.#warmUps);
   }
@@ -164,7 +164,7 @@ export class Scheduler {
     const { id, dueMs, isRefusable } = step;
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
-      this.#lanes.arrived(step, now);
+      this.#lanes.arrived(step);
       // A state has one step at a time, and may skip none.
       if (this.#queue.size >= this.#settings.maxSize && step.state === undefined) {
         out.push({ type: "reject", id, code: "overloaded", expected: this.#queue.size });
