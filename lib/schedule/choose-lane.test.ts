@@ -68,7 +68,8 @@ function chooserOf(
   const urgency = {
     leavesRoom: (_: unknown, x: LaneOption) => !kept.includes(x),
     isUrgent: () => isUrgent,
-    isLong: (ms: number) => ms > 20,
+    isLong: (ms: number) => ms > 50,
+    isExpress: (ms: number) => ms <= 20,
   };
   const warmed: string[] = [];
   const warmUps = { start: (_: unknown, x: LaneOption) => warmed.push(x.lane.id) };
@@ -200,6 +201,8 @@ describe("a step", () => {
     expect(chosen(59, express({ ms: 21 })), "long").toBe("a");
     expect([chosen(55, express({ endMs: 59 })), chosen(55, express({ endMs: 60 }))]).toEqual(["express", "a"]);
     expect(chosen(59, express({ batches: [{} as Batch] }))).toBe("express");
+    const unsure = choose([due(70)], [busy("b", 51), express()], { isUrgent: true });
+    expect(unsure, "behind a long run").toEqual(["express", 0, Infinity]);
     expect(chosen(59, express({ batches: [{} as Batch, {} as Batch] }))).toBe("a");
     for (const isCold of [true, false]) {
       const { chooser, waiting, warmed } = chooserOf([due(59)], { isUrgent: true });

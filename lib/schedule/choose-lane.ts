@@ -46,9 +46,11 @@ export class LaneChooser {
     const idle = soonest(usual.filter((x) => x.route.key === tried && x.batches.length === 0));
     const trial = idle && this.#urgency.leavesRoom(step, idle, options, now) ? idle : undefined;
     const best = this.#best(step, usual, trial);
-    // The finish on a full lane is unknown: more urgent work may come in between.
+    // The finish on a full lane is unknown: more urgent work may come in between. Behind a long run it is not known as
+    // well as a short deadline asks for.
     const isFull = best === undefined || best.batches.length > 1;
-    const express = this.express(step, options, isFull ? Infinity : best.endMs, now, out);
+    const isUnsure = isFull || best.batches.some(({ ms }) => this.#urgency.isLong(ms));
+    const express = this.express(step, options, isUnsure ? Infinity : best.endMs, now, out);
     if (express?.isCold === false && express.batches.length < 2)
       return { waiting, option: express, latestMs: Infinity };
     if (best === undefined) return undefined;
@@ -145,7 +147,7 @@ export class LaneChooser {
     out: Decision[],
   ): LaneOption | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
-    const express = options.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
+    const express = options.find(({ lane, ms }) => lane.kind === "express" && this.#urgency.isExpress(ms));
     if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warmUps.start(step, express, now, out);
     return express;

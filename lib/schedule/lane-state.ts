@@ -146,14 +146,13 @@ export class LaneStates {
     this.#batches.set(lane, [...this.on(lane), batch]);
     // Until its end is known it counts as late.
     if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
-    const { key, route } = batch;
-    // That of an earlier page counted for nothing, nor may it beside the first runs of this one.
-    if (key !== route.key && this.sinceMs(key, now) === Infinity) this.#estimate.delete(key);
-    this.#noteUse(key, route.key, now);
+    this.#noteUse(batch.key, batch.route.key, now);
   }
 
   /** Records that a model starts or ends, or was measured, by the keys of an estimate and of its route. */
   #noteUse(key: string, routeKey: string, now: number): void {
+    // An earlier page's estimate, which counted for nothing, must not weigh on the first one of this page.
+    if (key !== routeKey && !this.#notedMs.has(key)) this.#estimate.delete(key);
     this.note(routeKey, now);
     this.note(key, now);
     remember(this.#used, key, this.#arrived.get(routeKey) ?? 0);
@@ -215,10 +214,8 @@ export class LaneStates {
     if (this.#estimate.ms(key, 1) === undefined) this.#estimate.learn(key, 1, ms);
     const own = keyOn({ kind: "usual", endpoint }, { key });
     if (own === key || this.#notedMs.has(own)) return;
-    // In place of that of an earlier page, which counts for nothing.
-    this.#estimate.delete(own);
-    this.#estimate.learn(own, 1, ms, now);
     this.#noteUse(own, key, now);
+    this.#estimate.learn(own, 1, ms, now);
   }
 
   /** Returns the load time of a model. */
@@ -334,8 +331,8 @@ export class LaneStates {
   }
 
   /**
-   * Returns the expected time of a route on a lane; undefined where nothing is known of it, 0 on a server then. What is
-   * old of a server, or of a lane of another kind, is discounted, what an earlier page measured there to 0.
+   * Returns the expected time of a route on a lane; undefined where nothing is known of it, 0 on a server then. That of a
+   * server, or of a lane of another kind, is discounted with its age; an earlier page's to 0.
    */
   #msOf(
     route: Pick<Route, "key" | "backend">,
