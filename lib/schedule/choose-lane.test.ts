@@ -201,7 +201,7 @@ describe("a step", () => {
     expect(chosen(59, express({ ms: 21 })), "long").toBe("a");
     expect([chosen(55, express({ endMs: 59 })), chosen(55, express({ endMs: 60 }))]).toEqual(["express", "a"]);
     expect(chosen(59, express({ batches: [{} as Batch] }))).toBe("express");
-    const unsure = choose([due(70)], [busy("b", 51), express()], { isUrgent: true });
+    const unsure = choose([due(70)], [busy("b", 50, { ms: 51 }), express()], { isUrgent: true });
     expect(unsure, "behind a long run").toEqual(["express", 0, Infinity]);
     expect(chosen(59, express({ batches: [{} as Batch, {} as Batch] }))).toBe("a");
     for (const isCold of [true, false]) {

@@ -314,8 +314,8 @@ export class LaneStates {
   isForWide({ rows, dueMs }: ScheduledStep, usual: LaneOption, wide: LaneOption, now: number): boolean {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
-    const isKnown = this.#estimate.isSure(key, rows) && this.sinceMs(key, now) < Infinity;
-    return isKnown ? ms < WIDE_PAYS * usual.ms : now + WIDE_SLACK * usual.ms <= dueMs;
+    // That of an earlier page is 0.
+    return ms > 0 && this.#estimate.isSure(key, rows) ? ms < WIDE_PAYS * usual.ms : now + WIDE_SLACK * usual.ms <= dueMs;
   }
 
   /**
