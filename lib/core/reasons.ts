@@ -23,7 +23,7 @@ export const WHY_CODES = {
   "only-lane": "no other lane can run it",
   "earliest-finish": "this lane has the earliest estimated finish",
   "lane-queue-full": "the lane with the earliest estimated finish has a full queue (two batches)",
-  "express-lane": "a short request that would miss its deadline on other lanes",
+  "express-lane": "a short request that other lanes might finish late",
   "wide-lane": "a single request, as those before it, so it may use all cores",
   "state-kept": "this lane holds its recurrent state",
   batched: "batched with other requests, which takes less time than one by one",

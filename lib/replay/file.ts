@@ -97,23 +97,29 @@ const batch = v.looseObject({
   shape: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)))),
   ms: cost,
   startMs: v.pipe(v.number(), v.finite()),
-  ids: v.array(id),
-  steps: v.optional(v.array(step)),
+  steps: v.optional(v.array(step), []),
   preempt: v.boolean(),
   isLoading: v.optional(v.boolean()),
   isTrial: v.optional(v.boolean()),
   serverMs: v.optional(v.number()),
 });
-const group = v.looseObject({
-  servedMs: v.pipe(v.number(), v.finite()),
-  usedMs: v.pipe(v.number(), v.finite()),
-  level: v.optional(v.pipe(id, v.minValue(-1), v.maxValue(2))),
-  costsMs: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
-  home: v.optional(v.string()),
-  restsMs: v.optional(v.pipe(v.number(), v.finite())),
-  // Older versions also wrote the cost of each step, and not its latest start.
-  steps: v.array(v.tupleWithRest([step], due)),
-});
+const group = v.pipe(
+  v.looseObject({
+    servedMs: v.pipe(v.number(), v.finite()),
+    usedMs: v.pipe(v.number(), v.finite()),
+    level: v.optional(v.pipe(id, v.minValue(-1), v.maxValue(2))),
+    costsMs: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
+    home: v.optional(v.string(), ""),
+    restsMs: v.optional(v.pipe(v.number(), v.finite())),
+    steps: v.array(v.tupleWithRest([step], due)),
+  }),
+  // Older versions wrote no level, and of a step neither its latest start nor its cost.
+  v.transform(({ level, steps, ...rest }) => ({
+    ...rest,
+    level: level ?? steps[0]?.[0].priority ?? 0,
+    steps: steps.map(([each, latestMs = Infinity, costMs = 0]) => [each, latestMs, costMs] as const),
+  })),
+);
 /** Estimates in traces of older versions; they are learned again. */
 const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
 const saved = v.looseObject({
@@ -138,7 +144,7 @@ const saved = v.looseObject({
   nextBatch: id,
   alone: v.optional(id, 0),
   vain: v.optional(v.map(word, id)),
-  owedMs: v.optional(v.pipe(v.number(), v.finite())),
+  owedMs: v.optional(v.pipe(v.number(), v.finite()), 0),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
   short: v.looseObject({
     ms: cost,

@@ -13,19 +13,16 @@ export interface SavedLanes {
   readonly batches: ReadonlyMap<string, readonly SavedBatch[]>;
   readonly notedMs: ReadonlyMap<string, number>;
   readonly loadMs: ReadonlyMap<number, number>;
+  readonly owedMs: number;
   /** Not in older traces. */
   readonly bars?: ReadonlyMap<string, BackOff> | undefined;
   readonly vain?: ReadonlyMap<string, number> | undefined;
-  readonly owedMs?: number | undefined;
   readonly arrived?: ReadonlyMap<string, number> | undefined;
   readonly used?: ReadonlyMap<string, number> | undefined;
 }
 
-/** Saved batch; its steps are not in older traces. */
-type SavedBatch = Omit<Batch, "steps"> & {
-  readonly ids: readonly number[];
-  readonly steps?: readonly ScheduledStep[] | undefined;
-};
+/** Saved batch. */
+type SavedBatch = Omit<Batch, "steps"> & { readonly steps: readonly ScheduledStep[] };
 
 /** Suffix of the key of a model's estimate on the wide lane, with threads. */
 const WIDE = " wide";
@@ -97,7 +94,7 @@ export class LaneStates {
   /** Returns a snapshot. */
   save(): SavedLanes {
     const copyOf = ({ steps, ...batch }: Batch): SavedBatch => {
-      return { ...batch, ids: [...steps.keys()], steps: [...steps.values()] };
+      return { ...batch, steps: [...steps.values()] };
     };
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
     const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), this.backOffs.save()];
@@ -107,11 +104,11 @@ export class LaneStates {
 
   /** Restores a snapshot. */
   restore(saved: SavedLanes): void {
-    const { batches, notedMs, loadMs, bars, vain, owedMs = 0, arrived, used } = saved;
+    const { batches, notedMs, loadMs, bars, vain, owedMs, arrived, used } = saved;
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
-        held.map(({ ids: _, steps = [], ...batch }) => ({ ...batch, steps: new Map(steps.map((x) => [x.id, x])) })),
+        held.map(({ steps, ...batch }) => ({ ...batch, steps: new Map(steps.map((x) => [x.id, x])) })),
       );
     this.backOffs.restore(bars);
     this.#notedMs = new Map(notedMs);
@@ -315,7 +312,9 @@ export class LaneStates {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
     // That of an earlier page is 0.
-    return ms > 0 && this.#estimate.isSure(key, rows) ? ms < WIDE_PAYS * usual.ms : now + WIDE_SLACK * usual.ms <= dueMs;
+    return ms > 0 && this.#estimate.isSure(key, rows)
+      ? ms < WIDE_PAYS * usual.ms
+      : now + WIDE_SLACK * usual.ms <= dueMs;
   }
 
   /**

@@ -260,13 +260,16 @@ test("a snapshot has all of a queue, and goes on as it would", () => {
   expect(play(restored)).toEqual(play(queue));
 });
 
-test("the snapshot of an older trace, with less of each group, is read", () => {
-  const steps = [[step(1, { priority: 2 }), 70, 5], [step(2, { priority: 2 })]] as const;
+test("the snapshot of an older trace, without the sums of costs, is read", () => {
+  const steps = [
+    [step(1, { priority: 2 }), 70, 5],
+    [step(2, { priority: 2 }), Infinity, 0],
+  ] as const;
   const saved: SavedQueue = {
     usedMs: 30,
     groups: [
-      { servedMs: 0, usedMs: 0, steps: [] },
-      { servedMs: 100, usedMs: 40, steps },
+      { servedMs: 0, usedMs: 0, level: 0, home: "", steps: [] },
+      { servedMs: 100, usedMs: 40, level: 2, home: "", steps },
     ],
   };
   const queue = new Queue(AGING_MS);

@@ -65,13 +65,13 @@ export interface SavedQueue {
   readonly groups: readonly {
     readonly servedMs: number;
     readonly usedMs: number;
+    readonly level: number;
+    readonly home: string;
     /** Not in older traces. */
-    readonly level?: number | undefined;
     readonly costsMs?: readonly number[] | undefined;
-    readonly home?: string | undefined;
     readonly restsMs?: number | undefined;
     /** Latest start of each step, and its cost. */
-    readonly steps: readonly (readonly [step: ScheduledStep, ...ms: number[]])[];
+    readonly steps: readonly (readonly [step: ScheduledStep, latestMs: number, costMs: number])[];
   }[];
 }
 
@@ -121,11 +121,11 @@ export class Queue {
   restore({ usedMs, groups }: SavedQueue): void {
     this.#usedMs = usedMs;
     for (const { steps, servedMs, usedMs, level, home, restsMs } of groups) {
-      for (const [step, latestMs = Infinity, costMs = 0] of steps) this.add(step, latestMs, costMs, servedMs, home);
+      for (const [step, latestMs, costMs] of steps) this.add(step, latestMs, costMs, servedMs, home);
       const group = this.#steps.get(steps[0]?.[0].id ?? 0)?.group;
       if (group === undefined) continue;
       group.class.usedMs = usedMs;
-      this.#rank(group, servedMs, level ?? group.priority);
+      this.#rank(group, servedMs, level);
       if (restsMs !== undefined) this.rest(group, restsMs);
     }
     // Floating-point sums depend on the order of additions.

@@ -178,6 +178,28 @@ describe("a replay", () => {
     }
   });
 
+  test("reads what older versions did not write as what it was then", async () => {
+    const { selvedge } = JSON.parse(JSON.stringify(await record({}, 40))) as {
+      selvedge: {
+        saved: { owedMs?: number; queue: { groups: { level?: number; home?: string; steps: unknown[][] }[] } };
+      };
+    };
+    const { saved } = selvedge;
+    delete saved.owedMs;
+    for (const group of saved.queue.groups) {
+      delete group.level;
+      delete group.home;
+      group.steps = group.steps.map(([first]) => [first]);
+    }
+    const read = readTrace(JSON.stringify({ traceEvents: [], selvedge })).saved;
+    expect(read.owedMs).toBe(0);
+    expect(read.queue.groups.length).toBeGreaterThan(0);
+    for (const { level, home, steps } of read.queue.groups) {
+      expect([level, home]).toEqual([steps[0]?.[0].priority, ""]);
+      for (const [, ...ms] of steps) expect(ms).toEqual([Infinity, 0]);
+    }
+  });
+
   test("returns the first event with a different decision", () => {
     const file = readTrace(JSON.stringify(trace));
     const at = file.told.findIndex(({ decisions }) => decisions.length > 0);
