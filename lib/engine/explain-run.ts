@@ -57,9 +57,9 @@ function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string
     case "earliest-finish":
       return here + elsewhere;
     case "lane-queue-full":
-      return `${here}${elsewhere} (its queue is full)`;
+      return `${here}${elsewhere} (queue full)`;
     case "express-lane":
-      return `${here}${elsewhere}${other === null ? "" : ", past the deadline"}`;
+      return `${here} (short)${elsewhere}`;
     case "wide-lane":
       return `${here} (with threads)${elsewhere}`;
     case "state-kept":

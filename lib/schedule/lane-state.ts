@@ -96,10 +96,16 @@ export class LaneStates {
     const copyOf = ({ steps, ...batch }: Batch): SavedBatch => {
       return { ...batch, steps: [...steps.values()] };
     };
-    const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
-    const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), this.backOffs.save()];
-    const [vain, arrived, used] = [new Map(this.#vain), new Map(this.#arrived), new Map(this.#used)];
-    return { batches, notedMs, loadMs, bars, vain, owedMs: this.#owedMs, arrived, used };
+    return {
+      batches: new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)])),
+      notedMs: new Map(this.#notedMs),
+      loadMs: new Map(this.#loadMs),
+      bars: this.backOffs.save(),
+      vain: new Map(this.#vain),
+      arrived: new Map(this.#arrived),
+      used: new Map(this.#used),
+      owedMs: this.#owedMs,
+    };
   }
 
   /** Restores a snapshot. */
