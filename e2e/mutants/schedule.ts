@@ -180,7 +180,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "placement-old",
     breaks: "a slow server of a model with few requests is asked with every second one",
     file: "lib/schedule/lane-state.ts",
-    from: ", this.#stepsSince(own, route) / OLD_STEPS)",
+    from: ", this.#stepsSince(own, route) / oldSteps)",
     to: ")",
     test: "lib/schedule/servers.test.ts",
     title: "(placement-old)",
