@@ -192,7 +192,7 @@ describe("a step", () => {
     expect(choose([due(30)], [varying], { kept: [varying] })).toBeUndefined();
   });
 
-  test("that is short and late elsewhere takes the express lane, and has its model loaded there", () => {
+  test("that is short and may be late elsewhere takes the express lane, and has its model loaded there (sched-unsure)", () => {
     const taken = busy("a", 50);
     const chosen = (dueMs: number, lane: LaneOption, isUrgent = true): string | undefined =>
       choose([due(dueMs)], [taken, lane], { isUrgent })?.[0];

@@ -131,7 +131,7 @@ test("of two lanes one is kept free from long work, and from work without a dead
   expect(hasRoom(due(500), [long, busy, busy])).toBe(false);
 });
 
-test("the express lane is room where the urgent model is quick there, or is the only other lane", () => {
+test("the express lane is room where the urgent model is quick there, or is the only other lane (sched-unsure)", () => {
   const [long, busy, express] = [lane("usual", []), lane("usual", [26]), lane("express", [])];
   for (const step of [due(500), due(Infinity)]) {
     expect(hasRoom(step, [long, busy, busy, express])).toBe(true);
