@@ -234,8 +234,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A2",
     breaks: "a candidate that never ran counts as if it took no time",
     file: "lib/schedule/lane-state.ts",
-    from: 'return (route && this.#msOf(route, keyOn(lane, route), step.rows, now, "leastMs")) ?? [];',
-    to: 'return (route && this.#msOf(route, keyOn(lane, route), step.rows, now, "leastMs")) ?? (route ? 0 : []);',
+    from: 'return (route && this.#msOf(route, lane, step.rows, now, "leastMs")) ?? [];',
+    to: 'return (route && this.#msOf(route, lane, step.rows, now, "leastMs")) ?? (route ? 0 : []);',
     test: ADMISSION,
   },
   {
