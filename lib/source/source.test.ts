@@ -196,7 +196,6 @@ describe("tokenizer files", () => {
     ).toMatchObject({
       maxLength: 512,
       inputNames: ["input_ids", "attention_mask"],
-      paddingSide: "right",
     });
   });
 
@@ -212,10 +211,7 @@ describe("tokenizer files", () => {
     expect(readTokenizer({ pad_token: "[PAD]", added_tokens_decoder: { 3: { content: "[PAD]" } } }, null).padId).toBe(
       3,
     );
-    expect(readTokenizer({}, { padding: { pad_id: 1, direction: "Left" } })).toMatchObject({
-      padId: 1,
-      paddingSide: "left",
-    });
+    expect(readTokenizer({}, { padding: { pad_id: 1, direction: "Left" } }).padId).toBe(1);
   });
 });
 

@@ -7,8 +7,6 @@ export interface TokenizerFacts {
   readonly maxLength: number | null;
   /** Names of the inputs that the tokenizer fills, as `input_ids`. */
   readonly inputNames: readonly string[];
-  /** Side on which short texts of a batch are padded. */
-  readonly paddingSide: "left" | "right";
   /** The part of a longer text that is kept; null where no file says. */
   readonly keeps: "begin" | "end" | null;
   /** Id of the padding token; null where no file names it. */
@@ -31,7 +29,6 @@ export function readTokenizer(config: unknown, file: unknown): TokenizerFacts {
   const { truncation, padding, added_tokens: added } = objectOf(file) as Record<string, unknown>;
   const names = listOf(told["model_input_names"]).filter((x) => typeof x === "string");
   const [pads, cuts] = [objectOf(padding), objectOf(truncation)];
-  const side = textOf(told["padding_side"]) ?? textOf(pads["direction"])?.toLowerCase();
   const padToken = tokenOf(told["pad_token"]) ?? textOf(pads["pad_token"]);
   const cutSide = (textOf(told["truncation_side"]) ?? textOf(cuts["direction"]))?.toLowerCase();
   return {
@@ -39,7 +36,6 @@ export function readTokenizer(config: unknown, file: unknown): TokenizerFacts {
     // As transformers, which takes nothing of the truncation in tokenizer.json: it is what training last had.
     maxLength: countOf(told["model_max_length"] ?? told["max_len"], NO_LIMIT),
     inputNames: names.length > 0 ? names : INPUT_NAMES,
-    paddingSide: side === "left" ? "left" : "right",
     padId: numberId(pads["pad_id"]) ?? idOf(padToken, told["added_tokens_decoder"], added),
     className: textOf(told["tokenizer_class"]),
   };
