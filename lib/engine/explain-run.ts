@@ -29,7 +29,7 @@ export interface Grounds {
 export function explain({ routeWhy, start, lane, count, failures, lateMs }: Grounds): RunWhy {
   const reasons = [routeWhy];
   if (failures.length > 0) {
-    const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
+    const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "?"})`);
     reasons.push({ code: "retried", text: `retried: ${attempts.join(", ")}` });
   }
   reasons.push({ code: start.lane, text: laneText(start, lane) }, { code: start.batch, text: batchText(start, count) });
@@ -59,7 +59,7 @@ function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string
     case "lane-queue-full":
       return `${here}${elsewhere} (queue full)`;
     case "express-lane":
-      return `${here} (short)${elsewhere}`;
+      return `${here}${elsewhere} (short)`;
     case "wide-lane":
       return `${here} (with threads)${elsewhere}`;
     case "state-kept":
@@ -72,7 +72,7 @@ function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: nu
     case "batched":
       return `batched with ${count - 1}: waiting ${show(waitedMs)} saves ${show((apartMs ?? 0) - (togetherMs ?? 0))}`;
     case "batch-tried":
-      return `batched with ${count - 1} to measure a batch of ${count}`;
+      return `batched with ${count - 1} to try it`;
     case "unbatchable":
       return "not batched: inputs can't be concatenated";
     case "nothing-to-join":

@@ -61,8 +61,7 @@ export class Spans {
     this.#onRequest = on.request;
     for (const { steps } of saved.queue.groups) for (const [step] of steps) this.#open(step);
     for (const [lane, batches] of saved.batches)
-      for (const { id, route, steps } of batches) {
-        const ids = steps.map((x) => x.id);
+      for (const { id, route, steps, ids = steps.map((x) => x.id) } of batches) {
         this.#begin({ lane, batch: id, route, ids, expectedMs: null, why: null, sinceMs: nowMs });
         this.#running += ids.length;
       }

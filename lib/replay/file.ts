@@ -97,6 +97,7 @@ const batch = v.looseObject({
   shape: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)))),
   ms: cost,
   startMs: v.pipe(v.number(), v.finite()),
+  ids: v.optional(v.array(id)),
   steps: v.optional(v.array(step), []),
   preempt: v.boolean(),
   isLoading: v.optional(v.boolean()),

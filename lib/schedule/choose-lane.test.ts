@@ -68,8 +68,7 @@ function chooserOf(
   const urgency = {
     leavesRoom: (_: unknown, x: LaneOption) => !kept.includes(x),
     isUrgent: () => isUrgent,
-    isLong: (ms: number) => ms > 50,
-    isExpress: (ms: number) => ms <= 20,
+    isLong: (ms: number) => ms > 45,
   };
   const warmed: string[] = [];
   const warmUps = { start: (_: unknown, x: LaneOption) => warmed.push(x.lane.id) };
@@ -198,10 +197,10 @@ describe("a step", () => {
       choose([due(dueMs)], [taken, lane], { isUrgent })?.[0];
     expect([chosen(59, express()), chosen(60, express())]).toEqual(["express", "a"]);
     expect(chosen(59, express(), false), "others have shorter deadlines").toBe("a");
-    expect(chosen(59, express({ ms: 21 })), "long").toBe("a");
+    expect(chosen(59, express({ ms: 46 })), "long").toBe("a");
     expect([chosen(55, express({ endMs: 59 })), chosen(55, express({ endMs: 60 }))]).toEqual(["express", "a"]);
     expect(chosen(59, express({ batches: [{} as Batch] }))).toBe("express");
-    const unsure = choose([due(70)], [busy("b", 50, { ms: 51 }), express()], { isUrgent: true });
+    const unsure = choose([due(70)], [busy("b", 50, { ms: 46 }), express()], { isUrgent: true });
     expect(unsure, "behind a long run").toEqual(["express", 0, Infinity]);
     expect(chosen(59, express({ batches: [{} as Batch, {} as Batch] }))).toBe("a");
     for (const isCold of [true, false]) {

@@ -136,8 +136,8 @@ export class LaneChooser {
   }
 
   /**
-   * Returns the express lane where a step is short enough for it and would be late elsewhere; starts its worker if
-   * needed.
+   * Returns the express lane where a step is short enough for it and would be late elsewhere, by an estimated finish that is
+   * Infinity where it is not known; starts its worker if needed.
    */
   express(
     step: ScheduledStep,
@@ -147,7 +147,7 @@ export class LaneChooser {
     out: Decision[],
   ): LaneOption | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
-    const express = options.find(({ lane, ms }) => lane.kind === "express" && this.#urgency.isExpress(ms));
+    const express = options.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
     if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warmUps.start(step, express, now, out);
     return express;

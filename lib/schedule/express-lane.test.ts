@@ -38,15 +38,16 @@ function missed(expressMs: (now: number) => number, usual: readonly string[] = [
 }
 
 test.each([
-  ["first run", 0.5],
-  ["runs for a second", 1],
-  ["runs for half a minute", 30],
-])("an express lane whose %s took long is in use again within 20 s (sched-express)", (_, slowSeconds) => {
-  const late = missed((now) => (now < 1_000 * slowSeconds ? 9 : 1));
-  expect(late.filter((id) => id > 10 * (slowSeconds + 20))).toEqual([]);
+  ["first run", 0.5, 9],
+  ["first run, with a pause of the page,", 0.2, 500],
+  ["runs for a second", 1, 30],
+  ["runs for half a minute", 30, 30],
+])("an express lane whose %s took long is in use again within 21 s (sched-express)", (_, slowSeconds, slowMs) => {
+  const late = missed((now) => (now < 1_000 * slowSeconds ? slowMs : 1));
+  expect(late.filter((id) => id > 10 * (slowSeconds + 21))).toEqual([]);
 });
 
-test("an express lane that is too slow costs one short step in a hundred, where another lane has room (sched-express)", () => {
+test("an express lane that is too slow costs a short step in 10 s, where another lane has room (sched-express)", () => {
   const late = missed(() => 30, ["wasm-0", "wasm-1"]);
-  expect(late.length).toBeLessThanOrEqual(10);
+  expect(late.length).toBeLessThanOrEqual(11);
 });

@@ -21,8 +21,11 @@ export interface SavedLanes {
   readonly used?: ReadonlyMap<string, number> | undefined;
 }
 
-/** Saved batch. */
-type SavedBatch = Omit<Batch, "steps"> & { readonly steps: readonly ScheduledStep[] };
+/** Saved batch; older traces have the ids of its steps alone. */
+type SavedBatch = Omit<Batch, "steps"> & {
+  readonly ids?: readonly number[] | undefined;
+  readonly steps: readonly ScheduledStep[];
+};
 
 /** Suffix of the key of a model's estimate on the wide lane, with threads. */
 const WIDE = " wide";
@@ -30,7 +33,7 @@ const WIDE = " wide";
 const WIDE_MIN_MS = 8;
 /** Threads must take less than this share of the time of one: they keep all cores busy. */
 const WIDE_PAYS = 0.9;
-/** Until threads were measured they may be slower: a deadline must leave this many times the time of one. */
+/** Until threads were measured, or where they were slower, a deadline must leave this many times the time of one. */
 const WIDE_SLACK = 3;
 /** How long the wide lane is not used after a run that failed there. */
 const WIDE_FAILED_MS = 60_000;
@@ -56,8 +59,7 @@ const TRIAL_TIMES = 10;
 const TRIAL_STEPS = 20;
 /**
  * An estimate of a server, of the express and of the wide lane is halved for each so many ms without a run there, at most
- * once for so many steps of the model: a slow one gets no run that would show that it no longer is. A late request, or one
- * that threads slow down, is the price of each look.
+ * once for so many steps of the model: a slow one gets no run that would show that it no longer is.
  */
 const OLD = { usual: [60_000, 10], express: [10_000, 10], wide: [60_000, 100] } as const;
 /** Bound on the entries of the maps by model, or by lane and model. */
@@ -102,9 +104,9 @@ export class LaneStates {
       loadMs: new Map(this.#loadMs),
       bars: this.backOffs.save(),
       vain: new Map(this.#vain),
+      owedMs: this.#owedMs,
       arrived: new Map(this.#arrived),
       used: new Map(this.#used),
-      owedMs: this.#owedMs,
     };
   }
 
@@ -154,8 +156,6 @@ export class LaneStates {
 
   /** Records that a model starts or ends, or was measured, by the keys of an estimate and of its route. */
   #noteUse(key: string, routeKey: string, now: number): void {
-    // An earlier page's estimate, which counted for nothing, must not weigh on the first one of this page.
-    if (key !== routeKey && !this.#notedMs.has(key)) this.#estimate.delete(key);
     this.note(routeKey, now);
     this.note(key, now);
     remember(this.#used, key, this.#arrived.get(routeKey) ?? 0);
@@ -217,8 +217,10 @@ export class LaneStates {
     if (this.#estimate.ms(key, 1) === undefined) this.#estimate.learn(key, 1, ms);
     const own = keyOn({ kind: "usual", endpoint }, { key });
     if (own === key || this.#notedMs.has(own)) return;
-    this.#noteUse(own, key, now);
+    // In place of that of an earlier page, which counts for nothing.
+    this.#estimate.delete(own);
     this.#estimate.learn(own, 1, ms, now);
+    this.#noteUse(own, key, now);
   }
 
   /** Returns the load time of a model. */
@@ -231,9 +233,9 @@ export class LaneStates {
     remember(this.#notedMs, what, now);
   }
 
-  /** Returns the time since an action. */
-  sinceMs(what: string, now: number): number {
-    return now - (this.#notedMs.get(what) ?? -Infinity);
+  /** Returns the time since an action; since `start` before the first. */
+  sinceMs(what: string, now: number, start: number = -Infinity): number {
+    return now - (this.#notedMs.get(what) ?? start);
   }
 
   /**
@@ -281,7 +283,7 @@ export class LaneStates {
       if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.route.key === key)) return false;
     }
     const vain = this.#vain.get(key) ?? 0;
-    const isTooSoon = hasServer && vain > 0 && this.#stepsSince(key, { key }) < TRIAL_STEPS;
+    const isTooSoon = hasServer && vain > 0 && this.#stepsSince(key, key) < TRIAL_STEPS;
     if (isTooSoon || !this.#mayTry(key, now)) return false;
     if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return true;
     // Where a server answers meanwhile, nothing is lost by a longer wait.
@@ -317,10 +319,10 @@ export class LaneStates {
   isForWide({ rows, dueMs }: ScheduledStep, usual: LaneOption, wide: LaneOption, now: number): boolean {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
-    // That of an earlier page is 0.
-    return ms > 0 && this.#estimate.isSure(key, rows)
-      ? ms < WIDE_PAYS * usual.ms
-      : now + WIDE_SLACK * usual.ms <= dueMs;
+    const paysMs = WIDE_PAYS * usual.ms;
+    const isKnown = this.#estimate.isSure(key, rows);
+    if (isKnown && ms >= paysMs) return false;
+    return (isKnown && (this.#estimate.ms(key, rows) ?? 0) < paysMs) || now + WIDE_SLACK * usual.ms <= dueMs;
   }
 
   /**
@@ -330,14 +332,15 @@ export class LaneStates {
     return lanes.every(({ id, isOpen, kind }) => !isOpen || kind === "wide" || this.on(id).length > 1);
   }
 
-  /** Number of steps of a route since its last use by the key of an estimate. */
-  #stepsSince(key: string, route: Pick<Route, "key">): number {
-    return (this.#arrived.get(route.key) ?? 0) - (this.#used.get(key) ?? -Infinity);
+  /** Number of steps of a route, by its key, since the last use by the key of an estimate; since `start` before the first. */
+  #stepsSince(own: string, key: string, start: number = -Infinity): number {
+    return (this.#arrived.get(key) ?? 0) - (this.#used.get(own) ?? start);
   }
 
   /**
-   * Returns the expected time of a route on a lane; undefined where nothing is known of it, 0 on a server then. That of a
-   * server, or of a lane of another kind, is discounted with its age; an earlier page's to 0.
+   * Returns the expected time of a route on a lane: where it never ran there, that of a usual lane, undefined if nothing is
+   * known of that either; 0 on a server. An old one of a server, or of a lane of another kind, is discounted. A lane's counts
+   * at most as a usual one's then: it is to be looked at, however slow it was. A server's of an earlier page counts for nothing.
    */
   #msOf(
     route: Pick<Route, "key" | "backend">,
@@ -346,18 +349,23 @@ export class LaneStates {
     now: number,
     what: "ms" | "leastMs" = "ms",
   ): number | undefined {
+    const { key } = route;
     const own = keyOn(lane, route);
+    const isRemote = isServer(route);
     const ms = this.#estimate[what](own, rows);
-    if (!isServer(route) && (own === route.key || ms === undefined)) return ms ?? this.#estimate[what](route.key, rows);
+    const usualMs = isRemote ? 0 : this.#estimate[what](key, rows);
+    if (ms === undefined || (own === key && !isRemote)) return usualMs;
     const [oldMs, oldSteps] = OLD[lane.kind];
+    const start = isRemote ? -Infinity : 0;
     // A count that was evicted begins again, below that of the last use.
-    const times = Math.min(this.sinceMs(own, now) / oldMs, this.#stepsSince(own, route) / oldSteps);
-    return (ms ?? 0) / 2 ** Math.max(0, Math.floor(times));
+    const steps = this.#stepsSince(own, key, start);
+    const times = Math.floor(Math.min(this.sinceMs(own, now, start) / oldMs, steps / oldSteps));
+    return times < 1 ? ms : Math.min(ms, usualMs || ms) / 2 ** times;
   }
 
-  /** Returns the expected time of one row on the express lane, by the key of its model. */
-  expressMs(key: string, now: number): number {
-    return this.#msOf({ key, backend: "wasm" }, { kind: "express" }, 1, now) ?? 0;
+  /** Returns the expected time of one row on the express lane, by the key of its model; undefined where it never ran there. */
+  expressMs(key: string, now: number): number | undefined {
+    return this.#estimate.ms(key + " express", 1) && this.#msOf({ key, backend: "wasm" }, { kind: "express" }, 1, now);
   }
 
   /** Returns every lane on which a step may run. */

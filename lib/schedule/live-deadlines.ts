@@ -15,8 +15,6 @@ const LIVE_MS = 2_000;
  * and for lanes that share the cores with it.
  */
 const PART = 0.6;
-/** Share that a run on the express lane may take, which waits for no longer work. */
-const EXPRESS_PART = 0.8;
 /** Of two lanes, none is kept free from work with a deadline that takes at most so many times the shortest live one. */
 const BLOCKED = 2;
 /** Deadlines that differ by less are equal: a sum of a clock's time and a length is rounded. */
@@ -104,11 +102,6 @@ export class LiveDeadlines {
     return ms > this.#shortestMs / 2;
   }
 
-  /** Whether a run is short enough for the express lane. */
-  isExpress(ms: number): boolean {
-    return ms <= EXPRESS_PART * this.#shortestMs;
-  }
-
   /** Whether a step on a lane leaves room for urgent steps. */
   leavesRoom(
     { dueMs, arrivedMs }: ScheduledStep,
@@ -124,7 +117,7 @@ export class LiveDeadlines {
     );
     const isRoom = ({ lane, batches }: LaneOption): boolean =>
       lane.kind === "express"
-        ? this.isExpress(this.#lanes.expressMs(this.#key, now))
+        ? !this.isLong(this.#lanes.expressMs(this.#key, now) ?? 0)
         : !batches.some(({ ms }) => this.isLong(ms));
     // A single lane can't be kept free. Of two, one is kept from work that would block it for long, or that has no
     // deadline: half of all there is costs more requests than a shorter wait.
