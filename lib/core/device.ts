@@ -17,7 +17,7 @@ export function isServer({ backend }: { readonly backend?: string }): boolean {
 export type Placement = "local" | "remote" | "auto";
 
 /**
- * Kind of lane. `express` is one more than there are cores, for short requests that would be late elsewhere. `wide` has
+ * Kind of lane. `express` is one more than there are cores, for short requests that may be late elsewhere. `wide` has
  * a thread per core, for sequential requests that would leave the other cores idle.
  */
 export type LaneKind = "usual" | "express" | "wide";
