@@ -15,7 +15,7 @@ const due = (lengthMs: number, keys: readonly string[] = ["a"], arrivedMs = 0): 
     arrivedMs,
     dueMs: arrivedMs + lengthMs,
     rows: 1,
-    routes: keys.map((key) => ({ key })),
+    routes: keys.map((key) => ({ key, backend: "wasm" })),
   }) as unknown as ScheduledStep;
 
 test.each([
@@ -140,4 +140,18 @@ test("the express lane is room where the urgent model is quick there, or is the 
     expect(hasRoom(step, [long, express], 26)).toBe(true);
   }
   expect(hasRoom(due(Infinity), [long, busy, express], 26)).toBe(false);
+});
+
+test("the express lane is room for a deadline of a model that only a GPU or a server runs (sched-route)", () => {
+  const live = over({ g: 10, a: 10 }, 26);
+  const gpu = { ...due(50), routes: [{ key: "g", backend: "webgpu" }] } as unknown as ScheduledStep;
+  const lanes = [lane("usual", []), lane("usual", [26]), lane("usual", [26]), lane("express", [])] as const;
+  live.note(gpu, 0);
+  expect(live.save().key).toBe("");
+  const both = { ...due(50), routes: [...gpu.routes, { key: "a", backend: "wasm" }] } as unknown as ScheduledStep;
+  live.note(both, 0);
+  expect(live.save().key).toBe("a");
+  expect(live.leavesRoom(due(Infinity), lanes[0], lanes, 1_000)).toBe(false);
+  live.note(gpu, 0);
+  expect(live.leavesRoom(due(Infinity), lanes[0], lanes, 1_000)).toBe(true);
 });

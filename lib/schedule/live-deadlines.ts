@@ -38,7 +38,7 @@ export interface SavedUrgency {
 export class LiveDeadlines {
   readonly #estimate: Estimate;
   readonly #lanes: Pick<LaneStates, "expressMs">;
-  /** Length of the shortest deadline, the key of its model, and until when it counts as live. */
+  /** Length of the shortest deadline, the key of its model on the CPU, if any, and until when it counts as live. */
   #shortestMs = Infinity;
   #key = "";
   #untilMs = 0;
@@ -82,7 +82,7 @@ export class LiveDeadlines {
     });
     if (!isMet) return;
     this.#shortestMs = lengthMs;
-    this.#key = routes[0].key;
+    this.#key = routes.find(({ backend }) => backend === "wasm")?.key ?? "";
     this.#untilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
   }
 
@@ -117,7 +117,7 @@ export class LiveDeadlines {
     );
     const isRoom = ({ lane, batches }: LaneOption): boolean =>
       lane.kind === "express"
-        ? !this.isLong(this.#lanes.expressMs(this.#key, now) ?? 0)
+        ? !this.isLong(this.#lanes.expressMs(this.#key, now))
         : !batches.some(({ ms }) => this.isLong(ms));
     // A single lane can't be kept free. Of two, one is kept from work that would block it for long, or that has no
     // deadline: half of all there is costs more requests than a shorter wait.
