@@ -233,7 +233,7 @@ export class LaneStates {
     remember(this.#notedMs, what, now);
   }
 
-  /** Returns the time since an action; since `start` before the first. */
+  /** Returns the time since an action; where there was none, since `start`. */
   sinceMs(what: string, now: number, start: number = -Infinity): number {
     return now - (this.#notedMs.get(what) ?? start);
   }
@@ -332,7 +332,7 @@ export class LaneStates {
     return lanes.every(({ id, isOpen, kind }) => !isOpen || kind === "wide" || this.on(id).length > 1);
   }
 
-  /** Number of steps of a route, by its key, since the last use by the key of an estimate; since `start` before the first. */
+  /** Number of steps of a route, by its key, since the last use by the key of an estimate; without one, since number `start`. */
   #stepsSince(own: string, key: string, start: number = -Infinity): number {
     return (this.#arrived.get(key) ?? 0) - (this.#used.get(own) ?? start);
   }
