@@ -19,7 +19,7 @@ import { layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
 import { packConstants } from "../simplify/pack-constants.ts";
 import type { KeptRounding } from "../quantize/kept-rounding.ts";
-import { roundNewLayers } from "../quantize/round-weights.ts";
+import { countNames, roundNewLayers } from "../quantize/round-weights.ts";
 import type { ChooseGrid as GridOf } from "../quantize/round-weights.ts";
 import type { Rounded } from "../quantize/scales.ts";
 import { choose8Bit } from "../quantize/choose-8-bit.ts";
@@ -214,11 +214,12 @@ const FORMS: readonly Form[] = [
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
       const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
+      const round = keptOr(model, kept);
       const parts = (isNow: (name: string) => boolean): readonly Transform[] => [
         quantizeBlocks({
           bits: (name) => (isNow(name) && !isLeft(name) ? bits(name) : null),
           rounded,
-          round: keptOr(kept),
+          round,
         }),
         narrowed(isNow, isLeft, store, rounded),
       ];
@@ -274,13 +275,18 @@ const FORMS: readonly Form[] = [
 
 const NONE: ReadonlyMap<string, Rounded> = new Map();
 
-/** Returns what rounds a weight to nearest, unless it was rounded so for an earlier form. */
-function keptOr(kept: KeptRounding | undefined): NonNullable<QuantizeBlocksOptions["round"]> {
+/**
+ * Returns what rounds a weight to nearest, unless it was rounded so for an earlier form. Two branches may each have a
+ * weight of one name: these are not kept.
+ */
+function keptOr(model: OnnxModel, kept: KeptRounding | undefined): NonNullable<QuantizeBlocksOptions["round"]> {
+  const counts = countNames(model);
   return (name, rows, options) => {
-    const before = kept?.get(name, "nearest", options);
+    const store = counts.get(name) === 1 ? kept : undefined;
+    const before = store?.get(name, "nearest", options);
     if (before !== undefined) return before;
     const rounded = roundToNearest(rows, options);
-    if (rounded !== null) kept?.set(name, "nearest", options, { ...rounded, shift: null });
+    if (rounded !== null) store?.set(name, "nearest", options, { ...rounded, shift: null });
     return rounded;
   };
 }
@@ -308,12 +314,13 @@ function makeInt8(
       ? NONE
       : await roundNewLayers(model, feeds, gridUnless(isLeft, grid), kept);
     const blocks = new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block]));
+    const round = keptOr(model, kept);
     await byParts(model, between, (isNow) => [
       quantizeBlocks({
         bits: (name) => (isNow(name) && products.has(name) ? 8 : null),
         blocks,
         rounded,
-        round: keptOr(kept),
+        round,
       }),
       narrowed(isNow, isLeft, store, rounded, finer),
     ]);

@@ -87,14 +87,20 @@ interface Part {
 
 /** Yields the model, then its branches: what an If holds is seen in these alone. */
 async function* partsOf(model: OnnxModel, feeds: SampleFeeds): AsyncGenerator<Part> {
-  const counts = new Map<string, number>();
-  for (const graph of model.graph.all())
-    for (const { name } of graph.proto.initializer) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const counts = countNames(model);
   // Two branches may each have a weight of the same name.
   const isOwn = (name: string): boolean =>
     (counts.get(name) ?? 0) < 2 && model.graph.readers(name)?.every(({ node }) => node.opType !== "Gather") === true;
   yield { model, feeds, isOwn };
   for await (const taken of takenBranches(model, feeds)) yield { ...taken, isOwn };
+}
+
+/** Counts the initializers of each name: graphs beside each other may each have one. */
+export function countNames(model: OnnxModel): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const graph of model.graph.all())
+    for (const { name } of graph.proto.initializer) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
 }
 
 interface Shift {

@@ -1,12 +1,15 @@
 // Weights around an If, which only its branches read, as in merged decoders.
 import { expect, test } from "vitest";
-import { decibels, mergedDecoder, seededFloats } from "../../test-support/compress/fixtures.ts";
+import { addBranch, decibels, mergedDecoder, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import type { FormId } from "../forms/forms.ts";
 import { formsFor, TARGETS } from "../forms/forms.ts";
 import type { OnnxModel } from "../onnx/model.ts";
-import { bitsOf, elementCount, floatsOf } from "../onnx/tensor-proto.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
+import { bitsOf, elementCount, floatsOf, floatTensor } from "../onnx/tensor-proto.ts";
+import { Scratch } from "../onnx/written-model.ts";
 import type { Feed } from "../run/feeds.ts";
-import { openModel } from "../run/session.ts";
+import { openModel, runAll } from "../run/session.ts";
+import { KeptRounding } from "./kept-rounding.ts";
 import { roundLayers } from "./round-weights.ts";
 import { roundRows } from "./scales.ts";
 import type { ValueRows } from "./scales.ts";
@@ -92,4 +95,47 @@ test("a weight that only branches read is rounded by its inputs there (tool-bran
   };
   expect(grid).not.toBeNull();
   if (grid !== null) expect(errorOf(codes)).toBeLessThan(0.6 * errorOf(roundRows(rows, grid)));
+});
+
+test("two branches whose weights have one name each keep their own, in every form", async () => {
+  const branches = (): OnnxModel => {
+    const made = smallModel({
+      opset: 14,
+      inputs: { x: ["n", WIDTH], first: [] },
+      types: { first: TensorProto_DataType.BOOL },
+      outputs: ["y"],
+      nodes: [{ opType: "If", input: ["first"], output: ["y"] }],
+    });
+    for (const [i, name] of (["then_branch", "else_branch"] as const).entries()) {
+      addBranch(made.graph.nodes[0], name, [{ opType: "MatMul", input: ["x", "w"], output: ["out"] }], "out");
+      const own = floatTensor("w", [WIDTH, WIDTH], seededFloats(WIDTH * WIDTH, 20 + i));
+      made.graph.nodes[0]?.attribute[i]?.g?.initializer.push(own);
+    }
+    made.graph.changed();
+    return made;
+  };
+  const given = [0, 1].map((first): Feed => ({
+    x: { dtype: "float32", dims: [3, WIDTH], data: seededFloats(3 * WIDTH, 9) },
+    first: { dtype: "bool", dims: [], data: Uint8Array.of(first) },
+  }));
+  const run = async (model: OnnxModel) =>
+    (await runAll(model.write(), given)).map((x) => Array.from(x["y"]?.data ?? [], Number));
+  const before = await run(branches());
+  const scratch = new Scratch();
+  const kept = new KeptRounding(scratch);
+  for (const [id, leastDb] of [
+    ["int4", 15],
+    ["int8", 35],
+    ["int8-dynamic", 30],
+  ] as const)
+    for (const isSynthetic of [true, false]) {
+      const model = branches();
+      await formsFor(TARGETS, [id])
+        .find((x) => x.id === id)
+        ?.make(model, given, { isSynthetic, kept });
+      for (const [i, y] of (await run(model)).entries())
+        expect(decibels(before[i] ?? [], y), `${id} ${i}`).toBeGreaterThan(leastDb);
+    }
+  kept.close();
+  await scratch.close();
 });
