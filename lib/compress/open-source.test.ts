@@ -3,7 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { decibels, runModel, seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
+import {
+  addBranch,
+  decibels,
+  runModel,
+  seededFloats,
+  smallModel,
+  twoLayers,
+} from "../test-support/compress/fixtures.ts";
 import { float16Bits } from "./onnx/float16.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "./onnx/onnx.gen.js";
 import { floatsOf, floatTensor, uint8Tensor } from "./onnx/tensor-proto.ts";
@@ -11,6 +18,8 @@ import { openSource } from "./open-source.ts";
 import { quantizeBlocks } from "./quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize/quantize-dynamic.ts";
 import { quantizeWeights } from "./quantize/quantize-weights.ts";
+import type { Feed } from "./run/feeds.ts";
+import { runAll } from "./run/session.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -151,4 +160,51 @@ test("a float model with a mask in bytes is no quantized one", async () => {
   const path = join(folder, "mask.onnx");
   writeFileSync(path, model.write());
   await expect(openSource(path)).resolves.toMatchObject({ notes: [] });
+});
+
+test("a branch whose nodes are not sorted is opened as a file that ONNX Runtime loads", async () => {
+  const path = join(folder, "unsorted.onnx");
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: [4], first: [] },
+    types: { first: TensorProto_DataType.BOOL },
+    outputs: ["y"],
+    nodes: [{ opType: "If", input: ["first"], output: ["y"] }],
+  });
+  const late = [
+    { opType: "Add", input: ["t", "t"], output: ["a"] },
+    { opType: "Neg", input: ["x"], output: ["t"] },
+  ];
+  addBranch(model.graph.nodes[0], "then_branch", late, "a");
+  addBranch(model.graph.nodes[0], "else_branch", [{ opType: "Abs", input: ["x"], output: ["b"] }], "b");
+  writeFileSync(path, model.write());
+  const feed: Feed = {
+    x: { dtype: "float32", dims: [4], data: Float32Array.of(1, 2, 3, 4) },
+    first: { dtype: "bool", dims: [], data: Uint8Array.of(1) },
+  };
+  await expect(runAll(path, [feed])).rejects.toThrow("topologically sorted");
+  const { runnable, scratch } = await openSource(path);
+  const [answer] = await runAll(runnable, [feed]);
+  expect([...(answer?.["y"]?.data as Float32Array)]).toEqual([-2, -4, -6, -8]);
+  await scratch.close();
+});
+
+test("a LayerNormalization whose bias has an empty name does not end the process", async () => {
+  const path = join(folder, "empty-bias.onnx");
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: ["n", 4] },
+    outputs: ["y"],
+    nodes: [{ opType: "LayerNormalization", input: ["x", "scale", ""], output: ["y"] }],
+    initializers: [floatTensor("scale", [4], Float32Array.of(1, 2, 3, 4))],
+  });
+  writeFileSync(path, model.write());
+  const opened = await openSource(path);
+  expect(opened.notes.join()).toContain("names its missing bias by an empty text");
+  const feed: Feed = { x: { dtype: "float32", dims: [1, 4], data: Float32Array.of(-1, 1, -1, 1) } };
+  const [answer] = await runAll(opened.runnable, [feed]);
+  expect([...(answer?.["y"]?.data as Float32Array)].map((value) => Math.round(value * 100) / 100)).toEqual([
+    -1, 2, -3, 4,
+  ]);
+  await opened.scratch.close();
 });

@@ -1,8 +1,10 @@
-// Opens the model file of a compression: refuses a quantized one, and brings one of another float type up to float32.
+// Opens the model file of a compression: refuses a quantized one, brings one of another float type up to float32, and
+// repairs what ONNX Runtime does not load.
 import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readModelAndFiles } from "./onnx/model-file.ts";
 import type { ModelAndFiles } from "./onnx/model-file.ts";
+import type { OnnxModel } from "./onnx/model.ts";
 import { quantizedOperators } from "./onnx/quantized-source.ts";
 import { LARGE_BYTES } from "./onnx/stored-bytes.ts";
 import { Scratch, writeModel } from "./onnx/written-model.ts";
@@ -37,16 +39,34 @@ export async function openSource(path: string): Promise<OpenedModel> {
 
 async function prepared(path: string, { model, files }: ModelAndFiles, scratch: Scratch): Promise<OpenedModel> {
   const types = await widenFloats(model, scratch);
+  const notes: string[] = [];
+  if (types.length > 0)
+    notes.push(
+      `The model computes in ${types.join(" and ")}. It was brought up to float32, inputs and outputs included, and the forms are compared with that.`,
+    );
+  if (dropEmptyBiases(model))
+    notes.push(
+      "A LayerNormalization of the model names its missing bias by an empty text, on which ONNX Runtime crashes: the forms leave that name out, and a page must load one of them.",
+    );
   // ONNX Runtime maps external data; of a large file it would hold a copy beside its own.
   const isWhole = files.length === 0 && model.byteLength >= LARGE_BYTES;
-  if (types.length === 0 && !isWhole) return { model, files, runnable: path, notes: [], scratch };
+  if (notes.length === 0 && !isWhole && !model.isSortedHere) return { model, files, runnable: path, notes, scratch };
   const { source, model: moved } = await writeModel(model, scratch, 0);
-  const opened = { model: moved, files, runnable: source as string, scratch };
-  if (types.length === 0) return { ...opened, notes: [] };
-  const notes = [
-    `The model computes in ${types.join(" and ")}. It was brought up to float32, inputs and outputs included, and the forms are compared with that.`,
-  ];
-  return { ...opened, notes };
+  return { model: moved, files, runnable: source as string, notes, scratch };
+}
+
+/**
+ * Leaves out the empty name of a missing bias, the last input of a LayerNormalization: ONNX Runtime 1.30 and 1.32 end
+ * the process while they load such a model. Returns whether there was one.
+ */
+function dropEmptyBiases({ proto, graph }: OnnxModel): boolean {
+  const lists = [...[...graph.all()].map((x) => x.proto), ...proto.functions];
+  const norms = lists
+    .flatMap((x) => x.node)
+    .filter((x) => x.opType === "LayerNormalization" && x.domain === "" && x.input[2] === "");
+  for (const norm of norms) norm.input.length = 2;
+  graph.changed();
+  return norms.length > 0;
 }
 
 /** Names of float32 models beside a quantized one, in hubs' layouts. */

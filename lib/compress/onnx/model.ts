@@ -37,12 +37,15 @@ export class OnnxModel {
   readonly proto: ModelProto;
   /** @internal Its main graph. */
   readonly graph: Graph;
+  /** @internal Whether its nodes were sorted as it was read: ONNX Runtime may refuse the file itself. */
+  readonly isSortedHere: boolean;
 
   /** @internal Made by `readModel`. */
-  constructor(proto: ModelProto) {
+  constructor(proto: ModelProto, isSortedHere = false) {
     if (proto.graph === undefined) throw invalid("it holds no graph");
     this.proto = proto;
     this.graph = new Graph(proto.graph);
+    this.isSortedHere = isSortedHere;
   }
 
   /** The version of the default operator set. */
@@ -118,8 +121,7 @@ export function decodeModel(bytes: Uint8Array): OnnxModel {
   const isModel = proto.graph !== undefined && proto.opsetImport.length > 0;
   const other = isModel ? undefined : kindOf(bytes);
   if (other !== undefined) throw invalid(other);
-  sortNodes(proto);
-  return new OnnxModel(proto);
+  return new OnnxModel(proto, sortNodes(proto));
 }
 
 /**

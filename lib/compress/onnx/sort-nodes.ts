@@ -1,18 +1,26 @@
-// Topological order of nodes. ONNX demands it and ONNX Runtime sorts by itself, so files exist that are not sorted:
-// those of onnxconverter-common's float16 converter, which appends its Casts at the end. Everything here that follows
-// values relies on the order.
+// Topological order of nodes. ONNX demands it and ONNX Runtime sorts the main graph by itself, so files exist that are
+// not sorted: those of onnxconverter-common's float16 converter, which appends its Casts at the end. Everything here
+// that follows values relies on the order.
 import { subgraphs, uses } from "./graph.ts";
 import type { GraphProto, ModelProto, NodeProto } from "./onnx.gen.js";
 
-/** Sorts the nodes of all graphs and functions of a model; a sorted list, and one with a cycle, stays as it is. */
-export function sortNodes({ graph, functions }: ModelProto): void {
-  if (graph !== undefined) sortGraph(graph);
-  for (const each of functions) each.node = sorted(each.node);
+/**
+ * Sorts the nodes of all graphs and functions of a model; a sorted list, and one with a cycle, stays as it is. Returns
+ * whether any list changed.
+ */
+export function sortNodes({ graph, functions }: ModelProto): boolean {
+  const lists: { node: NodeProto[] }[] = [...(graph === undefined ? [] : graphsIn(graph)), ...functions];
+  let isChanged = false;
+  for (const each of lists) {
+    const nodes = sorted(each.node);
+    isChanged ||= nodes !== each.node;
+    each.node = nodes;
+  }
+  return isChanged;
 }
 
-function sortGraph(graph: GraphProto): void {
-  graph.node = sorted(graph.node);
-  for (const node of graph.node) for (const inner of subgraphs(node)) sortGraph(inner);
+function graphsIn(graph: GraphProto): GraphProto[] {
+  return [graph, ...graph.node.flatMap((node) => subgraphs(node).flatMap(graphsIn))];
 }
 
 function sorted(nodes: NodeProto[]): NodeProto[] {
