@@ -33,3 +33,31 @@ test("stopped on the first sample, the labels are not judged by it", async () =>
   expect(await wrong(AbortSignal.abort())).toBe(1);
   await expect(wrong(undefined)).rejects.toThrow(/answers none of the 20 samples as labelled/);
 });
+
+test.each([
+  [true, null],
+  [false, "samples: the model answers 0 to all 20 of them, so nothing can be measured"],
+] as const)(
+  "of a model that answers 0 alone nothing is measured (synthetic inputs: %s)",
+  async (isSynthetic, error) => {
+    const path = join(folder, "zero.onnx");
+    const nodes = [{ opType: "Relu", input: ["x"], output: ["y"] }];
+    writeFileSync(path, smallModel({ opset: 17, inputs: { x: ["n", 3] }, outputs: ["y"], nodes }).write());
+    const feeds = (value: number): Feed[] =>
+      Array.from({ length: 20 }, (_, i) => ({
+        x: { dtype: "float32", dims: [1, 3], data: Float32Array.of(-1, -2, i === 19 ? value : -3) },
+      }));
+    const metric = await makeMetric("sqnr", { hasLabels: false });
+    const notes: string[] = [];
+    const run = (value: number) =>
+      runReference(path, samplesOf(feeds(value), isSynthetic), metric, undefined, { fittedMost: Infinity }, notes);
+    expect((await run(1)).references.samples.n).toBe(20);
+    if (error !== null) {
+      await expect(run(-3)).rejects.toThrow(error);
+      return;
+    }
+    const { references, score } = await run(-3);
+    expect([references.samples.n, score]).toEqual([0, null]);
+    expect(notes).toEqual(["The model answers 0 to all synthetic inputs, so nothing was measured; give --samples."]);
+  },
+);

@@ -148,21 +148,31 @@ export async function runReference(
   checkLabelCount(labels, given.n, limit !== undefined && given.n >= limit);
   const [tally, summaries, answers] = [metric.start(), new TensorSummaries(), new AnswerCounts()];
   const references = new References(path, given);
-  if (given.n === 0) return { references, split: splitSamples(0), score: null, tally, baseline: {} };
+  if (given.n === 0) return nothing(references, metric);
   onProgress(`running the model on ${given.n} samples`);
   const started = performance.now();
   const tell = every(5_000, (i) => onProgress(`running the model: ${i} of ${given.n} samples`));
   let n = 0;
+  let isSilent = labels === undefined;
   for await (const { feed, reference } of references.each()) {
     checkNumbers(feed, n);
     const label = labels?.[n];
     checkLabel(label, reference, n, metric);
     tally.add({ outputs: reference, reference, feed, label });
     answers.add(label, reference);
+    isSilent &&= isAllZero(reference);
     summaries.add(feed, reference);
     tell(++n);
     const isLate = limit === undefined && n >= PATIENCE.least && performance.now() - started > PATIENCE.ms;
     if (isLate || signal?.aborted === true) break;
+  }
+  if (isSilent && signal?.aborted !== true) {
+    if (!given.isSynthetic)
+      throw new TypeError(
+        `samples: the model answers 0 to all ${n} of them, so nothing can be measured: give samples that it answers otherwise`,
+      );
+    notes.push("The model answers 0 to all synthetic inputs, so nothing was measured; give --samples.");
+    return nothing(new References(path, samplesOf([])), metric);
   }
   if (n < given.n && signal?.aborted !== true)
     notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} uses all.`);
@@ -172,4 +182,15 @@ export async function runReference(
   const split = splitSamples(n, fittedMost);
   const held = partOf(tally, positionsOf(n, split.isScored));
   return { references, split, score: await held.value(), tally: held, baseline: summaries.value() };
+}
+
+function nothing(references: References, metric: Metric): ReferenceRun {
+  return { references, split: splitSamples(0), score: null, tally: metric.start(), baseline: {} };
+}
+
+/** Whether an answer has float32 numbers, and no number of any type other than 0: every form would equal it. */
+function isAllZero(outputs: Outputs): boolean {
+  const all = Object.values(outputs).map((x) => x.data);
+  const hasFloats = all.some((data) => data instanceof Float32Array && data.length > 0);
+  return hasFloats && all.every((data) => Array.prototype.every.call(data, (x) => x === 0));
 }
