@@ -194,6 +194,17 @@ test("a pair with an empty second text keeps the marks of both, also where it is
   expect(row("", 8)).toEqual([Int32Array.of(2, 3, 3), [0, 0, 1]]);
 });
 
+test("a first text that is a mark itself is cut beside the marks, where none is at the end", () => {
+  const mark = { SpecialToken: { id: "[CLS]", type_id: 0 } };
+  const [a, b] = ["A", "B"].map((id) => ({ Sequence: { id, type_id: 0 } }));
+  const template = { type: "TemplateProcessing", single: [mark, a], pair: [mark, a, mark, b] };
+  const json = JSON.stringify({ ...(JSON.parse(TOKENIZER) as object), post_processor: template });
+  const row = joinPair({ text: "[CLS]", pair: "the cat sat" }) as string;
+  const input = { ...ids, dtype: "int32", text: { ...(ids.text as TextSpec), maxLength: 5, keeps: "end" } } as const;
+  const tensors = read(input, [row], { "tokenizer.json": json });
+  expect(tensors?.["input_ids"]?.data).toEqual(Int32Array.of(2, 2, 2, 5, 7));
+});
+
 test("a single text has the token types of its template, as Funnel's and XLNet's", () => {
   const json = JSON.parse(TOKENIZER) as { post_processor: { single: { SpecialToken?: { type_id: number } }[] } };
   const [first] = json.post_processor.single;

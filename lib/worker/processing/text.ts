@@ -301,7 +301,8 @@ function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, { ma
     number,
   ];
   // The order is marks, text, marks, pair, marks; the first marks and the last ones are as many as in a single text.
-  const single = a === 0 ? PLACEHOLDER : text;
+  // Behind a text that is a mark itself, another token tells them apart.
+  const single = text + PLACEHOLDER;
   const { before, after } = splitMarks(tokenizer, { text: single, ids: tokenizer.encode(single).ids });
   const secondAt = ids.length - b - after;
   let [keepA, keepB] = [a, isEmpty ? 0 : b];

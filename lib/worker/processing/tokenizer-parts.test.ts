@@ -160,6 +160,31 @@ test("Metaspace splits before each mark, and begins the first word of the text a
   expect(tokenize(list, " a b")).toEqual(["a", "b"]);
 });
 
+test("Metaspace begins no text whose first character the normalizer took away", () => {
+  const first = { type: "Metaspace", prepend_scheme: "first", split: true };
+  const tokenize = (normalizer: object, text: string) => create({ normalizer, pre_tokenizer: first }).tokenize(text);
+  const strip = { type: "Strip", strip_left: true, strip_right: true };
+  const list = { type: "Sequence", normalizers: [{ type: "Lowercase" }, strip] };
+  for (const x of [strip, list]) {
+    expect(tokenize(x, "  a b ")).toEqual(["a", "\u2581b"]);
+    expect(tokenize(x, "a b ")).toEqual(["\u2581a", "\u2581b"]);
+  }
+  expect(tokenize({ ...strip, strip_left: false }, " a ")).toEqual(["\u2581a"]);
+  expect(tokenize({ type: "StripAccents" }, "\u0301a")).toEqual(["a"]);
+  expect(tokenize({ type: "Replace", pattern: { Regex: "^ +" }, content: "" }, "  a")).toEqual(["a"]);
+  expect(tokenize({ type: "Replace", pattern: { Regex: " +" }, content: " " }, "  a")).toEqual(["\u2581a"]);
+});
+
+test("a BPE model without an unknown token merges over characters that it does not know", () => {
+  const model = { type: "BPE", vocab: { a: 0, b: 1, ab: 2, "b</w>": 3, "ab</w>": 4 }, merges: [["a", "b"]] };
+  expect(create({ model }).encode("xaxxb").ids).toEqual([2]);
+  expect(create({ model }).encode("xaxxbx").ids).toEqual([2]);
+  const unknown = { ...model, vocab: { ...model.vocab, u: 5 }, unk_token: "u" };
+  expect(create({ model: unknown }).encode("axb").ids).toEqual([0, 5, 1]);
+  const ending = { ...model, merges: [["a", "b</w>"]], end_of_word_suffix: "</w>" };
+  expect(create({ model: ending }).encode("axb").ids).toEqual([4]);
+});
+
 test.each([..."_-#~ ^$.*+?()[]{}|/\\&\u2581"])("Metaspace takes %s as its mark", (mark) => {
   expect(split({ type: "Metaspace", replacement: mark }, "ab cd")).toEqual([`${mark}ab`, `${mark}cd`]);
 });

@@ -3,8 +3,9 @@
 // ("Whitespace"), separators stay ("Split"), an unknown word is padding ("WordLevel"), a pair loses its second text
 // (a GPT-2's post-processor), rare ideographs join their neighbours and a Σ at a word's end has another letter
 // (BertNormalizer), added tokens cut words that they must not ("single_word") and are found in a model's words, words are
-// not split at the mark of a space ("Metaspace"), and a byte order mark is white space. A part that the library does not
-// know at all is refused by it.
+// not split at the mark of a space ("Metaspace") or begin with it after white space that was stripped, unknown characters
+// part what is merged (a BPE model without an unknown token), and a byte order mark is white space. A part that the library
+// does not know at all is refused by it.
 import type { Tokenizer } from "@huggingface/tokenizers";
 import { readCharsmap } from "./charsmap.ts";
 
@@ -322,9 +323,10 @@ function useAddedTokens(tokenizer: Tokenizer, vocab: object | undefined): void {
       ? null
       : findPlain(text).flatMap((plain) => {
           if (plain.token !== null) return [plain.token.content];
+          const isBegin = plain.isFirst && keepsBegin(plain.text, normalize);
           return findNormalized(normalize(plain.text)).flatMap((x) => {
             if (x.token !== null) return [x.token.content];
-            const place = { section_index: plain.isFirst && x.isFirst ? 0 : 1 };
+            const place = { section_index: isBegin && x.isFirst ? 0 : 1 };
             return wordsOf(splitter?.(x.text, place) ?? [x.text]).map(asOwn);
           });
         });
@@ -341,6 +343,12 @@ function useAddedTokens(tokenizer: Tokenizer, vocab: object | undefined): void {
     added_tokens_map: new Map(added.map((x) => [x.content, x])),
     token_to_id: (token: string) => ids.get(token) ?? known?.get(token),
   });
+}
+
+/** Whether a normalizer keeps the first character of a text: the next one does not begin it. */
+function keepsBegin(text: string, normalize: (text: string) => string): boolean {
+  const [first = ""] = text;
+  return normalize(`${first}a`) !== normalize("a");
 }
 
 /** The library's splitter, which returns all of a text, the tokens apart. */
@@ -424,11 +432,13 @@ function useWords(model: Tokenizer["model"], isBytes: boolean): void {
   // The library joins them one by one, and looks each longer text up.
   const isJoined = model.fuse_unk;
   model.fuse_unk = false;
-  const own = model._call.bind(model);
+  const tokenize = model._call.bind(model);
+  const omits = "bpe_ranks" in model && model.unk_token == null && !isBytes;
+  const own = (word: string): string[] => tokenize([omits ? withoutUnknown(word, known) : word]);
   const unknown = model.unk_token_id;
   const isUnknown = (token: string): boolean => (known.get(token) ?? unknown) === unknown;
   const encode = (words: readonly string[]): string[] =>
-    words.flatMap((word) => (isJoined ? joinUnknown(own([word]), isUnknown, known) : own([word])));
+    words.flatMap((word) => (isJoined ? joinUnknown(own(word), isUnknown, known) : own(word)));
   const bytesOf = (token: string): string[] => {
     const bytes = Array.from(new TextEncoder().encode(token), (x) => `<0x${hex(x)}>`);
     return bytes.every((x) => known.has(x)) ? bytes : [token];
@@ -436,6 +446,15 @@ function useWords(model: Tokenizer["model"], isBytes: boolean): void {
   const call = (words: readonly string[]): string[] =>
     isBytes ? encode(words).flatMap((x) => (known.has(x) ? [x] : bytesOf(x))) : encode(words);
   Object.assign(model, { _call: call });
+}
+
+/**
+ * Returns a word without its unknown characters, over which a BPE model without an unknown token merges. The last one, which
+ * may be known with the ending of a word alone, is left to the library.
+ */
+function withoutUnknown(word: string, known: ReadonlyMap<string, number>): string {
+  const characters = Array.from(word);
+  return characters.filter((x, i) => known.has(x) || i === characters.length - 1).join("");
 }
 
 /** Joins unknown tokens that follow one another; those after the token for unknown ones are a part of it. */
