@@ -66,24 +66,32 @@ export function poolingPath(modules: unknown): string | null {
   return path === null || !/^[\w.-]+$/.test(path) ? null : `${path}/config.json`;
 }
 
-/** Reads the files; null for a repository with neither a pooling nor lengths or prompts: no sentence-transformers model. */
+/**
+ * Reads the files; null for a repository with neither a pooling nor lengths or prompts, nor a module that is not computed: no
+ * sentence-transformers model.
+ */
 export function readSentence({ modules, pooling, length, prompts }: SentenceFiles): SentenceFacts | null {
   const config = objectOf(pooling);
   const hasPooling = Object.keys(config).length > 0;
-  if (!hasPooling && length == null && prompts == null) return null;
   const list = listOf(modules).map(objectOf);
+  const other = list.find((x) => !isComputed(x));
+  if (!hasPooling && length == null && prompts == null && other === undefined) return null;
   const modes = Object.keys(MODES).filter((x) => config[x] === true);
   const [only, second] = modes;
   const word = wordOf(config["pooling_mode"]);
   const mode = hasPooling ? modeOf(word, only) : null;
-  const other = list.find((x) => !["Transformer", "Pooling", "Normalize"].some((kind) => isOf(kind)(x)));
-  const unsupported =
-    textOf(other?.["type"]) ??
-    (word === null && second !== undefined
+  const wrongMode =
+    word === null && second !== undefined
       ? modes.join(" + ")
       : hasPooling && mode === null
         ? (word ?? only ?? "")
-        : null);
+        : null;
+  const unsupported =
+    other !== undefined
+      ? `${textOf(other["type"]) ?? "a module without a type"} of ${MODULES}`
+      : wrongMode === null
+        ? null
+        : `${wrongMode} of ${poolingPath(modules) ?? POOLING}`;
   const own = objectOf(objectOf(prompts)["prompts"]);
   const texts = Object.entries(own).filter((x): x is [string, string] => typeof x[1] === "string");
   const usual = textOf(objectOf(prompts)["default_prompt_name"]);
@@ -116,6 +124,16 @@ function modeOf(word: string | null, field: string | undefined): PoolingMode | n
 function wordOf(mode: unknown): string | null {
   const words = listOf(mode).map(String);
   return words.length > 0 ? words.join(" + ") : textOf(mode);
+}
+
+/**
+ * Whether a module is a transformer, which the graph is, also one of the repository's own code, or one of the library's that
+ * are computed. Dropout is for training.
+ */
+function isComputed(module: Readonly<Record<string, unknown>>): boolean {
+  const isOwn = textOf(module["type"])?.startsWith("sentence_transformers.") === false;
+  const kinds = isOwn ? ["Transformer"] : ["Transformer", "Pooling", "Normalize", "Dropout"];
+  return kinds.some((kind) => isOf(kind)(module));
 }
 
 /** Whether a module is of a kind: `sentence_transformers.models.Pooling`, or another path to the class. */

@@ -241,14 +241,33 @@ describe("sentence-transformers", () => {
   });
 
   test("another module or mode is named, not guessed", () => {
-    expect(read({ pooling_mode: "median" })).toMatchObject({ pooling: null, unsupported: "median" });
+    expect(read({ pooling_mode: "median" })).toMatchObject({
+      ...{ pooling: null, unsupported: "median of 1_Pooling/config.json" },
+    });
     const dense = [...modules, { type: "sentence_transformers.models.Dense", path: "3_Dense" }];
     expect(read({ pooling_mode_cls_token: true }, dense)).toMatchObject({
       pooling: null,
-      unsupported: "sentence_transformers.models.Dense",
+      unsupported: "sentence_transformers.models.Dense of modules.json",
     });
+    const alone = readSentence({ modules: dense, pooling: null, length: null, prompts: null });
+    expect(alone?.unsupported).toBe("sentence_transformers.models.Dense of modules.json");
+    const untyped = [...modules, { path: "3_Dense" }];
+    expect(read({ pooling_mode: "cls" }, untyped)?.unsupported).toBe("a module without a type of modules.json");
     expect(read({ pooling_mode_cls_token: true, pooling_mode_mean_tokens: true })?.pooling).toBeNull();
     expect(readSentence({ modules, pooling: null, length: null, prompts: null })).toBeNull();
+  });
+
+  test("a transformer of the repository's own code is the graph, its own pooling is none that is known", () => {
+    const own = (kind: string): unknown[] => modules.map((x) => ({ ...x, type: x.type.replace(/.*(?=\.\w+$)/, kind) }));
+    const list = [...modules, { type: "sentence_transformers.models.Dropout", path: "3_Dropout" }];
+    expect(
+      read({ pooling_mode: "cls" }, [{ type: "custom_st.Transformer", path: "" }, ...list.slice(1)]),
+    ).toMatchObject({
+      ...{ pooling: "cls", unsupported: null },
+    });
+    expect(read({ pooling_mode: "cls" }, own("custom"))?.unsupported).toBe("custom.Pooling of modules.json");
+    const newer = "sentence_transformers.sentence_transformer.modules.pooling";
+    expect(read({ pooling_mode: "cls" }, own(newer))).toMatchObject({ pooling: "cls", normalize: true });
   });
 
   test("lengths and prompts count without a pooling's file, as where the graph pools itself", () => {
@@ -258,7 +277,9 @@ describe("sentence-transformers", () => {
     expect(readSentence({ modules, ...own })).toMatchObject({
       ...{ pooling: null, unsupported: null, maxLength: 128, prompt: "query", prompts: prompts.prompts },
     });
-    expect(readSentence({ modules: dense, ...own })?.unsupported).toBe("sentence_transformers.models.Dense");
+    expect(readSentence({ modules: dense, ...own })?.unsupported).toBe(
+      "sentence_transformers.models.Dense of modules.json",
+    );
   });
 
   test.each([
@@ -659,14 +680,17 @@ test("files that are not at the top are read beside the graphs, where some expor
 
 test("a pooling named as a property of every object is no mode", () => {
   const facts = readSentence({ modules: [], pooling: { pooling_mode: "constructor" }, length: null, prompts: null });
-  expect(facts).toMatchObject({ pooling: null, unsupported: "constructor" });
+  expect(facts).toMatchObject({ pooling: null, unsupported: "constructor of 1_Pooling/config.json" });
 });
 
 test("sentence-transformers 6 names one mode, or a list of modes, which are not computed", () => {
   const read = (pooling: unknown) => readSentence({ modules: [], pooling, length: null, prompts: null });
   expect(read({ pooling_mode: "cls" })).toMatchObject({ pooling: "cls", unsupported: null });
   expect(read({ pooling_mode: ["lasttoken"] })).toMatchObject({ pooling: "last", unsupported: null });
-  expect(read({ pooling_mode: ["mean", "max"] })).toMatchObject({ pooling: null, unsupported: "mean + max" });
+  expect(read({ pooling_mode: ["mean", "max"] })).toMatchObject({
+    pooling: null,
+    unsupported: "mean + max of 1_Pooling/config.json",
+  });
   // Fields of older files beside it count for nothing.
   const both = { pooling_mode: "cls", pooling_mode_mean_tokens: true, pooling_mode_max_tokens: true };
   expect(read(both)).toMatchObject({ pooling: "cls", unsupported: null });
