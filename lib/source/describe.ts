@@ -15,7 +15,7 @@ import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
 export const REPOSITORY_SCHEMA = "selvedge/repository@1";
 
 /** Number of the rules that make a description: higher where the same files are described otherwise than before. */
-export const REPOSITORY_RULES = 17;
+export const REPOSITORY_RULES = 18;
 
 /** A file of a description: one chunk of any size. */
 export interface DescribedFile {

@@ -266,3 +266,30 @@ test("a filter is a number of Pillow or its name; another one is refused", () =>
   expect(["bicubic", "BICUBIC", null].map(filterOf)).toEqual(["pil-bicubic", "pil-bicubic", "pil-bilinear"]);
   expect([4, 2.5, "box", {}].map(filterOf)).toEqual(["resample", "resample", "resample", "resample"]);
 });
+
+test("a switch that is null is off, but the default for a class with Fast", () => {
+  const read = (config: object) => readProcessor(config).image;
+  const nulls = { do_resize: null, do_center_crop: null, do_rescale: null, do_normalize: null };
+  expect(read({ ...nulls, image_processor_type: "CLIPImageProcessor" })).toMatchObject({
+    ...{ resize: { mode: "resample", filter: "pil-bicubic" }, scale: 1, mean: [0, 0, 0], std: [1, 1, 1] },
+  });
+  expect(read({ ...nulls, image_processor_type: "CLIPImageProcessor" })?.resize).not.toHaveProperty("crop");
+  expect(read({ ...nulls, image_processor_type: "CLIPImageProcessorFast" })).toEqual(
+    read({ image_processor_type: "CLIPImageProcessorFast" }),
+  );
+  const efficient = { image_processor_type: "EfficientNetImageProcessor", image_std: 0.5 };
+  expect(read({ ...efficient, include_top: null })?.std).toEqual([0.5, 0.5, 0.5]);
+  expect(read(efficient)?.std).toEqual([0.25, 0.25, 0.25]);
+});
+
+test("PoolFormer's crop_pct is none where it is null, ConvNext's the default", () => {
+  const to = (config: object): unknown => {
+    const resize = readProcessor({ size: { shortest_edge: 90 }, ...config }).image?.resize;
+    return resize?.mode === "resample" ? resize.to : null;
+  };
+  const pool = { image_processor_type: "PoolFormerImageProcessor", crop_size: 90 };
+  expect(to({ ...pool, crop_pct: null })).toEqual({ short: 90 });
+  expect(to(pool)).toEqual({ short: 100 });
+  const convnext = { image_processor_type: "ConvNextImageProcessor" };
+  expect(to({ ...convnext, crop_pct: null })).toEqual(to(convnext));
+});

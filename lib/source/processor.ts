@@ -76,7 +76,7 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
   if (evaluation !== null)
     return { ...facts, ...(typeof evaluation === "string" ? { unsupported: evaluation } : { image: evaluation }) };
   const { own = {}, unknown = null } = row === undefined ? explicitOf(config, isFast) : { own: row };
-  const told = row === undefined ? config : withoutRare(config, row);
+  const told = row === undefined ? config : withoutRare(isFast ? config : withoutNulls(config), row);
   const resize =
     unknown ?? own.unsupported ?? wrongValues(told, own) ?? resizeOf(told, own, isFast ? "torchvision" : "pil");
   if (typeof resize === "string") return { ...facts, unsupported: resize };
@@ -90,6 +90,12 @@ export function readProcessor(json: unknown, file = "preprocessor_config.json"):
     layout: "nchw",
   };
   return { ...facts, image, boxes: own.boxes ?? null };
+}
+
+/** Returns the settings with switches that are null off, as classes without `Fast` read them; those take the default. */
+function withoutNulls(config: JsonObject): JsonObject {
+  const isSwitch = (key: string): boolean => /^do_|^include_top$/.test(key);
+  return Object.fromEntries(Object.entries(config).map(([key, x]) => [key, x === null && isSwitch(key) ? false : x]));
 }
 
 /** Returns the settings without the rare ones that a class does not know, and so ignores. */
@@ -276,7 +282,10 @@ function scaleOf(
   size: ScaledSize,
   library: "pil" | "torchvision",
 ): Pick<ResampleSpec, "to" | "crop"> {
-  const ratio = own.short === "crop-pct" ? (numberOf(config["crop_pct"]) ?? own.cropShare ?? DEFAULT_CROP_SHARE) : null;
+  const { crop_pct: share } = config;
+  // A class with a share of its own takes null for none.
+  const hasRatio = own.short === "crop-pct" && !(share === null && own.cropShare !== undefined);
+  const ratio = hasRatio ? (numberOf(share) ?? own.cropShare ?? DEFAULT_CROP_SHARE) : null;
   if ("width" in size) {
     if (own.crops === true && ratio !== null && ratio > 0) return { to: cropScale(size, ratio) };
     const multipleOf = countOf(config["ensure_multiple_of"], SIDE_MAX) ?? 1;
