@@ -8,6 +8,7 @@ import { defaultFor } from "./choose-defaults.ts";
 import { evaluateForm, every } from "./evaluate-form.ts";
 import type { EvaluateContext } from "./evaluate-form.ts";
 import type { Feed } from "./run/feeds.ts";
+import type { SampleFeeds } from "./run/statistics.ts";
 import { isPlain } from "./forms/forms.ts";
 import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
 import { needsOf } from "./forms/needs-of.ts";
@@ -370,7 +371,7 @@ async function makeModel(
 ): Promise<WrittenModel> {
   const model = simple.copy();
   try {
-    await form.make(model, feeds, options);
+    await form.make(model, stoppable(feeds, options.between), options);
     return await written(model, feeds, scratch);
   } catch (error) {
     rethrowDiskFull(error);
@@ -380,6 +381,18 @@ async function makeModel(
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
     return written(plain, feeds, scratch);
   }
+}
+
+/** Returns the samples such that `between` is awaited before each: it rejects to stop. */
+function stoppable(feeds: readonly Feed[], between: MakeOptions["between"]): SampleFeeds {
+  return {
+    async *[Symbol.asyncIterator]() {
+      for (const feed of feeds) {
+        await between?.(0);
+        yield feed;
+      }
+    },
+  };
 }
 
 async function written(model: OnnxModel, feeds: readonly Feed[], scratch: Scratch): Promise<WrittenModel> {

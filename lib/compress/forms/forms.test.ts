@@ -58,6 +58,7 @@ describe("the weights of a large form are rounded in parts", () => {
   test.each([
     ["int8", ["wasm"]],
     ["int4", ["webgpu"]],
+    ["f16", ["webgpu-f16"]],
   ] as const)("%s for %s is the same as in one part, and says how far it is", { timeout: 60_000 }, async (id, on) => {
     const form = formOf(id, on);
     const [whole, parted] = [make(), make()];
@@ -93,17 +94,25 @@ describe("the weights of a large form are rounded in parts", () => {
     expect(shares).toEqual([0.2, 1]);
   });
 
-  test("and a stop between them ends the form, which is not made again without samples (tool-stop-between)", async () => {
-    let parts = 0;
-    const notes: string[] = [];
-    const stop = new AbortController();
-    const between = async (): Promise<void> => {
-      parts++;
-      stop.abort();
-      stop.signal.throwIfAborted();
-    };
-    const given = { feeds, scratch: unused, isSynthetic: true, between, signal: stop.signal };
-    await expect(makeForm(formOf("int8", ["wasm"]), make(), given, notes)).rejects.toThrow("aborted");
-    expect([parts, notes]).toEqual([1, []]);
-  });
+  test.each([
+    ["int8", true, 1],
+    ["int8-dynamic", true, 1],
+    ["f16", true, 2],
+    ["int8", false, 3],
+    ["int8-dynamic", false, 3],
+  ] as const)(
+    "and a stop between them ends %s (synthetic: %s), which is not made again without samples (tool-stop-between)",
+    async (id, isSynthetic, after) => {
+      let parts = 0;
+      const notes: string[] = [];
+      const stop = new AbortController();
+      const between = async (): Promise<void> => {
+        if (++parts >= after) stop.abort();
+        stop.signal.throwIfAborted();
+      };
+      const given = { feeds, scratch: unused, isSynthetic, between, signal: stop.signal };
+      await expect(makeForm(formOf(id, ["wasm", "webgpu-f16"]), make(), given, notes)).rejects.toThrow("aborted");
+      expect([parts, notes]).toEqual([after, []]);
+    },
+  );
 });

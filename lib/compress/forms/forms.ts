@@ -3,7 +3,7 @@
 // DequantizeLinear, for no integer convolution or product; wasm is fastest with dynamic int8, where that is faster at
 // all.
 import type { Variant } from "../../core/bundle.ts";
-import { toHalf } from "../quantize/to-float16.ts";
+import { halfOf, toHalf } from "../quantize/to-float16.ts";
 import { inferValues } from "../run/infer-values.ts";
 import { keepFloat16 } from "../quantize/keep-float16.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
@@ -11,9 +11,9 @@ import type { WrittenModel } from "../onnx/written-model.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks, roundToNearest } from "../quantize/quantize-blocks.ts";
 import type { QuantizeBlocksOptions } from "../quantize/quantize-blocks.ts";
-import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
+import { dynamicWeights, quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "../quantize/quantize-static.ts";
-import { factsOf, quantizeWeights } from "../quantize/quantize-weights.ts";
+import { factsOf, quantizeWeights, toInt8 } from "../quantize/quantize-weights.ts";
 import type { WeightFacts, WeightStore } from "../quantize/quantize-weights.ts";
 import { layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
@@ -24,6 +24,7 @@ import type { ChooseGrid as GridOf } from "../quantize/round-weights.ts";
 import type { Rounded } from "../quantize/scales.ts";
 import { choose8Bit } from "../quantize/choose-8-bit.ts";
 import { chooseBlockSizes } from "../quantize/choose-block-sizes.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { subgraphs } from "../onnx/graph.ts";
 import { measurePeaks } from "../run/statistics.ts";
@@ -187,6 +188,25 @@ async function byParts(
   }
 }
 
+/** Applies `use` to items in order, and awaits `between` after each part of about a second of work. */
+async function eachOf<T>(
+  items: readonly T[],
+  sizeOf: (item: T) => number,
+  between: MakeOptions["between"],
+  use: (item: T) => unknown,
+): Promise<void> {
+  const total = items.reduce((sum, x) => sum + sizeOf(x), 0);
+  let [done, part] = [0, 0];
+  for (const item of items) {
+    use(item);
+    done += sizeOf(item);
+    part += sizeOf(item);
+    if (part < PART_ELEMENTS) continue;
+    part = 0;
+    await between?.(done / total);
+  }
+}
+
 /** Final transforms of every form that stores weights in fewer bits. */
 const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), removeUnused(), strip()];
 
@@ -213,7 +233,7 @@ const FORMS: readonly Form[] = [
       const bits = (name: string): 4 | 8 => (isTable(name) || (has8Bits?.(name) ?? wide.has(name)) ? 8 : 4);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept, between);
       const round = keptOr(model, kept);
       const parts = (isNow: (name: string) => boolean): readonly Transform[] => [
         quantizeBlocks({
@@ -232,9 +252,13 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16"],
     needs: ["webgpu", "shader-f16"],
     session: FOLD,
-    make: async (model, feeds) => {
+    make: async (model, feeds, { between } = {}) => {
       const values = await inferValues(model);
-      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }));
+      const peaks = await measurePeaks(model, feeds);
+      const halves = new Map<TensorProto, Uint16Array | null>();
+      const weights = model.graph.proto.initializer.filter((x) => x.dataType === TensorProto_DataType.FLOAT);
+      await eachOf(weights, elementCount, between, (x) => halves.set(x, halfOf(x)));
+      model.transform(toHalf({ values, peaks, half: (x) => (halves.has(x) ? (halves.get(x) ?? null) : halfOf(x)) }));
       // Weights that branches read stay float32 in arithmetic, and are stored in 16 bits.
       const hasBranches = model.graph.nodes.some((x) => subgraphs(x).length > 0);
       if (hasBranches) model.transform(packConstants({ minElements: 256, isExact: false }));
@@ -247,15 +271,29 @@ const FORMS: readonly Form[] = [
     needs: ["wasm"],
     session: FOLD,
     canExclude: true,
-    make: async (model, feeds, { isSynthetic = false, isLeft = none, isExcluded = none, kept } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, isExcluded = none, between, kept } = {}) => {
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
-      model.transform(
-        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isExcluded(name) }),
-        narrowed(all, isLeft, store, rounded),
-        ...REST,
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept, between);
+      const choose = (name: string): boolean => !isLeft(name) && !isExcluded(name);
+      const stored = new Map<TensorProto, Map<number, ReturnType<typeof toInt8>>>();
+      const int8 = (x: TensorProto, axis: number): ReturnType<typeof toInt8> => toInt8(x, axis, rounded.get(x.name));
+      const sizeOf = ({ weight }: { readonly weight: TensorProto }): number => elementCount(weight);
+      await eachOf(dynamicWeights(model, choose), sizeOf, between, ({ weight, axis }) =>
+        stored.set(
+          weight,
+          (stored.get(weight) ?? new Map<number, ReturnType<typeof toInt8>>()).set(axis, int8(weight, axis)),
+        ),
       );
+      const ready: typeof int8 = (x, axis) => {
+        const made = stored.get(x)?.get(axis);
+        stored.get(x)?.delete(axis);
+        return made ?? int8(x, axis);
+      };
+      model.transform(quantizeDynamic({ rounded, choose, int8: ready }));
+      const rest = between && (() => between(1));
+      await byParts(model, rest, (isNow) => [narrowed(isNow, isLeft, store, rounded)]);
+      model.transform(...REST);
     },
   },
   {
@@ -263,11 +301,11 @@ const FORMS: readonly Form[] = [
     isOnDemand: true,
     targets: ["wasm"],
     needs: ["wasm"],
-    make: async (model, feeds, { isSynthetic = false, isLeft = none, kept } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, between, kept } = {}) => {
       const steps = await measureSteps(model, feeds);
       const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundNewLayers(model, feeds, grid, kept, between);
       model.transform(quantizeStatic({ steps, rounded }), narrowed(all, isLeft, store, rounded), ...REST);
     },
   },
@@ -312,7 +350,7 @@ function makeInt8(
     };
     const rounded = isPlain(model, isSynthetic)
       ? NONE
-      : await roundNewLayers(model, feeds, gridUnless(isLeft, grid), kept);
+      : await roundNewLayers(model, feeds, gridUnless(isLeft, grid), kept, between);
     const blocks = new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block]));
     const round = keptOr(model, kept);
     await byParts(model, between, (isNow) => [

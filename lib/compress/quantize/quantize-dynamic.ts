@@ -12,7 +12,7 @@ import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
 import type { Graph, NodeSpec, ReadingNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
-import type { Transform } from "../onnx/model.ts";
+import type { OnnxModel, Transform } from "../onnx/model.ts";
 import type { Rounded } from "./scales.ts";
 import { addScales } from "./quantize-blocks.ts";
 import { toInt8 } from "./quantize-weights.ts";
@@ -26,10 +26,12 @@ export interface QuantizeDynamicOptions {
   readonly rounded?: ReadonlyMap<string, Rounded>;
   /** Selects the layers, by their weight's name. Default all that are suitable. */
   readonly choose?: (name: string) => boolean;
+  /** Returns a weight in 8 bits, with a scale for each index of the axis. Default `toInt8` of `rounded`. */
+  readonly int8?: (weight: TensorProto, axis: number) => ReturnType<typeof toInt8>;
 }
 
 /** Defaults of `quantizeDynamic`. */
-export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = {
+export const QUANTIZE_DYNAMIC_DEFAULTS: Required<Omit<QuantizeDynamicOptions, "int8">> = {
   minElements: 1024,
   rounded: new Map(),
   choose: () => true,
@@ -40,7 +42,8 @@ export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = {
  * @throws SelvedgeError `model-invalid` below operator set 13.
  */
 export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform {
-  const { minElements, rounded, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
+  const { minElements, rounded, choose, int8 } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
+  const int8Of: Int8Of = int8 ?? ((weight, axis) => toInt8(weight, axis, rounded.get(weight.name)));
   return (model) => {
     if (model.opset < 13)
       throw new SelvedgeError("model-invalid", `per-sample scales need operator set 13, not ${model.opset}`, {
@@ -50,7 +53,7 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
     const stored = new Map<TensorProto, Stored>();
     const graphs = [...model.graph.all()];
     for (const graph of graphs) {
-      const layers = new Layers(graph, model.opset, rounded, stored);
+      const layers = new Layers(graph, model.opset, rounded, stored, int8Of);
       for (const node of [...graph.nodes]) {
         const weight = dynamicWeightOf(graph, node, minElements);
         if (weight !== undefined && choose(weight.name)) layers.replace(node, weight);
@@ -58,6 +61,26 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
     }
     for (const graph of graphs.reverse()) dropUnused(graph);
   };
+}
+
+/** Lists the weights that `quantizeDynamic` replaces, each with the axes of its outputs. */
+export function dynamicWeights(
+  model: OnnxModel,
+  choose: (name: string) => boolean,
+): { readonly weight: TensorProto; readonly axis: number }[] {
+  const found = new Map<TensorProto, Set<number>>();
+  for (const graph of model.graph.all())
+    for (const node of graph.nodes) {
+      const weight = dynamicWeightOf(graph, node, QUANTIZE_DYNAMIC_DEFAULTS.minElements);
+      if (weight === undefined || !choose(weight.name)) continue;
+      found.set(weight, (found.get(weight) ?? new Set()).add(isRowWise(node, weight) ? 0 : 1));
+    }
+  return [...found].flatMap(([weight, axes]) => [...axes].map((axis) => ({ weight, axis })));
+}
+
+/** Whether a row of a layer's weight is an output. */
+function isRowWise(node: NodeProto, { name }: TensorProto): boolean {
+  return node.opType === "Conv" || node.input[1] !== name || integerOf(node, "transB", 0) === 1;
 }
 
 /** Returns the weight of a suitable layer; undefined for any other node. */
@@ -103,6 +126,8 @@ interface Stored extends Quantized {
   readonly isByRow: boolean;
 }
 
+type Int8Of = NonNullable<QuantizeDynamicOptions["int8"]>;
+
 class Layers {
   readonly #graph: Graph;
   readonly #opset: number;
@@ -111,8 +136,16 @@ class Layers {
 
   readonly #rounded: ReadonlyMap<string, Rounded>;
   readonly #stored: Map<TensorProto, Stored>;
+  readonly #int8Of: Int8Of;
 
-  constructor(graph: Graph, opset: number, rounded: ReadonlyMap<string, Rounded>, stored: Map<TensorProto, Stored>) {
+  constructor(
+    graph: Graph,
+    opset: number,
+    rounded: ReadonlyMap<string, Rounded>,
+    stored: Map<TensorProto, Stored>,
+    int8Of: Int8Of,
+  ) {
+    this.#int8Of = int8Of;
     this.#graph = graph;
     this.#opset = opset;
     this.#rounded = rounded;
@@ -121,10 +154,10 @@ class Layers {
 
   replace(node: NodeProto, weight: TensorProto): void {
     const graph = this.#graph;
-    const [input = "", weightName = "", bias = ""] = node.input;
+    const [input = "", , bias = ""] = node.input;
     const [output = ""] = node.output;
     const isConv = node.opType === "Conv";
-    const isByRow = isConv || weightName !== weight.name || integerOf(node, "transB", 0) === 1;
+    const isByRow = isRowWise(node, weight);
     const x = this.#input(node, input);
     const w = this.#weight(node, weight, isByRow, isConv);
     const name = (what: string): string => graph.freshName(`${output}/${what}`);
@@ -190,7 +223,7 @@ class Layers {
     const owner = this.#graph.ownerOf(weight.name) ?? this.#graph;
     const dims = weight.dims.map(Number);
     const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
-    const { values, scales } = toInt8(weight, axis, this.#rounded.get(weight.name));
+    const { values, scales } = this.#int8Of(weight, axis);
     const shifted = new Uint8Array(values.length);
     for (let i = 0; i < values.length; i++) shifted[i] = (values[i] ?? 0) + 128;
     const name = (what: string): string => owner.freshName(`${weight.name}/${what}`);

@@ -32,12 +32,16 @@ export function roundLayers(model: OnnxModel, feeds: SampleFeeds, choose: Choose
   return roundNewLayers(model, feeds, choose, undefined);
 }
 
-/** Does the same, but takes weights that were rounded so for an earlier form of the model from `kept`. */
+/**
+ * Does the same, but takes weights that were rounded so for an earlier form of the model from `kept`, and awaits `between`
+ * after each layer: it rejects to stop.
+ */
 export async function roundNewLayers(
   model: OnnxModel,
   feeds: SampleFeeds,
   choose: ChooseGrid,
   kept: KeptRounding | undefined,
+  between?: (share: number) => Promise<void>,
 ): Promise<Map<string, Rounded>> {
   const rounded = new Map<string, Rounded>();
   const shifts: Shift[] = [];
@@ -68,6 +72,7 @@ export async function roundNewLayers(
           if (made === null) continue;
           add(graph, layer, made);
           kept?.set(layer.weight.name, "by inputs", options, made);
+          await between?.(0);
         }
     }
   } finally {

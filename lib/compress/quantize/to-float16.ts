@@ -23,6 +23,8 @@ export interface HalfOptions {
   readonly values: ReadonlyMap<string, ValueFacts>;
   /** The largest magnitude of each value over the samples, where it was measured. Default none. */
   readonly peaks?: ReadonlyMap<string, number>;
+  /** Returns the float16 of a constant; null where it does not fit. Default `halfOf`. */
+  readonly half?: (constant: TensorProto) => Uint16Array | null;
 }
 
 /** The largest float16. */
@@ -116,14 +118,18 @@ class Halving {
     if ([...node.input, ...node.output].some((x) => peak(x) > PEAK_MAX)) return true;
     return node.input.some((name) => {
       const constant = name === "" ? undefined : this.#graph.constant(name);
-      return constant?.dataType === TensorProto_DataType.FLOAT && !fits(constant);
+      return constant?.dataType === TensorProto_DataType.FLOAT && this.#half(constant) === null;
     });
+  }
+
+  #half(constant: TensorProto): Uint16Array | null {
+    return (this.#options.half ?? halfOf)(constant);
   }
 
   #constant(node: NodeProto, constant: TensorProto, wantsWide: boolean): string {
     const graph = this.#graph;
     const storedMin = constant.dims.length > 1 ? TABLE_MIN : VECTOR_MIN;
-    if (wantsWide && (elementCount(constant) <= storedMin || !fits(constant))) return constant.name;
+    if (wantsWide && (elementCount(constant) <= storedMin || this.#half(constant) === null)) return constant.name;
     const key = `${constant.name} ${wantsWide ? "wide" : "half"}`;
     const known = this.#casts.get(key);
     if (known !== undefined) return known;
@@ -142,7 +148,7 @@ class Halving {
     let half = this.#casts.get(`${constant.name} half`);
     if (half === undefined) {
       half = graph.freshName(`${constant.name}/float16`);
-      const bits = float16BitsOf(floatsOf(constant));
+      const bits = this.#half(constant) ?? float16BitsOf(floatsOf(constant));
       graph.addInitializer(float16Tensor(half, constant.dims.map(Number), bits));
       this.#casts.set(`${constant.name} half`, half);
     }
@@ -174,6 +180,11 @@ class Halving {
 
 function cast(from: string, to: string, type: TensorProto_DataType): Parameters<Graph["insertBefore"]>[1] {
   return { opType: "Cast", input: [from], output: [to], attributes: { to: type } };
+}
+
+/** Returns the float16 of a constant; null where it does not fit. */
+export function halfOf(constant: TensorProto): Uint16Array | null {
+  return fits(constant) ? float16BitsOf(floatsOf(constant)) : null;
 }
 
 /** Whether float16 can represent a constant: no finite value past its range, no small number that becomes 0. */
