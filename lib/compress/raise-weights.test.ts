@@ -204,9 +204,10 @@ test("a form that two rows refuse is not made again as it is", { timeout: 120_00
     nodes: [
       { opType: "MatMul", input: ["x", "w"], output: ["h"] },
       { opType: "ReduceMean", input: ["h"], output: ["mean"], attributes: { axes: [0], keepdims: 1 } },
-      { opType: "Sub", input: ["h", "mean"], output: ["y"] },
+      { opType: "Sub", input: ["h", "mean"], output: ["distance"] },
+      { opType: "Add", input: ["distance", "level"], output: ["y"] },
     ],
-    initializers: [floatTensor("w", [32, 32], seededFloats(1_024, 3))],
+    initializers: [floatTensor("w", [32, 32], seededFloats(1_024, 3)), floatTensor("level", [], Float32Array.of(0.01))],
   });
   const path = join(folder, "model.onnx");
   writeFileSync(path, model.write());
