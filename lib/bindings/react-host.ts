@@ -94,7 +94,7 @@ export class Load {
 }
 
 /** The engine of a provider, and the loads on it. */
-export class Host {
+export class EngineHost {
   /** Number of times that a suspended component was rendered. */
   asks = 0;
   /** Pending until the provider is mounted: on the server for ever. */

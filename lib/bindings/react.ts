@@ -23,7 +23,7 @@ import type {
   RunResult,
 } from "selvedge";
 import { eitherOf } from "../core/abort.ts";
-import { after, ASK_MS, Host, IDLE, LOADING } from "./react-host.ts";
+import { after, ASK_MS, EngineHost, IDLE, LOADING } from "./react-host.ts";
 import type { EngineProviderProps, ModelState, Source } from "./react-host.ts";
 
 export type { EngineProviderProps, ModelState };
@@ -76,9 +76,9 @@ interface Runs {
 /** State of a run, and the model that it was started on. */
 type OfModel = RunState & { readonly of?: Model | null };
 
-const HostContext = createContext<Host | null>(null);
+const HostContext = createContext<EngineHost | null>(null);
 
-function useHost(hook: string): Host {
+function useHost(hook: string): EngineHost {
   const host = useContext(HostContext);
   if (!host) throw new TypeError(`${hook}: no EngineProvider is above it.`);
   return host;
@@ -95,7 +95,7 @@ export function EngineProvider(props: EngineProviderProps): ReactElement {
   // npm installs the package beside any React, of which 17 lacks the hook.
   if (!useSyncExternalStore) throw new TypeError("EngineProvider needs React 18");
   // The engine outlives changes of the other props.
-  const host = useMemo(() => new Host(props), [props.engine]);
+  const host = useMemo(() => new EngineHost(props), [props.engine]);
   // It is created in an effect: none is created on the server, nor by a render that React discards.
   useEffect(() => host.mount(), [host]);
   return createElement(HostContext.Provider, { value: host }, props.children);
@@ -107,7 +107,7 @@ export function EngineProvider(props: EngineProviderProps): ReactElement {
  */
 export function useEngine(): Engine | null {
   const host = useHost("useEngine");
-  const [state, setState] = useState<{ readonly of: Host; readonly read: () => Engine } | null>(null);
+  const [state, setState] = useState<{ readonly of: EngineHost; readonly read: () => Engine } | null>(null);
   useEffect(() => {
     let set: typeof setState | null = setState;
     void host.engine
@@ -177,7 +177,7 @@ export function useModel(source: Source | null, { suspense = false, ...options }
 }
 
 /** Returns the state of a load that is ready; else throws what React's boundaries catch. */
-function ready(host: Host, key: string, source: Source, options: LoadOptions): ModelState {
+function ready(host: EngineHost, key: string, source: Source, options: LoadOptions): ModelState {
   // The digest has Next.js prerender the fallback of the boundary; without it, its build ends.
   if (typeof document === "undefined")
     throw Object.assign(new TypeError("useModel: in browsers only"), {
