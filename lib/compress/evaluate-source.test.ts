@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
 import { runReference } from "./evaluate-source.ts";
+import type { SampleOptions } from "./evaluate-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { makeMetric } from "./run/metric.ts";
 import { samplesOf } from "./run/samples.ts";
@@ -59,5 +60,24 @@ test.each([
     const { references, score } = await run(-3);
     expect([references.samples.n, score]).toEqual([0, null]);
     expect(notes).toEqual(["The model answers 0 to all synthetic inputs, so nothing was measured; give --samples."]);
+  },
+);
+
+test.each([true, false])(
+  "of a model that answers NaN alone nothing is measured (synthetic inputs: %s)",
+  async (isSynthetic) => {
+    const path = join(folder, "nan.onnx");
+    const nodes = [{ opType: "Sqrt", input: ["x"], output: ["y"] }];
+    writeFileSync(path, smallModel({ opset: 17, inputs: { x: ["n", 3] }, outputs: ["y"], nodes }).write());
+    const feeds: Feed[] = Array.from({ length: 20 }, () => ({
+      x: { dtype: "float32", dims: [1, 3], data: Float32Array.of(-1, -2, -3) },
+    }));
+    const metric = await makeMetric("sqnr", { hasLabels: false });
+    const run = (nonFinite: SampleOptions["nonFinite"]) =>
+      runReference(path, samplesOf(feeds, isSynthetic), metric, undefined, { fittedMost: Infinity, nonFinite }, []);
+    if (!isSynthetic) await expect(run([])).rejects.toThrow("samples: the model answers NaN to all 20 of them");
+    await expect(run([{ name: "w", nans: 1, infinities: 0, count: 9 }])).rejects.toThrow(
+      'model: it answers NaN to every input, since of its weights "w" holds NaN in 1 of 9 values',
+    );
   },
 );

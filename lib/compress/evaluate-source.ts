@@ -11,6 +11,8 @@ import { declaredSizes, syntheticSets } from "./run/synthetic-inputs.ts";
 import { AnswerCounts, checkLabel, checkLabelCount, checkNumbers } from "./run/check-samples.ts";
 import type { Metric, Outputs, Tally } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { describeNonFinite, REPAIR_NON_FINITE } from "./onnx/non-finite.ts";
+import type { NonFiniteWeight } from "./onnx/non-finite.ts";
 import { References } from "./run/references.ts";
 import { sampleReaders } from "./run/text-samples.ts";
 import { openSamples, samplesOf } from "./run/samples.ts";
@@ -33,6 +35,8 @@ export interface SampleOptions {
   /** Files that the description refers to, as a tokenizer. Default those of `bundle`. */
   readonly assets?: readonly PackFile[] | undefined;
   readonly limit?: number | undefined;
+  /** The model's weights with NaN or infinities. Default none. */
+  readonly nonFinite?: readonly NonFiniteWeight[] | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((line: string) => void) | undefined;
 }
@@ -54,7 +58,7 @@ export async function samplesFor(
     );
   const others = declaredSizes(outputs);
   const hints = { typical, others, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
-  return synthesizeSamples(path, inputs, hints, notes, options.signal);
+  return synthesizeSamples(path, inputs, hints, notes, options);
 }
 
 function textsOf(assets: readonly PackFile[]): Record<string, string> {
@@ -66,17 +70,20 @@ const SYNTHETIC = { least: 8, most: 32, ms: 10_000, values: 2 ** 26 } as const;
 /** Number of guesses to which a model answers all alike: it will to the others, too. */
 const CONSTANT_MOST = 6;
 
-/** Makes synthetic inputs with which a model runs; none where it runs with no guess. */
+/**
+ * Makes synthetic inputs with which a model runs; none where it runs with no guess.
+ * @throws TypeError where its weights hold NaN, and so does every answer
+ */
 export async function synthesizeSamples(
   path: string,
   inputs: Description["inputs"],
   hints: Parameters<typeof syntheticSets>[1],
   notes: string[] = [],
-  signal?: AbortSignal,
+  { signal, nonFinite = [] }: Pick<SampleOptions, "signal" | "nonFinite"> = {},
 ): Promise<Samples> {
   const model = await openModel(path, "cpu");
   let reason: string | null = null;
-  let constant = 0;
+  let [constant, isAlwaysNaN] = [0, true];
   try {
     for (const make of syntheticSets(inputs, hints)) {
       if (signal?.aborted === true) return samplesOf([]);
@@ -91,6 +98,7 @@ export async function synthesizeSamples(
         // Such inputs, as a bound below another, tell nothing: any form would pass.
         if (answers.slice(1).every((x) => isSameAnswer(x, answers[0] ?? {}))) {
           constant++;
+          isAlwaysNaN &&= answers.every(isAllNaN);
           continue;
         }
         const values = Object.values(feeds[0] ?? {}).reduce((sum, x) => sum + x.data.length, 1);
@@ -103,10 +111,12 @@ export async function synthesizeSamples(
   } finally {
     await model.release();
   }
+  isAlwaysNaN &&= constant > 0;
+  if (isAlwaysNaN && nonFinite.length > 0) throw new TypeError(`model: ${answersNaN(nonFinite)}`);
   const others = reason === null ? "" : ` It ran on no others, the last error: ${reason}`;
   notes.push(
     constant > 0
-      ? `The model answers the same to all synthetic inputs${reason === null ? "" : " on which it runs"}, so nothing was measured; give --samples.${others}`
+      ? `The model answers ${isAlwaysNaN ? "NaN" : "the same"} to all synthetic inputs${reason === null ? "" : " on which it runs"}, so nothing was measured; give --samples.${others}`
       : `The model ran on none of the synthetic inputs, so nothing was measured; give --samples, or --shape with sizes that it takes. Last error: ${reason ?? "every guess of the open sizes has too many values; give --shape"}`,
   );
   return samplesOf([]);
@@ -142,7 +152,13 @@ export async function runReference(
   given: Samples,
   metric: Metric,
   labels: readonly (readonly number[])[] | undefined,
-  { limit, signal, fittedMost, onProgress = () => undefined }: SampleOptions & { readonly fittedMost: number },
+  {
+    limit,
+    signal,
+    fittedMost,
+    nonFinite = [],
+    onProgress = () => undefined,
+  }: SampleOptions & { readonly fittedMost: number },
   notes: string[],
 ): Promise<ReferenceRun> {
   checkLabelCount(labels, given.n, limit !== undefined && given.n >= limit);
@@ -154,6 +170,7 @@ export async function runReference(
   const tell = every(5_000, (i) => onProgress(`running the model: ${i} of ${given.n} samples`));
   let n = 0;
   let isSilent = labels === undefined;
+  let isAlwaysNaN = true;
   for await (const { feed, reference } of references.each()) {
     checkNumbers(feed, n);
     const label = labels?.[n];
@@ -161,11 +178,18 @@ export async function runReference(
     tally.add({ outputs: reference, reference, feed, label });
     answers.add(label, reference);
     isSilent &&= isAllZero(reference);
+    isAlwaysNaN &&= isAllNaN(reference);
     summaries.add(feed, reference);
     tell(++n);
     const isLate = limit === undefined && n >= PATIENCE.least && performance.now() - started > PATIENCE.ms;
     if (isLate || signal?.aborted === true) break;
   }
+  isAlwaysNaN &&= signal?.aborted !== true;
+  if (isAlwaysNaN && nonFinite.length > 0) throw new TypeError(`model: ${answersNaN(nonFinite)}`);
+  if (isAlwaysNaN && !given.isSynthetic)
+    throw new TypeError(
+      `samples: the model answers NaN to all ${n} of them, so nothing can be measured: check that they are prepared as the model was trained`,
+    );
   if (isSilent && signal?.aborted !== true) {
     if (!given.isSynthetic)
       throw new TypeError(
@@ -193,4 +217,14 @@ function isAllZero(outputs: Outputs): boolean {
   const all = Object.values(outputs).map((x) => x.data);
   const hasFloats = all.some((data) => data instanceof Float32Array && data.length > 0);
   return hasFloats && all.every((data) => Array.prototype.every.call(data, (x) => x === 0));
+}
+
+/** Whether an answer has float32 numbers, and each of them is NaN. */
+function isAllNaN(outputs: Outputs): boolean {
+  const floats = Object.values(outputs).flatMap(({ data }) => (data instanceof Float32Array ? [data] : []));
+  return floats.some((data) => data.length > 0) && floats.every((data) => data.every(Number.isNaN));
+}
+
+function answersNaN(weights: readonly NonFiniteWeight[]): string {
+  return `it answers NaN to every input, since of its weights ${describeNonFinite(weights)}: ${REPAIR_NON_FINITE}`;
 }

@@ -14,6 +14,7 @@ import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
 import { needsOf } from "./forms/needs-of.ts";
 import { nameDims } from "./simplify/name-dims.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { describeNonFinite } from "./onnx/non-finite.ts";
 import { rethrowDiskFull } from "./onnx/disk-full.ts";
 import { Scratch, writeModel } from "./onnx/written-model.ts";
 import type { WrittenModel } from "./onnx/written-model.ts";
@@ -142,7 +143,7 @@ async function makeWithinBudget(
       return null;
     }
     await job.out.writeModel(`${form.id}.onnx`, job.complete(made.model));
-    return { form: made.form, report: named(await evaluateForm(made, context), job.simple.model) };
+    return { form: made.form, report: named(await evaluateForm(made, context), job) };
   });
   clock.evaluated();
   if (first === null) return null;
@@ -154,7 +155,7 @@ async function makeWithinBudget(
     (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
   const { widths } = better?.report ?? {};
   if (better === null || (widths !== undefined && whyNoInt4(form, widths) !== null)) return first;
-  return { ...better, report: named(better.report, job.simple.model) };
+  return { ...better, report: named(better.report, job) };
 }
 
 /** Explains why int4 is none where next to no weight has 4 bits: it would be int8 under another name. */
@@ -224,12 +225,16 @@ function attempt(
 }
 
 /** Refuses a form that is named after fewer bits than most of its weights have. */
-function named(report: Omit<FormReport, "seconds">, source: OnnxModel): Omit<FormReport, "seconds"> {
+function named(
+  report: Omit<FormReport, "seconds">,
+  { simple, nonFinite }: SimplifiedSource,
+): Omit<FormReport, "seconds"> {
   const { id, widths, bytes } = report;
   if (bitsOfName(id) === null || widths === undefined || !isTooWide(widths)) return report;
   const share = (wideShare(widths) * 100).toFixed(0);
-  const why = hasWeights(source)
-    ? `${share} % of its weights are stored in 16 bits or more, so it is no ${id}`
+  const because = nonFinite.length === 0 ? "" : `: ${describeNonFinite(nonFinite)}`;
+  const why = hasWeights(simple.model)
+    ? `${share} % of its weights are stored in 16 bits or more, so it is no ${id}${because}`
     : "the model has no weights to store in fewer bits: none of its layers reads one of 256 values or more";
   return bytes === 0 ? report : { ...report, isWithinBudget: false, why };
 }

@@ -13,10 +13,13 @@ import { formsFor, TARGETS } from "./forms/forms.ts";
 import type { Form, Target } from "./forms/forms.ts";
 import { maskedForm } from "./forms/prune-forms.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { describeNonFinite, nonFiniteWeights, REPAIR_NON_FINITE } from "./onnx/non-finite.ts";
+import type { NonFiniteWeight } from "./onnx/non-finite.ts";
 import { writeModel } from "./onnx/written-model.ts";
 import type { Scratch } from "./onnx/written-model.ts";
 import { openSource } from "./open-source.ts";
 import type { OpenedModel } from "./open-source.ts";
+import { rowAxis } from "./quantize/quantize-weights.ts";
 import { classFolders, classLabels } from "./run/class-folders.ts";
 import type { Feed } from "./run/feeds.ts";
 import { makeMetric, readLabels } from "./run/metric.ts";
@@ -52,6 +55,8 @@ export interface CompressSource {
   readonly model: OnnxModel;
   /** Size of the model as read. */
   readonly sourceBytes: number;
+  /** Weights that take no fewer than 16 bits, since they hold NaN or infinities. */
+  readonly nonFinite: readonly NonFiniteWeight[];
   /** Values by which forms are scored in place of the outputs behind a selection; null where nothing selects. */
   readonly scored: readonly string[] | null;
   readonly description: Description;
@@ -152,15 +157,17 @@ async function readOpened(
   if (isBySignal) notes.push(...selectionNote(model, cut));
   const sourceBytes = model.byteLength;
   const head = cut === null ? runnable : ((await writeModel(cut.head, scratch, 0)).source as string);
+  const nonFinite = nonFiniteWeights(model, (graph, tensor) => rowAxis(graph, tensor) !== undefined);
+  notes.push(...nonFiniteNote(nonFinite));
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);
   const opened = isStopped()
     ? samplesOf([])
-    : await samplesFor(runnable, sized, model, { ...options, given: path, assets }, notes);
+    : await samplesFor(runnable, sized, model, { ...options, given: path, assets, nonFinite }, notes);
   const started = performance.now();
   // Pruning and the search need more samples than statistics do.
   const fittedMost = options.prune === undefined && options.search === undefined ? CALIBRATION : Infinity;
-  const run = await runReference(head, opened, metric, labels, { ...options, fittedMost }, notes);
+  const run = await runReference(head, opened, metric, labels, { ...options, fittedMost, nonFinite }, notes);
   const { references, split, score: referenceScore, tally: referenceTally, baseline } = run;
   const { samples } = references;
   const sampleMs = (performance.now() - started) / Math.max(1, samples.n);
@@ -177,6 +184,7 @@ async function readOpened(
     ...{
       path: runnable,
       sourceBytes,
+      nonFinite,
       scored,
       options,
       targets,
@@ -205,6 +213,14 @@ function selectionNote(model: OnnxModel, cut: CutModel | null): string[] {
   return cut === null
     ? [`${change}: a form that selects otherwise counts as wrong. Give --metric, a module that compares the outputs.`]
     : [`${change}: forms are scored by the values that it selects from (${quoted(cut.read)}).`];
+}
+
+/** Returns a note on weights that no form stores in 8 or 4 bits. */
+function nonFiniteNote(weights: readonly NonFiniteWeight[]): string[] {
+  if (weights.length === 0) return [];
+  return [
+    `Of the model's weights, ${describeNonFinite(weights)}: these take no 8 or 4 bits. Repair the model: ${REPAIR_NON_FINITE}.`,
+  ];
 }
 
 /** Returns the labels of samples that lie in class folders; undefined where they do not. */

@@ -152,14 +152,16 @@ class Layers {
     this.#stored = stored;
   }
 
+  /** Replaces a layer; one whose weight holds NaN or an infinity, which no scale fits, stays. */
   replace(node: NodeProto, weight: TensorProto): void {
     const graph = this.#graph;
     const [input = "", , bias = ""] = node.input;
     const [output = ""] = node.output;
     const isConv = node.opType === "Conv";
     const isByRow = isRowWise(node, weight);
-    const x = this.#input(node, input);
     const w = this.#weight(node, weight, isByRow, isConv);
+    if (w === undefined) return;
+    const x = this.#input(node, input);
     const name = (what: string): string => graph.freshName(`${output}/${what}`);
     const [sum, wide, scaled, product] = [name("sum"), name("float32"), name("scaled"), name("product")];
     const put = (spec: NodeSpec): NodeProto => graph.insertBefore(node, spec);
@@ -200,12 +202,14 @@ class Layers {
     return made;
   }
 
-  #weight(node: NodeProto, weight: TensorProto, isByRow: boolean, isConv: boolean): Quantized {
+  #weight(node: NodeProto, weight: TensorProto, isByRow: boolean, isConv: boolean): Quantized | undefined {
     const key = `${weight.name} ${isByRow}`;
     const known = this.#weights.get(key);
     if (known !== undefined) return known;
     const graph = this.#graph;
-    const { values, scale, zero } = this.#store(weight, isByRow);
+    const stored = this.#store(weight, isByRow);
+    if (stored === undefined) return undefined;
+    const { values, scale, zero } = stored;
     let table = values;
     if (isByRow && !isConv) {
       table = graph.freshName(`${weight.name}/columns`);
@@ -217,13 +221,14 @@ class Layers {
   }
 
   /** Stores a weight in the graph that holds it; along each axis that layers need once. */
-  #store(weight: TensorProto, isByRow: boolean): Quantized {
+  #store(weight: TensorProto, isByRow: boolean): Quantized | undefined {
     const known = this.#stored.get(weight);
     if (known?.isByRow === isByRow) return known;
     const owner = this.#graph.ownerOf(weight.name) ?? this.#graph;
     const dims = weight.dims.map(Number);
     const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
     const { values, scales } = this.#int8Of(weight, axis);
+    if (!scales.every(Number.isFinite)) return undefined;
     const shifted = new Uint8Array(values.length);
     for (let i = 0; i < values.length; i++) shifted[i] = (values[i] ?? 0) + 128;
     const name = (what: string): string => owner.freshName(`${weight.name}/${what}`);

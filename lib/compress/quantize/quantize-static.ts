@@ -81,9 +81,9 @@ export function quantizeStatic({ steps, rounded, minElements = MIN_ELEMENTS }: Q
     for (const { node } of layers) narrow.result(resultOf(graph, node));
     for (const layer of layers) {
       const [input = ""] = layer.node.input;
-      const scale = narrow.input(layer.node, input);
       const weight = toInt8(layer.weight, layer.isByRow ? 0 : 1, rounded?.get(layer.weight.name));
       if (!weight.scales.every(Number.isFinite)) continue;
+      const scale = narrow.input(layer.node, input);
       narrow.weight(layer, weight, scale);
     }
   };

@@ -161,6 +161,8 @@ test("inputs that a model answers all alike are no samples: any form would pass"
   await synthesizeSamples(path, [input("x", ["n", "size"])], { typical: {}, bound: 10 }, both);
   expect(both.join()).toMatch(/answers the same to all synthetic inputs on which it runs.* the last error: .*MatMul/s);
   const stopped: string[] = [];
-  await synthesizeSamples(path, [input("x", ["n", "size"])], { typical: {}, bound: 10 }, stopped, AbortSignal.abort());
+  await synthesizeSamples(path, [input("x", ["n", "size"])], { typical: {}, bound: 10 }, stopped, {
+    signal: AbortSignal.abort(),
+  });
   expect(stopped).toEqual([]);
 });
