@@ -10,14 +10,21 @@ import { Checker } from "../compress/check/check.ts";
 import type { CheckResult } from "../compress/check/check.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
-import { readModelFile } from "../compress/onnx/model-file.ts";
 import { randomOutputs } from "../compress/onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
-import { runAll } from "../compress/run/session.ts";
+import { runTrial } from "../compress/run/trial.ts";
 import { answerTwoRows } from "../compress/run/two-rows.ts";
 import type { CliRun } from "./cli.ts";
-import { browserOption, feedsFor, limitOption, samplesOption, shapeOption, targetsOption } from "./options.ts";
+import {
+  browserOption,
+  feedsFor,
+  limitOption,
+  openCompared,
+  samplesOption,
+  shapeOption,
+  targetsOption,
+} from "./options.ts";
 import { print } from "./terminal.ts";
 
 interface Values {
@@ -100,12 +107,13 @@ async function runCheck(path: string, values: Values): Promise<number> {
 
 async function checkModel(path: string, values: Values, scratch: Scratch): Promise<number> {
   requirePackages(["onnxruntime-node", ...(values.browser === undefined ? [] : ["playwright-core"])]);
-  const model = readModelFile(path);
-  const feeds = await feedsFor(path, model, values);
+  const opened = await openCompared(path, scratch);
+  const { model } = opened;
+  const feeds = await feedsFor(opened, values);
   const written = await writeModel(model, scratch);
   const { inputs } = await describePorts(model);
+  const expected = await runTrial(written.source, feeds);
   const rows = await answerTwoRows(written.source, inputs, feeds);
-  const expected = await runAll(written.source, feeds);
   const form = { id: "f32", needs: [] } as const;
   const { browser, targets = TARGETS } = values;
   const where = browser && { browser, model: await describe(model, path, values.bundle) };

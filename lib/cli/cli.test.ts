@@ -383,6 +383,39 @@ test("inspect, check and diff speak of a model", { timeout: 60_000 }, async () =
   expect(said).toMatch(/wasm: passed; 3 operators there, 0 of shapes and 0 others on the CPU/);
 });
 
+test("check and diff run a model whose LayerNormalization has an empty name for its bias (cli-mended)", async () => {
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: ["n", 8] },
+    outputs: ["y"],
+    nodes: [{ opType: "LayerNormalization", input: ["x", "scale", ""], output: ["y"] }],
+    initializers: [floatTensor("scale", [8], seededFloats(8))],
+  });
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, model.write());
+  expect(await main(["diff", path, path]), said).toBe(0);
+  expect(await main(["check", path, "--targets", "wasm"]), said).toBe(0);
+}, 60_000);
+
+test("check, diff and compress name the node at which ONNX Runtime crashes", { timeout: 60_000 }, async () => {
+  const nodes = [{ opType: "Sum", input: ["x", ""], output: ["y"] }];
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, smallModel({ opset: 17, inputs: { x: ["n", 8] }, outputs: ["y"], nodes }).write());
+  const samples = join(folder, "samples.jsonl");
+  writeFileSync(samples, '{"x": [1, 2, 3, 4, 5, 6, 7, 8]}\n');
+  for (const command of [
+    ["check", path, "--targets", "wasm"],
+    ["check", path, "--targets", "wasm", "--samples", samples],
+    ["diff", path, path, "--samples", samples],
+    ["compress", path, "--out", join(folder, "out")],
+    ["compress", path, "--out", join(folder, "out"), "--samples", samples],
+  ]) {
+    said = "";
+    expect(await main(command)).toBe(1);
+    expect(said).toMatch(/ONNX Runtime crashes \(SIG\w+\) as it runs the model at the Sum node "y\/Sum"/);
+  }
+});
+
 describe("diff", () => {
   const unlike = (name: string, model: OnnxModel): string => {
     const path = join(folder, name);

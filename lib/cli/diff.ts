@@ -2,12 +2,13 @@
 import type { Command } from "commander";
 import { whyUnlike } from "../compress/bundle/compare-ports.ts";
 import { compare, describePorts } from "../compress/bundle/inspect.ts";
-import { readModelFile } from "../compress/onnx/model-file.ts";
+import { Scratch } from "../compress/onnx/written-model.ts";
 import type { Feed } from "../compress/run/feeds.ts";
 import type { Outputs } from "../compress/run/metric.ts";
-import { runAll } from "../compress/run/session.ts";
+import { runTrial } from "../compress/run/trial.ts";
 import type { CliRun } from "./cli.ts";
-import { feedsFor, limitOption, samplesOption, shapeOption } from "./options.ts";
+import { feedsFor, limitOption, openCompared, samplesOption, shapeOption } from "./options.ts";
+import type { ComparedModel, FeedOptions } from "./options.ts";
 import { print } from "./terminal.ts";
 
 interface Values {
@@ -29,23 +30,32 @@ export function diff(program: Command, _run: CliRun): Command {
     .addOption(shapeOption())
     .addHelpText("after", "\nExample:\n  npx selvedge diff model.onnx dist/model/int8.onnx")
     .action(async (a: string, b: string, { samples, limit, shape }: Values) => {
-      const models = [readModelFile(a), readModelFile(b)] as const;
-      const why = whyUnlike(
-        { path: a, ...(await describePorts(models[0])) },
-        { path: b, ...(await describePorts(models[1])) },
-      );
-      if (why !== undefined) throw new TypeError(`diff: ${why}`);
-      const feeds = await feedsFor(a, models[0], { samples, limit, shape });
-      const pair = [await runOn(a, feeds), await runOn(b, feeds)] as const;
-      print(`over ${feeds.length} ${samples === undefined ? "synthesized inputs" : "samples"}:`);
-      for (const line of compare(...pair)) print(line);
+      const scratch = new Scratch();
+      try {
+        await diffModels(a, b, { samples, limit, shape }, scratch);
+      } finally {
+        await scratch.close();
+      }
     });
 }
 
+async function diffModels(a: string, b: string, options: FeedOptions, scratch: Scratch): Promise<void> {
+  const models = [await openCompared(a, scratch), await openCompared(b, scratch)] as const;
+  const why = whyUnlike(
+    { path: a, ...(await describePorts(models[0].model)) },
+    { path: b, ...(await describePorts(models[1].model)) },
+  );
+  if (why !== undefined) throw new TypeError(`diff: ${why}`);
+  const feeds = await feedsFor(models[0], options);
+  const pair = [await runOn(models[0], feeds), await runOn(models[1], feeds)] as const;
+  print(`over ${feeds.length} ${options.samples === undefined ? "synthesized inputs" : "samples"}:`);
+  for (const line of compare(...pair)) print(line);
+}
+
 /** Runs a model on all inputs; an error names the model. */
-async function runOn(path: string, feeds: readonly Feed[]): Promise<Outputs[]> {
+async function runOn({ path, source }: ComparedModel, feeds: readonly Feed[]): Promise<Outputs[]> {
   try {
-    return await runAll(path, feeds);
+    return await runTrial(source, feeds);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new TypeError(`diff: ${path} does not run on the inputs: ${reason}`, { cause: error });

@@ -8,11 +8,15 @@ import { synthesizeSamples } from "../compress/evaluate-source.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import type { OnnxModel } from "../compress/onnx/model.ts";
+import { readModelFile } from "../compress/onnx/model-file.ts";
+import { writeModel } from "../compress/onnx/written-model.ts";
+import type { OnnxSource, Scratch } from "../compress/onnx/written-model.ts";
 import type { Feed } from "../compress/run/feeds.ts";
 import { firstFeeds, openSamples } from "../compress/run/samples.ts";
 import { hintsFor } from "../compress/run/model-hints.ts";
 import { resolveShapes } from "../compress/run/shape-option.ts";
 import { declaredSizes } from "../compress/run/synthetic-inputs.ts";
+import { tryModel } from "../compress/run/trial.ts";
 
 /** Samples that a comparison reads into memory by default. */
 const FEEDS = 64;
@@ -89,10 +93,29 @@ export interface FeedOptions {
   readonly shape?: readonly string[] | undefined;
 }
 
+/** A model file of a comparison. */
+export interface ComparedModel {
+  /** Path as given. */
+  readonly path: string;
+  readonly model: OnnxModel;
+  /** Source that runs as `model` does: the path, or the model written anew where it was mended as it was read. */
+  readonly source: OnnxSource;
+}
+
+/**
+ * Opens a model file for a comparison.
+ * @throws SelvedgeError `model-invalid`, also where ONNX Runtime crashes on it
+ */
+export async function openCompared(path: string, scratch: Scratch): Promise<ComparedModel> {
+  const model = readModelFile(path);
+  const source = model.mended.length === 0 ? path : (await writeModel(model, scratch)).source;
+  await tryModel(source, { path });
+  return { path, model, source };
+}
+
 /** Reads up to `limit` samples into memory, or synthesizes inputs. */
 export async function feedsFor(
-  path: string,
-  model: OnnxModel,
+  { path, model, source }: ComparedModel,
   { samples, limit = FEEDS, shape = [] }: FeedOptions,
 ): Promise<Feed[]> {
   const { inputs, outputs } = await describePorts(model);
@@ -100,7 +123,7 @@ export async function feedsFor(
   if (samples !== undefined) return firstFeeds(await openSamples(samples, inputs, limit), limit);
   const notes: string[] = [];
   const synthetic = await synthesizeSamples(
-    path,
+    source,
     inputs,
     { typical, others: declaredSizes(outputs), bound: smallestTable(model), ...hintsFor(path, model) },
     notes,

@@ -11,13 +11,14 @@ import { declaredSizes, syntheticSets } from "./run/synthetic-inputs.ts";
 import { AnswerCounts, checkLabel, checkLabelCount, checkNumbers } from "./run/check-samples.ts";
 import type { Metric, Outputs, Tally } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import type { OnnxSource } from "./onnx/written-model.ts";
 import { describeNonFinite, REPAIR_NON_FINITE } from "./onnx/non-finite.ts";
 import type { NonFiniteWeight } from "./onnx/non-finite.ts";
 import { References } from "./run/references.ts";
 import { sampleReaders } from "./run/text-samples.ts";
-import { openSamples, samplesOf } from "./run/samples.ts";
+import { firstFeeds, openSamples, samplesOf } from "./run/samples.ts";
 import type { Samples } from "./run/samples.ts";
-import { openModel } from "./run/session.ts";
+import { isCrash, openTrial, tryModel } from "./run/trial.ts";
 import { positionsOf, splitSamples } from "./run/split.ts";
 import type { Split } from "./run/split.ts";
 import { partOf } from "./run/tally.ts";
@@ -49,13 +50,13 @@ export async function samplesFor(
   options: SampleOptions,
   notes: string[],
 ): Promise<Samples> {
-  if (options.samples !== undefined)
-    return openSamples(
-      options.samples,
-      inputs,
-      options.limit ?? PATIENCE.most,
-      sampleReaders(inputs, textsOf(options.assets ?? (await assetsOf(options.bundle)))),
-    );
+  if (options.samples !== undefined) {
+    const readers = sampleReaders(inputs, textsOf(options.assets ?? (await assetsOf(options.bundle))));
+    const given = await openSamples(options.samples, inputs, options.limit ?? PATIENCE.most, readers);
+    const [feed] = await firstFeeds(given, 1);
+    await tryModel(path, { path: options.given ?? path, feed });
+    return given;
+  }
   const others = declaredSizes(outputs);
   const hints = { typical, others, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
   return synthesizeSamples(path, inputs, hints, notes, options);
@@ -72,16 +73,17 @@ const CONSTANT_MOST = 6;
 
 /**
  * Makes synthetic inputs with which a model runs; none where it runs with no guess.
- * @throws TypeError where its weights hold NaN, and so does every answer
+ * @throws TypeError where its weights hold NaN, and so does every answer; SelvedgeError `model-invalid` where ONNX
+ * Runtime crashes on it
  */
 export async function synthesizeSamples(
-  path: string,
+  source: OnnxSource,
   inputs: Description["inputs"],
   hints: Parameters<typeof syntheticSets>[1],
   notes: string[] = [],
   { signal, nonFinite = [] }: Pick<SampleOptions, "signal" | "nonFinite"> = {},
 ): Promise<Samples> {
-  const model = await openModel(path, "cpu");
+  const model = await openTrial(source);
   let reason: string | null = null;
   let [constant, isAlwaysNaN] = [0, true];
   try {
@@ -105,6 +107,7 @@ export async function synthesizeSamples(
         const most = Math.min(SYNTHETIC.ms / each, SYNTHETIC.values / values, SYNTHETIC.most);
         return samplesOf(make(Math.max(SYNTHETIC.least, Math.floor(most))), true);
       } catch (error) {
+        if (isCrash(error)) throw error;
         reason = error instanceof Error ? error.message : String(error);
       }
     }

@@ -4,10 +4,10 @@ import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readModelAndFiles } from "./onnx/model-file.ts";
 import type { ModelAndFiles } from "./onnx/model-file.ts";
-import type { OnnxModel } from "./onnx/model.ts";
 import { quantizedOperators } from "./onnx/quantized-source.ts";
 import { LARGE_BYTES } from "./onnx/stored-bytes.ts";
 import { Scratch, writeModel } from "./onnx/written-model.ts";
+import { tryModel } from "./run/trial.ts";
 import { widenFloats } from "./simplify/widen-floats.ts";
 
 /** A model ready for compression. */
@@ -22,7 +22,8 @@ export interface OpenedModel extends ModelAndFiles {
 
 /**
  * Opens a model file.
- * @throws SelvedgeError `model-invalid`; TypeError for a model that is quantized already.
+ * @throws SelvedgeError `model-invalid`, also where ONNX Runtime crashes on it; TypeError for a model that is quantized
+ * already.
  */
 export async function openSource(path: string): Promise<OpenedModel> {
   const { model, files } = readModelAndFiles(path);
@@ -30,7 +31,9 @@ export async function openSource(path: string): Promise<OpenedModel> {
   if (quantized !== undefined) throw new TypeError(`model: ${refusal(path, quantized)}`);
   const scratch = new Scratch();
   try {
-    return await prepared(path, { model, files }, scratch);
+    const opened = await prepared(path, { model, files }, scratch);
+    await tryModel(opened.runnable, { path });
+    return opened;
   } catch (error) {
     await scratch.close();
     throw error;
@@ -44,29 +47,16 @@ async function prepared(path: string, { model, files }: ModelAndFiles, scratch: 
     notes.push(
       `The model computes in ${types.join(" and ")}. It was brought up to float32, inputs and outputs included, and the forms are compared with that.`,
     );
-  if (dropEmptyBiases(model))
+  if (model.mended.includes("empty-names"))
     notes.push(
-      "A LayerNormalization of the model names its missing bias by an empty text, on which ONNX Runtime crashes: the forms leave that name out, and a page must load one of them.",
+      "The model names missing values of a LayerNormalization or BatchNormalization by an empty text, on which onnxruntime-node crashes: the forms leave these names out.",
     );
   // ONNX Runtime maps external data; of a large file it would hold a copy beside its own.
   const isWhole = files.length === 0 && model.byteLength >= LARGE_BYTES;
-  if (notes.length === 0 && !isWhole && !model.isSortedHere) return { model, files, runnable: path, notes, scratch };
+  if (notes.length === 0 && !isWhole && model.mended.length === 0)
+    return { model, files, runnable: path, notes, scratch };
   const { source, model: moved } = await writeModel(model, scratch, 0);
   return { model: moved, files, runnable: source as string, notes, scratch };
-}
-
-/**
- * Leaves out the empty name of a missing bias, the last input of a LayerNormalization: ONNX Runtime 1.30 and 1.32 end
- * the process while they load such a model. Returns whether there was one.
- */
-function dropEmptyBiases({ proto, graph }: OnnxModel): boolean {
-  const lists = [...[...graph.all()].map((x) => x.proto), ...proto.functions];
-  const norms = lists
-    .flatMap((x) => x.node)
-    .filter((x) => x.opType === "LayerNormalization" && x.domain === "" && x.input[2] === "");
-  for (const norm of norms) norm.input.length = 2;
-  graph.changed();
-  return norms.length > 0;
 }
 
 /** Names of float32 models beside a quantized one, in hubs' layouts. */

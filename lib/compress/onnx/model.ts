@@ -10,6 +10,7 @@ import { kindOf } from "./file-kind.ts";
 import { Graph, subgraphs } from "./graph.ts";
 import { ModelProtoSchema, OperatorSetIdProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, NodeProto, TensorProto } from "./onnx.gen.js";
+import { dropEmptyNames } from "./empty-names.ts";
 import { sortNodes } from "./sort-nodes.ts";
 import { labelOf, tensorsIn } from "./tensors-in.ts";
 import { setRaw, storedOf } from "./stored-bytes.ts";
@@ -31,21 +32,24 @@ const DEPTH_MAX = 32;
  */
 const EXPANDED_MAX = 100_000;
 
+/** A fault of a file that is mended as it is read: ONNX Runtime may refuse the file itself, or crash on it. */
+export type MendedFault = "node-order" | "empty-names";
+
 /** A model being changed; made by `readModel`. */
 export class OnnxModel {
   /** @internal The message itself. */
   readonly proto: ModelProto;
   /** @internal Its main graph. */
   readonly graph: Graph;
-  /** @internal Whether its nodes were sorted as it was read: ONNX Runtime may refuse the file itself. */
-  readonly isSortedHere: boolean;
+  /** @internal Faults that were mended as it was read; where there are any, its file does not run as it does. */
+  readonly mended: readonly MendedFault[];
 
   /** @internal Made by `readModel`. */
-  constructor(proto: ModelProto, isSortedHere = false) {
+  constructor(proto: ModelProto, mended: readonly MendedFault[] = []) {
     if (proto.graph === undefined) throw invalid("it holds no graph");
     this.proto = proto;
     this.graph = new Graph(proto.graph);
-    this.isSortedHere = isSortedHere;
+    this.mended = mended;
   }
 
   /** The version of the default operator set. */
@@ -104,7 +108,7 @@ export function readModel(bytes: Uint8Array): OnnxModel {
   return model;
 }
 
-/** Decodes the bytes of an ONNX file and sorts its nodes, without checking the content; `checkModel` does that. */
+/** Decodes the bytes of an ONNX file and mends it, without checking the content; `checkModel` does that. */
 export function decodeModel(bytes: Uint8Array): OnnxModel {
   // Of another realm, as in Jest's, it is no instance of Uint8Array.
   if (!ArrayBuffer.isView(bytes))
@@ -121,7 +125,9 @@ export function decodeModel(bytes: Uint8Array): OnnxModel {
   const isModel = proto.graph !== undefined && proto.opsetImport.length > 0;
   const other = isModel ? undefined : kindOf(bytes);
   if (other !== undefined) throw invalid(other);
-  return new OnnxModel(proto, sortNodes(proto));
+  const mended: MendedFault[] = sortNodes(proto) ? ["node-order"] : [];
+  if (dropEmptyNames(proto)) mended.push("empty-names");
+  return new OnnxModel(proto, mended);
 }
 
 /**

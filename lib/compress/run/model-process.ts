@@ -110,6 +110,27 @@ interface Waiting {
   reject(reason: Error): void;
 }
 
+/** Signals of a fault in a program, as of a read past its memory. */
+const FAULTS: ReadonlySet<string> = new Set(["SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV"]);
+/** From here on an exit code of Windows names an exception. */
+const WINDOWS_FAULT = 0xc0000000;
+
+/** A crash of ONNX Runtime. */
+export class CrashError extends Error {
+  /** Signal that ended the process, or its exit code. */
+  readonly signal: string;
+
+  constructor(signal: string) {
+    super(`ONNX Runtime crashed (${signal}) in the process that ran the model`);
+    this.signal = signal;
+  }
+}
+
+function whyEnded(signal: string, code: number): Error {
+  if (FAULTS.has(signal) || code >= WINDOWS_FAULT) return new CrashError(signal);
+  return new Error(`the process that ran the model ended (${signal}): memory may be short`);
+}
+
 /** A model that is loaded in a process of its own. */
 export class ModelProcess {
   readonly #child: ChildProcess;
@@ -139,7 +160,7 @@ export class ModelProcess {
       this.#fail(error);
     });
     this.#child.on("exit", (code, signal) => {
-      this.#fail(new Error(`the process that ran the model ended (${signal ?? String(code)}): memory may be short`));
+      this.#fail(whyEnded(signal ?? String(code), code ?? 0));
     });
   }
 

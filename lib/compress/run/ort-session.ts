@@ -40,19 +40,20 @@ async function timed<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Opens a model with options of ONNX Runtime. */
+/** Opens a model with options of ONNX Runtime; a small one in a process of its own as well, where `isApart`. */
 export async function openSession(
   source: OnnxSource,
   provider: ExecutionProvider,
   given: Omit<InferenceSession.SessionOptions, "executionProviders">,
+  { isApart = false }: { readonly isApart?: boolean } = {},
 ): Promise<OrtSession> {
   const extra = withRightPasses(source, given.extra as Readonly<Record<string, string>> | undefined);
   const options = { ...given, extra, executionProviders: [provider] } as const;
-  if (!isLarge(source)) return openHere(source, provider, options);
+  if (!isApart && !isLarge(source)) return openHere(source, provider, options);
   const scratch = new Scratch();
   try {
     const path =
-      typeof source === "string" ? source : ((await writeModel(decodeModel(source), scratch)).source as string);
+      typeof source === "string" ? source : ((await writeModel(decodeModel(source), scratch, 0)).source as string);
     const opened = await timed(ModelProcess.open(path, provider, options));
     return {
       inputMetadata: opened.inputMetadata,
@@ -73,7 +74,7 @@ export async function openSession(
 }
 
 /** Whether a model, with its external data, is so large that it gets a process of its own. */
-function isLarge(source: OnnxSource): boolean {
+export function isLarge(source: OnnxSource): boolean {
   if (typeof source !== "string") return source.length >= LARGE_BYTES;
   if (statSync(source).size >= LARGE_BYTES) return true;
   try {

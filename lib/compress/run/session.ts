@@ -34,13 +34,15 @@ export async function openModel(
   source: OnnxSource,
   provider: ExecutionProvider,
   extra: Readonly<Record<string, string>> = {},
+  where: Parameters<typeof openSession>[3] = {},
 ): Promise<LoadedModel> {
-  const session = await openSession(source, provider, {
+  const options = {
     logSeverityLevel: 4,
     intraOpNumThreads: 1,
     extra:
       provider === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
-  });
+  } as const;
+  const session = await openSession(source, provider, options, where);
   return {
     runTensors: (feed) => session.run(feed),
     async run(feed) {
