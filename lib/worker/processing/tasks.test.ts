@@ -9,8 +9,7 @@ import { createDecoder } from "./decode.ts";
 import type { DecodeRun } from "./decode-run.ts";
 import { imageToTensor } from "./image.ts";
 import { planImage } from "./plan-image.ts";
-import { alignTokens, spansBeforeLowercase } from "./spans.ts";
-import type { TokenStyle } from "./spans.ts";
+import { spansBeforeLowercase } from "./spans.ts";
 
 const floats = (dims: readonly number[], values: readonly number[]): Tensor => ({
   dtype: "float32",
@@ -197,88 +196,15 @@ function overlap(
   return (width * height) / (areaOf(a) + areaOf(b) - width * height);
 }
 
-describe("places of tokens", () => {
-  const style: TokenStyle = {
-    ...{ isBytes: false, prefix: "##", suffix: "", marksSpace: false, trims: "none" },
-    ...{ unknown: "[UNK]", isUnknownWord: true, normalize: (text) => text, replaced: [] },
-  };
-  const marked: TokenStyle = { ...style, prefix: "", marksSpace: true, isUnknownWord: false };
-
-  test("are those of the words that a text was cut into, in any script and case", () => {
-    const word = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 }).map((x) => x.replace(/\s/gu, "_"));
-    fc.assert(
-      fc.property(fc.array(word, { minLength: 1, maxLength: 8 }), (words) => {
-        const text = words.join("  ");
-        const spans = alignTokens(text, words, { ...style, prefix: "", unknown: null });
-        let last = 0;
-        for (const [start, end] of spans) {
-          expect(start).toBeGreaterThanOrEqual(0);
-          expect(end).toBeGreaterThanOrEqual(start);
-          expect(end).toBeLessThanOrEqual(text.length);
-          expect(start).toBeGreaterThanOrEqual(last === 0 ? 0 : Math.min(last, start));
-          last = end;
-        }
-      }),
-    );
-  });
-
-  test("tokens in lower case without accents are found in the text as it was written", () => {
-    const text = "Ünïted Café, naïve";
-    const normalize = (x: string): string => x.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-    const spans = alignTokens(text, ["united", "cafe", ",", "na", "##ive"], { ...style, normalize });
-    expect(spans.map((x) => text.slice(...x))).toEqual(["Ünïted", "Café", ",", "na", "ïve"]);
-  });
-
-  test("places in lower case are those in the text, whose letters may be shorter", () => {
-    const text = "İstanbul Ankara";
-    const words = spansBeforeLowercase(text, [
-      [0, 1],
-      [0, 9],
-      [10, 16],
-      [16, 16],
-    ]);
-    expect(words.map((x) => text.slice(...x))).toEqual(["İ", "İstanbul", "Ankara", ""]);
-  });
-
-  test("the bytes of a character that the vocabulary lacks have its place", () => {
-    const bytes = ["<0xED>", "<0x95>", "<0x9C>", "<0xEA>", "<0xB5>", "<0xAD>"];
-    const text = "a 한국 b";
-    const spans = alignTokens(text, ["▁a", "▁", ...bytes, "▁b"], marked);
-    expect(spans.slice(2).map((x) => text.slice(...x))).toEqual(["한", "한", "한", "국", "국", "국", " b"]);
-    // Cut in a character, its first bytes have no place of their own.
-    const cut = alignTokens(text, ["▁a", "▁", ...bytes.slice(0, 5)], marked);
-    expect(cut.slice(2, 5).map((x) => text.slice(...x))).toEqual(["한", "한", "한"]);
-  });
-
-  test("the mark of a word has the place of the white space before it; one that was added, that of what follows", () => {
-    const spans = (marksSpace: boolean) => alignTokens("in Bern", ["▁in", "▁", "B", "ern"], { ...marked, marksSpace });
-    expect(spans(true)).toEqual([
-      [0, 2],
-      [2, 3],
-      [3, 4],
-      [4, 7],
-    ]);
-    expect(spans(false)[1]).toEqual([3, 4]);
-    expect(alignTokens("in", ["▁", "in"], marked)).toEqual([
-      [0, 1],
-      [0, 2],
-    ]);
-  });
-
-  test("of several spaces that became one mark the last has its place, and of several marks each its own", () => {
-    const tokens = (...words: string[]): string[] =>
-      alignTokens("a   b", words, marked).map(([start, end]) => `${String(start)}-${String(end)}`);
-    expect(tokens("▁a", "▁b")).toEqual(["0-1", "3-5"]);
-    expect(tokens("▁a", "▁", "▁▁b")).toEqual(["0-1", "1-2", "2-5"]);
-  });
-
-  test("an unknown token covers its word, and what follows is found", () => {
-    const text = "a ☃☃—☃ cat";
-    const words = (tokens: readonly string[], own: TokenStyle): string[] =>
-      alignTokens(text, tokens, own).map((x) => text.slice(...x));
-    expect(words(["a", "[UNK]", "—", "[UNK]", "cat"], style)).toEqual(["a", "☃☃", "—", "☃", "cat"]);
-    expect(words(["▁a", "▁", "[UNK]", "—", "[UNK]", "▁cat"], marked)).toEqual(["a", " ", "☃☃", "—", "☃", " cat"]);
-  });
+test("places in lower case are those in the text, whose letters may be shorter", () => {
+  const text = "İstanbul Ankara";
+  const words = spansBeforeLowercase(text, [
+    [0, 1],
+    [0, 9],
+    [10, 16],
+    [16, 16],
+  ]);
+  expect(words.map((x) => text.slice(...x))).toEqual(["İ", "İstanbul", "Ankara", ""]);
 });
 
 test("an image that is read in bands is resampled as one that is whole, with the rows or the columns first", () => {

@@ -2,8 +2,8 @@
 // UTF-8 bytes as a double array (Aoe, 1989), and the texts that its leaves point to. The tokenizer's library takes NFKC
 // instead, which differs for joined emoji, Korean after NFKD, and maps that fold letters' case.
 
-/** Normalizes a text; characters that the map does not have stay. */
-type Normalize = (text: string) => string;
+import type { Aligned, CharacterChange } from "./aligned.ts";
+import { transform } from "./aligned.ts";
 
 /** Clusters of at least so many bytes are looked up character by character. */
 const CLUSTER_BYTES = 6;
@@ -13,7 +13,7 @@ const KNOWN_MAX = 10_000;
 const PLAIN = /^[\x20-\x7e]*$/;
 
 /** Reads a map in base64; null where it is none. */
-export function readCharsmap(base64: string): Normalize | null {
+export function readCharsmap(base64: string): ((text: Aligned) => Aligned) | null {
   const bytes = Uint8Array.from(atob(base64), (x) => x.charCodeAt(0));
   if (bytes.length < 4) return null;
   const view = new DataView(bytes.buffer);
@@ -28,20 +28,37 @@ export function readCharsmap(base64: string): Normalize | null {
     const end = texts.indexOf(0, at);
     return decoder.decode(texts.subarray(at, end === -1 ? texts.length : end));
   };
-  const known = new Map<string, string>();
-  const one = (cluster: string): string => {
+  const known = new Map<string, readonly Replaced[]>();
+  const replace = (cluster: string): readonly Replaced[] => {
     const own = known.get(cluster);
     if (own !== undefined) return own;
     const whole = encoder.encode(cluster).length < CLUSTER_BYTES ? find(cluster) : null;
-    const found = whole ?? Array.from(cluster, (x) => find(x) ?? x).join("");
+    const found =
+      whole === null
+        ? Array.from(cluster, (x): Replaced => [1, Array.from(find(x) ?? x)])
+        : [[Array.from(cluster).length, Array.from(whole)] as const];
     if (known.size < KNOWN_MAX) known.set(cluster, found);
     return found;
   };
   const clusters = new Intl.Segmenter("und", { granularity: "grapheme" });
-  return (text) =>
-    PLAIN.test(text)
-      ? Array.from(text, one).join("")
-      : Array.from(clusters.segment(text), ({ segment }) => one(segment)).join("");
+  return (x) => {
+    const parts = PLAIN.test(x.text) ? x.text : Array.from(clusters.segment(x.text), ({ segment }) => segment);
+    return transform(x, changesOf(Array.from(parts).flatMap(replace)));
+  };
+}
+
+/** Characters that take the place of some. */
+type Replaced = readonly [before: number, now: readonly string[]];
+
+/** Writes replacements as changes: new characters take the places of the old ones in turn. */
+function changesOf(replaced: readonly Replaced[]): CharacterChange[] {
+  const changes: CharacterChange[] = [];
+  for (const [before, now] of replaced) {
+    for (const [i, character] of now.entries()) changes.push([character, Number(i >= before)]);
+    const last = changes.at(-1);
+    if (now.length < before && last !== undefined) last[1] -= before - now.length;
+  }
+  return changes;
 }
 
 /** Returns the leaf of the shortest key that some bytes begin with; null for none. */
