@@ -70,7 +70,7 @@ test.each([["a\0b"], ["\0"], ["ends\0"]])(
       checkFeeds([port("x", ["n"], "string")], strings("fine", text));
     };
     expect(check).toThrow(TypeError);
-    expect(check).toThrow('input "x": element 1 holds NUL, at which');
+    expect(check).toThrow('input "x": element 1 must be a string without NUL, got ');
     checkFeeds([port("x", ["n"], "string")], strings("fine", "a\\0b", ""));
   },
 );
@@ -81,13 +81,13 @@ test("messages show dims as they were given (processing-L9)", () => {
   };
   expect(check([1n, 4n])).toThrow("got [1n, 4n]");
   expect(check(["1", 4])).toThrow('got ["1", 4]');
-  expect(check([1])).toThrow("expected 2 dims [n, m], got [1]");
+  expect(check([1])).toThrow("expected dims [n, m], got [1]");
 });
 
 test("a dim that ONNX Runtime can't hold is refused, though nothing is in the tensor (processing-L9)", () => {
   const x = { ...floats(0), dims: [2 ** 31, 0] };
   expect(() => {
     checkFeeds([port("x", ["n", "m"])], { x });
-  }).toThrow(/a dim must be at most 2147483647, got \[2147483648, 0\]/);
+  }).toThrow(/dims must be whole numbers from 0 to 2147483647, got \[2147483648, 0\]/);
   checkFeeds([port("x", ["n", "m"])], { x: { ...x, dims: [2 ** 31 - 1, 0] } });
 });

@@ -1,13 +1,13 @@
 // The errors for a value that an input does not take, and for one without an image, or with one that the page may not read:
 // what it lacks, or what was meant in its place. Imported only then: the page's script has no room for it.
-import type { BundleInput } from "../core/bundle.ts";
+import type { BundleInput, SoundSpec } from "../core/bundle.ts";
 import { kindOf, show } from "../core/check-inputs.ts";
 import { withoutCredentials } from "../core/credentials.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { isPicturePort } from "../core/fit-steps.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { Effects } from "../effects/effects.ts";
-import type { Inputs } from "./inputs.ts";
+import type { Inputs, SoundInput } from "./inputs.ts";
 
 /** Kinds that `createImageBitmap` takes, or that the page converts. */
 const IMAGES =
@@ -41,8 +41,19 @@ export function inputFault(port: BundleInput, mayBeImage: boolean, value: unknow
   if (location === "none") return new TypeError(`input "${port.name}": the tensor was disposed`);
   if (typeof location === "string" && !location.startsWith("cpu"))
     return new TypeError(`input "${port.name}": the tensor's location is ${show(location)}; await its getData() first`);
+  const { sound, text } = port;
+  if (sound) return new TypeError(`input "${port.name}": ${soundFault(sound, value)}`);
+  if (text && Array.isArray(value)) return new TypeError(`input "${port.name}": expected one text or more`);
   const got = kindOf(value) === "Object" ? fieldsOf(value as object) : show(value);
   return new TypeError(`input "${port.name}": ${expected(port, mayBeImage, value)}, got ${got}`);
+}
+
+/** Describes what the input of a sound takes instead of a value. */
+function soundFault({ sampleRate: rate }: SoundSpec, value: unknown): string {
+  const expected = `expected a Float32Array of mono samples at ${rate} Hz`;
+  if (typeof value !== "object" || value === null || !("samples" in value)) return `${expected}, got ${show(value)}`;
+  const { samples, sampleRate = rate } = value as Partial<SoundInput>;
+  return `${expected}, got ${show(samples)} at ${show(sampleRate)} Hz`;
 }
 
 /** Describes what an input takes instead of a value. */

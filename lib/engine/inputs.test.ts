@@ -51,9 +51,9 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
   ["NaN dims", with_({ dims: [2, 3, Number.NaN] }), RangeError, /whole numbers/],
   ["negative dims", with_({ dims: [2, 3, -4] }), RangeError, /whole numbers/],
   ["broken dims", with_({ dims: [2, 3, 4.5] }), RangeError, /whole numbers/],
-  ["huge dims", with_({ dims: [2, 3, 2 ** 53 - 1] }), RangeError, /need \d/],
-  ["a wrong rank", with_({ dims: [2, 12] }), RangeError, /expected 3 dims \[batch, 3, width\]/],
-  ["a wrong fixed dim", with_({ dims: [2, 4, 3] }), RangeError, /dim 1 must be 3/],
+  ["huge dims", with_({ dims: [2, 3, 2 ** 31 - 1] }), RangeError, /need \d/],
+  ["a wrong rank", with_({ dims: [2, 12] }), RangeError, /expected dims \[batch, 3, width\]/],
+  ["a wrong fixed dim", with_({ dims: [2, 4, 3] }), RangeError, /expected dims \[batch, 3, width\], got \[2, 4, 3\]/],
   ["an empty batch", with_({ dims: [0, 3, 4], data: new Float32Array(0) }), RangeError, /batch is empty/],
   ["too few elements", with_({ data: new Float32Array(23) }), RangeError, /need 24 elements, data has 23/],
   [
@@ -290,11 +290,7 @@ test.each<[string, unknown, string]>([
     { samples: new Float32Array(1), sampleRate: 44_100 },
     "Float32Array of mono samples at 16000 Hz, got Float32Array at 44100 Hz",
   ],
-  [
-    "samples of another type",
-    new Int16Array(3),
-    "Float32Array of mono samples at 16000 Hz, got Int16Array at 16000 Hz",
-  ],
+  ["samples of another type", new Int16Array(3), "Float32Array of mono samples at 16000 Hz, got Int16Array"],
   ["a file", new Blob([]), "Float32Array of mono samples at 16000 Hz, got Blob"],
 ])("%s is refused with the rate of the model", async (_, value, text) => {
   const taken = takeInputs(effects, { ports: [heard] }, { input_features: value } as Inputs, false);

@@ -149,41 +149,50 @@ export class Slab {
   }
 }
 
+/** Inputs by their kind. */
+interface Checked {
+  readonly tensors: [string, TensorInput][];
+  /** Images, and values that no input takes. */
+  readonly images: [BundleInput, unknown][];
+  readonly others: Record<string, RawInput>;
+}
+
 /** Checks inputs without taking them. Separate, so that all tensors are valid before any buffer is moved. */
-function checkInputs(
-  { ports, symbols: known }: Accepts,
-  inputs: Inputs,
-): { tensors: [string, TensorInput][]; images: [BundleInput, unknown][]; others: Record<string, RawInput> } {
+function checkInputs({ ports, symbols: known }: Accepts, inputs: Inputs): Checked {
   if (kindOf(inputs) !== "Object")
     throw new TypeError(`inputs: expected { ${ports.map((x) => x.name).join(", ")} }, got ${show(inputs)}`);
+  const tensors: [string, TensorInput][] = [];
+  const images: [BundleInput, unknown][] = [];
   const others: Record<string, RawInput> = {};
   const filled = new Set<string | undefined>();
-  for (const { name, text, sound, image } of ports) {
+  for (const port of ports) {
+    const { name, text, sound, image } = port;
     const own: unknown = inputs[name];
     if (isRaw(own)) {
       checkAttached(name, own);
-      if (sound) others[name] = soundOf(name, own, sound);
+      const samples = sound && soundOf(name, own, sound);
+      if (samples) others[name] = samples;
+      else if (sound) images.push([port, own]);
       const { mask } = (sound ?? (ArrayBuffer.isView(own) ? null : image) ?? {}) as { readonly mask?: string };
       if (mask !== undefined && inputs[mask] === undefined) filled.add(mask);
     }
     const value: unknown = text && joinPair(own);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
     const each = [value].flat().map(joinPair) as string[];
-    if (each.length === 0 || each.some((x) => typeof x !== "string"))
-      throw new TypeError(`input "${name}": expected one text or more`);
-    others[name] = { kind: "text", texts: each };
+    if (each.length > 0 && each.every((x) => typeof x === "string")) others[name] = { kind: "text", texts: each };
+    else images.push([port, own]);
     for (const other of [text.mask, text.types, text.positions]) {
       if (inputs[other ?? ""] !== undefined) throw new TypeError(`input "${other}": the text in "${name}" fills it`);
       filled.add(other);
     }
   }
+  // Faults, whose errors are imported.
+  if (images.length > 0) return { tensors, images, others };
   let wanted = ports.filter(({ name }) => !filled.has(name));
   checkNames(wanted, inputs);
   wanted = wanted.filter(({ name }) => !Object.hasOwn(others, name));
   const given = wanted.some((port) => isDataAlone(port, inputs[port.name])) ? withDims(wanted, inputs, known) : inputs;
   const symbols: Symbols = new Map(known);
-  const tensors: [string, TensorInput][] = [];
-  const images: [BundleInput, unknown][] = [];
   for (const port of wanted) {
     const { name, batchAxis } = port;
     const value: unknown = given[name];
@@ -203,13 +212,10 @@ function isRaw(value: unknown): value is object {
   return typeof value === "object" && value !== null && !("dims" in value);
 }
 
-/** Copies the samples of a sound. */
-function soundOf(name: string, value: object, { sampleRate: rate }: SoundSpec): RawInput {
+/** Copies the samples of a sound; undefined for a fault. */
+function soundOf(name: string, value: object, { sampleRate: rate }: SoundSpec): RawInput | undefined {
   const { samples, sampleRate = rate } = ("samples" in value ? value : { samples: value }) as SoundInput;
-  if (kindOf(samples) !== "Float32Array" || sampleRate !== rate)
-    throw new TypeError(
-      `input "${name}": expected a Float32Array of mono samples at ${rate} Hz, got ${kindOf(samples)} at ${sampleRate} Hz`,
-    );
+  if (kindOf(samples) !== "Float32Array" || sampleRate !== rate) return undefined;
   checkAttached(name, samples);
   return { kind: "sound", samples: samples.slice() };
 }
