@@ -29,8 +29,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A6",
     breaks: "world of unmeetable deadlines: they keep batches short",
     file: "lib/schedule/live-deadlines.ts",
-    from: "if (!isMet) return;",
-    to: "",
+    from: "ms > lengthMs) continue;",
+    to: "false) continue;",
     ...world("no deadlines beside unmeetable ones"),
   },
   {

@@ -123,6 +123,14 @@ const group = v.pipe(
 );
 /** Estimates in traces of older versions; they are learned again. */
 const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
+const live = v.map(word, v.looseObject({ route, lengthMs: due, untilMs: v.pipe(v.number(), v.finite()) }));
+/** Older traces have the shortest of all live deadlines alone. */
+const shortest = v.pipe(
+  v.looseObject({ ms: cost, key: word, untilMs: v.pipe(v.number(), v.finite()) }),
+  v.transform(({ ms, key, untilMs }) => {
+    return new Map([[key, { route: { backend: "wasm", modelId: -1, key }, lengthMs: ms, untilMs }]]);
+  }),
+);
 const saved = v.looseObject({
   settings: v.pipe(
     v.looseObject({}),
@@ -147,12 +155,7 @@ const saved = v.looseObject({
   vain: v.optional(v.map(word, id)),
   owedMs: v.optional(v.pipe(v.number(), v.finite()), 0),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
-  short: v.looseObject({
-    ms: cost,
-    key: v.string(),
-    untilMs: v.pipe(v.number(), v.finite()),
-    seenMs: v.optional(v.map(word, ms)),
-  }),
+  short: v.union([live, shortest]),
   wakeMs: due,
 });
 const file = v.looseObject({

@@ -488,7 +488,7 @@ describe("what is stored", () => {
       limits: [],
       clockTicks: 0,
     });
-    expect(parseEstimate(text(cells(...Array.from({ length: 16 }, () => null))))).not.toBeNull();
+    expect(parseEstimate(text(cells(...Array.from({ length: 32 }, () => null))))).not.toBeNull();
     for (const wrong of [
       ...[{ version: 1 }, { clockTicks: -1 }, { clockTicks: "7" }, { models: [[7, []]] }, { models: 7 }],
       ...[cells([]), cells(many(129)), cells([[-1, 0]]), cells([["5", 0]]), cells([[5, null]]), cells([[null, 0]])],
@@ -498,7 +498,7 @@ describe("what is stored", () => {
           [-1, 0],
         ]),
         cells(null, []),
-        cells(...Array.from({ length: 17 }, () => null)),
+        cells(...Array.from({ length: 33 }, () => null)),
       ],
       ...[{ rows: -1 }, { rows: "1" }, { untilMs: -1 }, { untilMs: null }, { ms: -1 }, { ms: undefined }].map((x) => ({
         limits: [["m", { rows: 1, untilMs: 2, ms: 3, ...x }]],

@@ -47,6 +47,8 @@ const PAYS_SHORT = 0.98;
 const SHORT_MS = 33;
 /** Cost of sending a batch and returning its answers, in ms, while the cores are busy: part of a row's cost. */
 const HANDOVER_MS = 0.4;
+/** Maximum number of sizes of a model, powers of two, in a stored estimate: far more than rows fit into memory. */
+const SIZES_MAX = 32;
 /** Number of samples that a size keeps; of older ones only the few that a median needs. */
 const SAMPLES = 16;
 /** Resolution of the clock, as a share of a run, from which the clock counts as coarse beside it. */
@@ -319,7 +321,7 @@ export function parseEstimate(text: string | null): Saved | null {
       x === null ||
       (x.length > 0 && x.length <= COARSE_SAMPLES && x.every(([ms, atMs]) => isCost(ms) && Number.isFinite(atMs)));
     const isRight =
-      models.every(([key, cells]) => typeof key === "string" && cells.length <= SAMPLES && cells.every(isCell)) &&
+      models.every(([key, cells]) => typeof key === "string" && cells.length <= SIZES_MAX && cells.every(isCell)) &&
       limits.every(([key, { rows, untilMs, ms }]) => typeof key === "string" && [rows, untilMs, ms].every(isCost)) &&
       isCost(clockTicks);
     return isRight ? { version: VERSION, models, limits, clockTicks } : null;

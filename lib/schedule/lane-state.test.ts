@@ -470,7 +470,7 @@ describe("options", () => {
 });
 
 describe("the wide lane", () => {
-  const at = (key: string, ms: number): LaneOption => ({ ...({} as LaneOption), key, ms });
+  const at = (key: string, ms: number): LaneOption => ({ ...({} as LaneOption), route: LOCAL, key, ms });
 
   test("is for steps that are long and known, where threads pay or are not known", () => {
     const all = scene({ m1: 20, "m1 wide": 10 }, usedAtOnce("m1 wide"));
@@ -489,6 +489,46 @@ describe("the wide lane", () => {
   });
 });
 
+test("a usual lane is measured again after 300 steps on the wide one (sched-usual)", () => {
+  const all = scene({ m1: 20, "m1 wide": 10 }, usedAtOnce("m1 wide"));
+  const at = (key: string, ms: number): LaneOption => ({ ...({} as LaneOption), route: LOCAL, key, ms });
+  const isWide = (): boolean => all.states.isForWide(step(9), at("m1", 20), at("m1 wide", 10), 100);
+  for (let i = 0; i < 299; i += 1) all.states.arrived(step(i));
+  expect(isWide()).toBe(true);
+  all.states.arrived(step(299));
+  expect(isWide()).toBe(false);
+  all.states.add("a", batch(1), 100);
+  expect(isWide()).toBe(true);
+});
+
+describe("a lane of another kind whose run failed", () => {
+  const failed = (key: string, change: Partial<Batch> = {}, ms: number | null = null) => {
+    const all = scene();
+    all.states.add("x", batch(1, { key, ...change }), 0);
+    all.states.end({ type: "ended", lane: "x", batch: 1, ms }, 0, []);
+    return (now: number): boolean => all.states.backOffs.has("x", LOCAL.modelId, now);
+  };
+
+  test("is not used for a minute, for want of memory too (sched-failed)", () => {
+    for (const key of ["m1 express", "m1 wide"])
+      for (const ms of [null, Infinity]) expect([59_999, 60_000].map(failed(key, {}, ms))).toEqual([true, false]);
+  });
+
+  test("is used again where the run was cancelled; and so are a usual lane and a server (sched-failed)", () => {
+    expect(failed("m1 express", { steps: new Map() })(1)).toBe(false);
+    expect(failed("m1 wide", { steps: new Map() })(1)).toBe(false);
+    expect(failed("m1")(1)).toBe(false);
+    expect(failed("m2 https://a", { route: SERVER })(1)).toBe(false);
+  });
+
+  test("has no room for urgent steps meanwhile", () => {
+    const all = scene({ m1: 20 });
+    all.states.backOffs.add("x", LOCAL.modelId, 500, 0);
+    const on = (now: number): number => all.states.expressMs("x", LOCAL, now);
+    expect([on(499), on(500)]).toEqual([Infinity, 20]);
+  });
+});
+
 describe("the estimate of a lane of another kind", () => {
   test.each([
     ["express", 10_000, 10],
@@ -504,7 +544,7 @@ describe("the estimate of a lane of another kind", () => {
     expect([on(oldMs), on(9 * oldMs)]).toEqual([40, 20]);
     all.states.add("x", batch(1, { key }), 9 * oldMs);
     expect(on(9 * oldMs)).toBe(80);
-    if (kind === "express") expect(all.states.expressMs("m1", 9 * oldMs)).toBe(80);
+    if (kind === "express") expect(all.states.expressMs("x", LOCAL, 9 * oldMs)).toBe(80);
   });
 
   test.each(["express", "wide"] as const)("counts at most as the usual one once it is old, on the %s lane", (kind) => {
@@ -520,7 +560,8 @@ describe("the estimate of a lane of another kind", () => {
     for (let i = 0; i < 1_000; i += 1) all.states.arrived(step(i));
     const lanes = [lane("a"), lane("x", [1], { kind: "express" })];
     expect(all.states.options(step(9), 1e6, lanes).map(({ ms }) => ms)).toEqual([20, 20]);
-    expect([all.states.expressMs("m1", 1e6), all.states.expressMs("m9", 1e6)]).toEqual([20, 0]);
+    const on = (route: Route): number => all.states.expressMs("x", route, 1e6);
+    expect([on(LOCAL), on({ ...LOCAL, key: "m9" })]).toEqual([20, 0]);
   });
 });
 

@@ -27,16 +27,16 @@ type SavedBatch = Omit<Batch, "steps"> & {
   readonly steps: readonly ScheduledStep[];
 };
 
-/** Suffix of the key of a model's estimate on the wide lane, with threads. */
-const WIDE = " wide";
 /** Shorter runs are not worth waking the threads. */
 const WIDE_MIN_MS = 8;
 /** Threads must take less than this share of the time of one: they keep all cores busy. */
 const WIDE_PAYS = 0.9;
 /** Until threads were measured, or where they were slower, a deadline must leave this many times the time of one. */
 const WIDE_SLACK = 3;
-/** How long the wide lane is not used after a run that failed there. */
-const WIDE_FAILED_MS = 60_000;
+/** How long the express or the wide lane is not used for a model after a run that failed there. */
+const FAILED_MS = 60_000;
+/** After so many requests of a model since its last run on a usual lane, that is measured again. */
+const USUAL_STEPS = 300;
 /** Assumed cost of an unknown model, and of an unknown load: the third concurrent request opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
@@ -180,7 +180,7 @@ export class LaneStates {
       next.isLoading = lanes.find((x) => x.id === lane)?.held.has(next.route.modelId) === false;
     }
     if (batch === undefined) return;
-    const { key, route, rows, shape = null, isTrial = false } = batch;
+    const { key, route, rows, steps, shape = null, isTrial = false } = batch;
     this.#noteUse(key, route.key, now);
     if (isTrial) this.#endTrial(batch, ms, now);
     // A single row that ran out of memory is no evidence about batches.
@@ -190,7 +190,9 @@ export class LaneStates {
       if (isServer(route) && key !== route.key) this.#estimate.learn(route.key, rows, ms, now, shape);
     }
     if (ms === null || ms === Infinity) {
-      if (key.endsWith(WIDE)) this.backOffs.add(lane, route.modelId, now + WIDE_FAILED_MS, now);
+      // One that was cancelled tells nothing. The steps of another are retried, where the usual lanes have room.
+      if (key !== route.key && !isServer(route) && steps.size > 0)
+        this.backOffs.add(lane, route.modelId, now + FAILED_MS, now);
       return;
     }
     this.backOffs.clear(lane, route.modelId);
@@ -318,7 +320,8 @@ export class LaneStates {
   /** Whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
   isForWide({ rows, dueMs }: ScheduledStep, usual: LaneOption, wide: LaneOption, now: number): boolean {
     const { key, ms } = wide;
-    if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
+    const isOld = this.#stepsSince(usual.key, usual.route.key, 0) >= USUAL_STEPS;
+    if (usual.ms < WIDE_MIN_MS || isOld || !this.#estimate.isSure(usual.key, rows)) return false;
     const paysMs = WIDE_PAYS * usual.ms;
     const isKnown = this.#estimate.isSure(key, rows);
     if (isKnown && ms >= paysMs) return false;
@@ -363,9 +366,10 @@ export class LaneStates {
     return times < 1 ? ms : Math.min(ms, usualMs || ms) / 2 ** times;
   }
 
-  /** Returns the expected time of one row on the express lane, by the key of its model there; 0 where nothing is known. */
-  expressMs(key: string, now: number): number {
-    return this.#msOf({ key, backend: "wasm" }, { kind: "express" }, 1, now) ?? 0;
+  /** Returns the expected time of one row on the express lane; 0 where nothing is known, Infinity while runs fail there. */
+  expressMs(lane: string, route: Route, now: number): number {
+    if (this.backOffs.has(lane, route.modelId, now)) return Infinity;
+    return this.#msOf(route, { kind: "express" }, 1, now) ?? 0;
   }
 
   /** Returns every lane on which a step may run. */

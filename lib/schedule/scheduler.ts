@@ -353,7 +353,7 @@ export class Scheduler {
     out: Decision[],
   ): void {
     const { lane, route, key, isCold, freeMs: startMs } = pick.option;
-    const { batchMs } = this.#urgency;
+    const batchMs = this.#urgency.batchMs(lane.backend);
     const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, options, batchMs, now });
     const { step, steps, rows, preempt, why } = formed;
     let { ms } = formed;

@@ -75,7 +75,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "loaded.states.get(state.id) === state.after ? null",
     to: "loaded.states.has(state.id) ? null",
     caught: /stream/,
-    seed: 818,
+    seed: 502,
   },
   {
     breaks: "a step whose worker the page ended runs again: the ends of workers are not known",
