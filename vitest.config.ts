@@ -45,7 +45,7 @@ const ALONE = {
     ...["bindings/react*", "cache/bare-model", "cache/brotli", "cache/expand*", "cache/network-evidence*"],
     ...["compress/onnx/at-exit", "effects/*", "engine/delete-site-data", "engine/result-cache", "engine/result-store"],
     ...["cache/serve", "cache/stores/{cache-api,indexed-db,opfs}", "offline/*", "pool/*", "rpc/worker-end"],
-    ...["worker/backend/ort", "worker/backend/threads", "worker/processing/pixels", "worker/processing/resize-map"],
+    ...["worker/backend/{ort,threads}", "worker/processing/{pixels,resize-map,text}"],
   ].map((x) => `lib/${x}.test.ts`),
   integration: [
     ...["cli/*", "compress/bundle/replace-bundle", "compress/run/model-process", "compress/trial-files"],
