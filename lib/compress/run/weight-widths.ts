@@ -21,25 +21,34 @@ export const WIDE_MOST = 0.25;
 export const NARROW_LEAST = 0.05;
 /** Minimum number of elements of a weight; smaller tensors stay as they are in every form. */
 const LEAST_ELEMENTS = 256;
-/** Operators that read weights; a branch counts for the layers in it. Other constants, as position tables, are none. */
-const LAYERS: ReadonlySet<string> = new Set([
-  ...["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather", "Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan"],
-  ...["MatMulNBits", "GatherBlockQuantized", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"],
-  ...[
-    "DynamicQuantizeMatMul",
-    "MatMulIntegerToFloat",
-    "FusedMatMul",
-    "FusedGemm",
-    "FusedConv",
-    "Attention",
-    "QAttention",
-    "EmbedLayerNormalization",
-  ],
-]);
-/** Operators between a stored weight and the layer that reads it. */
+/**
+ * Inputs that hold weights, by operator; others hold biases, scales, zero points or states. Other operators' constants,
+ * as position tables, are no weights.
+ */
+const WEIGHT_INPUTS: ReadonlyMap<string, readonly number[]> = new Map(
+  [
+    { at: [0, 1], of: ["MatMul", "FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "Gemm", "FusedGemm"] },
+    { at: [0, 1], of: ["Conv", "FusedConv", "ConvTranspose", "ConvInteger", "Einsum"] },
+    { at: [1], of: ["DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4", "DeformConv", "Attention", "QAttention"] },
+    { at: [0, 3], of: ["QGemm", "QLinearMatMul", "QLinearConv"] },
+    { at: [0], of: ["Gather", "GatherND", "GatherElements", "GatherBlockQuantized"] },
+    { at: [1, 2], of: ["LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"] },
+    { at: [2, 3, 4], of: ["EmbedLayerNormalization", "QEmbedLayerNormalization"] },
+    { at: [2, 4, 6], of: ["MoE"] },
+    { at: [2, 5, 8], of: ["QMoE"] },
+  ].flatMap(({ at, of }) => of.map((opType) => [opType, at] as const)),
+);
+/** Operators that hand a weight on from their first input. */
 const RESTORED: ReadonlySet<string> = new Set(["DequantizeLinear", "Cast", "Reshape", "Transpose", "Identity"]);
-/** Operators between stored scales and their use. */
-const AFTER_SCALES: ReadonlySet<string> = new Set(["Cast", "Mul", "Reshape"]);
+/** Operators with subgraphs; one that takes a weight in counts for the layers in it. */
+const BODIES: ReadonlySet<string> = new Set(["If", "Loop", "Scan"]);
+/** Operators that keep two values of 4 bits in a byte, each with the attribute that says so. */
+const IN_BYTES: ReadonlyMap<string, string> = new Map([
+  ["MatMulNBits", "bits"],
+  ["GatherBlockQuantized", "bits"],
+  ["MatMulBnb4", ""],
+  ["QMoE", "expert_weight_bits"],
+]);
 
 /** Counts the weights of a model, subgraphs included; biases, scales and shapes are none. */
 export function weightWidths(model: OnnxModel): WeightWidths {
@@ -57,12 +66,9 @@ export function hasWeights(model: OnnxModel): boolean {
 /** Counts the weights by the bits that each is stored in. */
 function countWeights(model: OnnxModel): ReadonlyMap<number, number> {
   const counts = new Map<number, number>();
-  // A branch may read scales that lie around it.
-  const scales = new Set([...model.graph.all()].flatMap((graph) => [...scalesOf(graph)]));
   for (const graph of model.graph.all()) {
     for (const tensor of graph.proto.initializer) {
-      if (scales.has(tensor.name) || tensor.dims.length < 2 || !isNumeric(tensor)) continue;
-      if (!isRead(graph, tensor.name)) continue;
+      if (!isNumeric(tensor) || !isRead(graph, tensor.name, tensor.dims.length)) continue;
       const { bits, elements } = storedAs(graph, tensor);
       if (elements >= LEAST_ELEMENTS) counts.set(bits, (counts.get(bits) ?? 0) + elements);
     }
@@ -75,12 +81,18 @@ export function wideShare(widths: WeightWidths): number {
   return widths[16] + widths[32];
 }
 
-/** Whether a layer reads a stored weight, as it is or restored. */
-function isRead(graph: Graph, name: string): boolean {
-  return graph.consumers(name).some((node) => {
-    const isPair = node.opType === "Add" && isSumOfBytes(graph, node);
-    if (RESTORED.has(node.opType) || isPair) return node.output.some((x) => isRead(graph, x));
-    return LAYERS.has(node.opType);
+/** Whether a layer reads a stored value of a rank as weights, as it is or restored. */
+function isRead(graph: Graph, name: string, rank: number): boolean {
+  const readers = graph.readers(name);
+  // A branch returns it as it is.
+  if (readers === undefined) return rank > 1;
+  return readers.some(({ graph: around, node }) => {
+    const isAt = (place: number): boolean => node.input[place] === name;
+    const isPair = node.opType === "Add" && isSumOfBytes(around, node);
+    if (isPair || (RESTORED.has(node.opType) && isAt(0))) return node.output.some((x) => isRead(around, x, rank));
+    // A matrix of 4 bits by bitsandbytes is a list of bytes.
+    if (rank < 2 && node.opType !== "MatMulBnb4") return false;
+    return BODIES.has(node.opType) || (WEIGHT_INPUTS.get(node.opType) ?? []).some(isAt);
   });
 }
 
@@ -99,26 +111,10 @@ function storedAs(graph: Graph, tensor: TensorProto): { bits: number; elements: 
   const stored = bitsOf(tensor.dataType);
   if (stored !== 8) return { bits: Math.min(32, stored), elements };
   const user = graph.readers(tensor.name)?.[0]?.node;
-  // Kernels for blocks take two values of 4 bits in a byte.
-  if (user !== undefined && ["MatMulNBits", "GatherBlockQuantized"].includes(user.opType))
-    return integerOf(user, "bits", 4) === 4 ? { bits: 4, elements: elements * 2 } : { bits: 8, elements };
+  const bits = IN_BYTES.get(user?.opType ?? "");
+  if (user !== undefined && bits !== undefined)
+    return integerOf(user, bits, 4) === 4 ? { bits: 4, elements: elements * 2 } : { bits: 8, elements };
   const isPair = graph.consumers(user?.output[0] ?? "").some((x) => x.opType === "Add" && isSumOfBytes(graph, x));
   // Each byte counts for half of the values.
   return user?.opType === "DequantizeLinear" && isPair ? { bits: 16, elements: elements / 2 } : { bits: 8, elements };
-}
-
-/** Names of the initializers that hold scales and zero points. */
-function scalesOf(graph: Graph): ReadonlySet<string> {
-  const found = new Set<string>();
-  const follow = (name: string): void => {
-    if (name === "" || found.has(name)) return;
-    found.add(name);
-    const producer = graph.producer(name);
-    if (producer !== undefined && AFTER_SCALES.has(producer.opType)) for (const x of producer.input) follow(x);
-  };
-  for (const { opType, input } of graph.nodes) {
-    if (opType === "DequantizeLinear" || opType === "QuantizeLinear") for (const x of input.slice(1)) follow(x);
-    if (opType === "MatMulNBits" || opType === "GatherBlockQuantized") for (const x of input.slice(2)) follow(x);
-  }
-  return found;
 }
