@@ -165,4 +165,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/compress/quantize/kept-rounding.test.ts",
     title: "has the same bytes with the weights of the first one",
   },
+  {
+    fault: "widths-scales",
+    breaks: "scales of a quantized layer count as its weights",
+    file: "lib/compress/run/weight-widths.ts",
+    from: "(WEIGHT_INPUTS.get(node.opType) ?? []).some(isAt)",
+    to: "WEIGHT_INPUTS.has(node.opType)",
+    test: "lib/compress/run/weight-widths.test.ts",
+    title: "its scales, biases and states do not",
+  },
+  {
+    fault: "widths-experts",
+    breaks: "weights of experts in 4 bits count as weights of 8",
+    file: "lib/compress/run/weight-widths.ts",
+    from: '["QMoE", "expert_weight_bits"],',
+    to: "",
+    test: "lib/compress/run/weight-widths.test.ts",
+    title: "its scales, biases and states do not",
+  },
 ];
