@@ -1,12 +1,17 @@
 // Every sentence of `info.why` and `model.why`, in sentences.txt: to be read, and reviewed, without the code.
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Bundle, Variant } from "../core/bundle.ts";
 import { candidates, decide, settled, whySpared } from "../core/choose-variant.ts";
 import type { AdapterFacts, DeviceFacts } from "../core/device.ts";
+import { plan } from "../cache/plan.ts";
+import { faultOf } from "../core/compare-outputs.ts";
 import { SelvedgeError } from "../core/errors.ts";
-import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
+import type { Tensor } from "../core/tensor.ts";
 import type { StartWhy } from "../schedule/events.ts";
+import { criteriaFor } from "../test-support/cache-fixtures.ts";
+import { errorTexts } from "../test-support/error-texts.ts";
 import { whyEscalated } from "./cascade.ts";
 import { whyHedged } from "./hedging.ts";
 import { whyRemote } from "./remote-load.ts";
@@ -15,6 +20,7 @@ import { NOT_MEASURED } from "./choose-backend.ts";
 import { explain, whyShared } from "./explain-run.ts";
 import { whyKept } from "./result-cache.ts";
 import { whyFallback } from "./routes.ts";
+import { unverified } from "./unverified.ts";
 
 const LANES = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;
 const BATCHES = [
@@ -30,14 +36,15 @@ const GPU: AdapterFacts = {
   ...{ features: [], limits: {} },
 };
 const VARIANT: Variant = { id: "int8", needs: [], files: [{ path: "m", bytes: 10, chunks: [] }] };
-const REFUSED = new SelvedgeError("wrong-result", "", {
-  refusal: "WebGPU int8 refused: error 0.07 above 0.001 (golden check)",
-});
+const REFUSED = faults().map((fault) => `WebGPU int8 refused: ${fault} (golden check)`);
 const BUNDLE: Bundle = {
   format: 2,
   model: { name: "reader", version: "1", licence: "MIT", inputs: [], outputs: [] },
   variants: [VARIANT],
 };
+
+/** Where the texts are that say why an answer of WebGPU was not compared. */
+const UNVERIFIED = { returned: ["golden", "of"], given: { onUnchecked: 0 }, isWithoutErrors: true };
 
 /** Reasons for a backend, as `model.why` has them. */
 function placements(): (readonly [code: string, text: string | undefined])[] {
@@ -55,6 +62,7 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
   return [
     ["pinned", place(GPU, ["webgpu", "wasm"], { ...free, backend: "webgpu" as never })],
     ["only-backend", place(null, ["wasm"])],
+    ["only-backend", place(GPU, ["wasm"])],
     ["only-backend", place(GPU, ["webgpu"])],
     ["software-adapter", place({ ...GPU, software: true }, ["webgpu", "wasm"])],
     ["not-measured", NOT_MEASURED.why.text],
@@ -62,10 +70,11 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["measured", measured(30, 29.9)],
     ["measurement-failed", measured(30, null, "device-lost")],
     ["measurement-failed", measured(null, 5, "out-of-memory")],
-    ["golden-failed", whyRefused(REFUSED).text],
+    ...REFUSED.map((refusal) => refused(new SelvedgeError("wrong-result", "", { refusal }))),
+    refused(unverified("int8", "out-of-memory")),
     ["gpu-fallback", whyFallback("wasm").text],
     ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
-    ["memory-short", memoryShort()],
+    ...memoryShort().map((text) => ["memory-short", text] as const),
     ...(["remote-only", "remote-helps", "weights-coming"] as const).map((x) => [x, whyRemote(x).text] as const),
     ["hedged", whyHedged(31.2, 0.95).text],
     ["escalated", whyEscalated("reader-large", 0.4137, 0.68).text],
@@ -73,14 +82,55 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
   ];
 }
 
-/** The sentence for a device of little memory. */
-function memoryShort(): string {
-  const device: DeviceFacts = {
-    ...{ cores: 4, isolated: false, secure: true, jspi: true, gpu: null },
-    memoryBytes: 2 ** 30,
+/** A refused variant. */
+function refused(error: SelvedgeError): readonly [code: string, text: string] {
+  const { code, text } = whyRefused(error);
+  return [code, text];
+}
+
+/** The faults of answers. */
+function faults(): string[] {
+  const of = (own: Partial<Tensor>, wanted: Partial<Tensor> = {}): string => {
+    const y: Tensor = { dtype: "float32", dims: [2], data: Float32Array.of(1, 2) };
+    return faultOf({ y: { ...y, ...own } as Tensor }, { y: { ...y, ...wanted } as Tensor }, false) ?? "";
   };
-  const variant = { ...VARIANT, memoryBytes: { wasm: 800e6 } };
-  return fitOf({ backend: "wasm", variant }, device, { budgetBytes: null, copiesBlobs: false, holdsBlobs: false }).why;
+  const classes = (...of: number[]) => ({ dtype: "int32", data: Int32Array.from(of) }) as const;
+  return [
+    faultOf({}, { y: { dtype: "float32", dims: [1], data: Float32Array.of(1) } }, false) ?? "",
+    of({ dims: [1, 2] }),
+    of(classes(3, 5), classes(3, 4)),
+    of({ data: Float32Array.of(1, Number.NaN) }),
+    of({ data: Float32Array.of(1, 0.5) }, { data: Float32Array.of(1, Infinity) }),
+    of({ data: Float32Array.of(1, 2.14) }),
+  ];
+}
+
+/** The sentences on devices of little memory: each limit, and what was done. */
+function memoryShort(): (string | undefined)[] {
+  const variant = (id: string, more: Partial<Variant> = {}): Variant => ({ ...VARIANT, id, ...more });
+  const large = variant("f32", { memoryBytes: { wasm: 800e6, webgpu: 800e6 } });
+  const small = variant("int8", { memoryBytes: { wasm: 90e6, webgpu: 90e6 }, speed: { wasm: 2, webgpu: 2 } });
+  const device: DeviceFacts = { cores: 4, isolated: false, secure: true, jspi: true, memoryBytes: null, gpu: null };
+  const memory = { budgetBytes: null, copiesBlobs: false, holdsBlobs: false };
+  const planned = (variants: readonly Variant[], more: Parameters<typeof criteriaFor>[0] = {}) =>
+    plan(
+      { bundle: { ...BUNDLE, variants }, identity: "", data: null, seen: null, refused: null },
+      criteriaFor({ device, memory, ...more }),
+    );
+  const spared = (...given: Parameters<typeof planned>): string | undefined => planned(...given).spared?.text;
+  const both = [large, small];
+  const gpu = { ...GPU, limits: { maxBufferSize: 2e9, maxStorageBufferBindingSize: 128e6 } };
+  const tables = { ...large, tensorBytes: 0.2e9, activationBytes: { wasm: 0, webgpu: 0 } };
+  return [
+    spared(both, { device: { ...device, memoryBytes: 2 ** 30 } }),
+    spared(both, { device: { ...device, memoryBytes: 2 ** 32 }, memory: { ...memory, elsewhereBytes: 500e6 } }),
+    spared(both, { memory: { ...memory, budgetBytes: 200e6 } }),
+    spared([{ ...large, memoryBytes: { wasm: 4.1e9 } }, small]),
+    spared([tables, small], { backends: ["webgpu"], device: { ...device, memoryBytes: 2 ** 35, gpu } }),
+    spared(both, { full: [{ backend: "wasm", variant: large }] }),
+    planned(both).smaller?.why?.text,
+    spared([large], { memory: { ...memory, budgetBytes: 200e6 } }),
+  ];
 }
 
 /** Reasons of a run, as `info.why` has them. */
@@ -106,6 +156,12 @@ test("every code has its meaning and its sentence, which read without the code",
     return `${code}\n  ${meaning}\n${texts.join("")}`;
   });
   expect([...new Set(sentences.map(([code]) => code))].sort()).toEqual(Object.keys(WHY_CODES).sort());
-  expect(sentences.filter(([, text]) => text === undefined || /undefined|NaN/.test(text))).toEqual([]);
+  expect(sentences.filter(([, text]) => text === undefined || /undefined|NaN|refused: +\(/.test(text))).toEqual([]);
+  // After a reason for WebGPU whose answers could not be compared.
+  const found = errorTexts(join(import.meta.dirname, "loader.ts"), UNVERIFIED);
+  const unchecked = [...found.values()]
+    .flat()
+    .map((text) => `  “; ${text.replace(/^(?:; unverified: )?/, "unverified: ")}”\n`);
+  lines.push(`After each of them, on WebGPU\n${unchecked.join("")}`);
   await expect(lines.join("\n")).toMatchFileSnapshot("sentences.txt");
 });

@@ -21,8 +21,18 @@ const MESSAGE_AT: Readonly<Record<string, number>> = {
  */
 type Makers = Map<string, number>;
 
+/** Where else than in the constructor of an error a text stands, by the functions' names. */
+export interface TextPlaces {
+  /** Functions that return texts. */
+  readonly returned?: readonly string[];
+  /** Functions that are given a text, and its index among their arguments. */
+  readonly given?: Readonly<Record<string, number>>;
+  /** Whether the texts of errors are left out; false by default. */
+  readonly isWithoutErrors?: boolean;
+}
+
 /** Lists the texts by file, sorted; paths are relative to the repository. */
-export function errorTexts(entry: string): Map<string, readonly string[]> {
+export function errorTexts(entry: string, places: TextPlaces = {}): Map<string, readonly string[]> {
   const sources = importedBy(entry).map((source) => ({ source, calls: callsIn(source) }));
   const makers: Makers = new Map();
   const texts = new Map<string, Set<string>>();
@@ -32,7 +42,8 @@ export function errorTexts(entry: string): Map<string, readonly string[]> {
     texts.clear();
     for (const { source, calls } of sources) {
       const own = new Set<string>();
-      for (const call of calls) read(call, source, makers, own);
+      for (const call of calls) read(call, { source, places }, makers, own);
+      for (const value of returnedIn(source, places.returned ?? [])) addTexts(value, own);
       if (own.size > 0) texts.set(relative(ROOT, source.fileName), own);
     }
   }
@@ -67,15 +78,60 @@ function callsIn(source: ts.SourceFile): Call[] {
 }
 
 /** Adds the texts of a call that makes an error. */
-function read(node: Call, source: ts.SourceFile, makers: Makers, texts: Set<string>): void {
-  const name = nameOf(node.expression);
-  const at = ts.isNewExpression(node) ? MESSAGE_AT[name] : makers.get(declarationOf(name, source));
+function read(
+  node: Call,
+  from: { source: ts.SourceFile; places: TextPlaces },
+  makers: Makers,
+  texts: Set<string>,
+): void {
+  const at = messageAt(node, from, makers);
   const message = at === undefined ? undefined : node.arguments?.[at];
   if (message === undefined) return;
   note(message, makers);
+  addTexts(message, texts);
+}
+
+/** Returns the index of the message among the arguments of a call; undefined where it has none. */
+function messageAt(
+  node: Call,
+  { source, places }: { source: ts.SourceFile; places: TextPlaces },
+  makers: Makers,
+): number | undefined {
+  const name = nameOf(node.expression);
+  const errors = places.isWithoutErrors === true ? {} : MESSAGE_AT;
+  if (ts.isNewExpression(node)) return errors[name];
+  // The constructor of a kind of error.
+  if (node.expression.kind === ts.SyntaxKind.SuperKeyword) return errors[extendedBy(node)];
+  return places.given?.[name] ?? makers.get(declarationOf(name, source));
+}
+
+/** Returns the name of the class that the class around a node extends; "" for none. */
+function extendedBy(node: ts.Node): string {
+  for (let at = node; !ts.isSourceFile(at); at = at.parent)
+    if (ts.isClassLike(at)) return at.heritageClauses?.[0]?.types[0]?.expression.getText() ?? "";
+  return "";
+}
+
+/** Adds the texts that an expression may have. */
+function addTexts(node: ts.Expression, texts: Set<string>): void {
   // A single word is a part of a message that its function writes.
-  for (const text of written(message))
+  for (const text of written(node))
     if (/[a-z]{2}/i.test(text.replaceAll(/\{[^}]*\}/g, "")) && /\s/.test(text.trim())) texts.add(text);
+}
+
+/** Lists what the functions of a file return that have one of some names. */
+function returnedIn(source: ts.SourceFile, names: readonly string[]): ts.Expression[] {
+  const found: ts.Expression[] = [];
+  const visit = (node: ts.Node, isIn: boolean): void => {
+    const isNow = ts.isFunctionLike(node) ? names.includes(functionName(node)) : isIn;
+    if (isNow && ts.isReturnStatement(node) && node.expression !== undefined) found.push(node.expression);
+    if (isNow && ts.isArrowFunction(node) && !ts.isBlock(node.body)) found.push(node.body);
+    ts.forEachChild(node, (x) => {
+      visit(x, isNow);
+    });
+  };
+  visit(source, false);
+  return found;
 }
 
 /** Records the function around a message if one of its parameters is a part of the message. */
@@ -111,6 +167,7 @@ function declarationOf(name: string, source: ts.SourceFile): string {
 function functionName(node: ts.SignatureDeclaration): string {
   if (node.name !== undefined) return node.name.getText();
   const { parent } = node;
+  if (ts.isBinaryExpression(parent)) return nameOf(parent.left);
   return ts.isVariableDeclaration(parent) ? parent.name.getText() : "";
 }
 
@@ -130,11 +187,29 @@ function written(node: ts.Expression): string[] {
     );
     return joined([[node.head.text], ...parts]);
   }
-  if (ts.isIdentifier(node)) {
-    const value = valueOf(node);
-    if (value !== undefined) return literals(value);
-  }
-  return [placeholder(node)];
+  const value = ts.isIdentifier(node) ? valueOf(node) : undefined;
+  if (value !== undefined) return literals(value);
+  return tableTexts(node) ?? [placeholder(node)];
+}
+
+/** Returns the texts of a table by the key of an expression, as `texts[status]`; undefined for another expression. */
+function tableTexts(node: ts.Expression): string[] | undefined {
+  const table = ts.isElementAccessExpression(node) && ts.isIdentifier(node.expression) && valueOf(node.expression);
+  const texts = table && ts.isObjectLiteralExpression(table) ? propertyTexts(table) : [];
+  return texts.length === 0 ? undefined : texts;
+}
+
+/** Returns the texts of an object's properties, those of a condition as `...(isKnown && { … })` too. */
+function propertyTexts({ properties }: ts.ObjectLiteralExpression): string[] {
+  return properties.flatMap((property) => {
+    if (ts.isPropertyAssignment(property)) return literals(property.initializer);
+    if (!ts.isSpreadAssignment(property)) return [];
+    const inner = ts.isParenthesizedExpression(property.expression)
+      ? property.expression.expression
+      : property.expression;
+    const spread = ts.isBinaryExpression(inner) ? inner.right : inner;
+    return ts.isObjectLiteralExpression(spread) ? propertyTexts(spread) : [];
+  });
 }
 
 /** Returns what stands for the value of an expression: a number as it is, else words in braces. */
@@ -190,6 +265,7 @@ function literals(node: ts.Expression): string[] {
     ts.isTemplateExpression(node) ||
     ts.isParenthesizedExpression(node) ||
     ts.isConditionalExpression(node) ||
+    ts.isElementAccessExpression(node) ||
     (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken);
   return isText ? written(node) : [placeholder(node)];
 }
