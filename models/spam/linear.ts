@@ -1,6 +1,7 @@
 // Logistic regression over feature counts of texts: TF-IDF weights, 1 + log(count) times the smoothed inverse
 // frequency, each text scaled to length 1. It is fitted by stochastic dual coordinate ascent (Yu, Huang and Lin 2011),
 // which needs no learning rate.
+import { EARLIER_MULTIPLIER, SeededRandom } from "../../lib/compress/run/seeded-random.ts";
 
 /** Number of occurrences of each feature in a text. */
 export type Counts<K> = ReadonlyMap<K, number>;
@@ -57,10 +58,9 @@ export function fitLinear<K>(texts: readonly Counts<K>[], isTrue: readonly boole
   const dual = new Float64Array(texts.length).fill(cost * 1e-3);
   const signs = isTrue.map((x) => (x ? 1 : -1));
   for (const [i, row] of rows.entries()) move(row, (dual[i] ?? 0) * (signs[i] ?? 0));
-  let state = 1;
+  const random = new SeededRandom(1, EARLIER_MULTIPLIER);
   for (let step = 0; step < ROUNDS * texts.length; step++) {
-    state = (state * 16_807) % 2_147_483_647;
-    const i = state % texts.length;
+    const i = random.integer() % texts.length;
     const [row, sign, now] = [rows[i], signs[i] ?? 0, dual[i] ?? 0];
     if (row === undefined) continue;
     const next = bestDual(now, sign * score(row), cost);

@@ -67,7 +67,7 @@ async function ask(page: Page, name: string, isBare: boolean, lie: Lie | null): 
         selvedge: typeof Selvedge;
         shaderEdits: ShaderEdits;
       };
-      let seed = 1;
+      let seed = 1; // Lehmer's generator: nothing is imported in the page
       const draw = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
       const input = (): Selvedge.Inputs => {
         const length = row.reduce((product, x) => product * x, 1);

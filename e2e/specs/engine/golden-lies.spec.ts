@@ -95,7 +95,7 @@ async function ask(page: Page, name: string, { variant, shapes, batch }: Subject
         selvedge: typeof Selvedge;
         shaderEdits: ShaderEdits;
       };
-      let seed = 1;
+      let seed = 1; // Lehmer's generator: nothing is imported in the page
       const draw = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
       const inputsOf = (shape: Shape): Selvedge.Inputs =>
         Object.fromEntries(

@@ -78,7 +78,7 @@ async function ask(page: Page, source: string, name: Name, lie: Lie | null): Pro
   return page.evaluate(
     async ({ source, name, lengths, rows }) => {
       const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
-      let seed = 1;
+      let seed = 1; // Lehmer's generator: nothing is imported in the page
       const draw = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
       const floatsOf = (length: number): Float32Array => {
         const data = Float32Array.from({ length }, () => 200 * draw() - 100);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Random } from "../../test-support/random.ts";
 import { measureRatio } from "./time-ratio.ts";
 import type { Clocks } from "./time-ratio.ts";
 
@@ -43,8 +44,8 @@ test("noise that hits both alike leaves the ratio as it is", async () => {
 
 test("a ratio that does not settle is no figure", async () => {
   const { clocks, run } = machine();
-  let state = 1;
-  const wild = (): number => (state = (state * 16_807) % 2_147_483_647) % 97;
+  const random = new Random(1);
+  const wild = (): number => random.below(97);
   const measured = await measureRatio(
     run(() => 30 + wild() * 10),
     run(() => 30 + wild() * 10),

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { addBranch, mergedDecoder, runModel, smallModel } from "../../test-support/compress/fixtures.ts";
+import { Random } from "../../test-support/random.ts";
 import { subgraphs } from "./graph.ts";
 import { readModel } from "./model.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -30,9 +31,9 @@ test("a graph whose nodes are in any order is read, and computes the same", asyn
       const [whole] = await runModel(sums(list).write(), { x });
       const mixed = sums(list);
       const { node } = mixed.graph.proto;
-      for (let i = node.length - 1, state = (seed % 2_147_483_646) + 1; i > 0; i--) {
-        state = (state * 16_807) % 2_147_483_647;
-        const j = state % (i + 1);
+      const random = new Random(seed);
+      for (let i = node.length - 1; i > 0; i--) {
+        const j = random.below(i + 1);
         [node[i], node[j]] = [node[j] as (typeof node)[0], node[i] as (typeof node)[0]];
       }
       const read = readModel(mixed.write());

@@ -8,7 +8,8 @@
 // 16 to 48 samples each, 94 to 98 % of scores on as many new samples lay within, whether samples had one amplitude or
 // amplitudes that vary threefold; with the spread alone, 89 to 96 %. The loss against float32 is paired: both models are
 // scored on the same draws.
-import { SCORED_LEAST, seededRandom } from "./split.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { SCORED_LEAST } from "./split.ts";
 import type { Metric, Tally } from "./metric.ts";
 import { wilson } from "./score.ts";
 
@@ -70,11 +71,11 @@ async function resample(
   reference: Tally,
   positions: readonly number[],
 ): Promise<{ own: number; loss: number } | null> {
-  const next = seededRandom(5);
+  const random = new SeededRandom(5);
   const ends = performance.now() + DRAWS_MS;
   const [scores, losses]: [number[], number[]] = [[], []];
   for (let draw = 0; draw < DRAWS && (draw < 2 || performance.now() < ends); draw++) {
-    const drawn = positions.map(() => positions[Math.floor(next() * positions.length)] ?? 0);
+    const drawn = positions.map(() => positions[Math.floor(random.next() * positions.length)] ?? 0);
     const [now, was] = [await tally.value(drawn), await reference.value(drawn)];
     scores.push(now);
     losses.push(was - now);

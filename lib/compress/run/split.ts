@@ -1,6 +1,7 @@
 // Splits the samples into a part that forms are fitted to (scales, rounding, pruning) and a held-out part that scores
 // them. A score over samples that the weights were fitted to is too good, the more so the fewer there are.
 import type { Samples } from "./samples.ts";
+import { SeededRandom } from "./seeded-random.ts";
 
 /** The two parts of a set of samples. */
 export interface Split {
@@ -53,22 +54,13 @@ export function selectSamples(samples: Samples, count: number, isIn: (index: num
   };
 }
 
-/** Returns 0 … n − 1 in a random order, always the same (Fisher and Yates; Lehmer's generator). */
+/** Returns 0 … n − 1 in a random order, always the same (Fisher and Yates). */
 function shuffled(n: number): number[] {
   const order = Array.from({ length: n }, (_, i) => i);
-  const next = seededRandom(11);
+  const random = new SeededRandom(11);
   for (let i = n - 1; i > 0; i--) {
-    const j = Math.floor(next() * (i + 1));
+    const j = Math.floor(random.next() * (i + 1));
     [order[i], order[j]] = [order[j] ?? 0, order[i] ?? 0];
   }
   return order;
-}
-
-/** Returns a generator of numbers from 0 to 1 (Park and Miller, 1988). */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
 }

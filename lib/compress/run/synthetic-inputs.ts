@@ -7,6 +7,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { InputSizes } from "../../source/input-sizes.ts";
 import { countOf, valuesOf } from "./feeds.ts";
 import type { Feed } from "./feeds.ts";
+import { EARLIER_MULTIPLIER, SeededRandom } from "./seeded-random.ts";
 
 /** Guessed sizes of a non-batch axis, in the order in which they are tried. */
 const SIZES = [32, 224, 64, 16, 128, 256, 8, 512, 1, 2, 4, 3];
@@ -121,11 +122,8 @@ function feedsOf(
   { bound: usual, bounds = {} }: Hints,
   count: number,
 ): Feed[] {
-  let state = 7;
-  const next = (): number => {
-    state = (state * 16_807) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
+  const random = new SeededRandom(7, EARLIER_MULTIPLIER);
+  const next = (): number => random.next();
   return Array.from({ length: count }, () =>
     Object.fromEntries(
       inputs.map((input, i): [string, Tensor] => {

@@ -6,6 +6,7 @@ import type { Bundle } from "../../core/bundle.ts";
 import type { Feed } from "./feeds.ts";
 import type { Outputs } from "./metric.ts";
 import { numbersOf } from "./session.ts";
+import { EARLIER_MULTIPLIER, SeededRandom } from "./seeded-random.ts";
 
 /** Summaries by the name of the input or output. */
 export type Baseline = NonNullable<Bundle["model"]["baseline"]>;
@@ -41,7 +42,7 @@ export class TensorSummaries {
 
 class TensorSummary {
   readonly #chosen: number[] = [];
-  #state = 7;
+  readonly #random = new SeededRandom(7, EARLIER_MULTIPLIER);
   #samples = 0;
   #count = 0;
   #mean = 0;
@@ -83,8 +84,7 @@ class TensorSummary {
     this.#most = Math.max(this.#most, value);
     if (this.#chosen.length < RESERVOIR) this.#chosen.push(value);
     else {
-      this.#state = (this.#state * 16_807) % 2_147_483_647;
-      const place = this.#state % this.#count;
+      const place = this.#random.integer() % this.#count;
       if (place < RESERVOIR) this.#chosen[place] = value;
     }
   }
