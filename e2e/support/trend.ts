@@ -20,7 +20,7 @@ export interface TrendRow {
 
 /** Runs of this checkout. */
 export const LOCAL_TREND: string = join(ROOT, "e2e/.cache/trend.jsonl");
-/** A run for each landing. */
+/** Runs of clean commits, added by `npm run trend`. */
 export const COMMITTED_TREND: string = join(ROOT, "e2e/results/suites.jsonl");
 
 /** A suite is too slow where two runs in a row took more than so many times the median of the runs before. */
