@@ -96,6 +96,8 @@ test("no network: a retry is advised, for a model and for a worker", async ({ pa
     Object.assign(globalThis, { engine });
   }, "/dist/index.js");
   await context.setOffline(true);
+  // A worker that starts meanwhile can be online for its first request, and the server would answer.
+  await context.route("**/*", (route) => route.abort("internetdisconnected"));
   const model = await page.evaluate(async () => {
     const { engine } = globalThis as unknown as { engine: { load(source: string): Promise<unknown> } };
     const failed = (error: unknown) => {
