@@ -10,7 +10,13 @@ import { Checker } from "../compress/check/check.ts";
 import type { CheckResult } from "../compress/check/check.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
-import { randomOutputs } from "../compress/onnx/random-outputs.ts";
+import type { OnnxModel } from "../compress/onnx/model.ts";
+import {
+  describeDropouts,
+  EXPORT_FOR_INFERENCE,
+  randomOutputs,
+  trainingDropouts,
+} from "../compress/onnx/random-outputs.ts";
 import { Scratch, writeModel } from "../compress/onnx/written-model.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runTrial } from "../compress/run/trial.ts";
@@ -90,6 +96,11 @@ function warnRandom(names: readonly string[]): void {
   );
 }
 
+function warnTraining(model: OnnxModel): void {
+  const dropouts = trainingDropouts(model);
+  if (dropouts.length > 0) print(`warning: ${describeDropouts(dropouts)}: ${EXPORT_FOR_INFERENCE}`);
+}
+
 /** Returns the exit code for verdicts. */
 function codeOf(verdicts: readonly Pick<CheckResult, "verdict">[]): number {
   if (verdicts.some((x) => x.verdict === "failed")) return 2;
@@ -122,6 +133,7 @@ async function checkModel(path: string, values: Values, scratch: Scratch): Promi
   await checker.close();
   for (const result of checks) print(lineOf(result));
   warnRandom(randomOutputs(model));
+  warnTraining(model);
   return codeOf(checks);
 }
 

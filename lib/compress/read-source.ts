@@ -15,6 +15,8 @@ import { maskedForm } from "./forms/prune-forms.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { describeNonFinite, nonFiniteWeights, REPAIR_NON_FINITE } from "./onnx/non-finite.ts";
 import type { NonFiniteWeight } from "./onnx/non-finite.ts";
+import type { NodeProto } from "./onnx/onnx.gen.js";
+import { describeDropouts, EXPORT_FOR_INFERENCE, trainingDropouts } from "./onnx/random-outputs.ts";
 import { writeModel } from "./onnx/written-model.ts";
 import type { Scratch } from "./onnx/written-model.ts";
 import { openSource } from "./open-source.ts";
@@ -158,7 +160,7 @@ async function readOpened(
   const sourceBytes = model.byteLength;
   const head = cut === null ? runnable : ((await writeModel(cut.head, scratch, 0)).source as string);
   const nonFinite = nonFiniteWeights(model, (graph, tensor) => rowAxis(graph, tensor) !== undefined);
-  notes.push(...nonFiniteNote(nonFinite));
+  notes.push(...nonFiniteNote(nonFinite), ...trainingNote(trainingDropouts(model)));
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);
   const opened = isStopped()
@@ -221,6 +223,12 @@ function nonFiniteNote(weights: readonly NonFiniteWeight[]): string[] {
   return [
     `Of the model's weights, ${describeNonFinite(weights)}: these take no 8 or 4 bits. Repair the model: ${REPAIR_NON_FINITE}.`,
   ];
+}
+
+/** Returns a note on values that the model drops in every run. */
+function trainingNote(dropouts: readonly NodeProto[]): string[] {
+  if (dropouts.length === 0) return [];
+  return [`${describeDropouts(dropouts)}, and answers differ from run to run: ${EXPORT_FOR_INFERENCE}.`];
 }
 
 /** Returns the labels of samples that lie in class folders; undefined where they do not. */

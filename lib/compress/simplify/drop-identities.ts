@@ -1,9 +1,10 @@
-// Removes nodes that pass their input through: Identity, and Dropout, which has an effect in training only. ONNX
-// Runtime does the same when it loads a model; but until then a weight read through such a node is not seen as its
+// Removes nodes that pass their input through: Identity, and Dropout as ONNX Runtime leaves it out. It does the same when
+// it loads a model; but until then a weight read through such a node is not seen as its
 // consumer's weight. Exporters write an Identity for each further use of a shared weight.
 import type { Graph } from "../onnx/graph.ts";
 import type { NodeProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
+import { isIdleDropout } from "../onnx/random-outputs.ts";
 
 /** Connects each such node's input to its consumers; one between an input or a constant and an output stays. */
 export function dropIdentities(): Transform {
@@ -15,13 +16,8 @@ export function dropIdentities(): Transform {
   };
 }
 
-function isIdentity(graph: Graph, { opType, domain, input, output }: NodeProto): boolean {
-  if (domain !== "") return false;
-  if (opType === "Identity") return true;
-  if (opType !== "Dropout") return false;
-  const isTraining = (input[2] ?? "") !== "" && graph.constant(input[2] ?? "")?.rawData[0] !== 0;
-  const [, mask = ""] = output;
-  return !isTraining && (mask === "" || (graph.consumers(mask).length === 0 && !graph.isOutput(mask)));
+function isIdentity(graph: Graph, node: NodeProto): boolean {
+  return (node.domain === "" && node.opType === "Identity") || isIdleDropout(node, graph);
 }
 
 /** Makes a node's consumers read its input; returns whether the node is no longer needed. */
