@@ -31,11 +31,9 @@ export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
   switch (node.opType) {
     case "MatMul":
       return dims.length === 2 ? matrix(node, weight, isTurned) : undefined;
-    case "Gemm": {
-      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
-      if (dims.length !== 2 || !isPlain || integerOf(node, "transA", 0) !== 0) return undefined;
-      return matrix(node, weight, (integerOf(node, "transB", 0) === 1) !== isTurned);
-    }
+    case "Gemm":
+      if (dims.length !== 2 || !isPlainGemm(node)) return undefined;
+      return matrix(node, weight, (gemmAxis(node) === 0) !== isTurned);
     case "Conv": {
       const columns = dims.slice(1).reduce((a, b) => a * b, 1);
       if (isTurned || dims.length < 3) return undefined;
@@ -44,6 +42,16 @@ export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
     default:
       return undefined;
   }
+}
+
+/** Whether a Gemm is a product plus its bias: nothing is scaled, and its first input not transposed. */
+export function isPlainGemm(node: NodeProto): boolean {
+  return floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1 && integerOf(node, "transA", 0) === 0;
+}
+
+/** Returns the output channel axis of the weights of a Gemm, or of another operator with its attribute `transB`. */
+export function gemmAxis(node: NodeProto): 0 | 1 {
+  return integerOf(node, "transB", 0) === 0 ? 1 : 0;
 }
 
 /** Returns the index in the weights of an output's weight for an input. */

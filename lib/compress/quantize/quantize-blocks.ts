@@ -10,7 +10,8 @@ import type { Blocks } from "./block-layout.ts";
 import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
 import type { GridOptions, Rounded, ValueRows } from "./scales.ts";
 import { areHalf, float16BitsOf } from "../onnx/float16.ts";
-import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
+import { integerOf, integersAt } from "../onnx/graph.ts";
+import { gemmAxis, isPlainGemm } from "../onnx/layer.ts";
 import type { Graph, ReadingNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
@@ -140,9 +141,8 @@ function useOf({ graph, node }: ReadingNode, name: string, transpose: ReadingNod
     case "MatMul":
       return isSecond ? { node, kind: "multiply", isByRow: transpose !== undefined, ...between } : undefined;
     case "Gemm": {
-      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
-      if (!isSecond || !isPlain || integerOf(node, "transA", 0) !== 0) return undefined;
-      const isByRow = (integerOf(node, "transB", 0) === 1) !== (transpose !== undefined);
+      if (!isSecond || !isPlainGemm(node)) return undefined;
+      const isByRow = (gemmAxis(node) === 0) !== (transpose !== undefined);
       return { node, kind: "multiply", isByRow, ...between };
     }
     default:

@@ -8,7 +8,8 @@
 import { SelvedgeError } from "../../core/errors.ts";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { DynamicInput } from "./dynamic-input.ts";
-import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
+import { integerOf, integersAt } from "../onnx/graph.ts";
+import { gemmAxis, isPlainGemm } from "../onnx/layer.ts";
 import type { Graph, NodeSpec, ReadingNode } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
@@ -80,7 +81,7 @@ export function dynamicWeights(
 
 /** Whether a row of a layer's weight is an output. */
 function isRowWise(node: NodeProto, { name }: TensorProto): boolean {
-  return node.opType === "Conv" || node.input[1] !== name || integerOf(node, "transB", 0) === 1;
+  return node.opType === "Conv" || node.input[1] !== name || gemmAxis(node) === 0;
 }
 
 /** Returns the weight of a suitable layer; undefined for any other node. */
@@ -93,10 +94,8 @@ export function dynamicWeightOf(graph: Graph, node: NodeProto, minElements: numb
   switch (node.opType) {
     case "MatMul":
       return dims.length === 2 ? weight : undefined;
-    case "Gemm": {
-      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
-      return isPlain && integerOf(node, "transA", 0) === 0 && weight.name === name ? weight : undefined;
-    }
+    case "Gemm":
+      return isPlainGemm(node) && weight.name === name ? weight : undefined;
     case "Conv": {
       const isSmall = dims.length === 4 && (dims[2] ?? 0) * (dims[3] ?? 0) <= 3;
       return isSmall && integerOf(node, "group", 1) === 1 && weight.name === name ? weight : undefined;

@@ -10,7 +10,7 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { float16BitsOf, halfAbove, roundToEven } from "../onnx/float16.ts";
 import { integerOf, integersAt } from "../onnx/graph.ts";
 import type { Graph, NodeSpec } from "../onnx/graph.ts";
-import { einsumAxis } from "../onnx/layer.ts";
+import { einsumAxis, gemmAxis } from "../onnx/layer.ts";
 import { fitGrid, roundRows } from "./scales.ts";
 import type { Rounded, ValueRows } from "./scales.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
@@ -156,7 +156,7 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
     case "MatMul":
       return rank >= 2 ? rank - 1 : undefined;
     case "Gemm":
-      return integerOf(node, "transB", 0) === 1 ? 0 : 1;
+      return gemmAxis(node);
     default:
       return undefined;
   }
@@ -170,10 +170,10 @@ function contribAxis(node: NodeProto, at: number, rank: number): number | undefi
     case "FusedConv":
       return 0;
     case "FusedGemm":
-      return integerOf(node, "transB", 0) === 1 ? 0 : 1;
+      return gemmAxis(node);
     case "FusedMatMul":
       if (integerOf(node, "transBatchB", 0) !== 0 || rank < 2) return undefined;
-      return integerOf(node, "transB", 0) === 1 ? rank - 2 : rank - 1;
+      return gemmAxis(node) === 0 ? rank - 2 : rank - 1;
     // [inputs, query + key + value]
     case "Attention":
       return rank === 2 ? 1 : undefined;

@@ -2,8 +2,7 @@
 // to 4. The weights become inputs of the model, so that it is loaded once and a run can replace any of them; rounding
 // is per output channel, symmetric: the minimum that every form does.
 import { create } from "@bufbuild/protobuf";
-import { integerOf } from "../onnx/graph.ts";
-import { einsumAxis } from "../onnx/layer.ts";
+import { einsumAxis, gemmAxis } from "../onnx/layer.ts";
 import type { Feed } from "./feeds.ts";
 import { sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
@@ -167,7 +166,7 @@ function rounded(
 function channelAxis(user: NodeProto, { name, dims: { length: rank } }: TensorProto): number {
   if (user.opType === "Einsum") return einsumAxis(user, user.input.indexOf(name), rank) ?? 0;
   if (user.opType === "MatMul") return rank - 1;
-  if (user.opType === "Gemm") return integerOf(user, "transB", 0) === 1 ? 0 : 1;
+  if (user.opType === "Gemm") return gemmAxis(user);
   return user.opType === "ConvTranspose" || RECURRENT.has(user.opType) ? 1 : 0;
 }
 
