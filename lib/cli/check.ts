@@ -27,6 +27,7 @@ import {
   feedsFor,
   limitOption,
   openCompared,
+  refuseUnused,
   samplesOption,
   shapeOption,
   targetsOption,
@@ -60,7 +61,11 @@ export function check(program: Command, run: CliRun): Command {
     .option("--bundle <path>", "a bundle.json that describes the inputs, with --browser")
     .option("--golden", "compare the variants of a bundle with its known answers")
     .addHelpText("after", "\nExit codes: 0 passed; 1 failed to run; 2 a check failed; 3 a target could not be checked.")
-    .action(async (path: string, values: Values) => {
+    .action(async (path: string, values: Values, command: Command) => {
+      if (values.golden === true)
+        refuseUnused(command, ["--samples", "--limit", "--shape", "--bundle"], "--golden brings its own inputs");
+      else if (values.browser === undefined)
+        refuseUnused(command, ["--bundle"], "only a check with --browser reads a description of the inputs");
       run.exitCode = await (values.golden === true ? runGolden(path, values) : runCheck(path, values));
     });
 }

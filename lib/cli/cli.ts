@@ -17,6 +17,7 @@ import { explain } from "./explain.ts";
 import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { inspect } from "./inspect.ts";
+import { isRepeatable } from "./options.ts";
 import { replay } from "./replay.ts";
 import { serve } from "./serve.ts";
 import { sign } from "./sign.ts";
@@ -59,8 +60,7 @@ function checkOptions(options: readonly Option[], words: readonly string[]): voi
     const [name = ""] = word.split("=");
     const option = options.find((x) => x.long === name);
     if (option === undefined) continue;
-    // An option whose default is a list may be given again.
-    if (seen.has(option) && !Array.isArray(option.defaultValue)) throw new TypeError(`${name} is given twice`);
+    if (seen.has(option) && !isRepeatable(option)) throw new TypeError(`${name} is given twice`);
     seen.add(option);
     const value = word.includes("=") ? word.slice(name.length + 1) : (words[i + 1] ?? "");
     if (option.required && (value === "" || (!word.includes("=") && value.startsWith("-"))))

@@ -7,7 +7,7 @@ import { exportBundle, SERVERS } from "../export/export.ts";
 import type { Exported, ExportOptions, ServerName } from "../export/export.ts";
 import type { ServerPort } from "../export/exported-model.ts";
 import type { CliRun } from "./cli.ts";
-import { needOut, wholeOf } from "./options.ts";
+import { needOut, refuseUnused, wholeOf } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
 /** Adds the command. */
@@ -27,7 +27,13 @@ export function exportCommand(program: Command, _run: CliRun): Command {
     .addOption(
       countOption("--max-batch <n>", "rows that run together; 1 for no batching (16 by default)", "maxBatchSize"),
     )
-    .addOption(countOption("--instances <n>", "instances of the model on each Triton (1 by default)", "instances"))
+    .addOption(
+      countOption(
+        "--instances <n>",
+        "Triton, KServe: instances of the model on each server (1 by default)",
+        "instances",
+      ),
+    )
     .addOption(countOption("--min-replicas <n>", "KServe: fewest servers (1 by default)", "minReplicas", wholeOf))
     .addOption(countOption("--max-replicas <n>", "KServe: most servers (4 by default)", "maxReplicas"))
     .option("--storage-uri <uri>", "KServe: where the folder models will be (a volume claim by default)")
@@ -39,7 +45,15 @@ Examples:
   npx selvedge export kserve dist/model/bundle --out deploy --storage-uri s3://bucket/models
   npx selvedge export mlserver dist/model/bundle --out models`,
     )
-    .action(async (server: ServerName, path: string, options: ExportOptions) => {
+    .action(async (server: ServerName, path: string, options: ExportOptions, command: Command) => {
+      if (server !== "kserve")
+        refuseUnused(
+          command,
+          ["--min-replicas", "--max-replicas", "--storage-uri"],
+          "only an export for KServe takes these",
+        );
+      if (server === "mlserver")
+        refuseUnused(command, ["--instances"], "the number of workers is set in MLServer's own settings.json");
       const folder = bundleFolder(path);
       if (folder === null) throw new TypeError(`export needs the folder of a bundle, got ${path}`);
       report(server, options.out, await exportBundle(server, folder, options));

@@ -38,10 +38,8 @@ export function limitOption(what: string): Option {
 
 /** `--shape`. */
 export function shapeOption(): Option {
-  const what = "size of synthesized inputs, as pixel_values=1x3x224x224, or sequence_length=64 by dim; may be repeated";
-  return new Option("--shape <name=sizes>", what).argParser((value: string, before: readonly string[] | undefined) =>
-    addTo(value, before ?? []),
-  );
+  const what = "size of synthesized inputs, as pixel_values=1x3x224x224, or sequence_length=64 by dim";
+  return repeatable(new Option("--shape <name=sizes>", what));
 }
 
 /** `--browser`. */
@@ -59,9 +57,31 @@ export function needOut(_: Command, command: Command): void {
     command.error("error: required option '--out <folder>' not specified");
 }
 
-/** Adds a value to those of an option that may be given again. */
-export function addTo(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
+/** Options that may be given again. */
+const REPEATABLE = new WeakSet<Option>();
+
+/** Lets an option be given again, and says so in its help; `read` reads one value. The value is the list of all. */
+export function repeatable(option: Option, read: (text: string) => string = (text) => text): Option {
+  REPEATABLE.add(option);
+  option.description += "; may be given again";
+  return option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), read(value)]);
+}
+
+/** Whether an option may be given again. */
+export function isRepeatable(option: Option): boolean {
+  return REPEATABLE.has(option);
+}
+
+/**
+ * Refuses options that were given and would have no effect.
+ * @throws TypeError that gives the reason and names each
+ */
+export function refuseUnused(command: Command, names: readonly string[], why: string): void {
+  const given = names.filter((name) => {
+    const option = command.options.find(({ long }) => long === name);
+    return option !== undefined && command.getOptionValueSource(option.attributeName()) === "cli";
+  });
+  if (given.length > 0) throw new TypeError(`${why}: leave out ${given.join(", ")}`);
 }
 
 /**

@@ -7,7 +7,7 @@ import { startGateway } from "../serve/gateway.ts";
 import { startServer } from "../serve/server.ts";
 import type { ServeOptions } from "../serve/server.ts";
 import type { CliRun } from "./cli.ts";
-import { addTo } from "./options.ts";
+import { refuseUnused, repeatable } from "./options.ts";
 import { note } from "./terminal.ts";
 
 type Values = Omit<ServeOptions, "bundles" | "token" | "maxBodyBytes" | "timeoutMs" | "receiveTimeoutMs"> & {
@@ -17,15 +17,8 @@ type Values = Omit<ServeOptions, "bundles" | "token" | "maxBodyBytes" | "timeout
 };
 
 const MIB = 2 ** 20;
-/** Options that are those of bundles alone, by their names in commander. */
-const OF_BUNDLES = {
-  variant: "--variant",
-  lanes: "--lanes",
-  threads: "--threads",
-  maxBatchSize: "--max-batch",
-  maxRows: "--max-rows",
-  maxQueue: "--max-queue",
-} as const satisfies Partial<Record<keyof ServeOptions, string>>;
+/** Options of bundles alone. */
+const OF_BUNDLES = ["--variant", "--lanes", "--threads", "--max-batch", "--max-rows", "--max-queue"];
 
 /** Adds the command. */
 export function serve(program: Command, run: CliRun): Command {
@@ -62,9 +55,7 @@ export function serve(program: Command, run: CliRun): Command {
     )
     .addOption(
       named(
-        new Option("--origin <origin>", "origin whose pages may send requests, or *; may be given again")
-          .argParser((text: string, before: readonly string[]) => addTo(originOf(text), before))
-          .default([]),
+        repeatable(new Option("--origin <origin>", "origin whose pages may send requests, or *"), originOf),
         "origins",
       ),
     )
@@ -79,7 +70,10 @@ Example:
   npx selvedge serve dist/model/bundle --port 8000 --origin https://app.example
   npx selvedge serve --upstream http://127.0.0.1:8001 --port 8000 --origin https://app.example`,
     )
-    .action(async (paths: readonly string[], values: Values) => {
+    .action(async (paths: readonly string[], values: Values, command: Command) => {
+      if ((values.upstream === undefined) === (paths.length === 0))
+        throw new TypeError("serve needs folders of bundles, or --upstream and none");
+      if (values.upstream !== undefined) refuseUnused(command, OF_BUNDLES, "serve --upstream runs no bundles");
       run.exitCode = await runServer(paths, values);
     });
 }
@@ -107,11 +101,6 @@ function upstreamOf(text: string): string {
 }
 
 async function runServer(paths: readonly string[], { maxBody, timeout, upstream, ...values }: Values): Promise<number> {
-  if ((upstream === undefined) === (paths.length === 0))
-    throw new TypeError("serve needs folders of bundles, or --upstream and none");
-  const unused = Object.entries(OF_BUNDLES).filter(([name]) => upstream !== undefined && name in values);
-  if (unused.length > 0)
-    throw new TypeError(`serve --upstream runs no bundles: leave out ${unused.map(([, x]) => x).join(", ")}`);
   const bundles = paths.map((path) => {
     const folder = bundleFolder(path);
     if (folder === null) throw new TypeError(`serve needs folders of bundles, got ${path}`);

@@ -1,8 +1,9 @@
 // `selvedge verify`.
+import { Option } from "commander";
 import type { Command } from "commander";
 import { verifyBundle } from "../compress/bundle/sign.ts";
 import type { CliRun } from "./cli.ts";
-import { addTo } from "./options.ts";
+import { repeatable } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** Adds the command. */
@@ -12,8 +13,8 @@ export function verify(program: Command, _run: CliRun): Command {
     .summary("check that no chunk is missing or damaged, and that one of the keys signed the bundle")
     .description("Checks every chunk of a bundle, and its signature.")
     .argument("<folder>", "folder of a bundle")
-    .option("--trust <key>", "a public key, as sign --new-key printed it; may be given again", addTo, [])
-    .action(async (folder: string, { trust }: { readonly trust: readonly string[] }) => {
+    .addOption(repeatable(new Option("--trust <key>", "a public key, as sign --new-key printed it")))
+    .action(async (folder: string, { trust = [] }: { readonly trust?: readonly string[] }) => {
       if (trust.length === 0) throw new TypeError("verify needs --trust, a public key as sign --new-key printed it");
       const claim = await verifyBundle(folder, trust);
       print(

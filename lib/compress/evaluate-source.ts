@@ -116,13 +116,19 @@ export async function synthesizeSamples(
   }
   isAlwaysNaN &&= constant > 0;
   if (isAlwaysNaN && nonFinite.length > 0) throw new TypeError(`model: ${answersNaN(nonFinite)}`);
-  const others = reason === null ? "" : ` It ran on no others, the last error: ${reason}`;
-  notes.push(
-    constant > 0
-      ? `The model answers ${isAlwaysNaN ? "NaN" : "the same"} to all synthetic inputs${reason === null ? "" : " on which it runs"}, so nothing was measured; give --samples.${others}`
-      : `The model ran on none of the synthetic inputs, so nothing was measured; give --samples, or --shape with sizes that it takes. Last error: ${reason ?? "every guess of the open sizes has too many values; give --shape"}`,
-  );
+  notes.push(constant > 0 ? whyConstant(isAlwaysNaN ? "NaN" : "the same", reason) : whyNoneRan(reason));
   return samplesOf([]);
+}
+
+function whyConstant(answer: string, reason: string | null): string {
+  if (reason === null)
+    return `The model answers ${answer} to all synthetic inputs, so nothing was measured; give --samples.`;
+  return `The model answers ${answer} to all synthetic inputs on which it runs, so nothing was measured; give --samples. It ran on no others, the last error: ${reason}`;
+}
+
+function whyNoneRan(reason: string | null): string {
+  const last = reason ?? "every guess of the open sizes has too many values; give --shape";
+  return `The model ran on none of the synthetic inputs, so nothing was measured; give --samples, or --shape with sizes that it takes. Last error: ${last}`;
 }
 
 /** Whether all values of two answers are equal, among them some that are no whole numbers, as classes are. */
