@@ -3,17 +3,14 @@ import { expect, test } from "vitest";
 import { readResults } from "./results.ts";
 import type { AppResult } from "./results.ts";
 import { ROWS } from "./rows.ts";
-import { GROUPS, PAGE, README, withShortTable, withTable } from "./table.ts";
+import { GROUPS, PAGE, withTables } from "./table.ts";
 
-test.each([
-  ["docs/browsers.md", PAGE, withTable],
-  ["README.md", README, withShortTable],
-])("the table in %s is that of the committed results: npm run apps:table writes it", (_, path, write) => {
-  const page = readFileSync(path, "utf8");
-  expect(page).toBe(write(page, ROWS, readResults()));
+test("the tables are those of the committed results: npm run apps:table writes them", () => {
+  const page = readFileSync(PAGE, "utf8");
+  expect(page).toBe(withTables(page, ROWS, readResults()));
 });
 
-test("each row belongs to one group of README's table, which has 15 lines at most", () => {
+test("each row belongs to one group of the short table, which has 15 lines at most", () => {
   for (const { id } of ROWS)
     expect(
       GROUPS.filter(([, ids]) => ids.test(id)),
@@ -32,7 +29,7 @@ test("each row has an id of its own, exact versions, and a result only for a bro
 
 test("a row that fails says so in the table, and one without a result is not called good", () => {
   const [first, second] = ROWS;
-  const page = withTable(readFileSync(PAGE, "utf8"), ROWS, [
+  const page = withTables(readFileSync(PAGE, "utf8"), ROWS, [
     { row: first!.id, browser: "chromium", result: "failed: a | b", date: "2026-01-02T03:04:05Z" } as AppResult,
   ]);
   const line = (title: string): string => page.split("\n").find((x) => x.startsWith(`| ${title} |`)) ?? "";
@@ -40,11 +37,11 @@ test("a row that fails says so in the table, and one without a result is not cal
   expect(line(second!.title)).toContain("| not run |");
 });
 
-test("README's table counts a row that fails, and one without a result, apart from those that work", () => {
+test("the short table counts a row that fails, and one without a result, apart from those that work", () => {
   const results = [
     ...readResults().filter(({ row }) => !row.startsWith("esbuild-")),
     { row: "esbuild-esm", browser: "chromium", result: "failed: a", date: "2026-01-02T03:04:05Z" } as AppResult,
   ];
-  const page = withShortTable(readFileSync(README, "utf8"), ROWS, results);
+  const page = withTables(readFileSync(PAGE, "utf8"), ROWS, results);
   expect(page).toMatch(/^\| esbuild \|.*\| \*\*1 fails\*\*, 1 not run \| – \|$/m);
 });

@@ -1,5 +1,5 @@
-// `npm run apps:table`: writes the table of bundlers and hosts in docs/browsers.md, and the short one in README.md, from
-// e2e/results/apps.json.
+// `npm run apps:table`: writes the two tables of bundlers and hosts in docs/browsers.md, with a line for each tool and with
+// one for each set-up, from e2e/results/apps.json.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,14 +9,10 @@ import type { AppResult } from "./results.ts";
 import { ROWS } from "./rows.ts";
 import type { AppBrowser, Row } from "./row.ts";
 
-/** Path of the page with a line for each row. */
+/** Path of the page with the tables. */
 export const PAGE: string = join(ROOT, "docs/browsers.md");
-/** Path of the page with a line for each group of rows. */
-export const README: string = join(ROOT, "README.md");
-const BEGIN = "<!-- table of apps: npm run apps:table -->";
-const END = "<!-- end of the table of apps -->";
 
-/** The groups in README.md, by the ids of their rows; the first row of each is the usual set-up. */
+/** The groups of the short table, by the ids of their rows; the first row of each is the usual set-up. */
 export const GROUPS: readonly (readonly [title: string, ids: RegExp])[] = [
   ["Vite 5 to 8", /^(vite-\d-(?!pwa)|serve-single)/],
   ["React 19 with Vite 8", /^react/],
@@ -34,21 +30,18 @@ export const GROUPS: readonly (readonly [title: string, ids: RegExp])[] = [
   ["pnpm 10, yarn 1, yarn 4 PnP", /^(pnpm|yarn)/],
 ];
 
-/** Returns the text of docs/browsers.md with the table of these results. */
-export function withTable(page: string, rows: readonly Row[], results: readonly AppResult[]): string {
-  return between(page, tableOf(rows, results));
+/** Returns the page's text with the tables of these results. */
+export function withTables(page: string, rows: readonly Row[], results: readonly AppResult[]): string {
+  const short = between(page, "short table of apps", shortTableOf(rows, results));
+  return between(short, "table of apps", tableOf(rows, results));
 }
 
-/** Returns README's text with the short table of these results. */
-export function withShortTable(page: string, rows: readonly Row[], results: readonly AppResult[]): string {
-  return between(page, shortTableOf(rows, results));
-}
-
-function between(page: string, table: string): string {
-  const [before, rest] = page.split(BEGIN);
-  const [, after] = rest?.split(END) ?? [];
-  if (before === undefined || after === undefined) throw new Error(`the page lacks the lines ${BEGIN} and ${END}`);
-  return `${before}${BEGIN}\n\n${table}\n\n${END}${after}`;
+function between(page: string, name: string, table: string): string {
+  const [begin, end] = [`<!-- ${name}: npm run apps:table -->`, `<!-- end of the ${name} -->`];
+  const [before, rest] = page.split(begin);
+  const [, after] = rest?.split(end) ?? [];
+  if (before === undefined || after === undefined) throw new Error(`the page lacks the lines ${begin} and ${end}`);
+  return `${before}${begin}\n\n${table}\n\n${end}${after}`;
 }
 
 function tableOf(rows: readonly Row[], results: readonly AppResult[]): string {
@@ -68,10 +61,8 @@ function shortTableOf(rows: readonly Row[], results: readonly AppResult[]): stri
     if (usual === undefined) throw new Error(`no row belongs to the group ${title}`);
     const all = [usual, ...others];
     const unlike = others.filter(({ needed }) => ![usual.needed, "nothing", "the same"].includes(needed)).length;
-    // Links are relative to docs/.
-    const needed = usual.needed.replaceAll(/\]\((?!https?:)/g, "](docs/");
     const note = unlike === 0 ? "" : ` (differs in ${unlike} of ${all.length} set-ups)`;
-    return `| ${[title, needed + note, counts(all, "chromium", results), counts(all, "firefox", results)].join(" | ")} |`;
+    return `| ${[title, usual.needed + note, counts(all, "chromium", results), counts(all, "firefox", results)].join(" | ")} |`;
   });
   return ["| with | needed | Chromium | Firefox |", "| --- | --- | --- | --- |", ...lines].join("\n");
 }
@@ -99,6 +90,5 @@ function state({ id, browsers = ["chromium"] }: Row, browser: AppBrowser, result
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(PAGE, withTable(readFileSync(PAGE, "utf8"), ROWS, readResults()));
-  writeFileSync(README, withShortTable(readFileSync(README, "utf8"), ROWS, readResults()));
+  writeFileSync(PAGE, withTables(readFileSync(PAGE, "utf8"), ROWS, readResults()));
 }
