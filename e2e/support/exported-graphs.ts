@@ -1,5 +1,6 @@
 // Graphs that exporters wrote of 20 architectures (optimum 2.1 with torch 2.13, and torch's dynamo exporter), their weights
-// left out by pack-graphs.py: they judge the split of ONNX Runtime's binary, and the profile knows none of them.
+// left out by pack-graphs.py: they judge the split of ONNX Runtime's binary. The profile knows functions of five of them
+// (docs/onnxruntime.md).
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";

@@ -70,6 +70,7 @@ export const USUAL_OPERATORS: ReadonlySet<string> = new Set([
   "Log",
   "LogSoftmax",
   "Loop",
+  "LpNormalization",
   "MatMul",
   "MatMulInteger",
   "Max",
