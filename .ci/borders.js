@@ -1,6 +1,7 @@
 // Which top folder may import which, and which folder of lib/, for ESLint. lib/README.md and e2e/README.md draw the same
 // pictures for people. Globals, module state and what the page may reach at run time are lib/borders.test.ts's: no linter
 // knows them.
+import { readdirSync } from "node:fs";
 import boundaries from "eslint-plugin-boundaries";
 import importX from "eslint-plugin-import-x";
 import { createNodeResolver } from "eslint-plugin-import-x";
@@ -49,6 +50,9 @@ const TOPS = {
 const TESTS_OF_LIB = ["lib/**/*.test.ts", "lib/test-support/**"];
 
 const names = Object.keys(FOLDERS);
+for (const { name } of readdirSync("lib", { withFileTypes: true }).filter((x) => x.isDirectory()))
+  if (name !== "test-support" && !names.includes(name))
+    throw new Error(`lib/${name} is not listed in .ci/borders.js: say there what it may import`);
 /** Never imported by the product. */
 const OTHERS = ["lib/test-support", "demo", "models", "e2e"].map((folder) => ({
   type: folder,

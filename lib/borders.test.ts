@@ -39,6 +39,9 @@ const WRONG_PATH = join(ROOT, "lib/schedule/wrong.ts");
 const WRONG = `
 import { engine } from "../pool/worker-client.ts";
 import * as ort from "onnxruntime-web";
+import { place } from "../pool/placement.js";
+import { deleteStores } from "selvedge/cache";
+export type Pool = typeof import("../pool/worker-client.ts");
 let count = 0;
 const seen = new Map<string, number>();
 const known: ReadonlySet<string> = new Set(["a"]);
@@ -52,7 +55,7 @@ export function tick(effects: { fetch(url: string): void; Worker: number }): num
   count += Date.now() + performance.now() + table.fetch;
   return count + Math.random() + new Date(0).getTime() + Number(new Date()) + seen.size + known.size;
 }
-export const kept = [engine, ort];
+export const kept = [engine, ort, place, deleteStores];
 `;
 
 interface Import {
@@ -61,6 +64,8 @@ interface Import {
   readonly to: string;
   readonly isPackage: boolean;
   readonly isType: boolean;
+  /** Whether it is `import("…")` in a type, which ESLint's borders do not see. */
+  readonly isInType?: boolean;
 }
 
 /** Lists the TypeScript files under a folder, tests and generated code left out. */
@@ -80,18 +85,18 @@ function isTypeOnly(statement: ts.ImportDeclaration | ts.ExportDeclaration): boo
 /** Reads the imports of a file, static and dynamic. */
 function importsOf(file: ts.SourceFile): Import[] {
   const found: Import[] = [];
-  const add = (specifier: ts.Expression | undefined, isType: boolean): void => {
+  const add = (specifier: ts.Expression | undefined, isType: boolean, isInType = false): void => {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return;
     const isPackage = !specifier.text.startsWith(".");
     const to = isPackage ? specifier.text : resolve(dirname(file.fileName), specifier.text);
-    found.push({ from: file.fileName, to, isPackage, isType });
+    found.push({ from: file.fileName, to, isPackage, isType, isInType });
   };
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) add(node.moduleSpecifier, isTypeOnly(node));
     else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
       add(node.arguments[0], false);
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-      if (ts.isStringLiteral(node.argument.literal)) add(node.argument.literal, true);
+      if (ts.isStringLiteral(node.argument.literal)) add(node.argument.literal, true, true);
     }
     ts.forEachChild(node, visit);
   };
@@ -99,10 +104,19 @@ function importsOf(file: ts.SourceFile): Import[] {
   return found;
 }
 
-/** Returns the import that is forbidden, or null: ONNX Runtime is a worker's, and the demo imports the package by its name. */
-function forbidden({ from, to, isPackage, isType }: Import): string | null {
+/** The folders and files of lib/ that import the package by its name, as an app does. */
+const BY_NAME = /^lib\/(bindings|testing)\/|^lib\/(wasm|test-support\/react-(loads|roots))\.ts$/;
+
+/**
+ * Returns the import that is forbidden, or null: ONNX Runtime is a worker's, the demo imports the package by its name, and
+ * all others a file by its path as it is on the disk, since ESLint resolves no other.
+ */
+function forbidden({ from, to, isPackage, isType, isInType }: Import): string | null {
   const [here, name] = [relative(ROOT, from), `${relative(ROOT, from)} imports ${isPackage ? to : relative(ROOT, to)}`];
   if (here.startsWith("demo/")) return !isPackage && to.startsWith(join(ROOT, "lib")) ? `${name}: not by name` : null;
+  if (!isPackage && !existsSync(to)) return `${name}: no such file; a TypeScript file ends in .ts`;
+  if (/^selvedge(\/|$)/.test(to) && !BY_NAME.test(here)) return `${name}: not by path`;
+  if (!isPackage && isInType === true) return `${name}: by import type`;
   // The toolchain runs the same WebAssembly, in Node.
   if (!isPackage || /^lib\/(compress|cli)\//.test(here)) return null;
   return /^onnxruntime-web\b/.test(to) && !isType && !ENTRY.test(from) ? `${name}: only a worker's entry may` : null;
@@ -215,6 +229,9 @@ describe("a file that breaks every rule", () => {
     const found = importsOf(source(WRONG_PATH)).map(forbidden);
     expect(found.filter((x) => x !== null)).toEqual([
       "lib/schedule/wrong.ts imports onnxruntime-web: only a worker's entry may",
+      "lib/schedule/wrong.ts imports lib/pool/placement.js: no such file; a TypeScript file ends in .ts",
+      "lib/schedule/wrong.ts imports selvedge/cache: not by path",
+      "lib/schedule/wrong.ts imports lib/pool/worker-client.ts: by import type",
     ]);
     const demo = { from: join(ROOT, "demo/page.ts"), to: join(ROOT, "lib/index.ts"), isPackage: false, isType: true };
     expect(forbidden(demo)).toBe("demo/page.ts imports lib/index.ts: not by name");
