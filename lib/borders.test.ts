@@ -41,7 +41,7 @@ import { engine } from "../pool/worker-client.ts";
 import * as ort from "onnxruntime-web";
 import { place } from "../pool/placement.js";
 import { deleteStores } from "selvedge/cache";
-export type Pool = typeof import("../pool/worker-client.ts");
+export type WrongPool = typeof import("../pool/worker-client.ts");
 let count = 0;
 const seen = new Map<string, number>();
 const known: ReadonlySet<string> = new Set(["a"]);
