@@ -23,7 +23,7 @@ const PHRASES = [
   [/\b(?:was|is|were) silent\b/i, "stalled, did not answer"],
   [/\bdrawn by the processor\b/i, "software renderer"],
   [/\b(?:is|are|was|were|be) let go\b/i, "released, freed"],
-  [/\b(?:is|are|was|were|be) told\b/i, "reported, named, notified"],
+  [/\b(?:is|are|was|were|be|been|being) told\b/i, "reported, named, notified"],
   [/\basks? for (?:him|her|it)self\b/i, "requests"],
   [/\bwho waits\b/i, "queued request"],
   [/\breckon(?:ed|s)?\b/i, "estimated, simulated"],
@@ -35,6 +35,12 @@ const PHRASES = [
   [/\bmade-up\b/i, "synthetic, generated"],
   [/\bhow numbers are spread\b/i, "distribution"],
   [/\bhangs? on\b/i, "depends on"],
+  [/\bit would take\b/i, "estimated completion"],
+  [/\bwaits? already\b/i, "is queued"],
+  [/\bwhich no (?:browser|page|worker) holds\b/i, "has no JavaScript type"],
+  [/\blooked at as\b/i, "becomes a view, is read as"],
+  [/\bthrough in (?:\d|\{)/i, "estimated finish"],
+  [/\bbefore it tells\b/i, "predicted, reported"],
 ];
 
 /**
@@ -78,8 +84,12 @@ const plainWords = {
       Literal(node) {
         if (typeof node.value === "string") check(node.loc, node.value, PHRASES);
       },
-      TemplateElement(node) {
-        check(node.loc, node.value.raw, PHRASES);
+      // As a reader sees it: with a phrase that goes on behind a value, or in the next string of a sum.
+      TemplateLiteral(node) {
+        check(node.loc, textOf(node), PHRASES);
+      },
+      BinaryExpression(node) {
+        if (node.operator === "+" && !isPartOfSum(node)) check(node.loc, textOf(node), PHRASES);
       },
       JSXText(/** @type {{ loc: import("eslint").AST.SourceLocation, value: string }} */ node) {
         check(node.loc, node.value.replaceAll(/\s+/g, " "), PHRASES);
@@ -87,6 +97,20 @@ const plainWords = {
     };
   },
 };
+
+/**
+ * Returns the text of strings and templates that are joined, with `{}` for a value.
+ * @type {(node: import("estree").Node) => string}
+ */
+function textOf(node) {
+  if (node.type === "Literal") return typeof node.value === "string" ? node.value : "{}";
+  if (node.type === "TemplateLiteral") return node.quasis.map(({ value }) => value.cooked ?? value.raw).join("{}");
+  if (node.type === "BinaryExpression" && node.operator === "+") return textOf(node.left) + textOf(node.right);
+  return "{}";
+}
+
+/** @type {(node: import("eslint").Rule.Node) => boolean} */
+const isPartOfSum = ({ parent }) => parent.type === "BinaryExpression" && parent.operator === "+";
 
 /** @typedef {{ text: string, loc: import("eslint").AST.SourceLocation, isLine: boolean }} Block */
 

@@ -2,11 +2,17 @@
 // selvedge/plain-words reads neither Markdown nor HTML, and no template.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Linter } from "eslint";
+import type { ESLint } from "eslint";
 import { expect, test } from "vitest";
 
-const { retiredIn } = (await import(join(process.cwd(), ".ci/plain-words.js"))) as {
+const { retiredIn, plainWordsPlugin } = (await import(join(process.cwd(), ".ci/plain-words.js"))) as {
   retiredIn(text: string): string[];
+  plainWordsPlugin: ESLint.Plugin;
 };
+
+/** Sentences that were in the code, a line each, with a word that a reader of the field does not search for. */
+const RETIRED = readFileSync("lib/test-support/retired-sentences.txt", "utf8").trimEnd().split("\n");
 
 const PAGES = [
   "README.md",
@@ -77,4 +83,21 @@ test("a retired word is found at the beginning of a sentence, and within one", (
   expect(retiredIn("A size is open. What a caller passes is kept.")).toHaveLength(1);
   expect(retiredIn(`The connection ${retired}.`)).toEqual([`"${retired}" is retired: connection closed`]);
   expect(retiredIn("The connection closed after 3 bytes. What now?")).toEqual([]);
+});
+
+test.each(RETIRED)("a retired word is found in: %s", (text) => {
+  expect(retiredIn(text)).not.toEqual([]);
+});
+
+test("a retired word is found across the parts of a template and of a sum", () => {
+  const code = [
+    "const a = `was ${x} silent`;",
+    "const b = `through in ${ms} ms there`;",
+    'const c = "the connection broke " + "off";',
+    'const d = `${n} requests wait ` + "already";',
+    'const e = "a connection " + "closed";',
+  ];
+  const config = [{ plugins: { selvedge: plainWordsPlugin }, rules: { "selvedge/plain-words": "error" } }] as const;
+  const found = new Linter().verify(code.join("\n"), [...config]).map(({ line }) => line);
+  expect(found).toEqual([2, 3, 4]);
 });
