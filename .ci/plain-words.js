@@ -100,7 +100,7 @@ const plainWords = {
 
 /**
  * Returns the text of strings and templates that are joined, with `{}` for a value.
- * @type {(node: import("estree").Node) => string}
+ * @type {(node: NonNullable<Parameters<import("eslint").SourceCode["getText"]>[0]>) => string}
  */
 function textOf(node) {
   if (node.type === "Literal") return typeof node.value === "string" ? node.value : "{}";
