@@ -50,7 +50,9 @@ const TOPS = {
 const TESTS_OF_LIB = ["lib/**/*.test.ts", "lib/test-support/**"];
 
 const names = Object.keys(FOLDERS);
-for (const { name } of readdirSync("lib", { withFileTypes: true }).filter((x) => x.isDirectory()))
+for (const { name } of readdirSync(new URL("../lib", import.meta.url), { withFileTypes: true }).filter((x) =>
+  x.isDirectory(),
+))
   if (name !== "test-support" && !names.includes(name))
     throw new Error(`lib/${name} is not listed in .ci/borders.js: say there what it may import`);
 /** Never imported by the product. */

@@ -84,12 +84,12 @@ const plainWords = {
       Literal(node) {
         if (typeof node.value === "string") check(node.loc, node.value, PHRASES);
       },
-      // As a reader sees it: with a phrase that goes on behind a value, or in the next string of a sum.
+      // Joined, so that a phrase is found across a value or the strings of a concatenation.
       TemplateLiteral(node) {
         check(node.loc, textOf(node), PHRASES);
       },
       BinaryExpression(node) {
-        if (node.operator === "+" && !isPartOfSum(node)) check(node.loc, textOf(node), PHRASES);
+        if (node.operator === "+" && !isPartOfConcatenation(node)) check(node.loc, textOf(node), PHRASES);
       },
       JSXText(/** @type {{ loc: import("eslint").AST.SourceLocation, value: string }} */ node) {
         check(node.loc, node.value.replaceAll(/\s+/g, " "), PHRASES);
@@ -99,7 +99,7 @@ const plainWords = {
 };
 
 /**
- * Returns the text of strings and templates that are joined, with `{}` for a value.
+ * Returns the text of a string, a template or a concatenation, with `{}` for a value.
  * @type {(node: NonNullable<Parameters<import("eslint").SourceCode["getText"]>[0]>) => string}
  */
 function textOf(node) {
@@ -110,7 +110,7 @@ function textOf(node) {
 }
 
 /** @type {(node: import("eslint").Rule.Node) => boolean} */
-const isPartOfSum = ({ parent }) => parent.type === "BinaryExpression" && parent.operator === "+";
+const isPartOfConcatenation = ({ parent }) => parent.type === "BinaryExpression" && parent.operator === "+";
 
 /** @typedef {{ text: string, loc: import("eslint").AST.SourceLocation, isLine: boolean }} Block */
 

@@ -191,7 +191,7 @@ describe("the source", () => {
     expect(imports.length).toBeGreaterThan(10);
   });
 
-  test("imports ONNX Runtime in workers alone, and the package by its name in the demo", () => {
+  test("imports ONNX Runtime in workers alone, the package by its name in the demo, and else files by their paths", () => {
     expect(imports.map(forbidden).filter((x) => x !== null)).toEqual([]);
   });
 

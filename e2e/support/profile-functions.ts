@@ -16,7 +16,7 @@ import { chromiumLaunch } from "./browsers.ts";
 import { ROOT } from "./prepare.ts";
 import { blockCases } from "./profile-blocks.ts";
 import { exportCases } from "./profile-exports.ts";
-import { formCases } from "./profile-forms.ts";
+import { modeCases } from "./profile-modes.ts";
 import { modelCases } from "./profile-models.ts";
 import { pairCases } from "./profile-pairs.ts";
 import { binaryOf, BUILDS, runWorker, serveCases } from "./profile-run.ts";
@@ -60,7 +60,7 @@ function readArguments() {
     if (values.add && values.models === undefined) throw new Error("--add needs --models folder");
     const all =
       values.models === undefined
-        ? [...blockCases(), ...exportCases(), ...shapeCases(), ...formCases(), ...pairCases(), ...operatorCases()]
+        ? [...blockCases(), ...exportCases(), ...shapeCases(), ...modeCases(), ...pairCases(), ...operatorCases()]
         : modelCases(values.models);
     const cases = all.filter(({ title }) => title.includes(only));
     if (cases.length === 0) throw new Error(`No case has "${only}" in its title`);

@@ -1,9 +1,9 @@
 // Cases of common operators in the shapes and types that models have, for the profile (profile-cases.ts): ONNX's own cases are
 // small and of one shape each, while kernels have ways of their own for scalars, rows, and neighbouring or distant axes.
-import { modelOf } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import type { NumericType, ConstantValues } from "../../lib/test-support/onnx/onnx-graphs.ts";
 import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
 import type { LazyCase } from "./profile-cases.ts";
+import { nodeCase } from "./profile-node.ts";
 
 const UNARY = [
   ..."Abs Ceil Cos Elu Erf Exp Floor HardSigmoid HardSwish Identity LeakyRelu Log LogSoftmax Neg NonZero Not".split(
@@ -302,23 +302,12 @@ const count = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 
 /** A case of one operator; inputs come before constants. The first dim is free where there is one. */
 function one(
   opType: string,
-  given: readonly ConstantValues[],
+  inputs: readonly ConstantValues[],
   constants: readonly ConstantValues[] = [],
   attributes: NodeSpec["attributes"] = {},
   opset = 16,
   outputs = 1,
 ): LazyCase {
-  const inputs = Object.fromEntries(given.map((values, i) => [`x${i}`, values]));
-  const weights = Object.fromEntries(constants.map((values, i) => [`c${i}`, values]));
-  const output = Array.from({ length: outputs }, (_, i) => `y${i}`);
-  const node = { opType, input: [...Object.keys(inputs), ...Object.keys(weights)], output, attributes };
-  const title = `${opType} ${given.map(({ dtype, dims }) => `${dtype} [${dims.join(", ")}]`).join(" ")}, ${constants.length} constants`;
-  return {
-    title,
-    onGpu: false,
-    make: () => ({
-      model: modelOf({ inputs, constants: weights, outputs: output, nodes: [node], opset, isFree: true }),
-      inputs,
-    }),
-  };
+  const operands = [...inputs, ...constants.map((x) => ({ ...x, isConstant: true }))];
+  return nodeCase(opType, operands, { attributes, opset, outputs, isFree: true });
 }

@@ -89,7 +89,7 @@ test.each(RETIRED)("a retired word is found in: %s", (text) => {
   expect(retiredIn(text)).not.toEqual([]);
 });
 
-test("a retired word is found across the parts of a template and of a sum", () => {
+test("a retired word is found across the parts of a template and of a concatenation", () => {
   const code = [
     "const a = `was ${x} silent`;",
     "const b = `through in ${ms} ms there`;",

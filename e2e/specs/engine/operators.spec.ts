@@ -1,6 +1,6 @@
 // The first part of ONNX Runtime's split binary (lib/build/split.ts) is enough for common operators, on both builds: models
-// that its profile does not know (held-out-models.ts), and graphs of exported architectures (exported-graphs.ts), are loaded
-// and run, and none may have the second part fetched.
+// that its profile does not know (held-out-models.ts), and graphs of exported architectures (exported-graphs.ts, of which
+// the profile knows five), are loaded and run, and none may have the second part fetched.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { pathOf, startServer } from "../../../lib/compress/check/local-server.ts";
