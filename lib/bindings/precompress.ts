@@ -22,7 +22,7 @@ export const COMPRESSIBLE: RegExp = /\.(wasm|[mc]?js)$/;
 const LEAST_BYTES = 1_024;
 
 /** The logger that progress goes to. */
-interface Log {
+interface ViteLog {
   readonly logLevel?: string | undefined;
   readonly logger: { info(message: string): void };
 }
@@ -42,7 +42,7 @@ export function compress(bytes: Uint8Array, coding: Coding, effort: "fast" | "sm
 }
 
 /** Writes the copies of a folder's files, several at a time. A copy that is not smaller, or is up to date, is left. */
-export async function compressFolder(folder: string, codings: readonly Coding[], log: Log): Promise<void> {
+export async function compressFolder(folder: string, codings: readonly Coding[], log: ViteLog): Promise<void> {
   const startMs = Date.now();
   const names = (await readdir(folder, { recursive: true })).filter((name) => COMPRESSIBLE.test(name));
   const jobs = names.flatMap((name) => codings.map((coding) => ({ path: join(folder, name), coding })));

@@ -8,13 +8,13 @@ import { Extractor, ExtractorConfig, ExtractorLogLevel } from "@microsoft/api-ex
 import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { readEntries } from "./entries.ts";
-import type { Entry } from "./entries.ts";
+import type { BuildEntry } from "./entries.ts";
 
 /** Where reports of this build lie, relative to the repository. */
 export const REPORTS = "node_modules/.cache/selvedge/api";
 
 /** Returns the name of an entry's report. */
-export function reportOf({ name }: Pick<Entry, "name">): string {
+export function reportOf({ name }: Pick<BuildEntry, "name">): string {
   return `selvedge${name === "" ? "" : `-${name}`}.api.md`;
 }
 

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** An entry of the package. */
-export interface Entry {
+export interface BuildEntry {
   /** The name after the package's: "" for `selvedge`, "cache" for `selvedge/cache`. */
   readonly name: string;
   /** Name of its declarations, `index` for the first. */
@@ -24,7 +24,7 @@ export interface Entry {
  * Reads the entries from package.json.
  * @throws Error for an entry that breaks the rule above
  */
-export function readEntries(root: string): Entry[] {
+export function readEntries(root: string): BuildEntry[] {
   const { exports, alias } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
     alias: Readonly<Record<string, string>>;

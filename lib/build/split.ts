@@ -41,7 +41,7 @@ export interface ModuleParts {
 }
 
 /** Placement of functions and imports in the two parts. Functions are numbered as in the whole, but for those that only the first part has. */
-interface Plan {
+interface SplitPlan {
   readonly whole: Whole;
   /** Those of the first part, by their slots in the table by which the rest calls them. */
   readonly usual: readonly number[];
@@ -76,7 +76,7 @@ export function splitWasm(module: Uint8Array, id: string, isUsual: (index: numbe
   return { first: firstPart(plan, as), rest: restPart(plan, as) };
 }
 
-function planOf(whole: Whole, isUsual: (index: number) => boolean): Plan {
+function planOf(whole: Whole, isUsual: (index: number) => boolean): SplitPlan {
   const { imported, bodies, typesOf, types, elements, exports, start } = whole;
   const isRare = bodies.map((body, i) => !isUsual(i) && imported + i !== start && !namesData(body));
   const isAway = (index: number): boolean => isRare[index - imported] === true;
@@ -117,7 +117,7 @@ function addedTo({ tables, globals }: Whole): Record<"rareTable" | "usualTable" 
   return { rareTable: table, usualTable: table + 1, linked: global, calledSlot: global + 1 };
 }
 
-function firstPart(plan: Plan, as: (name: string) => string): Uint8Array<ArrayBuffer> {
+function firstPart(plan: SplitPlan, as: (name: string) => string): Uint8Array<ArrayBuffer> {
   const { whole, usual, called, shared, isAway, typeOf, moved, sharedStub, plainType, typeSection } = plan;
   const { imported, sections, tables, globals, tags } = whole;
   const { rareTable, usualTable, linked } = addedTo(whole);
@@ -164,7 +164,7 @@ function firstPart(plan: Plan, as: (name: string) => string): Uint8Array<ArrayBu
   );
 }
 
-function firstBodies({ whole, usual, called, shared, typeOf, moved, link, plainType }: Plan): Uint8Array[] {
+function firstBodies({ whole, usual, called, shared, typeOf, moved, link, plainType }: SplitPlan): Uint8Array[] {
   const { rareTable, linked, calledSlot } = addedTo(whole);
   const noteSlot = concatBytes([byte(OP.globalSet), number(calledSlot), byte(OP.globalGet), number(calledSlot)]);
   const callLink = concatBytes([byte(OP.call), number(link)]);
@@ -189,7 +189,7 @@ function firstBodies({ whole, usual, called, shared, typeOf, moved, link, plainT
   return [...bodies, ...calledStubs, ...sharedStubs, linkBody];
 }
 
-function restPart(plan: Plan, as: (name: string) => string): Uint8Array<ArrayBuffer> {
+function restPart(plan: SplitPlan, as: (name: string) => string): Uint8Array<ArrayBuffer> {
   const { whole, usual, called, isAway, typeOf, typeSection } = plan;
   const { imported, tables, globals, tags } = whole;
   const { rareTable, usualTable } = addedTo(whole);

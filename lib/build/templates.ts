@@ -8,7 +8,7 @@ import { join } from "node:path";
 const VARIANT = "int8";
 
 /** The parts of bundle.json that a copy of one variant needs. */
-interface BundleJson {
+interface TemplateBundle {
   readonly assets: readonly FileJson[];
   readonly variants: readonly { readonly id: string; readonly files: readonly FileJson[]; readonly golden?: unknown }[];
 }
@@ -24,7 +24,7 @@ export function copyTemplates(root: string, to: string): void {
 }
 
 function copyVariant(from: string, to: string): void {
-  const bundle = JSON.parse(readFileSync(join(from, "bundle.json"), "utf8")) as BundleJson;
+  const bundle = JSON.parse(readFileSync(join(from, "bundle.json"), "utf8")) as TemplateBundle;
   const variants = bundle.variants.filter(({ id }) => id === VARIANT).map(({ golden: _, ...rest }) => rest);
   if (variants.length === 0) throw new Error(`${from} has no variant ${VARIANT}`);
   mkdirSync(join(to, "chunks"), { recursive: true });

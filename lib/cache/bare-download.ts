@@ -9,7 +9,7 @@ import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { freeBuffer } from "../rpc/free-buffer.ts";
 import type { Downloader, DownloadEffects } from "./download.ts";
 import { request, retry } from "./http.ts";
-import type { Body } from "./http.ts";
+import type { ResponseBody } from "./http.ts";
 import { bareManifest, identityOf } from "./manifest.ts";
 import { empty, notModel, validatorFor } from "./known-file.ts";
 import type { KnownFile } from "./known-file.ts";
@@ -174,7 +174,7 @@ export class BareDownload {
   }
 
   /** Requests the whole file. */
-  async #begin(): Promise<Body> {
+  async #begin(): Promise<ResponseBody> {
     const cache = this.#downloader.modelStore === null ? "default" : "no-store";
     const headers = { ...this.#known?.headers };
     const body = await request(this.#url, { cache, headers }, this.#net);
@@ -198,7 +198,7 @@ export class BareDownload {
   }
 
   /** Reads the file from its beginning; resumes by ranges. */
-  async #lead(body: Body): Promise<void> {
+  async #lead(body: ResponseBody): Promise<void> {
     const total = this.#file?.bytes ?? null;
     if (total === 0) throw empty();
     let piece = this.#take(0);

@@ -9,7 +9,7 @@ import { freeBuffer } from "../rpc/free-buffer.ts";
 import { expandChunk } from "./expand.ts";
 import type { BrotliDecoder } from "./expand.ts";
 import { request, retry } from "./http.ts";
-import type { Body, NetEffects } from "./http.ts";
+import type { ResponseBody, NetEffects } from "./http.ts";
 import { PartialChunk } from "./partial.ts";
 import { sniff } from "../core/sniff.ts";
 import type { Sniffed } from "../core/sniff.ts";
@@ -142,7 +142,7 @@ class ChunkFetch {
   }
 
   /** Reads up to the chunk's size; returns the first bytes beyond it, or null where the body ended before. */
-  async #read(body: Body, onward: () => void): Promise<Uint8Array | null> {
+  async #read(body: ResponseBody, onward: () => void): Promise<Uint8Array | null> {
     const { bytes } = this.#partial;
     for (let part = await body.read(); part !== null; part = await body.read()) {
       if (this.#partial.size + part.byteLength > bytes.byteLength) return part;
@@ -158,7 +158,7 @@ class ChunkFetch {
   }
 
   /** Returns the bytes of a chunk that arrived expanded, by a content encoding; null where it did not. */
-  async #expanded(body: Body, rest: Uint8Array | null, goesOn: boolean): Promise<Bytes | null> {
+  async #expanded(body: ResponseBody, rest: Uint8Array | null, goesOn: boolean): Promise<Bytes | null> {
     const { encoding, sha256, bytes: chunkBytes } = this.#chunk;
     const { bytes: wire, size } = this.#partial;
     if (encoding === undefined || goesOn || (rest === null && size === wire.byteLength)) return null;

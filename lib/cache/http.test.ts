@@ -4,7 +4,7 @@ import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { startServer } from "../compress/check/local-server.ts";
 import type { LocalServer } from "../compress/check/local-server.ts";
 import { isAway, readAll, request, retry } from "./http.ts";
-import type { Body, NetEffects } from "./http.ts";
+import type { ResponseBody, NetEffects } from "./http.ts";
 
 /** An answer of the server: its body is cut after `cutAt` bytes, or never ends. */
 interface Answer {
@@ -82,7 +82,7 @@ const statusOf = async (status: number, headers: Readonly<Record<string, string>
   return errorOf(request(url, {}, { effects: clock().effects, signal: idle }));
 };
 
-async function textOf(body: Body): Promise<string> {
+async function textOf(body: ResponseBody): Promise<string> {
   return Buffer.from(await readAll(url, body, 1_000, null, () => undefined)).toString();
 }
 
@@ -541,7 +541,7 @@ describe("a body that is read whole", () => {
   function bodyOf(...parts: readonly string[]) {
     const left = parts.values();
     let isCancelled = false;
-    const body: Body = {
+    const body: ResponseBody = {
       ...{ url: "", status: 200, headers: new Headers() },
       read: () => {
         const { value } = left.next();

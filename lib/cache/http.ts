@@ -23,7 +23,7 @@ export interface NetOptions {
 }
 
 /** A response body, read in parts. */
-export interface Body {
+export interface ResponseBody {
   /** Its address after redirects; empty where unknown. */
   readonly url: string;
   readonly status: number;
@@ -52,7 +52,7 @@ export async function request(
   init: RequestInit,
   { effects, signal }: NetOptions,
   accepted: readonly number[] = [200],
-): Promise<Body> {
+): Promise<ResponseBody> {
   signal.throwIfAborted();
   const bare = withoutCredentials(url);
   if (bare !== url) throw credentialsError(bare);
@@ -185,7 +185,7 @@ export async function retry<T>(
 /** Reads a body whole: at most `maxBytes`, exactly `exactBytes` where that is known; never holds more than that. */
 export async function readAll(
   url: string,
-  body: Body,
+  body: ResponseBody,
   maxBytes: number,
   exactBytes: number | null,
   onPart: (bytes: number) => void,

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { SelvedgeError } from "../core/errors.ts";
 import type { Port } from "../core/tensor.ts";
-import { DTYPES, each, portOf, readGraph, readLocations, varint, Window } from "./read-graph.ts";
+import { DTYPES, each, portOf, readGraph, readLocations, varint, FileWindow } from "./read-graph.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -366,7 +366,7 @@ describe("a window on a file", () => {
 
   test("holds a file of up to 16 MiB whole, from the first read on", async () => {
     const file = new CountedBlob([bytes.subarray(0, 2 ** 24)]);
-    const window = new Window(file);
+    const window = new FileWindow(file);
     expect([...(await window.bytes(1_000_000, 5))]).toEqual(part(1_000_000, 1_000_005));
     expect([...(await window.bytes(3, 2))]).toEqual(part(3, 5));
     expect(file.reads).toEqual([[0, 2 ** 24]]);
@@ -374,7 +374,7 @@ describe("a window on a file", () => {
 
   test("of a larger one holds 16 KiB from the place that was read, or as much as is wanted at once", async () => {
     const file = new CountedBlob([bytes]);
-    const window = new Window(file);
+    const window = new FileWindow(file);
     const read = async (start: number, count: number): Promise<number> => {
       const found = await window.bytes(start, count);
       expect([...found]).toEqual(part(start, start + count));

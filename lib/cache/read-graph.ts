@@ -44,7 +44,7 @@ const text = new TextDecoder();
  * @throws SelvedgeError `model-invalid` for a file that is no ONNX model
  */
 export async function readGraph(model: Blob): Promise<GraphFacts> {
-  const window = new Window(model);
+  const window = new FileWindow(model);
   const found = { inputs: [] as Port[], outputs: [] as Port[], nodes: [] as GraphNode[] };
   const initializers: FileSpan[] = [];
   let hasGraph = false;
@@ -85,7 +85,7 @@ const CONSTANT_MAX = 2 ** 12;
  * @throws SelvedgeError `model-invalid` for a path that leaves the folder
  */
 export async function readLocations(model: Blob): Promise<string[]> {
-  const window = new Window(model);
+  const window = new FileWindow(model);
   const found = new Set<string>();
   try {
     for await (const part of fields(window, { start: 0, end: model.size })) {
@@ -151,7 +151,7 @@ export interface FileSpan {
 }
 
 /** Reads a file at any place, a window at a time. */
-export class Window {
+export class FileWindow {
   readonly #file: Blob;
   #bytes: Uint8Array = new Uint8Array();
   #start = 0;
@@ -176,7 +176,7 @@ export class Window {
 
 /** Yields the length-delimited fields of a message, by their places. */
 export async function* fields(
-  window: Window,
+  window: FileWindow,
   { start, end }: FileSpan,
 ): AsyncGenerator<FileSpan & { readonly field: number }> {
   for (let at = start; at < end;) {
@@ -286,7 +286,7 @@ export function portOf(bytes: Uint8Array): Port[] {
   return [{ name, dtype, dims: named, batchAxis: typeof named[0] === "string" ? 0 : null }];
 }
 
-async function nameOf(window: Window, tensor: FileSpan): Promise<string> {
+async function nameOf(window: FileWindow, tensor: FileSpan): Promise<string> {
   for await (const { field, start, end } of fields(window, tensor))
     if (field === TENSOR_NAME) return text.decode(await window.bytes(start, Math.min(end - start, MESSAGE_MAX)));
   return "";

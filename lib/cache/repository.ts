@@ -110,7 +110,7 @@ async function locateAll(base: string, files: readonly RepositoryFile[]): Promis
 }
 
 /** A hub's files, in which external data may be hidden. */
-interface Listed {
+interface RepositoryListing {
   readonly base: string;
   readonly files: readonly RepositoryFile[];
   readonly located: ReadonlyMap<string, Located>;
@@ -121,7 +121,7 @@ interface Listed {
 
 /** Reads the locations of external data in graphs whose names lead to none. */
 async function readHidden(
-  { base, files, located, file, name, known }: Listed,
+  { base, files, located, file, name, known }: RepositoryListing,
   net: RepositoryNet,
 ): Promise<Map<string, readonly string[]>> {
   const sizes = new Map(files.map((x) => [x.path, x.bytes]));

@@ -7,7 +7,7 @@ import { inferDims } from "./shape-inference.ts";
 import { VALUES_MAX } from "./node-view.ts";
 import type { Attribute, Constant, SizedNode } from "./node-view.ts";
 import type { FileSpan } from "./read-graph.ts";
-import { DTYPES, each, fields, GRAPH, MESSAGE_MAX, MODEL_GRAPH, portOf, varint, Window } from "./read-graph.ts";
+import { DTYPES, each, fields, GRAPH, MESSAGE_MAX, MODEL_GRAPH, portOf, varint, FileWindow } from "./read-graph.ts";
 
 /** Field numbers in onnx.proto. */
 const NODE = { input: 1, output: 2, opType: 4, attribute: 5, domain: 7 } as const;
@@ -24,7 +24,7 @@ const TOKENS = 128;
 const text = new TextDecoder();
 
 /** Parts of a graph. */
-interface Graph {
+interface SizedGraph {
   readonly nodes: readonly SizedNode[];
   readonly constants: ReadonlyMap<string, Constant>;
   readonly inputs: readonly Port[];
@@ -64,8 +64,8 @@ function typeOf(number: number): string {
   return DTYPES[number] ?? OTHER_TYPES[number] ?? "float32";
 }
 
-async function readRun(model: Blob): Promise<Graph> {
-  const window = new Window(model);
+async function readRun(model: Blob): Promise<SizedGraph> {
+  const window = new FileWindow(model);
   const [nodes, inputs, outputs]: [SizedNode[], Port[], string[]] = [[], [], []];
   const constants = new Map<string, Constant>();
   for await (const part of fields(window, { start: 0, end: model.size })) {
@@ -85,7 +85,7 @@ async function readRun(model: Blob): Promise<Graph> {
 }
 
 /** Returns the name of a tensor whose elements come before it. */
-async function nameOf(window: Window, tensor: FileSpan): Promise<string> {
+async function nameOf(window: FileWindow, tensor: FileSpan): Promise<string> {
   for await (const { field, start, end } of fields(window, tensor))
     if (field === TENSOR.name) return text.decode(await window.bytes(start, Math.min(end - start, MESSAGE_MAX)));
   return "";

@@ -7,11 +7,11 @@ import { count, NodeView, rangeOf, UNKNOWN, VALUES_MAX, within } from "./node-vi
 import type { Constant, Dims, KnownValue, SizedNode } from "./node-view.ts";
 
 /** Returns the dims of each output of a node. */
-type Rule = (view: NodeView) => readonly Dims[];
+type ShapeRule = (view: NodeView) => readonly Dims[];
 
 const words = (text: string): readonly string[] => text.split(" ");
 
-const broadcast: Rule = (view) => [
+const broadcast: ShapeRule = (view) => [
   view.inputs
     .map((_, i) => view.dims(i))
     .reduce((a, b) => {
@@ -24,7 +24,7 @@ const broadcast: Rule = (view) => [
 ];
 
 const pooled =
-  (channels: (view: NodeView) => number, kernelOf: (view: NodeView) => Dims): Rule =>
+  (channels: (view: NodeView) => number, kernelOf: (view: NodeView) => Dims): ShapeRule =>
   (view) => {
     const [rows = 1, , ...sizes] = view.dims();
     const kernel = kernelOf(view);
@@ -42,7 +42,7 @@ const pooled =
 
 const kernelShape = (view: NodeView): Dims => view.integers("kernel_shape") ?? view.dims(1).slice(2);
 
-const transposedConv: Rule = (view) => {
+const transposedConv: ShapeRule = (view) => {
   const [rows = 1, , ...sizes] = view.dims();
   const [, channels = 1] = view.dims(1);
   const kernel = kernelShape(view);
@@ -59,7 +59,7 @@ const transposedConv: Rule = (view) => {
   return [[rows, channels * view.integer("group", 1), ...spread]];
 };
 
-const product: Rule = (view) => {
+const product: ShapeRule = (view) => {
   const [a, b] = [view.dims(0), view.dims(1)];
   const [left, right] = [a.length === 1 ? [1, ...a] : a, b.length === 1 ? [...b, 1] : b];
   const rank = Math.max(left.length, right.length) - 2;
@@ -71,12 +71,12 @@ const product: Rule = (view) => {
   return [[...batch, ...ends]];
 };
 
-const gemm: Rule = (view) => {
+const gemm: ShapeRule = (view) => {
   const [a, b] = [view.dims(0), view.dims(1)];
   return [[a[view.integer("transA", 0)] ?? 1, b[1 - view.integer("transB", 0)] ?? 1]];
 };
 
-const reduced: Rule = (view) => {
+const reduced: ShapeRule = (view) => {
   const dims = view.dims();
   const given = view.either("axes", 1);
   if (given === undefined && view.integer("noop_with_empty_axes", 0) === 1) return [dims];
@@ -85,13 +85,13 @@ const reduced: Rule = (view) => {
   return [dims.filter((_, i) => !axes.has(i))];
 };
 
-const argued: Rule = (view) => {
+const argued: ShapeRule = (view) => {
   const axis = view.axis(0);
   const isKept = view.integer("keepdims", 1) === 1;
   return [view.dims().flatMap((x, i) => (i === axis ? (isKept ? [1] : []) : [x]))];
 };
 
-const reshaped: Rule = (view) => {
+const reshaped: ShapeRule = (view) => {
   const dims = view.dims();
   const given = view.values(1) ?? [];
   const zeroStays = view.integer("allowzero", 0) === 1;
@@ -100,7 +100,7 @@ const reshaped: Rule = (view) => {
   return [sizes.map((x) => (x === -1 ? count(dims) / known : x))];
 };
 
-const sliced: Rule = (view) => {
+const sliced: ShapeRule = (view) => {
   const dims = [...view.dims()];
   const [starts = [], ends = []] = [view.either("starts", 1), view.either("ends", 2)];
   const axes = view.either("axes", 3) ?? [...starts.keys()];
@@ -113,32 +113,32 @@ const sliced: Rule = (view) => {
   return [dims];
 };
 
-const gathered: Rule = (view) => {
+const gathered: ShapeRule = (view) => {
   const [dims, indices] = [view.dims(0), view.dims(1)];
   const axis = view.axis(view.node.opType === "Gather" ? 0 : view.integer("gather_axis", 0));
   return [[...dims.slice(0, axis), ...indices, ...dims.slice(axis + 1)]];
 };
 
-const concatenated: Rule = (view) => {
+const concatenated: ShapeRule = (view) => {
   const axis = view.axis(0);
   const total = view.inputs.reduce((sum, _, i) => sum + (view.dims(i)[axis] ?? 0), 0);
   return [view.dims().map((x, i) => (i === axis ? total : x))];
 };
 
-const split: Rule = (view) => {
+const split: ShapeRule = (view) => {
   const [dims, axis, { output }] = [view.dims(), view.axis(0), view.node];
   const each = Math.ceil((dims[axis] ?? 0) / output.length);
   const sizes = view.either("split", 1) ?? output.map((_, i) => Math.min(each, (dims[axis] ?? 0) - i * each));
   return sizes.map((size) => dims.map((x, i) => (i === axis ? size : x)));
 };
 
-const squeezed: Rule = (view) => {
+const squeezed: ShapeRule = (view) => {
   const dims = view.dims();
   const axes = view.either("axes", 1)?.map((x) => within(x, dims.length));
   return [dims.filter((x, i) => (axes === undefined ? x !== 1 : !axes.includes(i)))];
 };
 
-const unsqueezed: Rule = (view) => {
+const unsqueezed: ShapeRule = (view) => {
   const given = view.either("axes", 1) ?? [];
   const dims = view.dims();
   const axes = new Set(given.map((x) => within(x, dims.length + given.length)));
@@ -146,7 +146,7 @@ const unsqueezed: Rule = (view) => {
   return [Array.from({ length: dims.length + given.length }, (_, i) => (axes.has(i) ? 1 : (rest.shift() ?? 1)))];
 };
 
-const resized: Rule = (view) => {
+const resized: ShapeRule = (view) => {
   const dims = view.dims();
   const isOld = view.node.opType === "Upsample";
   const axes = view.integers("axes")?.map((x) => within(x, dims.length)) ?? [...dims.keys()];
@@ -160,7 +160,7 @@ const resized: Rule = (view) => {
   ];
 };
 
-const padded: Rule = (view) => {
+const padded: ShapeRule = (view) => {
   const [dims, pads = []] = [view.dims(), view.either("pads", 1)];
   const axes = view.values(3)?.map((x) => within(x, dims.length)) ?? [...dims.keys()];
   return [
@@ -171,7 +171,7 @@ const padded: Rule = (view) => {
   ];
 };
 
-const recurrent: Rule = (view) => {
+const recurrent: ShapeRule = (view) => {
   const [steps = 1, rows = 1] = view.dims();
   const hidden = view.integer("hidden_size", 1);
   const [directions = 1] = view.dims(1);
@@ -179,7 +179,7 @@ const recurrent: Rule = (view) => {
   return [[steps, directions, rows, hidden], last, last];
 };
 
-const summed: Rule = (view) => {
+const summed: ShapeRule = (view) => {
   const [terms = "", wanted] = String(view.node.attributes.get("equation")).replaceAll(" ", "").split("->");
   const sizes = new Map<string, number>();
   for (const [i, term] of terms.split(",").entries())
@@ -189,10 +189,10 @@ const summed: Rule = (view) => {
 };
 
 /** The dims of the first input, for each output. */
-const same: Rule = (view) => view.node.output.map(() => view.dims());
+const same: ShapeRule = (view) => view.node.output.map(() => view.dims());
 
 const blocks =
-  (isDeeper: boolean): Rule =>
+  (isDeeper: boolean): ShapeRule =>
   (view) => {
     const [rows = 1, channels = 1, height = 1, width = 1] = view.dims();
     const size = view.integer("blocksize", 1);
@@ -201,31 +201,31 @@ const blocks =
       : [[rows, channels / (size * size), height * size, width * size]];
   };
 
-const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+const RULES: ReadonlyMap<string, ShapeRule> = new Map<string, ShapeRule>([
   ...words("Add Sub Mul Div Pow Mod Min Max Sum Mean And Or Xor Equal Greater Less Where BitShift PRelu")
     .concat(words("GreaterOrEqual LessOrEqual"))
-    .map((x): [string, Rule] => [x, broadcast]),
-  ...words("L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare").map((x): [string, Rule] => [
+    .map((x): [string, ShapeRule] => [x, broadcast]),
+  ...words("L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare").map((x): [string, ShapeRule] => [
     `Reduce${x}`,
     reduced,
   ]),
-  ...words("LSTM GRU RNN").map((x): [string, Rule] => [x, recurrent]),
-  ...words("ArgMax ArgMin").map((x): [string, Rule] => [x, argued]),
-  ...words("MatMul MatMulInteger").map((x): [string, Rule] => [x, product]),
-  ...words("Conv ConvInteger").map((x): [string, Rule] => [x, pooled((view) => view.dims(1)[0] ?? 1, kernelShape)]),
-  ...words("MaxPool AveragePool LpPool").map((x): [string, Rule] => [
+  ...words("LSTM GRU RNN").map((x): [string, ShapeRule] => [x, recurrent]),
+  ...words("ArgMax ArgMin").map((x): [string, ShapeRule] => [x, argued]),
+  ...words("MatMul MatMulInteger").map((x): [string, ShapeRule] => [x, product]),
+  ...words("Conv ConvInteger").map((x): [string, ShapeRule] => [x, pooled((view) => view.dims(1)[0] ?? 1, kernelShape)]),
+  ...words("MaxPool AveragePool LpPool").map((x): [string, ShapeRule] => [
     x,
     pooled(
       (view) => view.dims()[1] ?? 1,
       (view) => view.integers("kernel_shape") ?? [],
     ),
   ]),
-  ...words("GlobalAveragePool GlobalMaxPool").map((x): [string, Rule] => [
+  ...words("GlobalAveragePool GlobalMaxPool").map((x): [string, ShapeRule] => [
     x,
     (view) => [view.dims().map((size, i) => (i < 2 ? size : 1))],
   ]),
-  ...words("Gather GatherBlockQuantized").map((x): [string, Rule] => [x, gathered]),
-  ...words("Resize Upsample").map((x): [string, Rule] => [x, resized]),
+  ...words("Gather GatherBlockQuantized").map((x): [string, ShapeRule] => [x, gathered]),
+  ...words("Resize Upsample").map((x): [string, ShapeRule] => [x, resized]),
   ["ConvTranspose", transposedConv],
   ["Gemm", gemm],
   ["MatMulNBits", (view) => [[...view.dims().slice(0, -1), view.integer("N", 1)]]],
@@ -304,9 +304,9 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
     )
     .concat(words("Round ScatterElements ScatterND Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Tan Tanh"))
     .concat(words("ThresholdedRelu Trilu FastGelu QuickGelu BiasGelu CastLike RotaryEmbedding MultiHeadAttention"))
-    .map((x): [string, Rule] => [x, same]),
+    .map((x): [string, ShapeRule] => [x, same]),
   ...words("Dropout LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization").map(
-    (x): [string, Rule] => [x, (view) => [view.dims()]],
+    (x): [string, ShapeRule] => [x, (view) => [view.dims()]],
   ),
 ]);
 

@@ -91,6 +91,7 @@ async function compressOnly(folder: string, options: CompressOptions): Promise<C
 export interface GraphReport {
   /** As `model` or `encoder_model`. */
   readonly base: string;
+  /** Report of that graph alone. */
   readonly report: CompressReport;
 }
 

@@ -13,7 +13,7 @@ import type { OnnxModel } from "./onnx/model.ts";
 import { randomOutputs } from "./onnx/random-outputs.ts";
 import { Scratch, writeModel } from "./onnx/written-model.ts";
 import { partsOf, StoredBytes } from "./onnx/stored-bytes.ts";
-import type { Piece } from "./onnx/stored-bytes.ts";
+import type { FileSlice } from "./onnx/stored-bytes.ts";
 import type { Feed } from "./run/feeds.ts";
 import { sqnrTally } from "./run/metric.ts";
 import { isTooFew, scoreHeldOut } from "./run/interval.ts";
@@ -94,7 +94,7 @@ async function evaluate(
   };
   let expected: Outputs[] = [];
   let expectedRows: Outputs | undefined;
-  let measured: Omit<Measurement, "first" | "rows" | "rowsLoss"> = {
+  let measured: Omit<FormScore, "first" | "rows" | "rowsLoss"> = {
     score: null,
     interval: null,
     lossError: null,
@@ -163,7 +163,7 @@ async function toCheck(
   }
 }
 
-interface Measurement {
+interface FormScore {
   readonly score: number | null;
   readonly interval: HeldOut["interval"];
   readonly lossError: number | null;
@@ -182,7 +182,7 @@ interface Measurement {
 async function measure(
   { form, source, model: whole }: MadeForm,
   { references, labels, metric, referenceTally, rows, split, signal, onProgress }: EvaluateContext,
-): Promise<Measurement> {
+): Promise<FormScore> {
   const model = await openModel(source, "cpu", form.session?.wasm ?? {});
   const [tally, ratio, first]: [ReturnType<Metric["start"]>, ReturnType<typeof sqnrTally>, Outputs[]] = [
     metric.start(),
@@ -242,7 +242,7 @@ async function wireBytes({ proto }: OnnxModel): Promise<number> {
  * Returns the compressed size with a fast brotli setting, as a host that compresses on the fly sends it; within a few
  * percent of the best.
  */
-export async function compressedBytes(pieces: readonly Piece[]): Promise<number> {
+export async function compressedBytes(pieces: readonly FileSlice[]): Promise<number> {
   const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 };
   let length = 0;
   // Counted by a sink: a pipeline that ends in the compressor may resolve before its last output is read.
@@ -253,7 +253,7 @@ export async function compressedBytes(pieces: readonly Piece[]): Promise<number>
 }
 
 /** Takes an eighth of a weight that stays on disk, from all over it: all of a large model would take minutes. */
-function sampled(piece: Piece): Piece[] {
+function sampled(piece: FileSlice): FileSlice[] {
   if (!(piece instanceof StoredBytes)) return [piece];
   const { path, start, length } = piece;
   const count = Math.ceil(length / (8 * SAMPLE_BYTES));

@@ -44,7 +44,7 @@ export { setDims } from "./simplify/set-dims.ts";
 export type { DimsByName } from "./simplify/set-dims.ts";
 export { simplify } from "./simplify/simplify.ts";
 export { measureHistograms, measurePeaks, measureRanges } from "./run/statistics.ts";
-export type { SampleFeeds, Histogram, Range } from "./run/statistics.ts";
+export type { SampleFeeds, Histogram, ValueRange } from "./run/statistics.ts";
 export { strip } from "./simplify/strip.ts";
 export type { PackOptions } from "./bundle/pack.ts";
 export type { BrowserName } from "./check/browser.ts";

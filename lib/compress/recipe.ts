@@ -7,24 +7,39 @@ import type { PruneRequest } from "./forms/prune-forms.ts";
 
 /** Contents of a recipe. Paths are as given: relative to the folder in which the command runs. */
 export interface Recipe {
+  /** Format of the recipe. */
   readonly schema: "selvedge/recipe@1";
+  /** Backends to make forms for. Default: both. */
   readonly targets?: readonly Target[] | undefined;
   /** Names of the forms to make. Default: those that suit the targets. */
   readonly forms?: readonly string[] | undefined;
+  /** Path of the inputs to measure on, as `--samples` takes it. Default: inputs are synthesized. */
   readonly samples?: string | undefined;
+  /** Path of the right answers of the samples, as `--labels` takes it. */
   readonly labels?: string | undefined;
+  /** Name of a metric, or path of a module that exports one. Default: the one that suits the model's use. */
   readonly metric?: string | undefined;
+  /** What the metric may lose, as `0.5%`; for sqnr the least ratio, as `30dB`. */
   readonly maxDrop?: string | undefined;
+  /** Path of a `bundle.json` whose name and processing steps are taken over. */
   readonly bundle?: string | undefined;
+  /** Path of the repository in the Hugging Face layout that the model came from. */
   readonly repository?: string | undefined;
+  /** How an image becomes the input, as `--image` takes it. */
   readonly image?: string | undefined;
+  /** Path of the names of the model's classes. */
   readonly classes?: string | undefined;
+  /** Number of best classes in an answer. Default 5. */
   readonly top?: number | undefined;
+  /** Whether the output needs a softmax. Default: if the graph does not end in one. */
   readonly logits?: boolean | undefined;
+  /** Number of samples to use. Default: as many as the model answers in a minute. */
   readonly limit?: number | undefined;
   /** How much to prune of which units; shares are from 0 to 1. */
   readonly prune?: PruneRequest | undefined;
+  /** Which weights are set to 0, as `50%` or `2:4`. Default none. */
   readonly mask?: string | undefined;
+  /** Sizes of open dims, as `--shape` takes them. */
   readonly shape?: readonly string[] | undefined;
 }
 

@@ -54,7 +54,7 @@ export function fitOf(candidate: Candidate, device: DeviceFacts, criteria: Memor
   const memoryBytes = memoryOf(candidate, criteria);
   const when = variant.activationBytes === undefined ? "to load, its run not counted" : "at its peak";
   const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} ${when}`;
-  const found = (fits: Fits, checks: readonly Check[]): Fit | null => {
+  const found = (fits: Fits, checks: readonly LimitCheck[]): Fit | null => {
     const [, reason = null, text = ""] = checks.find(([isExceeded]) => isExceeded) ?? [];
     return reason === null ? null : { fits, memoryBytes, why: `${about}; ${text}`, reason };
   };
@@ -63,14 +63,14 @@ export function fitOf(candidate: Candidate, device: DeviceFacts, criteria: Memor
 }
 
 /** A limit: whether it is exceeded, and what it is. */
-type Check = readonly [isExceeded: boolean, reason: UnfitReason, text: string];
+type LimitCheck = readonly [isExceeded: boolean, reason: UnfitReason, text: string];
 
 function checksOf(
   { backend, variant }: Candidate,
   memoryBytes: number,
   { memoryBytes: deviceBytes, gpu }: DeviceFacts,
   { budgetBytes, elsewhereBytes = 0 }: MemoryCriteria,
-): { readonly no: readonly Check[]; readonly tight: readonly Check[] } {
+): { readonly no: readonly LimitCheck[]; readonly tight: readonly LimitCheck[] } {
   const isWasm = backend === "wasm";
   const weights = weightBytes(variant);
   const needed = loadOf(variant, backend) + runOf(variant, backend);

@@ -40,7 +40,7 @@ const UNREAD: Observed = {
   serviceWorker: null,
 };
 
-type Log = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
+type PageLog = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
 type Observed = Omit<BrowserEvidence, "name" | "isSilent" | "console" | "seen" | "engineFrames">;
 
 /** Members that requests of Playwright and Puppeteer share. */
@@ -196,7 +196,7 @@ async function open(
   const context = await (browser.newContext?.(options) ?? browser.createBrowserContext?.());
   if (context === undefined) throw new Error("this driver has no contexts: update it");
   const page = await context.newPage();
-  const log: Log = { console: [], seen: [] };
+  const log: PageLog = { console: [], seen: [] };
   const { settle, isWaiting, unanswered } = watch(page, log);
   await (page.addInitScript?.({ content: OBSERVE }) ?? page.evaluateOnNewDocument?.(OBSERVE));
   const load = { waitUntil: "load", timeout: waitMs } as const;
@@ -282,7 +282,7 @@ function runner(page: FrameLike, whenLeft?: () => Promise<void>): (expression: s
 /** Records what a page requests and prints. */
 function watch(
   page: PageLike,
-  log: Log,
+  log: PageLog,
 ): {
   /** Waits until the page is quiet. */
   readonly settle: (waitMs: number, quietMs?: number) => Promise<void>;

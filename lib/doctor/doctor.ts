@@ -19,7 +19,7 @@ import { serviceWorker } from "./checks/service-worker.ts";
 import { trustedTypes } from "./checks/trusted-types.ts";
 import { types } from "./checks/types.ts";
 import { versions } from "./checks/versions.ts";
-import type { HttpAnswer, BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack } from "./evidence.ts";
+import type { HttpAnswer, BrowserEvidence, DoctorCheck, Evidence, Diagnosis, Project, SiteFile, Stack } from "./evidence.ts";
 import { findFiles, isHtml } from "./find-files.ts";
 import { fixOf } from "./fixes.ts";
 import type { Fix } from "./fixes.ts";
@@ -30,7 +30,7 @@ import { recognise } from "./stack.ts";
 import { bare, roleByName } from "./urls.ts";
 
 /** The checks, in the order in which a page loads. */
-const CHECKS: readonly Check[] = [
+const CHECKS: readonly DoctorCheck[] = [
   secure,
   pageScripts,
   externalScripts,
@@ -57,7 +57,7 @@ const WAIT_MS = 20_000;
 const ORDER = ["error", "warning", "hint"] as const;
 
 /** A finding with its fixes. */
-export interface Finding extends Omit<Found, "changes"> {
+export interface Finding extends Omit<Diagnosis, "changes"> {
   readonly fixes: readonly Fix[];
 }
 
@@ -116,7 +116,7 @@ export async function diagnose(address: string, options: DiagnoseOptions): Promi
       files = withSeen(files, shown);
     }
     const evidence = await complete(page, files, shown, project, login);
-    const isKept = (x: Found): boolean => (hints || x.severity !== "hint") && !(isFolder && OF_HOST.has(x.id));
+    const isKept = (x: Diagnosis): boolean => (hints || x.severity !== "hint") && !(isFolder && OF_HOST.has(x.id));
     return report(evidence, notes, isKept);
   } finally {
     await opened?.close();
@@ -216,7 +216,7 @@ async function complete(
   };
 }
 
-function report(evidence: Evidence, notes: readonly string[], isKept: (found: Found) => boolean): DoctorReport {
+function report(evidence: Evidence, notes: readonly string[], isKept: (found: Diagnosis) => boolean): DoctorReport {
   const found = CHECKS.flatMap((check) => check(evidence));
   if (!found.some((x) => x.severity === "error")) found.push(...engineErrors(evidence));
   const kept = found.filter(isKept);

@@ -311,7 +311,7 @@ export type Change =
   | { readonly kind: "refresh-service-worker"; readonly url: string };
 
 /** Result of a check, before its fix is worded. */
-export interface Found {
+export interface Diagnosis {
   readonly id: FindingId;
   readonly severity: Severity;
   readonly message: string;
@@ -321,4 +321,4 @@ export interface Found {
 }
 
 /** One check. */
-export type Check = (evidence: Evidence) => readonly Found[];
+export type DoctorCheck = (evidence: Evidence) => readonly Diagnosis[];

@@ -34,14 +34,14 @@ const OWN_ASSETS_BASE = [
 ] as const;
 
 /** A file that is to be looked at. */
-interface Wanted {
+interface WantedFile {
   readonly url: string;
   readonly role: Role;
   readonly source: FoundBy;
 }
 
 /** A file whose name stands in code. */
-interface Named extends Wanted {
+interface Named extends WantedFile {
   /** Whether code shows that the page asks for this very address once its engine starts. */
   readonly isSure: boolean;
 }
@@ -99,7 +99,7 @@ class Finder {
   }
 
   /** Requests a file and keeps the answer. */
-  async add({ url, role, source }: Wanted): Promise<SiteFile | null> {
+  async add({ url, role, source }: WantedFile): Promise<SiteFile | null> {
     const known = this.files.get(bare(url));
     if (known !== undefined) return known;
     if (!/^https?:/.test(url)) return null;
@@ -141,7 +141,7 @@ class Finder {
   }
 
   /** Files that the browser requested, by name, by what the page did with them, or by what they hold. */
-  fromBrowser(): Wanted[] {
+  fromBrowser(): WantedFile[] {
     const { seen = [], workers = [], console = [], errors = [] } = this.#requested ?? {};
     const source = "requested";
     // A request that a policy refuses inside a worker is in no log of requests: messages name it.
@@ -153,13 +153,13 @@ class Finder {
       return role === null ? [] : [{ url, role, source } as const];
     });
     // Labels and models under any name: an error of the engine has their addresses.
-    const loaded = errors.flatMap(({ code, url }): Wanted[] => {
+    const loaded = errors.flatMap(({ code, url }): WantedFile[] => {
       const at = url === null || !LOADED.has(code) ? null : absolute(url, this.#page);
       return at === null || roleByName(at) !== null ? [] : [{ url: at, role: "data", source }];
     });
     const ours = new Set(workers.filter((x) => x.name === "selvedge").map((x) => bare(x.url)));
     return seen
-      .flatMap(({ url, failure, status }): Wanted[] => {
+      .flatMap(({ url, failure, status }): WantedFile[] => {
         const role = roleByName(url);
         if (role !== null) return [{ url, role, source }];
         if (ours.has(bare(url))) return [{ url, role: "worker", source }];

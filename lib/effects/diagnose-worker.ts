@@ -28,7 +28,7 @@ interface Trial {
 }
 
 /** Makes the error of a cause. */
-type Report = (reason: string, why: string, fix: string, code?: "setup-failed" | "worker-crashed") => SelvedgeError;
+type MakeError = (reason: string, why: string, fix: string, code?: "setup-failed" | "worker-crashed") => SelvedgeError;
 
 const TRIAL_MS = 5_000;
 /** Time without a byte after which a script that a worker waits for has stalled, as for its binary. */
@@ -67,7 +67,7 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
   const { answer, isSilent, status } = await askScript(href, silentMs);
   if (answer === null) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
   stop();
-  const report: Report = (reason, why, fix, code = "setup-failed") => {
+  const report: MakeError = (reason, why, fix, code = "setup-failed") => {
     const unseen = !isSilent ? "not reachable" : status === null ? "no answer" : `status ${status}, and no end`;
     const shown = answer === null ? unseen : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
     // With this cause a load is not tried again in a new worker, which would hang too.
@@ -97,7 +97,7 @@ export async function diagnose(source: WorkerSource | null, fault: unknown): Pro
 }
 
 /** Returns the error for an answer that is no script; null where it is one. */
-function refusalOf({ status, type, url, isHtml }: Answer, report: Report): SelvedgeError | null {
+function refusalOf({ status, type, url, isHtml }: Answer, report: MakeError): SelvedgeError | null {
   // 501 and 505: a server that will not know the request later either.
   const isVite = status === 403 && url.includes("/@fs/");
   const isRefused = [401, 403, 407, 451, 501, 505].includes(status);
@@ -126,7 +126,7 @@ function fixOf(answer: Answer | null): string {
 async function unlessPolicy(
   href: string,
   answer: Answer | null,
-  report: Report,
+  report: MakeError,
   isUnasked: boolean,
 ): Promise<SelvedgeError> {
   const why = await redirectionOf(href, answer);

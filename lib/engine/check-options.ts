@@ -14,10 +14,10 @@ import type {
 import type { ResultsOptions } from "./result-cache.ts";
 
 /** Throws where an option does not take a value. */
-type Check = (option: string, value: unknown) => void;
+type OptionCheck = (option: string, value: unknown) => void;
 
 /** The options that a call has, with the check of each; null for one that its user checks. */
-export type Checks<T> = { readonly [K in keyof T]-?: Check | null };
+export type Checks<T> = { readonly [K in keyof T]-?: OptionCheck | null };
 
 /** Refuses an option that a call does not have, and a value that an option does not take. */
 export function checkOptions<T extends object>(call: string, options: T, checks: Checks<T>, path = "", or = ""): void {
@@ -31,19 +31,19 @@ export function checkOptions<T extends object>(call: string, options: T, checks:
 }
 
 /** Accepts the values of which `isRight` is true. */
-export function accept(expected: string, isRight: (value: unknown) => boolean): Check {
+export function accept(expected: string, isRight: (value: unknown) => boolean): OptionCheck {
   return (option, value) => {
     if (!isRight(value)) throw new TypeError(`${option}: expected ${expected}, got ${show(value)}`);
   };
 }
 
 /** Accepts one of a list of words. */
-export function oneOf(words: readonly unknown[]): Check {
+export function oneOf(words: readonly unknown[]): OptionCheck {
   return accept(words.map((x) => JSON.stringify(x)).join(" or "), (value) => words.includes(value));
 }
 
 /** Accepts a list that is not empty, of values that `item` accepts. */
-export function list(expected: string, item: Check): Check {
+export function list(expected: string, item: OptionCheck): OptionCheck {
   const isList = accept(`a list of ${expected}`, (value) => Array.isArray(value) && value.length > 0);
   return (option, value) => {
     isList(option, value);
@@ -52,7 +52,7 @@ export function list(expected: string, item: Check): Check {
 }
 
 /** Accepts a number from `min` to `max`. */
-export function range(min: number, max: number, kind = "number"): Check {
+export function range(min: number, max: number, kind = "number"): OptionCheck {
   return (option, value) => {
     if (typeof value === "number" && value >= min && value <= max && (kind === "number" || value % 1 === 0)) return;
     throw new RangeError(`${option}: expected a ${kind} from ${min} to ${max}, got ${show(value)}`);
@@ -60,27 +60,27 @@ export function range(min: number, max: number, kind = "number"): Check {
 }
 
 /** Accepts a whole number from `min` to `max`. */
-export function whole(min: number, max: number): Check {
+export function whole(min: number, max: number): OptionCheck {
   return range(min, max, "whole number");
 }
 
 /** Accepts an object of options. */
-function fields<T extends object>(checks: Checks<T>, or = ""): Check {
+function fields<T extends object>(checks: Checks<T>, or = ""): OptionCheck {
   return (option, value) => {
     checkOptions(option, value as T, checks, `${option}.`, or);
   };
 }
 
 /** Accepts true and false. */
-export const truth: Check = accept("true or false", (value) => typeof value === "boolean");
+export const truth: OptionCheck = accept("true or false", (value) => typeof value === "boolean");
 /** Accepts the name of a backend. */
-export const backend: Check = oneOf(["webgpu", "wasm"]);
+export const backend: OptionCheck = oneOf(["webgpu", "wasm"]);
 /** Accepts the time until a deadline. */
-export const deadlineMs: Check = range(1, 86_400_000);
+export const deadlineMs: OptionCheck = range(1, 86_400_000);
 
 const placement = oneOf(["local", "remote", "auto"]);
 /** Accepts a string. */
-export const text: Check = accept("a string", (value) => typeof value === "string");
+export const text: OptionCheck = accept("a string", (value) => typeof value === "string");
 const timeMs = whole(1, 2 ** 31 - 1);
 /** Whether a value is a function. */
 export const isFunction = (value: unknown): boolean => typeof value === "function";

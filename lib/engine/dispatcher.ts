@@ -21,7 +21,7 @@ import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "../schedule/scheduler.ts";
 import { arrivalOf, isHeldBeside, nextOf, refusalOf } from "./steps.ts";
-import type { Running, Step } from "./steps.ts";
+import type { RunningStep, Step } from "./steps.ts";
 import { IdMap } from "../core/id-map.ts";
 import { WakeTimer } from "./wake-timer.ts";
 
@@ -48,7 +48,7 @@ export class Dispatcher {
   readonly #scheduler: Scheduler;
   readonly #estimate: Estimate;
   readonly #steps: IdMap<Step> = new IdMap();
-  readonly #running: IdMap<Running> = new IdMap();
+  readonly #running: IdMap<RunningStep> = new IdMap();
   #nextId = 1;
   #closed: Error | null = null;
   #isPumping = false;
@@ -246,7 +246,7 @@ export class Dispatcher {
       this.pump(); // the lane is free for other queued steps
       return;
     }
-    const running: Running = {
+    const running: RunningStep = {
       ...{ lane, modelId: route.modelId, steps, batch, why },
       ...{ withdrawn: new Set(), startMs: null, phase: null },
     };
@@ -269,7 +269,7 @@ export class Dispatcher {
     );
   }
 
-  #ended(running: Running, ran: Ran | null, error: unknown): void {
+  #ended(running: RunningStep, ran: Ran | null, error: unknown): void {
     const { lane, steps, batch, phase } = running;
     this.#running.delete(batch);
     const code = codeOf(error);
@@ -318,16 +318,16 @@ export class Dispatcher {
   }
 
   /** Whether a step still waits for this batch: it was neither settled (a cancel, a close) nor withdrawn. */
-  #isWanted({ withdrawn }: Running, { id }: Step): boolean {
+  #isWanted({ withdrawn }: RunningStep, { id }: Step): boolean {
     return this.#steps.has(id) && !withdrawn.has(id);
   }
 
-  #attemptOf({ lane, startMs }: Running, error: Attempt["error"]): Attempt {
+  #attemptOf({ lane, startMs }: RunningStep, error: Attempt["error"]): Attempt {
     const now = this.#effects.now();
     return { lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error };
   }
 
-  #answer(running: Running, step: Step, ran: Ran, item: RanItem): void {
+  #answer(running: RunningStep, step: Step, ran: Ran, item: RanItem): void {
     const { lane, why: start } = running;
     const { queuedMs, attempts, work, arrivedMs } = step;
     attempts.push(this.#attemptOf(running, null));

@@ -52,14 +52,14 @@ export interface Vectors {
 }
 
 /** The part of an answer that `embed` uses. */
-type Ran = Pick<RunResult, "outputs" | "decoded"> & { readonly info: Pick<RunResult["info"], "variant"> };
+type EmbedRun = Pick<RunResult, "outputs" | "decoded"> & { readonly info: Pick<RunResult["info"], "variant"> };
 
 /** The part of a model that `embed` uses. */
 export interface EmbedModel {
   readonly name: string;
   readonly inputs: readonly BundleInput[];
   readonly backend: BackendName;
-  run(inputs: Inputs, options: RunOptions): Promise<Ran>;
+  run(inputs: Inputs, options: RunOptions): Promise<EmbedRun>;
 }
 
 /** How texts are run. */
@@ -94,7 +94,7 @@ export async function embedTexts(
     throw new TypeError(`precision: expected ${Object.keys(CONVERSIONS).join(", ")}, got ${precision}`);
   if (pooling !== undefined && !POOLINGS.includes(pooling))
     throw new TypeError(`pooling: expected ${POOLINGS.join(", ")}, got ${pooling}`);
-  const read = (ran: Ran): readonly Float32Array[] =>
+  const read = (ran: EmbedRun): readonly Float32Array[] =>
     pooling === undefined ? vectorsOf(ran, model.name, text) : pooled(ran, pooling, model);
   const before = promptOf(prompt, text, model.name);
   if (before !== "" && text.unsupported === WITHOUT_PROMPT)
@@ -209,7 +209,7 @@ const EMBEDDINGS = /^(?:(?:l2norm_)?(?:sentence|text)_emb(?:ed(?:ding)?s?)?|embe
 const TOKENS = ["last_hidden_state", "token_embeddings", "hidden_states"];
 
 /** Returns one vector per row: pooled by the bundle's step, or by the graph itself. */
-function vectorsOf({ decoded, outputs }: Ran, name: string, { unsupported }: TextSpec): readonly Float32Array[] {
+function vectorsOf({ decoded, outputs }: EmbedRun, name: string, { unsupported }: TextSpec): readonly Float32Array[] {
   for (const rows of Object.values(decoded)) {
     const vectors = rows.flatMap((x) => (x.kind === "vector" ? [x.vector] : []));
     if (vectors.length > 0) return vectors;
@@ -234,7 +234,7 @@ function numbersOf({ dtype, data }: Tensor): Float32Array | null {
 }
 
 /** Pools the tokens of one text, which has no padding. */
-function pooled({ outputs }: Ran, mode: string, { name, inputs }: EmbedModel): readonly Float32Array[] {
+function pooled({ outputs }: EmbedRun, mode: string, { name, inputs }: EmbedModel): readonly Float32Array[] {
   const found = TOKENS.find((x) => outputs[x]?.dims.length === 3);
   const tensor = found === undefined ? undefined : outputs[found];
   const data = tensor === undefined ? null : numbersOf(tensor);

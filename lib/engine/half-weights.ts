@@ -27,7 +27,7 @@ interface Field {
  * file that can't be read.
  */
 export async function hasHalfWeights(model: Blob): Promise<boolean> {
-  const file = new Bytes(model);
+  const file = new BlobReader(model);
   try {
     for await (const { field, start, end } of file.fields(0, model.size))
       if (field === MODEL.graph && (await isHalfGraph(file, start, end))) return true;
@@ -37,7 +37,7 @@ export async function hasHalfWeights(model: Blob): Promise<boolean> {
   return false;
 }
 
-async function isHalfGraph(file: Bytes, from: number, to: number): Promise<boolean> {
+async function isHalfGraph(file: BlobReader, from: number, to: number): Promise<boolean> {
   for await (const { field, start, end } of file.fields(from, to)) {
     if (field === GRAPH.initializer && (await isHalfTensor(file, start, end))) return true;
     if (field !== GRAPH.node) continue;
@@ -48,7 +48,7 @@ async function isHalfGraph(file: Bytes, from: number, to: number): Promise<boole
 }
 
 /** Whether an attribute is a tensor of float16, a graph that computes in it, or the type `to` of a Cast to it. */
-async function isHalfAttribute(file: Bytes, from: number, to: number): Promise<boolean> {
+async function isHalfAttribute(file: BlobReader, from: number, to: number): Promise<boolean> {
   let name = "";
   for await (const { field, start, end, value } of file.fields(from, to)) {
     if (field === ATTRIBUTE.name) name = await file.text(start, end);
@@ -59,14 +59,14 @@ async function isHalfAttribute(file: Bytes, from: number, to: number): Promise<b
   return false;
 }
 
-async function isHalfTensor(file: Bytes, from: number, to: number): Promise<boolean> {
+async function isHalfTensor(file: BlobReader, from: number, to: number): Promise<boolean> {
   for await (const { field, value } of file.fields(from, Math.min(to, from + HEAD)))
     if (field === TENSOR.dataType) return value === FLOAT16;
   return false;
 }
 
 /** A file that is read by windows. */
-class Bytes {
+class BlobReader {
   readonly #file: Blob;
   #window: Uint8Array = new Uint8Array();
   #at = 0;

@@ -8,13 +8,13 @@ import type { Effects } from "../effects/effects.ts";
 import { RELEASE } from "../core/version.ts";
 
 /** Ms for a typical input, or the code of the error. */
-type Value = number | string;
+type MeasuredValue = number | string;
 
 /** Measurements of one model; undefined where nothing is known of a backend. */
-export type ModelMeasurements = Readonly<Partial<Record<BackendName, Value | undefined>>>;
+export type ModelMeasurements = Readonly<Partial<Record<BackendName, MeasuredValue | undefined>>>;
 
 /** The same with the wall-clock time of each. */
-type Entry = Partial<Record<BackendName, readonly [value: Value, atMs: number]>>;
+type Entry = Partial<Record<BackendName, readonly [value: MeasuredValue, atMs: number]>>;
 
 const KEY = "selvedge/measured/3";
 const DAY_MS = 86_400_000;
@@ -36,7 +36,7 @@ export class Measurements {
   /** Returns the measurements of a model. */
   recall(plan: Plan): ModelMeasurements {
     const { wasm, webgpu } = this.#read()[this.#nameOf(plan)] ?? {};
-    const valueOf = ([value, atMs]: NonNullable<Entry["wasm"]> = ["", 0]): Value | undefined => {
+    const valueOf = ([value, atMs]: NonNullable<Entry["wasm"]> = ["", 0]): MeasuredValue | undefined => {
       const ageMs = this.#effects.wallClock() - atMs; // negative where the clock was set back
       return ageMs >= 0 && ageMs < (typeof value === "number" ? NUMBER_MS : ERROR_MS) ? value : undefined;
     };

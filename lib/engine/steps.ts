@@ -32,7 +32,7 @@ export interface Step {
 }
 
 /** A batch on a lane. */
-export interface Running {
+export interface RunningStep {
   readonly lane: Lane;
   readonly modelId: number;
   /** Its steps without those that were settled before it was sent. */
@@ -97,7 +97,7 @@ export function isHeldBeside(
   steps: readonly Step[],
   lane: Lane,
   lanes: readonly Lane[],
-  running: Iterable<Running>,
+  running: Iterable<RunningStep>,
 ): boolean {
   const others = lanes.filter((other) => other !== lane && other.kind === "usual");
   const coming = [...running].filter((x) => others.includes(x.lane));

@@ -110,7 +110,7 @@ export async function call<T>(context: CallContext, own: Call<T>): Promise<CallA
     stop.abort(new FailedAttempt(`no reply within timeoutMs ${timeoutMs}`, { reason: "timeout" }));
   }, timeoutMs);
   try {
-    return await attempt(context, own, new Progress(timeoutMs, effects.now()), stop.signal);
+    return await attempt(context, own, new CallProgress(timeoutMs, effects.now()), stop.signal);
   } finally {
     cancel();
     end();
@@ -124,7 +124,7 @@ export function checkTime(option: string, ms: number): number {
 }
 
 /** How far a call has come. */
-class Progress {
+class CallProgress {
   readonly timeoutMs: number;
   /** When the call's time ends. */
   readonly endMs: number;
@@ -155,7 +155,7 @@ class Progress {
 async function attempt<T>(
   context: CallContext,
   own: Call<T>,
-  state: Progress,
+  state: CallProgress,
   signal: AbortSignal,
 ): Promise<CallAnswer<T>> {
   const { effects, endpoints, budget } = context;
@@ -188,7 +188,7 @@ async function attempt<T>(
 /** Takes the server of the next attempt. */
 async function next(
   { effects, endpoints, budget }: CallContext,
-  state: Progress,
+  state: CallProgress,
   signal: AbortSignal,
 ): Promise<Endpoint> {
   const { endpoint, isAdapted, last, backoffMs, tried } = state;
@@ -212,7 +212,7 @@ async function next(
 function mayRetry<T>(
   { effects, endpoints, budget, attempts }: CallContext,
   own: Call<T>,
-  state: Progress,
+  state: CallProgress,
   endpoint: Endpoint,
   failure: FailedAttempt,
 ): boolean {
@@ -252,7 +252,7 @@ function unsent(timeoutMs: number): FailedAttempt {
  * Returns the time for an attempt before another server is asked, in milliseconds. A server that has not answered yet,
  * or failed last, may hang: it gets half of what the call has left while another one is free.
  */
-function shareMs(context: CallContext, { endMs, tried, attempts }: Progress, endpoint: Endpoint): number {
+function shareMs(context: CallContext, { endMs, tried, attempts }: CallProgress, endpoint: Endpoint): number {
   const { effects, endpoints } = context;
   const isKnown = endpoint.hasAnswered && endpoint.failures === 0;
   return isKnown || attempts >= context.attempts || !endpoints.hasOther(tried)
@@ -264,7 +264,7 @@ function shareMs(context: CallContext, { endMs, tried, attempts }: Progress, end
 async function once<T>(
   context: CallContext,
   own: Call<T>,
-  state: Progress,
+  state: CallProgress,
   endpoint: Endpoint,
   signal: AbortSignal,
 ): Promise<T> {

@@ -87,7 +87,7 @@ export async function openEmbeddings(
 type Stated = { readonly identity: string; readonly variant: string } | null;
 
 /** An answer of a server. */
-interface Reply {
+interface EmbeddingsReply {
   readonly vectors: readonly Float32Array[];
   readonly tokens: number | null;
   readonly stated: Stated;
@@ -194,7 +194,7 @@ class Embeddings implements RemoteEmbeddings {
     texts: readonly string[],
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
-  ): Promise<CallAnswer<Reply> | Refused> {
+  ): Promise<CallAnswer<EmbeddingsReply> | Refused> {
     /** Facts of the servers that had passed their check when they were asked last. */
     const found = new Map<Endpoint, Found>();
     /** Set where the last attempt was refused as too many. */
@@ -378,7 +378,7 @@ class Embeddings implements RemoteEmbeddings {
   }
 
   /** Reads a reply. @throws ReplyError */
-  #read({ bytes }: HttpReply, count: number): Reply {
+  #read({ bytes }: HttpReply, count: number): EmbeddingsReply {
     const reply = asObject(parse(decodeText(bytes, "the reply")), "the reply");
     const { data, usage, model } = reply;
     if (!Array.isArray(data) || data.length !== count)

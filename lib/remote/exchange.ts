@@ -32,7 +32,7 @@ export interface RequestBounds {
 const ERROR_BYTES = 16_384;
 
 /** Bytes of a reply's body that have been read. */
-interface Read {
+interface ReadBytes {
   bytes: number;
 }
 
@@ -46,7 +46,7 @@ export async function exchange(
   signal.throwIfAborted();
   const { stop, end } = join(signal);
   const startMs = effects.now();
-  const read: Read = { bytes: 0 };
+  const read: ReadBytes = { bytes: 0 };
   const cancelTimer = effects.setTimer(() => {
     stop.abort(new FailedAttempt(`no complete reply within ${timeoutMs} ms`, { reason: "timeout" }));
   }, timeoutMs);
@@ -111,7 +111,7 @@ async function send(
   { url, ...rest }: HttpRequest,
   { maxReplyBytes }: RequestBounds,
   signal: AbortSignal,
-  read: Read,
+  read: ReadBytes,
 ): Promise<HttpReply> {
   // A redirect would take inputs and tokens to a place that the app did not name.
   const init: RequestInit = { ...rest, signal, redirect: "error", cache: "no-store" };
@@ -143,7 +143,7 @@ async function readBody(
   { body, headers }: Response,
   maxBytes: number,
   signal: AbortSignal,
-  read: Read,
+  read: ReadBytes,
 ): Promise<{ bytes: Uint8Array<ArrayBuffer>; isWhole: boolean }> {
   // Of a compressed body the length is another one, and some lie: a hint, up to 1 MiB.
   const hint = Math.min(maxBytes, 2 ** 20, Math.max(0, Number(headers.get("content-length")) || 0));

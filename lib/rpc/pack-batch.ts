@@ -41,7 +41,7 @@ export function sendRan({ items, ...rest }: Ran): { readonly ran: WireRan; reado
 /** Unpacks the results of a batch, on the page. Each answer has buffers of its own, which are the caller's. */
 export function takeRan({ outputs, decoded, errors, ...rest }: WireRan): Ran {
   const answers = Object.entries(decoded).map(([name, packed]) => [name, unpackAnswers(packed)] as const);
-  const answered = unpack(outputs, true).map((outputs, i) => new Answered(outputs, answers, i));
+  const answered = unpack(outputs, true).map((outputs, i) => new LazyItem(outputs, answers, i));
   const each = answered.values();
   const items = (errors ?? answered).map((_, i): Reply<RanItem> => {
     const error = errors?.[i] ?? null;
@@ -54,8 +54,8 @@ export function takeRan({ outputs, decoded, errors, ...rest }: WireRan): Ran {
 type Answers = readonly (readonly [name: string, each: readonly (() => Decoded[])[]])[];
 
 /** Makes decoded answers on first access. */
-class Answered implements RanItem {
-  static readonly #DECODED = lazyProperty((answered: Answered) => answered.#decode());
+class LazyItem implements RanItem {
+  static readonly #DECODED = lazyProperty((answered: LazyItem) => answered.#decode());
   readonly outputs: RanItem["outputs"];
   declare readonly decoded: RanItem["decoded"];
   readonly #answers: Answers;
@@ -66,7 +66,7 @@ class Answered implements RanItem {
     this.outputs = outputs;
     this.#answers = answers;
     this.#index = index;
-    Object.defineProperty(this, "decoded", Answered.#DECODED);
+    Object.defineProperty(this, "decoded", LazyItem.#DECODED);
   }
 
   #decode(): RanItem["decoded"] {

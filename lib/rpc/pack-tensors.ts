@@ -2,12 +2,10 @@
 // dims are sent once for consecutive requests that are alike. A browser takes some microseconds for every buffer and
 // every object of a message, on the page and in the worker: for 64 small requests that was more than a small model
 // computes.
+import type { Tensors } from "../core/compare-outputs.ts";
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import type { Header, PackedTensors } from "./messages.ts";
-
-/** Tensors by name: a request's inputs or outputs. */
-type Tensors = Readonly<Record<string, Tensor>>;
 
 /** Size in bytes from which a tensor is transferred rather than copied, where that is allowed. */
 const MOVED_BYTES = 2 ** 16;

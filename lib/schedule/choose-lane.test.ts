@@ -9,7 +9,7 @@ import type { Batch, LaneOption } from "./lane-option.ts";
 import { UNKNOWN_MS } from "./lane-state.ts";
 import type { LiveDeadlines } from "./live-deadlines.ts";
 import { Queue } from "./queue.ts";
-import type { Waiting } from "./queue.ts";
+import type { WaitingStep } from "./queue.ts";
 import type { WarmUps } from "./warm-ups.ts";
 
 /** Cost of a batch of model 1 by its rows. */
@@ -78,7 +78,7 @@ function chooserOf(
     urgency as unknown as LiveDeadlines,
     warmUps as unknown as WarmUps,
   );
-  return { chooser, waiting: queue.get(0) as Waiting, warmed };
+  return { chooser, waiting: queue.get(0) as WaitingStep, warmed };
 }
 
 /** Chooses a lane for the first of some steps: the lane's id, the step's, and until when a batch is worthwhile. */

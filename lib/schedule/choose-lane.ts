@@ -7,7 +7,7 @@ import type { Decision, ScheduledStep } from "./events.ts";
 import type { LanePick } from "./form-batch.ts";
 import { UNKNOWN_MS } from "./lane-state.ts";
 import type { LiveDeadlines } from "./live-deadlines.ts";
-import type { Queue, Waiting } from "./queue.ts";
+import type { Queue, WaitingStep } from "./queue.ts";
 import type { WarmUps } from "./warm-ups.ts";
 
 /**
@@ -35,7 +35,7 @@ export class LaneChooser {
    * the step has to wait. On the route whose key is `tried` it runs whatever its estimate.
    */
   choose(
-    waiting: Waiting,
+    waiting: WaitingStep,
     options: readonly LaneOption[],
     tried: string | undefined,
     now: number,
@@ -97,8 +97,8 @@ export class LaneChooser {
    * Returns an idle lane for the last step of a group that is expected to be late everywhere, where one of the last runs
    * was short enough for it: rejected, it would be late for sure, and nobody would learn that a slow while is over.
    */
-  #lastOption({ group }: Waiting, options: readonly LaneOption[], now: number): LanePick | undefined {
-    const waiting = group.steps.at(group.steps.size - 1) as Waiting;
+  #lastOption({ group }: WaitingStep, options: readonly LaneOption[], now: number): LanePick | undefined {
+    const waiting = group.steps.at(group.steps.size - 1) as WaitingStep;
     const { step } = waiting;
     const option = soonest(options.filter((x) => isUsual(x) && x.batches.length === 0 && earliestMs(x) <= step.dueMs));
     return option && this.#urgency.leavesRoom(step, option, options, now)
@@ -109,7 +109,7 @@ export class LaneChooser {
   /**
    * Returns the first step of a group that a lane finishes in time; the first of all where its cost is to be measured.
    */
-  #fitting(waiting: Waiting, option: LaneOption, tried: string | undefined): Waiting | undefined {
+  #fitting(waiting: WaitingStep, option: LaneOption, tried: string | undefined): WaitingStep | undefined {
     const { step, group } = waiting;
     const { endMs, ms, route } = option;
     if (route.key === tried) return waiting;
@@ -127,7 +127,7 @@ export class LaneChooser {
   }
 
   /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
-  #restMs({ step, group }: Waiting, { key, ms }: LaneOption, now: number): number {
+  #restMs({ step, group }: WaitingStep, { key, ms }: LaneOption, now: number): number {
     const rows = (group.steps.size - 1) * step.rows;
     if (step.shape === null) return (group.steps.size - 1) * ms;
     const most = Math.min(step.batching.maxBatchSize, rows);
@@ -157,7 +157,7 @@ export class LaneChooser {
    * Returns until when a step waits for others, 0 where it does not: on a free lane as long as the model allows, on a
    * busy one until it is nearly free.
    */
-  waitsUntil({ step, group }: Waiting, option: LaneOption, now: number): number {
+  waitsUntil({ step, group }: WaitingStep, option: LaneOption, now: number): number {
     const { key, batches } = option;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
     const untilMs = batches.length > 0 ? stagedMs(step, option) : arrivedMs + batching.maxQueueDelayMs;

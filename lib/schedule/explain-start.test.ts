@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { Decision } from "./events.ts";
 import { whyStart } from "./explain-start.ts";
-import type { Option, StartGrounds } from "./explain-start.ts";
+import type { LaneChoice, StartGrounds } from "./explain-start.ts";
 
 type Start = Decision & { readonly type: "start" };
 
@@ -125,14 +125,14 @@ test("batch-limit: with another one it would be late", () => {
 });
 
 /** A usual lane as an option; `held` is the number of batches that it holds. */
-const option = (id: string, endMs: number, held: number, backend: Option["lane"]["backend"] = "wasm"): Option => ({
+const option = (id: string, endMs: number, held: number, backend: LaneChoice["lane"]["backend"] = "wasm"): LaneChoice => ({
   lane: { id, kind: "usual", backend },
   endMs,
   batches: Array.from({ length: held }, () => null),
 });
 
 /** A single request of a row that started at 100 ms, changed by `own`. */
-const why = (chosen: Option, others: readonly Option[], own: Partial<StartGrounds> = {}): Start["why"] =>
+const why = (chosen: LaneChoice, others: readonly LaneChoice[], own: Partial<StartGrounds> = {}): Start["why"] =>
   whyStart({
     ...{ now: 100, chosen, options: [...others, chosen], hasState: false, shape: "a", count: 1, rows: 1 },
     ...{ firstMs: 90, hasPeer: false, bestRows: 1, idleLanes: 1, msOf: (rows) => 10 + rows },
@@ -148,7 +148,7 @@ test("the other lane is the one with the earliest end, and the one here the earl
 });
 
 test("the queue of the other lane is full only where that lane ends earlier and holds two batches", () => {
-  const laneOf = (other: Option): string => why(option("wasm-0", 150, 0), [other]).lane;
+  const laneOf = (other: LaneChoice): string => why(option("wasm-0", 150, 0), [other]).lane;
   expect(laneOf(option("wasm-1", 149, 2))).toBe("lane-queue-full");
   for (const other of [option("wasm-1", 149, 1), option("wasm-1", 150, 2), option("wasm-1", 151, 2)])
     expect(laneOf(other)).toBe("earliest-finish");

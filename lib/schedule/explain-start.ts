@@ -5,7 +5,7 @@ import { isUsual } from "./lane-option.ts";
 import type { LaneView, StartWhy } from "./events.ts";
 
 /** A lane as an option for a batch: its estimated finish and its queue. */
-export interface Option {
+export interface LaneChoice {
   readonly lane: Pick<LaneView, "id" | "kind" | "backend">;
   readonly endMs: number;
   readonly batches: readonly unknown[];
@@ -14,9 +14,9 @@ export interface Option {
 /** Facts behind the decision on a batch. */
 export interface StartGrounds {
   readonly now: number;
-  readonly chosen: Option;
+  readonly chosen: LaneChoice;
   /** All lanes that could have run it. */
-  readonly options: readonly Option[];
+  readonly options: readonly LaneChoice[];
   /** Whether the lane holds the recurrent state that it continues. */
   readonly hasState: boolean;
   /** Key of the shape that it can be batched by; null where it is never batched. */
@@ -58,7 +58,7 @@ export function whyStart(grounds: StartGrounds): StartWhy {
   };
 }
 
-function laneCode({ chosen, hasState }: StartGrounds, other: Option | undefined): StartWhy["lane"] {
+function laneCode({ chosen, hasState }: StartGrounds, other: LaneChoice | undefined): StartWhy["lane"] {
   if (hasState) return "state-kept";
   if (!isUsual(chosen)) return `${chosen.lane.kind as "express" | "wide"}-lane`;
   if (!other) return "only-lane";

@@ -7,7 +7,7 @@ import { formBatch } from "./form-batch.ts";
 import type { Formed, LanePick } from "./form-batch.ts";
 import type { LaneOption } from "./lane-option.ts";
 import { Queue } from "./queue.ts";
-import type { Waiting } from "./queue.ts";
+import type { WaitingStep } from "./queue.ts";
 
 type Change = Partial<Omit<ScheduledStep, "id">>;
 
@@ -38,13 +38,13 @@ interface Setting {
 function form(
   steps: readonly Change[],
   { costs = COSTS, picked = 0, chosen = option(), others = [], latestMs = Infinity, batchMs = Infinity }: Setting = {},
-): Formed & { readonly ids: readonly number[]; readonly waiting: Waiting } {
+): Formed & { readonly ids: readonly number[]; readonly waiting: WaitingStep } {
   const estimate = new Estimate();
   estimate.learn("clock", 1, 0.001); // a fine one
   for (const [rows, ms] of Object.entries(costs)) for (let i = 0; i < 3; i += 1) estimate.learn("m1", Number(rows), ms);
   const queue = new Queue(2_000);
   for (const [i, change] of steps.entries()) queue.add(step(i, { shape: "a", ...change }), Infinity, 0, 0);
-  const waiting = queue.get(picked) as Waiting;
+  const waiting = queue.get(picked) as WaitingStep;
   const pick: LanePick = { waiting, option: chosen, latestMs };
   const formed = formBatch(pick, { estimate, queue, options: [chosen, ...others], batchMs, now: START_MS });
   return { ...formed, ids: [...formed.steps.keys()], waiting };

@@ -5,11 +5,11 @@ import type { StartWhy, ScheduledStep } from "./events.ts";
 import { whyStart } from "./explain-start.ts";
 import { stateOf } from "./lane-option.ts";
 import type { LaneOption } from "./lane-option.ts";
-import type { Queue, Waiting } from "./queue.ts";
+import type { Queue, WaitingStep } from "./queue.ts";
 
 /** A lane that was picked for a step. */
 export interface LanePick {
-  readonly waiting: Waiting;
+  readonly waiting: WaitingStep;
   readonly option: LaneOption;
   /** When a batch there must end to be worthwhile: by then the lane that it relieves would have run all queued work. */
   readonly latestMs: number;
@@ -30,8 +30,8 @@ export interface Formed {
 }
 
 /** Number of rows to run together, and the first of their steps. */
-interface Wanted {
-  readonly from: Waiting;
+interface WantedRows {
+  readonly from: WaitingStep;
   readonly rows: number;
 }
 
@@ -64,7 +64,7 @@ export function formBatch(pick: LanePick, given: Given): Formed {
   let ms = 0;
   let firstMs = now;
   const at = group.steps.from(step.dueMs);
-  for (let next: Waiting | undefined = first; next !== undefined;) {
+  for (let next: WaitingStep | undefined = first; next !== undefined;) {
     const withNext = estimate.ms(key, rows + next.step.rows) ?? aloneMs;
     const highMs = estimate.highMs(key, rows + next.step.rows) ?? aloneMs;
     dueMs = Math.min(dueMs, next.step.dueMs);
@@ -99,7 +99,7 @@ export function formBatch(pick: LanePick, given: Given): Formed {
  * the deadlines. Where the first deadlines allow only a small batch, after which the later ones would miss theirs, the
  * batch skips the first.
  */
-function wantedRows({ waiting, option, latestMs }: LanePick, given: Given): Wanted {
+function wantedRows({ waiting, option, latestMs }: LanePick, given: Given): WantedRows {
   const { estimate, options, now } = given;
   const { step, group } = waiting;
   const { shape, rows, batching } = step;
@@ -126,7 +126,7 @@ function wantedRows({ waiting, option, latestMs }: LanePick, given: Given): Want
  * Returns the batch that skips the steps with which it would be late for their deadlines, of the number of rows that
  * runs most of them in a time; the small batch that skips none where no other is clearly better.
  */
-function skipping(best: number, small: Wanted, { key, endMs, ms }: LaneOption, { estimate }: Given): Wanted {
+function skipping(best: number, small: WantedRows, { key, endMs, ms }: LaneOption, { estimate }: Given): WantedRows {
   const { group, step } = small.from;
   const smallMs = estimate.ms(key, small.rows) ?? 0;
   let wanted = small;

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { step } from "../test-support/schedule-fixtures.ts";
 import type { Route, ScheduledStep } from "./events.ts";
 import { Queue } from "./queue.ts";
-import type { Group, SavedQueue, Waiting } from "./queue.ts";
+import type { Group, SavedQueue, WaitingStep } from "./queue.ts";
 
 type Change = Partial<Omit<ScheduledStep, "id">>;
 
@@ -18,12 +18,12 @@ function queueOf(steps: Readonly<Record<number, Change>>): Queue {
   return queue;
 }
 
-const waiting = (queue: Queue, id: number): Waiting => queue.get(id) as Waiting;
+const waiting = (queue: Queue, id: number): WaitingStep => queue.get(id) as WaitingStep;
 const groupOf = (queue: Queue, id: number): Group => waiting(queue, id).group;
 const nextOf = (queue: Queue, now = 0, hasDue = false): number | undefined => queue.next(now, hasDue)?.id;
 
 /** Takes all steps out, one after another. */
-function drain(queue: Queue, first: () => Waiting | undefined = () => queue.next(0, false)): number[] {
+function drain(queue: Queue, first: () => WaitingStep | undefined = () => queue.next(0, false)): number[] {
   const ids: number[] = [];
   for (let next; (next = first()) !== undefined;) {
     ids.push(next.id);
@@ -251,7 +251,7 @@ test("a snapshot has all of a queue, and goes on as it would", () => {
       groupOf(of, id).class.costsMs,
     ]),
     ...[2_499, 2_500].map((now) => {
-      const next = of.next(now, false) as Waiting;
+      const next = of.next(now, false) as WaitingStep;
       of.remove(next);
       return next.id;
     }),

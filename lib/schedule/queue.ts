@@ -11,7 +11,7 @@ import type { ScheduledStep } from "./events.ts";
 import { IdMap } from "../core/id-map.ts";
 
 /** A queued step. */
-export interface Waiting {
+export interface WaitingStep {
   readonly step: ScheduledStep;
   readonly id: number;
   readonly group: Group;
@@ -31,7 +31,7 @@ export interface Group {
   readonly priority: number;
   readonly class: Class;
   readonly hasDue: boolean;
-  readonly steps: DeadlineList<Waiting>;
+  readonly steps: DeadlineList<WaitingStep>;
   /** Time of its last service, or of its creation. */
   servedMs: number;
   /** Its current level, and when it rises next. */
@@ -84,12 +84,12 @@ const PLACES = { at: -1, riseAt: -1, restsMs: 0, restAt: -1 };
 /** Keeps the queued steps. */
 export class Queue {
   readonly #agingMs: number;
-  readonly #steps: IdMap<Waiting> = new IdMap();
+  readonly #steps: IdMap<WaitingStep> = new IdMap();
   readonly #groups: Map<string, Group> = new Map();
   /** Groups that can run together. */
   readonly #peers: Map<string, Set<Group>> = new Map();
   readonly #classes: Map<string, Class> = new Map();
-  readonly #late: Heap<"lateAt", Waiting> = new Heap("lateAt", (a, b) => (a.latestMs - b.latestMs || a.id - b.id) < 0);
+  readonly #late: Heap<"lateAt", WaitingStep> = new Heap("lateAt", (a, b) => (a.latestMs - b.latestMs || a.id - b.id) < 0);
   readonly #rising: Heap<"riseAt", Group> = new Heap("riseAt", (a, b) => a.risesMs < b.risesMs);
   /** Groups that are passed over until a time: they are in no heap of their class. */
   readonly #resting: Heap<"restAt", Group> = new Heap("restAt", (a, b) => a.restsMs < b.restsMs);
@@ -141,7 +141,7 @@ export class Queue {
   /** Adds a step that must start by `latestMs`; `home` is the lane that keeps its recurrent state. */
   add(step: ScheduledStep, latestMs: number, costMs: number, now: number, home: string = ""): void {
     const group = this.#groupOf(step, home, now);
-    const waiting: Waiting = { step, id: step.id, group, latestMs, costMs, lateAt: -1 };
+    const waiting: WaitingStep = { step, id: step.id, group, latestMs, costMs, lateAt: -1 };
     (group.class.costsMs[group.priority] as number) += costMs;
     group.steps.add(waiting);
     this.#steps.set(step.id, waiting);
@@ -151,12 +151,12 @@ export class Queue {
   }
 
   /** Returns a queued step. */
-  get(id: number): Waiting | undefined {
+  get(id: number): WaitingStep | undefined {
     return this.#steps.get(id);
   }
 
   /** Removes a step. */
-  remove(waiting: Waiting): void {
+  remove(waiting: WaitingStep): void {
     const { group } = waiting;
     this.#steps.delete(waiting.id);
     this.#late.remove(waiting);
@@ -180,7 +180,7 @@ export class Queue {
   }
 
   /** Removes a step that runs until `endMs`, and charges its time to its class. */
-  serve(waiting: Waiting, ms: number, endMs: number): void {
+  serve(waiting: WaitingStep, ms: number, endMs: number): void {
     const { group } = waiting;
     this.#usedMs = Math.max(this.#usedMs, group.class.usedMs);
     group.class.usedMs += ms;
@@ -199,7 +199,7 @@ export class Queue {
   }
 
   /** Returns the step with the earliest latest start, if that is past by `now`. */
-  late(now: number): Waiting | undefined {
+  late(now: number): WaitingStep | undefined {
     const first = this.#late.first();
     return first !== undefined && first.latestMs < now ? first : undefined;
   }
@@ -210,7 +210,7 @@ export class Queue {
   }
 
   /** Sets the latest start of a step. */
-  delay(waiting: Waiting, latestMs: number): void {
+  delay(waiting: WaitingStep, latestMs: number): void {
     waiting.latestMs = latestMs;
     this.#late.put(waiting);
   }
@@ -218,7 +218,7 @@ export class Queue {
   /**
    * Returns the next step to run, of the groups that are not passed over; with `hasDue` only of those with deadlines.
    */
-  next(now: number, hasDue: boolean): Waiting | undefined {
+  next(now: number, hasDue: boolean): WaitingStep | undefined {
     for (let group; (group = this.#rising.first()) !== undefined && group.risesMs <= now;)
       this.#rank(group, group.servedMs, group.level - 1);
     for (let group; (group = this.#resting.first()) !== undefined && group.restsMs <= now;) {
@@ -270,7 +270,7 @@ export class Queue {
   }
 
   /** Returns a step that can run with those of a group; undefined where there is none. */
-  peer({ together }: Group): Waiting | undefined {
+  peer({ together }: Group): WaitingStep | undefined {
     for (const each of this.#peers.get(together) ?? []) return firstOf(each);
     return undefined;
   }
@@ -311,7 +311,7 @@ export class Queue {
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
     const ofClass = this.#classOf(classKey(step, home), home);
-    const steps = new DeadlineList<Waiting>();
+    const steps = new DeadlineList<WaitingStep>();
     const times = { servedMs: now, level: priority, risesMs: now + this.#agingMs };
     const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, ...PLACES };
     ofClass.count += 1;
@@ -339,12 +339,12 @@ function classKey({ routes, caller, state }: Pick<ScheduledStep, "routes" | "cal
 }
 
 /** Returns the first step of a group, which is never empty. */
-export function firstOf({ steps }: Group): Waiting {
-  return steps.at(0) as Waiting;
+export function firstOf({ steps }: Group): WaitingStep {
+  return steps.at(0) as WaitingStep;
 }
 
 /** Whether a step precedes another: by deadline, else by order of arrival. */
-function isSooner(a: Waiting, b: Waiting): boolean {
+function isSooner(a: WaitingStep, b: WaitingStep): boolean {
   const [due, other] = [a.step.dueMs, b.step.dueMs];
   return due === other ? a.id < b.id : due < other;
 }

@@ -61,13 +61,13 @@ interface Pending {
 }
 
 /** Pending requests of a model, and how long one takes. */
-interface Load {
+interface ModelLoad {
   pending: number;
   /** Mean time of a batch for each of its requests, in ms; null before the first one. */
   requestMs: number | null;
 }
 
-interface Batch {
+interface RunningBatch {
   readonly id: number;
   readonly model: ServedModel;
   /** Requests of the batch that were not withdrawn. */
@@ -81,7 +81,7 @@ const LEARNED = 0.2;
 
 /** Queues requests and runs them. */
 export class ServeExecutor {
-  readonly #lanes: Map<string, { readonly lane: RunLane; readonly batches: Batch[] }> = new Map();
+  readonly #lanes: Map<string, { readonly lane: RunLane; readonly batches: RunningBatch[] }> = new Map();
   readonly #views: LaneView[] = [];
   readonly #held: Map<number, { readonly states: ReadonlyMap<number, number> }>;
   readonly #clock: ServerClock;
@@ -90,7 +90,7 @@ export class ServeExecutor {
   readonly #scheduler: Scheduler;
   readonly #pending: Map<number, Pending> = new Map();
   /** By model. */
-  readonly #loads: ReadonlyMap<number, Load>;
+  readonly #loads: ReadonlyMap<number, ModelLoad>;
   /** Pending requests of each signal, which has one listener for all: one HTTP request may have hundreds of runs. */
   readonly #signals: Map<AbortSignal, { readonly ids: Set<number>; cancel(): void }> = new Map();
   /** Called after each run. */
@@ -163,7 +163,7 @@ export class ServeExecutor {
       const id = this.#nextId++;
       const now = this.#clock.now();
       this.#pending.set(id, { id, model, feeds, arrivedMs: now, signal, resolve, reject });
-      (this.#loads.get(model.id) as Load).pending += 1;
+      (this.#loads.get(model.id) as ModelLoad).pending += 1;
       const isFurther = this.#signals.has(signal);
       this.#listen(id, signal);
       const sizes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]));
@@ -191,7 +191,7 @@ export class ServeExecutor {
     if (pending === undefined) return undefined;
     this.#pending.delete(id);
     const { signal, model } = pending;
-    (this.#loads.get(model.id) as Load).pending -= 1;
+    (this.#loads.get(model.id) as ModelLoad).pending -= 1;
     const own = this.#signals.get(signal);
     own?.ids.delete(id);
     if (own?.ids.size === 0) {
@@ -241,7 +241,7 @@ export class ServeExecutor {
   }
 
   /** Runs the batches of a lane, one after another, until none is left. */
-  async #work({ lane, batches }: { readonly lane: RunLane; readonly batches: Batch[] }): Promise<void> {
+  async #work({ lane, batches }: { readonly lane: RunLane; readonly batches: RunningBatch[] }): Promise<void> {
     for (let batch; (batch = batches[0]) !== undefined; batches.shift()) {
       const ms = await this.#runBatch(lane, batch);
       this.#tell({ type: "ended", lane: lane.id, batch: batch.id, ms });
@@ -253,7 +253,7 @@ export class ServeExecutor {
    * Runs a batch and settles its requests; returns the time, null where nothing ran, the lane failed, or requests ran
    * again alone: the time says nothing of a batch then.
    */
-  async #runBatch(lane: RunLane, { model, ids }: Batch): Promise<number | null> {
+  async #runBatch(lane: RunLane, { model, ids }: RunningBatch): Promise<number | null> {
     const startMs = this.#clock.now();
     const requests = [...ids].flatMap((id) => this.#pending.get(id) ?? []);
     if (requests.length === 0) return null;
@@ -286,7 +286,7 @@ export class ServeExecutor {
   }
 
   #learn(modelId: number, ms: number): void {
-    const load = this.#loads.get(modelId) as Load;
+    const load = this.#loads.get(modelId) as ModelLoad;
     load.requestMs = (load.requestMs ?? ms) * (1 - LEARNED) + ms * LEARNED;
   }
 

@@ -77,7 +77,7 @@ export interface DescribeInput {
 }
 
 /** Properties of an encoding. */
-interface Form {
+interface EncodingFacts {
   readonly needs: readonly string[];
   readonly speed: DescribedVariant["speed"];
   /** Whether its error is large enough to need a check before it is a default. */
@@ -89,7 +89,7 @@ const GPU16 = ["webgpu", "shader-f16"];
  * Encodings by word. Times are MiniLM's on wasm; on WebGPU float16 was taken as 0.7. Dynamic 8-bit products have no
  * WebGPU kernels.
  */
-const FORMS: Readonly<Record<string, Form>> = {
+const FORMS: Readonly<Record<string, EncodingFacts>> = {
   fp32: { needs: [], speed: { webgpu: 1, wasm: 1 } },
   fp16: { needs: GPU16, speed: { webgpu: 0.7 } },
   q8: { needs: ["wasm"], speed: { wasm: 0.5 } },
@@ -99,7 +99,7 @@ const FORMS: Readonly<Record<string, Form>> = {
   q4f16: { needs: GPU16, speed: { webgpu: 0.75 }, isCoarse: true },
   bnb4: { needs: ["wasm"], speed: { wasm: 1.4 }, isCoarse: true },
 };
-const OTHER: Form = { needs: [], speed: { webgpu: 1, wasm: 1.4 }, isCoarse: true };
+const OTHER: EncodingFacts = { needs: [], speed: { webgpu: 1, wasm: 1.4 }, isCoarse: true };
 /** Size above which a finer encoding is no alternative to a coarse one. */
 const LARGE_BYTES = 2 * 1024 ** 3;
 /** Bound on tokens where no file has one. */

@@ -21,7 +21,7 @@ export interface FakeModel {
    * Returns the outputs by name, which are checked by `outputs` and copied. An exception fails the run. Default: every
    * output is zeros, 1 for a symbolic dim.
    */
-  readonly run?: ((inputs: Readonly<Record<string, Tensor>>) => Outputs | Promise<Outputs>) | undefined;
+  readonly run?: ((inputs: Readonly<Record<string, Tensor>>) => FakeOutputs | Promise<FakeOutputs>) | undefined;
   /** Duration of a load, in ms; progress is reported at its begin, half and end. Default 0. */
   readonly loadMs?: number | undefined;
   /** Duration of a run, in ms. Default 0. */
@@ -34,7 +34,7 @@ export interface FakeModel {
   readonly runError?: ErrorCode | null | undefined;
 }
 
-type Outputs = Readonly<Record<string, Tensor>>;
+type FakeOutputs = Readonly<Record<string, Tensor>>;
 
 /** A clock; the fake timers of a test framework replace the default one as well. */
 export interface FakeClock {

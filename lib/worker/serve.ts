@@ -121,7 +121,7 @@ export function serve(
 }
 
 /** A run on a server, from its message on. */
-interface Call {
+interface RemoteCall {
   /** Returns the backend with the bound of this run. */
   bind(backend: Backend): Runner;
   end(): void;
@@ -144,7 +144,7 @@ class Calls {
   }
 
   /** Returns the announced run, whose message has come; null where none was announced. */
-  take(): Call | null {
+  take(): RemoteCall | null {
     const next = this.#next;
     this.#next = null;
     if (next === null) return null;

@@ -6,7 +6,7 @@ import { dirname, join, resolve, sep } from "node:path";
 import { makeFolder } from "../onnx/make-folder.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { writeModelFile, writeWhole } from "../onnx/model-file.ts";
-import type { Piece } from "../onnx/stored-bytes.ts";
+import type { FileSlice } from "../onnx/stored-bytes.ts";
 
 /** A folder to write results to, with the files that must stay as they are. */
 export class OutFolder {
@@ -39,7 +39,7 @@ export class OutFolder {
    * Writes a file of the folder, whole or not at all.
    * @throws TypeError where that is an input
    */
-  async write(name: string, pieces: readonly Piece[]): Promise<void> {
+  async write(name: string, pieces: readonly FileSlice[]): Promise<void> {
     this.check([name]);
     await writeWhole(join(this.path, name), pieces);
   }

@@ -34,7 +34,9 @@ const brotli = promisify(brotliCompress);
 
 /** A file to be packed. */
 export interface PackFile {
+  /** Path in the bundle, by which its variant or asset is named. */
   readonly path: string;
+  /** Contents. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Offsets at which a chunk may best begin, ascending. Default none. */
   readonly borders?: readonly number[];
@@ -44,7 +46,9 @@ export interface PackFile {
 
 /** A model to be packed, whose weights are stored apart, as `<path>.data`. They may lie on disk (`readModelFile`). */
 export interface PackModel {
+  /** Path in the bundle. */
   readonly path: string;
+  /** The model. */
   readonly model: OnnxModel;
 }
 
@@ -59,8 +63,11 @@ export type PackVariant<File extends PackFile | PackModel = PackFile> = Omit<
 
 /** All that a bundle is made of. */
 export interface PackInput<File extends PackFile | PackModel = PackFile> {
+  /** Name, inputs, outputs and processing steps of the model. */
   readonly model: Bundle["model"];
+  /** Variants, the preferred ones first. */
   readonly variants: readonly PackVariant<File>[];
+  /** Files that steps need, as vocabularies. Default none. */
   readonly assets?: readonly PackFile[];
 }
 
@@ -80,6 +87,7 @@ export interface PackOptions {
 export interface PackedBundle {
   /** The content of `bundle.json`. */
   readonly json: BundleJson;
+  /** The same, parsed and checked. */
   readonly bundle: Bundle;
   /** The bytes of each chunk as stored, by the hash of the expanded bytes. */
   readonly chunks: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
@@ -87,7 +95,9 @@ export interface PackedBundle {
 
 /** A bundle that was written. */
 export interface WrittenBundle {
+  /** The content of `bundle.json`, parsed and checked. */
   readonly bundle: Bundle;
+  /** SHA-256 of the canonical JSON of `bundle.json`, in hex. */
   readonly identity: string;
   /** Bytes of all chunks, expanded, each counted once. */
   readonly chunkBytes: number;
@@ -103,12 +113,12 @@ const FAST_MIN_BYTES = 2 ** 29;
 const WORTH_SHARE = 0.98;
 
 /** A file whose bytes are known, in memory or on disk. */
-interface KnownFile extends Omit<PackFile, "bytes"> {
+interface PackedFile extends Omit<PackFile, "bytes"> {
   readonly bytes: Uint8Array<ArrayBuffer> | StoredBytes;
 }
 
 /** A variant whose files are known. */
-type KnownVariant = Omit<PackVariant, "files"> & { readonly files: readonly KnownFile[] };
+type KnownVariant = Omit<PackVariant, "files"> & { readonly files: readonly PackedFile[] };
 
 /** A chunk on its way into a bundle. */
 interface CutChunk {
@@ -123,10 +133,10 @@ type Sink = (sha256: string, bytes: Uint8Array<ArrayBuffer>) => Promise<void>;
 /** Chunks by file, and each chunk once. */
 class Cutter {
   readonly chunks: Map<string, CutChunk> = new Map();
-  readonly #files: Map<KnownFile, readonly CutChunk[]> = new Map();
+  readonly #files: Map<PackedFile, readonly CutChunk[]> = new Map();
 
   /** Cuts files into chunks. */
-  async cut(files: readonly KnownFile[]): Promise<void> {
+  async cut(files: readonly PackedFile[]): Promise<void> {
     for (const file of files) {
       const list: CutChunk[] = [];
       const { bytes } = file;
@@ -143,7 +153,7 @@ class Cutter {
   }
 
   /** Describes a file that was cut. */
-  describe(file: KnownFile, stored: ReadonlyMap<string, number>): BundleFile {
+  describe(file: PackedFile, stored: ReadonlyMap<string, number>): BundleFile {
     const chunks = (this.#files.get(file) ?? []).map(({ sha256, length }): BundleChunk => {
       const wireBytes = stored.get(sha256) ?? length;
       const isSmaller = wireBytes < length;
@@ -205,7 +215,7 @@ function describeBundle(
   model: Bundle["model"],
   variants: readonly KnownVariant[],
   assets: readonly PackFile[],
-  one: (file: KnownFile) => BundleFile,
+  one: (file: PackedFile) => BundleFile,
 ): BundleJson {
   return bundleJson({
     model,
@@ -234,7 +244,7 @@ async function withWeightsApart(
   description: Bundle["model"],
   scratch: Scratch,
 ): Promise<KnownVariant> {
-  const files: KnownFile[] = [];
+  const files: PackedFile[] = [];
   let memory: Pick<Variant, "memoryBytes" | "tensorBytes" | "activationBytes"> | undefined;
   for (const [i, file] of variant.files.entries()) {
     const model = i === 0 || "model" in file ? modelOf(file) : undefined;

@@ -9,10 +9,10 @@ import { parseBundle } from "../../core/bundle-schema.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import { joinWeights } from "./split-weights.ts";
 
-type Decoder = (stored: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array;
+type ChunkDecoder = (stored: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array;
 
 /** Decoders of chunks by their encoding. */
-const DECODERS: ReadonlyMap<string, Decoder> = new Map<string, Decoder>([
+const DECODERS: ReadonlyMap<string, ChunkDecoder> = new Map<string, ChunkDecoder>([
   ["br", brotliDecompressSync],
   ["gzip", gunzipSync],
 ]);
@@ -79,7 +79,7 @@ export async function readChunk(
 }
 
 /** Expands stored bytes, to at most `maxBytes`; null where they do not expand. */
-function expand(stored: Uint8Array, maxBytes: number, decode: Decoder | null): Uint8Array<ArrayBuffer> | null {
+function expand(stored: Uint8Array, maxBytes: number, decode: ChunkDecoder | null): Uint8Array<ArrayBuffer> | null {
   try {
     return Uint8Array.from(decode === null ? stored : decode(stored, { maxOutputLength: maxBytes }));
   } catch {

@@ -33,11 +33,13 @@ export const SLOWER = 1.05;
 
 /** Result of checking one form on one target. */
 export interface CheckResult {
+  /** Backend that it was checked on. */
   readonly target: Target;
   /** "unchecked" where this machine cannot check it. */
   readonly verdict: "passed" | "failed" | "unchecked";
   /** Reason where it did not pass. */
   readonly why?: string;
+  /** Nodes by where they ran; absent where that is not known. */
   readonly assignment?: Assignment;
   /**
    * Signal-to-noise ratio against the same form on onnxruntime-node's CPU, in dB; on WebGPU that of the worst sample.
@@ -309,7 +311,7 @@ function without(outputs: Outputs, names: readonly string[]): Outputs {
 }
 
 /** Outputs of a form on a backend: of single samples, and of two as a batch, which may fail. */
-interface Ran {
+interface CheckedRun {
   readonly outputs: readonly Outputs[];
   readonly last?: RunAttempt;
 }
@@ -325,7 +327,7 @@ async function runOnWasm(
   extra: Readonly<Record<string, string>>,
   feeds: readonly Feed[],
   rows: Feed | undefined,
-): Promise<Ran> {
+): Promise<CheckedRun> {
   const model = await openModel(source, "wasm", extra);
   try {
     const outputs: Outputs[] = [];
@@ -342,14 +344,14 @@ async function runOnWasm(
 }
 
 /** Pairs the outputs with those on the CPU. */
-function pairsOf({ outputs, last }: Ran, { expected, expectedRows = {} }: CheckInput): Pair[] {
+function pairsOf({ outputs, last }: CheckedRun, { expected, expectedRows = {} }: CheckInput): Pair[] {
   const pairs = outputs.map((x, i) => ({ outputs: x, reference: expected[i] ?? {} }));
   return last !== undefined && "outputs" in last
     ? [...pairs, { outputs: last.outputs, reference: expectedRows }]
     : pairs;
 }
 
-function noteOf({ last }: Ran): Pick<CheckResult, "rowsNote"> {
+function noteOf({ last }: CheckedRun): Pick<CheckResult, "rowsNote"> {
   return last !== undefined && "why" in last ? { rowsNote: last.why } : {};
 }
 

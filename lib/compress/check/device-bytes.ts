@@ -13,7 +13,7 @@ import { bitsOf, elementCount } from "../onnx/tensor-proto.ts";
 const FOLDED = new Set(["Cast", "DequantizeLinear", "Identity", "Mul", "Reshape", "Transpose"]);
 
 /** A constant: number of elements and bits per element. */
-interface Constant {
+interface ConstantSize {
   readonly elements: number;
   readonly bits: number;
 }
@@ -58,8 +58,8 @@ export function foldedBytes(model: OnnxModel, foldsDequantize: boolean): number 
   return bytes;
 }
 
-function constantsOf(graph: Graph, foldsDequantize: boolean): Map<string, Constant> {
-  const constants = new Map<string, Constant>();
+function constantsOf(graph: Graph, foldsDequantize: boolean): Map<string, ConstantSize> {
+  const constants = new Map<string, ConstantSize>();
   const shapes = new Set<string>();
   for (const tensor of graph.proto.initializer)
     if (tensor.dataType === TensorProto_DataType.INT64) shapes.add(tensor.name);
@@ -75,7 +75,7 @@ function constantsOf(graph: Graph, foldsDequantize: boolean): Map<string, Consta
   return constants;
 }
 
-function bitsAfter(node: NodeProto, first: Constant | undefined): number {
+function bitsAfter(node: NodeProto, first: ConstantSize | undefined): number {
   if (node.opType === "Cast") return bitsOf(integerOf(node, "to", TensorProto_DataType.FLOAT));
   return node.opType === "DequantizeLinear" ? 32 : (first?.bits ?? 32);
 }

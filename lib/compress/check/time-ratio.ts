@@ -78,14 +78,14 @@ export async function measureRatio(
   return { why: `not stable here: ${rounds}${range}` };
 }
 /** A median and its 95 % interval. */
-interface Bounds {
+interface RatioInterval {
   readonly median: number;
   readonly low: number;
   readonly high: number;
 }
 
 /** Returns the median with its interval from order statistics, which assumes no distribution; null below 6 values. */
-function quantileBounds(values: readonly number[]): Bounds | null {
+function quantileBounds(values: readonly number[]): RatioInterval | null {
   const n = values.length;
   if (n < 6) return null;
   const sorted = [...values].sort((a, b) => a - b);

@@ -99,12 +99,12 @@ export const FOLD: NonNullable<Variant["session"]> = {
 /** Minimum number of elements at which a weight in 8 bits with its scales and the node is smaller than in 32. */
 const MIN_ELEMENTS = 256;
 
-type Store = (weight: WeightFacts) => WeightStore;
+type ChooseStore = (weight: WeightFacts) => WeightStore;
 
 /**
  * Measures which depthwise and first convolutions keep 16 bits; with synthetic samples, and in a large model, all do.
  */
-async function storeFor(model: OnnxModel, feeds: SampleFeeds, isSynthetic: boolean): Promise<Store> {
+async function storeFor(model: OnnxModel, feeds: SampleFeeds, isSynthetic: boolean): Promise<ChooseStore> {
   return keepFloat16(model, isSynthetic || isLarge(model) ? [] : feeds);
 }
 
@@ -115,7 +115,7 @@ const gridUnless =
 const narrowed = (
   isNow: (name: string) => boolean,
   isLeft: (name: string) => boolean,
-  store: Store,
+  store: ChooseStore,
   rounded: ReadonlyMap<string, Rounded>,
   blocks: ReadonlyMap<string, number> = new Map(),
 ): Transform =>
@@ -132,7 +132,7 @@ const none = (): boolean => false;
 const all = (): boolean => true;
 
 /** Whether a weight is stored as int8. */
-function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): boolean {
+function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: ChooseStore): boolean {
   const facts = factsOf(graph, tensor);
   return facts !== undefined && store(facts) === "int8";
 }
@@ -388,7 +388,7 @@ function productBlocks(model: OnnxModel, isInt8: (x: TensorProto) => boolean): R
 const INT8_ON_GPU = makeInt8(productBlocks);
 
 /** A symmetric scale per output, as quantizeWeights stores it. */
-function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
+function int8Grid(layer: Layer, store: ChooseStore): ReturnType<GridOf> {
   const dims = layer.weight.dims.map(Number);
   const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
   if (elementCount(layer.weight) < MIN_ELEMENTS || store(facts) !== "int8") return undefined;
@@ -396,7 +396,7 @@ function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
 }
 
 /** Blocks of 4 bits for products, which quantizeBlocks stores; int8 for the rest. */
-function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: Store): ReturnType<GridOf> {
+function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: ChooseStore): ReturnType<GridOf> {
   if (elementCount(layer.weight) < MIN_ELEMENTS) return undefined;
   const isStored = layer.node.opType !== "Conv" && elementCount(layer.weight) >= QUANTIZE_BLOCKS_DEFAULTS.minElements;
   return !isStored

@@ -15,6 +15,7 @@ export type PruneRequest = PruneShares & PruneOptions;
 
 /** Result of pruning, for the report. */
 export interface PruneOutcome {
+  /** Groups that units were removed from. */
   readonly groups: readonly PrunedGroup[];
   /** Names of groups for which the proof of prunability failed. */
   readonly refused: readonly string[];

@@ -4,10 +4,10 @@ import { open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { diskFullText, isDiskFull } from "./disk-full.ts";
 import { passingParts } from "./stored-bytes.ts";
-import type { Piece } from "./stored-bytes.ts";
+import type { FileSlice } from "./stored-bytes.ts";
 
 /** Writes a new file from pieces and flushes it to disk. */
-export async function writeSynced(path: string, pieces: readonly Piece[]): Promise<void> {
+export async function writeSynced(path: string, pieces: readonly FileSlice[]): Promise<void> {
   const file = await open(path, "wx");
   let isWhole = false;
   try {
@@ -24,7 +24,7 @@ export async function writeSynced(path: string, pieces: readonly Piece[]): Promi
 }
 
 /** Adds the file to the error of a write, which does not name it; says of a full disk how much was needed. */
-export function withPlace(error: unknown, path: string, pieces: readonly Pick<Piece, "length">[]): unknown {
+export function withPlace(error: unknown, path: string, pieces: readonly Pick<FileSlice, "length">[]): unknown {
   if (!(error instanceof Error) || "path" in error) return error;
   if (!isDiskFull(error)) return Object.assign(error, { path });
   const bytes = pieces.reduce((sum, x) => sum + x.length, 0);

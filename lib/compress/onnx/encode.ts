@@ -9,7 +9,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
 import { passingParts, rawLength, rawPiece } from "./stored-bytes.ts";
-import type { Piece } from "./stored-bytes.ts";
+import type { FileSlice } from "./stored-bytes.ts";
 import { varint } from "../../core/varint.ts";
 
 /** Tensors below this size are serialized by the library. */
@@ -17,12 +17,12 @@ const LARGE_BYTES = 4096;
 const LENGTH_DELIMITED = 2;
 
 /** Returns the serialized model, in pieces. */
-export function modelPieces(model: ModelProto): Piece[] {
+export function modelPieces(model: ModelProto): FileSlice[] {
   return around(ModelProtoSchema, model, "graph", () => (model.graph === undefined ? [] : [graphPieces(model.graph)]));
 }
 
 /** Concatenates pieces. */
-export function joinPieces(pieces: readonly Piece[]): Uint8Array<ArrayBuffer> {
+export function joinPieces(pieces: readonly FileSlice[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(countBytes(pieces));
   let at = 0;
   for (const part of passingParts(pieces)) {
@@ -33,15 +33,15 @@ export function joinPieces(pieces: readonly Piece[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Returns the total size of pieces in bytes. */
-export function countBytes(pieces: readonly Piece[]): number {
+export function countBytes(pieces: readonly FileSlice[]): number {
   return pieces.reduce((sum, x) => sum + x.length, 0);
 }
 
-function graphPieces(graph: GraphProto): Piece[] {
+function graphPieces(graph: GraphProto): FileSlice[] {
   return around(GraphProtoSchema, graph, "initializer", () => graph.initializer.map(tensorPieces));
 }
 
-function tensorPieces(tensor: TensorProto): Piece[] {
+function tensorPieces(tensor: TensorProto): FileSlice[] {
   if (rawLength(tensor) < LARGE_BYTES) return [toBinary(TensorProtoSchema, tensor)];
   return around(TensorProtoSchema, tensor, "rawData", () => [[rawPiece(tensor)]]);
 }
@@ -51,8 +51,8 @@ function around<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
   name: string,
-  items: () => readonly (readonly Piece[])[],
-): Piece[] {
+  items: () => readonly (readonly FileSlice[])[],
+): FileSlice[] {
   const large = schema.fields.find((x) => x.localName === name);
   if (large === undefined) throw new Error(`${schema.typeName} has no field ${name}`);
   const [before, after] = [create(schema), create(schema)];
@@ -63,7 +63,7 @@ function around<Desc extends DescMessage>(
     part[field.localName] = from[field.localName];
   }
   if (message.$unknown !== undefined) after.$unknown = message.$unknown;
-  const pieces: Piece[] = [toBinary(schema, before)];
+  const pieces: FileSlice[] = [toBinary(schema, before)];
   for (const item of items()) {
     pieces.push(Uint8Array.from([...varint((large.number << 3) | LENGTH_DELIMITED), ...varint(countBytes(item))]));
     // No spread into push(): a model may have more initializers than a call may have arguments.

@@ -3,7 +3,7 @@ import { clearField } from "@bufbuild/protobuf";
 import { TensorProto_DataLocation, TensorProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
 import { setRaw } from "./stored-bytes.ts";
-import type { Piece } from "./stored-bytes.ts";
+import type { FileSlice } from "./stored-bytes.ts";
 
 /** Multiple of bytes at which each tensor begins. */
 const ALIGN_BYTES = 4096;
@@ -17,10 +17,10 @@ export interface ExternalPlace {
 
 /** Returns the pieces of a file that holds `values`, and the offset of each. */
 export function alignedPieces(
-  values: readonly Piece[],
+  values: readonly FileSlice[],
   align: number = ALIGN_BYTES,
-): { readonly pieces: Piece[]; readonly offsets: number[] } {
-  const pieces: Piece[] = [];
+): { readonly pieces: FileSlice[]; readonly offsets: number[] } {
+  const pieces: FileSlice[] = [];
   const offsets: number[] = [];
   let at = 0;
   for (const value of values) {
@@ -44,7 +44,7 @@ export function setPlace(tensor: TensorProto, place: ExternalPlace): void {
 }
 
 /** Has a tensor hold its values, in memory or as a range of a file. */
-export function clearPlace(tensor: TensorProto, values: Piece): void {
+export function clearPlace(tensor: TensorProto, values: FileSlice): void {
   setRaw(tensor, values);
   clearField(tensor, TensorProtoSchema.field.dataLocation);
   tensor.externalData = [];

@@ -7,9 +7,11 @@ import type { NodeProto, TensorProto } from "./onnx.gen.js";
 
 /** A node whose second input is constant weights. */
 export interface Layer {
+  /** The Conv, MatMul, Gemm or other node. */
   readonly node: NodeProto;
   /** The weights, perhaps behind a Transpose. */
   readonly weight: TensorProto;
+  /** Number of groups of a convolution; 1 for other operators. */
   readonly groups: number;
   /** Number of inputs that each output sums over. */
   readonly columns: number;

@@ -23,7 +23,7 @@ export interface LightFile {
 
 /** Reads an open file of `size` bytes; null where it is no message of protobuf, which a decoder explains better. */
 export function readLight(path: string, file: number, size: number): LightFile | null {
-  const walk = new Walk(path, new Window(file, size));
+  const walk = new LightReader(path, new SlidingWindow(file, size));
   const parts = walk.model(0, size);
   if (parts === null) return null;
   return { bytes: concatBytes(parts), stored: walk.stored };
@@ -38,13 +38,13 @@ interface Field {
   readonly end: number;
 }
 
-class Walk {
+class LightReader {
   readonly stored: Map<number, StoredBytes> = new Map();
   readonly #path: string;
-  readonly #window: Window;
+  readonly #window: SlidingWindow;
   #initializers = 0;
 
-  constructor(path: string, window: Window) {
+  constructor(path: string, window: SlidingWindow) {
     this.#path = path;
     this.#window = window;
   }
@@ -109,7 +109,7 @@ class Walk {
 }
 
 /** A part of the file in memory, which moves along. */
-class Window {
+class SlidingWindow {
   readonly #file: number;
   readonly #size: number;
   #start = 0;

@@ -18,7 +18,7 @@ import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
 import { readLight, STORED_MIN_BYTES } from "./light-file.ts";
 import { fill, LARGE_BYTES, passingParts, rawLength, rawPiece, setRaw, StoredBytes } from "./stored-bytes.ts";
-import type { Piece } from "./stored-bytes.ts";
+import type { FileSlice } from "./stored-bytes.ts";
 import { TensorProto_DataLocation, TensorProto_DataType } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
 import { tensorsIn } from "./tensors-in.ts";
@@ -165,14 +165,14 @@ export async function writeModelFile(
   }
 }
 
-function hashOf(pieces: readonly Piece[]): string {
+function hashOf(pieces: readonly FileSlice[]): string {
   const hash = createHash("sha256");
   for (const part of passingParts(pieces)) hash.update(part);
   return hash.digest("hex");
 }
 
 /** Writes a temporary file, flushes it to disk and renames it into place; returns its size in bytes. */
-export async function writeWhole(path: string, pieces: readonly Piece[]): Promise<number> {
+export async function writeWhole(path: string, pieces: readonly FileSlice[]): Promise<number> {
   await makeFolder(dirname(path));
   const fresh = join(dirname(path), `.${basename(path)}.new-${randomUUID()}`);
   try {

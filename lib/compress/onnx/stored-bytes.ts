@@ -50,10 +50,10 @@ export class StoredBytes {
 }
 
 /** Bytes in memory or on disk. */
-export type Piece = Uint8Array | StoredBytes;
+export type FileSlice = Uint8Array | StoredBytes;
 
 /** Iterates over the bytes of pieces, in parts that fit into memory. */
-export function* partsOf(pieces: readonly Piece[]): Generator<Uint8Array> {
+export function* partsOf(pieces: readonly FileSlice[]): Generator<Uint8Array> {
   for (const piece of pieces)
     if (piece instanceof StoredBytes)
       for (let at = 0; at < piece.length; at += PART_BYTES)
@@ -65,7 +65,7 @@ export function* partsOf(pieces: readonly Piece[]): Generator<Uint8Array> {
  * Iterates as `partsOf`, over one array that is filled again for each part: for a reader that is done with a part when
  * it asks for the next one. The parts of a large model would otherwise lie in memory until they are collected.
  */
-export function* passingParts(pieces: readonly Piece[]): Generator<Uint8Array> {
+export function* passingParts(pieces: readonly FileSlice[]): Generator<Uint8Array> {
   let shared: Uint8Array | null = null;
   for (const piece of pieces) {
     if (!(piece instanceof StoredBytes)) {
@@ -93,17 +93,17 @@ export function rawLength(tensor: TensorProto): number {
 }
 
 /** Returns a tensor's raw_data where it lies. */
-export function rawPiece(tensor: TensorProto): Piece {
+export function rawPiece(tensor: TensorProto): FileSlice {
   return STORED.get(tensor) ?? tensor.rawData;
 }
 
 /** Sets a tensor's raw_data to bytes in memory or on disk. */
-export function setRaw(tensor: TensorProto, bytes: Piece): void {
+export function setRaw(tensor: TensorProto, bytes: FileSlice): void {
   const isStored = bytes instanceof StoredBytes;
   const shared = { enumerable: true, configurable: true } as const;
   if (isStored) STORED.set(tensor, bytes);
   else STORED.delete(tensor);
-  const plain = (value: Piece): PropertyDescriptor => ({ ...shared, value, writable: true });
+  const plain = (value: FileSlice): PropertyDescriptor => ({ ...shared, value, writable: true });
   const lazy: PropertyDescriptor = {
     ...shared,
     get: () => (isStored ? bytes.read() : bytes),

@@ -23,6 +23,7 @@ export type GroupKind = "channels" | "hidden" | "heads" | "width";
 export interface ChannelGroup {
   /** The first value, in the graph's order, that has these units. */
   readonly id: string;
+  /** Kind of the units. */
   readonly kind: GroupKind;
   /** The prunable units. */
   readonly units: readonly number[];

@@ -11,7 +11,7 @@ import type { Axes, Labels } from "./dependency-units.ts";
 import type { Walk } from "./dependency-walk.ts";
 import { int64Tensor, integersOf } from "../onnx/tensor-proto.ts";
 
-type Dim = number | string | undefined;
+type SizeOrName = number | string | undefined;
 
 /** Groups of axes on both sides that hold the same elements. */
 interface Match {
@@ -29,9 +29,9 @@ export function reshape(walk: Walk, node: NodeProto): void {
     return;
   }
   const listed = walk.isConstant(target) ? listAt(walk.graph, node, "", 1) : undefined;
-  const from: Dim[] = axes.map((_, i) => walk.dim(input, i));
+  const from: SizeOrName[] = axes.map((_, i) => walk.dim(input, i));
   const elements = walk.dims(target);
-  const to: Dim[] = output.map((_, i) => {
+  const to: SizeOrName[] = output.map((_, i) => {
     const given = listed?.[i] ?? elements?.[i];
     if (given === 0) return from[i];
     return typeof given === "number" && given > 0 ? given : walk.dim(node.output[0] ?? "", i);
@@ -48,7 +48,7 @@ export function reshape(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], out);
 }
 
-function flattened(node: NodeProto, from: readonly Dim[], to: readonly Dim[]): Match[] {
+function flattened(node: NodeProto, from: readonly SizeOrName[], to: readonly SizeOrName[]): Match[] {
   const axis = integerOf(node, "axis", 1);
   const at = axis < 0 ? axis + from.length : axis;
   const all = [...from.keys()];
@@ -59,7 +59,7 @@ function flattened(node: NodeProto, from: readonly Dim[], to: readonly Dim[]): M
 }
 
 /** Matches axes from the left, then the rest from the right. */
-function matched(from: readonly Dim[], to: readonly Dim[], copied: (axis: number) => boolean): Match[] {
+function matched(from: readonly SizeOrName[], to: readonly SizeOrName[], copied: (axis: number) => boolean): Match[] {
   const left = fromLeft(from, to, copied);
   const [startFrom, startTo] = [left.flatMap((x) => x.from).length, left.flatMap((x) => x.to).length];
   const rest = fromLeft([...from.slice(startFrom)].reverse(), [...to.slice(startTo)].reverse(), () => false);
@@ -70,7 +70,7 @@ function matched(from: readonly Dim[], to: readonly Dim[], copied: (axis: number
   return [...left, ...right];
 }
 
-function fromLeft(from: readonly Dim[], to: readonly Dim[], copied: (axis: number) => boolean): Match[] {
+function fromLeft(from: readonly SizeOrName[], to: readonly SizeOrName[], copied: (axis: number) => boolean): Match[] {
   const matches: Match[] = [];
   let [i, j] = [0, 0];
   while (i < from.length && j < to.length) {
@@ -83,7 +83,7 @@ function fromLeft(from: readonly Dim[], to: readonly Dim[], copied: (axis: numbe
     let [a, b] = [from[i], to[j]];
     let [x, y] = [i, j];
     while (typeof a === "number" && typeof b === "number" && a !== b) {
-      const next: Dim = a < b ? from[++x] : to[++y];
+      const next: SizeOrName = a < b ? from[++x] : to[++y];
       if (typeof next !== "number") return matches;
       if (a < b) {
         first.push(x);
@@ -103,8 +103,8 @@ function fromLeft(from: readonly Dim[], to: readonly Dim[], copied: (axis: numbe
 interface Sides {
   readonly axes: Axes;
   readonly out: Axes;
-  readonly from: readonly Dim[];
-  readonly to: readonly Dim[];
+  readonly from: readonly SizeOrName[];
+  readonly to: readonly SizeOrName[];
 }
 
 function pass(walk: Walk, node: NodeProto, { from, to }: Match, sides: Sides): void {

@@ -44,15 +44,21 @@ export interface PruneOptions {
 
 /** Result for one group. */
 export interface PrunedGroup {
+  /** The group's id: the first value that has its units. */
   readonly id: string;
+  /** Kind of its units. */
   readonly kind: GroupKind;
+  /** Number of units before pruning. */
   readonly size: number;
+  /** Number of units removed. */
   readonly removed: number;
 }
 
 /** A pruned model, and the removed units. */
 export interface Pruned {
+  /** The pruned model; the source is unchanged. */
   readonly model: OnnxModel;
+  /** Groups that units were removed from. */
   readonly groups: readonly PrunedGroup[];
 }
 

@@ -5,7 +5,7 @@
 // A value that 8 bits would represent poorly gets no range: its consumers stay float32. The known case is an additive
 // mask of −10,000 next to scores near 0: all scores fall into one step. The error does not show it, since it is small
 // relative to the mask; the small number of histogram bins in use does. `crowded` returns the bin to examine.
-import type { Histogram, Range } from "../run/statistics.ts";
+import type { Histogram, ValueRange } from "../run/statistics.ts";
 
 /** Method of choosing a range. */
 export type Calibration = "mse" | "percentile" | "min-max";
@@ -25,7 +25,9 @@ export const STEP_DEFAULTS: Required<StepOptions> = { calibration: "mse", percen
 
 /** Affine quantization to unsigned 8 bits: value ≈ (code − zero) · scale. */
 export interface QuantizationStep {
+  /** Difference in value between two codes that follow each other. */
   readonly scale: number;
+  /** Code of the value 0, from 0 to 255. */
   readonly zero: number;
 }
 
@@ -36,7 +38,7 @@ const DRAWN: readonly number[] = [1, 0.95, 0.9, 0.85, 0.8, 0.74, 0.68, 0.62, 0.5
 /** Returns the quantization parameters for a value, or undefined where 8 bits would represent it too poorly. */
 export function chooseStep(histogram: Histogram, options: StepOptions = {}): QuantizationStep | undefined {
   const { calibration, percentile, minDb } = { ...STEP_DEFAULTS, ...options };
-  const whole: Range = { min: Math.min(0, histogram.min), max: Math.max(0, histogram.max) };
+  const whole: ValueRange = { min: Math.min(0, histogram.min), max: Math.max(0, histogram.max) };
   if (!(whole.max > whole.min) || !Number.isFinite(whole.max - whole.min)) return undefined;
   let range = whole;
   if (calibration === "percentile") range = cutShare(histogram, percentile);
@@ -52,14 +54,14 @@ export function chooseStep(histogram: Histogram, options: StepOptions = {}): Qua
 const CROWDED_PARTS = 24;
 
 /** Returns the fullest bin of a histogram whose values concentrate in few bins; undefined where they are spread out. */
-export function crowded({ min, max, counts }: Histogram): Range | undefined {
+export function crowded({ min, max, counts }: Histogram): ValueRange | undefined {
   if (counts.reduce((used, x) => used + (x > 0 ? 1 : 0), 0) >= CROWDED_PARTS) return undefined;
   const width = (max - min) / counts.length;
   const fullest = counts.indexOf(Math.max(...counts));
   return { min: min + fullest * width, max: min + (fullest + 1) * width };
 }
 
-function leastError(histogram: Histogram, whole: Range): Range {
+function leastError(histogram: Histogram, whole: ValueRange): ValueRange {
   let best = whole;
   let least = errorOf(histogram, whole).error;
   for (const low of whole.min < 0 ? DRAWN : [1])
@@ -71,7 +73,7 @@ function leastError(histogram: Histogram, whole: Range): Range {
   return best;
 }
 
-function cutShare({ min, max, counts }: Histogram, percentile: number): Range {
+function cutShare({ min, max, counts }: Histogram, percentile: number): ValueRange {
   const total = counts.reduce((a, b) => a + b, 0);
   const cut = (total * (100 - percentile)) / 200;
   const width = (max - min) / counts.length;
@@ -85,7 +87,7 @@ function cutShare({ min, max, counts }: Histogram, percentile: number): Range {
 }
 
 /** Returns the variance of a value, and the energy of its 8-bit quantization error over a range. */
-function errorOf({ min, max, counts }: Histogram, range: Range): { energy: number; error: number } {
+function errorOf({ min, max, counts }: Histogram, range: ValueRange): { energy: number; error: number } {
   const width = (max - min) / counts.length;
   const within = ((range.max - range.min) / CODES) ** 2 / 12;
   let [total, sum, squares, error] = [0, 0, 0, 0];

@@ -18,7 +18,7 @@ import { addScales } from "./quantize-blocks.ts";
 import { isDepthwise, isStem, toInt8 } from "./quantize-weights.ts";
 import type { Rounded } from "./scales.ts";
 import { measureHistograms, measureRanges } from "../run/statistics.ts";
-import type { SampleFeeds, Histogram, Range } from "../run/statistics.ts";
+import type { SampleFeeds, Histogram, ValueRange } from "../run/statistics.ts";
 import { elementCount, floatsOf, floatTensor, int32Tensor, int8Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";
 
 /** Options of `quantizeStatic`. */
@@ -52,7 +52,7 @@ export async function measureSteps(
   const ranges = await measureRanges(model, feeds, names);
   const histograms = await measureHistograms(model, feeds, ranges);
   // The values of one bin may all be equal, as in a black-and-white picture: only differing values lose information.
-  const parts = new Map<string, Range>();
+  const parts = new Map<string, ValueRange>();
   for (const [name, histogram] of histograms) {
     const part = crowded(histogram);
     if (part !== undefined) parts.set(name, part);

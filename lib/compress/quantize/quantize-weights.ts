@@ -24,6 +24,7 @@ import { elementCount, float16Tensor, floatsOf, int64Tensor, int8Tensor } from "
 export interface WeightFacts {
   /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Einsum, Gather, Transpose, LSTM, GRU, RNN, Attention or EmbedLayerNormalization. */
   readonly opType: string;
+  /** Its dims in the model. */
   readonly dims: readonly number[];
   /** The number of groups of a convolution; 1 for other operators. */
   readonly group: number;

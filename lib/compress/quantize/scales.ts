@@ -8,7 +8,9 @@ import { nearestHalf } from "../onnx/float16.ts";
 
 /** Rows of values to be quantized; `at` reads without a copy, whatever the storage order. */
 export interface ValueRows {
+  /** Number of rows. */
   readonly rows: number;
+  /** Number of values per row. */
   readonly columns: number;
   /** Returns one value. */
   at(row: number, column: number): number;
@@ -16,6 +18,7 @@ export interface ValueRows {
 
 /** Options for quantizing rows. */
 export interface GridOptions {
+  /** Bits per code. */
   readonly bits: 4 | 8;
   /** Number of columns that share a scale. */
   readonly block: number;
@@ -36,11 +39,15 @@ export interface GridOptions {
 
 /** Scales and zero points: rows × blocks of each. */
 export interface Grid {
+  /** Bits per code. */
   readonly bits: 4 | 8;
+  /** Number of columns that share a scale. */
   readonly block: number;
-  /** The lowest and the highest code. */
+  /** The lowest code. */
   readonly low: number;
+  /** The highest code. */
   readonly high: number;
+  /** One scale per row and block, row by row. */
   readonly scales: Float32Array;
   /** Absent where every zero point is 0. */
   readonly zeros?: Int8Array;
@@ -50,7 +57,9 @@ export interface Grid {
 
 /** A weight's grid, and the code of each of its values: a row for each output. */
 export interface Rounded {
+  /** Scales and zero points. */
   readonly grid: Grid;
+  /** Codes, rows × columns. */
   readonly codes: Int8Array;
 }
 

@@ -9,7 +9,9 @@ import type { SearchOutcome } from "../search/search.ts";
 
 /** Result for one form. */
 export interface FormReport {
+  /** Name of the form, which is the id of its variant in `bundle.json`. */
   readonly id: string;
+  /** Path of its model, relative to the output folder. */
   readonly file: string;
   /** Device features that it needs. */
   readonly needs: readonly string[];
@@ -25,6 +27,7 @@ export interface FormReport {
   readonly interval?: Interval | null;
   /** Half of the 95 % interval of the score's difference from float32's. */
   readonly lossError?: number | null;
+  /** Whether its score passed: it lost no more than the budget. */
   readonly isWithinBudget: boolean;
   /** Whether too few samples are held out to decide whether it is within its budget: then it is not. */
   readonly isTooFewToTell?: boolean;
@@ -34,6 +37,7 @@ export interface FormReport {
   readonly sqnrDb: number | null;
   /** Reason it could not be made or measured. */
   readonly why?: string;
+  /** Result of its check on each target. */
   readonly checks: readonly CheckResult[];
   /** Time to make, measure and check it. */
   readonly seconds: number;
@@ -41,10 +45,15 @@ export interface FormReport {
 
 /** Result of a whole compression: `report.json`. */
 export interface CompressReport {
+  /** Format of the report. */
   readonly schema: "selvedge/report@1";
+  /** Name of the model's file. */
   readonly model: string;
+  /** Size of the source model in bytes, external data included. */
   readonly sourceBytes: number;
+  /** Backends that forms were made for. */
   readonly targets: readonly Target[];
+  /** Metric of the scores, what it may lose, and its value for the source model; null where there is none. */
   readonly metric: { readonly name: string; readonly budget: string; readonly reference: number | null };
   /** Forms were fitted to `fitted` of them and scored over the `scored` others. */
   readonly samples: {
@@ -53,6 +62,7 @@ export interface CompressReport {
     readonly scored: number;
     readonly isSynthetic: boolean;
   };
+  /** Results by form, in the order in which they were made. */
   readonly forms: readonly FormReport[];
   /** The form that each target gets, or null where it gets none. */
   readonly defaults: Readonly<Partial<Record<Target, string | null>>>;
@@ -71,8 +81,11 @@ export interface CompressReport {
   readonly pruning?: PruneOutcome;
   /** Result of the search, if it was requested. */
   readonly search?: SearchOutcome;
+  /** Sentences on what was rewritten, raised, skipped or refused. */
   readonly notes: readonly string[];
+  /** Whether it was interrupted before all forms were made. */
   readonly isStopped: boolean;
+  /** Time of the whole compression. */
   readonly seconds: number;
   /** Peak memory of the process. */
   readonly peakBytes: number;

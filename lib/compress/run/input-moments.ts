@@ -16,9 +16,11 @@ import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 
 /** Sums over the rows that a layer's weights are multiplied with, separate for each group of a convolution. */
 export interface Moments {
+  /** Number of groups of the convolution; 1 for other operators. */
   readonly groups: number;
   /** Values in a row: inputs of a product; channels · height · width of a kernel, in the order of its weights. */
   readonly columns: number;
+  /** Number of rows summed. */
   readonly rows: number;
   /** Sums of the rows: groups × columns. */
   readonly sums: Float64Array;
@@ -51,7 +53,9 @@ export const MOMENTS_DEFAULTS: Required<MomentsOptions> = {
 
 /** Layers with the same input, and its moments. */
 export interface LayerMoments {
+  /** Layers that read this input. */
   readonly layers: readonly Layer[];
+  /** Sums over its rows. */
   readonly moments: Moments;
 }
 

@@ -15,8 +15,11 @@ import { wilson } from "./score.ts";
 
 /** A 95 % interval, and how it was computed. */
 export interface Interval {
+  /** Lower bound, in the score's unit. */
   readonly low: number;
+  /** Upper bound, in the score's unit. */
   readonly high: number;
+  /** Wilson's score interval for shares; bootstrap over samples for other scores. */
   readonly method: "bootstrap" | "wilson";
 }
 

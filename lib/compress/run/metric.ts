@@ -7,7 +7,7 @@ import { importModule } from "./import-module.ts";
 import { readNpy } from "./npy.ts";
 import { meanTally, sumTally } from "./tally.ts";
 import { agreementTally, bestClass, cosineTally, negativeKl } from "./use-metrics.ts";
-import type { Use } from "./use-metrics.ts";
+import type { ModelUse } from "./use-metrics.ts";
 
 /** Outputs of one run, by name, as numbers. */
 export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: ArrayLike<number> }>>;
@@ -68,7 +68,7 @@ const KL_NATS = 0.05;
  */
 export async function makeMetric(
   name: string | undefined,
-  options: { maxDrop?: string | undefined; hasLabels: boolean; decode?: DecodeSpec | undefined; use?: Use | null },
+  options: { maxDrop?: string | undefined; hasLabels: boolean; decode?: DecodeSpec | undefined; use?: ModelUse | null },
 ): Promise<Metric> {
   const { use } = options;
   const byUse = use == null || /dB$/i.test(options.maxDrop ?? "") ? "sqnr" : use.metric;

@@ -93,7 +93,7 @@ export function isText(values: ArrayValues): values is readonly string[] {
   return Array.isArray(values) && typeof values[0] === "string";
 }
 
-interface Header {
+interface NpyHeader {
   readonly dims: readonly number[];
   readonly type: string;
   readonly size: number;
@@ -106,7 +106,7 @@ function arrayIn(bytes: Uint8Array, name: string): ArraySource {
   return sourceOf(header, name, (start, length) => bytes.slice(start, start + length));
 }
 
-function headerOf(bytes: Uint8Array, fileBytes: number, name: string): Header {
+function headerOf(bytes: Uint8Array, fileBytes: number, name: string): NpyHeader {
   if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 6)) !== MAGIC)
     throw invalid(name, "is not a NumPy array");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -131,7 +131,7 @@ function headerOf(bytes: Uint8Array, fileBytes: number, name: string): Header {
   return { dims, type: type[2] === "U" ? "U" : `${type[2]}${type[3]}`, size, start, isColumnMajor };
 }
 
-function sourceOf(header: Header, name: string, bytesAt: (start: number, length: number) => Uint8Array): ArraySource {
+function sourceOf(header: NpyHeader, name: string, bytesAt: (start: number, length: number) => Uint8Array): ArraySource {
   const { dims, type, size, start, isColumnMajor } = header;
   const decode = DECODERS[type];
   if (decode === undefined) throw invalid(name, `has the element type ${type}`);

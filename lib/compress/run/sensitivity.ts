@@ -21,11 +21,15 @@ const LEAST_ELEMENTS = 64;
 
 /** Sensitivity of the outputs to one weight. */
 export interface SensitivityRow {
+  /** Name of the weight. */
   readonly name: string;
+  /** Operator that uses it. */
   readonly operator: string;
+  /** Its size in float32. */
   readonly bytes: number;
-  /** Signal-to-noise ratio of the outputs, in dB, where this weight alone is stored in so many bits. */
+  /** Signal-to-noise ratio of the outputs, in dB, where this weight alone is stored in 8 bits. */
   readonly int8Db: number;
+  /** The same for 4 bits. */
   readonly int4Db: number;
 }
 

@@ -12,13 +12,16 @@ import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 export type SampleFeeds = Iterable<Feed> | AsyncIterable<Feed>;
 
 /** The minimum and the maximum of a value. */
-export interface Range {
+export interface ValueRange {
+  /** The lowest value. */
   readonly min: number;
+  /** The highest value. */
   readonly max: number;
 }
 
 /** Histogram of a value over equal bins of its range. */
-export interface Histogram extends Range {
+export interface Histogram extends ValueRange {
+  /** Number of values per bin, the lowest bin first. */
   readonly counts: Float64Array;
 }
 
@@ -35,10 +38,10 @@ export async function measureRanges(
   model: OnnxModel,
   feeds: SampleFeeds,
   names?: ReadonlySet<string>,
-): Promise<Map<string, Range>> {
+): Promise<Map<string, ValueRange>> {
   const { graph } = model;
   const wanted = (await floatValues(model)).filter((x) => names?.has(x) ?? true);
-  const ranges = new Map<string, Range>();
+  const ranges = new Map<string, ValueRange>();
   await observe(model, feeds, () =>
     wanted.map((value) => ({
       outputs: ["ReduceMin", "ReduceMax"].map((opType) => {
@@ -69,7 +72,7 @@ export async function measurePeaks(model: OnnxModel, feeds: SampleFeeds): Promis
 export async function measureHistograms(
   model: OnnxModel,
   feeds: SampleFeeds,
-  ranges: ReadonlyMap<string, Range>,
+  ranges: ReadonlyMap<string, ValueRange>,
 ): Promise<Map<string, Histogram>> {
   const { graph } = model;
   const histograms = new Map<string, Histogram>();

@@ -84,13 +84,13 @@ function openApart(source: OnnxSource): Promise<LoadedModel> {
 }
 
 /** A load, or the run of a feed. */
-interface Attempt {
+interface TrialJob {
   readonly source: OnnxSource;
   readonly path: string | undefined;
   readonly feed: Feed | undefined;
 }
 
-async function crashed({ source, path, feed }: Attempt, cause: CrashError): Promise<SelvedgeError> {
+async function crashed({ source, path, feed }: TrialJob, cause: CrashError): Promise<SelvedgeError> {
   const node = await nodeAtFault(source, feed);
   const which = path === undefined ? "" : `${path}: `;
   const where = node === undefined ? "" : ` at ${labelOf(node)}`;

@@ -10,7 +10,7 @@ import { readBeside } from "./read-beside.ts";
 import { meanTally, sumTally } from "./tally.ts";
 
 /** The use of a model, as far as its files tell. */
-export interface Use {
+export interface ModelUse {
   readonly metric: "cosine" | "kl" | "agreement";
   readonly pooling?: PoolingMode;
   /** Whether the outputs are classes already, or other whole numbers: they agree where they are equal. */
@@ -21,7 +21,7 @@ export interface Use {
  * Finds out what a model is used for: embeddings, where the pooling file of sentence-transformers lies beside it or one
  * folder up; else by an output named "logits". Null where there is neither.
  */
-export function useOf(path: string, outputs: readonly BundleOutput[]): Use | null {
+export function useOf(path: string, outputs: readonly BundleOutput[]): ModelUse | null {
   const modules = readBeside(path, "modules.json");
   const pooling = readBeside(path, poolingPath(modules) ?? join("1_Pooling", "config.json"));
   const sentence = readSentence({ modules, pooling, length: null, prompts: null });
@@ -36,7 +36,7 @@ export function useOf(path: string, outputs: readonly BundleOutput[]): Use | nul
 }
 
 /** Returns the use of a model that answers in whole numbers alone, as after ArgMax; null for another. */
-export function useOfWhole(outputs: readonly BundleOutput[]): Use | null {
+export function useOfWhole(outputs: readonly BundleOutput[]): ModelUse | null {
   const isWhole = outputs.length > 0 && outputs.every(({ dtype }) => /^u?int|^bool/.test(dtype));
   return isWhole ? { metric: "agreement", isWhole } : null;
 }

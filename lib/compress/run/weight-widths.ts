@@ -9,9 +9,13 @@ import { bitsOf, elementCount } from "../onnx/tensor-proto.ts";
 
 /** Shares of the weights, which sum to 1, by bits. */
 export interface WeightWidths {
+  /** Share at 4 bits. */
   readonly 4: number;
+  /** Share at 8 bits. */
   readonly 8: number;
+  /** Share at 16 bits. */
   readonly 16: number;
+  /** Share at 32 bits and more. */
   readonly 32: number;
 }
 

@@ -16,9 +16,13 @@ export interface Judge {
 
 /** A candidate's result against the source model, over some samples. */
 export interface Verdict {
+  /** Number of samples scored. */
   readonly n: number;
+  /** The candidate's score. */
   readonly score: number;
+  /** The source model's score over the same samples. */
   readonly reference: number;
+  /** Whether the score is within the budget; false for no samples. */
   readonly isPassed: boolean;
   /** Mean loss per sample, with the bounds of its 95 % interval; null for a metric that is no mean over samples. */
   readonly loss: { readonly mean: number; readonly low: number; readonly high: number } | null;

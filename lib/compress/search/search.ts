@@ -52,9 +52,13 @@ export interface ScoredForm {
   readonly left: number;
   /** The price of pruning, from 0 for none to 25. */
   readonly price: number;
+  /** Size of the model in bytes. */
   readonly bytes: number;
+  /** Multiply-adds of one run. */
   readonly macs: number;
+  /** Score over the samples of the search. */
   readonly score: number;
+  /** Whether the score is within the budget. */
   readonly isPassed: boolean;
 }
 
@@ -68,7 +72,9 @@ export interface SearchOutcome {
   readonly uniform: ScoredForm | null;
   /** Names of the weights that keep 16 bits, the most sensitive first. */
   readonly leftAlone: readonly string[];
+  /** Whether its time ran out before all candidates were scored. */
   readonly isCutShort: boolean;
+  /** Time of the search. */
   readonly seconds: number;
   /** Of these, seconds spent in ONNX Runtime on running models. */
   readonly ortSeconds: number;

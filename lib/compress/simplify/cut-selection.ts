@@ -72,7 +72,7 @@ export function cutSelection(model: OnnxModel, marks: readonly string[] = []): C
 }
 
 /** The end of a model that selects by values. */
-interface Selection {
+interface SelectionNodes {
   /** The nodes that select or name a class, and those that read what they return, in their order. */
   readonly rest: ReadonlySet<NodeProto>;
   /** Names of values that differ between forms. */
@@ -83,7 +83,7 @@ interface Selection {
 }
 
 /** Finds the operators that select by values, and what depends on them; null where no output does. */
-export function selectionOf({ graph }: OnnxModel): Selection | null {
+export function selectionOf({ graph }: OnnxModel): SelectionNodes | null {
   const valued = valuedNames(graph);
   const rest = new Set<NodeProto>();
   const [made, found] = [new Set<string>(), new Set<string>()];
@@ -174,7 +174,7 @@ function headOf(model: OnnxModel, rest: ReadonlySet<NodeProto>, border: readonly
 }
 
 /** The part of a model behind the cut. */
-interface Rest {
+interface SelectionPart {
   readonly nodes: readonly NodeProto[];
   readonly constants: readonly TensorProto[];
   readonly outputs: readonly ValueInfoProto[];
@@ -182,7 +182,7 @@ interface Rest {
   readonly border: readonly string[];
 }
 
-function joined(form: OnnxModel, { nodes, constants, outputs, border }: Rest, observed: readonly string[]): OnnxModel {
+function joined(form: OnnxModel, { nodes, constants, outputs, border }: SelectionPart, observed: readonly string[]): OnnxModel {
   const whole = form.copy();
   const { graph } = whole;
   const rest = create(GraphProtoSchema, { node: copyMessage([...nodes]), initializer: copyMessage([...constants]) });

@@ -23,7 +23,7 @@ import type { OnnxModel } from "../onnx/model.ts";
 import { shapeOf } from "./set-dims.ts";
 import { integersOf } from "../onnx/tensor-proto.ts";
 
-type Dims = readonly (number | string)[];
+type NamedDims = readonly (number | string)[];
 
 /** Element types of values that get names, by ONNX Runtime's name. */
 const TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
@@ -51,7 +51,7 @@ export async function nameDims(model: OnnxModel, feeds: readonly Feed[] = []): P
     const facts = await inferValues(withoutWeights(model)).catch(() => null);
     if (facts === null) return;
     let isNew = false;
-    const known = new Map<string, Dims>();
+    const known = new Map<string, NamedDims>();
     for (const [name, { dims }] of facts) if (dims !== undefined) known.set(name, dims);
     for (const node of graph.nodes) {
       const [name = ""] = node.output;
@@ -102,7 +102,7 @@ const LIKE_FIRST: ReadonlySet<string> = new Set(
 const BROADCAST: ReadonlySet<string> = new Set("Add Div Mul Sub".split(" "));
 
 /** Returns the dims of a node's output, "" for one without a name; undefined where nothing is known. */
-function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => Dims | undefined): Dims | undefined {
+function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => NamedDims | undefined): NamedDims | undefined {
   const [first, second] = node.input.map(dimsOf);
   if (first === undefined) return undefined;
   if (LIKE_FIRST.has(node.opType)) return first;
@@ -113,7 +113,7 @@ function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => Dims
   return afterWindow(node, first, node.opType.endsWith("Pool") ? undefined : dimsOf(node.input[at] ?? ""));
 }
 
-function broadcast(a: Dims, b: Dims): Dims {
+function broadcast(a: NamedDims, b: NamedDims): NamedDims {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {
     const x = a[i - rank + a.length] ?? 1;
@@ -124,7 +124,7 @@ function broadcast(a: Dims, b: Dims): Dims {
 }
 
 /** Names the dims after the kernel of a window operator, by all that they depend on. */
-function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dims, weight: Dims | undefined): Dims {
+function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: NamedDims, weight: NamedDims | undefined): NamedDims {
   const at = (name: string, axis: number, usual: number): number => integersAt(node, name)?.[axis] ?? usual;
   const pad = textOf(node, "auto_pad", "NOTSET");
   const isCeil = integerOf(node, "ceil_mode", 0) === 1;
@@ -144,7 +144,7 @@ function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dim
 }
 
 /** Names the inferred dim of a Reshape: its input's size divided by the product of the other dims. */
-function afterReshape(graph: Graph, node: NodeProto, from: Dims): Dims | undefined {
+function afterReshape(graph: Graph, node: NodeProto, from: NamedDims): NamedDims | undefined {
   const target = graph.constant(node.input[1] ?? "");
   if (target === undefined || from.includes("")) return undefined;
   const keepsZero = integerOf(node, "allowzero", 0) === 1;
@@ -157,9 +157,9 @@ function afterReshape(graph: Graph, node: NodeProto, from: Dims): Dims | undefin
 }
 
 /** Divides two products of dims; "" where the quotient is no dim. */
-function divide(from: Dims, by: Dims): number | string {
+function divide(from: NamedDims, by: NamedDims): number | string {
   const names = from.filter((x) => typeof x === "string");
-  const numbers = (dims: Dims): number => dims.reduce<number>((a, x) => (typeof x === "number" ? a * x : a), 1);
+  const numbers = (dims: NamedDims): number => dims.reduce<number>((a, x) => (typeof x === "number" ? a * x : a), 1);
   for (const name of by.filter((x) => typeof x === "string")) {
     const at = names.indexOf(name);
     if (at < 0) return "";
@@ -175,7 +175,7 @@ function short(name: string): string {
   return name.length > LENGTH_MAX ? "" : name;
 }
 
-function valueOf(name: string, elemType: number, dims: Dims): ValueInfoProto {
+function valueOf(name: string, elemType: number, dims: NamedDims): ValueInfoProto {
   const shape = shapeOf(dims);
   const type = create(TypeProtoSchema, {
     value: { case: "tensorType", value: create(TypeProto_TensorSchema, { elemType, shape }) },

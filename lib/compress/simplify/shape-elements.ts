@@ -6,7 +6,7 @@ import { listAt, rankOf } from "../onnx/rank.ts";
 import { integersOf } from "../onnx/tensor-proto.ts";
 
 /** One element of a shape: a number, a dim of a tensor, or a value computed from those. */
-export type Element = number | Dim | "computed";
+export type ShapeElement = number | Dim | "computed";
 
 /** A dim of a tensor. */
 export interface Dim {
@@ -18,7 +18,7 @@ export interface Dim {
 export type DimsOf = (name: string) => readonly (number | string)[] | undefined;
 
 /** Traces a list of integers back to its elements; undefined where one is anything else. */
-export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 64): Element[] | undefined {
+export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 64): ShapeElement[] | undefined {
   const constant = graph.constant(name);
   if (constant !== undefined) {
     const isWhole = [TensorProto_DataType.INT64, TensorProto_DataType.INT32].includes(constant.dataType);
@@ -50,7 +50,7 @@ export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 6
       const whole = elementsOf(graph, first, dimsOf, depth - 1);
       if (at === undefined || whole === undefined || at.dims.length > 1) return undefined;
       const picked = integersOf(at).map((i) => whole.at(i));
-      return picked.includes(undefined) ? undefined : (picked as Element[]);
+      return picked.includes(undefined) ? undefined : (picked as ShapeElement[]);
     }
     case "Squeeze":
     case "Unsqueeze":
@@ -96,15 +96,15 @@ function pairs(
   [left = "", right = ""]: readonly string[],
   dimsOf: DimsOf,
   depth: number,
-): [Element, Element][] | undefined {
+): [ShapeElement, ShapeElement][] | undefined {
   const [a, b] = [left, right].map((x) => elementsOf(graph, x, dimsOf, depth - 1));
   if (a === undefined || b === undefined || (a.length !== b.length && a.length !== 1 && b.length !== 1))
     return undefined;
-  const at = (list: readonly Element[], i: number): Element => list[list.length === 1 ? 0 : i] ?? "computed";
+  const at = (list: readonly ShapeElement[], i: number): ShapeElement => list[list.length === 1 ? 0 : i] ?? "computed";
   return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => [at(a, i), at(b, i)]);
 }
 
-function computed(opType: string, a: Element, b: Element): Element {
+function computed(opType: string, a: ShapeElement, b: ShapeElement): ShapeElement {
   if (typeof a !== "number" || typeof b !== "number") return "computed";
   if (opType === "Add") return a + b;
   if (opType === "Sub") return a - b;
@@ -113,7 +113,7 @@ function computed(opType: string, a: Element, b: Element): Element {
 }
 
 /** Whether two elements are the same in every run; undefined where that is not known. No dim is negative. */
-function areSame(a: Element, b: Element): boolean | undefined {
+function areSame(a: ShapeElement, b: ShapeElement): boolean | undefined {
   if (typeof a === "number" && typeof b === "number") return a === b;
   const [number, other] = typeof a === "number" ? [a, b] : [b, a];
   if (typeof number === "number") return typeof other === "object" && number < 0 ? false : undefined;

@@ -1,12 +1,12 @@
 // Copies of the package on one page: two engines know nothing of each other and load everything twice.
-import type { Check } from "../evidence.ts";
+import type { DoctorCheck } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { bare, nameOf } from "../urls.ts";
 import { filesOf, isServed } from "./facts.ts";
 import { isPrebundle } from "./reachable.ts";
 
 /** Finds a second copy, and one that Vite's dev server has pre-bundled. */
-export const copies: Check = (evidence) => {
+export const copies: DoctorCheck = (evidence) => {
   const { browser } = evidence;
   const own = new Set((browser?.resources ?? []).map(bare));
   const workers = new Set((browser?.workers ?? []).map((x) => bare(x.url)));

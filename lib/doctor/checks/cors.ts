@@ -1,12 +1,12 @@
 // Files on another origin: models and the package's own files need CORS, and the app's own workers can't come from there.
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { pathOf } from "../urls.ts";
 import { filesOf, header, isForeign, isMixed, lines } from "./facts.ts";
 
 /** Finds files of another origin that the browser withholds. */
-export const cors: Check = (evidence) => [...withheld(evidence), ...foreignWorkers(evidence)];
+export const cors: DoctorCheck = (evidence) => [...withheld(evidence), ...foreignWorkers(evidence)];
 
-function withheld(evidence: Evidence): Found[] {
+function withheld(evidence: Evidence): Diagnosis[] {
   const { origin } = new URL(evidence.url);
   const roles = ["worker", "cache-worker", "bundle", "chunk", "model", "data", "wasm", "rest", "brotli"] as const;
   const files = filesOf(evidence, ...roles).filter(
@@ -43,7 +43,7 @@ function isAllowed(file: SiteFile, origin: string): boolean {
 }
 
 /** Workers of the app: the package starts its own from a Blob there, and the doctor's trials of those prove nothing. */
-function foreignWorkers(evidence: Evidence): Found[] {
+function foreignWorkers(evidence: Evidence): Diagnosis[] {
   const first = (evidence.browser?.workers ?? []).find(
     (x) =>
       x.name !== "selvedge" &&

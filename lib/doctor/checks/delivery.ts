@@ -2,7 +2,7 @@
 // is not on this machine.
 import { isIP } from "node:net";
 import { gzipSync } from "node:zlib";
-import type { Check, Evidence, Found, Host, SiteFile } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis, Host, SiteFile } from "../evidence.ts";
 import { folderOf, isHashed, isLoopback, pathOf } from "../urls.ts";
 import { filesOf, isServed, kilobytes, placeOf } from "./facts.ts";
 
@@ -11,9 +11,9 @@ const SAMPLE_BYTES = 500_000;
 const PREVIEWS: ReadonlySet<Host> = new Set(["vite", "webpack-dev-server", "serve", "http-server", "python"]);
 
 /** Finds uncompressed binaries and cache lifetimes that are wrong. */
-export const delivery: Check = (evidence) => [...compression(evidence), ...lifetimes(evidence)];
+export const delivery: DoctorCheck = (evidence) => [...compression(evidence), ...lifetimes(evidence)];
 
-function compression(evidence: Evidence): Found[] {
+function compression(evidence: Evidence): Diagnosis[] {
   const plain = filesOf(evidence, "wasm", "rest").filter(
     (x) => isServed(x) && x.answer.isWhole && x.packed?.headers["content-encoding"] === undefined,
   );
@@ -51,12 +51,12 @@ function gzipShare(file: SiteFile | undefined): number {
   return sample.byteLength === 0 ? 1 : gzipSync(sample).byteLength / sample.byteLength;
 }
 
-function lifetimes(evidence: Evidence): Found[] {
+function lifetimes(evidence: Evidence): Diagnosis[] {
   const long = filesOf(evidence, "bundle").filter(({ answer }) => maxAge(answer.headers["cache-control"]) > DAY_S);
   const short = filesOf(evidence, "worker", "cache-worker", "wasm").filter(
     (x) => isServed(x) && isHashed(x.url) && maxAge(x.answer.headers["cache-control"]) < 30 * DAY_S,
   );
-  const found: Found[] = [];
+  const found: Diagnosis[] = [];
   if (long[0] !== undefined)
     found.push({
       id: "bundle-cached",

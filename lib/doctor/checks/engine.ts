@@ -1,7 +1,7 @@
 // Errors that the engine reported itself, where no other check has found the cause.
 import { ERROR_REASONS } from "../../core/error-reasons.ts";
 import { CHANGES } from "../changes.ts";
-import type { Change, Check, EngineError, Evidence, Found } from "../evidence.ts";
+import type { Change, DoctorCheck, EngineError, Evidence, Diagnosis } from "../evidence.ts";
 import { bare, folderOf, pathOf } from "../urls.ts";
 
 /** Outcomes of a page that works, where it handles them: it cancelled, or bounded its own load. */
@@ -10,7 +10,7 @@ const USUAL: ReadonlySet<string> = new Set(["closed", "overloaded", "deadline-ex
 const OF_DEVICE: ReadonlySet<string> = new Set(["no-backend", "does-not-fit", "out-of-memory", "device-lost"]);
 
 /** Finds errors of the engine, one finding a code. */
-export const engineErrors: Check = (evidence) => {
+export const engineErrors: DoctorCheck = (evidence) => {
   const { browser } = evidence;
   const errors = (browser?.errors ?? []).filter((x) => !(x.isHandled && USUAL.has(x.code)));
   // The last one of a code, and one that is not handled before others.
@@ -20,7 +20,7 @@ export const engineErrors: Check = (evidence) => {
   return [...codes.values()].map((error) => found(error, evidence));
 };
 
-function found(error: EngineError, evidence: Evidence): Found {
+function found(error: EngineError, evidence: Evidence): Diagnosis {
   const { code, message, reason, help, isHandled } = error;
   return {
     id: "engine-error",

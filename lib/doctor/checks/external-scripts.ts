@@ -1,6 +1,6 @@
 // External scripts of the page that the browser refuses: by the content security policy, by a sandbox, or on their way.
 import { admitsScript, governing, isDynamic } from "../csp.ts";
-import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { Change, DoctorCheck, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import type { ScriptTag } from "../markup.ts";
@@ -17,7 +17,7 @@ interface Entry {
 }
 
 /** Finds external scripts that do not run, where no engine was started. */
-export const externalScripts: Check = (evidence) => {
+export const externalScripts: DoctorCheck = (evidence) => {
   const document = documentOf(evidence);
   if (document === undefined || evidence.browser?.hasStarted === true) return [];
   const entries = entriesOf(document, evidence);
@@ -50,7 +50,7 @@ function given({ tag: { attributes }, url }: Entry): { url: string; nonce: strin
   return { url, nonce: attributes.get("nonce") ?? null, hashes };
 }
 
-function byPolicy({ url }: Entry, { policy, seen }: HeldPolicy, document: SiteFile): Found {
+function byPolicy({ url }: Entry, { policy, seen }: HeldPolicy, document: SiteFile): Diagnosis {
   const rule = governing(policy, "script-src-elem") ?? { name: "script-src", sources: [] };
   const directive = rule.name === "default-src" ? "script-src" : rule.name;
   const isStrict = isDynamic(rule.sources);
@@ -77,7 +77,7 @@ function withoutNone(rule: { name: string; sources: readonly string[] }, directi
 }
 
 /** A sandbox gives the page an origin of its own: it reads no module, and starts no worker. */
-function sandboxed(document: SiteFile, evidence: Evidence): Found[] {
+function sandboxed(document: SiteFile, evidence: Evidence): Diagnosis[] {
   return policiesOf(document).flatMap(({ policy, seen }) => {
     // In markup a sandbox says nothing.
     const sources = seen.isMeta ? undefined : policy.get("sandbox");
@@ -102,7 +102,7 @@ function sandboxed(document: SiteFile, evidence: Evidence): Found[] {
 }
 
 /** A script that the server has, and that did not arrive in the browser. */
-function failed({ url, file, tag }: Entry, evidence: Evidence): Found[] {
+function failed({ url, file, tag }: Entry, evidence: Evidence): Diagnosis[] {
   if (file === undefined || !isServed(file) || file.seen?.failure === undefined) return [];
   const isRead = isModule(tag) || tag.attributes.has("crossorigin");
   const { origin } = new URL(evidence.url);

@@ -1,7 +1,7 @@
 // Questions that several checks ask of the evidence, and how facts are written.
 import { isUtf8 } from "node:buffer";
 import { brotliDecompressSync } from "node:zlib";
-import type { HttpAnswer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
+import type { HttpAnswer, Evidence, Diagnosis, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, importsPackage, isCode, isOwnName, namesOf, scriptTags } from "../markup.ts";
@@ -48,7 +48,7 @@ export function isPointer(answer: HttpAnswer): boolean {
 }
 
 /** Describes a Git LFS pointer in place of a file. */
-export function pointer({ answer, url }: SiteFile): Found {
+export function pointer({ answer, url }: SiteFile): Diagnosis {
   return {
     id: "lfs-pointer",
     severity: "error",
@@ -170,7 +170,7 @@ export function isUnbuilt(file: SiteFile | undefined): boolean {
 }
 
 /** Writes the fault of a page whose sources are served. */
-export function notBuilt(cause: string, evidence: readonly string[]): Found {
+export function notBuilt(cause: string, evidence: readonly string[]): Diagnosis {
   const message = `${cause}: these are sources, which are built first.`;
   return { id: "not-built", severity: "error", message, evidence, changes: [{ kind: "build" }] };
 }
@@ -216,8 +216,8 @@ export function placeOf(file: SiteFile, evidence: Evidence): string {
 }
 
 /** Merges findings of one id, which have one cause: the first one's message, with the evidence and changes of all. */
-export function mergeById(found: readonly Found[]): Found[] {
-  const merged = new Map<string, Found>();
+export function mergeById(found: readonly Diagnosis[]): Diagnosis[] {
+  const merged = new Map<string, Diagnosis>();
   for (const next of found) {
     const before = merged.get(next.id);
     if (before === undefined) {

@@ -2,7 +2,7 @@
 // comes after the module or lacks the name, and a script with imports that is no module. The browser's own words decide
 // where there is a browser, and what the markup says where there is none. An import that runs later is a warning: code
 // may handle its failure, or never come to it.
-import type { Change, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { Change, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import {
   dynamicImports,
@@ -35,7 +35,7 @@ const NO_MODULE =
 const USUAL = "/selvedge/selvedge.min.js";
 
 /** Finds imports that can't be resolved, where no engine was started. */
-export function imports(evidence: Evidence): Found[] {
+export function imports(evidence: Evidence): Diagnosis[] {
   const document = documentOf(evidence);
   if (document === undefined || evidence.browser?.hasStarted === true || !namesPackage(evidence)) return [];
   const tags = scriptTags(textOf(document.answer), evidence.url);
@@ -50,8 +50,8 @@ export function isOfImports({ message }: { readonly message: string }): boolean 
   return NO_MODULE.test(message) || /\bJSON\b|import ?map/i.test(message);
 }
 
-function unreadMaps(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
-  return importMaps(tags).flatMap(({ text, fault, isShim }): Found[] => {
+function unreadMaps(tags: readonly ScriptTag[], evidence: Evidence): Diagnosis[] {
+  return importMaps(tags).flatMap(({ text, fault, isShim }): Diagnosis[] => {
     if (fault === null || isShim) return [];
     return [
       {
@@ -94,7 +94,7 @@ function pairsOf(text: string): Record<string, string> {
 }
 
 /** Scripts with import statements that lack type="module". */
-function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
+function classics(tags: readonly ScriptTag[], evidence: Evidence): Diagnosis[] {
   const { browser, files } = evidence;
   const moduleErrors = (browser?.scriptErrors ?? []).filter((x) => NO_MODULE.test(x.message));
   if (browser !== null && moduleErrors.length === 0) return [];
@@ -124,7 +124,7 @@ function classics(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
 }
 
 /** Bare names that no import map resolves for the module that imports them. */
-function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Found[] {
+function unresolved(tags: readonly ScriptTag[], evidence: Evidence): Diagnosis[] {
   const maps = importMaps(tags).filter((x) => !x.isShim);
   const seen = (evidence.browser === null ? unmapped(tags, maps, evidence) : unresolvedNames(tags, evidence)).filter(
     isBare,

@@ -1,5 +1,5 @@
 // Cross-origin isolation: a page with COEP starts only workers that have COEP too; threads need both headers.
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { folderOf, isHashed, pathOf } from "../urls.ts";
 import { documentOf, filesOf, header, isServed, lines } from "./facts.ts";
@@ -10,9 +10,9 @@ const COOP = "cross-origin-opener-policy";
 const ENGINE_OPTION = /\b(?:backends|assetsBase|trustedTypesPolicy|trustedKeys|keepInMemory)\b/;
 
 /** Finds workers without the page's COEP, and threads without isolation. */
-export const isolation: Check = (evidence) => [...embedder(evidence), ...threads(evidence)];
+export const isolation: DoctorCheck = (evidence) => [...embedder(evidence), ...threads(evidence)];
 
-function embedder(evidence: Evidence): Found[] {
+function embedder(evidence: Evidence): Diagnosis[] {
   const coep = word(header(documentOf(evidence), COEP));
   if (!isEmbedder(coep)) return [];
   const without = filesOf(evidence, "worker", "cache-worker").filter(
@@ -54,7 +54,7 @@ function placeOf({ url }: SiteFile, evidence: Evidence): string {
   return pathOf(isHashed(url) && !hasOwn ? `${folder}*` : url);
 }
 
-function threads(evidence: Evidence): Found[] {
+function threads(evidence: Evidence): Diagnosis[] {
   const document = documentOf(evidence);
   const [asked] = filesOf(evidence, "document", "script").flatMap(({ answer, url }) => {
     const option = threadsIn(textOf(answer));

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { parseBundle } from "../../core/bundle-schema.ts";
 import { codingFault, isPlainStart } from "../coding.ts";
-import type { HttpAnswer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { HttpAnswer, DoctorCheck, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import type { Listed } from "../find-files.ts";
 import { textOf } from "../http.ts";
@@ -36,7 +36,7 @@ const STRANGERS: readonly (readonly [string, readonly number[]])[] = [
 ];
 
 /** Finds stand-ins, changed chunks, and models that no browser keeps. */
-export const models: Check = (evidence) =>
+export const models: DoctorCheck = (evidence) =>
   mergeById([
     ...filesOf(evidence, "bundle", "chunk", "model", "data").filter(isServed).flatMap(standIn),
     ...filesOf(evidence, "bundle").filter(isServed).flatMap(invalid),
@@ -49,7 +49,7 @@ export const models: Check = (evidence) =>
       .flatMap((file) => ranges(file, evidence)),
   ]);
 
-function standIn(file: SiteFile): Found[] {
+function standIn(file: SiteFile): Diagnosis[] {
   const { answer, url, role } = file;
   if (isPointer(answer)) return [pointer(file)];
   if (role === "model" && answer.isWhole && answer.body.byteLength === 0)
@@ -78,7 +78,7 @@ function standIn(file: SiteFile): Found[] {
 }
 
 /** A description that the engine refuses, for the reason that the engine gives. */
-function invalid({ answer, url }: SiteFile): Found[] {
+function invalid({ answer, url }: SiteFile): Diagnosis[] {
   if (!answer.isWhole || isPointer(answer)) return [];
   const reason = refusalOf(answer);
   if (reason === null) return [];
@@ -106,7 +106,7 @@ function refusalOf({ body, headers }: HttpAnswer): string | null {
 }
 
 /** A chunk's name is the SHA-256 of its content: a host that decodes or rewrites it breaks the bundle. */
-function changed(evidence: Evidence): Found[] {
+function changed(evidence: Evidence): Diagnosis[] {
   const listed = new Map(
     filesOf(evidence, "bundle").flatMap(({ answer }) => chunksOf(textOf(answer)).map((x) => [x.sha256, x])),
   );
@@ -189,7 +189,7 @@ function decode(body: Uint8Array | null, encoding: string): Uint8Array | null {
   return encoding === "gzip" ? gunzipSync(body) : null;
 }
 
-function validators(file: SiteFile, evidence: Evidence): Found[] {
+function validators(file: SiteFile, evidence: Evidence): Diagnosis[] {
   const { headers } = file.answer;
   if ("etag" in headers || "last-modified" in headers) return [];
   return [
@@ -205,7 +205,7 @@ function validators(file: SiteFile, evidence: Evidence): Found[] {
   ];
 }
 
-function ranges(file: SiteFile, evidence: Evidence): Found[] {
+function ranges(file: SiteFile, evidence: Evidence): Diagnosis[] {
   const { range, answer, url } = file;
   if (range === null || !MODELS.has(file.role)) return [];
   const sent = range.body;

@@ -2,7 +2,7 @@
 // map or script that the content security policy blocks, imports that can't be resolved, and a script with a syntax error.
 import { createHash } from "node:crypto";
 import { admitsInline, governing } from "../csp.ts";
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { importMaps, isModule, isOwnName, namesOf, scriptTags } from "../markup.ts";
 import { bare, folderOf, nameOf, pathOf } from "../urls.ts";
@@ -13,7 +13,7 @@ import type { HeldPolicy } from "./policy.ts";
 import { scriptContent } from "./types.ts";
 
 /** Finds inline scripts that a policy blocks, imports that lead nowhere, and scripts with syntax errors. */
-export const pageScripts: Check = (evidence) => {
+export const pageScripts: DoctorCheck = (evidence) => {
   // A map that the policy blocks resolves nothing: the policy is the cause.
   const blocked = inline(evidence);
   return [...blocked, ...(blocked.length > 0 ? [] : imports(evidence)), ...syntax(evidence)];
@@ -26,7 +26,7 @@ interface Inline {
   readonly text: string;
 }
 
-function inline(evidence: Evidence): Found[] {
+function inline(evidence: Evidence): Diagnosis[] {
   const document = documentOf(evidence);
   if (document === undefined) return [];
   const scripts = inlineScripts(textOf(document.answer));
@@ -41,7 +41,7 @@ function blockedScript(
   { policy, seen }: HeldPolicy,
   document: SiteFile,
   evidence: Evidence,
-): Found {
+): Diagnosis {
   const rule = governing(policy, "script-src-elem") ?? { name: "script-src", sources: [] };
   const directive = rule.name === "default-src" ? "script-src" : rule.name;
   return {
@@ -82,7 +82,7 @@ function hashesOf(text: string): string[] {
 }
 
 /** A script that can't be parsed matters where no engine was started: an app has scripts of others too. */
-function syntax(evidence: Evidence): Found[] {
+function syntax(evidence: Evidence): Diagnosis[] {
   const { browser } = evidence;
   const { origin } = new URL(evidence.url);
   if (browser === null || browser.hasStarted) return [];

@@ -2,7 +2,7 @@
 // the document's and the workers' are both read.
 import { admits, admitsWasm, governing, parsePolicies, written } from "../csp.ts";
 import type { Policy } from "../csp.ts";
-import type { Check, Evidence, Found, SeenPolicy, SiteFile } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis, SeenPolicy, SiteFile } from "../evidence.ts";
 import { chunksOf } from "../find-files.ts";
 import { textOf } from "../http.ts";
 import { tagsOf } from "../markup.ts";
@@ -10,14 +10,14 @@ import { pathOf } from "../urls.ts";
 import { documentOf, filesOf, header, isForeign, isServed, lines, mergeById } from "./facts.ts";
 
 /** Finds directives that refuse what the engine needs. */
-export const policy: Check = (evidence) => {
+export const policy: DoctorCheck = (evidence) => {
   const own = filesOf(evidence, "worker", "cache-worker").filter((x) => isServed(x) && !isForeign(x, evidence));
   const governed = [documentOf(evidence), ...own];
   const found = governed.flatMap((file) => (file === undefined ? [] : judge(file, evidence)));
   return mergeById(found);
 };
 
-function judge(file: SiteFile, evidence: Evidence): Found[] {
+function judge(file: SiteFile, evidence: Evidence): Diagnosis[] {
   return policiesOf(file).flatMap((each) => [
     ...wasm(each, file, evidence),
     ...(file.role === "document" ? workers(each, file, evidence) : []),
@@ -25,7 +25,7 @@ function judge(file: SiteFile, evidence: Evidence): Found[] {
   ]);
 }
 
-function wasm({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Found[] {
+function wasm({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Diagnosis[] {
   const rule = governing(each, "script-src");
   if (rule === null || admitsWasm(each)) return [];
   // The fetch worker compiles nothing but the brotli decoder, which Chromium lacks.
@@ -60,7 +60,7 @@ function hasBrotli(evidence: Evidence): boolean {
   return filesOf(evidence, "bundle").some(({ answer }) => chunksOf(textOf(answer)).some((x) => x.encoding === "br"));
 }
 
-function workers({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Found[] {
+function workers({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Diagnosis[] {
   const scripts = filesOf(evidence, "worker", "cache-worker");
   const refused = scripts.map((x) => x.url).filter((url) => !admits(each, "worker-src", url, evidence.url));
   const lacksBlob =
@@ -87,7 +87,7 @@ function workers({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: E
   ];
 }
 
-function requests({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Found[] {
+function requests({ policy: each, seen }: HeldPolicy, file: SiteFile, evidence: Evidence): Diagnosis[] {
   const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli", "data");
   const rule = governing(each, "connect-src");
   const refuses = ({ url }: SiteFile): boolean => !admits(each, "connect-src", url, evidence.url);

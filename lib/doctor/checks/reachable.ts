@@ -1,5 +1,5 @@
 // Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
-import type { HttpAnswer, Change, Check, Evidence, FailureKind, FileName, Found, Role, SiteFile } from "../evidence.ts";
+import type { HttpAnswer, Change, DoctorCheck, Evidence, FailureKind, FileName, Diagnosis, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, isModule, leadingImports, mappedAddress, namesOf, scriptTags } from "../markup.ts";
@@ -51,7 +51,7 @@ const MEDIA = /\.(?:avif|bmp|gif|jpe?g|png|webp|mp3|ogg|wav|flac|mp4|webm)$/i;
 const LISTED_MAX = 4;
 
 /** Finds files that are missing, redirected, answered with HTML, or blocked as http on a page over https. */
-export const reachable: Check = (evidence) => {
+export const reachable: DoctorCheck = (evidence) => {
   const judged = evidence.files.flatMap((file) => {
     const name = ID_NAMES[file.role];
     const result = name === undefined ? null : judge(file, name, evidence);
@@ -71,7 +71,7 @@ export const reachable: Check = (evidence) => {
 };
 
 /** Pictures, sounds and videos of the page's own server that its code requested in vain: a model's inputs, as a rule. */
-function inputs({ browser, url: page }: Evidence): Found[] {
+function inputs({ browser, url: page }: Evidence): Diagnosis[] {
   const { origin } = new URL(page);
   const lost = (browser?.hasStarted === true ? browser.seen : []).filter(
     ({ url, status, isByCode }) =>
@@ -118,7 +118,7 @@ function ofFolder(change: Change): Change {
 }
 
 /** Files over http of a page over https: browsers send no such request, whatever the server would answer. */
-function mixed(evidence: Evidence): Found[] {
+function mixed(evidence: Evidence): Diagnosis[] {
   const isUpgraded =
     documentOf(evidence)?.answer.headers["content-security-policy"]?.includes("upgrade-insecure-requests");
   const files = evidence.files.filter(
@@ -140,7 +140,7 @@ function mixed(evidence: Evidence): Found[] {
 }
 
 /** The package's own word that a bundler has changed the addresses of its files. */
-function moved(evidence: Evidence): Found[] {
+function moved(evidence: Evidence): Diagnosis[] {
   const noted = lines(evidence, /A bundler moved Selvedge away/);
   if (noted.length === 0) return [];
   const to = "/selvedge/";
@@ -158,7 +158,7 @@ function moved(evidence: Evidence): Found[] {
   ];
 }
 
-function judge(file: SiteFile, name: FileName, evidence: Evidence): Found | null {
+function judge(file: SiteFile, name: FileName, evidence: Evidence): Diagnosis | null {
   const { answer, role, url } = file;
   const noun = NOUNS[role] ?? "A file";
   const isPage = isAnsweredPage(answer);
@@ -262,7 +262,7 @@ function changesOf(file: SiteFile, isPage: boolean, evidence: Evidence): Change[
 }
 
 /** Scripts that the page itself requested in vain: one missing module keeps the whole app from starting. */
-function modules(evidence: Evidence): Found[] {
+function modules(evidence: Evidence): Diagnosis[] {
   const missing = filesOf(evidence, "script").filter((file) => {
     const { answer, seen } = file;
     // Without a browser, the module that the import map leads to stands for one that the page requests.
@@ -273,7 +273,7 @@ function modules(evidence: Evidence): Found[] {
     return isRequested && isLost && !isHidden(file) && !(isRedirect(answer) && isArrived(file));
   });
   return mergeById(
-    missing.map((file): Found => {
+    missing.map((file): Diagnosis => {
       const { status } = file.answer;
       const [kind, reason] = failureOf(file);
       const isLost = kind === "is-html" || (kind === "missing" && status < 500);

@@ -1,10 +1,10 @@
 // Secure context: without https, and off this machine, a browser has neither WebGPU nor OPFS nor WebCrypto.
-import type { Check } from "../evidence.ts";
+import type { DoctorCheck } from "../evidence.ts";
 import { isLoopback } from "../urls.ts";
 import { lines } from "./facts.ts";
 
 /** Finds a page over plain http. */
-export const secure: Check = (evidence) => {
+export const secure: DoctorCheck = (evidence) => {
   const { protocol, hostname, origin } = new URL(evidence.url);
   const isSecure = evidence.browser?.isSecureContext ?? (protocol === "https:" || isLoopback(hostname));
   if (isSecure) return [];

@@ -1,14 +1,14 @@
 // A service worker of the app: it may answer with files of an older release, and its precache may hold 32 MB of binaries.
 import { createHash } from "node:crypto";
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { bare, pathOf, roleByName } from "../urls.ts";
 import { filesOf, isServed } from "./facts.ts";
 
 /** Finds stale answers and precaches that are too large. */
-export const serviceWorker: Check = (evidence) => [...stale(evidence), ...precache(evidence)];
+export const serviceWorker: DoctorCheck = (evidence) => [...stale(evidence), ...precache(evidence)];
 
-function stale(evidence: Evidence): Found[] {
+function stale(evidence: Evidence): Diagnosis[] {
   const { browser } = evidence;
   const answered = new Map((browser?.seen ?? []).filter((x) => x.sha256 !== undefined).map((x) => [bare(x.url), x]));
   const old = evidence.files.filter(({ url, answer }) => {
@@ -47,7 +47,7 @@ function otherBuilds({ browser, files }: Evidence): SiteFile[] {
 }
 
 /** Workbox refuses files above its limit at build time, and the others are fetched by every visitor at once. */
-function precache(evidence: Evidence): Found[] {
+function precache(evidence: Evidence): Diagnosis[] {
   const { project } = evidence;
   const listed = filesOf(evidence, "service-worker").filter((x) =>
     /ort-(?:jspi|wasm)[^"']*\.wasm/.test(new TextDecoder().decode(x.answer.body)),

@@ -1,5 +1,5 @@
 // Trusted Types: a page that enforces them must hand the engine a policy, and name it.
-import type { Check } from "../evidence.ts";
+import type { DoctorCheck } from "../evidence.ts";
 import { pathOf } from "../urls.ts";
 import { documentOf, lines } from "./facts.ts";
 import { policiesOf } from "./policy.ts";
@@ -8,7 +8,7 @@ import { policiesOf } from "./policy.ts";
 const NAME = "selvedge";
 
 /** Finds a page that enforces Trusted Types and starts workers without a policy. */
-export const trustedTypes: Check = (evidence) => {
+export const trustedTypes: DoctorCheck = (evidence) => {
   const document = documentOf(evidence);
   const policies = document === undefined ? [] : policiesOf(document);
   const enforcing = policies.filter((x) => x.policy.get("require-trusted-types-for")?.some((y) => /script/.test(y)));

@@ -2,7 +2,7 @@
 // type only after it has arrived whole.
 import { codingFault, isTextStart, isWasmStart } from "../coding.ts";
 import type { CodingFault } from "../coding.ts";
-import type { Change, Check, Evidence, FindingId, Found, SiteFile } from "../evidence.ts";
+import type { Change, DoctorCheck, Evidence, FindingId, Diagnosis, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { isModule, scriptTags } from "../markup.ts";
 import { bare, extensionOf, folderOf, nameOf, pathOf } from "../urls.ts";
@@ -27,7 +27,7 @@ import {
 } from "./facts.ts";
 
 /** Finds types that browsers refuse, scripts that are none, and binaries that are no WebAssembly. */
-export const types: Check = (evidence) =>
+export const types: DoctorCheck = (evidence) =>
   mergeById([
     ...modulesOf(evidence).flatMap((file) => script(file, "module", evidence)),
     ...filesOf(evidence, "worker", "cache-worker").flatMap((file) => script(file, "worker script", evidence)),
@@ -44,7 +44,7 @@ function modulesOf(evidence: Evidence): readonly SiteFile[] {
   return filesOf(evidence, "script").filter((x) => isTold || named.has(bare(x.url)));
 }
 
-function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
+function script(file: SiteFile, noun: string, evidence: Evidence): Diagnosis[] {
   const type = typeOf(file.answer);
   if (!isServed(file)) return [];
   const content = file.role === "script" ? moduleContent(file, evidence) : scriptContent(file, "The worker script ");
@@ -70,13 +70,13 @@ function script(file: SiteFile, noun: string, evidence: Evidence): Found[] {
 }
 
 /** Finds the fault of a module's content, unless the browser has reported it as a syntax error. */
-function moduleContent(file: SiteFile, { browser }: Evidence): Found | null {
+function moduleContent(file: SiteFile, { browser }: Evidence): Diagnosis | null {
   const isTold = browser?.scriptErrors.some((x) => bare(x.url) === bare(file.url)) ?? false;
   return isTold || file.answer.body.byteLength === 0 ? null : scriptContent(file, "The script ");
 }
 
 /** Finds a script that is empty, a Git LFS pointer, no text, or compressed otherwise than its header says. */
-export function scriptContent(file: SiteFile, noun: string): Found | null {
+export function scriptContent(file: SiteFile, noun: string): Diagnosis | null {
   if (isPointer(file.answer)) return pointer(file);
   const fault = codingFault(file, isTextStart);
   if (fault !== null) return wronglyCoded(file, fault, "script-content", noun);
@@ -100,7 +100,7 @@ export function scriptContent(file: SiteFile, noun: string): Found | null {
 }
 
 /** Finds a script in UTF-16: browsers read modules and workers as UTF-8, whatever a header or a mark says. */
-function wrongText(file: SiteFile, noun: string): Found | null {
+function wrongText(file: SiteFile, noun: string): Diagnosis | null {
   const { body, headers } = file.answer;
   const mark = body[0] === 0xff && body[1] === 0xfe ? "LE" : body[0] === 0xfe && body[1] === 0xff ? "BE" : null;
   if (mark === null || "content-encoding" in headers) return null;
@@ -121,7 +121,7 @@ function wrongText(file: SiteFile, noun: string): Found | null {
 }
 
 /** Writes a fault of a file's coding: it is compressed twice, or not at all. */
-export function wronglyCoded(file: SiteFile, fault: CodingFault, id: FindingId, noun: string): Found {
+export function wronglyCoded(file: SiteFile, fault: CodingFault, id: FindingId, noun: string): Diagnosis {
   const { declared, body } = fault;
   const path = pathOf(file.url);
   return {
@@ -144,7 +144,7 @@ function encodedAs(file: SiteFile, value: string): Change {
   return { kind: "header", path: pathOf(file.url), name: "Content-Encoding", value };
 }
 
-function binary(file: SiteFile): Found[] {
+function binary(file: SiteFile): Diagnosis[] {
   if (!isServed(file)) return [];
   if (isPointer(file.answer)) return [pointer(file)];
   const fault = codingFault(file, isWasmStart);

@@ -1,6 +1,6 @@
 // One version of page and workers: files that are copied by hand keep their names, and stay behind at an update.
 import { createHash } from "node:crypto";
-import type { Check, Evidence, Found } from "../evidence.ts";
+import type { DoctorCheck, Evidence, Diagnosis } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { nameOf, pathOf } from "../urls.ts";
 import { filesOf, isCutWasm, isPointer, isServed, undeclaredCoding, withoutCarriageReturns } from "./facts.ts";
@@ -9,7 +9,7 @@ import { filesOf, isCutWasm, isPointer, isServed, undeclaredCoding, withoutCarri
 const RELEASE = /["'`](\d+\.\d+\.\d+[\w.+-]* \d+\.\d+\.\d+[\w.+-]*)["'`]/g;
 
 /** Finds workers and binaries of another version than the page's. */
-export const versions: Check = (evidence) => {
+export const versions: DoctorCheck = (evidence) => {
   const pages = filesOf(evidence, "script", "document").filter(isServed);
   const releases = pages.flatMap((x) => releasesIn(textOf(x.answer)));
   // Another library may hold such a pair too: the one with this package's ONNX Runtime is preferred.
@@ -17,7 +17,7 @@ export const versions: Check = (evidence) => {
   return [...workers(evidence, page), ...(page === evidence.own.release ? copies(evidence) : [])].slice(0, 1);
 };
 
-function workers(evidence: Evidence, page: string | undefined): Found[] {
+function workers(evidence: Evidence, page: string | undefined): Diagnosis[] {
   if (page === undefined) return [];
   return filesOf(evidence, "worker", "cache-worker").flatMap((file) => {
     if (!isServed(file)) return [];
@@ -34,7 +34,7 @@ function workers(evidence: Evidence, page: string | undefined): Found[] {
 }
 
 /** Files under the package's own names that differ from those of the package that is installed here. */
-function copies({ files, own }: Evidence): Found[] {
+function copies({ files, own }: Evidence): Diagnosis[] {
   return files.flatMap((file) => {
     const name = nameOf(file.url);
     const expected = own.files[name];
@@ -68,7 +68,7 @@ function hashOf(body: Uint8Array): string {
   return createHash("sha256").update(body).digest("hex");
 }
 
-function mismatch(url: string, message: string, evidence: readonly string[]): Found {
+function mismatch(url: string, message: string, evidence: readonly string[]): Diagnosis {
   const files = ["worker-*.js", "*.wasm"];
   const to = pathOf(new URL(".", url).href);
   return { id: "version-mismatch", severity: "error", message, evidence, changes: [{ kind: "copy", files, to }] };

@@ -11,14 +11,14 @@ const POLICY = "Content-Security-Policy";
 type PolicyChange = Change & { readonly kind: "csp" };
 
 /** The policy that a host's header is to have, and for which of its responses. */
-interface Whole {
+interface HostPolicy {
   readonly header: HeaderChange;
   readonly policies: readonly Policy[];
   readonly isPage: boolean;
 }
 
 /** Returns the whole policy, with what all changes of its rule add; null where no policy was seen. */
-function wholeOf(change: PolicyChange, host: Host | null, url: string, all: readonly Change[]): Whole | null {
+function wholeOf(change: PolicyChange, host: Host | null, url: string, all: readonly Change[]): HostPolicy | null {
   if (change.seen === undefined) return null;
   const added = changesOfRule(change, all);
   const page = new URL(url).pathname;

@@ -10,7 +10,7 @@ export const NOTHING: Uint8Array = new Uint8Array();
 const text = new TextDecoder();
 
 /** A field of a message: its whole bytes, and its value as a number or as bytes. */
-export interface Field {
+export interface OnnxField {
   readonly number: number;
   readonly whole: Uint8Array;
   readonly value: number;
@@ -18,7 +18,7 @@ export interface Field {
 }
 
 /** Returns the numbers of a repeated field, packed or not. */
-export function numbersOf({ body, value }: Field): number[] {
+export function numbersOf({ body, value }: OnnxField): number[] {
   if (body.length === 0) return [value];
   const numbers: number[] = [];
   for (let at = 0; at < body.length;) {
@@ -39,7 +39,7 @@ export function textOf(body: Uint8Array, number: number): string {
  * Yields the fields of a message.
  * @throws RangeError where one ends after the message, or has another wire type
  */
-export function* fieldsOf(all: Uint8Array): Generator<Field> {
+export function* fieldsOf(all: Uint8Array): Generator<OnnxField> {
   for (let at = 0; at < all.length;) {
     const [tag, start] = varintAt(all, at);
     const wire = tag % 8;

@@ -72,7 +72,7 @@ const HEAD_BYTES = 2 ** 20;
 /** Path by which a rewritten graph names the file that it was made from. */
 const ITSELF = "the-model-itself";
 
-interface Loaded {
+interface LoadedSession {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
   readonly states: Readonly<Record<string, string>>;
@@ -101,7 +101,7 @@ class OrtBackend implements Backend {
   onLinked: ((rest: WebAssembly.Module | null) => void) | null = null;
 
   readonly #ort: OrtModule;
-  readonly #models: Map<number, Loaded> = new Map();
+  readonly #models: Map<number, LoadedSession> = new Map();
   readonly #states: Map<number, Kept> = new Map();
   readonly #nextTask: () => Promise<void> = createNextTask();
   #backend: LocalBackend = "wasm";

@@ -3,7 +3,7 @@
 import { CONSTANT_MAX, mixesRows } from "../../core/mixes-rows.ts";
 import type { RowNode } from "../../core/mixes-rows.ts";
 import { fieldsOf, numbersOf, textOf } from "./onnx-fields.ts";
-import type { Field } from "./onnx-fields.ts";
+import type { OnnxField } from "./onnx-fields.ts";
 
 /** Field numbers in onnx.proto. */
 const MODEL = { graph: 7, opsetImport: 8, functions: 25 } as const;
@@ -159,7 +159,7 @@ function integersOf(body: Uint8Array): readonly number[] | undefined {
 }
 
 /** A long list is not read: its tensor is not either. */
-function shortOf(field: Field): number[] {
+function shortOf(field: OnnxField): number[] {
   return field.body.length > CONSTANT_MAX * 10 ? [] : numbersOf(field);
 }
 

@@ -28,7 +28,7 @@ import type { Traffic } from "../../rpc/messages.ts";
 const LEFT_MIN_MS = 4;
 
 /** A model on the server. */
-interface Served {
+interface RemoteEntry {
   readonly model: RemoteModel;
   /** Version of its first answer; null before, and where the server states none. */
   version: string | null;
@@ -44,7 +44,7 @@ class RemoteBackend implements Backend {
   onLog: ((line: string) => void) | null = null;
   onTraffic: ((traffic: Traffic) => void) | null = null;
   readonly #effects: NetworkEffects;
-  readonly #models: Map<number, Served> = new Map();
+  readonly #models: Map<number, RemoteEntry> = new Map();
   #client: RemoteClient | null = null;
   #endpoint = "";
   /** The model of the call: one runs at a time. */

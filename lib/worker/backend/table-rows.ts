@@ -6,7 +6,7 @@
 import type { Tensor } from "../../core/tensor.ts";
 import type { DeviceTensor } from "../../rpc/backend.ts";
 import { fieldsOf, NOTHING, textOf } from "./onnx-fields.ts";
-import type { Field } from "./onnx-fields.ts";
+import type { OnnxField } from "./onnx-fields.ts";
 import { GRAPH, MODEL, NODE, nodeOf, tensorOf } from "./rewrite-model.ts";
 
 /** A table that an input indexes. */
@@ -78,7 +78,7 @@ function addTables(graph: Uint8Array, tables: Map<string, Table>): void {
 }
 
 function isInteger(value: Uint8Array): boolean {
-  const fieldOf = (holder: Uint8Array, number: number): Field | undefined =>
+  const fieldOf = (holder: Uint8Array, number: number): OnnxField | undefined =>
     [...fieldsOf(holder)].find((x) => x.number === number);
   const tensor = fieldOf(fieldOf(value, TYPE.ofValue)?.body ?? NOTHING, TYPE.tensor)?.body ?? NOTHING;
   return INTEGERS.has(fieldOf(tensor, TYPE.element)?.value ?? 0);

@@ -6,7 +6,7 @@ import type { Decoded } from "../../rpc/messages.ts";
 import { frameOf } from "./decode-run.ts";
 import type { DecodeRun, Frame } from "./decode-run.ts";
 import { argmax, checkNumbers, mismatch, sigmoid, softmax, valuesOf } from "./values.ts";
-import type { Values } from "./values.ts";
+import type { NumberList } from "./values.ts";
 
 /** A box in the tensor: centre and size, in its pixels. */
 interface BoxCandidate {
@@ -80,7 +80,7 @@ function readQueries(name: string, spec: BoxesSpec, labels: number, run: DecodeR
 
 /** The label of a query, or all of its labels above the threshold. */
 function labelsOf(
-  row: Values & Pick<Float32Array, "subarray">,
+  row: NumberList & Pick<Float32Array, "subarray">,
   isSoftmax: boolean,
   threshold: number,
   labels: number,

@@ -10,7 +10,7 @@ import { decodeMap, decodeSegment } from "./maps.ts";
 import { decodePoints } from "./points.ts";
 import { decodeTokens } from "./tokens.ts";
 import { argmax, checkTable, isNaN, linesOf, mismatch, sigmoid, softmax, valuesOf } from "./values.ts";
-import type { Values } from "./values.ts";
+import type { NumberList } from "./values.ts";
 
 /** Decodes an output into one answer per item of its first axis; `run` has the rest of the same request. */
 export type Decoder = (output: Tensor, run?: DecodeRun) => Decoded[];
@@ -66,7 +66,7 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
   }
 }
 
-function scoresOf(row: Values, logits: boolean | "sigmoid" | undefined): Values {
+function scoresOf(row: NumberList, logits: boolean | "sigmoid" | undefined): NumberList {
   return logits === true ? softmax(row) : logits === "sigmoid" ? sigmoid(row) : row;
 }
 
@@ -151,8 +151,8 @@ function divisorOf(mode: PoolSpec["mode"], count: number): number {
  * themselves: of probabilities in float32 many are equal, as all near 1.
  */
 function best(
-  row: Values,
-  scores: Values,
+  row: NumberList,
+  scores: NumberList,
   labels: readonly string[],
   top: number = TOP_DEFAULT,
 ): { label: string; index: number; score: number }[] {
@@ -172,7 +172,7 @@ function best(
 }
 
 /** Splits [batch, class] or [class] into one row per item; axes of size 1 in between do not count. */
-function rows(name: string, output: Tensor): Values[] {
+function rows(name: string, output: Tensor): NumberList[] {
   const { dims } = output;
   const classes = dims.at(-1) ?? 1;
   const items = dims.length > 1 ? (dims[0] ?? 1) : 1;

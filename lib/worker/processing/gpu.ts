@@ -102,7 +102,7 @@ fn down(@builtin(global_invocation_id) id: vec3u) {
 `;
 
 /** Device resources for one size of image. */
-interface Frame {
+interface FrameBuffers {
   readonly texture: GPUTexture;
   readonly buffers: readonly GPUBuffer[];
   readonly group: GPUBindGroup;
@@ -122,7 +122,7 @@ interface Program {
 export class GpuImages {
   readonly #device: GPUDevice;
   /** By input and size, the most recently used last. */
-  readonly #frames: Map<string, Frame> = new Map();
+  readonly #frames: Map<string, FrameBuffers> = new Map();
   #program: Program | null = null;
   #checked: Promise<void> | null = null;
   #isWrong = false;
@@ -233,7 +233,7 @@ export class GpuImages {
     image.close();
   }
 
-  #free(key: string, frame: Frame): void {
+  #free(key: string, frame: FrameBuffers): void {
     this.#frames.delete(key);
     frame.texture.destroy();
     for (const buffer of frame.buffers) buffer.destroy();
@@ -259,7 +259,7 @@ function compile(device: GPUDevice): Program {
   return { layout, across: pipeline("across"), down: pipeline("down") };
 }
 
-function allocate(device: GPUDevice, program: Program, image: StillImage, plan: ImagePlan, spec: ImageSpec): Frame {
+function allocate(device: GPUDevice, program: Program, image: StillImage, plan: ImagePlan, spec: ImageSpec): FrameBuffers {
   const channels = spec.channels === "gray" ? 1 : 3;
   const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
   const texture = device.createTexture({

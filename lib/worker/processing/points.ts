@@ -5,7 +5,7 @@ import type { Decoded } from "../../rpc/messages.ts";
 import { frameOf } from "./decode-run.ts";
 import type { DecodeRun } from "./decode-run.ts";
 import { argmax, checkNumbers, checkTable, mismatch, valuesOf } from "./values.ts";
-import type { Values } from "./values.ts";
+import type { NumberList } from "./values.ts";
 
 /** A place in shares of the tensor, or of the image without what its processor added, with its score. */
 interface Place {
@@ -50,7 +50,7 @@ export function decodePoints(
 }
 
 /** The largest value's place, moved a quarter of a cell towards its larger neighbour (Newell 2016, as HRNet and MMPose). */
-function peakOf(map: Values, width: number): Place {
+function peakOf(map: NumberList, width: number): Place {
   const at = argmax(map);
   const height = map.length / width;
   const [column, row] = [at % width, Math.floor(at / width)];

@@ -1,7 +1,7 @@
 // Outputs resized to the picture as torch's `interpolate` does it (align_corners false, no antialias): bilinear, bicubic
 // with a = −0.75. Where the picture was cropped or padded on its way, only the part of the output that shows it is resized.
 import type { Frame } from "./decode-run.ts";
-import type { Rows, Values } from "./values.ts";
+import type { Rows, NumberList } from "./values.ts";
 
 /** For each sample of a line: the indices of its inputs, and their weights, as many as `taps`. */
 export interface LineSamples {
@@ -52,7 +52,7 @@ function cubic(x: number): number {
 
 /** Resizes a plane to the picture, columns first. */
 export function resizePlane(
-  plane: Values,
+  plane: NumberList,
   width: number,
   [across, down]: readonly [LineSamples, LineSamples],
   frame: Frame,

@@ -4,16 +4,16 @@ import { halfToNumber } from "../../core/half.ts";
 import type { Tensor } from "../../core/tensor.ts";
 
 /** Elements of an output without conversion: int64 and float64 compare exactly. */
-export type Values = ArrayLike<number | bigint>;
+export type NumberList = ArrayLike<number | bigint>;
 
 /** Elements of which a part can be taken. */
-export type Rows = Values & Pick<Float32Array, "subarray">;
+export type Rows = NumberList & Pick<Float32Array, "subarray">;
 
 /**
  * Softmax, shifted by the largest value so that no exponential overflows. The whole row is NaN if one of its values is
  * NaN or positive infinity: this shows that a model overflowed.
  */
-export function softmax(row: Values): Float32Array {
+export function softmax(row: NumberList): Float32Array {
   let largest = -Infinity;
   for (let i = 0; i < row.length; i += 1) largest = Math.max(largest, Number(row[i]));
   const result = new Float32Array(row.length);
@@ -24,12 +24,12 @@ export function softmax(row: Values): Float32Array {
 }
 
 /** The logistic function of each value; NaN stays NaN. */
-export function sigmoid(row: Values): Float32Array {
+export function sigmoid(row: NumberList): Float32Array {
   return Float32Array.from(row, (x) => 1 / (1 + Math.exp(-Number(x))));
 }
 
 /** Index of the first largest value; NaN never wins over a number. */
-export function argmax(row: Values): number {
+export function argmax(row: NumberList): number {
   let index = 0;
   let largest = row[0] as number | bigint;
   for (let i = 1; i < row.length; i++) {
@@ -80,7 +80,7 @@ export function mismatch(message: string): SelvedgeError {
  * Rejects an output with a value that is NaN, of which no answer can be made: a model that overflowed, as in float16.
  * @throws SelvedgeError `wrong-result`
  */
-export function checkNumbers(name: string, values: Values): void {
+export function checkNumbers(name: string, values: NumberList): void {
   for (let i = 0; i < values.length; i += 1)
     if (isNaN(values[i]))
       throw new SelvedgeError(

@@ -10,7 +10,7 @@ const KNOWN_LENGTH = 256;
 const ID_MAX = 2 ** 26;
 
 /** A token of a word while it is merged. */
-interface Symbol {
+interface BpeSymbol {
   id: number;
   /** In bytes; 0 for one that was merged into the one before. */
   length: number;
@@ -75,11 +75,11 @@ function symbolsOfPart(
   part: ModelPart,
   ids: ReadonlyMap<string, number>,
   unknownId: number,
-): (word: string) => Symbol[] {
+): (word: string) => BpeSymbol[] {
   const { continuing_subword_prefix: prefix, end_of_word_suffix: suffix, unk_token: unknown } = part;
   const bytesOf = part.byte_fallback === true ? byteTokensOf(ids) : () => null;
   return (word) => {
-    const symbols: Symbol[] = [];
+    const symbols: BpeSymbol[] = [];
     const add = (id: number, length: number): void => {
       symbols.push({ id, length, before: symbols.length - 1, next: symbols.length + 1 });
     };
@@ -111,7 +111,7 @@ function symbolsOfPart(
 }
 
 /** Merges the symbols of a word. */
-function mergeAll(symbols: Symbol[], { ranks, made }: Merges): Symbol[] {
+function mergeAll(symbols: BpeSymbol[], { ranks, made }: Merges): BpeSymbol[] {
   const count = symbols.length;
   const queue = new NumberHeap();
   const offer = (at: number): void => {
