@@ -12,14 +12,16 @@ const EXCEPTIONS: ReadonlySet<string> = new Set([
   "Scheduler",
 ]);
 
-const TYPE = /^(export )?(?:declare )?(?:abstract )?(?:interface|type|class) (\w+)/gm;
-const PLATFORM = /^(?:declare )?(?:interface|var|type|class) (\w+)/gm;
+const TYPE = /^(export )?(?:declare )?(?:abstract )?(?:interface|type|class) (\w+)\b(?!\()/gm;
+const PLATFORM = /^(?:declare )?(?:interface|var|type|class) (\w+)\b(?!\()/gm;
 
 /** Names of types that JavaScript and browsers define, by TypeScript's declarations of them. */
 function platformNames(): Set<string> {
   const folder = dirname(createRequire(import.meta.url).resolve("typescript/lib/lib.dom.d.ts"));
   const files = readdirSync(folder).filter((name) => /^lib\..*\.d\.ts$/.test(name));
-  return new Set(files.flatMap((x) => [...readFileSync(join(folder, x), "utf8").matchAll(PLATFORM)].map((m) => m[1] ?? "")));
+  return new Set(
+    files.flatMap((x) => [...readFileSync(join(folder, x), "utf8").matchAll(PLATFORM)].map((m) => m[1] ?? "")),
+  );
 }
 
 /** Returns the names that two of the files define and one exports, or that the platform has too, with the files' paths. */

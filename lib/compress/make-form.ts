@@ -59,7 +59,7 @@ export interface FormInputs extends MakeOptions {
 }
 
 /** A compression whose forms share the weights that they round alike. */
-interface Job extends SimplifiedSource {
+interface FormJob extends SimplifiedSource {
   readonly kept: KeptRounding;
 }
 
@@ -75,7 +75,7 @@ export async function makeForms(source: SimplifiedSource, forms: readonly Form[]
   }
 }
 
-async function makeAll(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
+async function makeAll(job: FormJob, forms: readonly Form[]): Promise<FormResult[]> {
   const { simple, description, checked, rows, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
   const where = browser && { browser, model: description };
@@ -129,7 +129,7 @@ interface Evaluated {
 /** Makes and evaluates a form; again without its worst layers, or with weights in more bits, where it missed its budget. */
 async function makeWithinBudget(
   form: Form,
-  job: Job,
+  job: FormJob,
   context: EvaluateContext,
   sensitivity: Sensitivity,
   clock: TimeLeft,
@@ -171,7 +171,7 @@ function whyNoInt4({ id }: Form, widths: WeightWidths): string | null {
  */
 async function withForm<T>(
   form: Form,
-  { simple, feeds, references, notes, options: { signal }, onProgress, kept }: Job,
+  { simple, feeds, references, notes, options: { signal }, onProgress, kept }: FormJob,
   options: MakeOptions,
   use: (made: MadeForm) => Promise<T>,
 ): Promise<T> {
@@ -211,7 +211,7 @@ function progressOf(
 /** Makes a form and evaluates it; writes it to the output folder and returns it where it is within its budget. */
 function attempt(
   form: Form,
-  job: Job,
+  job: FormJob,
   options: MakeOptions,
   context: EvaluateContext,
   { isTrial }: { readonly isTrial: boolean },
@@ -263,7 +263,7 @@ async function rowsFor(
 /** Makes a form that missed its budget again, with more and more bits for its weights; null where that does not help. */
 async function makeRaised(
   form: Form,
-  job: Job,
+  job: FormJob,
   context: EvaluateContext,
   { widths, score }: Pick<FormReport, "widths" | "score">,
   rows: Awaited<ReturnType<Sensitivity["rows"]>>,
@@ -317,7 +317,7 @@ function mixedOf(
 
 async function makeMixed(
   form: Form,
-  job: Job,
+  job: FormJob,
   context: EvaluateContext,
   sensitivity: Sensitivity,
   isWide: boolean,
@@ -331,7 +331,7 @@ async function makeMixed(
  */
 async function makeWithExclusions(
   form: Form,
-  job: Job,
+  job: FormJob,
   { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
   context: EvaluateContext,
 ): Promise<Evaluated | null> {

@@ -35,19 +35,18 @@ export const ELEMENT_TYPES: Readonly<Record<Dtype, Type>> = {
   uint64: Type.UINT64,
 };
 
-type Bytes = Uint8Array<ArrayBuffer>;
-type Dims = readonly (number | string)[];
-type Node = MessageInitShape<typeof NodeProtoSchema>;
-type Value = MessageInitShape<typeof ValueInfoProtoSchema>;
+type ModelDims = readonly (number | string)[];
+type NodeInit = MessageInitShape<typeof NodeProtoSchema>;
+type ValueInit = MessageInitShape<typeof ValueInfoProtoSchema>;
 type Weight = MessageInitShape<typeof TensorProtoSchema>;
 
 /** y = x, of any dtype. */
-export function identityModel(dtype: Dtype, dims: Dims = ["n"]): Bytes {
+export function identityModel(dtype: Dtype, dims: ModelDims = ["n"]): Uint8Array<ArrayBuffer> {
   return model([node("Identity", ["x"], ["y"])], [value("x", dtype, dims)], [value("y", dtype, dims)]);
 }
 
 /** y = a + b, with a and b of [n, 3]. */
-export function addModel(dtype: Dtype = "float32"): Bytes {
+export function addModel(dtype: Dtype = "float32"): Uint8Array<ArrayBuffer> {
   const dims = ["n", 3];
   return model(
     [node("Add", ["a", "b"], ["y"])],
@@ -57,7 +56,7 @@ export function addModel(dtype: Dtype = "float32"): Bytes {
 }
 
 /** y = next = x + sum, of [n, 3]: a running sum, where `next` feeds `sum`. */
-export function sumModel(): Bytes {
+export function sumModel(): Uint8Array<ArrayBuffer> {
   const dims = ["n", 3];
   return model(
     [node("Add", ["x", "sum"], ["next"]), node("Identity", ["next"], ["y"])],
@@ -67,7 +66,7 @@ export function sumModel(): Bytes {
 }
 
 /** y = x · c, of [n]; c is a float32 scalar in an external file at the given path. */
-export function externalModel(path: string): Bytes {
+export function externalModel(path: string): Uint8Array<ArrayBuffer> {
   const constant: Weight = {
     name: "c",
     dataType: Type.FLOAT,
@@ -82,7 +81,7 @@ export function externalModel(path: string): Bytes {
 }
 
 /** y = the rows, of 3 float32 each, that x (int64 [n]) selects from a table of zeros: a model of any size. */
-export function tableModel(rows: number): Bytes {
+export function tableModel(rows: number): Uint8Array<ArrayBuffer> {
   const rawData = new Uint8Array(rows * 3 * 4);
   const table: Weight = { name: "table", dataType: Type.FLOAT, dims: [BigInt(rows), 3n], rawData };
   const nodes = [node("Gather", ["table", "x"], ["y"])];
@@ -90,24 +89,24 @@ export function tableModel(rows: number): Bytes {
 }
 
 /** y = zeros of the shape in x (int64): an output of any size. */
-export function zerosModel(rank: number): Bytes {
+export function zerosModel(rank: number): Uint8Array<ArrayBuffer> {
   const dims = Array.from({ length: rank }, (_, axis) => `d${axis}`);
   const nodes = [node("ConstantOfShape", ["x"], ["y"])];
   return model(nodes, [value("x", "int64", [rank])], [value("y", "float32", dims)]);
 }
 
 /** Never ends: a Loop without a bound whose condition stays true. For tests of watchdogs. */
-export function endlessModel(): Bytes {
+export function endlessModel(): Uint8Array<ArrayBuffer> {
   return loopModel("", [value("x", "float32", [1])]);
 }
 
 /** y = x after n (int64) iterations of a Loop: a run of any duration. */
-export function turnsModel(): Bytes {
+export function turnsModel(): Uint8Array<ArrayBuffer> {
   return loopModel("n", [value("n", "int64", []), value("x", "float32", [1])]);
 }
 
 /** y = x, after a number of iterations that an input bounds; endless where no input does. */
-function loopModel(turns: string, inputs: Value[]): Bytes {
+function loopModel(turns: string, inputs: ValueInit[]): Uint8Array<ArrayBuffer> {
   const body = graph(
     [node("Identity", ["go"], ["again"]), node("Identity", ["v"], ["w"])],
     [value("i", "int64", []), value("go", "bool", []), value("v", "float32", [1])],
@@ -120,11 +119,16 @@ function loopModel(turns: string, inputs: Value[]): Bytes {
 }
 
 /** Uses an operator that no runtime has. */
-export function unknownOperatorModel(): Bytes {
+export function unknownOperatorModel(): Uint8Array<ArrayBuffer> {
   return model([node("Selvedge", ["x"], ["y"])], [value("x", "float32", ["n"])], [value("y", "float32", ["n"])]);
 }
 
-function model(nodes: Node[], inputs: Value[], outputs: Value[], weights: Weight[] = []): Bytes {
+function model(
+  nodes: NodeInit[],
+  inputs: ValueInit[],
+  outputs: ValueInit[],
+  weights: Weight[] = [],
+): Uint8Array<ArrayBuffer> {
   const proto = create(ModelProtoSchema, {
     irVersion: 8n,
     opsetImport: [{ version: 13n }],
@@ -134,9 +138,9 @@ function model(nodes: Node[], inputs: Value[], outputs: Value[], weights: Weight
 }
 
 function graph(
-  nodes: Node[],
-  input: Value[],
-  output: Value[],
+  nodes: NodeInit[],
+  input: ValueInit[],
+  output: ValueInit[],
   initializer: Weight[] = [],
 ): MessageInitShape<typeof GraphProtoSchema> {
   return { name: "fixture", node: nodes, initializer, input, output };
@@ -147,11 +151,11 @@ function node(
   input: string[],
   output: string[],
   attribute: MessageInitShape<typeof AttributeProtoSchema>[] = [],
-): Node {
+): NodeInit {
   return { name: `${opType} to ${output.join()}`, opType, input, output, attribute };
 }
 
-function value(name: string, dtype: Dtype, dims: Dims): Value {
+function value(name: string, dtype: Dtype, dims: ModelDims): ValueInit {
   const dim = dims.map((size) => ({
     value:
       typeof size === "number"

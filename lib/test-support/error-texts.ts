@@ -64,11 +64,11 @@ function importedBy(entry: string): ts.SourceFile[] {
   return [...found.values()];
 }
 
-type Call = ts.NewExpression | ts.CallExpression;
+type CallNode = ts.NewExpression | ts.CallExpression;
 
 /** Lists the calls of a file, those of constructors too, from the outer to the inner. */
-function callsIn(source: ts.SourceFile): Call[] {
-  const found: Call[] = [];
+function callsIn(source: ts.SourceFile): CallNode[] {
+  const found: CallNode[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isNewExpression(node) || ts.isCallExpression(node)) found.push(node);
     ts.forEachChild(node, visit);
@@ -79,7 +79,7 @@ function callsIn(source: ts.SourceFile): Call[] {
 
 /** Adds the texts of a call that makes an error. */
 function read(
-  node: Call,
+  node: CallNode,
   from: { source: ts.SourceFile; places: TextPlaces },
   makers: Makers,
   texts: Set<string>,
@@ -93,7 +93,7 @@ function read(
 
 /** Returns the index of the message among the arguments of a call; undefined where it has none. */
 function messageAt(
-  node: Call,
+  node: CallNode,
   { source, places }: { source: ts.SourceFile; places: TextPlaces },
   makers: Makers,
 ): number | undefined {

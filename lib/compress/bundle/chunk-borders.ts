@@ -7,8 +7,6 @@
 // tensors, at the price of chunks that span two tensors; the benchmark `delivery` compares them.
 import { CHUNK_MAX_BYTES } from "../../core/bundle.ts";
 
-type Bytes = Uint8Array<ArrayBuffer>;
-
 /** Tensors of at least this fraction of the maximum get a chunk of their own. */
 const LARGE = 1 / 8;
 /** Minimum size of a group before a border may end it, as a fraction of the maximum. */
@@ -22,8 +20,12 @@ const SEEN = 64;
  * Cuts bytes into chunks of at most `max`, at `borders` (offsets at which tensors begin, ascending) where that is
  * possible. The chunks are views.
  */
-export function cutChunks(bytes: Bytes, borders: readonly number[] = [], max: number = CHUNK_MAX_BYTES): Bytes[] {
-  const seen = (from: number, to: number): Bytes => bytes.subarray(from, to);
+export function cutChunks(
+  bytes: Uint8Array<ArrayBuffer>,
+  borders: readonly number[] = [],
+  max: number = CHUNK_MAX_BYTES,
+): Uint8Array<ArrayBuffer>[] {
+  const seen = (from: number, to: number): Uint8Array<ArrayBuffer> => bytes.subarray(from, to);
   return chunkRanges(bytes.length, seen, borders, max).map(([from, to]) => seen(from, to));
 }
 

@@ -107,7 +107,7 @@ interface More {
 }
 
 /** A run of a golden. */
-interface Run {
+interface FilesRun {
   readonly name: string;
   /** The inputs that are written. A second step is without the state, which the step before leaves. */
   readonly inputs: Feed;
@@ -154,10 +154,14 @@ async function withModel<T>(
 }
 
 /** Returns the runs of a golden; none where the first one can't be written. */
-async function runsOf(feed: Feed, run: RunModel, { states = {}, largest = null, others = [] }: More): Promise<Run[]> {
+async function runsOf(
+  feed: Feed,
+  run: RunModel,
+  { states = {}, largest = null, others = [] }: More,
+): Promise<FilesRun[]> {
   const [input, answer] = await loudEnough(feed, others, run);
-  const runs: Run[] = [{ name: "golden", inputs: input, full: input, answer }];
-  if (!isWritable(runs[0] as Run)) return [];
+  const runs: FilesRun[] = [{ name: "golden", inputs: input, full: input, answer }];
+  if (!isWritable(runs[0] as FilesRun)) return [];
   if (Object.keys(states).length > 0) {
     const own = new Set(Object.values(states));
     const inputs = Object.fromEntries(Object.entries(input).filter(([name]) => !own.has(name)));
@@ -174,12 +178,12 @@ async function runsOf(feed: Feed, run: RunModel, { states = {}, largest = null, 
   return runs.filter(isWritable);
 }
 
-function isWritable({ inputs, answer }: Run): boolean {
+function isWritable({ inputs, answer }: FilesRun): boolean {
   return [inputs, answer].every((tensors) => (writeSafetensors(tensors)?.length ?? Infinity) <= MAX_BYTES);
 }
 
 /** Returns the answers to inputs that are changed by their rounding; none for a run that the model refuses. */
-async function nudgedAnswers(runs: readonly Run[], run: RunModel): Promise<Feed[]> {
+async function nudgedAnswers(runs: readonly FilesRun[], run: RunModel): Promise<Feed[]> {
   const answers: Feed[] = [];
   for (const { full } of runs) answers.push(await run(nudged(full) ?? full).catch(() => ({})));
   return answers;
@@ -197,7 +201,7 @@ async function loudEnough(feed: Feed, others: readonly Feed[], run: RunModel): P
 }
 
 /** Returns the files of a run, with the absolute tolerances of its answer. */
-function filesOf({ name, inputs, answer }: Run, floors: Readonly<Record<string, number>>): GoldenRun<PackFile> {
+function filesOf({ name, inputs, answer }: FilesRun, floors: Readonly<Record<string, number>>): GoldenRun<PackFile> {
   const texts = Object.fromEntries(Object.entries(floors).map(([port, x]) => [port, String(x)]));
   return {
     inputs: { path: `${name}-inputs.safetensors`, bytes: writeSafetensors(inputs) ?? new Uint8Array() },

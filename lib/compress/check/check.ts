@@ -279,7 +279,7 @@ export class Checker {
       const form = await openModel(source, "wasm", extra);
       try {
         const busy = (): number => PROCESS_CLOCKS.busy() + form.busyMs() + reference.busyMs();
-        const runs = [form, reference].map((x) => () => x.run(feed)) as [Run, Run];
+        const runs = [form, reference].map((x) => () => x.run(feed)) as [OneRun, OneRun];
         const measured = await measureRatio(...runs, { ...PROCESS_CLOCKS, busy });
         return "ratio" in measured ? { speed: measured.ratio } : { speedNote: measured.why };
       } finally {
@@ -291,7 +291,7 @@ export class Checker {
   }
 }
 
-type Run = () => Promise<Outputs>;
+type OneRun = () => Promise<Outputs>;
 
 /** Loads float32 on wasm and runs it once; returns the reason where it does neither, which is no fault of a form. */
 async function openReference(source: OnnxSource, feed: Feed): Promise<LoadedModel | string> {

@@ -19,17 +19,17 @@ import { CONTRIB } from "../onnx/model.ts";
 import type { Transform } from "../onnx/model.ts";
 import { elementCount, float16Tensor, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";
 
-/** Block sizes that the kernels support. */
+/** BlockSize sizes that the kernels support. */
 const BLOCKS = [16, 32, 64, 128, 256] as const;
-type Block = (typeof BLOCKS)[number];
+type BlockSize = (typeof BLOCKS)[number];
 
 /** Options of `quantizeBlocks`. */
 export interface QuantizeBlocksOptions {
   /** Bits of a weight, or null for one that is not quantized. Default 4 for all. */
   readonly bits?: (name: string) => 4 | 8 | null;
   /** Number of values that share a scale. Default 32. */
-  readonly block?: Block;
-  /** Block sizes of single weights, by name. Default none. */
+  readonly block?: BlockSize;
+  /** BlockSize sizes of single weights, by name. Default none. */
   readonly blocks?: ReadonlyMap<string, number>;
   /** Minimum number of elements; smaller weights are not quantized. Default 1024. */
   readonly minElements?: number;
@@ -104,8 +104,8 @@ export function roundToNearest(rows: ValueRows, options: GridOptions): Rounded |
  * Returns the block size at which a product's 8-bit weights, padded to whole blocks, and its scales take the fewest
  * bytes.
  */
-export function leastBlock(columns: number): Block {
-  const bytes = (block: Block): number => Math.ceil(columns / block) * (block + SCALE_BYTES);
+export function leastBlock(columns: number): BlockSize {
+  const bytes = (block: BlockSize): number => Math.ceil(columns / block) * (block + SCALE_BYTES);
   return [...BLOCKS].sort((a, b) => bytes(a) - bytes(b))[0] ?? 32;
 }
 

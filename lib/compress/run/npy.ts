@@ -131,7 +131,11 @@ function headerOf(bytes: Uint8Array, fileBytes: number, name: string): NpyHeader
   return { dims, type: type[2] === "U" ? "U" : `${type[2]}${type[3]}`, size, start, isColumnMajor };
 }
 
-function sourceOf(header: NpyHeader, name: string, bytesAt: (start: number, length: number) => Uint8Array): ArraySource {
+function sourceOf(
+  header: NpyHeader,
+  name: string,
+  bytesAt: (start: number, length: number) => Uint8Array,
+): ArraySource {
   const { dims, type, size, start, isColumnMajor } = header;
   const decode = DECODERS[type];
   if (decode === undefined) throw invalid(name, `has the element type ${type}`);

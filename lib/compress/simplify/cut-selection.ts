@@ -182,7 +182,11 @@ interface SelectionPart {
   readonly border: readonly string[];
 }
 
-function joined(form: OnnxModel, { nodes, constants, outputs, border }: SelectionPart, observed: readonly string[]): OnnxModel {
+function joined(
+  form: OnnxModel,
+  { nodes, constants, outputs, border }: SelectionPart,
+  observed: readonly string[],
+): OnnxModel {
   const whole = form.copy();
   const { graph } = whole;
   const rest = create(GraphProtoSchema, { node: copyMessage([...nodes]), initializer: copyMessage([...constants]) });

@@ -102,7 +102,11 @@ const LIKE_FIRST: ReadonlySet<string> = new Set(
 const BROADCAST: ReadonlySet<string> = new Set("Add Div Mul Sub".split(" "));
 
 /** Returns the dims of a node's output, "" for one without a name; undefined where nothing is known. */
-function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => NamedDims | undefined): NamedDims | undefined {
+function dimsAfter(
+  graph: Graph,
+  node: NodeProto,
+  dimsOf: (name: string) => NamedDims | undefined,
+): NamedDims | undefined {
   const [first, second] = node.input.map(dimsOf);
   if (first === undefined) return undefined;
   if (LIKE_FIRST.has(node.opType)) return first;
@@ -124,7 +128,11 @@ function broadcast(a: NamedDims, b: NamedDims): NamedDims {
 }
 
 /** Names the dims after the kernel of a window operator, by all that they depend on. */
-function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: NamedDims, weight: NamedDims | undefined): NamedDims {
+function afterWindow(
+  node: NodeProto,
+  [batch = "", channels = "", ...sizes]: NamedDims,
+  weight: NamedDims | undefined,
+): NamedDims {
   const at = (name: string, axis: number, usual: number): number => integersAt(node, name)?.[axis] ?? usual;
   const pad = textOf(node, "auto_pad", "NOTSET");
   const isCeil = integerOf(node, "ceil_mode", 0) === 1;

@@ -22,7 +22,7 @@ export interface RequestPlan {
 }
 
 /** One request, from its call to its end. */
-export class Request {
+export class SimulatedRequest {
   readonly asked: RequestPlan;
   settled = 0;
   answered = false;

@@ -13,7 +13,7 @@ import { SPARED_MAX } from "../../engine/dispatcher.ts";
 import { MAX_ATTEMPTS } from "../../schedule/recover.ts";
 import { Random } from "../random.ts";
 import { prepareTraces, traceFrom } from "./replay.ts";
-import { Request } from "./requests.ts";
+import { SimulatedRequest } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { BEGIN_MS, World } from "./world.ts";
@@ -177,7 +177,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     const difference = (await decidedOtherwise?.()) ?? null;
     if (difference !== null) broken.push(`a trace's decisions differ on replay: ${difference}`);
   }
-  const count = (is: (x: Request) => boolean): number => requests.filter(is).length;
+  const count = (is: (x: SimulatedRequest) => boolean): number => requests.filter(is).length;
   return {
     broken,
     answered: count((x) => x.answered),
@@ -191,7 +191,13 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
 }
 
 /** Requests of all kinds, at random times. */
-function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boolean, clockMs: number): Request[] {
+function ask(
+  world: World,
+  engine: Engine,
+  models: readonly Model[],
+  isCalm: boolean,
+  clockMs: number,
+): SimulatedRequest[] {
   const { random } = world;
   /** A deadline that the clock can show, so that a latest start may be one of its readings. */
   const shown = (ms: number): number => (clockMs === 0 ? ms : Math.ceil(ms / clockMs) * clockMs);
@@ -204,7 +210,7 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
       startMs = random.upTo(ASKED_MS);
       dims = [random.chance(0.8) ? 1 : 2 + random.below(3), random.chance(0.8) ? 2 : 3];
     }
-    const request = new Request(world, {
+    const request = new SimulatedRequest(world, {
       name: `request ${i}`,
       model: models[which] as Model,
       factor: FACTORS[which] as number,
@@ -229,11 +235,11 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
 }
 
 /** More urgent requests than the single lane can take, for three seconds, and now and then one that is not urgent. */
-function crowd(world: World, engine: Engine, models: readonly Model[]): Request[] {
-  const requests: Request[] = [];
+function crowd(world: World, engine: Engine, models: readonly Model[]): SimulatedRequest[] {
+  const requests: SimulatedRequest[] = [];
   for (let atMs = 0; atMs < 3_000; atMs += 12) {
     const isPatient = atMs % 996 === 0;
-    const request = new Request(world, {
+    const request = new SimulatedRequest(world, {
       name: `${isPatient ? "patient" : "urgent"} request at ${atMs} ms`,
       model: models[isPatient ? 0 : 1] as Model,
       factor: FACTORS[isPatient ? 0 : 1] as number,
@@ -250,7 +256,7 @@ function crowd(world: World, engine: Engine, models: readonly Model[]): Request[
 }
 
 /** A caller that awaits each answer, and a second one that does the same for a while. */
-function talk(world: World, engine: Engine, models: readonly Model[]): Request[] {
+function talk(world: World, engine: Engine, models: readonly Model[]): SimulatedRequest[] {
   const { random } = world;
   return [
     { atMs: 0, turns: TURNS },
@@ -259,7 +265,7 @@ function talk(world: World, engine: Engine, models: readonly Model[]): Request[]
     const requests = Array.from({ length: turns }, (_, turn) => {
       const name = `turn ${turn} of caller ${i}`;
       const [model, factor] = [models[i] as Model, FACTORS[i] as number];
-      return new Request(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
+      return new SimulatedRequest(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
     });
     const next = (turn: number): void => {
       void requests[turn]?.call(engine, false).then(() => {
@@ -276,23 +282,23 @@ function talk(world: World, engine: Engine, models: readonly Model[]): Request[]
 }
 
 /** A request that arrived during another one shares the cores with it, so it does not belong on the wide lane. */
-function wideBesideOthers(requests: readonly Request[]): string[] {
+function wideBesideOthers(requests: readonly SimulatedRequest[]): string[] {
   return requests
     .filter(({ lane, calledMs }) => {
-      const isUnderWay = (x: Request): boolean => x.calledMs < calledMs && x.settledMs > calledMs;
+      const isUnderWay = (x: SimulatedRequest): boolean => x.calledMs < calledMs && x.settledMs > calledMs;
       return lane === "wasm-wide" && requests.some(isUnderWay);
     })
     .map(({ asked }) => `${asked.name} ran on the wide lane beside others`);
 }
 
-function starved(requests: readonly Request[]): string[] {
+function starved(requests: readonly SimulatedRequest[]): string[] {
   return requests
     .filter(({ asked, settledMs, calledMs }) => asked.name.startsWith("patient") && settledMs - calledMs > STARVED_MS)
     .map(({ asked, settledMs, calledMs }) => `${asked.name} starved for ${Math.round(settledMs - calledMs)} ms`);
 }
 
 /** A request that can't meet its deadline is rejected once that is clear, in a hidden tab too. */
-function toldLate(requests: readonly Request[], toldMs: number): string[] {
+function toldLate(requests: readonly SimulatedRequest[], toldMs: number): string[] {
   return requests
     .filter(({ refused, asked: { options }, calledMs, settledMs }) => {
       const { deadlineMs = Infinity } = options;
@@ -320,7 +326,7 @@ async function end(world: World, engine: Engine, models: readonly Model[], broke
   for (const [i, model] of models.entries()) {
     const name = `request after the faults to ${model.name}`;
     const factor = FACTORS[i] as number;
-    const request = new Request(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
+    const request = new SimulatedRequest(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
     void request.call(engine, false);
     await world.run(() => request.settled > 0, world.now + END_MS);
     if (!request.answered) broken.push(`after the faults ${model.name} answers no more: ${String(request.error)}`);

@@ -9,7 +9,7 @@ import type { World } from "./world.ts";
 
 const STEPS = 24;
 
-interface Step {
+interface StreamStep {
   readonly x: number;
   readonly stop: AbortController | null;
   settled: number;
@@ -22,7 +22,7 @@ export class Stream {
   readonly #world: World;
   readonly #name: string;
   readonly #state: Stateful;
-  readonly #steps: Step[] = [];
+  readonly #steps: StreamStep[] = [];
 
   constructor(world: World, name: string, model: Model) {
     this.#world = world;
@@ -31,7 +31,7 @@ export class Stream {
     let at = 0;
     for (let i = 0; i < STEPS; i += 1) {
       const stop = world.random.chance(0.1) ? new AbortController() : null;
-      const step: Step = { x: i + 1, stop, settled: 0, y: null, error: null };
+      const step: StreamStep = { x: i + 1, stop, settled: 0, y: null, error: null };
       this.#steps.push(step);
       at += world.random.chance(0.5) ? 0 : world.random.upTo(200);
       world.at(at, () => {
@@ -72,7 +72,7 @@ export class Stream {
     return broken;
   }
 
-  #run(step: Step): void {
+  #run(step: StreamStep): void {
     const x = { dtype: "float32", dims: [1, 2], data: Float32Array.of(step.x, -step.x) } as const;
     const options = step.stop === null ? {} : { signal: step.stop.signal };
     this.#state.run({ x }, options).then(
@@ -87,7 +87,7 @@ export class Stream {
     );
   }
 
-  #settle(step: Step, y: number | null, error: unknown, info: RunInfo | null): void {
+  #settle(step: StreamStep, y: number | null, error: unknown, info: RunInfo | null): void {
     step.settled += 1;
     step.y = y;
     step.error = error;

@@ -9,7 +9,7 @@ export interface Family {
 }
 
 /** A class of requests. */
-interface Class {
+interface WorkloadClass {
   readonly model: number;
   readonly deadlineMs: number;
   /** Share of all requests. */
@@ -155,7 +155,7 @@ export const FAMILIES: readonly Family[] = [
 interface Draw {
   readonly lanes: readonly string[];
   readonly models: readonly ModelCosts[];
-  readonly classes: readonly Class[];
+  readonly classes: readonly WorkloadClass[];
   /** Offered load as a multiple of the lanes' capacity with the cheapest batches. */
   readonly load: number;
   /** Mean number of requests that arrive at once. */
@@ -192,9 +192,9 @@ function make(
 }
 
 /** Draws a class by the shares. */
-function pick(random: Random, classes: readonly Class[], shares: number): Class {
+function pick(random: Random, classes: readonly WorkloadClass[], shares: number): WorkloadClass {
   let at = random.upTo(shares);
-  return classes.find(({ share }) => (at -= share) < 0) ?? (classes.at(-1) as Class);
+  return classes.find(({ share }) => (at -= share) < 0) ?? (classes.at(-1) as WorkloadClass);
 }
 
 /**

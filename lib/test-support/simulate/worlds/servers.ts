@@ -17,16 +17,16 @@ const MINUTE_MS = 61_000;
 const BACK_MS = 130_000;
 
 /** A reply of the server, changed. */
-type Fault = (reply: Reply, server: Server) => Response | Promise<Response>;
+type Fault = (reply: ServerReply, server: SimulatedServer) => Response | Promise<Response>;
 
 /** The parts of a right reply. */
-interface Reply {
+interface ServerReply {
   readonly headers: Headers;
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
 /** A server of a world. */
-interface Server {
+interface SimulatedServer {
   /** Models by name, with their factors. */
   readonly factors: ReadonlyMap<string, number>;
   ms: number;
@@ -100,9 +100,9 @@ const OTHER_ROWS: ReadonlyMap<Fault | null, number> = new Map([
 ]);
 
 /** Starts a server with these models, whose factors are in their names. */
-function serve({ world }: Scene, toys: readonly Toy[], address: string = URL_A): Server {
+function serve({ world }: Scene, toys: readonly Toy[], address: string = URL_A): SimulatedServer {
   const factors = new Map(toys.map(({ factor }) => [`m${factor}`, factor]));
-  const server: Server = { factors, ms: 30, fault: null, isOther: false, infers: 0 };
+  const server: SimulatedServer = { factors, ms: 30, fault: null, isOther: false, infers: 0 };
   const modelOf = ([name, own]: readonly [string, number]): OipModel => {
     const [version, factor] = server.isOther ? ["2", own + OTHER] : ["1", own];
     const port = { datatype: "FP32", shape: [-1, -1] } as const;
@@ -146,7 +146,7 @@ const toyOf = ({ random }: Scene, factor: number): Toy => ({
 });
 
 /** Changes the server's fault every second or so; returns the function that ends all. */
-function disturb({ world, random: own }: Scene, server: Server): () => void {
+function disturb({ world, random: own }: Scene, server: SimulatedServer): () => void {
   const random = new Random(own.below(2 ** 30));
   const faults = [...Object.values(FAULTS), ...OTHER_ROWS.keys()];
   let cancel = (): void => undefined;
@@ -178,7 +178,7 @@ async function crowd(scene: Scene, model: Model, count: number): Promise<SceneRe
 const isAnswered = ({ info }: SceneRequest): boolean => info !== null;
 
 /** Exchanges the models of a server for others, and back, every few seconds; returns the function that ends that. */
-function exchange({ world, random: own }: Scene, server: Server): () => void {
+function exchange({ world, random: own }: Scene, server: SimulatedServer): () => void {
   const random = new Random(own.below(2 ** 30));
   let cancel = (): void => undefined;
   const change = (): void => {
