@@ -212,7 +212,10 @@ const RULES: ReadonlyMap<string, ShapeRule> = new Map<string, ShapeRule>([
   ...words("LSTM GRU RNN").map((x): [string, ShapeRule] => [x, recurrent]),
   ...words("ArgMax ArgMin").map((x): [string, ShapeRule] => [x, argued]),
   ...words("MatMul MatMulInteger").map((x): [string, ShapeRule] => [x, product]),
-  ...words("Conv ConvInteger").map((x): [string, ShapeRule] => [x, pooled((view) => view.dims(1)[0] ?? 1, kernelShape)]),
+  ...words("Conv ConvInteger").map((x): [string, ShapeRule] => [
+    x,
+    pooled((view) => view.dims(1)[0] ?? 1, kernelShape),
+  ]),
   ...words("MaxPool AveragePool LpPool").map((x): [string, ShapeRule] => [
     x,
     pooled(

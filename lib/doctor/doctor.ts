@@ -19,7 +19,16 @@ import { serviceWorker } from "./checks/service-worker.ts";
 import { trustedTypes } from "./checks/trusted-types.ts";
 import { types } from "./checks/types.ts";
 import { versions } from "./checks/versions.ts";
-import type { HttpAnswer, BrowserEvidence, DoctorCheck, Evidence, Diagnosis, Project, SiteFile, Stack } from "./evidence.ts";
+import type {
+  HttpAnswer,
+  BrowserEvidence,
+  DoctorCheck,
+  Evidence,
+  Diagnosis,
+  Project,
+  SiteFile,
+  Stack,
+} from "./evidence.ts";
 import { findFiles, isHtml } from "./find-files.ts";
 import { fixOf } from "./fixes.ts";
 import type { Fix } from "./fixes.ts";

@@ -125,7 +125,12 @@ test("batch-limit: with another one it would be late", () => {
 });
 
 /** A usual lane as an option; `held` is the number of batches that it holds. */
-const option = (id: string, endMs: number, held: number, backend: LaneChoice["lane"]["backend"] = "wasm"): LaneChoice => ({
+const option = (
+  id: string,
+  endMs: number,
+  held: number,
+  backend: LaneChoice["lane"]["backend"] = "wasm",
+): LaneChoice => ({
   lane: { id, kind: "usual", backend },
   endMs,
   batches: Array.from({ length: held }, () => null),

@@ -89,7 +89,10 @@ export class Queue {
   /** Groups that can run together. */
   readonly #peers: Map<string, Set<Group>> = new Map();
   readonly #classes: Map<string, Class> = new Map();
-  readonly #late: Heap<"lateAt", WaitingStep> = new Heap("lateAt", (a, b) => (a.latestMs - b.latestMs || a.id - b.id) < 0);
+  readonly #late: Heap<"lateAt", WaitingStep> = new Heap(
+    "lateAt",
+    (a, b) => (a.latestMs - b.latestMs || a.id - b.id) < 0,
+  );
   readonly #rising: Heap<"riseAt", Group> = new Heap("riseAt", (a, b) => a.risesMs < b.risesMs);
   /** Groups that are passed over until a time: they are in no heap of their class. */
   readonly #resting: Heap<"restAt", Group> = new Heap("restAt", (a, b) => a.restsMs < b.restsMs);

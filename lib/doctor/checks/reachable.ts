@@ -1,5 +1,15 @@
 // Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
-import type { HttpAnswer, Change, DoctorCheck, Evidence, FailureKind, FileName, Diagnosis, Role, SiteFile } from "../evidence.ts";
+import type {
+  HttpAnswer,
+  Change,
+  DoctorCheck,
+  Evidence,
+  FailureKind,
+  FileName,
+  Diagnosis,
+  Role,
+  SiteFile,
+} from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { isOk, textOf } from "../http.ts";
 import { importMaps, isModule, leadingImports, mappedAddress, namesOf, scriptTags } from "../markup.ts";

@@ -259,7 +259,13 @@ function compile(device: GPUDevice): Program {
   return { layout, across: pipeline("across"), down: pipeline("down") };
 }
 
-function allocate(device: GPUDevice, program: Program, image: StillImage, plan: ImagePlan, spec: ImageSpec): FrameBuffers {
+function allocate(
+  device: GPUDevice,
+  program: Program,
+  image: StillImage,
+  plan: ImagePlan,
+  spec: ImageSpec,
+): FrameBuffers {
   const channels = spec.channels === "gray" ? 1 : 3;
   const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
   const texture = device.createTexture({
