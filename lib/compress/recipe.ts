@@ -19,7 +19,7 @@ export interface Recipe {
   readonly labels?: string | undefined;
   /** Name of a metric, or path of a module that exports one. Default: the one that suits the model's use. */
   readonly metric?: string | undefined;
-  /** What the metric may lose, as `0.5%`; for sqnr the least ratio, as `30dB`. */
+  /** Largest loss of the metric, as `0.5%`; for sqnr the least ratio, as `30dB`. */
   readonly maxDrop?: string | undefined;
   /** Path of a `bundle.json` whose name and processing steps are taken over. */
   readonly bundle?: string | undefined;
